@@ -1,0 +1,55 @@
+# Two commands are enough: `make demo` and `make test`. Both set up .venv from the locked requirements first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+LOCK := requirements.lock
+COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if-necessary-or-explicit \
+	--generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint bench docs lock lock-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv from the hash-locked requirements
+
+$(READY): $(LOCK) pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## watch analyzers of one region being copied to two others (needs no Azure)
+	@$(BIN)/standby demo
+
+test: setup ## run every test
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+test-fast: setup ## run the tests that need no Prefect server
+	$(BIN)/pytest -n 2 -m "not prefect"
+
+lint: setup lock-check ## check style, types and the lock
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup ## measure what orchestration costs, as ratios
+	$(BIN)/python -m benchmarks
+
+docs: setup ## check that the pages agree with the program
+	$(BIN)/pytest tests/docs -q
+
+lock: setup ## bring requirements.lock up to date with pyproject.toml
+	$(UV) $(COMPILE) --output-file $(LOCK)
+
+lock-check: setup
+	@cp $(LOCK) $(VENV)/lock.check
+	@$(UV) $(COMPILE) --output-file $(VENV)/lock.check
+	@diff -u $(LOCK) $(VENV)/lock.check || { echo "requirements.lock is stale: run 'make lock'"; exit 1; }
+
+clean: ## remove the environment and every cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov dist

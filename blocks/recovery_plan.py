@@ -1,0 +1,125 @@
+"""A recovery plan, as Prefect keeps it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
+
+from blocks.fields import DOCUMENTATION, same_as
+from standby.config import plan as model
+from standby.config.configuration import VaultSettings
+from standby.config.explanation import valid
+from standby.config.names import Name
+from standby.service.resource import DeploymentOverrides
+
+
+class TargetDeployments(BaseModel):
+    """Deployments that stand in for the analyzer's own at a target."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    target: Name = Field(description="Resource whose deployments they are.")
+    chat_completion: str | None = same_as(DeploymentOverrides, "chat_completion")
+    embedding: str | None = same_as(DeploymentOverrides, "embedding")
+
+
+class RecoveryPlan(Block):
+    """What is copied from where to where, and under which policies."""
+
+    _block_type_name: ClassVar[str | None] = "Recovery Plan"
+    _block_type_slug: ClassVar[str | None] = "recovery-plan"
+    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
+    _description: ClassVar[str | None] = (
+        "Which analyzers are kept warm in which other regions, under which policies. "
+        "Resources are named as their Content Understanding Resource blocks are."
+    )
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    pairs: tuple[model.RegionPair, ...] = same_as(model.RecoveryPlan, "pairs")
+    include: tuple[model.Glob, ...] = same_as(model.RecoveryPlan, "include")
+    exclude: tuple[model.Glob, ...] = same_as(model.RecoveryPlan, "exclude")
+    on_existing: model.OnExisting = same_as(model.RecoveryPlan, "on_existing")
+    missing_defaults: model.MissingDefaults = same_as(model.RecoveryPlan, "missing_defaults")
+    # A list, not a mapping: an update of a block cannot empty a mapping (Prefect 3.8.8 merges them).
+    deployments: tuple[TargetDeployments, ...] = Field(
+        (), description="Deployments that stand in for the analyzer's own, one entry per target."
+    )
+    encryption: Literal["generate", "none", "given"] = Field(
+        "generate", description="Second encryption of the authorization token; given takes the key below."
+    )
+    encryption_key: SecretStr | None = Field(
+        None, description="Key that encrypts the authorization token where encryption is given."
+    )
+    objectives: model.Objectives = same_as(model.RecoveryPlan, "objectives")
+    retries: model.StepRetries = same_as(model.RecoveryPlan, "retries")
+    deadlines: model.CopyDeadlines = same_as(model.RecoveryPlan, "deadlines")
+    ignore: tuple[model.IgnoreRule, ...] = same_as(model.RecoveryPlan, "ignore")
+    vault_path: str = Field("vault", description="Local folder of the vault, where the flow runs.")
+    vault_block: str | None = same_as(VaultSettings, "block")
+
+    @model_validator(mode="after")
+    def _a_plan_and_a_vault(self) -> Self:
+        self.to_plan("plan")
+        self.to_vault()
+        return self
+
+    def to_plan(self, name: str) -> model.RecoveryPlan:
+        """Give the library's recovery plan.
+
+        Args:
+            name: what the command line and reports call it: the name of the block.
+        """
+        targets = [entry.target for entry in self.deployments]
+        if len(set(targets)) < len(targets):
+            raise ValueError("deployments has a target twice")
+        return valid(
+            model.RecoveryPlan,
+            name=name,
+            deployments={
+                entry.target: DeploymentOverrides(
+                    chat_completion=entry.chat_completion, embedding=entry.embedding
+                )
+                for entry in self.deployments
+            },
+            encryption=self._encryption(),
+            **{field: getattr(self, field) for field in SHARED},
+        )
+
+    def to_vault(self) -> VaultSettings:
+        """Give the library's vault settings."""
+        return valid(VaultSettings, path=Path(self.vault_path), block=self.vault_block or None)
+
+    @classmethod
+    def of(cls, plan: model.RecoveryPlan, vault: VaultSettings) -> RecoveryPlan:
+        """Make the block of a plan and of the vault it uses."""
+        return cls(
+            deployments=tuple(
+                TargetDeployments(
+                    target=target, chat_completion=overrides.chat_completion, embedding=overrides.embedding
+                )
+                for target, overrides in plan.deployments.items()
+            ),
+            encryption=plan.encryption.kind,
+            encryption_key=plan.encryption.key if isinstance(plan.encryption, model.GivenKey) else None,
+            vault_path=str(vault.path),
+            vault_block=vault.block,
+            **{field: getattr(plan, field) for field in SHARED},
+        )
+
+    def _encryption(self) -> dict[str, object]:
+        key = self.encryption_key
+        if self.encryption != "given":
+            return {"kind": self.encryption}
+        if key is None or not key.get_secret_value():
+            raise ValueError("encryption is given, and encryption_key is empty")
+        return {"kind": "given", "key": key}
+
+
+SHARED = tuple(
+    name for name in model.RecoveryPlan.model_fields if name not in {"name", "deployments", "encryption"}
+)
+"""Fields that the block and the library's plan have alike."""

@@ -1,0 +1,152 @@
+"""Saves a configuration as blocks, and reads one plan of it back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.exceptions import ObjectNotFound
+from pydantic import ValidationError
+
+from blocks.recovery_plan import RecoveryPlan
+from blocks.resource import ContentUnderstandingResource, credentials_block
+from standby.config.configuration import Configuration, disagreements
+from standby.config.errors import ConfigurationError
+from standby.config.explanation import summary
+
+log = logging.getLogger("standby.blocks")
+
+B = TypeVar("B", bound=Block)
+
+
+class BlockMissing(ConfigurationError):
+    """A run needs blocks that the Prefect server does not have."""
+
+    def __init__(self, slugs: tuple[str, ...]) -> None:
+        super().__init__(
+            [f"The Prefect server has no block {slug}" for slug in slugs],
+            "Save it in the Prefect UI, or run standby bootstrap to save what the configuration file says",
+        )
+        self.args = (slugs,)
+
+
+class BlockUnusable(ConfigurationError):
+    """A block was saved with values that are not valid, or by another version."""
+
+    def __init__(self, slug: str, reason: str) -> None:
+        super().__init__(
+            [f"The block {slug} cannot be used: {reason}"],
+            "Correct it in the Prefect UI, or run standby bootstrap to save it anew",
+        )
+        self.args = (slug, reason)
+
+
+@dataclass(frozen=True)
+class SavedBlock:
+    """A block that was not on the server as it should be, and now is.
+
+    Attributes:
+        slug: type-slug/name.
+    """
+
+    slug: str
+    outcome: Literal["created", "changed"]
+
+
+async def load_configuration_from_blocks(plan_name: str) -> Configuration:
+    """Read one recovery plan and the resources it uses from the Prefect server.
+
+    Raises:
+        BlockMissing: one of them was never saved; all that are missing are named.
+        BlockUnusable: one of them is there and not valid.
+        ConfigurationError: they do not go together.
+    """
+    async with get_client() as client:
+        plan_block = await _load(client, RecoveryPlan, plan_name)
+        if plan_block is None:
+            raise BlockMissing((_slug(RecoveryPlan, plan_name),))
+        plan = plan_block.to_plan(plan_name)
+        found = {name: await _load(client, ContentUnderstandingResource, name) for name in plan.resources}
+    missing = tuple(
+        _slug(ContentUnderstandingResource, name) for name, block in found.items() if block is None
+    )
+    if missing:
+        raise BlockMissing(missing)
+    resources = {name: block.to_resource(name) for name, block in found.items() if block is not None}
+    plans = {plan_name: plan}
+    problems = [problem for _, problem in disagreements(resources, plans)]
+    if problems:
+        raise ConfigurationError(problems, "Correct the blocks in the Prefect UI")
+    return Configuration(resources=resources, plans=plans, vault=plan_block.to_vault())
+
+
+async def save_configuration(configuration: Configuration) -> list[SavedBlock]:
+    """Save what differs from the Prefect server's blocks: credentials, then resources, then plans.
+
+    Returns:
+        The blocks that were created or changed; none when the server had it all already.
+    """
+    saved: list[SavedBlock] = []
+    async with get_client() as client:
+        for name, resource in configuration.resources.items():
+            credentials, news = await _bring(
+                client,
+                credentials_block(resource.credentials),
+                name,
+                lambda block: block.to_credentials(),
+            )
+            saved += news
+            _, news = await _bring(
+                client,
+                ContentUnderstandingResource.of(resource, credentials),
+                name,
+                lambda block: block.to_resource("same"),
+            )
+            saved += news
+        for name, plan in configuration.plans.items():
+            _, news = await _bring(
+                client,
+                RecoveryPlan.of(plan, configuration.vault),
+                name,
+                lambda block: (block.to_plan("same"), block.to_vault()),
+            )
+            saved += news
+    return saved
+
+
+async def _bring(
+    client: PrefectClient, block: B, name: str, meaning: Callable[[B], object]
+) -> tuple[B, list[SavedBlock]]:
+    """Save a block unless the server has one that means the same; give the one that is saved."""
+    outcome: Literal["created", "changed"] = "changed"
+    try:
+        there = await _load(client, type(block), name)
+        if there is None:
+            outcome = "created"
+        elif meaning(there) == meaning(block):
+            return there, []
+    except BlockUnusable as error:
+        log.warning("%s", error)
+    await block.asave(name, overwrite=True, client=client)
+    return block, [SavedBlock(_slug(type(block), name), outcome)]
+
+
+async def _load(client: PrefectClient, block_type: type[B], name: str) -> B | None:
+    try:
+        return await block_type.aload(name, client=client)
+    except ValueError as error:
+        if isinstance(error.__cause__, ObjectNotFound):
+            return None
+        raise
+    except RuntimeError as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise BlockUnusable(_slug(block_type, name), summary(error.__cause__)) from None
+        raise
+
+
+def _slug(block_type: type[Block], name: str) -> str:
+    return f"{block_type.get_block_type_slug()}/{name}"

@@ -1,0 +1,45 @@
+"""What can go wrong between Standby and a Prefect server."""
+
+from __future__ import annotations
+
+from standby.errors import StandbyError
+
+
+class NoDeploymentsFile(StandbyError):
+    """The file that describes the deployments is not there."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"There is no {path}", "Run bootstrap from a checkout of Standby")
+        self.args = (path,)
+
+
+class DeployFailed(StandbyError):
+    """`prefect deploy` ended with an error."""
+
+    def __init__(self, last_words: list[str]) -> None:
+        super().__init__(
+            f"Prefect did not take the deployments: {' '.join(last_words) or 'it said nothing'}",
+            "Run prefect deploy --all to see all of it",
+        )
+        self.args = (last_words,)
+
+
+class NoReport(StandbyError):
+    """A flow run ended without a report."""
+
+    def __init__(self, run: str, message: str) -> None:
+        super().__init__(
+            f"Flow run {run} ended without a report: {message}", "Look at the flow run in the Prefect UI"
+        )
+        self.args = (run, message)
+
+
+class ServerUnreachable(StandbyError):
+    """The configured Prefect server does not answer."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"The Prefect server at {url} does not answer",
+            "Start it, or run with --via direct, which needs none",
+        )
+        self.args = (url,)

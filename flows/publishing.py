@@ -1,0 +1,118 @@
+"""What a run leaves in Prefect for people to see: artifacts, an event and a final state."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, Self
+from uuid import UUID
+
+from prefect.artifacts import (
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.client.schemas.objects import State
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from standby.replication.report import Report, ReportItem
+from standby.replication.results import Progress, Status
+
+UPDATES = 20
+"""How often, at most, a run's progress artifact is brought up to date."""
+
+
+class ProgressArtifact:
+    """A progress bar in the Prefect UI that follows a run."""
+
+    def __init__(self, description: str) -> None:
+        """Prepare the bar.
+
+        Args:
+            description: what is under way, for the UI.
+        """
+        self._description = description
+        self._percent = 0.0
+        self._changed = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        artifact = await acreate_progress_artifact(0.0, key="replication", description=self._description)
+        # Prefect types the id loosely; it is one.
+        self._follower = asyncio.create_task(self._follow(UUID(str(artifact))))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._follower is not None:
+            self._changed.set()
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+
+    def show(self, progress: Progress) -> None:
+        """Take note of how far the run is."""
+        percent = 100.0 * progress.done / progress.total if progress.total else 100.0
+        if percent >= 100.0 or percent - self._percent >= 100.0 / UPDATES:
+            self._percent = percent
+            self._changed.set()
+
+    async def _follow(self, artifact: UUID) -> None:
+        shown = 0.0
+        while shown < 100.0:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._percent > shown:
+                shown = self._percent
+                await aupdate_progress_artifact(artifact, progress=shown)
+
+
+async def publish_report(report: Report) -> None:
+    """Leave a run's table and its event."""
+    await acreate_table_artifact(
+        key="replication-report",
+        table=[_row(item) for item in report.items] or [{"analyzer": "none selected"}],
+        description=f"Plan **{report.plan}**: {_totals(report)} in {report.seconds:.0f} s.",
+    )
+    emit_event(
+        event="standby.replication.completed",
+        resource={
+            "prefect.resource.id": f"standby.plan.{report.plan}",
+            "prefect.resource.name": report.plan,
+        },
+        payload={
+            "run_id": report.run_id,
+            "seconds": report.seconds,
+            "totals": {status.value: count for status, count in report.totals.items()},
+        },
+    )
+
+
+def final_state(report: Report) -> State[dict[str, Any]]:
+    """Tell by a run's state what became of it; the report is its result."""
+    data = report.model_dump(mode="json")
+    if not report.complete:
+        return Failed(name="PartiallyFailed", message=f"{_totals(report)}.", data=data)
+    if report.totals[Status.SKIPPED]:
+        return Completed(name="CompletedWithSkips", message=f"{_totals(report)}.", data=data)
+    return Completed(message=f"{_totals(report)}.", data=data)
+
+
+def _row(item: ReportItem) -> dict[str, Any]:
+    return {
+        "analyzer": item.analyzer,
+        "from": item.source,
+        "to": item.target,
+        "as": item.target_analyzer,
+        "verdict": item.verdict.value,
+        "action": item.action.value,
+        "status": item.status.value,
+        "seconds": item.seconds,
+        "reason": item.reason,
+        "warnings": " ".join(item.warnings),
+    }
+
+
+def _totals(report: Report) -> str:
+    return ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"

@@ -1,0 +1,83 @@
+"""How far a run is: a live line on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from standby.replication.results import Progress as RunProgress
+from standby.replication.results import Status
+
+PLAIN_EVERY = 5.0
+"""Seconds between two plain lines."""
+
+
+@contextmanager
+def show_progress(console: Console, *, quiet: bool) -> Iterator[Callable[[RunProgress], None]]:
+    """Give a function that shows how far a run is."""
+    if quiet:
+        yield lambda _: None
+    elif console.is_terminal:
+        with _live(console) as update:
+            yield update
+    else:
+        yield _plain(console)
+
+
+@contextmanager
+def _live(console: Console) -> Iterator[Callable[[RunProgress], None]]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("starting", total=None, rate="")
+        started = time.monotonic()
+
+        def update(progress: RunProgress) -> None:
+            bar.update(
+                task,
+                total=progress.total,
+                completed=progress.done,
+                description=_words(progress),
+                rate=_rate(progress, started),
+            )
+
+        yield update
+
+
+def _plain(console: Console) -> Callable[[RunProgress], None]:
+    started = last = time.monotonic()
+
+    def update(progress: RunProgress) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PLAIN_EVERY:
+            last = now
+            console.print(
+                f"{progress.done} of {progress.total}: {_words(progress)}, {_rate(progress, started)}",
+                markup=False,
+            )
+
+    return update
+
+
+def _words(progress: RunProgress) -> str:
+    counts = dict(progress.ended)
+    bad = sum(counts[status] for status in (Status.FAILED, Status.BLOCKED, Status.REFUSED))
+    parts = [f"{progress.in_flight} in flight", f"{counts[Status.SUCCEEDED]} copied"]
+    if bad:
+        parts.append(f"{bad} not")
+    return ", ".join(parts)
+
+
+def _rate(progress: RunProgress, started: float) -> str:
+    minutes = max(time.monotonic() - started, 0.001) / 60
+    return f"{dict(progress.ended)[Status.SUCCEEDED] / minutes:.0f}/min"

@@ -1,0 +1,101 @@
+"""Plans, drifts and reports, as lines a person can read on 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+
+from standby.replication.actions import Action
+from standby.replication.planning import PlanItem, ReplicationPlan
+from standby.replication.report import Report, ReportItem
+from standby.replication.results import GOOD, Status
+from standby.replication.verdict import Verdict
+
+SYMBOLS = {
+    Action.COPY: "+",
+    Action.REPLACE: "~",
+    Action.COPY_AS_VERSION: "»",
+    Action.ADOPT: "…",
+    Action.SKIP: "=",
+    Action.REFUSE: "!",
+}
+LEGEND = "+ copy   ~ replace   » copy as a new version   … wait for a copy under way   ! not touched"
+
+_SUMMARY = {
+    Action.COPY: "to copy",
+    Action.REPLACE: "to replace",
+    Action.COPY_AS_VERSION: "to copy as a version",
+    Action.ADOPT: "under way",
+    Action.SKIP: "in sync",
+    Action.REFUSE: "not touched",
+}
+
+
+def plan_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[str]:
+    """Show what a run would do: a legend, a line per object, a summary."""
+    shown = [item for item in plan.items if verbose or item.action is not Action.SKIP or item.warnings]
+    if shown or plan.added_defaults:
+        yield LEGEND
+    for pair, items in groupby(shown, key=_pair):
+        yield ""
+        yield f"{pair[0]} → {pair[1]}"
+        for name, deployment in plan.added_defaults.get(pair[1], {}).items():
+            yield f"  + default {name} = {deployment}: the target's defaults lack it."
+        for item in items:
+            yield from _plan_item(item, verbose=verbose)
+    yield ""
+    counts = {action: sum(item.action is action for item in plan.items) for action in Action}
+    told = [f"{count} {_SUMMARY[action]}" for action, count in counts.items() if count]
+    yield f"Plan {plan.recovery_plan.name}: {', '.join(told) or 'no analyzer is selected'}."
+
+
+def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[str]:
+    """Show what differs between the resources, and nothing that does not."""
+    drifted = [item for item in plan.items if item.verdict is not Verdict.IN_SYNC]
+    for pair, items in groupby(drifted, key=_pair):
+        yield f"{pair[0]} → {pair[1]}"
+        for item in items:
+            yield f"  {item.analyzer}: {item.verdict}. {item.reason}"
+            paths = item.differences if verbose else item.differences[:5]
+            yield from (f"      {path}" for path in paths)
+            if len(paths) < len(item.differences):
+                yield f"      and {len(item.differences) - len(paths)} more (-v shows all)"
+        yield ""
+    same = len(plan.items) - len(drifted)
+    yield f"Plan {plan.recovery_plan.name}: {same} in sync, {len(drifted)} not."
+
+
+def report_lines(report: Report) -> Iterator[str]:
+    """Show what a run did: whatever did not succeed by name, the rest as a count."""
+    for pair, items in groupby(report.items, key=lambda item: (item.source, item.target)):
+        told = list(items)
+        yield f"{pair[0]} → {pair[1]}: {_totals(told)}"
+        for item in told:
+            if item.status not in GOOD:
+                yield f"  ! {item.analyzer} {item.status}: {item.reason}"
+            yield from (f"  ? {item.analyzer}: {warning}" for warning in item.warnings)
+    yield f"Plan {report.plan}: {_totals(report.items)} in {report.seconds:.1f} s."
+
+
+def _plan_item(item: PlanItem, *, verbose: bool) -> Iterator[str]:
+    name = item.analyzer if item.analyzer == item.target_analyzer else f"{item.analyzer} as {item.target_analyzer}"
+    yield f"  {SYMBOLS[item.action]} {name}: {item.reason}"
+    yield from (f"      ? {warning}" for warning in item.warnings)
+    if verbose:
+        yield from (f"      {path}" for path in item.differences)
+
+
+def _totals(items: Iterable[ReportItem]) -> str:
+    counts: Mapping[Status, int] = _count(items)
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to do"
+
+
+def _count(items: Iterable[ReportItem]) -> dict[Status, int]:
+    counts = dict.fromkeys(Status, 0)
+    for item in items:
+        counts[item.status] += 1
+    return counts
+
+
+def _pair(item: PlanItem) -> tuple[str, str]:
+    return (item.source, item.target)

@@ -1,0 +1,1 @@
+"""What the operator decided: resources, recovery plans, and the file that says so."""

@@ -1,0 +1,141 @@
+"""A YAML file as plain data that remembers its lines."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import cast
+
+import yaml
+
+Where = tuple[str | int, ...]
+"""Keys and positions that lead to a value."""
+
+# In a flow mapping such as {key: ${NAME}} YAML takes the braces of a reference for its own. They go through
+# the parser as two private-use characters, which no key or endpoint has a reason to hold.
+_OPEN, _CLOSE = "\ue000", "\ue001"
+_REFERENCE = re.compile(r"\$\{([^{}\s,\[\]]*)\}")
+_GUARDED = re.compile(rf"\${_OPEN}([^{_CLOSE}]*){_CLOSE}")
+_QUOTED = re.compile(r"'[^']{2,}'")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    where: Where
+    message: str
+
+
+def dotted(where: Where) -> str:
+    """Write a place as people do: `plans.invoices.pairs[0].source`."""
+    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return parts.removeprefix(".")
+
+
+@dataclass
+class Document:
+    """Data of a file, the line each value begins at, and what is wrong with the file as YAML."""
+
+    data: object = None
+    lines: dict[Where, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, where: Where) -> int | None:
+        """Tell the line of a value, or of the nearest part around it."""
+        return next(
+            (self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None
+        )
+
+
+class _Loader(yaml.SafeLoader):
+    """Leaves dates as text, so that an api-version needs no quotes."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_document(text: str) -> Document:
+    """Parse YAML; nothing is raised, what is wrong becomes a problem.
+
+    Keys are always text: a resource may be named `no` or `1`. A key that stands twice is a problem.
+    """
+    document = Document()
+    if _OPEN in text or _CLOSE in text:
+        document.problems.append(Problem((), "has a character of Unicode's private use area"))
+        return document
+    loader = _Loader(_REFERENCE.sub(rf"${_OPEN}\1{_CLOSE}", text))
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            document.data = _Reader(loader, document).read(node, (), ())
+    except yaml.YAMLError as error:
+        document.problems.append(_not_yaml(error))
+    finally:
+        loader.dispose()
+    return document
+
+
+@dataclass
+class _Reader:
+    loader: _Loader
+    document: Document
+    flattened: set[int] = field(default_factory=set)
+
+    def read(self, node: yaml.Node, where: Where, around: tuple[yaml.Node, ...]) -> object:
+        self.document.lines.setdefault(where, node.start_mark.line + 1)
+        if any(node is other for other in around):
+            self.document.problems.append(Problem(where, "refers to itself"))
+            return None
+        inside = (*around, node)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, where, inside)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*where, position), inside) for position, item in enumerate(node.value)]
+        value = self.loader.construct_object(node)
+        return _unguarded(value) if isinstance(value, str) else value
+
+    def _mapping(
+        self, node: yaml.MappingNode, where: Where, around: tuple[yaml.Node, ...]
+    ) -> dict[str, object]:
+        # The second time an alias comes by, its merged keys are its own already.
+        if id(node) not in self.flattened:
+            self._note_keys(node, where)
+            self.loader.flatten_mapping(node)
+            self.flattened.add(id(node))
+        return {
+            key: self.read(value, (*where, key), around)
+            for key, value in ((self._key(key, where), value) for key, value in node.value)
+        }
+
+    def _note_keys(self, node: yaml.MappingNode, where: Where) -> None:
+        first: dict[str, int] = {}
+        for key_node, _ in node.value:
+            key, line = self._key(key_node, where), key_node.start_mark.line + 1
+            if key in first and key != "<<":
+                message = f"stands twice, first in line {first[key]}"
+                self.document.problems.append(Problem((*where, key), message))
+            first.setdefault(key, line)
+            self.document.lines[(*where, key)] = line
+
+    def _key(self, node: yaml.Node, where: Where) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            return _unguarded(cast("str", node.value))
+        self.document.problems.append(Problem(where, "has a key that is not text"))
+        return ""
+
+
+def _unguarded(text: str) -> str:
+    return _GUARDED.sub(r"${\1}", text)
+
+
+def _not_yaml(error: yaml.YAMLError) -> Problem:
+    # Only what cannot hold a piece of the file: its marks carry a snippet, and a quoted word may be a secret.
+    reason, where = "cannot be read", ""
+    if isinstance(error, yaml.MarkedYAMLError):
+        reason = _QUOTED.sub("something", error.problem or reason)
+        where = f" in line {error.problem_mark.line + 1}" if error.problem_mark else ""
+    return Problem((), f"is not YAML: {reason}{where}")

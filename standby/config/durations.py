@@ -1,0 +1,82 @@
+"""Durations as people write them: 90s, 15m, 24h, 7d, 1h30m, or ISO 8601."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+
+UNITS = {
+    "w": timedelta(weeks=1),
+    "d": timedelta(days=1),
+    "h": timedelta(hours=1),
+    "m": timedelta(minutes=1),
+    "s": timedelta(seconds=1),
+}
+
+_PARTS = r"(?:[0-9]{1,12}(?:\.[0-9]{1,6})?[wdhms])+"
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)([wdhms])")
+_ISO = TypeAdapter(timedelta)
+_EXPECTED = "must be a duration such as 90s, 15m, 24h or 7d"
+
+
+def parse_duration(value: object) -> timedelta:
+    """Read a duration.
+
+    Args:
+        value: text such as `24h`, `1h30m` or `PT24H`, or a timedelta, which is taken as it is.
+
+    Raises:
+        ValueError: it is none of these, or not longer than nothing.
+    """
+    if isinstance(value, timedelta):
+        return _positive(value)
+    if not isinstance(value, str):
+        raise ValueError(_EXPECTED)  # noqa: TRY004 - pydantic reports ValueError only
+    text = value.strip()
+    try:
+        if re.fullmatch(_PARTS, text):
+            return _positive(
+                sum((float(number) * UNITS[unit] for number, unit in _PART.findall(text)), timedelta())
+            )
+        if text[:1] == "P":
+            return _positive(_ISO.validate_python(text))
+    except (OverflowError, ValidationError) as error:
+        raise ValueError(_EXPECTED) from error
+    raise ValueError(_EXPECTED)
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration in the largest unit that needs no fraction, as `parse_duration` reads it."""
+    for unit, length in UNITS.items():
+        if value % length == timedelta():
+            return f"{value // length}{unit}"
+    whole, rest = divmod(value, UNITS["s"])
+    return f"{whole}.{rest.microseconds:06d}".rstrip("0") + "s"
+
+
+def parse_seconds(value: object) -> object:
+    """Turn a written duration into seconds, and leave anything else to the validation of numbers."""
+    if isinstance(value, str) and re.fullmatch(_PARTS, value.strip()):
+        return parse_duration(value).total_seconds()
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta():
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "examples": ["24h", "15m"]}),
+]
+"""A timedelta, written as 90s, 15m, 24h or 7d."""
+
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]
+"""Seconds, given as a number or written as a duration."""

@@ -1,0 +1,136 @@
+"""What a failed validation means to the person who wrote the file."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from standby.config.configuration import BLOCK_REFERENCE, VARIABLE_NAME
+from standby.config.document import Problem, Where, dotted
+from standby.config.names import nearest
+from standby.config.plan import IGNORE_RULE
+from standby.service.resource import RESOURCE_NAME
+
+M = TypeVar("M", bound=BaseModel)
+
+_ABSENT = object()
+
+_SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_type": "must be text",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "path_type": "must be a path",
+    "literal_error": "must be one of {expected}",
+    "union_tag_not_found": "needs its kind",
+    "union_tag_invalid": "has a kind that is not one of {expected_tags}",
+}
+"""Pydantic's own sentences speak of Python, and some quote what was written, which may be a secret."""
+
+_PATTERNS = {
+    RESOURCE_NAME: "must be lower-case letters, digits and dashes, and neither begin nor end with a dash",
+    IGNORE_RULE: "must be a dotted path such as tags.projectId",
+    VARIABLE_NAME: "must be lower-case letters, digits, dashes and underscores",
+    BLOCK_REFERENCE: "must be TYPE-SLUG/NAME, such as azure-blob-storage-container/vault",
+}
+
+
+def valid(model: type[M], **values: object) -> M:
+    """Make a model of values that come from another one.
+
+    Raises:
+        ValueError: they are not valid; the message has no value in it.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(summary(error)) from None
+
+
+def summary(error: ValidationError) -> str:
+    """Put a failed validation into one line, without the values that caused it."""
+    return "; ".join(
+        f"{dotted(details['loc'])} {_sentence(details)}".strip()
+        for details in error.errors(include_url=False, include_input=False)
+    )
+
+
+def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Problem:
+    """Say where an error stands in the data, and what is wrong there.
+
+    Args:
+        error: as pydantic tells it.
+        data: what was validated.
+        schema: JSON schema of the whole, for the names that would have been right.
+    """
+    where = place(error["loc"], data)
+    if error["type"] == "extra_forbidden":
+        known = _properties(error["loc"][:-1], schema, schema)
+        return Problem(where, f"{_sentence(error)}: {nearest(str(where[-1]), known)}")
+    return Problem(where, _sentence(error))
+
+
+def _sentence(error: ErrorDetails) -> str:
+    kind = error["type"]
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(error["ctx"]["pattern"], "is not written as it must be")
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format(**error.get("ctx", {}))
+    return error["msg"].replace("Input should", "must")
+
+
+def place(location: tuple[str | int, ...], data: object) -> Where:
+    """Leave out of a location what is not in the data: pydantic's marks, and names of a union's members.
+
+    The last part is kept all the same, since a missing key is not in the data either.
+    """
+    location = tuple(part for part in location if part != "[key]")
+    where: list[str | int] = []
+    for position, part in enumerate(location):
+        inside = _at(data, part)
+        if inside is not _ABSENT:
+            data = inside
+        elif position < len(location) - 1:
+            continue
+        where.append(part)
+    return tuple(where)
+
+
+def _at(data: object, part: str | int) -> object:
+    if isinstance(data, dict):
+        return data.get(part, _ABSENT)
+    if isinstance(data, list) and isinstance(part, int):
+        return data[part]
+    return _ABSENT
+
+
+def _properties(location: tuple[str | int, ...], schema: dict[str, Any], root: dict[str, Any]) -> list[str]:
+    """Follow a location into a JSON schema and list the keys that may stand there."""
+    if "$ref" in schema:
+        return _properties(location, root["$defs"][schema["$ref"].rpartition("/")[2]], root)
+    if not location:
+        return list(schema.get("properties", {}))
+    part, rest = location[0], location[1:]
+    mapping = schema.get("discriminator", {}).get("mapping", {})
+    if part in mapping:
+        return _properties(rest, {"$ref": mapping[part]}, root)
+    by_name = schema.get("patternProperties", {}).values()
+    inner = schema.get("properties", {}).get(part) or next(iter(by_name), None) or schema.get("items")
+    return _properties(rest, inner, root) if isinstance(inner, dict) else []

@@ -1,0 +1,193 @@
+"""A recovery plan: what is copied from where to where, and under which policies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from standby.config.durations import Duration, Seconds, parse_seconds
+from standby.config.names import Name, nearest
+from standby.service.resource import DeploymentOverrides
+
+OnExisting = Literal["refuse", "replace", "version"]
+"""What to do with a target analyzer that is older than the source's, or was never copied by us."""
+
+MissingDefaults = Literal["fail", "sync", "ignore"]
+"""What to do when the target cannot serve an analyzer's models."""
+
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+IGNORE_RULE = r"^[^.]+(\.[^.]+)*$"
+IgnoreRule = Annotated[str, StringConstraints(pattern=IGNORE_RULE, max_length=256)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class RegionPair(_Strict):
+    """One source and the targets its analyzers are copied to."""
+
+    source: Name = Field(description="Resource to copy from.")
+    targets: tuple[Name, ...] = Field(min_length=1, description="Resources to copy to.")
+
+    @model_validator(mode="after")
+    def _targets_are_elsewhere(self) -> Self:
+        if self.source in self.targets:
+            raise ValueError(f"{self.source} cannot be its own target")
+        return self
+
+
+class Objectives(_Strict):
+    """How much may be lost, and how long a recovery may take."""
+
+    rpo: Duration | None = Field(None, description="Recovery point objective, such as 24h.")
+    rto: Duration | None = Field(None, description="Recovery time objective, such as 15m.")
+
+
+class RetryPolicy(_Strict):
+    """How often a step is tried, after the client's own retries of single calls."""
+
+    attempts: int = Field(3, ge=1, le=20, description="Tries in all; 1 means no retry.")
+    delays: tuple[Annotated[float, Field(ge=0, le=3600), BeforeValidator(parse_seconds)], ...] = Field(
+        (1.0, 5.0),
+        min_length=1,
+        max_length=20,
+        description="Seconds before each retry; the last one is used again for those that follow.",
+    )
+    jitter: float = Field(0.3, ge=0, le=1, description="Share of a delay that is left to chance.")
+
+
+class StepRetries(_Strict):
+    """A retry policy for each step of a copy."""
+
+    authorize: RetryPolicy = Field(RetryPolicy(), description="Asking the source for a grant.")
+    validate_deployments: RetryPolicy = Field(
+        RetryPolicy(attempts=2, delays=(1.0,)), description="Checking the models at the target."
+    )
+    copy_: RetryPolicy = Field(
+        RetryPolicy(delays=(2.0, 10.0)), alias="copy", description="Starting the copy at the target."
+    )
+    poll: RetryPolicy = Field(
+        RetryPolicy(attempts=5, delays=(2.0, 5.0, 15.0)), description="Waiting for the copy's end."
+    )
+    verify: RetryPolicy = Field(
+        RetryPolicy(attempts=4, delays=(1.0, 2.0, 5.0)), description="Comparing the copy with its source."
+    )
+
+    # BaseModel has a method of the name copy, so the field cannot have it.
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class CopyDeadlines(_Strict):
+    """How long a copy may take and how often it is asked about; the service's own take 2 to 9 s."""
+
+    poll: Seconds = Field(
+        600.0, gt=0, le=86_400, description="Seconds after which a copy that still runs is called hung."
+    )
+    first_interval: Seconds = Field(0.5, gt=0, le=3600, description="Seconds before the second question.")
+    longest_interval: Seconds = Field(
+        10.0, gt=0, le=3600, description="Seconds that the growing wait between questions stops at."
+    )
+
+    @model_validator(mode="after")
+    def _intervals_grow(self) -> Self:
+        if self.longest_interval < self.first_interval:
+            raise ValueError("longest_interval must not be shorter than first_interval")
+        return self
+
+
+class FreshKey(_Strict):
+    """A random key for every copy."""
+
+    kind: Literal["generate"] = "generate"
+
+
+class NoEncryption(_Strict):
+    """No second encryption of the authorization token."""
+
+    kind: Literal["none"] = "none"
+
+
+class GivenKey(_Strict):
+    """One key for all copies of the plan."""
+
+    kind: Literal["given"] = "given"
+    key: SecretStr = Field(min_length=1, description="Key that encrypts the authorization token.")
+
+
+def parse_encryption(value: object) -> object:
+    """Bring `generate`, `none` and `{key: …}` to the form that the models have."""
+    if value in ("generate", "none"):
+        return {"kind": value}
+    if isinstance(value, str):
+        raise ValueError("must be generate, none or {key: ${NAME}}")  # noqa: TRY004 - pydantic reports ValueError only
+    if isinstance(value, dict) and "kind" not in value:
+        return {"kind": "given", **value}
+    return value
+
+
+Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="kind")]
+"""Second encryption of the authorization token, in the seed page's protocol only."""
+
+
+class RecoveryPlan(_Strict):
+    """What is copied from where to where, and under which policies."""
+
+    name: Name = Field(description="Name used on the command line and in reports.")
+    pairs: tuple[RegionPair, ...] = Field(min_length=1, description="Sources with their targets.")
+    include: tuple[Glob, ...] = Field(("*",), min_length=1, description="Globs on analyzer ids to copy.")
+    exclude: tuple[Glob, ...] = Field((), description="Globs on analyzer ids to leave out.")
+    on_existing: OnExisting = Field("refuse", description="What to do with what is already at a target.")
+    missing_defaults: MissingDefaults = Field(
+        "fail", description="What to do when a target cannot serve an analyzer's models."
+    )
+    deployments: dict[Name, DeploymentOverrides] = Field(
+        default_factory=dict, description="Deployments that stand in for the analyzer's own, by target."
+    )
+    encryption: Annotated[Encryption, BeforeValidator(parse_encryption)] = Field(
+        FreshKey(), description="Second encryption of the authorization token."
+    )
+    objectives: Objectives = Field(Objectives(), description="Recovery objectives.")
+    retries: StepRetries = Field(StepRetries(), description="Retries of each step.")
+    deadlines: CopyDeadlines = Field(CopyDeadlines(), description="Deadline and pace of polling.")
+    ignore: tuple[IgnoreRule, ...] = Field(
+        (), description="Dotted paths that make no difference, such as tags.projectId."
+    )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every target of the plan, sorted."""
+        return tuple(sorted({target for pair in self.pairs for target in pair.targets}))
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Every resource the plan uses, sorted."""
+        return tuple(sorted({pair.source for pair in self.pairs} | set(self.targets)))
+
+    @model_validator(mode="after")
+    def _no_pair_twice(self) -> Self:
+        seen = Counter((pair.source, target) for pair in self.pairs for target in pair.targets)
+        twice = [f"{source} to {target}" for (source, target), times in seen.items() if times > 1]
+        if twice:
+            raise ValueError(f"has a pair twice: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _overrides_are_for_targets(self) -> Self:
+        strange = [name for name in self.deployments if name not in self.targets]
+        if strange:
+            raise ValueError(
+                f"deployments are given for {strange[0]}, which is no target of this plan; "
+                f"{nearest(strange[0], self.targets)}"
+            )
+        return self

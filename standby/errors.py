@@ -1,0 +1,20 @@
+"""The root of every error that an operator may see."""
+
+from __future__ import annotations
+
+
+class StandbyError(Exception):
+    """Something went wrong that an operator can act upon.
+
+    Attributes:
+        cause: one sentence that says what is wrong.
+        next_action: what to do about it, as an order; empty where there is nothing to add.
+    """
+
+    def __init__(self, cause: str, next_action: str = "") -> None:
+        super().__init__(cause, next_action)
+        self.cause = cause
+        self.next_action = next_action
+
+    def __str__(self) -> str:
+        return f"{self.cause}. {self.next_action}." if self.next_action else f"{self.cause}."

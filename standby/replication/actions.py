@@ -1,0 +1,71 @@
+"""What a verdict leads to under a policy, and the sentence that explains it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from standby.config.plan import OnExisting
+from standby.replication.verdict import Verdict
+
+
+class Action(StrEnum):
+    """What a run does about one analyzer at one target."""
+
+    COPY = "copy"
+    REPLACE = "replace"
+    COPY_AS_VERSION = "copy_as_version"
+    ADOPT = "adopt"
+    SKIP = "skip"
+    REFUSE = "refuse"
+
+
+COPYING = frozenset({Action.COPY, Action.REPLACE, Action.COPY_AS_VERSION})
+"""Actions that start a copy at the service."""
+
+ACTING = COPYING | {Action.ADOPT}
+"""Actions that make a run do anything at all."""
+
+_ALWAYS = {
+    Verdict.MISSING: Action.COPY,
+    Verdict.IN_SYNC: Action.SKIP,
+    Verdict.CREATING: Action.ADOPT,
+    Verdict.TARGET_AHEAD: Action.REFUSE,
+    Verdict.DIVERGED: Action.REFUSE,
+    Verdict.BLOCKED: Action.REFUSE,
+}
+
+_BY_POLICY: dict[OnExisting, Action] = {
+    "refuse": Action.REFUSE,
+    "replace": Action.REPLACE,
+    "version": Action.COPY_AS_VERSION,
+}
+
+_WHAT_IS_THERE = {
+    Verdict.MISSING: "{target} does not have it",
+    Verdict.IN_SYNC: "{target} has the same",
+    Verdict.CREATING: "A copy into {target} is already under way",
+    Verdict.SOURCE_AHEAD: "{target} has an older copy",
+    Verdict.FOREIGN: "{target} has a different analyzer of this name that was not copied from {source}",
+    Verdict.TARGET_AHEAD: "It was edited at {target} since it was copied",
+    Verdict.DIVERGED: "It was edited at {source} and at {target} since it was copied",
+}
+
+_WHAT_TO_DO = {
+    Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
+    Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
+    Verdict.TARGET_AHEAD: "Take the edit back to {source} first, or undo it at {target}",
+    Verdict.DIVERGED: "Settle by hand which one is right",
+}
+
+
+def decide(verdict: Verdict, on_existing: OnExisting) -> Action:
+    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten."""
+    always = _ALWAYS.get(verdict)
+    return always if always is not None else _BY_POLICY[on_existing]
+
+
+def explain(verdict: Verdict, action: Action, source: str, target: str) -> str:
+    """Say in a sentence or two why an item has its action."""
+    sentence = _WHAT_IS_THERE[verdict].format(source=source, target=target)
+    advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
+    return f"{sentence}. {advice.format(source=source, target=target)}." if advice else f"{sentence}."

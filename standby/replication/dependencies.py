@@ -1,0 +1,113 @@
+"""Which analyzers an analyzer needs, and in what order they can be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from standby.service.models import JsonValue
+
+PREBUILT = "prebuilt-"
+"""Analyzers that every resource has; they are never copied."""
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """The analyzers a selection needs.
+
+    Attributes:
+        children: for each analyzer, selected or pulled in, the custom analyzers it refers to.
+        pulled_in: analyzers that nobody selected but a selected one needs.
+        missing: for each analyzer, the ones it refers to that the source does not have.
+        cycles: for each member of a cycle, the cycle's path (first name repeated at its end).
+    """
+
+    children: Mapping[str, frozenset[str]]
+    pulled_in: frozenset[str]
+    missing: Mapping[str, frozenset[str]]
+    cycles: Mapping[str, tuple[str, ...]]
+
+
+def references(definition: Mapping[str, JsonValue]) -> frozenset[str]:
+    """Name the custom analyzers a definition refers to, at any depth.
+
+    References are `baseAnalyzerId`, `config.contentCategories.*.analyzerId`, and both again inside inline
+    analyzers (`config.contentCategories.*.analyzer`): REFERENCE, *The analyzer*.
+    """
+    return frozenset(name for name in _references(definition) if name and not name.startswith(PREBUILT))
+
+
+def inline_analyzers(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, JsonValue]]:
+    """Walk the analyzers written out inside a definition, at any depth."""
+    for category in _categories(definition):
+        inline = category.get("analyzer")
+        if isinstance(inline, dict):
+            yield inline
+            yield from inline_analyzers(inline)
+
+
+def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, JsonValue]]) -> Dependencies:
+    """Close a selection under references.
+
+    Args:
+        selected: ids to copy, each a key of `definitions`.
+        definitions: every custom analyzer of the source, by id.
+    """
+    wanted = frozenset(selected)
+    children: dict[str, frozenset[str]] = {}
+    missing: dict[str, frozenset[str]] = {}
+    waiting = sorted(wanted)
+    while waiting:
+        analyzer = waiting.pop()
+        if analyzer in children:
+            continue
+        needed = references(definitions[analyzer])
+        children[analyzer] = needed & definitions.keys()
+        if absent := needed - definitions.keys():
+            missing[analyzer] = frozenset(absent)
+        waiting.extend(children[analyzer] - children.keys())
+    return Dependencies(
+        children=children,
+        pulled_in=frozenset(children) - wanted,
+        missing=missing,
+        cycles=_cycles(children),
+    )
+
+
+def _cycles(children: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    graph = {analyzer: set(needed) for analyzer, needed in children.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            # graphlib lists a cycle from child to parent; people read it from parent to child.
+            path = tuple(reversed(error.args[1]))
+            found.update(dict.fromkeys(path, path))
+            for member in set(path):
+                del graph[member]
+            for needed in graph.values():
+                needed.difference_update(path)
+        else:
+            return found
+
+
+def _categories(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[str, JsonValue]]:
+    config = definition.get("config")
+    categories = config.get("contentCategories") if isinstance(config, dict) else None
+    if isinstance(categories, dict):
+        yield from (category for category in categories.values() if isinstance(category, dict))
+
+
+def _references(definition: Mapping[str, JsonValue]) -> Iterator[str]:
+    base = definition.get("baseAnalyzerId")
+    if isinstance(base, str):
+        yield base
+    for category in _categories(definition):
+        referred = category.get("analyzerId")
+        if isinstance(referred, str):
+            yield referred
+        inline = category.get("analyzer")
+        if isinstance(inline, dict):
+            yield from _references(inline)

@@ -1,0 +1,246 @@
+"""Drives a plan: children before parents, targets side by side, no failure beyond its own parents.
+
+The steps are handed in. Under Prefect they are tasks, in direct mode the plain functions underneath, so
+that what runs in an emergency is what was rehearsed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from graphlib import TopologicalSorter
+from typing import Protocol
+
+from standby.clock import Clock
+from standby.errors import StandbyError
+from standby.replication.actions import ACTING, Action
+from standby.replication.ledger import Ledger
+from standby.replication.planning import PlanItem, ReplicationPlan
+from standby.replication.results import GOOD, ItemResult, Progress, Status, count
+from standby.replication.steps import ADOPTED, Receipt, Verified
+from standby.replication.verdict import CopyRecord, Verdict
+from standby.service.errors import GrantVoid
+from standby.service.protocols import CopyAuthorization
+
+log = logging.getLogger("standby.replication")
+
+GRANTS = 3
+"""How many grants a copy may use up: one was seen to be void right after it was given (REFERENCE)."""
+
+GRANT_WAIT = 1.0
+"""Seconds before the second grant; twice as long before the third."""
+
+Key = tuple[str, str, str]
+
+
+class Steps(Protocol):
+    """The steps of one copy; each raises what went wrong."""
+
+    async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
+        """Add model names to a target's defaults."""
+        ...
+
+    async def authorize(self, item: PlanItem) -> CopyAuthorization:
+        """Ask the source for a grant."""
+        ...
+
+    async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
+        """Check the models at the target; give warnings."""
+        ...
+
+    async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
+        """Start the copy."""
+        ...
+
+    async def poll(self, item: PlanItem, receipt: Receipt) -> None:
+        """Wait for the copy's end."""
+        ...
+
+    async def verify(self, item: PlanItem) -> Verified:
+        """Compare the copy with what was planned."""
+        ...
+
+
+class Replication:
+    """One run of a plan. `results` is true at any moment, also after a cancellation."""
+
+    def __init__(
+        self,
+        plan: ReplicationPlan,
+        steps: Steps,
+        *,
+        ledgers: Mapping[tuple[str, str], Ledger],
+        slots: Mapping[str, asyncio.Semaphore],
+        clock: Clock,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            plan: what to do.
+            steps: how each step is done.
+            ledgers: open for writing, by source and target.
+            slots: how many copies may be in flight at once, by target.
+            clock: for durations, dates and waits.
+            on_progress: called after every change.
+        """
+        self._plan = plan
+        self._steps = steps
+        self._ledgers = ledgers
+        self._slots = slots
+        self._clock = clock
+        self._on_progress = on_progress
+        self._results: dict[Key, ItemResult] = {}
+        self._started: dict[Key, float] = {}
+        self._receipts: dict[Key, Receipt] = {}
+        self._broken_targets: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Do everything the plan says; only a cancellation raises."""
+        for item in self._plan.items:
+            if item.action not in ACTING:
+                self._end(_without_doing(item))
+        self._record_what_is_in_sync()
+        await self._add_defaults()
+        acting = {item.key: item for item in self._plan.items if item.action in ACTING}
+        sorter: TopologicalSorter[Key] = TopologicalSorter(
+            {key: [child for child in _children(item) if child in acting] for key, item in acting.items()}
+        )
+        sorter.prepare()
+        ended: asyncio.Queue[Key] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            while sorter.is_active():
+                for key in sorter.get_ready():
+                    group.create_task(self._drive(acting[key], ended), name="/".join(key))
+                sorter.done(await ended.get())
+
+    def results(self) -> tuple[ItemResult, ...]:
+        """Give the end of every item, in the plan's order; what has not ended counts as interrupted."""
+        return tuple(self._results.get(item.key) or self._interrupted(item) for item in self._plan.items)
+
+    def _record_what_is_in_sync(self) -> None:
+        """Fill the gaps of a ledger that was lost: what is equal now counts as copied now."""
+        for (source, target), ledger in self._ledgers.items():
+            ledger.record(
+                {
+                    item.target_analyzer: CopyRecord(item.expected, item.found, self._clock.now())
+                    for item in self._plan.items
+                    if (item.source, item.target, item.verdict) == (source, target, Verdict.IN_SYNC)
+                    and item.found is not None
+                    and item.target_analyzer not in ledger.records
+                }
+            )
+
+    async def _add_defaults(self) -> None:
+        for target, additions in self._plan.added_defaults.items():
+            try:
+                await self._steps.add_defaults(target, additions)
+            except StandbyError as error:
+                self._broken_targets[target] = f"The defaults of {target} could not be completed: {error}"
+
+    async def _drive(self, item: PlanItem, ended: asyncio.Queue[Key]) -> None:
+        try:
+            self._end(self._hindered(item) or await self._attempt(item))
+        finally:
+            ended.put_nowait(item.key)
+
+    def _hindered(self, item: PlanItem) -> ItemResult | None:
+        if cause := self._broken_targets.get(item.target):
+            return ItemResult(item, Status.BLOCKED, cause)
+        for child in _children(item):
+            result = self._results.get(child)
+            if result is not None and result.status not in GOOD:
+                return ItemResult(
+                    item, Status.BLOCKED, f"Its child {child[2]} {result.status}. Settle that, then run again."
+                )
+        return None
+
+    async def _attempt(self, item: PlanItem) -> ItemResult:
+        async with self._slots[item.target]:
+            self._started[item.key] = self._clock.monotonic()
+            self._report()
+            try:
+                warnings = await self._copy(item)
+                verified = await self._steps.verify(item)
+                record = CopyRecord(verified.source, verified.target, self._clock.now())
+                self._ledgers[item.source, item.target].record({item.target_analyzer: record})
+            except StandbyError as error:
+                return self._result(item, Status.FAILED, reason=str(error))
+            except Exception as error:
+                # One analyzer never stops another, whatever happened to it; the trace goes to the log.
+                log.exception("%s to %s failed unexpectedly", item.analyzer, item.target)
+                return self._result(
+                    item, Status.FAILED, reason=f"Unexpected {type(error).__name__}. See the log of this run."
+                )
+            return self._result(item, Status.SUCCEEDED, warnings=warnings + verified.warnings)
+
+    async def _copy(self, item: PlanItem) -> tuple[str, ...]:
+        """Take an item up to the end of its copy at the service, and give the warnings on the way."""
+        if item.action is Action.ADOPT:
+            self._receipts[item.key] = ADOPTED
+            await self._steps.poll(item, ADOPTED)
+            return ()
+        for grant in range(1, GRANTS + 1):
+            authorization = await self._steps.authorize(item)
+            warnings = await self._steps.validate_deployments(item)
+            try:
+                receipt = await self._steps.copy(item, authorization)
+            except GrantVoid:
+                if grant == GRANTS:
+                    raise
+                await self._clock.sleep(GRANT_WAIT * grant)
+            else:
+                break
+        receipt = replace(receipt, attempts=receipt.attempts + grant - 1)
+        self._receipts[item.key] = receipt
+        await self._steps.poll(item, receipt)
+        return warnings + receipt.warnings
+
+    def _result(
+        self, item: PlanItem, status: Status, *, reason: str = "", warnings: tuple[str, ...] = ()
+    ) -> ItemResult:
+        receipt = self._receipts.get(item.key)
+        return ItemResult(
+            item=item,
+            status=status,
+            reason=reason,
+            seconds=self._clock.monotonic() - self._started[item.key],
+            attempts=receipt.attempts if receipt else 0,
+            operation_id=receipt.operation_id if receipt else "",
+            warnings=item.warnings + warnings,
+        )
+
+    def _interrupted(self, item: PlanItem) -> ItemResult:
+        if item.key not in self._started:
+            reason = "Interrupted before it was begun. Run again."
+            return ItemResult(item, Status.FAILED, reason)
+        receipt = self._receipts.get(item.key)
+        if receipt is None:
+            reason = f"Interrupted before {item.target} confirmed a copy. Run again: if one was accepted, it is adopted."
+        else:
+            operation = f" as operation {receipt.operation_id}" if receipt.operation_id else ""
+            reason = f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
+        return self._result(item, Status.FAILED, reason=reason)
+
+    def _end(self, result: ItemResult) -> None:
+        self._results[result.item.key] = result
+        self._report()
+
+    def _report(self) -> None:
+        counts = count(self._results.values())
+        in_flight = len(self._started.keys() - self._results.keys())
+        self._on_progress(Progress(len(self._plan.items), in_flight, tuple(counts.items())))
+
+
+def _children(item: PlanItem) -> list[Key]:
+    return [(item.source, item.target, child) for child in item.needs]
+
+
+def _without_doing(item: PlanItem) -> ItemResult:
+    if item.action is Action.SKIP:
+        return ItemResult(item, Status.SKIPPED, warnings=item.warnings)
+    status = Status.BLOCKED if item.verdict is Verdict.BLOCKED else Status.REFUSED
+    return ItemResult(item, status, item.reason, warnings=item.warnings)

@@ -1,0 +1,91 @@
+"""What can go wrong with a replication that is not one failed call to the service."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from standby.errors import StandbyError
+
+
+class ReplicationError(StandbyError):
+    """Base of this module's errors."""
+
+
+class LedgerBusy(ReplicationError):
+    """Another run is writing the same pair's ledger."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"Another run is replicating this pair (it holds {path})", "Wait for it to end, then run again"
+        )
+
+
+class NothingSelected(ReplicationError):
+    """A pattern given by the operator matches no analyzer or target."""
+
+    def __init__(self, kind: str, pattern: str, known: list[str]) -> None:
+        near = get_close_matches(pattern, known, n=1)
+        super().__init__(
+            f"No {kind} matches {pattern!r}",
+            f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)[:10]) or 'none'}",
+        )
+        self.args = (kind, pattern, known)
+
+
+class ModelsNotServed(ReplicationError):
+    """The target cannot serve a model that the analyzer names."""
+
+
+class TargetAnalyzerFailed(ReplicationError):
+    """The copy ended with an analyzer that the target itself calls failed."""
+
+    def __init__(self, analyzer: str, target: str, status: str) -> None:
+        super().__init__(
+            f"{analyzer} at {target} became {status!r} instead of ready",
+            "Look at its warnings at the target, then run again with --on-existing replace",
+        )
+        self.args = (analyzer, target, status)
+
+
+class TargetAnalyzerGone(ReplicationError):
+    """The copy was accepted, and the analyzer is not at the target."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"{analyzer} vanished from {target} while it was being copied",
+            "See who deletes analyzers there, then run again",
+        )
+        self.args = (analyzer, target)
+
+
+class CopyDiffers(ReplicationError):
+    """The analyzer at the target is ready, and is not the one that was to be copied."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"{analyzer} at {target} is not what was planned: it was edited at the source or the target meanwhile",
+            "Run again to plan from what is there now",
+        )
+        self.args = (analyzer, target)
+
+
+class TargetAnalyzerNotReady(ReplicationError):
+    """The copy's operation is over, and the analyzer is still being made."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"{analyzer} at {target} is still being created although its copy is over",
+            "Run again in a few minutes",
+        )
+        self.args = (analyzer, target)
+
+
+class CopyNotStarted(ReplicationError):
+    """The answer to a copy was lost, and the target shows no sign of the copy."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"The answer to the copy of {analyzer} was lost on the way, and {target} does not have it",
+            "Run again: nothing was started",
+        )
+        self.args = (analyzer, target)

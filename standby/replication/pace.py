@@ -1,0 +1,33 @@
+"""How often to ask about something that takes a while."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from standby.clock import Clock
+from standby.config.plan import CopyDeadlines
+
+GROWTH = 1.5
+"""How much longer each wait is than the one before."""
+
+
+@dataclass
+class Beat:
+    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
+
+    retry_after: float | None = None
+
+
+async def pace(deadlines: CopyDeadlines, clock: Clock) -> AsyncIterator[Beat]:
+    """Yield at each time to ask, soon at first and then less often, until the deadline is over."""
+    end = clock.monotonic() + deadlines.poll
+    wait = deadlines.first_interval
+    while True:
+        beat = Beat()
+        yield beat
+        left = end - clock.monotonic()
+        if left <= 0:
+            return
+        await clock.sleep(min(left, beat.retry_after if beat.retry_after is not None else wait))
+        wait = min(wait * GROWTH, deadlines.longest_interval)

@@ -1,0 +1,205 @@
+"""Whether a resource can serve the models an analyzer names.
+
+An analyzer that is `ready` still fails its first analysis where a model name leads to no deployment
+(REFERENCE, *Two protocols*); this check, made before the copy, is the only thing that notices.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from standby.replication.dependencies import inline_analyzers
+from standby.service.models import Deployment, JsonValue
+from standby.service.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+
+
+class Severity(StrEnum):
+    """How a finding bears on a copy."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a resource has behind its model names.
+
+    Attributes:
+        defaults: deployment by model name; `None` where the resource's defaults were never set.
+        deployments: by name; `None` where they could not be asked for.
+    """
+
+    resource: Resource
+    defaults: Mapping[str, str] | None
+    deployments: Mapping[str, Deployment] | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about one model name of an analyzer at one target.
+
+    Attributes:
+        role: `completion` or `embedding`.
+        model: the name the analyzer has.
+        deployment: what the name leads to at the target, where it leads anywhere.
+        missing: whether the name leads to nothing at all.
+    """
+
+    severity: Severity
+    role: str
+    model: str
+    deployment: str | None
+    cause: str
+    next_action: str = ""
+    missing: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.cause}. {self.next_action}." if self.next_action else f"{self.cause}."
+
+
+def models_of(definition: Mapping[str, JsonValue]) -> tuple[tuple[str, str], ...]:
+    """Give role and model name of every model a definition names, inline analyzers included."""
+    found = {
+        (role, name)
+        for analyzer in (definition, *inline_analyzers(definition))
+        if isinstance(models := analyzer.get("models"), dict)
+        for role, name in models.items()
+        if isinstance(name, str) and name
+    }
+    return tuple(sorted(found))
+
+
+def check_models(
+    models: Iterable[tuple[str, str]], source: Serving, target: Serving, overrides: DeploymentOverrides
+) -> tuple[Finding, ...]:
+    """Follow every model name of an analyzer to a deployment at the target, and say what is there.
+
+    A different embedding model is an error, a different completion model a warning (disaster-recovery page,
+    *Start Copy operation*). A name that leads nowhere is an error with the call that mends it.
+    """
+    findings: list[Finding] = []
+    for role, name in models:
+        findings.extend(_check(role, name, source, target, _override(overrides, role)))
+    return tuple(findings)
+
+
+def default_to_add(
+    role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides
+) -> str | None:
+    """Choose the deployment that a model name missing from a target's defaults should lead to.
+
+    The plan's override comes first, then the deployment that is called as at the source, then one of the
+    same model; `None` where there is nothing to choose.
+    """
+    override = _override(overrides, role)
+    if override is not None:
+        return override
+    deployments = target.deployments or {}
+    at_source = (source.defaults or {}).get(name)
+    if at_source in deployments:
+        return at_source
+    model = _source_model(name, source)
+    return min((found.name for found in deployments.values() if found.model == model), default=None)
+
+
+def _check(
+    role: str, name: str, source: Serving, target: Serving, override: str | None
+) -> Iterator[Finding]:
+    # On the seed page's protocol analyzers name deployments and the copy can override them; on the
+    # released one they name models, and only the target's defaults say which deployment serves one.
+    by_deployment = target.resource.api_version == SEED_PAGE_API_VERSION
+    mapped = None if target.defaults is None else target.defaults.get(name)
+    deployment = (override or name) if by_deployment else mapped
+    if deployment is None:
+        yield _no_default(role, name, target, override)
+        return
+    if not by_deployment and override is not None and override != deployment:
+        yield Finding(
+            Severity.WARNING,
+            role,
+            name,
+            deployment,
+            f"{target.resource.name} serves {name} by {deployment}, not by the plan's {override}: "
+            f"api-version {target.resource.api_version} has no overrides",
+            f"Change the default at {target.resource.name} if {override} is meant",
+        )
+    yield from _compare(role, name, deployment, source, target)
+
+
+def _compare(role: str, name: str, deployment: str, source: Serving, target: Serving) -> Iterator[Finding]:
+    where = target.resource.name
+    if target.deployments is None or "/" in deployment:
+        yield Finding(
+            Severity.UNKNOWN,
+            role,
+            name,
+            deployment,
+            f"Whether deployment {deployment} exists at {where}, and which model it is, is unknown",
+            "Give the resource Entra credentials that may read it, to have this checked",
+        )
+        return
+    found = target.deployments.get(deployment)
+    if found is None:
+        yield Finding(
+            Severity.ERROR,
+            role,
+            name,
+            deployment,
+            f"{where} has no deployment {deployment} for model {name}",
+            _create_deployment(target.resource, deployment, _source_model(name, source) or name),
+            missing=True,
+        )
+        return
+    expected = _source_model(name, source)
+    if expected is not None and expected != found.model:
+        embedding = role == "embedding"
+        yield Finding(
+            Severity.ERROR if embedding else Severity.WARNING,
+            role,
+            name,
+            deployment,
+            f"Deployment {deployment} at {where} is {found.model}, while the source uses {expected}",
+            f"Point {name} at a deployment of {expected} at {where}: embeddings of two models do not compare"
+            if embedding
+            else "",
+        )
+
+
+def _source_model(name: str, source: Serving) -> str | None:
+    """Which model the source really uses under a name, as far as it can be told."""
+    if source.resource.api_version == SEED_PAGE_API_VERSION:
+        deployment: str | None = name
+    else:
+        deployment = (source.defaults or {}).get(name)
+    if source.deployments is not None and deployment in source.deployments:
+        return source.deployments[deployment].model
+    return None if source.resource.api_version == SEED_PAGE_API_VERSION else name
+
+
+def _no_default(role: str, name: str, target: Serving, override: str | None) -> Finding:
+    where = target.resource
+    cause = (
+        f"{where.name} has no defaults, so model {name} leads to no deployment"
+        if target.defaults is None
+        else f"{where.name} has no default deployment for model {name}"
+    )
+    body = json.dumps({"modelDeployments": {name: override or "DEPLOYMENT"}})
+    call = f"PATCH {where.endpoint}/contentunderstanding/defaults?api-version={where.api_version} with {body}"
+    return Finding(Severity.ERROR, role, name, None, cause, f"Mend it by {call}", missing=True)
+
+
+def _create_deployment(resource: Resource, deployment: str, model: str) -> str:
+    parts = resource.resource_id.strip("/").split("/")
+    return (
+        f"Mend it by az cognitiveservices account deployment create --subscription {parts[1]} "
+        f"--resource-group {parts[3]} --name {parts[-1]} --deployment-name {deployment} "
+        f"--model-name {model} --model-format OpenAI --model-version VERSION --sku-name GlobalStandard --sku-capacity 1"
+    )
+
+
+def _override(overrides: DeploymentOverrides, role: str) -> str | None:
+    return {"completion": overrides.chat_completion, "embedding": overrides.embedding}.get(role)

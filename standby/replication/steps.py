@@ -1,0 +1,231 @@
+"""The steps of one copy, as plain functions: what Prefect's tasks call, and what runs without Prefect."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from standby.replication.actions import Action
+from standby.replication.errors import (
+    CopyDiffers,
+    CopyNotStarted,
+    ModelsNotServed,
+    TargetAnalyzerFailed,
+    TargetAnalyzerGone,
+    TargetAnalyzerNotReady,
+)
+from standby.replication.context import RunContext
+from standby.replication.expectation import expected_definition, sight
+from standby.replication.kept import keep_definition
+from standby.replication.models_policy import judge_models
+from standby.replication.pace import pace
+from standby.replication.planning import PlanItem
+from standby.replication.verdict import Sighting
+from standby.service.errors import AnalyzerNotFound, Conflict, CopyOutcomeUnknown, GrantVoid, OperationHung
+from standby.service.errors import operation_failed
+from standby.service.models import Analyzer
+from standby.service.protocols import CopyAuthorization, protocol_for
+
+log = logging.getLogger("standby.replication")
+
+GRANT_MARGIN = timedelta(minutes=5)
+"""A grant that ends sooner than this is not used."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the service answered to a copy.
+
+    Attributes:
+        operation_url: where to poll; `None` where a copy was found under way and its operation is unknown.
+        attempts: how often the copy was asked for.
+    """
+
+    operation_url: str | None
+    operation_id: str
+    warnings: tuple[str, ...] = ()
+    attempts: int = 1
+
+
+ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
+"""Stands for a copy that was already there or under way."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """Source and target as they were when the copy was found good."""
+
+    source: Sighting
+    target: Sighting
+    warnings: tuple[str, ...] = ()
+
+
+async def add_defaults(context: RunContext, target: str, additions: dict[str, str]) -> None:
+    """Add model names to a target's defaults; names that are there by now are left alone."""
+    serving = await context.connections.serving(target)
+    absent = {name: to for name, to in additions.items() if name not in (serving.defaults or {})}
+    if absent:
+        await context.connections[target].patch_defaults(absent)
+        context.connections.forget_serving(target)
+
+
+async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
+    """Ask the source to let this target copy this analyzer.
+
+    Raises:
+        GrantVoid: the grant would end before it could be used.
+    """
+    source = context.connections[item.source]
+    target = context.connections[item.target].resource
+    authorization = await protocol_for(source.resource, target).authorize(
+        source, item.analyzer, target, item.target_analyzer, encryption=context.recovery_plan.encryption
+    )
+    expires_at = authorization.expires_at
+    if expires_at is not None and expires_at <= context.clock.now() + GRANT_MARGIN:
+        raise GrantVoid(
+            f"The grant for {item.analyzer} ends at {expires_at:%Y-%m-%d %H:%M:%S} UTC, too soon to be used",
+            resource=item.source,
+            analyzer=item.analyzer,
+        )
+    return authorization
+
+
+async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
+    """Check that the target can serve every model of the analyzer.
+
+    Returns:
+        Warnings: a different completion model, a missing model the plan says to ignore.
+
+    Raises:
+        ModelsNotServed: a model name leads nowhere, or an embedding model is another one.
+    """
+    judged = judge_models(
+        item.models,
+        await context.connections.serving(item.source),
+        await context.connections.serving(item.target),
+        context.overrides(item.target),
+        context.recovery_plan.missing_defaults,
+    )
+    if judged.errors:
+        context.connections.forget_serving(item.target)
+        raise ModelsNotServed(" ".join(judged.errors))
+    return judged.warnings
+
+
+async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
+    """Start the copy at the target, at most once.
+
+    A lost answer, or a conflict, is settled by looking at the target: a copy that is there is adopted.
+
+    Raises:
+        CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again.
+    """
+    target = context.connections[item.target]
+    protocol = protocol_for(context.connections[item.source].resource, target.resource)
+    if item.action is Action.REPLACE:
+        await keep_definition(context, item)
+    try:
+        started = await protocol.copy(
+            target,
+            authorization,
+            overrides=context.overrides(item.target),
+            allow_replace=item.action is Action.REPLACE,
+        )
+    except CopyOutcomeUnknown:
+        if await _is_under_way(context, item):
+            return replace(ADOPTED, attempts=1)
+        raise CopyNotStarted(item.target_analyzer, item.target) from None
+    except Conflict:
+        if await _is_under_way(context, item):
+            return replace(ADOPTED, attempts=1)
+        raise
+    return Receipt(started.operation_url, started.operation_id, started.warnings)
+
+
+async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
+    """Wait until the service has finished a copy.
+
+    Raises:
+        OperationFailed: it said so.
+        OperationHung: it neither finished nor failed before the plan's deadline.
+        TargetAnalyzerGone: the operation and the analyzer are both gone.
+    """
+    client = context.connections[item.target]
+    url = receipt.operation_url
+    async for beat in pace(context.recovery_plan.deadlines, context.clock):
+        if url is None:
+            if (await _look(context, item)).status != "creating":
+                return
+            continue
+        try:
+            answer = await client.poll(url)
+        except AnalyzerNotFound:
+            log.warning("operation %s is no longer known; looking at the analyzer", receipt.operation_id)
+            url = None
+            continue
+        beat.retry_after = answer.retry_after
+        if answer.operation.status == "succeeded":
+            return
+        if answer.operation.done:
+            raise operation_failed(answer.operation, resource=item.target, analyzer=item.target_analyzer)
+    # The operation's word is not the last one: operations were seen stuck whose analyzer was ready.
+    if (await _look(context, item)).status != "ready":
+        raise OperationHung(
+            f"The copy of {item.analyzer} to {item.target} did not end "
+            f"within {context.recovery_plan.deadlines.poll:.0f} s",
+            resource=item.target,
+            analyzer=item.target_analyzer,
+        )
+
+
+async def verify(context: RunContext, item: PlanItem) -> Verified:
+    """Read the copy back and compare it with what was to be copied.
+
+    An analyzer that was edited at the source after the plan was made is compared with what it is now.
+
+    Raises:
+        TargetAnalyzerNotReady: it is still being made.
+        TargetAnalyzerFailed: the target calls it failed.
+        CopyDiffers: it is neither the planned nor the present definition.
+    """
+    ignore = context.recovery_plan.ignore
+    analyzer = await _look(context, item)
+    if analyzer.status == "creating":
+        raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
+    if analyzer.status != "ready":
+        raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
+    target = sight(analyzer, analyzer.to_json(), ignore)
+    if target.fingerprint == item.expected.fingerprint:
+        return Verified(source=item.expected, target=target)
+    edited = await context.connections[item.source].get_analyzer(item.analyzer)
+    definition = expected_definition(
+        edited.to_json(), context.connections[item.target].resource, context.overrides(item.target)
+    )
+    source = sight(edited, definition, ignore)
+    if target.fingerprint != source.fingerprint:
+        raise CopyDiffers(item.target_analyzer, item.target)
+    return Verified(source, target, ("It was edited at the source during the run; the edit was copied.",))
+
+
+async def _look(context: RunContext, item: PlanItem) -> Analyzer:
+    try:
+        return await context.connections[item.target].get_analyzer(item.target_analyzer)
+    except AnalyzerNotFound:
+        raise TargetAnalyzerGone(item.target_analyzer, item.target) from None
+
+
+async def _is_under_way(context: RunContext, item: PlanItem) -> bool:
+    """Say whether the target holds our copy, though the service's answer to it is not known."""
+    try:
+        analyzer = await _look(context, item)
+    except TargetAnalyzerGone:
+        return False
+    if analyzer.status == "creating":
+        return True
+    seen = sight(analyzer, analyzer.to_json(), context.recovery_plan.ignore)
+    before = item.found
+    untouched = (
+        before is not None and before.created_at == seen.created_at and before.changed_at == seen.changed_at
+    )
+    return seen.fingerprint == item.expected.fingerprint and not untouched

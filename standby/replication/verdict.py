@@ -1,0 +1,76 @@
+"""How an analyzer at a target stands to the one it should be a copy of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """What a source, a target and the record of the last copy say together."""
+
+    MISSING = "missing"
+    IN_SYNC = "in_sync"
+    SOURCE_AHEAD = "source_ahead"
+    TARGET_AHEAD = "target_ahead"
+    DIVERGED = "diverged"
+    FOREIGN = "foreign"
+    CREATING = "creating"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One analyzer as seen at one resource.
+
+    Attributes:
+        fingerprint: of its definition; at a source, of the definition a copy of it would have.
+        status: as the service says, in lower case.
+        created_at: which incarnation it is: an analyzer deleted and made again has a new one.
+        changed_at: when it was last changed.
+        trained: whether labelled data shaped it, so that one definition can mean two behaviours.
+    """
+
+    fingerprint: str
+    status: str
+    created_at: datetime | None
+    changed_at: datetime | None
+    trained: bool
+
+
+@dataclass(frozen=True)
+class CopyRecord:
+    """What the ledger holds of the last verified copy: the two analyzers as they were then."""
+
+    source: Sighting
+    target: Sighting
+    copied_at: datetime
+
+
+def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) -> Verdict:
+    """Decide the verdict; never `BLOCKED`, which follows from other analyzers and from models."""
+    if target is None:
+        return Verdict.MISSING
+    if target.status == "creating":
+        return Verdict.CREATING
+    if target.fingerprint == source.fingerprint and target.status != "failed":
+        return Verdict.SOURCE_AHEAD if _retrained(source, target, last) else Verdict.IN_SYNC
+    if last is None or target.created_at != last.target.created_at:
+        return Verdict.FOREIGN
+    source_changed = (
+        source.fingerprint != last.source.fingerprint or source.created_at != last.source.created_at
+    )
+    target_changed = target.fingerprint != last.target.fingerprint
+    if source_changed and target_changed:
+        return Verdict.DIVERGED
+    return Verdict.TARGET_AHEAD if target_changed else Verdict.SOURCE_AHEAD
+
+
+def _retrained(source: Sighting, target: Sighting, last: CopyRecord | None) -> bool:
+    """Say whether a labelled-data source was built again, under the same definition, since it was copied."""
+    if not source.trained or source.changed_at is None:
+        return False
+    if last is not None and last.target.created_at == target.created_at:
+        return last.source.changed_at is not None and source.changed_at > last.source.changed_at
+    return target.created_at is not None and source.changed_at > target.created_at

@@ -1,0 +1,231 @@
+"""Every way in which a call to the service can fail that an operator may act upon.
+
+ServiceError
+├── AnalyzerNotFound       no such analyzer, or no such operation
+├── ResourceNotFound       the endpoint or the resource id leads nowhere
+├── NotAuthorized          the identity is refused, or none could be had
+├── GrantVoid              the source's permission to copy is missing, over, or for another target
+├── Throttled              429, after retries                                      (transient)
+├── Unreachable            no answer, after retries                                (transient)
+│   └── NotConnected       not even a connection: the service never saw the request
+├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
+├── Conflict               it exists already, or is being changed
+├── InvalidRequest         the request itself is wrong
+├── DefaultsNotSet         the resource has no model defaults yet
+├── DeploymentMissing      a named deployment is not at the target
+├── EmbeddingMismatch      the target's embedding model is another one
+├── OperationFailed        the service worked on it and gave up
+├── OperationHung          the service never finished it
+├── CopyOutcomeUnknown     a copy was sent and its answer lost
+├── ApiVersionMismatch     source and target do not speak the same protocol
+├── ForeignOrigin          the service pointed somewhere that must not see our credentials
+├── UntrustedCertificate   the endpoint is not who it should be
+├── ArmUnavailable         the management plane cannot be asked
+└── ProtocolError          the service answered what it must not
+
+None carries a body, a header, a token or a key.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from standby.errors import StandbyError
+from standby.service.models import Operation
+from standby.service.scrubbing import code_of, one_line
+
+
+class ServiceError(StandbyError):
+    """A call to the service failed.
+
+    Attributes:
+        transient: the same call may well succeed later.
+        status: HTTP status, where there was an answer.
+        code: the service's error code.
+        inner_code: the code of the innermost error, which names the cause.
+        request_id: the service's own id of the failed call.
+        resource: name of the resource that was called.
+        analyzer: id of the analyzer the call was about.
+        retry_after: seconds the service wants us to wait.
+    """
+
+    transient: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        cause: str,
+        next_action: str | None = None,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        inner_code: str | None = None,
+        request_id: str | None = None,
+        resource: str = "",
+        analyzer: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(cause, self.advice if next_action is None else next_action)
+        self.status = status
+        self.code = code
+        self.inner_code = inner_code
+        self.request_id = request_id
+        self.resource = resource
+        self.analyzer = analyzer
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        codes = "/".join(dict.fromkeys(code for code in (self.code, self.inner_code) if code))
+        marks = [f"HTTP {self.status}" if self.status else "", codes]
+        marks.append(f"request {self.request_id}" if self.request_id else "")
+        told = ", ".join(mark for mark in marks if mark)
+        sentence = f"{self.cause} ({told})." if told else f"{self.cause}."
+        return f"{sentence} {self.next_action}." if self.next_action else sentence
+
+
+class AnalyzerNotFound(ServiceError):
+    """The resource has no such analyzer under its api-version, or no such operation of it."""
+
+    advice = "Check the id, and that it was made under the api_version of the resource"
+
+
+class ResourceNotFound(ServiceError):
+    """Nothing is found where the resource should be."""
+
+    advice = "Check endpoint, resource_id and api_version of the resource"
+
+
+class NotAuthorized(ServiceError):
+    """The service refuses the identity, or no token could be had for it."""
+
+    advice = "Give the identity the role Cognitive Services User on the resource, or correct its credentials"
+
+
+class GrantVoid(ServiceError):
+    """The source has not granted this copy, or no longer."""
+
+    advice = "Authorize again; if it stays so, give the identity Cognitive Services User on both resources"
+
+
+class Throttled(ServiceError):
+    """The service is asked too often."""
+
+    transient = True
+    advice = "Run again later, or lower operations_per_minute of the resource"
+
+
+class Unreachable(ServiceError):
+    """No answer came; the service may or may not have seen the request."""
+
+    transient = True
+    advice = "Check the network and the endpoint; if the region is down, fail over"
+
+
+class NotConnected(Unreachable):
+    """No connection came about, so the service cannot have seen the request."""
+
+
+class ServiceUnavailable(ServiceError):
+    """The service answered that it cannot answer."""
+
+    transient = True
+    advice = "Run again later; if the region is down, fail over"
+
+
+class Conflict(ServiceError):
+    """The analyzer exists already, or something else is changing it."""
+
+    advice = "See what is there, then run again with --on-existing replace if it may be overwritten"
+
+
+class InvalidRequest(ServiceError):
+    """The service, or a check before it, finds the request wrong."""
+
+    advice = "Correct what it names"
+
+
+class DefaultsNotSet(ServiceError):
+    """The resource has no model defaults, as a new one has none."""
+
+    advice = "PATCH its /contentunderstanding/defaults with modelDeployments, or set missing_defaults: sync"
+
+
+class DeploymentMissing(ServiceError):
+    """The target lacks a deployment that the copy names."""
+
+    advice = "Create the deployment at the target, or name another under deployments in the plan"
+
+
+class EmbeddingMismatch(ServiceError):
+    """The target's embedding model is not the source's; vectors of two models do not compare."""
+
+    advice = "Name a deployment of the source's embedding model under deployments in the plan"
+
+
+class OperationFailed(ServiceError):
+    """The service took the work on and reported that it failed."""
+
+    advice = "Run again; if it fails the same way, give the request id to the service's support"
+
+
+class OperationHung(ServiceError):
+    """The service neither finished the work nor gave it up before the deadline."""
+
+    advice = "See at the target whether it became ready, then run again"
+
+
+class CopyOutcomeUnknown(ServiceError):
+    """A copy was sent and no answer to it came: it may or may not have begun."""
+
+    advice = "Look at the target before it is asked again"
+
+
+class ApiVersionMismatch(ServiceError):
+    """Source and target are set to different api-versions, whose copy protocols do not fit together."""
+
+    advice = "Set the same api_version on both resources"
+
+
+class ForeignOrigin(ServiceError):
+    """The service named a place of another origin, which must not get our credentials."""
+
+    advice = "Check the endpoint of the resource, and whether a proxy on the way rewrites answers"
+
+
+class UntrustedCertificate(ServiceError):
+    """The certificate of the endpoint is not one this machine trusts."""
+
+    advice = "Check the endpoint; where a company's own authority signs, name its file in SSL_CERT_FILE"
+
+
+class ArmUnavailable(ServiceError):
+    """Azure's management plane cannot be asked about this resource."""
+
+    advice = "Give the resource Entra credentials and an arm_endpoint to have its deployments checked"
+
+
+class ProtocolError(ServiceError):
+    """The answer is not what this service gives."""
+
+    advice = "Check that the endpoint is a Content Understanding resource, and its api_version"
+
+
+def operation_failed(operation: Operation, *, resource: str, analyzer: str | None = None) -> OperationFailed:
+    """Make the error of an operation that ended as failed or canceled.
+
+    Args:
+        operation: as the service told it; its id is the request id of the call that started it (recordings).
+        resource: name of the resource it ran at.
+        analyzer: id of the analyzer it was about.
+    """
+    detail = operation.error
+    told = one_line((detail.innermost.message or detail.message or "") if detail else "")
+    about = f"The operation on {analyzer}" if analyzer else "The operation"
+    return OperationFailed(
+        f"{about} at {resource} ended as {one_line(operation.status)}{': ' + told if told else ''}",
+        code=code_of(detail.code) if detail else None,
+        inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
+        request_id=code_of(operation.id),
+        resource=resource,
+        analyzer=analyzer,
+    )

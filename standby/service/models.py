@@ -1,0 +1,282 @@
+"""What the service says, as values: unknown fields are kept, and nothing is added that was not said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SecretStr,
+    model_validator,
+)
+
+__all__ = [
+    "Account",
+    "Analyzer",
+    "Defaults",
+    "Deployment",
+    "ErrorDetail",
+    "Grant",
+    "JsonObject",
+    "JsonValue",
+    "Operation",
+    "PollAnswer",
+    "StartedOperation",
+    "read_timestamp",
+]
+
+JsonObject = dict[str, JsonValue]
+
+MOST_WARNING_CHARACTERS = 300
+"""A warning of the service is cut there before it is carried into reports."""
+
+
+def read_timestamp(text: str) -> datetime:
+    """Read a timestamp of the service as an aware UTC datetime, to the microsecond.
+
+    `expiresAt` has 5 to 7 fractional digits and `+00:00`, `createdAt` whole seconds and `Z` (recordings).
+
+    Args:
+        text: an ISO 8601 date and time; without an offset it is taken for UTC.
+
+    Raises:
+        ValueError: it is no timestamp.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("out of range") from error
+
+
+def _timestamp_or_none(value: object) -> datetime | None:
+    # One analyzer with an odd date must not cost the whole listing; `to_json` still has what was sent.
+    if not isinstance(value, str):
+        return None
+    try:
+        return read_timestamp(value)
+    except ValueError:
+        return None
+
+
+def _timestamp(value: object) -> object:
+    return read_timestamp(value) if isinstance(value, str) else value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _operation_status(value: object) -> object:
+    return "canceled" if _lower(value) == "cancelled" else _lower(value)
+
+
+def _mapping(value: object) -> object:
+    return {} if value is None else value
+
+
+def _strings(value: object) -> object:
+    if not isinstance(value, dict):
+        return _mapping(value)
+    return {key: item for key, item in value.items() if item is not None}
+
+
+def _texts(value: object) -> object:
+    return tuple(text for item in value if (text := _text(item))) if isinstance(value, list) else ()
+
+
+def _text(item: object) -> str:
+    """Make one line of a warning, which is a text or an object with `code` and `message`."""
+    if isinstance(item, dict):
+        item = ": ".join(str(item[key]) for key in ("code", "message") if item.get(key))
+    line = " ".join("".join(c if c.isprintable() else " " for c in str(item or "")).split())
+    return line[:MOST_WARNING_CHARACTERS]
+
+
+def _analyzer_or_none(value: object) -> object:
+    return value if isinstance(value, dict) and "analyzerId" in value else None
+
+
+Timestamp = Annotated[datetime | None, BeforeValidator(_timestamp_or_none)]
+
+
+class _Wire(BaseModel):
+    """A JSON object of the service: some of it read, all of it kept."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    _sent: JsonObject = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_what_was_sent(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = handler(data)
+        if isinstance(data, dict):
+            made._sent = data
+        return made
+
+    def to_json(self) -> JsonObject:
+        """Give exactly what the service sent, as a copy of its own."""
+        return {key: _copied(value) for key, value in self._sent.items()}
+
+
+class ErrorDetail(_Wire):
+    """The service's error object, `{code, message, innererror?}` (recording: get not found)."""
+
+    code: str | None = None
+    message: str | None = None
+    innererror: ErrorDetail | None = None
+
+    @property
+    def innermost(self) -> ErrorDetail:
+        """The deepest inner error, which has the cause; the error itself where there is none."""
+        return self.innererror.innermost if self.innererror else self
+
+
+class Analyzer(_Wire):
+    """One analyzer, as far as it is read here.
+
+    Attributes:
+        status: lower case: creating, ready, deleting, failed, undefined, or one not known yet.
+        created_at: `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
+        models: model name by role: completion, embedding.
+        warnings: one line each.
+    """
+
+    analyzer_id: str = Field(alias="analyzerId")
+    status: Annotated[str, BeforeValidator(_lower)] = "undefined"
+    created_at: Timestamp = Field(None, alias="createdAt")
+    last_modified_at: Timestamp = Field(None, alias="lastModifiedAt")
+    description: str | None = None
+    base_analyzer_id: str | None = Field(None, alias="baseAnalyzerId")
+    models: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
+    tags: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
+    warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    knowledge_sources: Annotated[tuple[JsonObject, ...], BeforeValidator(lambda value: value or ())] = Field(
+        (), alias="knowledgeSources"
+    )
+
+
+class Operation(_Wire):
+    """A long-running operation.
+
+    Attributes:
+        status: notstarted, running, succeeded, failed, canceled, or one not known yet.
+        error: what went wrong where it failed; such an answer is HTTP 200 (REFERENCE).
+        result: the analyzer, there from the first poll (recordings).
+    """
+
+    id: str
+    status: Annotated[str, BeforeValidator(_operation_status)]
+    error: ErrorDetail | None = None
+    result: Annotated[Analyzer | None, BeforeValidator(_analyzer_or_none)] = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it will change no more."""
+        return self.status in {"succeeded", "failed", "canceled"}
+
+
+class Defaults(_Wire):
+    """Which deployment serves which model name at a resource."""
+
+    model_deployments: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(
+        default_factory=dict, alias="modelDeployments"
+    )
+
+
+class Grant(_Wire):
+    """The source's answer to a request for a copy authorization, of either protocol.
+
+    Attributes:
+        token: only in the seed page's protocol.
+        source: URL of the source analyzer, only in the seed page's protocol (the recordings have none).
+        target: URL that the token is locked to.
+    """
+
+    # Unlike an analyzer's dates this one is decided upon: unreadable, it is an error.
+    expires_at: Annotated[datetime | None, BeforeValidator(_timestamp)] = Field(None, alias="expiresAt")
+    token: SecretStr | None = Field(None, alias="authorizationToken")
+    source: str | None = None
+    target: str | None = None
+    target_resource_id: str | None = Field(None, alias="targetAzureResourceId")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A model deployment of a resource, as ARM tells it.
+
+    Attributes:
+        model: name of the model behind it.
+        capacity: units of its SKU.
+        state: provisioning state, such as Succeeded.
+        retires_at: when the model stops answering, where ARM says so.
+    """
+
+    name: str
+    model: str
+    version: str = ""
+    capacity: int | None = None
+    state: str = ""
+    retires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Account:
+    """A resource, as ARM tells it.
+
+    Attributes:
+        id: resource id in Azure's own spelling, which the service compares by case (REFERENCE).
+        endpoints: URL by name.
+    """
+
+    id: str
+    location: str
+    endpoints: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class StartedOperation:
+    """What the service answers when it begins something that takes a while.
+
+    Attributes:
+        operation_url: where to poll; of the resource's own origin.
+        operation_id: the `apim-request-id` of the call that started it (recordings).
+        analyzer: as it is at the start.
+    """
+
+    operation_url: str
+    operation_id: str
+    analyzer: Analyzer
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PollAnswer:
+    """One look at an operation.
+
+    Attributes:
+        retry_after: seconds the service wants us to wait, where it says so.
+    """
+
+    operation: Operation
+    retry_after: float | None
+
+
+def _copied(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value

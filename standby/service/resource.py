@@ -1,0 +1,141 @@
+"""What is known of one Content Understanding resource before it is called."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+ApiVersion = Literal["2025-11-01", "2026-06-01-preview", "2025-05-01-preview"]
+
+SEED_PAGE_API_VERSION: ApiVersion = "2025-05-01-preview"
+"""The api-version that speaks the copy protocol of the product's disaster-recovery page."""
+
+AZURE_SUFFIXES = (
+    ".services.ai.azure.com",
+    ".cognitiveservices.azure.com",
+    ".services.ai.azure.us",
+    ".cognitiveservices.azure.us",
+    ".services.ai.azure.cn",
+    ".cognitiveservices.azure.cn",
+)
+"""Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*)."""
+
+RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+RESOURCE_ID = (
+    r"(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.CognitiveServices/accounts/[^/]+$"
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class KeyCredentials(_Strict):
+    """A subscription key, sent as `Ocp-Apim-Subscription-Key`."""
+
+    kind: Literal["key"] = "key"
+    key: SecretStr = Field(min_length=1, description="Subscription key of the resource.")
+
+
+class EntraCredentials(_Strict):
+    """An Entra identity: a client secret where all three parts are given, else DefaultAzureCredential."""
+
+    kind: Literal["entra"] = "entra"
+    tenant_id: str | None = Field(None, description="Directory (tenant) id.")
+    client_id: str | None = Field(None, description="Application id, or that of a user-assigned identity.")
+    client_secret: SecretStr | None = Field(None, description="Client secret of the application.")
+
+    @model_validator(mode="after")
+    def _secret_needs_its_application(self) -> Self:
+        if self.client_secret is not None and not (self.tenant_id and self.client_id):
+            raise ValueError("client_secret needs tenant_id and client_id beside it")
+        return self
+
+
+Credentials = Annotated[KeyCredentials | EntraCredentials, Field(discriminator="kind")]
+
+
+class DeploymentOverrides(_Strict):
+    """Deployments that stand in for the analyzer's own at one target."""
+
+    chat_completion: str | None = Field(None, alias="chatCompletion", description="Completion deployment.")
+    embedding: str | None = Field(None, description="Embedding deployment.")
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class Resource(_Strict):
+    """One resource in one region: where it is, how to sign in, and how hard it may be driven."""
+
+    name: str = Field(pattern=RESOURCE_NAME, max_length=64, description="Name used in plans and reports.")
+    endpoint: str = Field(description="Data-plane endpoint, https and without a path.")
+    region: str = Field(min_length=1, description="Azure region, such as eastus.")
+    resource_id: str = Field(description="Azure resource id, /subscriptions/…/accounts/….")
+    api_version: ApiVersion = Field("2025-11-01", description="Decides the copy protocol.")
+    credentials: Credentials
+    arm_endpoint: str = Field(
+        "https://management.azure.com",
+        description="Azure management endpoint; an empty string switches the checks that need it off.",
+    )
+    max_concurrent_copies: int = Field(10, ge=1, le=1000, description="Copies in flight into this resource.")
+    operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")
+    allow_host: bool = Field(False, description="Accept an endpoint that is not a known Azure host.")
+
+    @field_validator("resource_id")
+    @classmethod
+    def _is_a_resource_id(cls, value: str) -> str:
+        if not re.match(RESOURCE_ID, value):
+            raise ValueError(
+                "must look like /subscriptions/ID/resourceGroups/NAME"
+                "/providers/Microsoft.CognitiveServices/accounts/NAME"
+            )
+        return value
+
+    @field_validator("endpoint")
+    @classmethod
+    def _without_a_path(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be a URL such as https://NAME.services.ai.azure.com")
+        if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username or parts.password:
+            raise ValueError("must have no path, query or user: only https://HOST")
+        return f"{parts.scheme}://{parts.netloc}".lower()
+
+    @field_validator("arm_endpoint")
+    @classmethod
+    def _https_or_loopback(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and parts.scheme != "https" and not is_loopback(parts.hostname):
+            raise ValueError("must be https (plain http is for loopback only), or empty")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _a_host_that_may_have_the_key(self) -> Self:
+        parts = urlsplit(self.endpoint)
+        host = parts.hostname or ""
+        if is_loopback(host):
+            return self
+        if parts.scheme != "https":
+            raise ValueError(f"endpoint of {self.name} must be https: plain http is for loopback only")
+        if not host.endswith(AZURE_SUFFIXES) and not self.allow_host:
+            raise ValueError(
+                f"endpoint host {host} of {self.name} is not a known Azure host: "
+                "correct it, or set allow_host: true if it is meant"
+            )
+        return self
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether a host name or address stays on this machine."""
+    if host is None:
+        return False
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,112 @@
+"""When a failed call is made again, and how long that waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from typing import TypeVar
+
+import stamina
+
+from standby.service.errors import NotConnected, ServiceError, Throttled
+
+T = TypeVar("T")
+
+
+class Repeat(Enum):
+    """Which failures a call may be repeated after."""
+
+    ALWAYS = "always"
+    """Twice is the same as once: reading, merging, deleting, asking for a grant, replacing."""
+
+    IF_NOT_TAKEN = "if not taken"
+    """Only when the service certainly did not act: no connection, or 429. Starting a copy; creating."""
+
+
+@dataclass(frozen=True)
+class HttpRetries:
+    """How hard the client tries before a failure reaches its caller.
+
+    Attributes:
+        attempts: HTTP attempts of one call, the first included.
+        total: seconds after the first attempt within which another may begin.
+        wait_initial: seconds before the second attempt, doubling from there with some jitter.
+        wait_max: seconds that the growing wait stops at.
+        wait_jitter: at most so many random seconds are added.
+        retry_after_cap: a longer Retry-After than this many seconds is cut to it.
+    """
+
+    attempts: int = 4
+    total: float = 120.0
+    wait_initial: float = 0.25
+    wait_max: float = 5.0
+    wait_jitter: float = 0.25
+    retry_after_cap: float = 60.0
+
+
+async def send_again(retries: HttpRetries, repeat: Repeat, send: Callable[[], Awaitable[T]]) -> T:
+    """Send, and send again after failures that pass.
+
+    Raises:
+        ServiceError: the last failure.
+    """
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+
+    def hook(error: Exception) -> bool | float:
+        if not isinstance(error, ServiceError) or not _may_repeat(error, repeat):
+            return False
+        wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
+        if loop.time() - started + (wait or 0.0) > retries.total:
+            return False
+        return True if wait is None else wait
+
+    async for attempt in stamina.retry_context(
+        on=hook,
+        attempts=retries.attempts,
+        timeout=None,
+        wait_initial=retries.wait_initial,
+        wait_max=retries.wait_max,
+        wait_jitter=retries.wait_jitter,
+    ):
+        with attempt:
+            return await send()
+    raise AssertionError("stamina ends with a result or an error")
+
+
+def _may_repeat(error: ServiceError, repeat: Repeat) -> bool:
+    if repeat is Repeat.IF_NOT_TAKEN:
+        return isinstance(error, NotConnected | Throttled)
+    return error.transient
+
+
+def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> float | None:
+    """Read a Retry-After header: seconds (also with a fraction), or an HTTP date.
+
+    Args:
+        value: the header.
+        date: the answer's own Date header; with it a wrong clock on this machine does no harm.
+        now: the time here, for answers without a date.
+
+    Returns:
+        Seconds to wait, never negative; `None` where there is nothing that can be understood.
+    """
+    text = (value or "").strip()
+    if not text or not text.isascii():
+        return None
+    if text.replace(".", "", 1).isdigit():
+        return float(text)
+    until = _http_date(text)
+    return None if until is None else max(0.0, (until - (_http_date(date or "") or now)).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, IndexError, TypeError, OverflowError):
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -1,0 +1,38 @@
+"""Texts of the service made fit to be shown: one line, bounded, and without anything secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+MOST_CHARACTERS = 300
+"""A message of the service is cut there."""
+
+HIDDEN = "***"
+
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Signatures of storage URLs, and tokens: the service may quote what it was given.
+_ALWAYS_SECRET = re.compile(r"(?i)(?<=[?&]sig=)[^&\s'\"]+|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
+
+
+def one_line(text: str, secrets: Iterable[str] = ()) -> str:
+    """Bring a text to one printable line of bounded length, with no full stop at its end.
+
+    Args:
+        text: what the service said.
+        secrets: values that must not be in the result, in any usual encoding.
+    """
+    for secret in sorted((value for value in secrets if value), key=len, reverse=True):
+        for spelling in (secret, quote(secret, safe=""), quote(secret)):
+            text = text.replace(spelling, HIDDEN)
+    text = _ALWAYS_SECRET.sub(HIDDEN, text)
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if len(line) > MOST_CHARACTERS:
+        line = line[: MOST_CHARACTERS - 1] + "…"
+    return line.rstrip(". ")
+
+
+def code_of(value: object) -> str | None:
+    """Take an error code or a request id as it is, or not at all."""
+    return value if isinstance(value, str) and _CODE.fullmatch(value) else None

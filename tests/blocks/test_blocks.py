@@ -1,0 +1,122 @@
+"""What each block gives to the library, without a Prefect server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from blocks import (
+    ContentUnderstandingEntra,
+    ContentUnderstandingKey,
+    ContentUnderstandingResource,
+    RecoveryPlan,
+)
+from blocks.resource import credentials_block
+from standby.config.configuration import Configuration
+from standby.config.plan import FreshKey, GivenKey, NoEncryption
+from standby.service.resource import EntraCredentials
+
+RESOURCE: dict[str, Any] = {
+    "endpoint": "https://east.services.ai.azure.com",
+    "region": "eastus",
+    "resource_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/east",
+    "credentials": {"block_type_slug": "content-understanding-key", "key": "sesame"},
+}
+PAIRS = [{"source": "east", "targets": ["west"]}]
+
+
+def test_a_key_block_gives_a_ready_auth() -> None:
+    block = ContentUnderstandingKey(key="sesame")
+    assert block.to_credentials().key.get_secret_value() == "sesame"
+    assert isinstance(block.get_auth(), httpx.Auth)
+
+
+def test_an_entra_block_gives_a_ready_auth() -> None:
+    block = ContentUnderstandingEntra(tenant_id="t", client_id="c", client_secret="s")
+    assert block.to_credentials().tenant_id == "t"
+    assert isinstance(block.get_auth(), httpx.Auth)
+
+
+def test_what_a_form_left_empty_is_not_given() -> None:
+    block = ContentUnderstandingEntra(tenant_id="", client_id="", client_secret="")
+    assert block.to_credentials() == EntraCredentials()
+
+
+def test_a_client_secret_needs_its_application() -> None:
+    with pytest.raises(ValidationError, match="client_secret needs tenant_id and client_id"):
+        ContentUnderstandingEntra(client_secret="sesame")
+
+
+def test_a_resource_block_becomes_a_resource(configuration: Configuration) -> None:
+    for resource in configuration.resources.values():
+        block = ContentUnderstandingResource.of(resource, credentials_block(resource.credentials))
+        assert block.to_resource(resource.name) == resource
+
+
+def test_a_resource_block_has_the_defaults_of_a_resource() -> None:
+    resource = ContentUnderstandingResource.model_validate(RESOURCE).to_resource("east")
+    assert (resource.api_version, resource.max_concurrent_copies) == ("2025-11-01", 10)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reason"),
+    [
+        ("endpoint", "http://east.services.ai.azure.com", "must be https"),
+        ("endpoint", "https://example.com", "not a known Azure host"),
+        ("resource_id", "east", "must look like /subscriptions/"),
+        ("max_concurrent_copies", 0, "greater than or equal to 1"),
+        ("api_version", "2024-01-01", "2025-11-01"),
+    ],
+)
+def test_a_resource_block_refuses_what_a_resource_refuses(field: str, value: object, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason) as caught:
+        ContentUnderstandingResource.model_validate({**RESOURCE, field: value})
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_plan_block_becomes_the_plan_and_its_vault(configuration: Configuration) -> None:
+    plan = configuration.plan("invoices")
+    block = RecoveryPlan.of(plan, configuration.vault)
+    assert block.to_plan("invoices") == plan
+    assert block.to_vault() == configuration.vault
+
+
+@pytest.mark.parametrize(
+    ("form", "encryption"),
+    [
+        ({}, FreshKey()),
+        ({"encryption": "none"}, NoEncryption()),
+        ({"encryption": "given", "encryption_key": "sesame"}, GivenKey(key="sesame")),
+        ({"encryption": "none", "encryption_key": "sesame"}, NoEncryption()),
+    ],
+)
+def test_a_plan_block_says_which_key_encrypts(form: dict[str, Any], encryption: object) -> None:
+    block = RecoveryPlan.model_validate({"pairs": PAIRS, **form})
+    assert block.to_plan("invoices").encryption == encryption
+
+
+@pytest.mark.parametrize(
+    ("form", "reason"),
+    [
+        ({"encryption": "given"}, "encryption_key is empty"),
+        ({"encryption": "given", "encryption_key": ""}, "encryption_key is empty"),
+        ({"deployments": [{"target": "wset"}]}, "did you mean west"),
+        ({"deployments": [{"target": "west"}, {"target": "west"}]}, "a target twice"),
+        ({"pairs": [*PAIRS, *PAIRS]}, "a pair twice: east to west"),
+        ({"objectives": {"rpo": "soon"}}, "must be a duration"),
+        ({"vault_block": "nonsense"}, "TYPE-SLUG/NAME"),
+    ],
+)
+def test_a_plan_block_refuses_what_makes_no_plan(form: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        RecoveryPlan.model_validate({"pairs": PAIRS, **form})
+
+
+def test_a_printed_block_shows_no_secret(configuration: Configuration) -> None:
+    east = configuration.resource("east")
+    resource = ContentUnderstandingResource.of(east, credentials_block(east.credentials))
+    plan = RecoveryPlan.of(configuration.plan("invoices"), configuration.vault)
+    assert "canary" not in f"{resource} {resource!r} {plan} {plan!r}"

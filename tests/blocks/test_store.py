@@ -1,0 +1,198 @@
+"""Blocks on a real Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from blocks import (
+    BlockMissing,
+    BlockUnusable,
+    ContentUnderstandingResource,
+    RecoveryPlan,
+    load_configuration_from_blocks,
+    save_configuration,
+)
+from standby.config.configuration import Configuration
+from standby.config.errors import ConfigurationError
+from standby.config.plan import NoEncryption, Objectives, StepRetries
+from standby.service.resource import DeploymentOverrides, KeyCredentials
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+OURS = [
+    "content-understanding-key",
+    "content-understanding-entra",
+    "content-understanding-resource",
+    "recovery-plan",
+]
+
+
+@pytest.fixture(autouse=True)
+async def no_blocks(prefect_server: Any) -> AsyncIterator[None]:
+    """Leave no block behind: other tests share the server."""
+    yield
+    async with get_client() as client:
+        for slug in reversed(OURS):
+            for document in await client.read_block_documents_by_type(slug):
+                await client.delete_block_document(document.id)
+
+
+def changed(configuration: Configuration, section: str, name: str, **update: object) -> Configuration:
+    parts = getattr(configuration, section)
+    part = parts[name].model_copy(update=update)
+    return configuration.model_copy(update={section: {**parts, name: part}})
+
+
+async def documents(*, include_secrets: bool) -> str:
+    async with get_client() as client:
+        found = await client.read_block_documents(include_secrets=include_secrets)
+    return json.dumps([document.data for document in found], default=str)
+
+
+async def test_a_configuration_comes_back_as_it_was_saved(configuration: Configuration) -> None:
+    saved = await save_configuration(configuration)
+    assert [(block.slug, block.outcome) for block in saved] == [
+        ("content-understanding-key/east", "created"),
+        ("content-understanding-resource/east", "created"),
+        ("content-understanding-entra/west", "created"),
+        ("content-understanding-resource/west", "created"),
+        ("content-understanding-entra/north", "created"),
+        ("content-understanding-resource/north", "created"),
+        ("recovery-plan/invoices", "created"),
+    ]
+    assert await load_configuration_from_blocks("invoices") == configuration
+
+
+async def test_saving_twice_changes_nothing(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    assert await save_configuration(configuration) == []
+
+
+async def test_a_resource_keeps_a_reference_to_its_credentials(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    rotated = changed(configuration, "resources", "east", credentials=KeyCredentials(key="rotated"))
+    assert [block.slug for block in await save_configuration(rotated)] == ["content-understanding-key/east"]
+    assert await load_configuration_from_blocks("invoices") == rotated
+
+
+async def test_other_credentials_are_taken_up_by_the_resource(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    other = changed(configuration, "resources", "west", credentials=KeyCredentials(key="now a key"))
+    assert [(block.slug, block.outcome) for block in await save_configuration(other)] == [
+        ("content-understanding-key/west", "created"),
+        ("content-understanding-resource/west", "changed"),
+    ]
+    assert await load_configuration_from_blocks("invoices") == other
+
+
+async def test_a_changed_plan_is_saved_whole(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    other = changed(
+        configuration,
+        "plans",
+        "invoices",
+        deployments={"north": DeploymentOverrides(embedding="emb-north")},
+        retries=StepRetries(),
+    )
+    assert [block.slug for block in await save_configuration(other)] == ["recovery-plan/invoices"]
+    assert await load_configuration_from_blocks("invoices") == other
+
+
+async def test_what_is_taken_out_of_a_plan_is_taken_out_of_its_block(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    emptied = changed(
+        configuration,
+        "plans",
+        "invoices",
+        deployments={},
+        exclude=(),
+        ignore=(),
+        encryption=NoEncryption(),
+        objectives=Objectives(),
+    )
+    assert [block.slug for block in await save_configuration(emptied)] == ["recovery-plan/invoices"]
+    assert await load_configuration_from_blocks("invoices") == emptied
+
+
+async def test_secrets_cannot_be_read_from_the_database_nor_by_a_plain_request(
+    configuration: Configuration, prefect_server: Any, canaries: tuple[str, ...]
+) -> None:
+    await save_configuration(configuration)
+    with_secrets = await documents(include_secrets=True)
+    without = await documents(include_secrets=False)
+    with sqlite3.connect(prefect_server.database) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    database = b"".join(
+        file.read_bytes() for file in prefect_server.database.parent.glob(f"{prefect_server.database.name}*")
+    )
+    assert b"content-understanding-key" in database
+    for canary in canaries:
+        assert canary in with_secrets
+        assert canary not in without
+        assert canary.encode() not in database
+
+
+async def test_a_plan_that_was_never_saved_is_named(prefect_server: Any) -> None:
+    with pytest.raises(BlockMissing, match="no block recovery-plan/nowhere") as caught:
+        await load_configuration_from_blocks("nowhere")
+    assert "standby bootstrap" in str(caught.value)
+
+
+async def test_every_resource_that_was_never_saved_is_named(configuration: Configuration) -> None:
+    await RecoveryPlan.of(configuration.plan("invoices"), configuration.vault).asave("invoices")
+    with pytest.raises(BlockMissing) as caught:
+        await load_configuration_from_blocks("invoices")
+    assert caught.value.problems == tuple(
+        f"The Prefect server has no block content-understanding-resource/{name}"
+        for name in ("east", "north", "west")
+    )
+
+
+async def test_a_block_with_values_that_are_not_valid_is_named_and_mended(
+    configuration: Configuration, canaries: tuple[str, ...]
+) -> None:
+    await save_configuration(configuration)
+    block: ContentUnderstandingResource = await ContentUnderstandingResource.aload("east")
+    block.endpoint = "https://example.com"
+    await block.asave("east", overwrite=True)
+    with pytest.raises(
+        BlockUnusable, match=r"content-understanding-resource/east.*not a known Azure host"
+    ) as caught:
+        await load_configuration_from_blocks("invoices")
+    assert not any(canary in str(caught.value) for canary in canaries)
+    assert [block.slug for block in await save_configuration(configuration)] == [
+        "content-understanding-resource/east"
+    ]
+    assert await load_configuration_from_blocks("invoices") == configuration
+
+
+async def test_blocks_that_do_not_go_together_are_refused(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    await save_configuration(changed(configuration, "resources", "west", api_version="2025-11-01"))
+    with pytest.raises(ConfigurationError, match="east has api_version"):
+        await load_configuration_from_blocks("invoices")
+
+
+async def test_prefect_registers_all_four_types(prefect_server: Any) -> None:
+    environment = {"PREFECT_API_URL": prefect_server.api_url, "PREFECT_HOME": str(prefect_server.home)}
+    register = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", "block", "register", "-m", "blocks"),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await register.communicate()
+    assert register.returncode == 0, output.decode()
+    async with get_client() as client:
+        slugs = {block_type.slug for block_type in await client.read_block_types()}
+    assert slugs >= set(OURS)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from standby.config.configuration import Configuration
+from standby.config.errors import ConfigurationError, UnknownName
+
+
+def resource(account: str, **values: Any) -> dict[str, Any]:
+    return {
+        "endpoint": f"https://{account}.services.ai.azure.com",
+        "region": f"{account}us",
+        "resource_id": (
+            f"/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/{account}"
+        ),
+        "credentials": {"kind": "entra"},
+        **values,
+    }
+
+
+def configuration(**values: Any) -> Configuration:
+    return Configuration.model_validate(
+        {
+            "resources": {name: resource(name) for name in ("east", "west")},
+            "plans": {"invoices": {"pairs": [{"source": "east", "targets": ["west"]}]}},
+            **values,
+        }
+    )
+
+
+def with_west(**values: Any) -> dict[str, Any]:
+    return {"resources": {"east": resource("east"), "west": resource("west", **values)}}
+
+
+def test_parts_are_named_by_their_keys() -> None:
+    assert configuration().resource("east").name == "east"
+    assert configuration().plan("invoices").name == "invoices"
+
+
+def test_an_unknown_name_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="no plan named invioces: did you mean invoices"):
+        configuration().plan("invioces")
+    with pytest.raises(UnknownName, match="no resource named zzz: there is east, west"):
+        configuration().resource("zzz")
+    with pytest.raises(UnknownName, match="no plan named any: there is none"):
+        configuration(plans={}).plan("any")
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"resources": {}}, "at least 1 item"),
+        ({"resources": {"East": resource("east")}}, "pattern"),
+        (with_west(name="east"), "must be west, as its key says"),
+        (
+            {"plans": {"p": {"pairs": [{"source": "east", "targets": ["wset"]}]}}},
+            "no resource is named wset: did you mean west",
+        ),
+        (
+            with_west(api_version="2026-06-01-preview"),
+            "east has api_version 2025-11-01 and west 2026-06-01-preview",
+        ),
+        (with_west(endpoint="https://EAST.services.ai.azure.com/"), "is that of east too"),
+        (with_west(resource_id=resource("EAST")["resource_id"]), "is that of east too"),
+        ({"vault": {"block": "nonsense"}}, "pattern"),
+        ({"activation": [{"kind": "webhook", "url": "http://example.com", "secret": "s"}]}, "must be https"),
+        ({"activation": [{"kind": "webhook", "url": "https://u:p@example.com", "secret": "s"}]}, "no user"),
+        ({"activation": [{"kind": "webhook", "url": "nonsense", "secret": "s"}]}, "must be a URL"),
+        ({"activation": [{"kind": "webhook", "url": "https://example.com"}]}, "Field required"),
+        ({"activation": [{"kind": "variable", "name": "Not So"}]}, "pattern"),
+        ({"activation": [{"kind": "mail"}]}, "tag"),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        configuration(**values)
+
+
+def test_a_webhook_on_loopback_needs_no_tls() -> None:
+    sinks = configuration(
+        activation=[{"kind": "webhook", "url": "http://127.0.0.1:8080/hook", "secret": "s"}]
+    ).activation
+    assert [sink.kind for sink in sinks] == ["webhook"]
+
+
+def test_relative_paths_are_taken_from_a_folder() -> None:
+    moved = configuration(
+        vault={"path": "./keep"},
+        activation=[{"kind": "file", "path": "active.json"}, {"kind": "file", "path": "/run/active.json"}],
+    ).relative_to(Path("/etc/standby"))
+    assert moved.vault.folder == Path("/etc/standby/keep")
+    assert [sink.path for sink in moved.activation if sink.kind == "file"] == [
+        Path("/etc/standby/active.json"),
+        Path("/run/active.json"),
+    ]
+
+
+def test_a_vault_in_a_block_has_a_local_folder_too() -> None:
+    vault = configuration(vault={"block": "azure-blob-storage-container/vault"}).vault
+    assert (vault.block, vault.folder) == ("azure-blob-storage-container/vault", Path("vault"))
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigurationError(["one", "two"], "Do this"), UnknownName("plan", "a", ["b"])], ids=str
+)
+def test_errors_survive_a_process_boundary(error: ConfigurationError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert (type(copy), str(copy), copy.problems) == (type(error), str(error), error.problems)
