@@ -7,10 +7,10 @@ from typing import ClassVar, Self
 import httpx
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, HttpUrl, SecretStr, model_validator
-from standby.service.auth import auth_for
 
 from blocks.fields import DOCUMENTATION, same_as
 from standby.config.explanation import valid
+from standby.service.auth import auth_for
 from standby.service.resource import EntraCredentials, KeyCredentials
 
 

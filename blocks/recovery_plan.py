@@ -13,6 +13,7 @@ from standby.config import plan as model
 from standby.config.configuration import VaultSettings
 from standby.config.explanation import valid
 from standby.config.names import Name
+from standby.service.encryption import GivenKey
 from standby.service.resource import DeploymentOverrides
 
 
@@ -104,7 +105,7 @@ class RecoveryPlan(Block):
                 for target, overrides in plan.deployments.items()
             ),
             encryption=plan.encryption.kind,
-            encryption_key=plan.encryption.key if isinstance(plan.encryption, model.GivenKey) else None,
+            encryption_key=plan.encryption.key if isinstance(plan.encryption, GivenKey) else None,
             vault_path=str(vault.path),
             vault_block=vault.block,
             **{field: getattr(plan, field) for field in SHARED},

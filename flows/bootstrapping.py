@@ -31,7 +31,7 @@ DEPLOY_SECONDS = 180.0
 
 async def save_what_runs_need(configuration: Configuration) -> list[str]:
     """Save blocks and concurrency limits; give a line for each that changed."""
-    changes = list(await save_configuration(configuration))
+    changes = [f"block {saved.slug} {saved.outcome}" for saved in await save_configuration(configuration)]
     async with get_client() as client:
         targets = {target for plan in configuration.plans.values() for target in plan.targets}
         changes += [line async for line in _limits(client, sorted(targets))]
@@ -83,7 +83,7 @@ def _read_deployments() -> dict[str, Any]:
 
 
 def _with_schedules(prefect_yaml: dict[str, Any], plans: list[str]) -> dict[str, Any]:
-    """Give every schedule once per plan, and every deployment the version that tells whether it is current."""
+    """Give every schedule once per plan, and every deployment a version that tells if it is current."""
     deployments = []
     for deployment in prefect_yaml["deployments"]:
         changed = dict(deployment)
@@ -132,7 +132,9 @@ async def _retired_schedules(client: PrefectClient, wanted: dict[str, Any]) -> A
             continue
         slugs = {schedule["slug"] for schedule in deployment["schedules"]}
         found = await _read(client, deployment)
-        for schedule in found.schedules if found else ():
+        if found is None:
+            continue
+        for schedule in found.schedules:
             if schedule.slug not in slugs:
                 await client.delete_deployment_schedule(found.id, schedule.id)
                 yield f"schedule {schedule.slug} of {_full_name(deployment)} removed"

@@ -43,3 +43,11 @@ class ServerUnreachable(StandbyError):
             "Start it, or run with --via direct, which needs none",
         )
         self.args = (url,)
+
+
+class ServerDidNotStart(StandbyError):
+    """A Prefect server of our own did not come up."""
+
+    def __init__(self, log: str) -> None:
+        super().__init__("The Prefect server did not start", f"Read why in {log}")
+        self.args = (log,)

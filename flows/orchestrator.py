@@ -6,53 +6,81 @@ of this module are inside its functions.
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from flows.errors import NoReport, ServerUnreachable
+from flows.server import SETTINGS, own_server
 from standby.config.configuration import Configuration
+from standby.errors import StandbyError
 from standby.orchestrator import Health
 from standby.replication.planning import Selection
-from standby.replication.report import Report
-
-RECORDER = {
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
-}
-"""Server settings without which a busy server, or one that ends with us, loses task runs."""
+from standby.replication.report import Ended
+from standby.replication.results import Progress
 
 
 class Prefect:
     """Runs Standby's flows in this process, and sets a server up for running them elsewhere."""
 
     def __init__(self) -> None:
-        """Prepare for a server that Prefect may start for us."""
-        for name, value in RECORDER.items():
+        """Prepare for a server that Prefect may start for us, and keep its log off our screen."""
+        for name, value in {**SETTINGS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}.items():
             os.environ.setdefault(name, value)
 
-    async def replicate(self, configuration: Configuration, plan: str, selection: Selection) -> Report:
+    async def replicate(
+        self,
+        configuration: Configuration,
+        plan: str,
+        selection: Selection,
+        *,
+        apply: Path | None,
+        on_progress: Callable[[Progress], None],
+    ) -> Ended:
         """Save what the plan needs on the server, run the flow here and give its report.
 
         Raises:
             NoReport: the flow ended before it could make one.
             ServerUnreachable: a server is configured and does not answer.
         """
+        wanted = configuration.only(plan)
         await _must_answer()
         from flows.bootstrapping import save_what_runs_need
+        from flows.listening import listen
         from flows.replicate import replicate
 
-        await save_what_runs_need(configuration.only(plan))
-        state = await replicate(
-            plan=plan,
-            analyzers=list(selection.analyzers),
-            targets=list(selection.targets),
-            on_existing=selection.on_existing,
-            return_state=True,
-        )
-        result: Any = await state.aresult(raise_on_failure=False)
-        if isinstance(result, dict):
-            return Report.model_validate(result)
-        raise NoReport(str(state.state_details.flow_run_id), str(result or state.message))
+        await save_what_runs_need(wanted)
+        with listen(on_progress) as listener:
+            try:
+                state = await replicate(
+                    plan=plan,
+                    analyzers=list(selection.analyzers),
+                    targets=list(selection.targets),
+                    on_existing=selection.on_existing,
+                    apply=None if apply is None else str(apply),
+                    return_state=True,
+                )
+            except asyncio.CancelledError:
+                if listener.report is None:
+                    raise
+                return Ended(listener.report, interrupted=True)
+        if listener.report is not None:
+            return Ended(listener.report)
+        failure: Any = await state.aresult(raise_on_failure=False)
+        if isinstance(failure, StandbyError):
+            raise failure
+        raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
+
+    @asynccontextmanager
+    async def own_server(self, home: Path) -> AsyncIterator[str]:
+        """Run a server of our own and have everything in this process use it; give the URL of its UI."""
+        async with own_server(home) as url:
+            os.environ["PREFECT_API_URL"] = f"{url}/api"
+            os.environ["PREFECT_HOME"] = str(home)
+            yield url
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save blocks, limits, work pool and deployments; give a line for each thing that changed."""
@@ -68,7 +96,9 @@ class Prefect:
         url = get_current_settings().api.url
         if not url:
             return Health(
-                False, "no Prefect server is configured", "Start one and set PREFECT_API_URL, or use --via direct"
+                False,
+                "no Prefect server is configured",
+                "Start one and set PREFECT_API_URL, or use --via direct",
             )
         try:
             await _must_answer()

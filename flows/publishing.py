@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -16,7 +17,9 @@ from prefect.client.schemas.objects import State
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from standby.replication.report import Report, ReportItem
+from flows.listening import tell_progress
+from standby.replication.planning import PlanItem, ReplicationPlan
+from standby.replication.report import Report, ReportItem, plan_document
 from standby.replication.results import Progress, Status
 
 UPDATES = 20
@@ -53,6 +56,7 @@ class ProgressArtifact:
 
     def show(self, progress: Progress) -> None:
         """Take note of how far the run is."""
+        tell_progress(progress)
         percent = 100.0 * progress.done / progress.total if progress.total else 100.0
         if percent >= 100.0 or percent - self._percent >= 100.0 / UPDATES:
             self._percent = percent
@@ -66,6 +70,18 @@ class ProgressArtifact:
             if self._percent > shown:
                 shown = self._percent
                 await aupdate_progress_artifact(artifact, progress=shown)
+
+
+async def publish_plan(plan: ReplicationPlan) -> State[dict[str, Any]]:
+    """Leave what a run would do, and end without doing it."""
+    counts = Counter(item.action for item in plan.items)
+    told = ", ".join(f"{count} to {action}" for action, count in sorted(counts.items())) or "nothing to do"
+    await acreate_table_artifact(
+        key="replication-plan",
+        table=[_planned(item) for item in plan.items] or [{"analyzer": "none selected"}],
+        description=f"Plan **{plan.recovery_plan.name}**: {told}. Nothing was changed.",
+    )
+    return Completed(message=f"{told}; nothing was changed.", data=plan_document(plan))
 
 
 async def publish_report(report: Report) -> None:
@@ -99,6 +115,19 @@ def final_state(report: Report) -> State[dict[str, Any]]:
     return Completed(message=f"{_totals(report)}.", data=data)
 
 
+def _planned(item: PlanItem) -> dict[str, Any]:
+    return {
+        "analyzer": item.analyzer,
+        "from": item.source,
+        "to": item.target,
+        "as": item.target_analyzer,
+        "verdict": item.verdict.value,
+        "action": item.action.value,
+        "reason": item.reason,
+        "warnings": " ".join(item.warnings),
+    }
+
+
 def _row(item: ReportItem) -> dict[str, Any]:
     return {
         "analyzer": item.analyzer,
@@ -115,4 +144,6 @@ def _row(item: ReportItem) -> dict[str, Any]:
 
 
 def _totals(report: Report) -> str:
-    return ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"
+    return (
+        ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"
+    )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from blocks import load_configuration_from_blocks
 from flows.leases import hold_targets
-from flows.publishing import ProgressArtifact, final_state, publish_report
+from flows.listening import tell_report
+from flows.publishing import ProgressArtifact, final_state, publish_plan, publish_report
 from standby.config.plan import OnExisting
-from standby.replication.actions import ACTING
-from standby.replication.planning import ReplicationPlan, Selection, selected_pairs
-from standby.replication.replicate import open_run, prepare, survey
-from standby.replication.report import make_report
+from standby.replication.planning import Selection, selected_pairs
+from standby.replication.replicate import begin, open_run, survey
+from standby.replication.saved_plan import load_plan
 from tasks.task_steps import TaskSteps
 
 EVERY_ANALYZER: list[str] = ["*"]
@@ -29,6 +30,7 @@ async def replicate(
     targets: list[str] = EVERY_TARGET,
     on_existing: OnExisting | None = None,
     dry_run: bool = False,
+    apply: str | None = None,
 ) -> State[dict[str, Any]]:
     """Copy the analyzers of a recovery plan to its targets, dependencies first.
 
@@ -41,27 +43,28 @@ async def replicate(
         targets: Names of target resources; none means all of the plan.
         on_existing: What to do with targets that hold something older or different; empty means as planned.
         dry_run: Only show what would be done.
+        apply: Path of a saved plan, where this runs; the run does exactly what it says, or refuses.
     """
     configuration = await load_configuration_from_blocks(plan)
-    selection = Selection(tuple(analyzers), tuple(targets), on_existing)
+    approved = load_plan(Path(apply), plan) if apply else None
+    asked = Selection(tuple(analyzers), tuple(targets), on_existing)
+    selection = approved.selection if approved else asked
     async with open_run(configuration, plan) as context:
         if dry_run:
-            return await _show(await survey(context, selection))
+            return await publish_plan(await survey(context, selection))
         wanted = {target for _, target in selected_pairs(context.recovery_plan, selection)}
-        async with hold_targets(wanted), ProgressArtifact(f"Replicating plan {plan}") as bar:
-            proposal = await survey(context, selection)
-            started = context.clock.monotonic()
-            with prepare(proposal, context, TaskSteps(context), bar.show) as replication:
-                try:
-                    await replication.run()
-                finally:
-                    # Also when the run is cancelled: what is under way must be known.
-                    report = make_report(
-                        plan=plan,
-                        run_id=str(flow_run.id),
-                        via="prefect",
-                        seconds=context.clock.monotonic() - started,
-                        results=replication.results(),
-                    )
-                    await publish_report(report)
+        async with (
+            hold_targets(wanted),
+            ProgressArtifact(f"Replicating plan {plan}") as bar,
+            begin(
+                context, selection, TaskSteps(context), approved=approved, on_progress=bar.show
+            ) as replication,
+        ):
+            try:
+                await replication.run()
+            finally:
+                # Also when the run is cancelled: what is under way must be known.
+                report = replication.report(run_id=str(flow_run.id), via="prefect")
+                tell_report(report)
+                await publish_report(report)
     return final_state(report)

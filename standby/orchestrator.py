@@ -5,14 +5,18 @@ The library runs without any. The `flows` package offers one under the entry poi
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Protocol, cast
 
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.replication.planning import Selection
-from standby.replication.report import Report
+from standby.replication.report import Ended
+from standby.replication.results import Progress
 
 GROUP = "standby.orchestrators"
 
@@ -21,7 +25,7 @@ class NoOrchestrator(StandbyError):
     """Prefect was asked for and is not part of this installation."""
 
     def __init__(self) -> None:
-        super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of Standby")
+        super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of it")
         self.args = ()
 
 
@@ -42,8 +46,24 @@ class Health:
 class Orchestrator(Protocol):
     """Runs flows, and keeps what they need."""
 
-    async def replicate(self, configuration: Configuration, plan: str, selection: Selection) -> Report:
-        """Run the replicate flow here and now, under the orchestrator's eyes."""
+    async def replicate(
+        self,
+        configuration: Configuration,
+        plan: str,
+        selection: Selection,
+        *,
+        apply: Path | None,
+        on_progress: Callable[[Progress], None],
+    ) -> Ended:
+        """Run the replicate flow here and now, under the orchestrator's eyes.
+
+        Args:
+            configuration: what it is saved from.
+            plan: name of the recovery plan.
+            selection: what of it is asked for.
+            apply: a saved plan to do exactly as it says.
+            on_progress: called after every change.
+        """
         ...
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
@@ -52,6 +72,10 @@ class Orchestrator(Protocol):
 
     async def health(self) -> Health:
         """See whether the server answers."""
+        ...
+
+    def own_server(self, home: Path) -> AbstractAsyncContextManager[str]:
+        """Run a server of our own, with everything it keeps in a folder; give the URL of its UI."""
         ...
 
 

@@ -9,7 +9,7 @@ from standby.replication import steps
 from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
 from standby.replication.retrying import authorize_again
-from standby.service.protocols import CopyAuthorization
+from standby.service.authorization import CopyAuthorization
 from tasks.conditions import retry_when
 
 

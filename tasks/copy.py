@@ -13,7 +13,7 @@ from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
 from standby.replication.retrying import copy_again
 from standby.replication.steps import Receipt
-from standby.service.protocols import CopyAuthorization
+from standby.service.authorization import CopyAuthorization
 from tasks.conditions import retry_when
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
 from standby.replication.steps import Receipt, Verified
-from standby.service.protocols import CopyAuthorization
+from standby.service.authorization import CopyAuthorization
 from tasks.add_defaults import add_defaults
 from tasks.authorize import authorize
 from tasks.conditions import retry_options

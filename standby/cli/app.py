@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,11 +10,10 @@ import typer
 
 from standby import __version__
 from standby.cli import bootstrap, check, demo, doctor, emulator, plan, replicate
-from standby.cli.options import GlobalsAnywhere
+from standby.cli.options import hoist
 from standby.cli.output import Output
 
 app = typer.Typer(
-    cls=GlobalsAnywhere,
     name="standby",
     no_args_is_help=True,
     add_completion=False,
@@ -31,9 +31,9 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _globals(
     context: typer.Context,
-    config: Annotated[
-        Path, typer.Option("-c", "--config", metavar="FILE", help="The configuration.")
-    ] = Path("standby.yaml"),
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="The configuration.")] = Path(
+        "standby.yaml"
+    ),
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is wrong.")] = False,
@@ -44,7 +44,8 @@ def _globals(
 ) -> None:
     """Disaster recovery for Azure Content Understanding analyzers.
 
-    Exit status: 0 done and in sync, 1 error, 2 differences found, 3 partial, 4 refused by a guard, 130 interrupted.
+    Exit status: 0 done and in sync, 1 error, 2 differences found, 3 partial, 4 refused by a guard,
+    130 interrupted.
     """
     context.obj = Output(config=config, json=json, verbose=verbose, quiet=quiet, color=not no_color)
 
@@ -60,4 +61,4 @@ app.command("emulator")(emulator.command)
 
 def main() -> None:
     """Run the command line."""
-    app()
+    app(hoist(sys.argv[1:]))

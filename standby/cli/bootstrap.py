@@ -11,7 +11,7 @@ from standby.orchestrator import load_orchestrator
 
 
 def command(context: typer.Context) -> None:
-    """Save blocks, concurrency limits, work pool and deployments on a Prefect server; repeating it is safe."""
+    """Save blocks, limits, work pool and deployments on a Prefect server; repeating it is safe."""
 
     async def bootstrap(output: Output) -> Exit:
         configuration = output.load()

@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-import click
-from typer.core import TyperGroup
-
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
 WITH_VALUE = frozenset({"-c", "--config"})
-
-
-class GlobalsAnywhere(TyperGroup):
-    """A command group whose global options are understood wherever they stand."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the global options first, where the group expects them."""
-        return super().parse_args(ctx, hoist(args))
 
 
 def hoist(args: list[str]) -> list[str]:

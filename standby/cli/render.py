@@ -78,7 +78,11 @@ def report_lines(report: Report) -> Iterator[str]:
 
 
 def _plan_item(item: PlanItem, *, verbose: bool) -> Iterator[str]:
-    name = item.analyzer if item.analyzer == item.target_analyzer else f"{item.analyzer} as {item.target_analyzer}"
+    name = (
+        item.analyzer
+        if item.analyzer == item.target_analyzer
+        else f"{item.analyzer} as {item.target_analyzer}"
+    )
     yield f"  {SYMBOLS[item.action]} {name}: {item.reason}"
     yield from (f"      ? {warning}" for warning in item.warnings)
     if verbose:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
 
@@ -13,68 +15,75 @@ from standby.cli.output import Output
 from standby.cli.progress import show_progress
 from standby.cli.render import report_lines
 from standby.cli.running import PlanName, Via, run
-from standby.config.plan import OnExisting
+from standby.cli.selecting import Analyzers, Existing, PlanFile, Targets, selection
+from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.replication.direct import DirectSteps
 from standby.replication.planning import Selection
-from standby.replication.replicate import open_run, prepare, survey
-from standby.replication.report import Report, make_report
+from standby.replication.replicate import begin, open_run
+from standby.replication.report import Ended
+from standby.replication.results import Progress
+from standby.replication.saved_plan import load_plan
 
 
 def command(
     context: typer.Context,
     plan: PlanName,
-    analyzer: Annotated[
-        list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers.")
-    ] = None,
-    target: Annotated[
-        list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only these targets.")
-    ] = None,
-    on_existing: Annotated[
-        OnExisting | None, typer.Option("--on-existing", help="For older or different analyzers at a target.")
-    ] = None,
+    analyzer: Analyzers = None,
+    target: Targets = None,
+    on_existing: Existing = None,
+    apply: PlanFile = None,
     via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
 ) -> None:
     """Copy what is missing or older at the targets of a plan."""
-    selection = Selection(tuple(analyzer or ["*"]), tuple(target or []), on_existing)
+    if apply and (analyzer or target or on_existing):
+        raise typer.BadParameter("a saved plan says itself what is to be done", param_hint="--apply")
+    approved = apply.absolute() if apply else None
+    asked = selection(analyzer, target, on_existing)
 
     async def replicate(output: Output) -> Exit:
-        if via == "prefect":
-            report = await load_orchestrator().replicate(output.load(), plan, selection)
-            return finish(output, report)
-        return await _directly(output, plan, selection)
+        configuration = output.load()
+        with show_progress(output.stderr, quiet=output.quiet) as on_progress:
+            if via == "prefect":
+                ended = await load_orchestrator().replicate(
+                    configuration, plan, asked, apply=approved, on_progress=on_progress
+                )
+            else:
+                ended = await replicate_directly(configuration, plan, asked, approved, on_progress)
+        return finish(output, ended)
 
     run(context, replicate)
 
 
-def finish(output: Output, report: Report, *, interrupted: bool = False) -> Exit:
-    """Show a report and choose the exit status."""
-    for line in report_lines(report):
-        output.result(line)
-    output.document(report.model_dump(mode="json"))
-    if interrupted:
-        return Exit.INTERRUPTED
-    return Exit.DONE if report.complete else Exit.PARTIAL
-
-
-async def _directly(output: Output, plan: str, selection: Selection) -> Exit:
-    async with open_run(output.load(), plan) as run_context:
-        proposal = await survey(run_context, selection)
-        started = run_context.clock.monotonic()
+async def replicate_directly(
+    configuration: Configuration,
+    plan: str,
+    asked: Selection,
+    apply: Path | None,
+    on_progress: Callable[[Progress], None],
+) -> Ended:
+    """Replicate without Prefect; an interruption ends it early, with a true report."""
+    approved = load_plan(apply, plan) if apply else None
+    chosen = approved.selection if approved else asked
+    async with (
+        open_run(configuration, plan) as run_context,
+        begin(
+            run_context, chosen, DirectSteps(run_context), approved=approved, on_progress=on_progress
+        ) as replication,
+    ):
         interrupted = False
-        with (
-            show_progress(output.stderr, quiet=output.quiet) as show,
-            prepare(proposal, run_context, DirectSteps(run_context), show) as replication,
-        ):
-            try:
-                await replication.run()
-            except asyncio.CancelledError:
-                interrupted = True
-        report = make_report(
-            plan=plan,
-            run_id=str(uuid4()),
-            via="direct",
-            seconds=run_context.clock.monotonic() - started,
-            results=replication.results(),
-        )
-    return finish(output, report, interrupted=interrupted)
+        try:
+            await replication.run()
+        except asyncio.CancelledError:
+            interrupted = True
+        return Ended(replication.report(run_id=str(uuid4()), via="direct"), interrupted)
+
+
+def finish(output: Output, ended: Ended) -> Exit:
+    """Show a report and choose the exit status."""
+    for line in report_lines(ended.report):
+        output.result(line)
+    output.document(ended.report.model_dump(mode="json"))
+    if ended.interrupted:
+        return Exit.INTERRUPTED
+    return Exit.DONE if ended.report.complete else Exit.PARTIAL

@@ -132,6 +132,16 @@ class Configuration(_Strict):
             raise UnknownName("resource", name, self.resources)
         return self.resources[name]
 
+    def only(self, plan: str) -> Configuration:
+        """Leave out every plan but one, and every resource that it does not use.
+
+        Raises:
+            UnknownName: there is no such plan.
+        """
+        kept = self.plan(plan)
+        resources = {name: self.resource(name) for name in kept.resources}
+        return self.model_copy(update={"plans": {plan: kept}, "resources": resources})
+
     def relative_to(self, folder: Path) -> Configuration:
         """Take relative paths as seen from a folder, that of the file they are written in."""
         sinks = tuple(

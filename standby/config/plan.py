@@ -10,13 +10,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    SecretStr,
     StringConstraints,
     model_validator,
 )
 
 from standby.config.durations import Duration, Seconds, parse_seconds
 from standby.config.names import Name, nearest
+from standby.service.encryption import Encryption, FreshKey
 from standby.service.resource import DeploymentOverrides
 
 OnExisting = Literal["refuse", "replace", "version"]
@@ -106,25 +106,6 @@ class CopyDeadlines(_Strict):
         return self
 
 
-class FreshKey(_Strict):
-    """A random key for every copy."""
-
-    kind: Literal["generate"] = "generate"
-
-
-class NoEncryption(_Strict):
-    """No second encryption of the authorization token."""
-
-    kind: Literal["none"] = "none"
-
-
-class GivenKey(_Strict):
-    """One key for all copies of the plan."""
-
-    kind: Literal["given"] = "given"
-    key: SecretStr = Field(min_length=1, description="Key that encrypts the authorization token.")
-
-
 def parse_encryption(value: object) -> object:
     """Bring `generate`, `none` and `{key: …}` to the form that the models have."""
     if value in ("generate", "none"):
@@ -134,10 +115,6 @@ def parse_encryption(value: object) -> object:
     if isinstance(value, dict) and "kind" not in value:
         return {"kind": "given", **value}
     return value
-
-
-Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="kind")]
-"""Second encryption of the authorization token, in the seed page's protocol only."""
 
 
 class RecoveryPlan(_Strict):

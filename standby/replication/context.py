@@ -1,4 +1,4 @@
-"""What every step of a run works with: the plan, an open client per resource, a place for what is replaced."""
+"""What every step of a run works with: the plan, a client per resource, a place for what is replaced."""
 
 from __future__ import annotations
 

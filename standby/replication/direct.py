@@ -13,7 +13,7 @@ from standby.replication import retrying, steps
 from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
 from standby.replication.steps import Receipt, Verified
-from standby.service.protocols import CopyAuthorization
+from standby.service.authorization import CopyAuthorization
 
 T = TypeVar("T")
 
@@ -31,7 +31,9 @@ class DirectSteps:
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
         """Ask the source for a grant."""
         policy = self.context.recovery_plan.retries.authorize
-        return (await _again(policy, retrying.authorize_again, lambda: steps.authorize(self.context, item)))[0]
+        return (await _again(policy, retrying.authorize_again, lambda: steps.authorize(self.context, item)))[
+            0
+        ]
 
     async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
         """Check the models at the target; give warnings."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import Protocol
@@ -19,11 +18,12 @@ from standby.errors import StandbyError
 from standby.replication.actions import ACTING, Action
 from standby.replication.ledger import Ledger
 from standby.replication.planning import PlanItem, ReplicationPlan
+from standby.replication.report import Report, Via, make_report
 from standby.replication.results import GOOD, ItemResult, Progress, Status, count
 from standby.replication.steps import ADOPTED, Receipt, Verified
 from standby.replication.verdict import CopyRecord, Verdict
+from standby.service.authorization import CopyAuthorization
 from standby.service.errors import GrantVoid
-from standby.service.protocols import CopyAuthorization
 
 log = logging.getLogger("standby.replication")
 
@@ -93,6 +93,7 @@ class Replication:
         self._slots = slots
         self._clock = clock
         self._on_progress = on_progress
+        self._begun = clock.monotonic()
         self._results: dict[Key, ItemResult] = {}
         self._started: dict[Key, float] = {}
         self._receipts: dict[Key, Receipt] = {}
@@ -120,6 +121,16 @@ class Replication:
     def results(self) -> tuple[ItemResult, ...]:
         """Give the end of every item, in the plan's order; what has not ended counts as interrupted."""
         return tuple(self._results.get(item.key) or self._interrupted(item) for item in self._plan.items)
+
+    def report(self, *, run_id: str, via: Via) -> Report:
+        """Put what has become of the plan so far into a report."""
+        return make_report(
+            plan=self._plan.recovery_plan.name,
+            run_id=run_id,
+            via=via,
+            seconds=self._clock.monotonic() - self._begun,
+            results=self.results(),
+        )
 
     def _record_what_is_in_sync(self) -> None:
         """Fill the gaps of a ledger that was lost: what is equal now counts as copied now."""
@@ -154,7 +165,9 @@ class Replication:
             result = self._results.get(child)
             if result is not None and result.status not in GOOD:
                 return ItemResult(
-                    item, Status.BLOCKED, f"Its child {child[2]} {result.status}. Settle that, then run again."
+                    item,
+                    Status.BLOCKED,
+                    f"Its child {child[2]} {result.status}. Settle that, then run again.",
                 )
         return None
 
@@ -219,10 +232,12 @@ class Replication:
             return ItemResult(item, Status.FAILED, reason)
         receipt = self._receipts.get(item.key)
         if receipt is None:
-            reason = f"Interrupted before {item.target} confirmed a copy. Run again: if one was accepted, it is adopted."
+            reason = f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
         else:
             operation = f" as operation {receipt.operation_id}" if receipt.operation_id else ""
-            reason = f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
+            reason = (
+                f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
+            )
         return self._result(item, Status.FAILED, reason=reason)
 
     def _end(self, result: ItemResult) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from difflib import get_close_matches
 
 from standby.errors import StandbyError
@@ -63,7 +64,7 @@ class CopyDiffers(ReplicationError):
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
-            f"{analyzer} at {target} is not what was planned: it was edited at the source or the target meanwhile",
+            f"{analyzer} at {target} is not what was planned: it was edited at one side meanwhile",
             "Run again to plan from what is there now",
         )
         self.args = (analyzer, target)
@@ -89,3 +90,28 @@ class CopyNotStarted(ReplicationError):
             "Run again: nothing was started",
         )
         self.args = (analyzer, target)
+
+
+class PlanUnreadable(ReplicationError):
+    """A plan file cannot be used."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"{path} {problem}", "Make one with standby plan --out")
+        self.args = (path, problem)
+
+
+class PlanMoved(ReplicationError):
+    """A saved plan no longer follows from what the resources hold; nothing was done.
+
+    Attributes:
+        moved: what changed since the plan was made, a line each.
+    """
+
+    def __init__(self, made_at: datetime, moved: list[str]) -> None:
+        changes = "\n".join(f"  {change}" for change in moved)
+        super().__init__(
+            f"The world has moved since the plan was made at {made_at:%Y-%m-%d %H:%M:%S} UTC:\n{changes}",
+            "Make a new plan, look at it, and apply that",
+        )
+        self.args = (made_at, moved)
+        self.moved = tuple(moved)

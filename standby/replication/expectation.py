@@ -25,9 +25,7 @@ def expected_definition(
     return expected
 
 
-def sight(
-    analyzer: Analyzer, definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()
-) -> Sighting:
+def sight(analyzer: Analyzer, definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> Sighting:
     """Reduce an analyzer, described by a definition of it, to what is compared."""
     return Sighting(
         fingerprint=fingerprint(definition, ignore),

@@ -15,9 +15,7 @@ import rfc8785
 
 from standby.service.models import JsonValue
 
-READ_ONLY = frozenset(
-    {"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"}
-)
+READ_ONLY = frozenset({"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"})
 """Fields only the service writes (REFERENCE, *The analyzer*)."""
 
 NAMED_BY_USERS = frozenset({"fields", "properties", "definitions", "contentCategories", "tags"})

@@ -239,7 +239,11 @@ class _Pair:
         return sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
 
     def _differences(
-        self, definition: Mapping[str, JsonValue], target_name: str, found: Sighting | None, expected: Sighting
+        self,
+        definition: Mapping[str, JsonValue],
+        target_name: str,
+        found: Sighting | None,
+        expected: Sighting,
     ) -> tuple[str, ...]:
         if found is None or found.fingerprint == expected.fingerprint:
             return ()
@@ -261,7 +265,9 @@ class _Pair:
         if item.action is Action.REPLACE and version == SEED_PAGE_API_VERSION:
             cause = f"{item.target} has one already, and api-version {version} cannot replace it"
             return replace(
-                item, action=Action.REFUSE, reason=f"{cause}. Allow a copy beside it with --on-existing version."
+                item,
+                action=Action.REFUSE,
+                reason=f"{cause}. Allow a copy beside it with --on-existing version.",
             )
         return item
 
@@ -307,7 +313,9 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
     if missing := dependencies.missing.get(item.analyzer):
         names = ", ".join(sorted(missing))
-        return _blocked(item, f"It refers to {names}, which {item.source} does not have. Create or unlink it.")
+        return _blocked(
+            item, f"It refers to {names}, which {item.source} does not have. Create or unlink it."
+        )
     if item.expected.status != "ready":
         return _blocked(
             item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied."

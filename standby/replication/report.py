@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -53,9 +54,15 @@ class Report(BaseModel):
         return all(item.status in GOOD for item in self.items)
 
 
-def make_report(
-    *, plan: str, run_id: str, via: Via, seconds: float, results: Iterable[ItemResult]
-) -> Report:
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended for the one who started it."""
+
+    report: Report
+    interrupted: bool = False
+
+
+def make_report(*, plan: str, run_id: str, via: Via, seconds: float, results: Iterable[ItemResult]) -> Report:
     """Put the results of a run into its report."""
     ended = tuple(results)
     return Report(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from standby.config.plan import RetryPolicy
-from standby.replication.errors import CopyNotStarted, ModelsNotServed, TargetAnalyzerNotReady
+from standby.replication.errors import CopyNotStarted, TargetAnalyzerNotReady
 from standby.service.errors import ServiceError
 
 

@@ -106,9 +106,7 @@ def default_to_add(
     return min((found.name for found in deployments.values() if found.model == model), default=None)
 
 
-def _check(
-    role: str, name: str, source: Serving, target: Serving, override: str | None
-) -> Iterator[Finding]:
+def _check(role: str, name: str, source: Serving, target: Serving, override: str | None) -> Iterator[Finding]:
     # On the seed page's protocol analyzers name deployments and the copy can override them; on the
     # released one they name models, and only the target's defaults say which deployment serves one.
     by_deployment = target.resource.api_version == SEED_PAGE_API_VERSION
@@ -175,8 +173,9 @@ def _source_model(name: str, source: Serving) -> str | None:
         deployment: str | None = name
     else:
         deployment = (source.defaults or {}).get(name)
-    if source.deployments is not None and deployment in source.deployments:
-        return source.deployments[deployment].model
+    found = (source.deployments or {}).get(deployment or "")
+    if found is not None:
+        return found.model
     return None if source.resource.api_version == SEED_PAGE_API_VERSION else name
 
 
@@ -197,7 +196,8 @@ def _create_deployment(resource: Resource, deployment: str, model: str) -> str:
     return (
         f"Mend it by az cognitiveservices account deployment create --subscription {parts[1]} "
         f"--resource-group {parts[3]} --name {parts[-1]} --deployment-name {deployment} "
-        f"--model-name {model} --model-format OpenAI --model-version VERSION --sku-name GlobalStandard --sku-capacity 1"
+        f"--model-name {model} --model-format OpenAI --model-version VERSION "
+        "--sku-name GlobalStandard --sku-capacity 1"
     )
 
 

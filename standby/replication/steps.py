@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from standby.replication.actions import Action
+from standby.replication.context import RunContext
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -15,17 +17,23 @@ from standby.replication.errors import (
     TargetAnalyzerGone,
     TargetAnalyzerNotReady,
 )
-from standby.replication.context import RunContext
 from standby.replication.expectation import expected_definition, sight
 from standby.replication.kept import keep_definition
 from standby.replication.models_policy import judge_models
 from standby.replication.pace import pace
 from standby.replication.planning import PlanItem
 from standby.replication.verdict import Sighting
-from standby.service.errors import AnalyzerNotFound, Conflict, CopyOutcomeUnknown, GrantVoid, OperationHung
-from standby.service.errors import operation_failed
+from standby.service.authorization import CopyAuthorization
+from standby.service.errors import (
+    AnalyzerNotFound,
+    Conflict,
+    CopyOutcomeUnknown,
+    GrantVoid,
+    OperationHung,
+    operation_failed,
+)
 from standby.service.models import Analyzer
-from standby.service.protocols import CopyAuthorization, protocol_for
+from standby.service.protocols import protocol_for
 
 log = logging.getLogger("standby.replication")
 
@@ -61,7 +69,7 @@ class Verified:
     warnings: tuple[str, ...] = ()
 
 
-async def add_defaults(context: RunContext, target: str, additions: dict[str, str]) -> None:
+async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
     """Add model names to a target's defaults; names that are there by now are left alone."""
     serving = await context.connections.serving(target)
     absent = {name: to for name, to in additions.items() if name not in (serving.defaults or {})}

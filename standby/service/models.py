@@ -221,7 +221,6 @@ class Deployment:
         model: name of the model behind it.
         capacity: units of its SKU.
         state: provisioning state, such as Succeeded.
-        retires_at: when the model stops answering, where ARM says so.
     """
 
     name: str
@@ -229,7 +228,6 @@ class Deployment:
     version: str = ""
     capacity: int | None = None
     state: str = ""
-    retires_at: datetime | None = None
 
 
 @dataclass(frozen=True)

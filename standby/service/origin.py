@@ -12,7 +12,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin_of(url: httpx.URL) -> Origin:
-    """Give scheme, host and port; the case of the first two and a port that is the scheme's own do not matter.
+    """Give scheme, host and port, without regard to case and to a port that is the scheme's own.
 
     httpx reads the URL here as it does for the request, so that both always mean the same host.
     """

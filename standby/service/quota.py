@@ -8,7 +8,7 @@ WINDOW = 60.0
 """Seconds over which the service counts operations (REFERENCE: a minute)."""
 
 TRAVEL = 1.0
-"""Seconds by which calls may bunch up on their way, so that the service sees more in a window than was sent in one."""
+"""Seconds by which calls may bunch up on their way: the service may see more in a window than was sent."""
 
 
 def quota(operations_per_minute: int) -> AsyncLimiter:

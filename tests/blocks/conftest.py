@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from standby.config.configuration import Configuration, VaultSettings
-from standby.config.plan import GivenKey, Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
+from standby.config.plan import Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
+from standby.service.encryption import GivenKey
 from standby.service.resource import EntraCredentials, KeyCredentials, Resource
 
 CANARIES = ("canary-subscription-key", "canary-client-secret", "canary-encryption-key")

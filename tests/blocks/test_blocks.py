@@ -16,7 +16,7 @@ from blocks import (
 )
 from blocks.resource import credentials_block
 from standby.config.configuration import Configuration
-from standby.config.plan import FreshKey, GivenKey, NoEncryption
+from standby.service.encryption import FreshKey, GivenKey, NoEncryption
 from standby.service.resource import EntraCredentials
 
 RESOURCE: dict[str, Any] = {

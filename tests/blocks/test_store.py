@@ -23,7 +23,8 @@ from blocks import (
 )
 from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
-from standby.config.plan import NoEncryption, Objectives, StepRetries
+from standby.config.plan import Objectives, StepRetries
+from standby.service.encryption import NoEncryption
 from standby.service.resource import DeploymentOverrides, KeyCredentials
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]

@@ -8,7 +8,7 @@ import pytest
 from standby.config.configuration import Configuration, FileSink, WebhookSink
 from standby.config.errors import ConfigurationError
 from standby.config.load import load_configuration
-from standby.config.plan import FreshKey
+from standby.service.encryption import FreshKey
 from standby.service.resource import DeploymentOverrides, EntraCredentials, KeyCredentials
 
 CONTRACT = """

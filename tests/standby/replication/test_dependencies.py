@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given
@@ -55,4 +56,4 @@ def test_a_closure_holds_every_child_and_each_cycle_follows_real_references(data
         assert children <= resolved.children.keys()
         assert children == references(graph[name])
     for path in resolved.cycles.values():
-        assert all(child in resolved.children[parent] for parent, child in zip(path, path[1:], strict=False))
+        assert all(child in resolved.children[parent] for parent, child in pairwise(path))

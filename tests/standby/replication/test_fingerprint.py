@@ -77,7 +77,9 @@ def _shuffled(value: Any, draw: Any) -> Any:
 
 
 @given(ANALYZERS, st.data())
-def test_every_change_of_a_meaningful_leaf_at_any_depth_is_seen(definition: dict[str, Any], data: Any) -> None:
+def test_every_change_of_a_meaningful_leaf_at_any_depth_is_seen(
+    definition: dict[str, Any], data: Any
+) -> None:
     meaning = writable(definition)
     path = data.draw(st.sampled_from(_leaves(meaning)))
     changed = _put(meaning, path, data.draw(SCALARS.filter(lambda new: new not in ("", None))))
@@ -135,17 +137,18 @@ def test_a_default_value_of_another_type_is_a_difference() -> None:
 
 
 def test_large_integers_that_differ_in_the_last_digit_differ() -> None:
-    one, other = {"fieldSchema": {"max": 2**60}}, {"fieldSchema": {"max": 2**60 + 1}}
+    one: dict[str, Any] = {"fieldSchema": {"max": 2**60}}
+    other: dict[str, Any] = {"fieldSchema": {"max": 2**60 + 1}}
     assert fingerprint(one) != fingerprint(other)
 
 
 def test_a_users_field_that_begins_with_an_underscore_is_the_users() -> None:
-    with_field = {"fieldSchema": {"fields": {"_total": {"type": "number"}}}}
+    with_field: dict[str, Any] = {"fieldSchema": {"fields": {"_total": {"type": "number"}}}}
     assert fingerprint(with_field) != fingerprint({"fieldSchema": {"fields": {}}})
 
 
 def test_the_services_marks_inside_a_users_field_are_not() -> None:
-    marked = {"fieldSchema": {"fields": {"total": {"type": "number", "_score": 1}}}}
+    marked: dict[str, Any] = {"fieldSchema": {"fields": {"total": {"type": "number", "_score": 1}}}}
     assert fingerprint(marked) == fingerprint({"fieldSchema": {"fields": {"total": {"type": "number"}}}})
 
 
@@ -171,11 +174,17 @@ def test_an_inline_analyzer_is_reduced_like_any_other() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "same"),
-    [("tags.projectId", True), ("tags.*", True), ("tags", True), ("tags.project", False), ("description", False)],
+    [
+        ("tags.projectId", True),
+        ("tags.*", True),
+        ("tags", True),
+        ("tags.project", False),
+        ("description", False),
+    ],
 )
 def test_an_ignore_rule_covers_exactly_the_paths_it_matches(rule: str, same: bool) -> None:
-    one = {"description": "d", "tags": {"projectId": "1"}}
-    other = {"description": "d", "tags": {"projectId": "2"}}
+    one: dict[str, Any] = {"description": "d", "tags": {"projectId": "1"}}
+    other: dict[str, Any] = {"description": "d", "tags": {"projectId": "2"}}
     assert (fingerprint(one, [rule]) == fingerprint(other, [rule])) is same
 
 

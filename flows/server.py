@@ -1,0 +1,105 @@
+"""A Prefect server of our own, for a demonstration or a machine that has none."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+
+from flows.errors import ServerDidNotStart
+
+START_SECONDS = 120.0
+"""How long a new server may take: it makes its database first."""
+
+STOP_SECONDS = 15.0
+
+EVERY = 0.25
+"""Seconds between two looks at whether it answers."""
+
+SETTINGS: Mapping[str, str] = {
+    # Without these two a busy server, or one that ends with us, loses task runs.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # Without this one the slots of killed runs are lost when the server is started again.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+"""What every server that is started for our users is told."""
+
+
+@asynccontextmanager
+async def own_server(home: Path) -> AsyncIterator[str]:
+    """Start a server with everything it keeps in one folder, and stop it at the end.
+
+    Args:
+        home: becomes its PREFECT_HOME.
+
+    Returns:
+        The URL of its UI; its API is below, at `/api`.
+
+    Raises:
+        ServerDidNotStart: it ended, or did not answer in time.
+    """
+    await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
+    url = f"http://127.0.0.1:{_free_port()}"
+    log = home / "server.log"
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "prefect", "server", "start"),
+            *("--host", "127.0.0.1", "--port", url.rpartition(":")[2]),
+            env={**_without_prefect(os.environ), **SETTINGS, "PREFECT_HOME": str(home)},
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C is for us: what we still have to say to the server comes first.
+            start_new_session=True,
+        )
+    try:
+        await _until_it_answers(process, f"{url}/api", log)
+        yield url
+    finally:
+        await _stop(process)
+
+
+async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
+    try:
+        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as http:
+            while process.returncode is None:
+                try:
+                    if (await http.get(f"{api}/health")).is_success:
+                        return
+                except httpx.TransportError:
+                    pass  # Not yet.
+                await asyncio.sleep(EVERY)
+    except TimeoutError:
+        raise ServerDidNotStart(str(log)) from None
+    raise ServerDidNotStart(str(log))
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
+    """Leave out settings that are meant for another server."""
+    return {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}

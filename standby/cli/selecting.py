@@ -1,0 +1,31 @@
+"""Options that choose a part of a plan, the same for every command that has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from standby.config.plan import OnExisting
+from standby.replication.planning import Selection
+
+Analyzers = Annotated[
+    list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers.")
+]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only these targets.")
+]
+Existing = Annotated[
+    OnExisting | None,
+    typer.Option("--on-existing", help="What to do with older or different analyzers at a target."),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
+]
+
+
+def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing) -> Selection:
+    """Put the options together."""
+    return Selection(tuple(analyzers or ["*"]), tuple(targets or []), on_existing)

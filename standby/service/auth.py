@@ -1,0 +1,125 @@
+"""How requests are signed: a subscription key, or an Entra token that is kept fresh."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+
+import httpx
+from azure.core.credentials import AccessToken
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
+from pydantic import SecretStr
+
+from standby.service.errors import NotAuthorized, Unreachable
+from standby.service.resource import EntraCredentials, KeyCredentials
+from standby.service.scrubbing import one_line
+
+DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
+"""Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
+
+ARM_SCOPE = "https://management.azure.com/.default"
+"""Scope of the tokens Azure's management plane takes."""
+
+KEY_HEADER = "Ocp-Apim-Subscription-Key"
+
+REFRESH_MARGIN = 300.0
+"""Seconds before its end at which a token is no longer used."""
+
+
+class KeyAuth(httpx.Auth):
+    """Puts the subscription key on every request."""
+
+    def __init__(self, key: SecretStr) -> None:
+        self._key = key
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Sign one request."""
+        request.headers[KEY_HEADER] = self._key.get_secret_value()
+        yield request
+
+
+class EntraAuth(httpx.Auth):
+    """Puts an Entra token on every request; renews it before its end, and once after a 401."""
+
+    def __init__(self, make_credential: Callable[[], AsyncTokenCredential], scope: str) -> None:
+        """Prepare to sign; no token is asked for yet.
+
+        Args:
+            make_credential: makes an azure-identity credential. A new one is made after a 401, because each
+                keeps its tokens to itself until they end, revoked or not.
+            scope: what the tokens are for.
+        """
+        self._make_credential = make_credential
+        self._scope = scope
+        self._credential: AsyncTokenCredential | None = None
+        self._token: AccessToken | None = None
+        self._lock = asyncio.Lock()
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Refuse: tokens are fetched asynchronously."""
+        del request
+        raise RuntimeError("EntraAuth signs requests of an httpx.AsyncClient only")
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Sign one request, and once more with a new token where the first is refused."""
+        token = await self._fresh_token()
+        request.headers["Authorization"] = f"Bearer {token.token}"
+        response = yield request
+        if response.status_code == 401:
+            token = await self._fresh_token(refused=token)
+            request.headers["Authorization"] = f"Bearer {token.token}"
+            yield request
+
+    async def aclose(self) -> None:
+        """Close the connections to Entra."""
+        if self._credential is not None:
+            await self._credential.close()
+            self._credential = self._token = None
+
+    async def _fresh_token(self, refused: AccessToken | None = None) -> AccessToken:
+        async with self._lock:
+            if refused is not None and self._token is refused:
+                await self.aclose()
+            if self._token is None or self._token.expires_on - REFRESH_MARGIN < time.time():
+                self._token = await self._ask()
+            return self._token
+
+    async def _ask(self) -> AccessToken:
+        self._credential = self._credential or self._make_credential()
+        try:
+            return await self._credential.get_token(self._scope)
+        # The messages of azure-identity are long and may quote what was sent: the cause is not chained.
+        except ClientAuthenticationError as error:
+            raise NotAuthorized(
+                f"Entra gave no token: {_first_line(error)}",
+                "Correct the entra credentials of the resource, or sign in where this runs",
+            ) from None
+        except AzureError as error:
+            raise Unreachable(f"Entra cannot be asked for a token: {_first_line(error)}") from None
+
+
+def auth_for(credentials: KeyCredentials | EntraCredentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
+    """Make what signs requests with some credentials.
+
+    Args:
+        credentials: of a resource.
+        scope: what Entra tokens are for; a key has none.
+    """
+    if isinstance(credentials, KeyCredentials):
+        return KeyAuth(credentials.key)
+    return EntraAuth(lambda: _credential(credentials), scope)
+
+
+def _credential(credentials: EntraCredentials) -> AsyncTokenCredential:
+    secret = credentials.client_secret
+    if secret is not None and credentials.tenant_id and credentials.client_id:
+        return ClientSecretCredential(credentials.tenant_id, credentials.client_id, secret.get_secret_value())
+    tenant = {"additionally_allowed_tenants": [credentials.tenant_id]} if credentials.tenant_id else {}
+    return DefaultAzureCredential(managed_identity_client_id=credentials.client_id, **tenant)
+
+
+def _first_line(error: AzureError) -> str:
+    return one_line((error.message or type(error).__name__).strip().splitlines()[0])

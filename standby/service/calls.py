@@ -1,0 +1,90 @@
+"""One call to a service as a value, and what it answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import httpx
+from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
+
+from standby.service.errors import ProtocolError
+from standby.service.retrying import Repeat
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that has not been sent yet.
+
+    Attributes:
+        url: absolute, or a path below the endpoint.
+        params: query parameters; none for a URL that the service gave us, which has its own.
+        body: JSON to send.
+        merge_patch: whether the body is a JSON merge patch.
+        analyzer: id of the analyzer it is about, for errors.
+        secrets: values in the body that must not come back in an error message.
+        repeat: after which failures it may be sent again.
+    """
+
+    method: str
+    url: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, JsonValue] | None = field(default=None, repr=False)
+    merge_patch: bool = False
+    analyzer: str | None = None
+    secrets: tuple[SecretStr, ...] = ()
+    repeat: Repeat = Repeat.ALWAYS
+
+    @property
+    def content(self) -> bytes | None:
+        """The body as bytes."""
+        return None if self.body is None else json.dumps(self.body).encode()
+
+    @property
+    def content_type(self) -> str:
+        """The body's media type; the service takes merge patches only under their own (recordings)."""
+        return "application/merge-patch+json" if self.merge_patch else "application/json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer that says the call was done.
+
+    Attributes:
+        retry_after: seconds the service wants us to wait before the next question.
+    """
+
+    status: int
+    headers: httpx.Headers
+    content: bytes
+    resource: str
+    analyzer: str | None
+    retry_after: float | None = None
+
+    def read(self, model: type[M]) -> M:
+        """Read the body.
+
+        Raises:
+            ProtocolError: it is not what this call answers; no value of it is told.
+        """
+        try:
+            return model.model_validate(json.loads(self.content))
+        except ValidationError as error:
+            where = "; ".join(".".join(str(part) for part in found["loc"]) for found in error.errors())
+            raise self.protocol_error(f"an answer of {self.resource} lacks {where or 'an object'}") from None
+        except ValueError:
+            raise self.protocol_error(f"{self.resource} answered something that is not JSON") from None
+
+    def protocol_error(self, cause: str) -> ProtocolError:
+        """Make the error of an answer that breaks the protocol."""
+        return ProtocolError(
+            cause[:1].upper() + cause[1:],
+            status=self.status,
+            request_id=self.headers.get("apim-request-id"),
+            resource=self.resource,
+            analyzer=self.analyzer,
+        )

@@ -1,0 +1,255 @@
+"""The calls of one Content Understanding resource."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Self
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ConfigDict, Field
+
+from standby.clock import Clock, SystemClock
+from standby.service.arm import ArmClient
+from standby.service.auth import auth_for
+from standby.service.calls import Answer, Call
+from standby.service.errors import ArmUnavailable
+from standby.service.models import (
+    Account,
+    Analyzer,
+    Defaults,
+    Deployment,
+    JsonValue,
+    Operation,
+    PollAnswer,
+    StartedOperation,
+)
+from standby.service.quota import quota
+from standby.service.resource import EntraCredentials, Resource
+from standby.service.retrying import HttpRetries, Repeat
+from standby.service.sender import Sender
+from standby.service.tls import Tls, trusted_certificates
+
+BASE = "/contentunderstanding"
+
+SPARE_CONNECTIONS = 4
+"""Connections beside those of the copies in flight: grants for other targets, listings, defaults."""
+
+MOST_CONNECTIONS = 16
+"""httpx looks through its whole pool at every request: more of them cost more than they bring."""
+
+
+class _Page(BaseModel):
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    value: tuple[Analyzer, ...]
+    next_link: str | None = Field(None, alias="nextLink")
+
+
+class ContentUnderstandingClient:
+    """One resource over one connection pool and one quota. It is its own context manager."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        *,
+        tls: Tls | None = None,
+        retries: HttpRetries | None = None,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            resource: where it is, how to sign in, and how hard it may be driven.
+            tls: which certificates are trusted; one context may serve many clients.
+            retries: how hard to try.
+            clock: dates what is dated.
+            transport: instead of the network, in tests.
+        """
+        self.resource = resource
+        self.tls = tls or trusted_certificates()
+        retries = retries or HttpRetries()
+        clock = clock or SystemClock()
+        self._sender = Sender(
+            name=resource.name,
+            endpoint=resource.endpoint,
+            auth=auth_for(resource.credentials),
+            tls=self.tls,
+            connections=min(resource.max_concurrent_copies + SPARE_CONNECTIONS, MOST_CONNECTIONS),
+            limiter=quota(resource.operations_per_minute),
+            retries=retries,
+            clock=clock,
+            transport=transport,
+        )
+        self._arm = (
+            ArmClient(resource, resource.credentials, self.tls, retries, clock, transport)
+            if resource.arm_endpoint and isinstance(resource.credentials, EntraCredentials)
+            else None
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            await self._sender.__aexit__()
+        finally:
+            if self._arm is not None:
+                await self._arm.aclose()
+
+    async def list_analyzers(self) -> tuple[Analyzer, ...]:
+        """List every analyzer, prebuilt ones included, over as many pages as there are.
+
+        Raises:
+            ForeignOrigin: a page leads to another origin.
+            ProtocolError: the pages lead in a circle.
+        """
+        return tuple([analyzer async for page in self._pages() for analyzer in page.value])
+
+    async def get_analyzer(self, analyzer: str) -> Analyzer:
+        """Read one analyzer.
+
+        Raises:
+            AnalyzerNotFound: there is none under this api-version.
+        """
+        answer = await self._sender.send(self._about(analyzer, "GET"))
+        return answer.read(Analyzer)
+
+    async def put_analyzer(
+        self, analyzer: str, definition: Mapping[str, JsonValue], *, allow_replace: bool = False
+    ) -> StartedOperation:
+        """Start to build an analyzer from its definition.
+
+        Raises:
+            Conflict: it exists, and may not be replaced.
+        """
+        call = Call(
+            "PUT",
+            self.path(analyzer),
+            params=self.version | ({"allowReplace": "true"} if allow_replace else {}),
+            body=definition,
+            analyzer=analyzer,
+            repeat=Repeat.ALWAYS if allow_replace else Repeat.IF_NOT_TAKEN,
+        )
+        answer = await self._sender.send(call)
+        return self.started(answer, answer.read(Analyzer))
+
+    async def patch_analyzer(
+        self, analyzer: str, *, description: str | None = None, tags: Mapping[str, str | None] | None = None
+    ) -> None:
+        """Change description or tags: the service ignores anything else, and echoes it all (recording)."""
+        body: dict[str, JsonValue] = {}
+        if description is not None:
+            body["description"] = description
+        if tags is not None:
+            body["tags"] = dict(tags)
+        await self._sender.send(
+            Call("PATCH", self.path(analyzer), self.version, body, merge_patch=True, analyzer=analyzer)
+        )
+
+    async def delete_analyzer(self, analyzer: str) -> None:
+        """Delete an analyzer; one that never existed is no error (recording)."""
+        await self._sender.send(self._about(analyzer, "DELETE"))
+
+    async def get_defaults(self) -> Defaults:
+        """Read which deployment serves which model name.
+
+        Raises:
+            DefaultsNotSet: they were never set, as on a new resource.
+        """
+        answer = await self._sender.send(Call("GET", f"{BASE}/defaults", self.version))
+        return answer.read(Defaults)
+
+    async def patch_defaults(self, model_deployments: Mapping[str, str]) -> Defaults:
+        """Add or change model names in the defaults; others are left as they are."""
+        body: dict[str, JsonValue] = {"modelDeployments": dict(model_deployments)}
+        call = Call("PATCH", f"{BASE}/defaults", self.version, body, merge_patch=True)
+        return (await self._sender.send(call)).read(Defaults)
+
+    async def post(self, call: Call) -> Answer:
+        """Send a call of a copy protocol, under this resource's api-version."""
+        return await self._sender.send(call)
+
+    async def poll(self, operation_url: str, analyzer: str | None = None) -> PollAnswer:
+        """Look at an operation once.
+
+        Raises:
+            ForeignOrigin: the URL leads to another origin; nothing is sent there.
+            AnalyzerNotFound: the operation is no longer known.
+        """
+        answer = await self._sender.send(Call("GET", operation_url, analyzer=analyzer or "the operation"))
+        return PollAnswer(answer.read(Operation), answer.retry_after)
+
+    async def get_account(self) -> Account:
+        """Read this resource from Azure's management plane.
+
+        Raises:
+            ArmUnavailable: it is switched off, or a key is all there is to sign in with.
+        """
+        return await self._management().get_account()
+
+    async def list_deployments(self) -> tuple[Deployment, ...]:
+        """List the model deployments of this resource from Azure's management plane.
+
+        Raises:
+            ArmUnavailable: it is switched off, or a key is all there is to sign in with.
+        """
+        return await self._management().list_deployments()
+
+    @property
+    def version(self) -> dict[str, str]:
+        """The query parameter that every call must have."""
+        return {"api-version": self.resource.api_version}
+
+    def path(self, analyzer: str, action: str = "") -> str:
+        """Give the path of an analyzer, or of an action on it such as `:copy`."""
+        return f"{BASE}/analyzers/{quote(analyzer, safe='')}{action}"
+
+    def started(self, answer: Answer, analyzer: Analyzer, warnings: tuple[str, ...] = ()) -> StartedOperation:
+        """Read where the operation is that an answer says was begun.
+
+        Raises:
+            ProtocolError: it does not say where.
+            ForeignOrigin: it names another origin.
+        """
+        location = answer.headers.get("operation-location")
+        if not location:
+            raise answer.protocol_error(f"{self.resource.name} began an operation and does not say where")
+        self._sender.refuse_foreign(location, answer.analyzer)
+        return StartedOperation(
+            operation_url=self._sender.absolute(location),
+            operation_id=httpx.URL(location).path.rpartition("/")[2],
+            analyzer=analyzer,
+            warnings=warnings,
+        )
+
+    def _about(self, analyzer: str, method: str) -> Call:
+        return Call(method, self.path(analyzer), self.version, analyzer=analyzer)
+
+    async def _pages(self) -> AsyncIterator[_Page]:
+        call = Call("GET", f"{BASE}/analyzers", self.version)
+        seen: set[str] = set()
+        links: set[str] = set()
+        while True:
+            answer = await self._sender.send(call)
+            page = answer.read(_Page)
+            yield page
+            names = {analyzer.analyzer_id for analyzer in page.value}
+            if not page.next_link:
+                return
+            link = self._sender.absolute(page.next_link)
+            if link in links or (names and names <= seen):
+                raise answer.protocol_error(f"the list of analyzers of {self.resource.name} goes in a circle")
+            links.add(link)
+            seen |= names
+            call = Call("GET", link)
+
+    def _management(self) -> ArmClient:
+        if self._arm is None:
+            what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
+            raise ArmUnavailable(
+                f"Azure's management plane is not asked about {self.resource.name}: {what}",
+                resource=self.resource.name,
+            )
+        return self._arm

@@ -1,0 +1,152 @@
+"""Which error an answer, or the lack of one, stands for."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator
+from datetime import datetime
+
+import httpx
+from pydantic import ValidationError
+
+from standby.service.calls import Call
+from standby.service.errors import (
+    AnalyzerNotFound,
+    Conflict,
+    DefaultsNotSet,
+    DeploymentMissing,
+    EmbeddingMismatch,
+    GrantVoid,
+    InvalidRequest,
+    NotAuthorized,
+    NotConnected,
+    ProtocolError,
+    ResourceNotFound,
+    ServiceError,
+    ServiceUnavailable,
+    Throttled,
+    Unreachable,
+    UntrustedCertificate,
+)
+from standby.service.models import ErrorDetail
+from standby.service.retrying import parse_retry_after
+from standby.service.scrubbing import code_of, one_line
+
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+"""Failures before the first byte of a request left."""
+
+_BY_STATUS: dict[int, type[ServiceError]] = {
+    # A missing data-plane role is a 401 here, not a 403 (REFERENCE, *Other calls*).
+    401: NotAuthorized,
+    403: NotAuthorized,
+    408: ServiceUnavailable,
+    409: Conflict,
+    429: Throttled,
+}
+
+# Inferred: the codes of the seed page's two refusals are not recorded anywhere.
+_BY_CODE: dict[str, type[ServiceError]] = {
+    "DefaultsNotSet": DefaultsNotSet,
+    "DeploymentNotFound": DeploymentMissing,
+    "ModelDeploymentNotFound": DeploymentMissing,
+    "EmbeddingModelMismatch": EmbeddingMismatch,
+}
+
+_VOID_GRANT = "has not granted"
+"""A missing grant has the codes of a missing analyzer; only its words tell (REFERENCE)."""
+
+
+def error_of_answer(response: httpx.Response, call: Call, resource: str, now: datetime) -> ServiceError:
+    """Make the error that a refusing answer stands for.
+
+    Args:
+        response: not a success, its body read.
+        call: what was asked.
+        resource: name of the resource that answered.
+        now: for a Retry-After that is a date.
+    """
+    detail = _detail(response)
+    message = (detail.innermost.message or detail.message or "") if detail else ""
+    kind = _kind(response.status_code, detail, call)
+    told = one_line(message, (secret.get_secret_value() for secret in call.secrets))
+    about = f"{call.analyzer} at {resource}" if call.analyzer else resource
+    return kind(
+        f"{about}: {told}" if told else f"{about} answered HTTP {response.status_code}",
+        status=response.status_code,
+        code=code_of(detail.code) if detail else code_of(response.headers.get("x-ms-error-code")),
+        inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
+        request_id=code_of(response.headers.get("apim-request-id")),
+        resource=resource,
+        analyzer=call.analyzer,
+        retry_after=parse_retry_after(
+            response.headers.get("retry-after"), date=response.headers.get("date"), now=now
+        ),
+    )
+
+
+def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoint: str) -> ServiceError:
+    """Make the error that a missing answer stands for; httpx's own message is not told, it may hold a URL."""
+    kind, cause = _failure(error, f"{resource} ({endpoint})")
+    return kind(cause, resource=resource, analyzer=call.analyzer)
+
+
+def _failure(error: httpx.HTTPError, where: str) -> tuple[type[ServiceError], str]:
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        return UntrustedCertificate, f"The certificate of {where} is not trusted"
+    told = type(error).__name__
+    if isinstance(error, NEVER_SENT):
+        return NotConnected, f"No connection to {where}: {told}"
+    if isinstance(error, httpx.DecodingError | httpx.LocalProtocolError):
+        return ProtocolError, f"The answer of {where} cannot be read: {told}"
+    return Unreachable, f"No answer from {where}: {told}"
+
+
+def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[ServiceError]:
+    for code in _codes(detail):
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+    if status == 404 and any(_VOID_GRANT in message for message in _messages(detail)):
+        return GrantVoid
+    if status == 404:
+        return AnalyzerNotFound if call.analyzer else ResourceNotFound
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if 400 <= status < 500:
+        return InvalidRequest
+    return ServiceUnavailable if status >= 500 else ProtocolError
+
+
+def _detail(response: httpx.Response) -> ErrorDetail | None:
+    try:
+        body = json.loads(response.content)
+        return ErrorDetail.model_validate(body["error"])
+    except (ValueError, KeyError, TypeError, ValidationError):
+        # A gateway in between answers in its own words; the status has to be enough.
+        return None
+
+
+def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
+    while detail is not None:
+        yield detail
+        detail = detail.innererror
+
+
+def _codes(detail: ErrorDetail | None) -> Iterator[str]:
+    return (level.code for level in _chain(detail) if level.code)
+
+
+def _messages(detail: ErrorDetail | None) -> Iterator[str]:
+    return (level.message for level in _chain(detail) if level.message)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
