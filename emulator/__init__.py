@@ -1,0 +1,1 @@
+"""A Content Understanding service for one's own machine, with faults on demand."""

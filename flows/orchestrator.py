@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class Prefect:
 
     def __init__(self) -> None:
         """Prepare for a server that Prefect may start for us, and keep its log off our screen."""
-        for name, value in {**SETTINGS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING"}.items():
+        for name, value in {**SETTINGS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}.items():
             os.environ.setdefault(name, value)
 
     async def replicate(
@@ -80,7 +81,10 @@ class Prefect:
         async with own_server(home) as url:
             os.environ["PREFECT_API_URL"] = f"{url}/api"
             os.environ["PREFECT_HOME"] = str(home)
-            yield url
+            try:
+                yield url
+            finally:
+                await _say_what_is_left()
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save blocks, limits, work pool and deployments; give a line for each thing that changed."""
@@ -105,6 +109,17 @@ class Prefect:
         except ServerUnreachable as error:
             return Health(False, error.cause, error.next_action)
         return Health(True, f"the server at {url} answers")
+
+
+async def _say_what_is_left() -> None:
+    """Send what Prefect still has to tell a server that is about to end: log lines and events."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    await APILogHandler.aflush()
+    drained = EventsWorker.drain_all()
+    if isawaitable(drained):
+        await drained
 
 
 async def _must_answer() -> None:

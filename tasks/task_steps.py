@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
+
+from prefect.utilities.annotations import opaque
 
 from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
@@ -27,7 +30,8 @@ class TaskSteps:
             context: what the steps work with.
         """
         retries = context.recovery_plan.retries
-        self._context = context
+        # Prefect searches what a task is given for futures, at any depth; there are none in here.
+        self._context = cast(RunContext, opaque(context))
         self._add_defaults = add_defaults.with_options(**retry_options(retries.validate_deployments))
         self._authorize = authorize.with_options(**retry_options(retries.authorize))
         self._validate = validate_deployments.with_options(**retry_options(retries.validate_deployments))

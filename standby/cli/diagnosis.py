@@ -10,8 +10,10 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from standby.clock import Clock
+from standby.replication.dependencies import PREBUILT
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import ArmUnavailable, DefaultsNotSet, ServiceError
+from standby.service.errors import ArmUnavailable, ServiceError
+from standby.service.resource import SEED_PAGE_API_VERSION
 
 TOLERATED_SKEW = timedelta(minutes=5)
 """Entra refuses tokens on clocks that differ by more."""
@@ -35,31 +37,29 @@ class Check:
 
 async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIterator[Check]:
     """Look at one resource; the first failed call ends it, because the others would say the same."""
-    name = client.resource.name
+    name, endpoint = client.resource.name, client.resource.endpoint
     try:
-        defaults = (await client.get_defaults()).model_deployments
-    except DefaultsNotSet as error:
-        yield Check(name, "connection", True, f"{client.resource.endpoint} answers and lets us in")
-        yield Check(name, "defaults", False, "the resource has no defaults", error.next_action)
+        analyzers = await client.list_analyzers()
     except ServiceError as error:
         yield Check(name, "connection", False, error.cause, error.next_action)
         return
-    else:
-        yield Check(name, "connection", True, f"{client.resource.endpoint} answers and lets us in")
-        yield Check(name, "defaults", True, f"{len(defaults)} model names lead to deployments")
-    yield await _permission(client)
+    own = sum(not analyzer.analyzer_id.startswith(PREBUILT) for analyzer in analyzers)
+    yield Check(name, "connection", True, f"{endpoint} answers")
+    yield Check(name, "permission", True, f"{own} analyzers of its own can be listed")
+    if client.resource.api_version != SEED_PAGE_API_VERSION:
+        yield await _defaults(client)
     async for check in _management(client):
         yield check
     yield await _clock(client, clock)
 
 
-async def _permission(client: ContentUnderstandingClient) -> Check:
+async def _defaults(client: ContentUnderstandingClient) -> Check:
+    name = client.resource.name
     try:
-        analyzers = await client.list_analyzers()
+        defaults = (await client.get_defaults()).model_deployments
     except ServiceError as error:
-        return Check(client.resource.name, "permission", False, error.cause, error.next_action)
-    own = sum(not analyzer.analyzer_id.startswith("prebuilt-") for analyzer in analyzers)
-    return Check(client.resource.name, "permission", True, f"{own} analyzers of its own can be listed")
+        return Check(name, "defaults", False, error.cause, error.next_action)
+    return Check(name, "defaults", True, f"{len(defaults)} model names lead to deployments")
 
 
 async def _management(client: ContentUnderstandingClient) -> AsyncIterator[Check]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import asdict
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.running import run
 from standby.clock import SystemClock
+from standby.concurrency import side_by_side
 from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.replication.context import connect
 from standby.service.client import ContentUnderstandingClient
@@ -29,9 +29,10 @@ def command(
     async def examine(output: Output) -> Exit:
         configuration = output.load()
         names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
-        async with connect(configuration.resource(name) for name in names) as connections:
-            examined = await asyncio.gather(*(_all(connections[name]) for name in names))
-        checks = [check for found in examined for check in found] + [await _prefect()]
+        resources = [configuration.resource(name) for name in names]
+        async with connect(resources) as connections, side_by_side() as group:
+            examined = [group.create_task(_all(connections[name])) for name in names]
+        checks = [check for found in examined for check in found.result()] + [await _prefect()]
         for check in checks:
             output.result(f"{_MARKS[check.well]}  {check.subject} {check.name}: {check.detail}.")
             if check.next_action:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from standby.replication.actions import Action
@@ -21,6 +22,9 @@ SYMBOLS = {
 }
 LEGEND = "+ copy   ~ replace   » copy as a new version   … wait for a copy under way   ! not touched"
 
+MOST_NAMED = 3
+"""Analyzers that a warning names before it only counts them."""
+
 _SUMMARY = {
     Action.COPY: "to copy",
     Action.REPLACE: "to replace",
@@ -33,17 +37,15 @@ _SUMMARY = {
 
 def plan_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[str]:
     """Show what a run would do: a legend, a line per object, a summary."""
-    shown = [item for item in plan.items if verbose or item.action is not Action.SKIP or item.warnings]
-    if shown or plan.added_defaults:
+    if verbose or plan.added_defaults or any(_worth_a_line(item) for item in plan.items):
         yield LEGEND
-    for pair, items in groupby(shown, key=_pair):
         yield ""
-        yield f"{pair[0]} → {pair[1]}"
-        for name, deployment in plan.added_defaults.get(pair[1], {}).items():
-            yield f"  + default {name} = {deployment}: the target's defaults lack it."
-        for item in items:
-            yield from _plan_item(item, verbose=verbose)
-    yield ""
+    for pair, items in groupby(plan.items, key=_pair):
+        told = list(_pair_lines(plan, pair, list(items), verbose=verbose))
+        if told:
+            yield f"{pair[0]} → {pair[1]}"
+            yield from told
+            yield ""
     counts = {action: sum(item.action is action for item in plan.items) for action in Action}
     told = [f"{count} {_SUMMARY[action]}" for action, count in counts.items() if count]
     yield f"Plan {plan.recovery_plan.name}: {', '.join(told) or 'no analyzer is selected'}."
@@ -73,8 +75,34 @@ def report_lines(report: Report) -> Iterator[str]:
         for item in told:
             if item.status not in GOOD:
                 yield f"  ! {item.analyzer} {item.status}: {item.reason}"
-            yield from (f"  ? {item.analyzer}: {warning}" for warning in item.warnings)
+        yield from _warning_lines((item.analyzer, item.warnings) for item in told)
     yield f"Plan {report.plan}: {_totals(report.items)} in {report.seconds:.1f} s."
+
+
+def _pair_lines(
+    plan: ReplicationPlan, pair: tuple[str, str], items: Sequence[PlanItem], *, verbose: bool
+) -> Iterator[str]:
+    for name, deployment in plan.added_defaults.get(pair[1], {}).items():
+        yield f"  + default {name} = {deployment}: the target's defaults lack it."
+    for item in items:
+        if verbose or _worth_a_line(item):
+            yield from _plan_item(item, verbose=verbose)
+    yield from _warning_lines((item.analyzer, item.warnings) for item in items)
+
+
+def _worth_a_line(item: PlanItem) -> bool:
+    return item.action is not Action.SKIP
+
+
+def _warning_lines(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[str]:
+    """Say each warning once, with the analyzers it is about: the same one often goes for many."""
+    analyzers: dict[str, list[str]] = {}
+    for analyzer, warnings in warned:
+        for warning in warnings:
+            analyzers.setdefault(warning, []).append(analyzer)
+    for warning, names in analyzers.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        yield f"  ? {', '.join(names[:MOST_NAMED])}{more}: {warning}"
 
 
 def _plan_item(item: PlanItem, *, verbose: bool) -> Iterator[str]:
@@ -84,21 +112,14 @@ def _plan_item(item: PlanItem, *, verbose: bool) -> Iterator[str]:
         else f"{item.analyzer} as {item.target_analyzer}"
     )
     yield f"  {SYMBOLS[item.action]} {name}: {item.reason}"
-    yield from (f"      ? {warning}" for warning in item.warnings)
     if verbose:
         yield from (f"      {path}" for path in item.differences)
 
 
 def _totals(items: Iterable[ReportItem]) -> str:
-    counts: Mapping[Status, int] = _count(items)
-    return ", ".join(f"{count} {status}" for status, count in counts.items() if count) or "nothing to do"
-
-
-def _count(items: Iterable[ReportItem]) -> dict[Status, int]:
-    counts = dict.fromkeys(Status, 0)
-    for item in items:
-        counts[item.status] += 1
-    return counts
+    counts = Counter(item.status for item in items)
+    told = (f"{counts[status]} {status}" for status in Status if counts[status])
+    return ", ".join(told) or "nothing to do"
 
 
 def _pair(item: PlanItem) -> tuple[str, str]:

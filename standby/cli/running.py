@@ -22,19 +22,10 @@ def run(context: typer.Context, command: Callable[[Output], Coroutine[None, None
     output.start_logging()
     try:
         status = asyncio.run(command(output))
-    except* StandbyError as group:
-        for error in leaves(group):
-            output.error(error)
+    except StandbyError as error:
+        output.error(error)
         status = Exit.ERROR
-    except* KeyboardInterrupt:
+    except KeyboardInterrupt:
         output.say("Interrupted.")
         status = Exit.INTERRUPTED
     raise typer.Exit(status)
-
-
-def leaves(group: BaseExceptionGroup[StandbyError]) -> list[StandbyError]:
-    """Give the errors of a group, at any depth: several resources can fail at once."""
-    found: list[StandbyError] = []
-    for error in group.exceptions:
-        found.extend(leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
-    return found

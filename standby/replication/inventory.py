@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from standby.concurrency import side_by_side
 from standby.replication.dependencies import PREBUILT
 from standby.replication.serving import Serving
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, DefaultsNotSet, ServiceError
 from standby.service.models import Analyzer, Deployment, JsonValue
+from standby.service.resource import SEED_PAGE_API_VERSION
 
 log = logging.getLogger("standby.replication")
 
@@ -32,7 +33,7 @@ class Inventory:
 
 async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
     """List a resource's custom analyzers, its defaults and its deployments."""
-    async with asyncio.TaskGroup() as group:
+    async with side_by_side() as group:
         listing = group.create_task(client.list_analyzers())
         serving = group.create_task(read_serving(client))
     analyzers = {
@@ -49,20 +50,22 @@ async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:
     """Take the inventory of several resources at once, by resource name."""
-    async with asyncio.TaskGroup() as group:
+    async with side_by_side() as group:
         taken = {client.resource.name: group.create_task(take_inventory(client)) for client in clients}
     return {name: task.result() for name, task in taken.items()}
 
 
 async def read_serving(client: ContentUnderstandingClient) -> Serving:
     """Read the defaults and the deployments of a resource."""
-    async with asyncio.TaskGroup() as group:
+    async with side_by_side() as group:
         defaults = group.create_task(_defaults(client))
         deployments = group.create_task(_deployments(client))
     return Serving(resource=client.resource, defaults=defaults.result(), deployments=deployments.result())
 
 
 async def _defaults(client: ContentUnderstandingClient) -> Mapping[str, str] | None:
+    if client.resource.api_version == SEED_PAGE_API_VERSION:
+        return None  # It has no such call: its analyzers name deployments themselves (recording: defaults).
     try:
         return (await client.get_defaults()).model_deployments
     except DefaultsNotSet:

@@ -29,7 +29,7 @@ class Serving:
     """What a resource has behind its model names.
 
     Attributes:
-        defaults: deployment by model name; `None` where the resource's defaults were never set.
+        defaults: deployment by model name; `None` where they were never set, or the api-version has none.
         deployments: by name; `None` where they could not be asked for.
     """
 

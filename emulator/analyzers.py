@@ -1,0 +1,56 @@
+"""An analyzer as a resource keeps it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from standby.service.models import JsonObject, JsonValue
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One analyzer as it stands; a change makes another one, so its JSON is made only once.
+
+    Attributes:
+        body: as the service shows it; never changed in place.
+        operation_id: of the operation that builds it, where one does.
+    """
+
+    body: Mapping[str, JsonValue]
+    operation_id: str | None = None
+
+    @property
+    def status(self) -> str:
+        """Its status, such as `ready`."""
+        return str(self.body["status"])
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """Its JSON."""
+        return encode(self.body)
+
+    def changed(self, **fields: JsonValue) -> Stored:
+        """Give it with some fields replaced."""
+        return replace(self, body={**self.body, **fields})
+
+
+def encode(value: object) -> bytes:
+    """Write JSON as the service does, compact (recording: get not found)."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def merged(current: Mapping[str, JsonValue], patch: Mapping[str, JsonValue]) -> JsonObject:
+    """Apply a JSON merge patch (RFC 7396) and give the result; `null` removes."""
+    result = dict(current)
+    for key, value in patch.items():
+        before = result.get(key)
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            result[key] = merged(before if isinstance(before, dict) else {}, value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,117 @@
+"""What a call is answered with, and the refusals of the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.analyzers import encode
+from standby.service.models import JsonObject, JsonValue
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer before the headers that every answer has.
+
+    Attributes:
+        body: JSON, or nothing.
+        headers: spelled as the service spells them.
+    """
+
+    status: int
+    body: bytes = b""
+    headers: tuple[Header, ...] = ()
+
+
+def json_answer(value: JsonValue, status: int = 200, headers: tuple[Header, ...] = ()) -> Answer:
+    """Answer with a JSON value."""
+    return Answer(status, encode(value), headers)
+
+
+class Refusal(Exception):
+    """The service refuses a call.
+
+    Attributes:
+        inner: code and message of the inner error, which names the cause.
+        headers: beside the usual ones.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        inner: tuple[str, str] | None = None,
+        headers: tuple[Header, ...] = (),
+    ) -> None:
+        super().__init__(status, code, message, inner)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.inner = inner
+        self.headers = headers
+
+    def error(self) -> JsonObject:
+        """Give the error object of the answer (recording: get not found)."""
+        error: JsonObject = {"code": self.code, "message": self.message}
+        if self.inner:
+            error["innererror"] = {"code": self.inner[0], "message": self.inner[1]}
+        return error
+
+    def answer(self) -> Answer:
+        """Give the answer; its header `x-ms-error-code` repeats the outer code (same recording)."""
+        return json_answer(
+            {"error": self.error()}, self.status, (("x-ms-error-code", self.code), *self.headers)
+        )
+
+
+def analyzer_not_found() -> Refusal:
+    """There is no such analyzer (recording: get not found)."""
+    return _not_found("ModelNotFound", "The requested model was not found.")
+
+
+def operation_not_found() -> Refusal:
+    """There is no such operation. Inferred: the inner code."""
+    return _not_found("OperationNotFound", "The requested operation was not found.")
+
+
+def not_granted(source_id: str, analyzer_id: str) -> Refusal:
+    """The source has not granted this copy; the status is a guess by the code (REFERENCE)."""
+    return _not_found(
+        "ModelNotFound",
+        f"The resource '{source_id}' has not granted the necessary permissions for the source analyzer "
+        f"'{analyzer_id}' to copy to the target resource.",
+    )
+
+
+def no_such_path() -> Refusal:
+    """Nothing is served there under this api-version. Inferred: the body."""
+    return Refusal(404, "NotFound", "Resource not found.")
+
+
+def invalid_request(inner_code: str, message: str) -> Refusal:
+    """The request is wrong; the outer words are those a user reported with `DefaultsNotSet`."""
+    return Refusal(400, "InvalidRequest", "Invalid request.", (inner_code, message))
+
+
+def defaults_not_set() -> Refusal:
+    """The resource has no model defaults (REFERENCE, *Other calls*)."""
+    return invalid_request(
+        "DefaultsNotSet",
+        "Defaults have not yet been set. Call 'PATCH /contentunderstanding/defaults' first.",
+    )
+
+
+def already_exists(analyzer_id: str) -> Refusal:
+    """The id is taken. Inferred: the body of a 409 is not established."""
+    return Refusal(
+        409,
+        "Conflict",
+        "The request conflicts with the current state of the resource.",
+        ("ModelExists", f"An analyzer with the id '{analyzer_id}' already exists."),
+    )
+
+
+def _not_found(inner_code: str, message: str) -> Refusal:
+    return Refusal(404, "NotFound", "Resource not found.", (inner_code, message))

@@ -1,0 +1,162 @@
+"""The emulator's file: which resources there are, and what is in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from emulator.bodies import Deployment, Outage
+from emulator.catalogue import API_VERSIONS, ApiVersion
+from emulator.definitions import ANALYZER_ID, PREBUILT
+from emulator.faults import FaultRule
+from standby.errors import StandbyError
+
+RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+MOST_PROBLEMS = 5
+
+
+class EmulatorConfigError(StandbyError):
+    """The emulator's file cannot be used."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ResourceConfig(_Part):
+    """One resource.
+
+    Attributes:
+        key: subscription key; a random one where it is absent.
+        api_versions: those it answers to.
+        defaults: deployment by model name; a resource without them answers `DefaultsNotSet`.
+        analyzers: there from the start, under each api-version.
+    """
+
+    region: str = Field(min_length=1)
+    key: str | None = Field(None, min_length=1)
+    # YAML takes an unquoted 2025-11-01 for a date.
+    api_versions: tuple[Annotated[ApiVersion, BeforeValidator(str)], ...] = Field(API_VERSIONS, min_length=1)
+    defaults: dict[str, str] | None = None
+    deployments: tuple[Deployment, ...] = ()
+    analyzers: tuple[dict[str, JsonValue], ...] = ()
+    operations_per_minute: int = Field(3000, ge=1)
+
+    @field_validator("analyzers")
+    @classmethod
+    def _have_ids_of_their_own(
+        cls, analyzers: tuple[dict[str, JsonValue], ...]
+    ) -> tuple[dict[str, JsonValue], ...]:
+        ids = [analyzer.get("analyzerId") for analyzer in analyzers]
+        for analyzer_id in ids:
+            if not isinstance(analyzer_id, str) or not ANALYZER_ID.fullmatch(analyzer_id):
+                raise ValueError(f"{analyzer_id} is no analyzerId; it must match {ANALYZER_ID.pattern}")
+            if analyzer_id.startswith(PREBUILT):
+                raise ValueError(f"{analyzer_id} is one of the prebuilt ids, which are reserved")
+        if twice := sorted(str(name) for name, times in Counter(ids).items() if times > 1):
+            raise ValueError(f"{', '.join(twice)} is there more than once")
+        return analyzers
+
+
+class EmulatorConfig(_Part):
+    """Everything the emulator is told.
+
+    Attributes:
+        service_time: seconds a copy or a build takes.
+        latency: seconds every call takes.
+        tls: whether resources are served over https, with a throw-away authority.
+        page_size: analyzers on a page of the listing; all on one where it is absent.
+        token_seconds: how long tokens of the identity endpoint last.
+    """
+
+    resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(
+        min_length=1
+    )
+    service_time: float = Field(2.0, ge=0)
+    latency: float = Field(0.0, ge=0)
+    tls: bool = False
+    page_size: int | None = Field(None, ge=1)
+    token_seconds: int = Field(3600, ge=0)
+    faults: tuple[FaultRule, ...] = ()
+    outages: tuple[Outage, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_known_resources(self) -> Self:
+        for name in _named(self.faults, self.outages):
+            if name not in self.resources:
+                raise ValueError(f"{name} is not one of the resources")
+        return self
+
+
+def load_emulator_config(path: Path) -> EmulatorConfig:
+    """Read the emulator's file.
+
+    Args:
+        path: YAML (or JSON, which is YAML). Files of analyzers in it are relative to it.
+
+    Raises:
+        EmulatorConfigError: it cannot be read, or is wrong; the cause says where.
+    """
+    data = _parsed(path)
+    if not isinstance(data, dict):
+        raise EmulatorConfigError(f"{path} has no mapping with resources in it", "Name the emulator's file")
+    try:
+        return EmulatorConfig.model_validate({**data, **_with_analyzers(data, path)})
+    except ValidationError as error:
+        raise EmulatorConfigError(f"{path}: {problems(error)}", "Correct the file") from None
+
+
+def problems(error: ValidationError) -> str:
+    """Say in one line what is wrong and where."""
+    found = [_problem(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
+    more = f"; and {len(found) - MOST_PROBLEMS} more" if len(found) > MOST_PROBLEMS else ""
+    return "; ".join(found[:MOST_PROBLEMS]) + more
+
+
+def _problem(place: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(str(part) for part in place)
+    told = "this key is not known" if message == "Extra inputs are not permitted" else message
+    return f"{where}: {told.removeprefix('Value error, ')}" if where else told.removeprefix("Value error, ")
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EmulatorConfigError(
+            f"{path} cannot be read: {error.strerror}", "Name the emulator's file"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())
+        raise EmulatorConfigError(f"{path} is neither YAML nor JSON: {line}", "Correct the file") from None
+
+
+def _with_analyzers(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    resources = data.get("resources")
+    if not isinstance(resources, dict):
+        return {}
+    return {"resources": {name: _with_own_analyzers(part, path) for name, part in resources.items()}}
+
+
+def _with_own_analyzers(part: Any, path: Path) -> Any:
+    if not isinstance(part, dict) or not isinstance(part.get("analyzers"), str):
+        return part
+    return {**part, "analyzers": _parsed(path.parent / part["analyzers"])}
+
+
+def _named(faults: Iterable[FaultRule], outages: Iterable[Outage]) -> set[str]:
+    return {rule.resource for rule in faults if rule.resource} | {outage.resource for outage in outages}

@@ -1,0 +1,157 @@
+"""The control: how a test, a drill or a demonstration plays with the emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp
+
+from emulator.analyzers import Stored, merged
+from emulator.bodies import Edit, Outage, SettingsChange
+from emulator.config import problems
+from emulator.faults import FaultRule
+from emulator.management import Management
+from emulator.timestamps import whole_seconds
+from emulator.world import World
+
+M = TypeVar("M", bound=BaseModel)
+
+Impose = Callable[[], Awaitable[None]]
+"""Opens and closes ports, so that they fit the outages of the world."""
+
+
+class Refused(Exception):
+    """A body of the control is wrong; the message is the sentence that is answered."""
+
+
+class Control:
+    """The control's calls."""
+
+    def __init__(self, world: World, impose: Impose) -> None:
+        """Prepare.
+
+        Args:
+            world: what is controlled.
+            impose: called after outages changed.
+        """
+        self._world = world
+        self._impose = impose
+
+    def app(self) -> ASGIApp:
+        """Make the application that serves the control, the identity endpoint and the management plane."""
+
+        def route(method: str, path: str, call: Callable[[Request], Awaitable[Response]]) -> Route:
+            return Route(path, _explaining(call), methods=[method])
+
+        return Router(
+            [
+                route("GET", "/stats", self.stats),
+                route("POST", "/reset", self.reset),
+                route("POST", "/settings", self.settings),
+                route("POST", "/outages", self.outages),
+                route("POST", "/faults", self.add_faults),
+                route("DELETE", "/faults", self.remove_faults),
+                route("POST", "/edit", self.edit),
+                Route("/identity", self._world.issuer.endpoint, methods=["GET"]),
+                Route("/{path:path}", Management(self._world), methods=["GET"]),
+            ],
+            redirect_slashes=False,
+        )
+
+    async def stats(self, _: Request) -> Response:
+        """Show the counters."""
+        for state in self._world.resources.values():
+            state.settle()
+        return JSONResponse(
+            {"resources": {name: state.stats.to_json() for name, state in self._world.resources.items()}}
+        )
+
+    async def reset(self, _: Request) -> Response:
+        """Put everything back to what the file says."""
+        self._world.reset()
+        await self._impose()
+        return JSONResponse({})
+
+    async def settings(self, request: Request) -> Response:
+        """Change settings."""
+        change = _read(SettingsChange, await request.body())
+        self._known(change.resource)
+        self._world.change(change)
+        return JSONResponse({})
+
+    async def outages(self, request: Request) -> Response:
+        """Begin or end an outage."""
+        outage = _read(Outage, await request.body())
+        self._known(outage.resource)
+        self._world.outages[outage.resource] = outage.kind
+        await self._impose()
+        return JSONResponse({})
+
+    async def add_faults(self, request: Request) -> Response:
+        """Add a fault, or a list of them."""
+        rules = _rules(await request.body())
+        for rule in rules:
+            self._known(rule.resource)
+        self._world.faults.add(rules)
+        return JSONResponse({})
+
+    async def remove_faults(self, _: Request) -> Response:
+        """Forget all faults."""
+        self._world.faults.clear()
+        return JSONResponse({})
+
+    async def edit(self, request: Request) -> Response:
+        """Change an analyzer as the service itself would."""
+        order = _read(Edit, await request.body())
+        self._known(order.resource)
+        state = self._world.resources[order.resource]
+        state.settle()
+        versions = [order.api_version] if order.api_version else list(state.api_versions)
+        found = [(version, state.own(version, order.analyzer)) for version in versions]
+        now = {"lastModifiedAt": whole_seconds(datetime.now(UTC))}
+        if not any(analyzer for _, analyzer in found):
+            raise Refused(f"{order.resource} has no analyzer {order.analyzer}")
+        for version, analyzer in found:
+            if analyzer is not None:
+                body = merged({**analyzer.body, **now}, order.changes)
+                state.keep(version, order.analyzer, Stored(body, analyzer.operation_id))
+        return JSONResponse({})
+
+    def _known(self, resource: str | None) -> None:
+        if resource is not None and resource not in self._world.resources:
+            names = ", ".join(self._world.resources)
+            raise Refused(f"{resource} is not one of the resources, which are {names}")
+
+
+def _explaining(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    async def explained(request: Request) -> Response:
+        try:
+            return await call(request)
+        except Refused as refused:
+            return JSONResponse({"error": f"{refused}."}, 400)
+
+    return explained
+
+
+def _read(model: type[M], body: bytes) -> M:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise Refused(problems(error)) from None
+
+
+def _rules(body: bytes) -> Iterable[FaultRule]:
+    try:
+        data = json.loads(body)
+        return TypeAdapter(list[FaultRule]).validate_python(data if isinstance(data, list) else [data])
+    except ValidationError as error:
+        raise Refused(problems(error)) from None
+    except ValueError:
+        raise Refused("the body is not JSON") from None

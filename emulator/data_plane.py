@@ -1,0 +1,182 @@
+"""The data plane of a resource: its paths, and who is let in."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import ClassVar
+
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from emulator import handlers, released_copy, seed_copy
+from emulator.answers import Answer, Refusal, invalid_request, no_such_path
+from emulator.calls import Call
+from emulator.catalogue import SEED_PAGE, region_name
+from emulator.faults import CallKind
+from emulator.gate import Arrival, Gate
+from emulator.identity import DATA_PLANE, TokenIssuer, bearer_of
+from emulator.responses import data_plane_response
+from emulator.state import ResourceState
+from emulator.world import World
+from standby.service.models import JsonObject
+
+BASE = "/contentunderstanding"
+
+Handler = Callable[[World, ResourceState, Call], Answer]
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """What is done to let a call through to its handler."""
+
+    handler: Handler
+    is_data: ClassVar[bool] = True
+
+    def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
+        """Check key or token, quota and api-version, then do what was asked for.
+
+        Raises:
+            Refusal: one of them is wrong, or the handler refuses.
+        """
+        check_permission(arrival, state.place.key, world.issuer)
+        check_quota(state)
+        query = arrival.request.query_params
+        call = Call(
+            kind=arrival.kind,
+            endpoint=state.place.endpoint,
+            api_version=checked_api_version(state, query.get("api-version")),
+            query=query,
+            body=parsed_object(arrival.body),
+            analyzer=arrival.request.path_params.get("analyzer", ""),
+            operation=arrival.request.path_params.get("operation", ""),
+            twist=arrival.twist,
+            id=arrival.id,
+        )
+        return self.handler(world, state, call)
+
+    def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
+        """Put the headers around an answer that every answer of the service has (recordings)."""
+        is_defaults = arrival.kind in {"get_defaults", "patch_defaults"}
+        # On /defaults the seed page's version is not named (recording: update defaults).
+        versions = sorted(
+            version for version in state.api_versions if not (is_defaults and version == SEED_PAGE)
+        )
+        headers = (
+            ("api-supported-versions", ",".join(versions)),
+            ("apim-request-id", arrival.id),
+            ("request-id", arrival.id),
+            ("x-ms-request-id", arrival.id),
+            ("x-ms-region", region_name(state.place.region)),
+        )
+        return data_plane_response(answer, headers)
+
+
+def data_plane(world: World, resource: str) -> ASGIApp:
+    """Make the application that serves one resource."""
+
+    def route(method: str, path: str, kind: CallKind, handler: Handler) -> Route:
+        return Route(f"{BASE}{path}", Gate(world, resource, kind, DataPlane(handler)), methods=[method])
+
+    one = "/analyzers/{analyzer}"
+    return Router(
+        [
+            route("GET", "/analyzers", "list", handlers.list_analyzers),
+            route("POST", f"{one}:grantCopyAuthorization", "authorize", released_copy.grant),
+            route("POST", f"{one}:getCopyAuthorization", "authorize", seed_copy.authorize),
+            route("POST", f"{one}:copy", "copy", _copy),
+            route("GET", f"{one}/operations/{{operation}}", "poll", handlers.get_operation),
+            route("GET", one, "get", handlers.get_analyzer),
+            route("PUT", one, "put", handlers.put_analyzer),
+            route("PATCH", one, "patch", handlers.patch_analyzer),
+            route("DELETE", one, "delete", handlers.delete_analyzer),
+            route("GET", "/defaults", "get_defaults", handlers.get_defaults),
+            route("PATCH", "/defaults", "patch_defaults", handlers.patch_defaults),
+        ],
+        redirect_slashes=False,
+        default=_not_served,
+    )
+
+
+def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
+    """Let in who has the key, or a token for the data plane.
+
+    Missing rights are a 401 `PermissionDenied`, not a 403 (REFERENCE: user). Inferred: the words of the
+    other refusals, which are those of sibling services.
+    """
+    headers = arrival.request.headers
+    sent = headers.get("ocp-apim-subscription-key")
+    if sent is not None:
+        if secrets.compare_digest(sent.encode(), key.encode()):
+            return
+        raise Refusal(
+            401,
+            "401",
+            "Access denied due to invalid subscription key or wrong API endpoint. Make sure to provide a "
+            "valid key for an active subscription and use a correct regional API endpoint for your resource.",
+        )
+    token = bearer_of(headers.get("authorization", ""))
+    audience = issuer.audience(token) if token else None
+    if audience is None:
+        raise Refusal(
+            401,
+            "Unauthorized",
+            f"Access token is missing, invalid, audience is incorrect ({DATA_PLANE}), or have expired.",
+        )
+    if audience != DATA_PLANE:
+        raise Refusal(401, "PermissionDenied", "Principal does not have access to API/Operation.")
+
+
+def check_quota(state: ResourceState) -> None:
+    """Refuse what is more than the quota of a minute; what is refused does not count.
+
+    Inferred: code and Retry-After, after sibling services (REFERENCE has 3,000 a minute from documentation).
+    """
+    now = monotonic()
+    if state.admitted.count(now) < state.settings.operations_per_minute:
+        state.admitted.add(now)
+        return
+    seconds = max(1, math.ceil(state.admitted.seconds_until_room(now)))
+    raise Refusal(
+        429,
+        "429",
+        f"Requests have exceeded the call rate limit of the resource. Please retry after {seconds} seconds.",
+        headers=(("Retry-After", str(seconds)),),
+    )
+
+
+def checked_api_version(state: ResourceState, sent: str | None) -> str:
+    """Give the api-version of a call, which must have one that the resource offers. Inferred: the codes."""
+    if not sent:
+        raise invalid_request("MissingApiVersionParameter", "The query parameter 'api-version' is required.")
+    if not state.offers(sent):
+        raise invalid_request("InvalidApiVersionParameter", f"The api-version '{sent}' is not supported.")
+    return sent
+
+
+def parsed_object(body: bytes) -> JsonObject:
+    """Read a body, which is a JSON object or nothing. Inferred: the code."""
+    if not body:
+        return {}
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise invalid_request("InvalidJson", "The request body is not a JSON object.")
+    return value
+
+
+def _copy(world: World, state: ResourceState, call: Call) -> Answer:
+    if call.api_version == SEED_PAGE:
+        return seed_copy.copy(world, state, call)
+    return released_copy.copy(world, state, call)
+
+
+async def _not_served(scope: Scope, receive: Receive, send: Send) -> None:
+    await data_plane_response(no_such_path().answer(), ())(scope, receive, send)

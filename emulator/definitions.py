@@ -1,0 +1,157 @@
+"""Analyzer definitions: what is accepted, and what the service makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from emulator.answers import invalid_request
+from emulator.catalogue import DEFAULT_EMBEDDING, SEED_PAGE, SUPPORTED_MODELS
+from emulator.timestamps import whole_seconds
+from standby.service.models import JsonObject, JsonValue
+
+ANALYZER_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
+MOST_TAGS = 10
+LONGEST_TAG_KEY = 64
+LONGEST_TAG_VALUE = 256
+PREBUILT = "prebuilt-"
+
+CONFIG_DEFAULTS: Mapping[str, JsonValue] = {
+    "returnDetails": False,
+    "enableOcr": True,
+    "enableLayout": True,
+    "enableFormula": True,
+    "enableFigureDescription": False,
+    "enableFigureAnalysis": False,
+    "chartFormat": "chartjs",
+    "tableFormat": "html",
+    "enableSegment": False,
+    "omitContent": False,
+    "segmentPerPage": False,
+    "annotationFormat": "markdown",
+}
+"""Filled in where nothing was said (recordings: create with labels, grant copy)."""
+
+EXPERIMENTAL: JsonObject = {"_chunkingStrategy": "noChunking", "_semanticConfigMaxChunkTokens": "250"}
+"""The service's own addition (recording: classifier). Inferred: it comes with content categories."""
+
+OBJECTS = ("config", "fieldSchema", "models", "tags")
+
+
+def check_id(analyzer_id: str) -> None:
+    """Refuse an id that cannot be written to (REFERENCE, *The analyzer*).
+
+    Inferred: the inner code, and that prebuilt ids are refused like malformed ones.
+    """
+    if not ANALYZER_ID.fullmatch(analyzer_id):
+        raise invalid_request(
+            "InvalidAnalyzerId", f"The analyzer id '{analyzer_id}' does not match {ANALYZER_ID.pattern}."
+        )
+    if analyzer_id.startswith(PREBUILT):
+        raise invalid_request("InvalidAnalyzerId", f"Ids that begin with '{PREBUILT}' are reserved.")
+
+
+def check_definition(sent: Mapping[str, JsonValue]) -> None:
+    """Refuse a definition with parts of the wrong kind or too many tags. Inferred: the inner codes."""
+    for part in OBJECTS:
+        if not isinstance(sent.get(part) or {}, dict):
+            raise invalid_request("InvalidParameter", f"'{part}' must be an object.")
+    for part in ("models", "tags"):
+        for key, value in _object(sent.get(part)).items():
+            if value is not None and not isinstance(value, str):
+                raise invalid_request("InvalidParameter", f"'{part}.{key}' must be a string.")
+    check_tags(_object(sent.get("tags")))
+
+
+def check_tags(tags: Mapping[str, JsonValue]) -> None:
+    """Refuse more or longer tags than there may be (REFERENCE, *The analyzer*)."""
+    if len(tags) > MOST_TAGS:
+        raise invalid_request(
+            "InvalidTags", f"At most {MOST_TAGS} tags are allowed, and {len(tags)} were sent."
+        )
+    for key, value in tags.items():
+        if len(key) > LONGEST_TAG_KEY or len(str(value)) > LONGEST_TAG_VALUE:
+            raise invalid_request("InvalidTags", f"The tag '{key[:LONGEST_TAG_KEY]}' is too long.")
+
+
+def completed(
+    analyzer_id: str, sent: Mapping[str, JsonValue], *, api_version: str, now: datetime, status: str
+) -> JsonObject:
+    """Make the analyzer of a definition, with every default filled in (recordings: create, classifier).
+
+    Read-only and unknown fields of the definition are ignored.
+    """
+    moment = whole_seconds(now)
+    body: JsonObject = {"analyzerId": analyzer_id}
+    body |= _present(sent, ("description", "tags"))
+    body |= {"createdAt": moment, "lastModifiedAt": moment}
+    body |= _present(sent, ("baseAnalyzerId",))
+    body["config"] = _completed_config(_object(sent.get("config")))
+    body |= _present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources"))
+    body |= {
+        "warnings": [],
+        "status": status,
+        "processingLocation": sent.get("processingLocation") or "geography",
+        "supportedModels": SUPPORTED_MODELS,
+    }
+    models = _completed_models(_present(_object(sent.get("models"))), api_version)
+    return body | {"models": models} if models else body
+
+
+def copied(source: Mapping[str, JsonValue], analyzer_id: str, now: datetime) -> JsonObject:
+    """Copy an analyzer: all of its definition, and nothing of its history (recording: grant copy)."""
+    moment = whole_seconds(now)
+    return {
+        **source,
+        "analyzerId": analyzer_id,
+        "createdAt": moment,
+        "lastModifiedAt": moment,
+        "warnings": [],
+        "status": "creating",
+    }
+
+
+def echoed(analyzer_id: str, sent: Mapping[str, JsonValue]) -> JsonObject:
+    """Make the odd answer to a PATCH: what was sent, and `undefined` for what was not (recording: patch)."""
+    return {
+        "analyzerId": analyzer_id,
+        **_present(sent, ("description", "tags", "baseAnalyzerId")),
+        "config": _present(_object(sent.get("config"))),
+        **_present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources")),
+        "warnings": [],
+        "status": "undefined",
+        "processingLocation": sent.get("processingLocation") or "geography",
+        **_present(sent, ("models",)),
+    }
+
+
+def takes_time(sent: Mapping[str, JsonValue]) -> bool:
+    """Say whether building it takes a while; without fields it is ready at once (recording: classifier)."""
+    return any(sent.get(part) for part in ("fieldSchema", "dynamicFieldSchema", "knowledgeSources"))
+
+
+def models_of(body: Mapping[str, JsonValue]) -> dict[str, str]:
+    """Give an analyzer's models by role: names of models, or of deployments under the seed page's version."""
+    return {role: name for role, name in _object(body.get("models")).items() if isinstance(name, str)}
+
+
+def _completed_config(sent: Mapping[str, JsonValue]) -> JsonObject:
+    said = {key: value for key, value in sent.items() if value is not None and not key.startswith("_")}
+    own: JsonObject = {"_experimental": EXPERIMENTAL} if said.get("contentCategories") else {}
+    return {**CONFIG_DEFAULTS, **said, **own}
+
+
+def _completed_models(sent: JsonObject, api_version: str) -> JsonObject:
+    # Inferred: the seed page's version names deployments, and which of them embeds cannot be guessed.
+    if api_version == SEED_PAGE or "completion" not in sent:
+        return sent
+    return {**sent, "embedding": sent.get("embedding", DEFAULT_EMBEDDING)}
+
+
+def _present(values: Mapping[str, JsonValue], keys: Iterable[str] | None = None) -> JsonObject:
+    return {key: values[key] for key in (keys or values) if values.get(key) is not None}
+
+
+def _object(value: JsonValue) -> JsonObject:
+    return value if isinstance(value, dict) else {}

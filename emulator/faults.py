@@ -1,0 +1,213 @@
+"""Faults on demand: which there are, and which calls they may happen to."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CallKind = Literal[
+    "list",
+    "get",
+    "put",
+    "patch",
+    "delete",
+    "get_defaults",
+    "patch_defaults",
+    "authorize",
+    "copy",
+    "poll",
+    "arm_resource",
+    "arm_deployments",
+]
+CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
+
+ELSEWHERE = "https://elsewhere.invalid"
+"""An origin that is nobody's (RFC 6761)."""
+
+
+class _Fault(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Instead(_Fault):
+    """A fault that takes the place of the answer.
+
+    Attributes:
+        process: whether the call is carried out all the same.
+    """
+
+    process: bool = False
+
+
+class Twist(_Fault):
+    """A fault of the service's own work: the call is answered as if all were well."""
+
+
+class Status(Instead):
+    """Answer with an error of one's choice.
+
+    Attributes:
+        code: of the error; the status in words where it is empty.
+        retry_after: seconds, or an HTTP date.
+    """
+
+    kind: Literal["status"] = "status"
+    status: int = Field(ge=300, le=599)
+    code: str = ""
+    inner_code: str | None = None
+    message: str = "Injected by the emulator."
+    retry_after: float | str | None = None
+
+
+class Drop(Instead):
+    """Close the connection instead of answering."""
+
+    kind: Literal["drop"] = "drop"
+
+
+class Hang(Instead):
+    """Never answer."""
+
+    kind: Literal["hang"] = "hang"
+
+
+class Delay(_Fault):
+    """Answer late."""
+
+    kind: Literal["delay"] = "delay"
+    seconds: float = Field(ge=0)
+
+
+class Malformed(Instead):
+    """Answer 200 with a body that is not JSON."""
+
+    kind: Literal["malformed"] = "malformed"
+
+
+class Redirect(Instead):
+    """Answer 307 with a place at another origin."""
+
+    kind: Literal["redirect"] = "redirect"
+    origin: str = ELSEWHERE
+
+
+class VoidGrant(Twist):
+    """Answer the authorization as if it were granted, and grant nothing."""
+
+    kind: Literal["void_grant"] = "void_grant"
+
+
+class ShortGrant(Twist):
+    """Grant for these seconds only."""
+
+    kind: Literal["short_grant"] = "short_grant"
+    seconds: float
+
+
+class OperationHangs(Twist):
+    """Begin an operation that never ends."""
+
+    kind: Literal["operation_hangs"] = "operation_hangs"
+
+
+class OperationFails(Twist):
+    """Begin an operation that ends as `Failed`, and its analyzer with it."""
+
+    kind: Literal["operation_fails"] = "operation_fails"
+    code: str = "InternalServerError"
+    message: str = "Injected by the emulator."
+
+
+class OperationVanishes(Twist):
+    """Begin an operation that no poll can find; its analyzer becomes ready all the same."""
+
+    kind: Literal["operation_vanishes"] = "operation_vanishes"
+
+
+class AnalyzerFails(Twist):
+    """Begin an operation that succeeds and leaves its analyzer `failed`."""
+
+    kind: Literal["analyzer_fails"] = "analyzer_fails"
+
+
+class ForeignLocation(Twist):
+    """Name a place at another origin in `Operation-Location` or `nextLink`."""
+
+    kind: Literal["foreign_location"] = "foreign_location"
+    origin: str = ELSEWHERE
+
+
+class LoopingNextLink(Twist):
+    """Answer a page of the listing whose `nextLink` leads to itself."""
+
+    kind: Literal["looping_next_link"] = "looping_next_link"
+
+
+Fault = Annotated[
+    Status
+    | Drop
+    | Hang
+    | Delay
+    | Malformed
+    | Redirect
+    | VoidGrant
+    | ShortGrant
+    | OperationHangs
+    | OperationFails
+    | OperationVanishes
+    | AnalyzerFails
+    | ForeignLocation
+    | LoopingNextLink,
+    Field(discriminator="kind"),
+]
+
+_STARTS: frozenset[CallKind] = frozenset({"put", "copy"})
+_HAPPENS_TO: dict[str, frozenset[CallKind]] = {
+    "void_grant": frozenset({"authorize"}),
+    "short_grant": frozenset({"authorize"}),
+    "operation_hangs": _STARTS,
+    "operation_fails": _STARTS,
+    "operation_vanishes": _STARTS,
+    "analyzer_fails": _STARTS,
+    "foreign_location": _STARTS | {"list"},
+    "looping_next_link": frozenset({"list"}),
+}
+
+
+class FaultRule(_Fault):
+    """A fault, and the calls it happens to.
+
+    Attributes:
+        resource: name of a resource; all where it is absent.
+        analyzer: glob on the analyzer id of the call; of a copy, that is the target's.
+        times: how often it happens; `None` is for ever.
+        after: how many matching calls go well before.
+    """
+
+    resource: str | None = None
+    call: CallKind | Literal["*"] = "*"
+    analyzer: str | None = None
+    times: int | None = Field(1, ge=1)
+    after: int = Field(0, ge=0)
+    fault: Fault
+
+    @model_validator(mode="after")
+    def _fault_fits_call(self) -> Self:
+        if self.call != "*" and not self.applies_to(self.call):
+            raise ValueError(f"{self.fault.kind} does not happen to {self.call} calls")
+        return self
+
+    def applies_to(self, kind: CallKind) -> bool:
+        """Say whether its fault can happen to calls of a kind."""
+        return kind in _HAPPENS_TO.get(self.fault.kind, frozenset(CALL_KINDS))
+
+    def matches(self, resource: str, kind: CallKind, analyzer: str | None) -> bool:
+        """Say whether a call is one of those it happens to."""
+        return (
+            self.resource in {None, resource}
+            and self.call in {"*", kind}
+            and self.applies_to(kind)
+            and (self.analyzer is None or (analyzer is not None and fnmatchcase(analyzer, self.analyzer)))
+        )

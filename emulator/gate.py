@@ -1,0 +1,148 @@
+"""What happens around every call: the books, latency, outages and faults."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from time import monotonic
+from typing import ClassVar, Protocol
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from emulator.answers import Answer, Header, Refusal
+from emulator.faults import CallKind, Drop, Hang, Instead, Malformed, Redirect, Status, Twist
+from emulator.responses import Hangup, Silence, pause
+from emulator.state import ResourceState
+from emulator.world import World
+
+NOT_JSON = b"<html><body>Not what you asked for.</body></html>"
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A call as it came in.
+
+    Attributes:
+        id: its `apim-request-id`.
+        twist: what the service is to do wrong.
+    """
+
+    kind: CallKind
+    request: Request
+    body: bytes
+    twist: Twist | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+class Plane(Protocol):
+    """One of the two planes that are called: data or management.
+
+    Attributes:
+        is_data: whether outages and the quota are about it.
+    """
+
+    is_data: ClassVar[bool]
+
+    def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
+        """Carry the call out.
+
+        Raises:
+            Refusal: instead of an answer.
+        """
+        ...
+
+    def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
+        """Put the headers of this plane around an answer."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gate:
+    """An ASGI application for one kind of call to one resource."""
+
+    world: World
+    resource: str
+    kind: CallKind
+    plane: Plane
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, late or never if it is to be."""
+        request = Request(scope, receive, send)
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
+        response = await self._response(request, body)
+        await response(scope, receive, send)
+
+    async def _response(self, request: Request, body: bytes) -> Response:
+        state = self.world.resources[self.resource]
+        state.stats.called(self.kind, data_plane=self.plane.is_data, now=monotonic())
+        await pause(state.settings.latency, request.receive)
+        outage = self.world.outages[self.resource] if self.plane.is_data else "none"
+        if outage == "hang":
+            return Silence()
+        if outage == "unavailable":
+            return self._booked(Arrival(self.kind, request, body), unavailable().answer())
+        happening = self.world.faults.next(self.resource, self.kind, request.path_params.get("analyzer"))
+        await pause(happening.delay, request.receive)
+        arrival = Arrival(self.kind, request, body, happening.twist)
+        if happening.instead is None:
+            return self._booked(arrival, self._answer(arrival))
+        if happening.instead.process:
+            self._answer(arrival)
+        return self._instead(arrival, happening.instead)
+
+    def _answer(self, arrival: Arrival) -> Answer:
+        state = self.world.resources[self.resource]
+        state.settle()
+        try:
+            return self.plane.answer(self.world, state, arrival)
+        except Refusal as refusal:
+            return refusal.answer()
+
+    def _instead(self, arrival: Arrival, fault: Instead) -> Response:
+        match fault:
+            case Drop():
+                return Hangup()
+            case Hang():
+                return Silence()
+            case Status():
+                return self._booked(arrival, _status_answer(fault))
+            case Redirect():
+                place = f"{fault.origin}{arrival.request.url.path}?{arrival.request.url.query}"
+                return self._booked(arrival, Answer(307, headers=(("Location", place),)))
+            case Malformed():
+                return self._booked(arrival, Answer(200, NOT_JSON))
+            case _:
+                raise TypeError(fault)
+
+    def _booked(self, arrival: Arrival, answer: Answer) -> Response:
+        state = self.world.resources[self.resource]
+        state.stats.answered(answer.status, len(answer.body))
+        return self.plane.respond(state, arrival, answer)
+
+
+def unavailable() -> Refusal:
+    """The region is in trouble. Inferred: the body of a 503."""
+    return Refusal(503, "ServiceUnavailable", "The service is temporarily unavailable.")
+
+
+def _status_answer(fault: Status) -> Answer:
+    inner = (fault.inner_code, fault.message) if fault.inner_code else None
+    headers: tuple[Header, ...] = ()
+    if fault.retry_after is not None:
+        is_whole = isinstance(fault.retry_after, float) and fault.retry_after.is_integer()
+        headers = (("Retry-After", str(int(fault.retry_after) if is_whole else fault.retry_after)),)
+    code = fault.code or _words(fault.status)
+    return Refusal(fault.status, code, fault.message, inner, headers).answer()
+
+
+def _words(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase.replace(" ", "").replace("-", "")
+    except ValueError:
+        return str(status)

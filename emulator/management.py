@@ -1,0 +1,112 @@
+"""The management plane (ARM), as far as it knows resources and their deployments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from emulator.answers import Answer, Refusal, json_answer
+from emulator.bodies import Deployment
+from emulator.faults import CallKind
+from emulator.gate import Arrival, Gate
+from emulator.identity import MANAGEMENT, bearer_of
+from emulator.responses import SpelledResponse
+from emulator.state import Place, ResourceState
+from emulator.world import World
+from standby.service.models import JsonObject
+
+DEPLOYMENTS = "/deployments"
+TYPE = "Microsoft.CognitiveServices/accounts"
+
+
+@dataclass(frozen=True)
+class ManagementPlane:
+    """Answers about a resource to whom has a token of the right audience; a key is none (REFERENCE)."""
+
+    is_data: ClassVar[bool] = False
+
+    def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
+        """Tell the resource, or its deployments. Inferred: the words of refusals.
+
+        Raises:
+            Refusal: there is no token for the management plane, or no api-version.
+        """
+        token = bearer_of(arrival.request.headers.get("authorization", ""))
+        if token is None or world.issuer.audience(token) != MANAGEMENT:
+            raise Refusal(401, "AuthenticationFailed", "Authentication failed.")
+        if not arrival.request.query_params.get("api-version"):
+            raise Refusal(
+                400,
+                "MissingApiVersionParameter",
+                "The api-version query parameter is required for all requests.",
+            )
+        if arrival.kind == "arm_resource":
+            return json_answer(account(state.place))
+        deployments = state.settings.deployments.values()
+        return json_answer({"value": [_deployment(state.place, found) for found in deployments]})
+
+    def respond(self, _: ResourceState, arrival: Arrival, answer: Answer) -> Response:
+        """Put the headers of the management plane around an answer."""
+        return management_response(answer, arrival.id)
+
+
+@dataclass(frozen=True)
+class Management:
+    """An ASGI application that finds the resource of a path, whose case does not matter."""
+
+    world: World
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        path = str(scope["path"]).rstrip("/").lower()
+        kind: CallKind = "arm_deployments" if path.endswith(DEPLOYMENTS) else "arm_resource"
+        for name, state in self.world.resources.items():
+            if path.removesuffix(DEPLOYMENTS) == state.place.resource_id.lower():
+                await Gate(self.world, name, kind, ManagementPlane())(scope, receive, send)
+                return
+        refusal = Refusal(404, "ResourceNotFound", "The resource was not found.")
+        await management_response(refusal.answer(), "")(scope, receive, send)
+
+
+def management_response(answer: Answer, call_id: str) -> Response:
+    """Make the response of a call to the management plane."""
+    headers = (("x-ms-request-id", call_id), ("Content-Length", str(len(answer.body))))
+    return SpelledResponse(
+        answer.status,
+        answer.body,
+        (*headers, ("Content-Type", "application/json; charset=utf-8"), *answer.headers),
+    )
+
+
+def account(place: Place) -> JsonObject:
+    """Give a resource as ARM shows it, in its right spelling."""
+    url = f"{place.endpoint}/"
+    return {
+        "id": place.resource_id,
+        "name": place.name,
+        "type": TYPE,
+        "kind": "AIServices",
+        "location": place.region,
+        "sku": {"name": "S0"},
+        "properties": {
+            "endpoint": url,
+            "endpoints": {"AI Foundry API": url, "Content Understanding": url},
+            "provisioningState": "Succeeded",
+        },
+    }
+
+
+def _deployment(place: Place, deployment: Deployment) -> JsonObject:
+    return {
+        "id": f"{place.resource_id}{DEPLOYMENTS}/{deployment.name}",
+        "type": f"{TYPE}{DEPLOYMENTS}",
+        "name": deployment.name,
+        "sku": {"name": "GlobalStandard", "capacity": deployment.capacity},
+        "properties": {
+            "model": {"format": "OpenAI", "name": deployment.model, "version": deployment.version},
+            "provisioningState": "Succeeded",
+        },
+    }

@@ -1,0 +1,218 @@
+"""What one resource holds, and how it changes as time goes by."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from emulator.analyzers import Stored
+from emulator.answers import analyzer_not_found
+from emulator.bodies import Deployment
+from emulator.catalogue import SEED_PAGE
+from emulator.config import ResourceConfig
+from emulator.definitions import completed, models_of
+from emulator.operations import Ending, Operation
+from emulator.prebuilt import PREBUILT_ANALYZERS
+from emulator.stats import SlidingMinute, Stats
+from emulator.timestamps import whole_seconds
+from standby.service.models import JsonObject, JsonValue
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a resource is; the same over every reset.
+
+    Attributes:
+        endpoint: URL without a slash at its end.
+        resource_id: in its one right spelling.
+    """
+
+    name: str
+    endpoint: str
+    region: str
+    resource_id: str
+    key: str
+
+
+@dataclass
+class Settings:
+    """How a resource behaves, until it is told otherwise.
+
+    Attributes:
+        defaults: deployment by model name; `None` where they were never set.
+        deployments: by name.
+    """
+
+    service_time: float
+    latency: float
+    operations_per_minute: int
+    page_size: int | None
+    defaults: dict[str, str] | None
+    deployments: Mapping[str, Deployment]
+
+
+@dataclass(frozen=True)
+class GrantKey:
+    """What a grant of the released protocol is for; the target's id is compared by case (REFERENCE: user)."""
+
+    api_version: str
+    analyzer_id: str
+    target_resource_id: str
+
+
+class ResourceState:
+    """One resource. Operations end when somebody looks, dated to when they were due."""
+
+    def __init__(self, place: Place, config: ResourceConfig, settings: Settings) -> None:
+        self.place = place
+        self.api_versions = config.api_versions
+        self.settings = settings
+        self.stats = Stats()
+        self.admitted = SlidingMinute()
+        self._registrations: dict[str, dict[str, Stored]] = {
+            version: _seeded(config, version, settings) for version in config.api_versions
+        }
+        self._operations: dict[str, Operation] = {}
+        self._due: list[tuple[float, str]] = []
+        self._grants: dict[GrantKey, datetime] = {}
+
+    def settle(self) -> None:
+        """End the operations that are due by now."""
+        now = monotonic()
+        while self._due and self._due[0][0] <= now:
+            moment, operation_id = heapq.heappop(self._due)
+            self._end(self._operations[operation_id], datetime.now(UTC) - timedelta(seconds=now - moment))
+
+    def get(self, api_version: str, analyzer_id: str) -> Stored:
+        """Give an analyzer, prebuilt or not.
+
+        Raises:
+            Refusal: there is none.
+        """
+        found = self.own(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
+        if found is None:
+            raise analyzer_not_found()
+        return found
+
+    def offers(self, api_version: str) -> bool:
+        """Say whether this resource answers to an api-version."""
+        return api_version in self._registrations
+
+    def listing(self, api_version: str) -> list[tuple[str, Stored]]:
+        """Give all analyzers: prebuilt ones first, each part alphabetical (REFERENCE)."""
+        return [*PREBUILT_ANALYZERS.items(), *sorted(self._registrations[api_version].items())]
+
+    def own(self, api_version: str, analyzer_id: str) -> Stored | None:
+        """Give an analyzer that is not prebuilt, where there is one."""
+        return self._registrations[api_version].get(analyzer_id) if self.offers(api_version) else None
+
+    def keep(self, api_version: str, analyzer_id: str, analyzer: Stored) -> None:
+        """Put an analyzer in the place of what was there."""
+        self._registrations[api_version][analyzer_id] = analyzer
+
+    def remove(self, api_version: str, analyzer_id: str) -> None:
+        """Forget an analyzer, and with it the grants to copy it. Inferred: that the grants go."""
+        self._registrations[api_version].pop(analyzer_id, None)
+        self._grants = {
+            key: end
+            for key, end in self._grants.items()
+            if (key.api_version, key.analyzer_id) != (api_version, analyzer_id)
+        }
+
+    def begin(
+        self,
+        operation_id: str,
+        api_version: str,
+        body: JsonObject,
+        *,
+        is_copy: bool,
+        ending: Ending,
+        warnings: tuple[JsonValue, ...] = (),
+    ) -> Operation:
+        """Begin to build an analyzer, whose place in the resource it takes at once.
+
+        Args:
+            operation_id: of the operation that builds it.
+            api_version: where it is registered.
+            body: the analyzer; one that is `ready` already ends its operation at once.
+            is_copy: whether it counts as a copy in flight.
+            ending: how the operation ends.
+            warnings: for the operation to tell.
+        """
+        analyzer_id = str(body["analyzerId"])
+        analyzer = Stored(body, operation_id)
+        operation = Operation(
+            operation_id,
+            analyzer_id,
+            api_version,
+            analyzer,
+            is_copy=is_copy,
+            ending=ending,
+            warnings=warnings,
+        )
+        if analyzer.status == "ready":
+            operation = replace(operation, status="Succeeded")
+        elif not ending.never:
+            heapq.heappush(self._due, (monotonic() + self.settings.service_time, operation_id))
+        self.keep(api_version, analyzer_id, analyzer)
+        self._operations[operation_id] = operation
+        if is_copy:
+            self.stats.copy_accepted(analyzer_id)
+        return operation
+
+    def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> Operation | None:
+        """Give an operation on an analyzer, where there is one that can be found."""
+        found = self._operations.get(operation_id)
+        if found is None or found.ending.vanishes:
+            return None
+        return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
+
+    def grant(self, key: GrantKey, expires_at: datetime) -> None:
+        """Grant a copy until then."""
+        self._grants[key] = expires_at
+
+    def has_granted(self, key: GrantKey) -> bool:
+        """Say whether a copy is granted now."""
+        expires_at = self._grants.get(key)
+        return expires_at is not None and datetime.now(UTC) < expires_at
+
+    def _end(self, operation: Operation, moment: datetime) -> None:
+        # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it.
+        place = self._registrations[operation.api_version]
+        current = place.get(operation.analyzer_id)
+        is_current = current is not None and current.operation_id == operation.id
+        ended = (current if current is not None and is_current else operation.analyzer).changed(
+            status=operation.ending.analyzer_status, lastModifiedAt=whole_seconds(moment)
+        )
+        if is_current:
+            place[operation.analyzer_id] = ended
+        self._operations[operation.id] = replace(
+            operation, status="Failed" if operation.ending.error else "Succeeded", analyzer=ended
+        )
+        if operation.is_copy:
+            self.stats.copy_finished()
+
+
+def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
+    now = datetime.now(UTC)
+    return {
+        str(sent["analyzerId"]): Stored(_seed(sent, api_version, settings, now)) for sent in config.analyzers
+    }
+
+
+def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime) -> JsonObject:
+    analyzer_id = str(sent["analyzerId"])
+    body = completed(analyzer_id, sent, api_version=api_version, now=now, status="ready")
+    if api_version == SEED_PAGE and (models := models_of(body)):
+        body["models"] = {role: _deployment(name, settings) for role, name in models.items()}
+    # What the file says about an analyzer's past is believed.
+    past = ("createdAt", "lastModifiedAt", "status", "warnings")
+    return body | {key: sent[key] for key in past if key in sent}
+
+
+def _deployment(name: str, settings: Settings) -> str:
+    # Inferred: an analyzer made under the seed page's version names a deployment where others name a model.
+    return name if name in settings.deployments else (settings.defaults or {}).get(name, name)

@@ -1,0 +1,5 @@
+"""`python -m standby`."""
+
+from standby.cli.app import main
+
+main()

@@ -1,0 +1,80 @@
+"""What the demonstration needs around it: emulated regions, a Prefect server, a configuration."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from emulator.config import load_emulator_config
+from emulator.serve import Emulator, running
+from standby.config.configuration import Configuration
+from standby.config.load import load_configuration
+from standby.orchestrator import Orchestrator, load_orchestrator
+from standby.service.resource import ApiVersion
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The scene, ready to be played on.
+
+    Attributes:
+        file: the configuration.
+        variables: what the configuration takes from the environment.
+        control: URL at which the emulator tells what it saw.
+        ui: URL of the Prefect UI.
+    """
+
+    file: Path
+    variables: Mapping[str, str]
+    control: str
+    ui: str
+    orchestrator: Orchestrator
+
+    def configuration(self, api_version: ApiVersion = "2025-11-01") -> Configuration:
+        """Give the configuration, with every resource set to one api-version."""
+        return load_configuration(self.file, {**self.variables, "API_VERSION": api_version})
+
+
+@asynccontextmanager
+async def set_stage(folder: Path) -> AsyncIterator[Stage]:
+    """Start everything, and stop it at the end.
+
+    Args:
+        folder: an empty one, for all that is written.
+    """
+    orchestrator = load_orchestrator()
+    file = folder / "standby.yaml"
+    shutil.copyfile(HERE / "standby.yaml", file)
+    async with (
+        running(load_emulator_config(HERE / "emulator.yaml")) as emulator,
+        orchestrator.own_server(folder / "prefect") as ui,
+    ):
+        variables = _variables(emulator)
+        _become(variables)
+        yield Stage(file, variables, emulator.control, ui, orchestrator)
+
+
+def _variables(emulator: Emulator) -> dict[str, str]:
+    found = {"API_VERSION": "2025-11-01", "ARM_ENDPOINT": emulator.arm}
+    for name, served in emulator.resources.items():
+        found[f"{name.upper()}_ENDPOINT"] = served.endpoint
+        found[f"{name.upper()}_ID"] = served.resource_id
+        found[f"{name.upper()}_KEY"] = served.key
+    return {
+        **found,
+        "IDENTITY_ENDPOINT": emulator.identity.endpoint,
+        "IDENTITY_HEADER": emulator.identity.header,
+    }
+
+
+def _become(variables: Mapping[str, str]) -> None:
+    """Let this process be what it would be in Azure: a machine with a managed identity and no other."""
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        del os.environ[name]
+    os.environ.update(variables)

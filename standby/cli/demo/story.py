@@ -1,0 +1,158 @@
+"""What the demonstration shows, in order, and whether it came out as it must."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from standby.cli.demo.stage import Stage
+from standby.cli.output import Output
+from standby.cli.progress import show_progress
+from standby.cli.render import drift_lines, report_lines
+from standby.clock import SystemClock
+from standby.config.configuration import Configuration
+from standby.config.plan import CopyDeadlines, OnExisting
+from standby.errors import StandbyError
+from standby.replication.pace import pace
+from standby.replication.planning import Selection
+from standby.replication.replicate import open_run, survey
+from standby.replication.report import Report
+from standby.replication.results import Status
+from standby.service.client import ContentUnderstandingClient
+from standby.service.models import JsonValue
+from standby.service.resource import SEED_PAGE_API_VERSION
+
+PLAN = "documents"
+EDITED = "contract"
+HELD_BACK = 1
+"""Copies the first runs must hold back: north has no deployment of the model that one analyzer needs."""
+
+
+class DemoWentWrong(StandbyError):
+    """The demonstration did not come out as it must."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The demonstration went wrong: {what}", "Run it again with -v")
+        self.args = (what,)
+
+
+async def tell(stage: Stage, output: Output) -> JsonValue:
+    """Play all of it; give the report of every run.
+
+    Raises:
+        DemoWentWrong: something did not come out as it must.
+    """
+    output.result(f"Prefect's UI is at {stage.ui} while this runs.")
+    configuration = stage.configuration()
+    analyzers = len((await _survey(configuration)).items) // 2
+
+    _head(output, f"1. First run: east has {analyzers} analyzers, west and north have none")
+    first = await _replicate(stage, output, configuration)
+    _must(first, succeeded=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
+    output.result(
+        "insurance-claim is held back: at north it would be ready and fail at its first document."
+    )
+    output.result("Children went first, so that no router was ever ready before what it routes to.")
+    output.result("One answer was lost on its way: the target was looked at, and nothing was copied twice.")
+
+    _head(output, "2. Second run: there is nothing left to do")
+    second = await _replicate(stage, output, configuration)
+    _must(second, skipped=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
+
+    _head(output, f"3. Somebody adds a field to {EDITED} in the east; `standby check` notices")
+    await _edit(configuration)
+    for line in drift_lines(await _survey(configuration), verbose=False):
+        output.result(line)
+
+    _head(output, "4. Third run, with leave to replace")
+    third = await _replicate(stage, output, configuration, analyzers=(EDITED,), on_existing="replace")
+    _must(third, succeeded=2)
+
+    _head(
+        output,
+        "5. The same by the protocol of the disaster-recovery page, with encrypted tokens",
+    )
+    fourth = await _replicate(stage, output, stage.configuration(SEED_PAGE_API_VERSION))
+    _must(fourth, succeeded=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
+
+    _head(output, "What the regions themselves counted")
+    for line in await _counted(stage, configuration):
+        output.result(line)
+    output.result("")
+    output.result(
+        f"Done. {analyzers} analyzers stand by in two regions. In Prefect: Runs → replicate-{PLAN} shows "
+        "every authorize, validate-deployments, copy, poll and verify; Artifacts has the replication-report; "
+        "Blocks has the credentials. `standby demo --keep` leaves it open to look at."
+    )
+    return {"runs": [report.model_dump(mode="json") for report in (first, second, third, fourth)]}
+
+
+async def _replicate(
+    stage: Stage,
+    output: Output,
+    configuration: Configuration,
+    *,
+    analyzers: tuple[str, ...] = ("*",),
+    on_existing: OnExisting | None = None,
+) -> Report:
+    with show_progress(output.stderr, quiet=output.quiet) as on_progress:
+        ended = await stage.orchestrator.replicate(
+            configuration,
+            PLAN,
+            Selection(analyzers, (), on_existing),
+            apply=None,
+            on_progress=on_progress,
+        )
+    if ended.interrupted:
+        raise asyncio.CancelledError
+    for line in report_lines(ended.report):
+        output.result(line)
+    return ended.report
+
+
+async def _survey(configuration: Configuration) -> Any:
+    async with open_run(configuration, PLAN) as context:
+        return await survey(context, Selection())
+
+
+async def _edit(configuration: Configuration) -> None:
+    async with ContentUnderstandingClient(configuration.resource("east")) as east:
+        definition = (await east.get_analyzer(EDITED)).to_json()
+        schema: Any = definition["fieldSchema"]
+        schema["fields"]["GoverningLaw"] = {
+            "type": "string",
+            "method": "extract",
+            "description": "Whose law applies",
+        }
+        started = await east.put_analyzer(EDITED, definition, allow_replace=True)
+        async for _ in pace(CopyDeadlines(), SystemClock()):
+            if (await east.poll(started.operation_url)).operation.done:
+                return
+
+
+async def _counted(stage: Stage, configuration: Configuration) -> list[str]:
+    async with httpx.AsyncClient() as http:
+        stats = (await http.get(f"{stage.control}/stats")).json()["resources"]
+    lines = []
+    for name in configuration.plan(PLAN).targets:
+        seen, limit = stats[name], configuration.resource(name).max_concurrent_copies
+        if seen["max_copies_in_flight"] > limit:
+            raise DemoWentWrong(f"{name} saw {seen['max_copies_in_flight']} copies at once")
+        lines.append(
+            f"{name}: {sum(seen['copies_accepted'].values())} copies accepted, "
+            f"never more than {seen['max_copies_in_flight']} at once (limit {limit})."
+        )
+    return lines
+
+
+def _must(report: Report, **expected: int) -> None:
+    wanted = {status: expected.get(status.value, 0) for status in Status}
+    if dict(report.totals) != wanted:
+        raise DemoWentWrong(f"expected {expected}, got {dict(report.totals)}")
+
+
+def _head(output: Output, title: str) -> None:
+    output.result("")
+    output.result(title)
