@@ -10,6 +10,8 @@ ApiVersion = Literal["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"]
 
 API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
 
+RELEASED: ApiVersion = "2025-11-01"
+
 SEED_PAGE: ApiVersion = "2025-05-01-preview"
 """The api-version that speaks the copy protocol of the disaster-recovery page."""
 

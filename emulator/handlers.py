@@ -114,11 +114,6 @@ def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     return json_answer({"modelDeployments": after})
 
 
-def refuse_path(_: World, __: ResourceState, ___: Call) -> Answer:
-    """Answer anything else."""
-    raise no_such_path()
-
-
 def _next_link(call: Call, first: int, end: int, total: int) -> str | None:
     if isinstance(call.twist, LoopingNextLink):
         next_page = first

@@ -11,7 +11,7 @@ from time import monotonic
 from emulator.analyzers import Stored
 from emulator.answers import analyzer_not_found
 from emulator.bodies import Deployment
-from emulator.catalogue import SEED_PAGE
+from emulator.catalogue import RELEASED, SEED_PAGE
 from emulator.config import ResourceConfig
 from emulator.definitions import completed, models_of
 from emulator.operations import Ending, Operation
@@ -205,14 +205,20 @@ def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dic
 
 def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime) -> JsonObject:
     analyzer_id = str(sent["analyzerId"])
-    body = completed(analyzer_id, sent, api_version=api_version, now=now, status="ready")
-    if api_version == SEED_PAGE and (models := models_of(body)):
-        body["models"] = {role: _deployment(name, settings) for role, name in models.items()}
+    body = completed(analyzer_id, sent, api_version=RELEASED, now=now, status="ready")
+    if api_version == SEED_PAGE and "models" in body:
+        body["models"] = _deployments(models_of(body), models_of(sent), settings)
     # What the file says about an analyzer's past is believed.
     past = ("createdAt", "lastModifiedAt", "status", "warnings")
     return body | {key: sent[key] for key in past if key in sent}
 
 
-def _deployment(name: str, settings: Settings) -> str:
+def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: Settings) -> JsonObject:
     # Inferred: an analyzer made under the seed page's version names a deployment where others name a model.
-    return name if name in settings.deployments else (settings.defaults or {}).get(name, name)
+    # What was only filled in, and leads to no deployment, is left out again.
+    defaults = settings.defaults or {}
+    return {
+        role: name if name in settings.deployments else defaults.get(name, name)
+        for role, name in models.items()
+        if role in sent or name in defaults
+    }

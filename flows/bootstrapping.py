@@ -7,20 +7,20 @@ import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks import save_configuration
 from flows.errors import DeployFailed, NoDeploymentsFile
-from flows.leases import limit_name
+from flows.leases import ensure_limits
 from standby.config.configuration import Configuration
 
 WORK_POOL = "standby"
@@ -34,7 +34,7 @@ async def save_what_runs_need(configuration: Configuration) -> list[str]:
     changes = [f"block {saved.slug} {saved.outcome}" for saved in await save_configuration(configuration)]
     async with get_client() as client:
         targets = {target for plan in configuration.plans.values() for target in plan.targets}
-        changes += [line async for line in _limits(client, sorted(targets))]
+        changes += [f"concurrency limit {name}" for name in await ensure_limits(client, sorted(targets))]
     return changes
 
 
@@ -49,20 +49,6 @@ async def save_what_starts_runs(configuration: Configuration) -> list[str]:
             changes += [f"deployment {entry}" for entry in stale]
         changes += [line async for line in _retired_schedules(client, wanted)]
     return changes
-
-
-async def _limits(client: PrefectClient, targets: Iterable[str]) -> AsyncIterator[str]:
-    for target in targets:
-        name = limit_name(target)
-        try:
-            limit = await client.read_global_concurrency_limit_by_name(name)
-        except ObjectNotFound:
-            # One run at a time per target: copies in flight are limited inside the run.
-            await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=name, limit=1))
-            yield f"concurrency limit {name}"
-        else:
-            if limit.limit < 1 or not limit.active:
-                yield f"concurrency limit {name} is switched off by hand and was left so"
 
 
 async def _work_pool(client: PrefectClient) -> list[str]:

@@ -51,3 +51,14 @@ class ServerDidNotStart(StandbyError):
     def __init__(self, log: str) -> None:
         super().__init__("The Prefect server did not start", f"Read why in {log}")
         self.args = (log,)
+
+
+class TargetBusy(StandbyError):
+    """Another run is at work on a target and did not leave it."""
+
+    def __init__(self, target: str, seconds: float) -> None:
+        super().__init__(
+            f"Another run was at work on {target} for {seconds:.0f} s",
+            "See which flow run it is in the Prefect UI; cancel it, or wait for its end",
+        )
+        self.args = (target, seconds)

@@ -17,4 +17,10 @@ class StandbyError(Exception):
         self.next_action = next_action
 
     def __str__(self) -> str:
-        return f"{self.cause}. {self.next_action}." if self.next_action else f"{self.cause}."
+        parts = (self.cause, self.next_action)
+        return " ".join(sentence(part) for part in parts if part)
+
+
+def sentence(text: str) -> str:
+    """End a text as a sentence ends."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."

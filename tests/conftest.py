@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
+
+from emulator.config import EmulatorConfig
+from emulator.serve import Emulator, running
+from standby.config.configuration import Configuration
+
+UNCLOSED = "Exception ignored in. <(socket|_Selector)"
+
+DEPLOYMENTS = [
+    {"name": "gpt-4.1", "model": "gpt-4.1", "version": "2025-04-14"},
+    {"name": "text-embedding-3-large", "model": "text-embedding-3-large", "version": "1"},
+]
+"""Called after their models, so that both copy protocols find them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests that need a Prefect server on one worker, so that there is one server."""
+    for item in items:
+        if "prefect_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.prefect)
+            item.add_marker(pytest.mark.xdist_group("prefect"))
+            item.add_marker(pytest.mark.usefixtures("collected"))
+            # Prefect leaves the websockets of its event clients to the garbage collector.
+            item.add_marker(
+                pytest.mark.filterwarnings(f"ignore:{UNCLOSED}:pytest.PytestUnraisableExceptionWarning")
+            )
+
+
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collect what a test's Prefect left behind while its filter of warnings is still in force."""
+    yield
+    gc.collect()
 
 
 @dataclass(frozen=True)
@@ -45,3 +81,106 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             database=Path(url.partition("///")[2]),
             home=home,
         )
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Emulated resources, and a configuration that leads to them."""
+
+    emulator: Emulator
+    configuration: Configuration
+
+    async def stats(self, resource: str) -> dict[str, Any]:
+        """What one resource has counted."""
+        async with httpx.AsyncClient(base_url=self.emulator.control) as control:
+            found: dict[str, Any] = (await control.get("/stats")).json()["resources"][resource]
+            return found
+
+    async def control(self, path: str, body: object) -> None:
+        """Tell the emulator something: a fault, an outage, a setting, an edit."""
+        async with httpx.AsyncClient(base_url=self.emulator.control) as control:
+            answer = await control.post(path, json=body)
+            assert answer.is_success, answer.text
+
+
+SceneMaker = Callable[..., AbstractAsyncContextManager[Scene]]
+
+
+def analyzer(name: str, *children: str, **more: Any) -> dict[str, Any]:
+    """Write an analyzer that may refer to others."""
+    categories = {f"kind {child}": {"description": child, "analyzerId": child} for child in children}
+    return {
+        "analyzerId": name,
+        "description": f"Reads {name}",
+        "baseAnalyzerId": "prebuilt-document",
+        "models": {"completion": "gpt-4.1", "embedding": "text-embedding-3-large"},
+        "config": {"contentCategories": categories} if categories else {},
+        "fieldSchema": {"name": "fields", "fields": {"Total": {"type": "number", "method": "extract"}}},
+        **more,
+    }
+
+
+@pytest.fixture
+def make_scene(tmp_path: Path) -> SceneMaker:
+    """Make emulated east, west and north, and the plan `p` that copies from the first to the others."""
+
+    @asynccontextmanager
+    async def scene(
+        analyzers: list[dict[str, Any]],
+        *,
+        targets: tuple[str, ...] = ("west", "north"),
+        api_version: str = "2025-11-01",
+        service_time: float = 0.05,
+        faults: tuple[dict[str, Any], ...] = (),
+        resources: dict[str, Any] | None = None,
+        **plan: Any,
+    ) -> AsyncIterator[Scene]:
+        served = {
+            "deployments": DEPLOYMENTS,
+            "defaults": {entry["name"]: entry["name"] for entry in DEPLOYMENTS},
+        }
+        config = EmulatorConfig.model_validate(
+            {
+                "service_time": service_time,
+                "faults": list(faults),
+                "resources": {
+                    "east": {"region": "eastus", "analyzers": analyzers, **served},
+                    **{name: {"region": f"{name}us", **served} for name in targets},
+                },
+            }
+        )
+        async with running(config) as emulator:
+            quick = {"poll": 30, "first_interval": 0.05, "longest_interval": 0.2}
+            configuration = Configuration.model_validate(
+                {
+                    "resources": {
+                        name: {
+                            "endpoint": found.endpoint,
+                            "region": found.region,
+                            "resource_id": found.resource_id,
+                            "api_version": api_version,
+                            "credentials": {"kind": "key", "key": found.key},
+                            "arm_endpoint": "",
+                            **(resources or {}),
+                        }
+                        for name, found in emulator.resources.items()
+                    },
+                    "plans": {
+                        "p": {
+                            "pairs": [{"source": "east", "targets": list(targets)}],
+                            "deadlines": quick,
+                            **plan,
+                        }
+                    },
+                    "vault": {"path": str(tmp_path / "vault")},
+                }
+            )
+            yield Scene(emulator, configuration)
+
+    return scene
+
+
+@pytest.fixture
+def make_analyzer() -> Callable[..., dict[str, Any]]:
+    """Write analyzers."""
+    return analyzer

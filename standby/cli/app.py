@@ -1,22 +1,21 @@
-"""The `standby` command: its global options, its commands, its exit statuses."""
+"""The `standby` command: its global options, and what they say to every command."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from standby import __version__
-from standby.cli import bootstrap, check, demo, doctor, emulator, plan, replicate
-from standby.cli.options import hoist
+from standby.cli.commands import Commands
 from standby.cli.output import Output
 
 app = typer.Typer(
     name="standby",
-    no_args_is_help=True,
+    cls=Commands,
     add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -34,7 +33,7 @@ def _globals(
     config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="The configuration.")] = Path(
         "standby.yaml"
     ),
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Only one JSON document on stdout.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is wrong.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
@@ -45,20 +44,13 @@ def _globals(
     """Disaster recovery for Azure Content Understanding analyzers.
 
     Exit status: 0 done and in sync, 1 error, 2 differences found, 3 partial, 4 refused by a guard,
-    130 interrupted.
+    130 interrupted. Options may stand before or after the command.
     """
     context.obj = Output(config=config, json=json, verbose=verbose, quiet=quiet, color=not no_color)
-
-
-app.command("demo")(demo.command)
-app.command("doctor")(doctor.command)
-app.command("plan")(plan.command)
-app.command("replicate")(replicate.command)
-app.command("check")(check.command)
-app.command("bootstrap")(bootstrap.command)
-app.command("emulator")(emulator.command)
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:
     """Run the command line."""
-    app(hoist(sys.argv[1:]))
+    app()

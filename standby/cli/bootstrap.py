@@ -7,7 +7,19 @@ import typer
 from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.running import run
+from standby.errors import StandbyError
 from standby.orchestrator import load_orchestrator
+
+
+class NoServer(StandbyError):
+    """There is no Prefect server to put anything on."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}",
+            "Start one with prefect server start, set PREFECT_API_URL to the URL it shows, and run this again",
+        )
+        self.args = (found,)
 
 
 def command(context: typer.Context) -> None:
@@ -15,7 +27,11 @@ def command(context: typer.Context) -> None:
 
     async def bootstrap(output: Output) -> Exit:
         configuration = output.load()
-        changes = await load_orchestrator().bootstrap(configuration)
+        orchestrator = load_orchestrator()
+        health = await orchestrator.health()
+        if not health.well:
+            raise NoServer(health.detail)
+        changes = await orchestrator.bootstrap(configuration)
         for change in changes or ["Nothing to change: the server has all of it."]:
             output.result(change)
         output.document({"changes": list(changes)})

@@ -8,20 +8,22 @@ from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.render import drift_lines
 from standby.cli.running import PlanName, run
-from standby.replication.planning import Selection
+from standby.replication.planned import Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import drift_document
 from standby.replication.verdict import Verdict
 
 
 def command(context: typer.Context, plan: PlanName) -> None:
-    """Show drift without changing anything. Exit 0: in sync. Exit 2: drift."""
+    """Show where the targets differ from their sources, without changing anything.
+
+    Exit status: 0 in sync, 2 drift.
+    """
 
     async def show(output: Output) -> Exit:
         async with open_run(output.load(), plan) as run_context:
             proposal = await survey(run_context, Selection())
-        for line in drift_lines(proposal, verbose=output.verbose):
-            output.result(line)
+        output.results(drift_lines(proposal, verbose=output.verbose))
         output.document(drift_document(proposal))
         in_sync = all(item.verdict is Verdict.IN_SYNC for item in proposal.items)
         return Exit.DONE if in_sync else Exit.DIFFERENCES

@@ -2,49 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Annotated
 
 import typer
 
 from standby.cli.diagnosis import Check, diagnose
 from standby.cli.exits import Exit
+from standby.cli.lines import Line
 from standby.cli.output import Output
 from standby.cli.running import run
 from standby.clock import SystemClock
 from standby.concurrency import side_by_side
+from standby.errors import sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
-from standby.replication.context import connect
 from standby.service.client import ContentUnderstandingClient
+from standby.service.resource import Resource
+from standby.service.retrying import HttpRetries
+
+PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
+"""Whoever asks what is wrong wants to hear it soon: a run tries for longer."""
 
 _MARKS = {True: "ok", False: "NO", None: "??"}
+_STYLES = {True: "green", False: "red", None: "yellow"}
 
 
 def command(
     context: typer.Context,
     plan: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="Only what this plan uses.")] = None,
 ) -> None:
-    """Check connection, permission, defaults, deployments, clock and Prefect."""
+    """Check connections, permissions, models, clock and Prefect, and name the next action for each.
+
+    Exit status: 0 nothing is wrong, 1 something is.
+    """
 
     async def examine(output: Output) -> Exit:
         configuration = output.load()
         names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
-        resources = [configuration.resource(name) for name in names]
-        async with connect(resources) as connections, side_by_side() as group:
-            examined = [group.create_task(_all(connections[name])) for name in names]
-        checks = [check for found in examined for check in found.result()] + [await _prefect()]
-        for check in checks:
-            output.result(f"{_MARKS[check.well]}  {check.subject} {check.name}: {check.detail}.")
-            if check.next_action:
-                output.result(f"      → {check.next_action}.")
+        async with side_by_side() as group:
+            resources = [group.create_task(_resource(configuration.resource(name))) for name in names]
+            prefect = group.create_task(_prefect())
+        checks = [check for found in resources for check in found.result()] + [prefect.result()]
+        output.results(_lines(checks))
         output.document({"checks": [asdict(check) for check in checks]})
         return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
 
     run(context, examine)
 
 
-async def _all(client: ContentUnderstandingClient) -> list[Check]:
-    return [check async for check in diagnose(client, SystemClock())]
+def _lines(checks: Sequence[Check]) -> Iterator[Line]:
+    for subject, found in groupby(checks, key=lambda check: check.subject):
+        told = list(found)
+        yield Line(subject, wrong=any(check.well is False for check in told))
+        for check in told:
+            wrong = check.well is False
+            text = sentence(f"{check.name}: {check.detail}")
+            yield Line(text, 2, _MARKS[check.well], _STYLES[check.well], wrong=wrong)
+            if check.next_action:
+                yield Line(sentence(check.next_action), 5, "→", wrong=wrong)
+    wrong, unknown = (sum(check.well is value for check in checks) for value in (False, None))
+    unsure = f" {unknown} could not be told." if unknown else ""
+    yield Line("")
+    yield Line(f"{len(checks)} checks, {wrong or 'nothing'} wrong.{unsure}", wrong=bool(wrong))
+
+
+async def _resource(resource: Resource) -> list[Check]:
+    async with ContentUnderstandingClient(resource, retries=PATIENCE) as client:
+        return [check async for check in diagnose(client, SystemClock())]
 
 
 async def _prefect() -> Check:

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
+from emulator.config import load_emulator_config
+from emulator.serve import serve
 from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.running import run
+from standby.errors import StandbyError
+
+EXAMPLE = Path(__file__).parent / "demo" / "emulator.yaml"
+
+
+class NoEmulatorFile(StandbyError):
+    """Nobody said what to serve."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The emulator needs a file of its own, which says what to serve",
+            f"Name it with --config; {EXAMPLE} is one",
+        )
+        self.args = ()
 
 
 def command(context: typer.Context) -> None:
-    """Serve emulated resources on loopback ports; --config names their file."""
+    """Serve emulated resources on loopback ports until interrupted; --config names their file.
+
+    What is served, and where, is announced on stdout as one line of JSON.
+    """
 
     async def serve_until_interrupted(output: Output) -> Exit:
-        from emulator.config import load_emulator_config
-        from emulator.serve import serve
-
-        await serve(load_emulator_config(output.config), announce=print)
+        if output.config == Output().config:
+            raise NoEmulatorFile
+        await serve(load_emulator_config(output.config), announce=typer.echo)
         return Exit.DONE
 
     run(context, serve_until_interrupted)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from standby.errors import StandbyError
+from standby.replication.errors import PlanMoved
+
 
 class Exit(IntEnum):
     """Exit statuses that scripts rely on."""
@@ -14,3 +17,12 @@ class Exit(IntEnum):
     PARTIAL = 3
     REFUSED = 4
     INTERRUPTED = 130
+
+
+GUARDS: tuple[type[StandbyError], ...] = (PlanMoved,)
+"""Errors by which a guard refuses what was asked; nothing was done, and nothing is broken."""
+
+
+def exit_of(error: StandbyError) -> Exit:
+    """Choose the exit status of an error."""
+    return Exit.REFUSED if isinstance(error, GUARDS) else Exit.ERROR

@@ -5,9 +5,14 @@ from __future__ import annotations
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
 WITH_VALUE = frozenset({"-c", "--config"})
 
+REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color (see standby --help)."
+
 
 def hoist(args: list[str]) -> list[str]:
-    """Move global options, with their values, to the front; what follows `--` stays where it is."""
+    """Move global options, with their values, to the front; what follows `--` stays where it is.
+
+    An option that lacks its value is all that is left, so that it does not take the command's name for it.
+    """
     front: list[str] = []
     rest: list[str] = []
     waiting = list(args)
@@ -18,8 +23,9 @@ def hoist(args: list[str]) -> list[str]:
         if argument in FLAGS or argument.startswith("--config="):
             front.append(argument)
         elif argument in WITH_VALUE:
-            front += [argument, *waiting[:1]]
-            del waiting[:1]
+            if not waiting:
+                return [argument]
+            front += [argument, waiting.pop(0)]
         else:
             rest.append(argument)
     return [*front, *rest]

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-import logging
+import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 from rich.console import Console
-from rich.logging import RichHandler
+from rich.text import Text
 
+from standby.cli.lines import Line, as_line
+from standby.cli.telling import cause_of, error_document
 from standby.config.configuration import Configuration
 from standby.config.load import load_configuration
-from standby.errors import StandbyError
+from standby.errors import StandbyError, sentence
 from standby.service.models import JsonValue
 
 
@@ -22,53 +26,81 @@ from standby.service.models import JsonValue
 class Output:
     """The global options, and the two streams as they ask for them."""
 
-    config: Path
-    json: bool
-    verbose: bool
-    quiet: bool
-    color: bool
+    config: Path = Path("standby.yaml")
+    json: bool = False
+    verbose: bool = False
+    quiet: bool = False
+    color: bool = True
 
     @cached_property
     def stdout(self) -> Console:
         """For results meant for people."""
-        return Console(no_color=not self.color, highlight=False, soft_wrap=True)
+        return _Console(sys.stdout, color=self.color)
 
     @cached_property
     def stderr(self) -> Console:
         """For progress, notes, logs and errors."""
-        return Console(stderr=True, no_color=not self.color, highlight=False, soft_wrap=True)
+        return _Console(sys.stderr, color=self.color)
 
     def load(self) -> Configuration:
         """Read the configuration that was asked for."""
         return load_configuration(self.config)
 
-    def result(self, text: str) -> None:
-        """Print a line of the result; with `--json` there is only the document."""
-        if not self.json:
-            self.stdout.print(text, markup=False)
+    def result(self, text: str | Line) -> None:
+        """Print a line of the result; with `--json` there is only the document, with `-q` what is wrong."""
+        line = as_line(text)
+        if not self.json and (line.wrong or not self.quiet):
+            _print(self.stdout, line)
+
+    def results(self, lines: Iterable[Line]) -> None:
+        """Print several lines of the result."""
+        for line in lines:
+            self.result(line)
 
     def document(self, document: JsonValue) -> None:
         """Print the one JSON document, where one was asked for."""
         if self.json:
-            sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            is_unicode = "utf" in (self.stdout.encoding or "").lower()
+            text = json.dumps(document, indent=1, ensure_ascii=not is_unicode)
+            self.stdout.print(text, markup=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Say something beside the result."""
         if not self.quiet:
-            self.stderr.print(text, markup=False)
+            _print(self.stderr, as_line(text))
 
     def error(self, error: StandbyError) -> None:
         """Say what went wrong, for people and for programs."""
-        self.stderr.print(f"error: {error}", markup=False, style="red")
-        self.document(
-            {"error": {"kind": type(error).__name__, "cause": error.cause, "next_action": error.next_action}}
-        )
+        self.problem(type(error).__name__, cause_of(error), error.next_action)
 
-    def start_logging(self) -> None:
-        """Send the library's log to stderr, as much of it as was asked for."""
-        level = logging.DEBUG if self.verbose else logging.ERROR if self.quiet else logging.WARNING
-        handler = RichHandler(console=self.stderr, show_path=False, show_time=self.verbose)
-        log = logging.getLogger("standby")
-        log.handlers[:] = [handler]
-        log.setLevel(level)
+    def problem(self, kind: str, cause: str, next_action: str) -> None:
+        """Say what is wrong and what to do about it."""
+        first, *more = sentence(cause).splitlines()
+        _print(self.stderr, Line(first, mark="error:", style="red"))
+        for line in more:
+            _print(self.stderr, Line(line.strip(), indent=7))
+        if next_action:
+            _print(self.stderr, Line(sentence(next_action), indent=2, mark="→"))
+        self.document(error_document(kind, cause, next_action))
+
+
+class _Console(Console):
+    """Prints what it is given, and goes on in silence when nobody reads any more."""
+
+    def __init__(self, stream: IO[str], *, color: bool) -> None:
+        # None leaves it to the environment's NO_COLOR.
+        super().__init__(file=stream, no_color=None if color else True, highlight=False, emoji=False)
+
+    def on_broken_pipe(self) -> None:
+        """Read by `| head`: what the command does, and its exit status, stay the same."""
+        self.quiet = True
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+            os.dup2(nowhere.fileno(), self.file.fileno())
+
+
+def _print(console: Console, line: Line) -> None:
+    text = line.wrapped(console.width) if console.is_terminal else line.whole()
+    shown = Text(text)
+    if line.style and not console.no_color:
+        shown.stylize(line.style, line.indent, line.indent + len(line.mark))
+    console.print(shown, soft_wrap=True)

@@ -13,9 +13,11 @@ from standby.cli.render import plan_lines
 from standby.cli.running import PlanName, run
 from standby.cli.selecting import Analyzers, Existing, Targets, selection
 from standby.replication.actions import Action
+from standby.replication.forecast import Forecast, forecast
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import plan_document
 from standby.replication.saved_plan import save_plan
+from standby.service.models import JsonValue
 
 
 def command(
@@ -28,19 +30,34 @@ def command(
         Path | None, typer.Option("--out", metavar="FILE", help="Save it, to be applied later.")
     ] = None,
 ) -> None:
-    """Show what a replication would do. Exit 0: nothing. Exit 2: something."""
+    """Show what a replication would do.
+
+    Exit status: 0 nothing to do, 2 something to do.
+    """
     asked = selection(analyzer, target, on_existing)
 
     async def show(output: Output) -> Exit:
-        async with open_run(output.load(), plan) as run_context:
+        configuration = output.load()
+        async with open_run(configuration, plan) as run_context:
             proposal = await survey(run_context, asked)
-        for line in plan_lines(proposal, verbose=output.verbose):
-            output.result(line)
+        expected = forecast(proposal, configuration.resources)
         if out is not None:
             save_plan(out, proposal, asked)
-            output.say(f"Saved. Do it with: standby replicate {plan} --apply {out}")
-        output.document(plan_document(proposal))
+        output.results(plan_lines(proposal, expected, verbose=output.verbose))
+        if out is not None:
+            output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
+        output.document({**plan_document(proposal), "forecast": _document(expected)})
         idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
         return Exit.DONE if idle else Exit.DIFFERENCES
 
     run(context, show)
+
+
+def _document(expected: Forecast | None) -> JsonValue:
+    if expected is None:
+        return None
+    return {
+        "calls": dict(expected.calls),
+        "quota_share": {name: round(share, 4) for name, share in expected.quota_share.items()},
+        "seconds": [round(expected.shortest, 1), round(expected.longest, 1)],
+    }

@@ -15,13 +15,16 @@ from standby.replication.results import Status
 PLAIN_EVERY = 5.0
 """Seconds between two plain lines."""
 
+NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
+"""Ends that cost no time: counted, they would make every forecast of what is left too good."""
+
 
 @contextmanager
 def show_progress(console: Console, *, quiet: bool) -> Iterator[Callable[[RunProgress], None]]:
     """Give a function that shows how far a run is."""
     if quiet:
         yield lambda _: None
-    elif console.is_terminal:
+    elif console.is_terminal and not console.is_dumb_terminal:
         with _live(console) as update:
             yield update
     else:
@@ -35,17 +38,19 @@ def _live(console: Console) -> Iterator[Callable[[RunProgress], None]]:
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
+        TextColumn("left:"),
+        TimeRemainingColumn(compact=True),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("starting", total=None, rate="")
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task("looking at all resources", total=None, rate="")
         started = time.monotonic()
 
         def update(progress: RunProgress) -> None:
+            done, total = _work(progress)
             bar.update(
                 task,
-                total=progress.total,
-                completed=progress.done,
+                total=total,
+                completed=done,
                 description=_words(progress),
                 rate=_rate(progress, started),
             )
@@ -61,12 +66,20 @@ def _plain(console: Console) -> Callable[[RunProgress], None]:
         now = time.monotonic()
         if now - last >= PLAIN_EVERY:
             last = now
+            done, total = _work(progress)
             console.print(
-                f"{progress.done} of {progress.total}: {_words(progress)}, {_rate(progress, started)}",
+                f"{done} of {total}: {_words(progress)}, {_rate(progress, started)}",
                 markup=False,
+                soft_wrap=True,
             )
 
     return update
+
+
+def _work(progress: RunProgress) -> tuple[int, int]:
+    """Say how many copies are over, and of how many."""
+    idle = sum(count for status, count in progress.ended if status in NO_WORK)
+    return progress.done - idle, progress.total - idle
 
 
 def _words(progress: RunProgress) -> str:

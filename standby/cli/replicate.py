@@ -19,7 +19,7 @@ from standby.cli.selecting import Analyzers, Existing, PlanFile, Targets, select
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.replication.direct import DirectSteps
-from standby.replication.planning import Selection
+from standby.replication.planned import Selection
 from standby.replication.replicate import begin, open_run
 from standby.replication.report import Ended
 from standby.replication.results import Progress
@@ -35,9 +35,15 @@ def command(
     apply: PlanFile = None,
     via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
 ) -> None:
-    """Copy what is missing or older at the targets of a plan."""
+    """Copy what is missing or older at the targets of a plan.
+
+    Exit status: 0 all of it is usable at its targets, 3 some of it is not, 4 the saved plan no longer holds.
+    """
     if apply and (analyzer or target or on_existing):
-        raise typer.BadParameter("a saved plan says itself what is to be done", param_hint="--apply")
+        raise typer.BadParameter(
+            "a saved plan says itself what is to be done; leave out --analyzer, --target and --on-existing",
+            param_hint="--apply",
+        )
     approved = apply.absolute() if apply else None
     asked = selection(analyzer, target, on_existing)
 
@@ -81,9 +87,9 @@ async def replicate_directly(
 
 def finish(output: Output, ended: Ended) -> Exit:
     """Show a report and choose the exit status."""
-    for line in report_lines(ended.report):
-        output.result(line)
+    output.results(report_lines(ended.report, verbose=output.verbose))
     output.document(ended.report.model_dump(mode="json"))
     if ended.interrupted:
+        output.say("Interrupted. Run it again to go on: copies under way are adopted.")
         return Exit.INTERRUPTED
     return Exit.DONE if ended.report.complete else Exit.PARTIAL

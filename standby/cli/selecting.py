@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from standby.config.plan import OnExisting
-from standby.replication.planning import Selection
+from standby.replication.planned import Selection
 
 Analyzers = Annotated[
     list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers.")

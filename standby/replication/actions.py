@@ -50,6 +50,9 @@ _WHAT_IS_THERE = {
     Verdict.DIVERGED: "It was edited at {source} and at {target} since it was copied",
 }
 
+_UNUSABLE = "{target} has one of this name that is {status}, not ready"
+"""An equal analyzer can be behind the source by its status alone."""
+
 _WHAT_TO_DO = {
     Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
     Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
@@ -64,8 +67,19 @@ def decide(verdict: Verdict, on_existing: OnExisting) -> Action:
     return always if always is not None else _BY_POLICY[on_existing]
 
 
-def explain(verdict: Verdict, action: Action, source: str, target: str) -> str:
-    """Say in a sentence or two why an item has its action."""
-    sentence = _WHAT_IS_THERE[verdict].format(source=source, target=target)
+def explain(verdict: Verdict, action: Action, source: str, target: str, status: str = "ready") -> str:
+    """Say in a sentence or two why an item has its action.
+
+    Args:
+        verdict: how the analyzer stands at the target; anything but blocked, which has reasons of its own.
+        action: what is to be done.
+        source: name of the source resource.
+        target: name of the target resource.
+        status: what the target calls the analyzer it holds.
+    """
+    unusable = verdict is Verdict.SOURCE_AHEAD and status != "ready"
+    sentence = (_UNUSABLE if unusable else _WHAT_IS_THERE[verdict]).format(
+        source=source, target=target, status=status
+    )
     advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
     return f"{sentence}. {advice.format(source=source, target=target)}." if advice else f"{sentence}."

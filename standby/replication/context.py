@@ -14,6 +14,7 @@ from standby.replication.inventory import read_serving
 from standby.replication.serving import Serving
 from standby.service.client import ContentUnderstandingClient
 from standby.service.resource import DeploymentOverrides, Resource
+from standby.service.tls import trusted_certificates
 
 SERVING_AGE = 60.0
 """Seconds for which what a resource serves is taken as still true."""
@@ -52,9 +53,10 @@ class Connections:
 @asynccontextmanager
 async def connect(resources: Iterable[Resource]) -> AsyncIterator[Connections]:
     """Open one client per resource, and close them all."""
+    tls = trusted_certificates()
     async with AsyncExitStack() as stack:
         clients = {
-            resource.name: await stack.enter_async_context(ContentUnderstandingClient(resource))
+            resource.name: await stack.enter_async_context(ContentUnderstandingClient(resource, tls=tls))
             for resource in resources
         }
         yield Connections(clients)

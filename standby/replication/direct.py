@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
-import stamina
-
+from standby.clock import Clock
 from standby.config.plan import RetryPolicy
 from standby.replication import retrying, steps
 from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
 from standby.replication.steps import Receipt, Verified
 from standby.service.authorization import CopyAuthorization
+
+log = logging.getLogger("standby.replication")
 
 T = TypeVar("T")
 
@@ -26,50 +30,69 @@ class DirectSteps:
 
     async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
         """Add model names to a target's defaults."""
-        await steps.add_defaults(self.context, target, additions)
+        policy = self.context.recovery_plan.retries.validate_deployments
+        step = partial(steps.add_defaults, self.context, target, additions)
+        await self._again(policy, retrying.is_transient, step)
 
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
         """Ask the source for a grant."""
         policy = self.context.recovery_plan.retries.authorize
-        return (await _again(policy, retrying.authorize_again, lambda: steps.authorize(self.context, item)))[
-            0
-        ]
+        step = partial(steps.authorize, self.context, item)
+        return (await self._again(policy, retrying.authorize_again, step))[0]
 
     async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
         """Check the models at the target; give warnings."""
         policy = self.context.recovery_plan.retries.validate_deployments
-        check = lambda: steps.validate_deployments(self.context, item)  # noqa: E731
-        return (await _again(policy, retrying.validate_again, check))[0]
+        step = partial(steps.validate_deployments, self.context, item)
+        return (await self._again(policy, retrying.validate_again, step))[0]
 
     async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
         """Start the copy."""
         policy = self.context.recovery_plan.retries.copy_
-        start = lambda: steps.copy(self.context, item, authorization)  # noqa: E731
-        receipt, attempts = await _again(policy, retrying.copy_again, start)
+        step = partial(steps.copy, self.context, item, authorization)
+        receipt, attempts = await self._again(policy, retrying.copy_again, step)
         return replace(receipt, attempts=attempts)
 
     async def poll(self, item: PlanItem, receipt: Receipt) -> None:
         """Wait for the copy's end."""
         policy = self.context.recovery_plan.retries.poll
-        await _again(policy, retrying.poll_again, lambda: steps.poll(self.context, item, receipt))
+        await self._again(policy, retrying.poll_again, partial(steps.poll, self.context, item, receipt))
 
     async def verify(self, item: PlanItem) -> Verified:
         """Compare the copy with what was planned."""
         policy = self.context.recovery_plan.retries.verify
-        return (await _again(policy, retrying.verify_again, lambda: steps.verify(self.context, item)))[0]
+        return (await self._again(policy, retrying.verify_again, partial(steps.verify, self.context, item)))[
+            0
+        ]
+
+    async def _again(
+        self, policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]]
+    ) -> tuple[T, int]:
+        return await try_again(policy, worth_it, step, self.context.clock)
 
 
-async def _again(
-    policy: RetryPolicy, worth_it: Callable[[Exception], bool], step: Callable[[], Awaitable[T]]
+async def try_again(
+    policy: RetryPolicy,
+    worth_it: Callable[[BaseException], bool],
+    step: Callable[[], Awaitable[T]],
+    clock: Clock,
 ) -> tuple[T, int]:
-    """Run a step as often as its policy and its condition allow; give its result and the number of tries."""
-    async for attempt in stamina.retry_context(
-        on=worth_it,
-        attempts=policy.attempts,
-        wait_initial=policy.delays[0],
-        wait_max=policy.delays[-1],
-        timeout=None,
-    ):
-        with attempt:
-            return await step(), attempt.num
-    raise AssertionError("stamina ends with a result or an error")
+    """Run a step as often as its policy and its condition allow.
+
+    The delays are the policy's own list, as Prefect takes them: stamina's would be an exponential between
+    two bounds.
+
+    Returns:
+        The step's result, and how often it was tried.
+    """
+    for attempt in range(1, policy.attempts):
+        try:
+            return await step(), attempt
+        except Exception as error:
+            if not worth_it(error):
+                raise
+            delay = policy.delays[min(attempt, len(policy.delays)) - 1]
+            delay *= random.uniform(1 - policy.jitter, 1 + policy.jitter)  # noqa: S311 - spreads load, no secret
+            log.info("trying again in %.1f s after: %s", delay, error)
+            await clock.sleep(delay)
+    return await step(), policy.attempts

@@ -33,6 +33,8 @@ GRANTS = 3
 GRANT_WAIT = 1.0
 """Seconds before the second grant; twice as long before the third."""
 
+_ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
+
 Key = tuple[str, str, str]
 
 
@@ -96,16 +98,21 @@ class Replication:
         self._begun = clock.monotonic()
         self._results: dict[Key, ItemResult] = {}
         self._started: dict[Key, float] = {}
+        self._asked: dict[Key, int] = {}
         self._receipts: dict[Key, Receipt] = {}
         self._broken_targets: dict[str, str] = {}
 
     async def run(self) -> None:
         """Do everything the plan says; only a cancellation raises."""
-        for item in self._plan.items:
-            if item.action not in ACTING:
+        idle = [item for item in self._plan.items if item.action not in ACTING]
+        for item in idle:
+            if not self._needs_added_defaults(item):
                 self._end(_without_doing(item))
         self._record_what_is_in_sync()
         await self._add_defaults()
+        for item in idle:
+            if self._needs_added_defaults(item):
+                self._end(self._without_defaults(item) or _without_doing(item))
         acting = {item.key: item for item in self._plan.items if item.action in ACTING}
         sorter: TopologicalSorter[Key] = TopologicalSorter(
             {key: [child for child in _children(item) if child in acting] for key, item in acting.items()}
@@ -133,7 +140,7 @@ class Replication:
         )
 
     def _record_what_is_in_sync(self) -> None:
-        """Fill the gaps of a ledger that was lost: what is equal now counts as copied now."""
+        """Bring the ledgers up to what is equal now: one may be lost, or a run killed before it recorded."""
         for (source, target), ledger in self._ledgers.items():
             ledger.record(
                 {
@@ -141,7 +148,7 @@ class Replication:
                     for item in self._plan.items
                     if (item.source, item.target, item.verdict) == (source, target, Verdict.IN_SYNC)
                     and item.found is not None
-                    and item.target_analyzer not in ledger.records
+                    and not _is_recorded(item, ledger)
                 }
             )
 
@@ -151,6 +158,20 @@ class Replication:
                 await self._steps.add_defaults(target, additions)
             except StandbyError as error:
                 self._broken_targets[target] = f"The defaults of {target} could not be completed: {error}"
+            except Exception as error:
+                log.exception("adding to the defaults of %s failed unexpectedly", target)
+                self._broken_targets[target] = (
+                    f"The defaults of {target} could not be completed: unexpected {type(error).__name__}. "
+                    "See the log of this run."
+                )
+
+    def _needs_added_defaults(self, item: PlanItem) -> bool:
+        added = self._plan.added_defaults.get(item.target, {})
+        return item.action is Action.SKIP and any(name in added for _, name in item.models)
+
+    def _without_defaults(self, item: PlanItem) -> ItemResult | None:
+        cause = self._broken_targets.get(item.target)
+        return ItemResult(item, Status.BLOCKED, cause, warnings=item.warnings) if cause else None
 
     async def _drive(self, item: PlanItem, ended: asyncio.Queue[Key]) -> None:
         try:
@@ -159,16 +180,14 @@ class Replication:
             ended.put_nowait(item.key)
 
     def _hindered(self, item: PlanItem) -> ItemResult | None:
-        if cause := self._broken_targets.get(item.target):
-            return ItemResult(item, Status.BLOCKED, cause)
+        if broken := self._without_defaults(item):
+            return broken
         for child in _children(item):
             result = self._results.get(child)
-            if result is not None and result.status not in GOOD:
-                return ItemResult(
-                    item,
-                    Status.BLOCKED,
-                    f"Its child {child[2]} {result.status}. Settle that, then run again.",
-                )
+            if result is None or result.status not in GOOD:
+                end = "was interrupted" if result is None else _ENDS[result.status]
+                cause = f"Its child {child[2]} {end}. Settle that, then run again."
+                return ItemResult(item, Status.BLOCKED, cause, warnings=item.warnings)
         return None
 
     async def _attempt(self, item: PlanItem) -> ItemResult:
@@ -197,9 +216,10 @@ class Replication:
             await self._steps.poll(item, ADOPTED)
             return ()
         for grant in range(1, GRANTS + 1):
-            authorization = await self._steps.authorize(item)
-            warnings = await self._steps.validate_deployments(item)
             try:
+                authorization = await self._steps.authorize(item)
+                warnings = await self._steps.validate_deployments(item)
+                self._asked[item.key] = asked = self._asked.get(item.key, 0) + 1
                 receipt = await self._steps.copy(item, authorization)
             except GrantVoid:
                 if grant == GRANTS:
@@ -207,7 +227,7 @@ class Replication:
                 await self._clock.sleep(GRANT_WAIT * grant)
             else:
                 break
-        receipt = replace(receipt, attempts=receipt.attempts + grant - 1)
+        receipt = replace(receipt, attempts=receipt.attempts + asked - 1)
         self._receipts[item.key] = receipt
         await self._steps.poll(item, receipt)
         return warnings + receipt.warnings
@@ -221,7 +241,7 @@ class Replication:
             status=status,
             reason=reason,
             seconds=self._clock.monotonic() - self._started[item.key],
-            attempts=receipt.attempts if receipt else 0,
+            attempts=receipt.attempts if receipt else self._asked.get(item.key, 0),
             operation_id=receipt.operation_id if receipt else "",
             warnings=item.warnings + warnings,
         )
@@ -229,7 +249,7 @@ class Replication:
     def _interrupted(self, item: PlanItem) -> ItemResult:
         if item.key not in self._started:
             reason = "Interrupted before it was begun. Run again."
-            return ItemResult(item, Status.FAILED, reason)
+            return ItemResult(item, Status.FAILED, reason, warnings=item.warnings)
         receipt = self._receipts.get(item.key)
         if receipt is None:
             reason = f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
@@ -252,6 +272,11 @@ class Replication:
 
 def _children(item: PlanItem) -> list[Key]:
     return [(item.source, item.target, child) for child in item.needs]
+
+
+def _is_recorded(item: PlanItem, ledger: Ledger) -> bool:
+    last = ledger.records.get(item.target_analyzer)
+    return last is not None and (last.source, last.target) == (item.expected, item.found)
 
 
 def _without_doing(item: PlanItem) -> ItemResult:

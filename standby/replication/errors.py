@@ -27,7 +27,7 @@ class NothingSelected(ReplicationError):
     def __init__(self, kind: str, pattern: str, known: list[str]) -> None:
         near = get_close_matches(pattern, known, n=1)
         super().__init__(
-            f"No {kind} matches {pattern!r}",
+            f"No {kind} of the plan matches {pattern!r}",
             f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)[:10]) or 'none'}",
         )
         self.args = (kind, pattern, known)
@@ -65,6 +65,17 @@ class CopyDiffers(ReplicationError):
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
             f"{analyzer} at {target} is not what was planned: it was edited at one side meanwhile",
+            "Run again to plan from what is there now",
+        )
+        self.args = (analyzer, target)
+
+
+class TargetMoved(ReplicationError):
+    """What is to be replaced is not what was found when the plan was made."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"{analyzer} at {target} was changed after the plan was made, so it is not replaced",
             "Run again to plan from what is there now",
         )
         self.args = (analyzer, target)

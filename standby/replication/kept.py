@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 from pathlib import Path
 
 from standby.replication.context import RunContext
 from standby.replication.planning import PlanItem
-from standby.service.errors import AnalyzerNotFound
+from standby.service.models import Analyzer
 
 log = logging.getLogger("standby.replication")
 
 
-async def keep_definition(context: RunContext, item: PlanItem) -> None:
-    """Write the definition that is about to be replaced into the vault."""
-    try:
-        analyzer = await context.connections[item.target].get_analyzer(item.target_analyzer)
-    except AnalyzerNotFound:
-        return
+async def keep_definition(context: RunContext, item: PlanItem, analyzer: Analyzer) -> None:
+    """Write the definition that is about to be replaced into the vault; it is on the disk afterwards."""
     folder = context.vault / "replaced" / item.target / item.target_analyzer
     path = folder / f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}.json"
     text = json.dumps(analyzer.to_json(), indent=1, ensure_ascii=False)
@@ -30,5 +27,8 @@ async def keep_definition(context: RunContext, item: PlanItem) -> None:
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_text(text, encoding="utf-8")
+    with fresh.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     fresh.replace(path)

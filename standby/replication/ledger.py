@@ -39,7 +39,7 @@ class Ledger:
     Attributes:
         path: the file.
         records: the last record of each target analyzer.
-        damaged: lines that could not be read; their analyzers are judged without a record.
+        damaged: how many lines could not be read; their analyzers are judged without them.
     """
 
     path: Path
@@ -57,9 +57,7 @@ class Ledger:
 
 def read_ledger(folder: Path, source: str, target: str) -> Ledger:
     """Read the records of one pair, without the right to add any."""
-    ledger = Ledger(_path(folder, source, target))
-    ledger.records.update(_read(ledger))
-    return ledger
+    return _read(_path(folder, source, target))[0]
 
 
 @contextmanager
@@ -77,8 +75,8 @@ def write_ledger(folder: Path, source: str, target: str) -> Iterator[Ledger]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LedgerBusy(str(path)) from None
-        ledger = Ledger(path)
-        ledger.records.update(_read(ledger))
+        ledger, damaged = _read(path)
+        _set_aside(path, damaged)
         _compact(ledger)
         with path.open("ab") as file:
             ledger._file = file
@@ -92,26 +90,35 @@ def _path(folder: Path, source: str, target: str) -> Path:
     return folder / "ledger" / f"{source}--{target}.jsonl"
 
 
-def _read(ledger: Ledger) -> Mapping[str, CopyRecord]:
-    try:
-        lines = ledger.path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return {}
+def _read(path: Path) -> tuple[Ledger, list[bytes]]:
+    """Read a ledger's file; give with it the lines that could not be read."""
+    lines = path.read_bytes().splitlines() if path.exists() else []
     records: dict[str, CopyRecord] = {}
+    damaged: list[bytes] = []
     for line in lines:
         try:
             read = _LINES.validate_json(line)
         except ValidationError:
-            ledger.damaged += 1
+            damaged.append(line)
         else:
             records[read.analyzer] = read.record
-    if ledger.damaged:
+    if damaged:
         log.warning(
             "%s has %d line(s) that cannot be read; those analyzers are judged by what the resources hold",
-            ledger.path,
-            ledger.damaged,
+            path,
+            len(damaged),
         )
-    return records
+    return Ledger(path, records, len(damaged)), damaged
+
+
+def _set_aside(path: Path, damaged: list[bytes]) -> None:
+    """Keep unreadable lines where compaction does not lose them: a newer version may have written them."""
+    if not damaged:
+        return
+    with path.with_suffix(".damaged").open("ab") as file:
+        file.writelines(line + b"\n" for line in damaged)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _compact(ledger: Ledger) -> None:

@@ -29,5 +29,7 @@ async def pace(deadlines: CopyDeadlines, clock: Clock) -> AsyncIterator[Beat]:
         left = end - clock.monotonic()
         if left <= 0:
             return
-        await clock.sleep(min(left, beat.retry_after if beat.retry_after is not None else wait))
+        # A Retry-After of nothing is no leave to ask without end.
+        asked = wait if beat.retry_after is None else max(beat.retry_after, deadlines.first_interval)
+        await clock.sleep(min(left, asked))
         wait = min(wait * GROWTH, deadlines.longest_interval)

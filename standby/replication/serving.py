@@ -83,7 +83,7 @@ def check_models(
     """
     findings: list[Finding] = []
     for role, name in models:
-        findings.extend(_check(role, name, source, target, _override(overrides, role)))
+        findings.extend(_check(role, name, source, target, overrides))
     return tuple(findings)
 
 
@@ -106,14 +106,17 @@ def default_to_add(
     return min((found.name for found in deployments.values() if found.model == model), default=None)
 
 
-def _check(role: str, name: str, source: Serving, target: Serving, override: str | None) -> Iterator[Finding]:
+def _check(
+    role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides
+) -> Iterator[Finding]:
+    override = _override(overrides, role)
     # On the seed page's protocol analyzers name deployments and the copy can override them; on the
     # released one they name models, and only the target's defaults say which deployment serves one.
     by_deployment = target.resource.api_version == SEED_PAGE_API_VERSION
     mapped = None if target.defaults is None else target.defaults.get(name)
     deployment = (override or name) if by_deployment else mapped
     if deployment is None:
-        yield _no_default(role, name, target, override)
+        yield _no_default(role, name, target, default_to_add(role, name, source, target, overrides))
         return
     if not by_deployment and override is not None and override != deployment:
         yield Finding(
@@ -137,7 +140,9 @@ def _compare(role: str, name: str, deployment: str, source: Serving, target: Ser
             name,
             deployment,
             f"Whether deployment {deployment} exists at {where}, and which model it is, is unknown",
-            "Give the resource Entra credentials that may read it, to have this checked",
+            "It is behind a connection, where only a trial analysis can tell"
+            if "/" in deployment
+            else "Give the resource Entra credentials that may read it, to have this checked",
         )
         return
     found = target.deployments.get(deployment)
@@ -148,7 +153,7 @@ def _compare(role: str, name: str, deployment: str, source: Serving, target: Ser
             name,
             deployment,
             f"{where} has no deployment {deployment} for model {name}",
-            _create_deployment(target.resource, deployment, _source_model(name, source) or name),
+            _create_deployment(target.resource, deployment, name, source),
             missing=True,
         )
         return
@@ -169,34 +174,39 @@ def _compare(role: str, name: str, deployment: str, source: Serving, target: Ser
 
 def _source_model(name: str, source: Serving) -> str | None:
     """Which model the source really uses under a name, as far as it can be told."""
-    if source.resource.api_version == SEED_PAGE_API_VERSION:
-        deployment: str | None = name
-    else:
-        deployment = (source.defaults or {}).get(name)
-    found = (source.deployments or {}).get(deployment or "")
+    found = _source_deployment(name, source)
     if found is not None:
         return found.model
     return None if source.resource.api_version == SEED_PAGE_API_VERSION else name
 
 
-def _no_default(role: str, name: str, target: Serving, override: str | None) -> Finding:
+def _source_deployment(name: str, source: Serving) -> Deployment | None:
+    by_deployment = source.resource.api_version == SEED_PAGE_API_VERSION
+    deployment = name if by_deployment else (source.defaults or {}).get(name)
+    return (source.deployments or {}).get(deployment or "")
+
+
+def _no_default(role: str, name: str, target: Serving, proposed: str | None) -> Finding:
     where = target.resource
     cause = (
         f"{where.name} has no defaults, so model {name} leads to no deployment"
         if target.defaults is None
         else f"{where.name} has no default deployment for model {name}"
     )
-    body = json.dumps({"modelDeployments": {name: override or "DEPLOYMENT"}})
+    body = json.dumps({"modelDeployments": {name: proposed or "DEPLOYMENT"}})
     call = f"PATCH {where.endpoint}/contentunderstanding/defaults?api-version={where.api_version} with {body}"
     return Finding(Severity.ERROR, role, name, None, cause, f"Mend it by {call}", missing=True)
 
 
-def _create_deployment(resource: Resource, deployment: str, model: str) -> str:
+def _create_deployment(resource: Resource, deployment: str, name: str, source: Serving) -> str:
     parts = resource.resource_id.strip("/").split("/")
+    model = _source_model(name, source) or name
+    found = _source_deployment(name, source)
+    version = (found.version if found else "") or "VERSION"
     return (
         f"Mend it by az cognitiveservices account deployment create --subscription {parts[1]} "
         f"--resource-group {parts[3]} --name {parts[-1]} --deployment-name {deployment} "
-        f"--model-name {model} --model-format OpenAI --model-version VERSION "
+        f"--model-name {model} --model-format OpenAI --model-version {version} "
         "--sku-name GlobalStandard --sku-capacity 1"
     )
 

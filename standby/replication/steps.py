@@ -16,6 +16,7 @@ from standby.replication.errors import (
     TargetAnalyzerFailed,
     TargetAnalyzerGone,
     TargetAnalyzerNotReady,
+    TargetMoved,
 )
 from standby.replication.expectation import expected_definition, sight
 from standby.replication.kept import keep_definition
@@ -39,6 +40,9 @@ log = logging.getLogger("standby.replication")
 
 GRANT_MARGIN = timedelta(minutes=5)
 """A grant that ends sooner than this is not used."""
+
+SETTLING = (0.0, 1.0, 3.0)
+"""Seconds before each look at a target whose answer to a copy was lost: it may be late to show the copy."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Verified:
 
 async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
     """Add model names to a target's defaults; names that are there by now are left alone."""
+    context.connections.forget_serving(target)
     serving = await context.connections.serving(target)
     absent = {name: to for name, to in additions.items() if name not in (serving.defaults or {})}
     if absent:
@@ -128,11 +133,16 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
 
     Raises:
         CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again.
+        TargetMoved: what is to be replaced is not what the plan was made from.
     """
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)
-    if item.action is Action.REPLACE:
-        await keep_definition(context, item)
+    if item.action is Action.REPLACE and (there := await _find(context, item)) is not None:
+        if not _is_as_found(context, item, there):
+            if _is_ours(context, item, there):
+                return ADOPTED
+            raise TargetMoved(item.target_analyzer, item.target)
+        await keep_definition(context, item, there)
     try:
         started = await protocol.copy(
             target,
@@ -141,8 +151,10 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
             allow_replace=item.action is Action.REPLACE,
         )
     except CopyOutcomeUnknown:
-        if await _is_under_way(context, item):
-            return replace(ADOPTED, attempts=1)
+        for wait in SETTLING:
+            await context.clock.sleep(wait)
+            if await _is_under_way(context, item):
+                return replace(ADOPTED, attempts=1)
         raise CopyNotStarted(item.target_analyzer, item.target) from None
     except Conflict:
         if await _is_under_way(context, item):
@@ -216,24 +228,39 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     return Verified(source, target, ("It was edited at the source during the run; the edit was copied.",))
 
 
-async def _look(context: RunContext, item: PlanItem) -> Analyzer:
+async def _find(context: RunContext, item: PlanItem) -> Analyzer | None:
     try:
         return await context.connections[item.target].get_analyzer(item.target_analyzer)
     except AnalyzerNotFound:
-        raise TargetAnalyzerGone(item.target_analyzer, item.target) from None
+        return None
+
+
+async def _look(context: RunContext, item: PlanItem) -> Analyzer:
+    found = await _find(context, item)
+    if found is None:
+        raise TargetAnalyzerGone(item.target_analyzer, item.target)
+    return found
 
 
 async def _is_under_way(context: RunContext, item: PlanItem) -> bool:
     """Say whether the target holds our copy, though the service's answer to it is not known."""
-    try:
-        analyzer = await _look(context, item)
-    except TargetAnalyzerGone:
-        return False
-    if analyzer.status == "creating":
+    there = await _find(context, item)
+    return there is not None and _is_ours(context, item, there)
+
+
+def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
+    """Say whether what the target holds may be our copy; `verify` has the last word on it."""
+    if there.status == "creating":
         return True
-    seen = sight(analyzer, analyzer.to_json(), context.recovery_plan.ignore)
-    before = item.found
-    untouched = (
-        before is not None and before.created_at == seen.created_at and before.changed_at == seen.changed_at
+    seen = sight(there, there.to_json(), context.recovery_plan.ignore)
+    return seen.fingerprint == item.expected.fingerprint and not _is_as_found(context, item, there)
+
+
+def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
+    """Say whether what the target holds is still what the plan was made from."""
+    seen = sight(there, there.to_json(), context.recovery_plan.ignore)
+    return item.found is not None and (seen.fingerprint, seen.created_at, seen.changed_at) == (
+        item.found.fingerprint,
+        item.found.created_at,
+        item.found.changed_at,
     )
-    return seen.fingerprint == item.expected.fingerprint and not untouched

@@ -49,17 +49,26 @@ class CopyRecord:
 
 
 def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) -> Verdict:
-    """Decide the verdict; never `BLOCKED`, which follows from other analyzers and from models."""
-    if target is None:
+    """Decide the verdict; never `BLOCKED`, which follows from other analyzers and from models.
+
+    The record speaks only of the incarnation it saw: a target that was deleted and made again is judged by
+    what it holds, and is `FOREIGN` where that differs. What is being deleted is as good as gone.
+    """
+    if target is None or target.status == "deleting":
         return Verdict.MISSING
     if target.status == "creating":
         return Verdict.CREATING
-    if target.fingerprint == source.fingerprint and target.status != "failed":
-        return Verdict.SOURCE_AHEAD if _retrained(source, target, last) else Verdict.IN_SYNC
-    if last is None or target.created_at != last.target.created_at:
+    if target.created_at != (last.target.created_at if last else None):
+        last = None
+    retrained = _retrained(source, target, last)
+    if target.fingerprint == source.fingerprint:
+        return Verdict.SOURCE_AHEAD if retrained or target.status != "ready" else Verdict.IN_SYNC
+    if last is None:
         return Verdict.FOREIGN
     source_changed = (
-        source.fingerprint != last.source.fingerprint or source.created_at != last.source.created_at
+        retrained
+        or source.fingerprint != last.source.fingerprint
+        or source.created_at != last.source.created_at
     )
     target_changed = target.fingerprint != last.target.fingerprint
     if source_changed and target_changed:
@@ -69,8 +78,9 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) ->
 
 def _retrained(source: Sighting, target: Sighting, last: CopyRecord | None) -> bool:
     """Say whether a labelled-data source was built again, under the same definition, since it was copied."""
-    if not source.trained or source.changed_at is None:
+    if not source.trained:
         return False
-    if last is not None and last.target.created_at == target.created_at:
-        return last.source.changed_at is not None and source.changed_at > last.source.changed_at
-    return target.created_at is not None and source.changed_at > target.created_at
+    if last is not None and source.created_at != last.source.created_at:
+        return True
+    since = last.source.changed_at if last is not None else target.created_at
+    return since is not None and source.changed_at is not None and source.changed_at > since

@@ -122,7 +122,7 @@ class ArmClient:
             answer = await self._get(page.next_link, params={})
             page = answer.read(_Deployments)
             found += page.value
-        raise answer.protocol_error(f"the deployments of {self._resource.name} have no end")
+        raise answer.protocol_error(f"The deployments of {self._resource.name} have no end")
 
     def _path(self, below: str = "") -> str:
         return f"{self._resource.resource_id}{below}"
@@ -132,12 +132,16 @@ class ArmClient:
         try:
             return await self._sender.send(call)
         except NotAuthorized as error:
+            if error.status is None:
+                # Entra gave no token: a role would not help.
+                raise
             raise NotAuthorized(
                 error.cause,
                 f"Give the identity the role Reader on {self._resource.name}, "
                 "or set its arm_endpoint to an empty string",
                 status=error.status,
                 code=error.code,
+                inner_code=error.inner_code,
                 request_id=error.request_id,
                 resource=self._resource.name,
             ) from None

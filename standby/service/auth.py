@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any
 
 import httpx
 from azure.core.credentials import AccessToken
@@ -13,7 +14,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential
 from pydantic import SecretStr
 
-from standby.service.errors import NotAuthorized, Unreachable
+from standby.service.errors import NotAuthorized, NotConnected, ServiceError
 from standby.service.resource import EntraCredentials, KeyCredentials
 from standby.service.scrubbing import one_line
 
@@ -27,6 +28,8 @@ KEY_HEADER = "Ocp-Apim-Subscription-Key"
 
 REFRESH_MARGIN = 300.0
 """Seconds before its end at which a token is no longer used."""
+
+CORRECT = "Correct the entra credentials of the resource, or sign in where this runs"
 
 
 class KeyAuth(httpx.Auth):
@@ -44,16 +47,27 @@ class KeyAuth(httpx.Auth):
 class EntraAuth(httpx.Auth):
     """Puts an Entra token on every request; renews it before its end, and once after a 401."""
 
-    def __init__(self, make_credential: Callable[[], AsyncTokenCredential], scope: str) -> None:
+    def __init__(
+        self,
+        make_credential: Callable[[], AsyncTokenCredential],
+        scope: str,
+        *,
+        tenant_id: str | None = None,
+        secrets: tuple[SecretStr, ...] = (),
+    ) -> None:
         """Prepare to sign; no token is asked for yet.
 
         Args:
             make_credential: makes an azure-identity credential. A new one is made after a 401, because each
                 keeps its tokens to itself until they end, revoked or not.
             scope: what the tokens are for.
+            tenant_id: the tenant they come from, where it is not the credential's own.
+            secrets: values that must not come back in an error message.
         """
         self._make_credential = make_credential
         self._scope = scope
+        self._options: dict[str, Any] = {"tenant_id": tenant_id} if tenant_id else {}
+        self._secrets = secrets
         self._credential: AsyncTokenCredential | None = None
         self._token: AccessToken | None = None
         self._lock = asyncio.Lock()
@@ -75,9 +89,9 @@ class EntraAuth(httpx.Auth):
 
     async def aclose(self) -> None:
         """Close the connections to Entra."""
-        if self._credential is not None:
-            await self._credential.close()
-            self._credential = self._token = None
+        credential, self._credential, self._token = self._credential, None, None
+        if credential is not None:
+            await credential.close()
 
     async def _fresh_token(self, refused: AccessToken | None = None) -> AccessToken:
         async with self._lock:
@@ -88,17 +102,25 @@ class EntraAuth(httpx.Auth):
             return self._token
 
     async def _ask(self) -> AccessToken:
-        self._credential = self._credential or self._make_credential()
+        failure: ServiceError
         try:
-            return await self._credential.get_token(self._scope)
-        # The messages of azure-identity are long and may quote what was sent: the cause is not chained.
+            self._credential = self._credential or self._make_credential()
+            return await self._credential.get_token(self._scope, **self._options)
         except ClientAuthenticationError as error:
-            raise NotAuthorized(
-                f"Entra gave no token: {_first_line(error)}",
-                "Correct the entra credentials of the resource, or sign in where this runs",
-            ) from None
+            failure = NotAuthorized(f"Entra gave no token: {self._first_line(error)}", CORRECT)
         except AzureError as error:
-            raise Unreachable(f"Entra cannot be asked for a token: {_first_line(error)}") from None
+            # Not just unreachable: what was to be signed has not been sent, so even a copy may be repeated.
+            failure = NotConnected(f"Entra cannot be asked for a token: {self._first_line(error)}")
+        except (ValueError, LookupError, TypeError) as error:
+            # So azure-identity refuses settings, and stumbles over an answer that lacks something.
+            failure = NotAuthorized(f"No Entra token can be had: {self._first_line(error)}", CORRECT)
+        # Raised here and not above: the errors of azure-identity hold what was sent, even as a context.
+        raise failure
+
+    def _first_line(self, error: Exception) -> str:
+        message = error.message if isinstance(error, AzureError) else str(error)
+        lines = message.strip().splitlines() or [type(error).__name__]
+        return one_line(lines[0], (secret.get_secret_value() for secret in self._secrets))
 
 
 def auth_for(credentials: KeyCredentials | EntraCredentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
@@ -110,16 +132,23 @@ def auth_for(credentials: KeyCredentials | EntraCredentials, scope: str = DATA_S
     """
     if isinstance(credentials, KeyCredentials):
         return KeyAuth(credentials.key)
-    return EntraAuth(lambda: _credential(credentials), scope)
+    secret = credentials.client_secret
+    return EntraAuth(
+        lambda: _credential(credentials),
+        scope,
+        tenant_id=credentials.tenant_id,
+        secrets=() if secret is None else (secret,),
+    )
 
 
 def _credential(credentials: EntraCredentials) -> AsyncTokenCredential:
     secret = credentials.client_secret
     if secret is not None and credentials.tenant_id and credentials.client_id:
         return ClientSecretCredential(credentials.tenant_id, credentials.client_id, secret.get_secret_value())
-    tenant = {"additionally_allowed_tenants": [credentials.tenant_id]} if credentials.tenant_id else {}
-    return DefaultAzureCredential(managed_identity_client_id=credentials.client_id, **tenant)
-
-
-def _first_line(error: AzureError) -> str:
-    return one_line((error.message or type(error).__name__).strip().splitlines()[0])
+    options: dict[str, Any] = {}
+    if credentials.tenant_id:
+        options["additionally_allowed_tenants"] = [credentials.tenant_id]
+    if credentials.client_id:
+        # Not passed as None, which would outdo the environment's AZURE_CLIENT_ID.
+        options["managed_identity_client_id"] = credentials.client_id
+    return DefaultAzureCredential(**options)

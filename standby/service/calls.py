@@ -12,6 +12,7 @@ from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
 from standby.service.errors import ProtocolError
 from standby.service.retrying import Repeat
+from standby.service.scrubbing import code_of, one_line
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -59,8 +60,8 @@ class Answer:
     """
 
     status: int
-    headers: httpx.Headers
-    content: bytes
+    headers: httpx.Headers = field(repr=False)
+    content: bytes = field(repr=False)
     resource: str
     analyzer: str | None
     retry_after: float | None = None
@@ -74,17 +75,19 @@ class Answer:
         try:
             return model.model_validate(json.loads(self.content))
         except ValidationError as error:
-            where = "; ".join(".".join(str(part) for part in found["loc"]) for found in error.errors())
-            raise self.protocol_error(f"an answer of {self.resource} lacks {where or 'an object'}") from None
-        except ValueError:
-            raise self.protocol_error(f"{self.resource} answered something that is not JSON") from None
+            where = one_line("; ".join(".".join(map(str, found["loc"])) for found in error.errors()))
+            cause = f"An answer of {self.resource} lacks {where or 'an object'}"
+        except (ValueError, RecursionError):
+            cause = f"{self.resource} answered something that is not JSON"
+        # Raised here and not above: those errors hold the body, even as a context.
+        raise self.protocol_error(cause)
 
     def protocol_error(self, cause: str) -> ProtocolError:
         """Make the error of an answer that breaks the protocol."""
         return ProtocolError(
-            cause[:1].upper() + cause[1:],
+            cause,
             status=self.status,
-            request_id=self.headers.get("apim-request-id"),
+            request_id=code_of(self.headers.get("apim-request-id")),
             resource=self.resource,
             analyzer=self.analyzer,
         )

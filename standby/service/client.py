@@ -13,7 +13,7 @@ from standby.clock import Clock, SystemClock
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call
-from standby.service.errors import ArmUnavailable
+from standby.service.errors import ArmUnavailable, InvalidRequest
 from standby.service.models import (
     Account,
     Analyzer,
@@ -27,6 +27,7 @@ from standby.service.models import (
 from standby.service.quota import quota
 from standby.service.resource import EntraCredentials, Resource
 from standby.service.retrying import HttpRetries, Repeat
+from standby.service.scrubbing import code_of
 from standby.service.sender import Sender
 from standby.service.tls import Tls, trusted_certificates
 
@@ -34,6 +35,9 @@ BASE = "/contentunderstanding"
 
 SPARE_CONNECTIONS = 4
 """Connections beside those of the copies in flight: grants for other targets, listings, defaults."""
+
+MOST_EMPTY_PAGES = 10
+"""So many pages of a list in a row may hold nothing; more are taken for a list without an end."""
 
 MOST_CONNECTIONS = 16
 """httpx looks through its whole pool at every request: more of them cost more than they bring."""
@@ -105,7 +109,12 @@ class ContentUnderstandingClient:
             ForeignOrigin: a page leads to another origin.
             ProtocolError: the pages lead in a circle.
         """
-        return tuple([analyzer async for page in self._pages() for analyzer in page.value])
+        found: dict[str, Analyzer] = {}
+        async for page in self._pages():
+            for analyzer in page.value:
+                # One that was added meanwhile moves others on to the next page: they are listed once.
+                found.setdefault(analyzer.analyzer_id, analyzer)
+        return tuple(found.values())
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
         """Read one analyzer.
@@ -203,7 +212,14 @@ class ContentUnderstandingClient:
         return {"api-version": self.resource.api_version}
 
     def path(self, analyzer: str, action: str = "") -> str:
-        """Give the path of an analyzer, or of an action on it such as `:copy`."""
+        """Give the path of an analyzer, or of an action on it such as `:copy`.
+
+        Raises:
+            InvalidRequest: as part of a path, the id would lead to something else.
+        """
+        if analyzer in {"", ".", ".."}:
+            cause = f"'{analyzer}' is no id of an analyzer"
+            raise InvalidRequest(cause, resource=self.resource.name, analyzer=analyzer)
         return f"{BASE}/analyzers/{quote(analyzer, safe='')}{action}"
 
     def started(self, answer: Answer, analyzer: Analyzer, warnings: tuple[str, ...] = ()) -> StartedOperation:
@@ -216,10 +232,10 @@ class ContentUnderstandingClient:
         location = answer.headers.get("operation-location")
         if not location:
             raise answer.protocol_error(f"{self.resource.name} began an operation and does not say where")
-        self._sender.refuse_foreign(location, answer.analyzer)
+        url = self._sender.absolute(location, answer.analyzer)
         return StartedOperation(
-            operation_url=self._sender.absolute(location),
-            operation_id=httpx.URL(location).path.rpartition("/")[2],
+            operation_url=url,
+            operation_id=code_of(httpx.URL(url).path.rpartition("/")[2]) or "",
             analyzer=analyzer,
             warnings=warnings,
         )
@@ -231,6 +247,7 @@ class ContentUnderstandingClient:
         call = Call("GET", f"{BASE}/analyzers", self.version)
         seen: set[str] = set()
         links: set[str] = set()
+        empty = 0
         while True:
             answer = await self._sender.send(call)
             page = answer.read(_Page)
@@ -239,8 +256,9 @@ class ContentUnderstandingClient:
             if not page.next_link:
                 return
             link = self._sender.absolute(page.next_link)
-            if link in links or (names and names <= seen):
-                raise answer.protocol_error(f"the list of analyzers of {self.resource.name} goes in a circle")
+            empty = 0 if names else empty + 1
+            if link in links or (names and names <= seen) or empty > MOST_EMPTY_PAGES:
+                raise answer.protocol_error(f"The list of analyzers of {self.resource.name} goes in a circle")
             links.add(link)
             seen |= names
             call = Call("GET", link)

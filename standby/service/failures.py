@@ -10,6 +10,7 @@ from datetime import datetime
 import httpx
 from pydantic import ValidationError
 
+from standby.service.auth import KEY_HEADER
 from standby.service.calls import Call
 from standby.service.errors import (
     AnalyzerNotFound,
@@ -75,7 +76,7 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, call)
-    told = one_line(message, (secret.get_secret_value() for secret in call.secrets))
+    told = one_line(message, _secrets(response.request, call))
     about = f"{call.analyzer} at {resource}" if call.analyzer else resource
     return kind(
         f"{about}: {told}" if told else f"{about} answered HTTP {response.status_code}",
@@ -112,7 +113,8 @@ def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[ServiceEr
     for code in _codes(detail):
         if code in _BY_CODE:
             return _BY_CODE[code]
-    if status == 404 and any(_VOID_GRANT in message for message in _messages(detail)):
+    # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
+    if 400 <= status < 500 and any(_VOID_GRANT in message for message in _messages(detail)):
         return GrantVoid
     if status == 404:
         return AnalyzerNotFound if call.analyzer else ResourceNotFound
@@ -127,9 +129,15 @@ def _detail(response: httpx.Response) -> ErrorDetail | None:
     try:
         body = json.loads(response.content)
         return ErrorDetail.model_validate(body["error"])
-    except (ValueError, KeyError, TypeError, ValidationError):
+    except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
         # A gateway in between answers in its own words; the status has to be enough.
         return None
+
+
+def _secrets(request: httpx.Request, call: Call) -> Iterator[str]:
+    yield from (secret.get_secret_value() for secret in call.secrets)
+    yield request.headers.get(KEY_HEADER, "")
+    yield request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:

@@ -19,6 +19,8 @@ from pydantic import (
     model_validator,
 )
 
+from standby.service.scrubbing import hidden
+
 __all__ = [
     "Account",
     "Analyzer",
@@ -71,7 +73,9 @@ def _timestamp_or_none(value: object) -> datetime | None:
 
 
 def _timestamp(value: object) -> object:
-    return read_timestamp(value) if isinstance(value, str) else value
+    if value is not None and not isinstance(value, str):
+        raise ValueError("no timestamp")
+    return None if value is None else read_timestamp(value)
 
 
 def _lower(value: object) -> object:
@@ -100,7 +104,7 @@ def _text(item: object) -> str:
     """Make one line of a warning, which is a text or an object with `code` and `message`."""
     if isinstance(item, dict):
         item = ": ".join(str(item[key]) for key in ("code", "message") if item.get(key))
-    line = " ".join("".join(c if c.isprintable() else " " for c in str(item or "")).split())
+    line = " ".join("".join(c if c.isprintable() else " " for c in hidden(str(item or ""))).split())
     return line[:MOST_WARNING_CHARACTERS]
 
 

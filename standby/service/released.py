@@ -53,10 +53,9 @@ class ReleasedProtocol:
         allow_replace: bool,
     ) -> StartedOperation:
         """Start the copy at the target."""
-        body: JsonObject = {
-            "sourceAnalyzerId": authorization.analyzer,
-            "sourceAzureResourceId": authorization.source.resource_id,
-            "sourceRegion": authorization.source.region,
-        }
+        source = authorization.source
+        body: JsonObject = {"sourceAnalyzerId": authorization.analyzer}
+        if source.resource_id.lower() != target.resource.resource_id.lower():
+            body |= {"sourceAzureResourceId": source.resource_id, "sourceRegion": source.region}
         replace = {"allowReplace": "true"} if allow_replace else {}
         return await start_copy(target, authorization, body, target.version | replace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -24,10 +24,16 @@ AZURE_SUFFIXES = (
 )
 """Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*)."""
 
+ARM_HOSTS = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
+"""Hosts of Azure's management plane, whose tokens are worth much more than those of one resource."""
+
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 RESOURCE_ID = (
-    r"(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.CognitiveServices/accounts/[^/]+$"
+    r"(?i)^/subscriptions/[^/?#\s]+/resourceGroups/[^/?#\s]+"
+    r"/providers/Microsoft\.CognitiveServices/accounts/[^/?#\s]+$"
 )
+KEY = r"[!-~]([ -~]*[!-~])?"
+HOST = r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*"
 
 
 class _Strict(BaseModel):
@@ -39,6 +45,13 @@ class KeyCredentials(_Strict):
 
     kind: Literal["key"] = "key"
     key: SecretStr = Field(min_length=1, description="Subscription key of the resource.")
+
+    @field_validator("key")
+    @classmethod
+    def _fits_in_a_header(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(KEY, value.get_secret_value()):
+            raise ValueError("must be printable ASCII with no space or line end around it")
+        return value
 
 
 class EntraCredentials(_Strict):
@@ -88,7 +101,7 @@ class Resource(_Strict):
     @field_validator("resource_id")
     @classmethod
     def _is_a_resource_id(cls, value: str) -> str:
-        if not re.match(RESOURCE_ID, value):
+        if not re.fullmatch(RESOURCE_ID, value):
             raise ValueError(
                 "must look like /subscriptions/ID/resourceGroups/NAME"
                 "/providers/Microsoft.CognitiveServices/accounts/NAME"
@@ -98,23 +111,26 @@ class Resource(_Strict):
     @field_validator("endpoint")
     @classmethod
     def _without_a_path(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be a URL such as https://NAME.services.ai.azure.com")
-        if parts.path not in {"", "/"} or parts.query or parts.fragment or parts.username or parts.password:
+        parts = _split(value, "must be a URL such as https://NAME.services.ai.azure.com")
+        if parts.path not in {"", "/"} or "?" in value or "#" in value or "@" in parts.netloc:
             raise ValueError("must have no path, query or user: only https://HOST")
         return f"{parts.scheme}://{parts.netloc}".lower()
 
     @field_validator("arm_endpoint")
     @classmethod
     def _https_or_loopback(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and parts.scheme != "https" and not is_loopback(parts.hostname):
+        if not value:
+            return value
+        parts = _split(value, "must be a URL such as https://management.azure.com, or empty")
+        if parts.scheme != "https" and not is_loopback(parts.hostname):
             raise ValueError("must be https (plain http is for loopback only), or empty")
+        if "?" in value or "#" in value or "@" in parts.netloc:
+            raise ValueError("must have no query or user")
         return value.rstrip("/")
 
     @model_validator(mode="after")
     def _a_host_that_may_have_the_key(self) -> Self:
+        self._check_the_management_host()
         parts = urlsplit(self.endpoint)
         host = parts.hostname or ""
         if is_loopback(host):
@@ -127,6 +143,38 @@ class Resource(_Strict):
                 "correct it, or set allow_host: true if it is meant"
             )
         return self
+
+    def _check_the_management_host(self) -> None:
+        host = urlsplit(self.arm_endpoint).hostname
+        if self.arm_endpoint and host not in ARM_HOSTS and not is_loopback(host) and not self.allow_host:
+            raise ValueError(
+                f"arm_endpoint of {self.name} is not a known host of Azure's management plane: "
+                "correct it, or set allow_host: true if it is meant"
+            )
+
+
+def _split(value: str, wanted: str) -> SplitResult:
+    """Split a URL of which every reader makes the same place: the others are refused in the words wanted."""
+    try:
+        parts = urlsplit(value)
+        in_range = parts.port != 0
+    except ValueError:
+        # Its message would quote the value, which may be a secret in the wrong place.
+        raise ValueError(wanted) from None
+    # Tabs and line ends in it `urlsplit` passes over in silence, and others do not.
+    is_plain = value.isascii() and value.isprintable() and " " not in value and in_range
+    if not is_plain or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
+        raise ValueError(wanted)
+    return parts
+
+
+def _is_host(host: str) -> bool:
+    if re.fullmatch(HOST, host):
+        return True
+    try:
+        return bool(ipaddress.ip_address(host))
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str | None) -> bool:

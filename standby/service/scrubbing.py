@@ -16,8 +16,8 @@ _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ALWAYS_SECRET = re.compile(r"(?i)(?<=[?&]sig=)[^&\s'\"]+|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
 
 
-def one_line(text: str, secrets: Iterable[str] = ()) -> str:
-    """Bring a text to one printable line of bounded length, with no full stop at its end.
+def hidden(text: str, secrets: Iterable[str] = ()) -> str:
+    """Hide in a text what is secret by its looks, and what is known to be.
 
     Args:
         text: what the service said.
@@ -26,7 +26,17 @@ def one_line(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in sorted((value for value in secrets if value), key=len, reverse=True):
         for spelling in (secret, quote(secret, safe=""), quote(secret)):
             text = text.replace(spelling, HIDDEN)
-    text = _ALWAYS_SECRET.sub(HIDDEN, text)
+    return _ALWAYS_SECRET.sub(HIDDEN, text)
+
+
+def one_line(text: str, secrets: Iterable[str] = ()) -> str:
+    """Bring a text to one printable line of bounded length, with no full stop at its end.
+
+    Args:
+        text: what the service said.
+        secrets: values that must not be in the result, in any usual encoding.
+    """
+    text = hidden(text, secrets)
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     if len(line) > MOST_CHARACTERS:
         line = line[: MOST_CHARACTERS - 1] + "…"

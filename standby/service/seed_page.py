@@ -45,7 +45,7 @@ class SeedPageProtocol:
             )
         )
         grant = answer.read(Grant)
-        if grant.token is None or grant.source is None:
+        if not grant.token or not grant.source:
             raise answer.protocol_error(f"{source.resource.name} granted the copy without a token")
         if grant.target is not None and grant.target.lower() != locked_to.lower():
             raise answer.protocol_error(f"{source.resource.name} granted the copy to another target")

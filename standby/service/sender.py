@@ -17,7 +17,9 @@ from standby.service.calls import Answer, Call
 from standby.service.errors import ForeignOrigin, ServiceError, Unreachable
 from standby.service.failures import error_of_answer, error_of_transport
 from standby.service.origin import origin_of, spelled
+from standby.service.resource import is_loopback
 from standby.service.retrying import HttpRetries, parse_retry_after, send_again
+from standby.service.scrubbing import code_of
 from standby.service.tls import Tls
 
 log = logging.getLogger("standby.service")
@@ -29,6 +31,9 @@ ATTEMPT_SECONDS = 120.0
 """What one attempt may take in all, however slowly an answer trickles in."""
 
 USER_AGENT = f"standby/{__version__}"
+
+COUNTED = "standby.counted"
+"""Marks a request that the limiter has counted already."""
 
 
 class Sender:
@@ -67,13 +72,17 @@ class Sender:
         self._limiter = limiter
         self._retries = retries
         self._clock = clock
+        url = httpx.URL(endpoint)
         self._http = httpx.AsyncClient(
-            base_url=endpoint,
+            base_url=url,
             auth=auth,
+            event_hooks={"request": [self._count_again]},
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             headers={"User-Agent": USER_AGENT},
             follow_redirects=False,
+            # A proxy of the environment would carry what must stay on this machine, in plain text, elsewhere.
+            trust_env=not is_loopback(url.host),
             verify=tls,
             transport=transport,
         )
@@ -93,31 +102,32 @@ class Sender:
             ForeignOrigin: it leads to another origin; nothing was sent.
             ServiceError: it failed, in the way its class says.
         """
-        self.refuse_foreign(call.url, call.analyzer)
+        self.absolute(call.url, call.analyzer)
         return await send_again(self._retries, call.repeat, lambda: self._attempt(call))
 
-    def absolute(self, url: str) -> str:
-        """Give a URL that the service named, which may be relative, in full."""
-        return str(self._http.base_url.join(url))
-
-    def refuse_foreign(self, url: str, analyzer: str | None = None) -> None:
-        """Refuse a URL that leads to another origin than ours.
+    def absolute(self, url: str, analyzer: str | None = None) -> str:
+        """Give a URL that the service named, which may be relative, in full.
 
         Raises:
-            ForeignOrigin: it does; both are named.
+            ForeignOrigin: it leads to another origin than ours; both are named.
         """
+        place: httpx.URL | None
         try:
-            origin = origin_of(self._http.base_url.join(url))
-        except httpx.InvalidURL:
-            raise ForeignOrigin(
-                f"{self._name} names a place that is no URL", resource=self._name, analyzer=analyzer
-            ) from None
+            place = self._http.base_url.join(url)
+        except (httpx.InvalidURL, ValueError):
+            place = None
+        # Nobody has a reason to send us a user and a password, and they would end up in logs.
+        if place is None or place.userinfo:
+            cause = f"{self._name} names a place that is no URL to follow"
+            raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
+        self._refuse_foreign(place, analyzer)
+        return str(place)
+
+    def _refuse_foreign(self, place: httpx.URL, analyzer: str | None) -> None:
+        origin = origin_of(place)
         if origin != self._origin:
-            raise ForeignOrigin(
-                f"{self._name} is at {spelled(self._origin)} and names a place at {spelled(origin)}",
-                resource=self._name,
-                analyzer=analyzer,
-            )
+            cause = f"{self._name} is at {spelled(self._origin)} and names a place at {spelled(origin)}"
+            raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
 
     async def _attempt(self, call: Call) -> Answer:
         if self._limiter is not None:
@@ -142,44 +152,62 @@ class Sender:
 
     async def _exchange(self, call: Call) -> httpx.Response:
         ours = str(uuid4())
-        headers = {"x-ms-client-request-id": ours}
-        if call.body is not None:
-            headers["Content-Type"] = call.content_type
+        request = self._request(call, ours)
+        # What the service put into the query of its own links is not for logs.
+        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
         started = self._clock.monotonic()
+        failure: ServiceError
         try:
             async with asyncio.timeout(ATTEMPT_SECONDS):
-                response = await self._http.request(
-                    call.method,
-                    call.url,
-                    params=dict(call.params) or None,
-                    content=call.content,
-                    headers=headers,
-                )
+                response = await self._http.send(request)
         except ServiceError as error:
             # No token could be had; what signs knows nothing of resources.
             cause = f"{self._name}: {error.cause}"
-            raise type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer) from None
+            failure = type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer)
         except httpx.HTTPError as error:
-            log.debug("%s %s %s: %s (%s)", self._name, call.method, call.url, type(error).__name__, ours)
-            # httpx's error holds the request, and with it the key: it is not chained.
-            raise error_of_transport(error, call, self._name, self._endpoint) from None
+            log.debug("%s %s %s: %s (%s)", self._name, call.method, path, type(error).__name__, ours)
+            failure = error_of_transport(error, call, self._name, self._endpoint)
         except TimeoutError:
-            raise Unreachable(
+            failure = Unreachable(
                 f"No whole answer from {self._name} within {ATTEMPT_SECONDS:.0f} s",
                 resource=self._name,
                 analyzer=call.analyzer,
-            ) from None
-        log.debug(
-            "%s %s %s: %d in %.0f ms (%s, %s)",
-            *(self._name, call.method, call.url, response.status_code),
-            (self._clock.monotonic() - started) * 1000,
-            *(ours, response.headers.get("apim-request-id", "-")),
+            )
+        else:
+            log.debug(
+                "%s %s %s: %d in %.0f ms (%s, %s)",
+                *(self._name, call.method, path, response.status_code),
+                (self._clock.monotonic() - started) * 1000,
+                *(ours, code_of(response.headers.get("apim-request-id")) or "-"),
+            )
+            return response
+        # Raised here and not above: httpx's error holds the request, and with it the key, even as a context.
+        raise failure
+
+    def _request(self, call: Call, ours: str) -> httpx.Request:
+        headers = {"x-ms-client-request-id": ours}
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        request = self._http.build_request(
+            call.method,
+            call.url,
+            params=dict(call.params) or None,
+            content=call.content,
+            headers=headers,
+            extensions={COUNTED: True},
         )
-        return response
+        # Once more, of the very URL that is sent: `absolute` has read it by other rules than httpx merges by.
+        self._refuse_foreign(request.url, call.analyzer)
+        return request
+
+    async def _count_again(self, request: httpx.Request) -> None:
+        """Count a request that is signed anew: the first of an attempt is counted before its time runs."""
+        if not request.extensions.pop(COUNTED, False) and self._limiter is not None:
+            await self._limiter.acquire()
 
     def _redirected(self, response: httpx.Response, call: Call) -> ServiceError:
         try:
-            self.refuse_foreign(response.headers.get("location", ""), call.analyzer)
+            self.absolute(response.headers.get("location", ""), call.analyzer)
         except ForeignOrigin as error:
             return error
         return error_of_answer(response, call, self._name, self._clock.now())

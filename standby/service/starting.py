@@ -18,6 +18,7 @@ from standby.service.errors import (
 )
 from standby.service.models import Analyzer, JsonObject, StartedOperation
 from standby.service.retrying import Repeat
+from standby.service.scrubbing import hidden
 
 
 async def start_copy(
@@ -45,7 +46,9 @@ async def start_copy(
     try:
         answer = await target.post(call)
         copied = answer.read(Analyzer)
-        return target.started(answer, copied, copied.warnings)
+        values = [secret.get_secret_value() for secret in secrets]
+        warnings = tuple(hidden(warning, values) for warning in copied.warnings)
+        return target.started(answer, copied, warnings)
     except NotConnected:
         raise
     except (Unreachable, ServiceUnavailable, ProtocolError) as error:

@@ -51,9 +51,7 @@ async def tell(stage: Stage, output: Output) -> JsonValue:
     _head(output, f"1. First run: east has {analyzers} analyzers, west and north have none")
     first = await _replicate(stage, output, configuration)
     _must(first, succeeded=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
-    output.result(
-        "insurance-claim is held back: at north it would be ready and fail at its first document."
-    )
+    output.result("insurance-claim is held back: at north it would be ready and fail at its first document.")
     output.result("Children went first, so that no router was ever ready before what it routes to.")
     output.result("One answer was lost on its way: the target was looked at, and nothing was copied twice.")
 
@@ -63,8 +61,7 @@ async def tell(stage: Stage, output: Output) -> JsonValue:
 
     _head(output, f"3. Somebody adds a field to {EDITED} in the east; `standby check` notices")
     await _edit(configuration)
-    for line in drift_lines(await _survey(configuration), verbose=False):
-        output.result(line)
+    output.results(drift_lines(await _survey(configuration), verbose=False))
 
     _head(output, "4. Third run, with leave to replace")
     third = await _replicate(stage, output, configuration, analyzers=(EDITED,), on_existing="replace")
@@ -107,8 +104,7 @@ async def _replicate(
         )
     if ended.interrupted:
         raise asyncio.CancelledError
-    for line in report_lines(ended.report):
-        output.result(line)
+    output.results(report_lines(ended.report))
     return ended.report
 
 

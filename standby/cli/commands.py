@@ -1,0 +1,92 @@
+"""The commands by name; each is imported when it is asked for, since some need what takes seconds to import."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from standby.cli.exits import Exit
+from standby.cli.options import REMINDER, hoist
+from standby.cli.output import Output
+from standby.config.names import nearest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command that is not imported yet.
+
+    Attributes:
+        module: has its function, called `command`.
+        summary: what it does, for the list of commands.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Entry("standby.cli.demo", "Watch analyzers being copied to two regions; needs no Azure."),
+    "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
+    "plan": Entry("standby.cli.plan", "Show what a replication would do."),
+    "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
+    "check": Entry("standby.cli.check", "Show where targets differ from their sources; changes nothing."),
+    "bootstrap": Entry("standby.cli.bootstrap", "Put this configuration on a Prefect server."),
+    "emulator": Entry("standby.cli.emulator", "Serve emulated resources on this machine."),
+}
+
+
+class Commands(TyperGroup):
+    """Finds commands by name, takes global options anywhere and tells wrong usage as any other error."""
+
+    def list_commands(self, _context: Any) -> list[str]:
+        """Name the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, _context: Any, cmd_name: str) -> Any:
+        """Import a command; `None` where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        function = import_module(COMMANDS[cmd_name].module).command
+        alone.command(cmd_name, epilog=REMINDER)(function)
+        return typer.main.get_command(alone)
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is asked for, or the nearest one."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"There is no command {args[0]}: {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line; by default the process ends with its status."""
+        given = hoist(list(sys.argv[1:] if args is None else args))
+        try:
+            status = super().main(given, "standby", complete_var, False, windows_expand_args, **extra)
+        except typer.TyperException as error:
+            # Not click's status of 2: that says that differences were found.
+            status = Exit.ERROR
+            output = Output(json="--json" in given, color="--no-color" not in given)
+            asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
+            output.problem("WrongUsage", error.format_message(), f"See standby {asked}--help")
+        if standalone_mode:
+            raise SystemExit(int(status or 0))
+        return status

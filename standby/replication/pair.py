@@ -1,0 +1,259 @@
+"""What a run would do about one source and one target of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from graphlib import TopologicalSorter
+
+from standby.config.plan import RecoveryPlan
+from standby.replication.actions import ACTING, COPYING, Action, decide, explain
+from standby.replication.dependencies import Dependencies, resolve
+from standby.replication.expectation import expected_definition, sight
+from standby.replication.fingerprint import differences
+from standby.replication.inventory import Inventory
+from standby.replication.models_policy import JudgedModels, judge_models, with_added_defaults
+from standby.replication.planned import PlanItem, Records, Selection
+from standby.replication.serving import models_of
+from standby.replication.verdict import Sighting, Verdict, judge
+from standby.service.models import JsonValue
+from standby.service.resource import SEED_PAGE_API_VERSION, DeploymentOverrides
+
+LONGEST_ID = 64
+"""Characters an analyzer's id may have (REFERENCE, *The analyzer*)."""
+
+AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
+"""Verdicts under which a version at the target stands for the analyzer."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One source and one target of a plan, with what both hold.
+
+    Attributes:
+        records: the pair's ledger.
+        owners: analyzers of the target that the plan already gets from another source, with that source.
+    """
+
+    recovery_plan: RecoveryPlan
+    selection: Selection
+    source: Inventory
+    target: Inventory
+    records: Records
+    owners: Mapping[str, str]
+
+    def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
+        """Decide for every selected analyzer, and for what those need.
+
+        Returns:
+            The items by name of the analyzer, and what is to be added to the target's defaults.
+        """
+        selected = [
+            name
+            for name in self.source.analyzers
+            if is_protected(self.recovery_plan, name) and _matches(name, self.selection.analyzers)
+        ]
+        dependencies = resolve(selected, self.source.definitions)
+        serving, added = with_added_defaults(
+            (model for name in dependencies.children for model in models_of(self.source.definitions[name])),
+            self.source.serving,
+            self.target.serving,
+            self.overrides,
+            self.recovery_plan.missing_defaults,
+        )
+        pair = replace(self, target=replace(self.target, serving=serving))
+        own = {name: pair._item(name, dependencies) for name in dependencies.children}
+        items = list(_after_children(own, dependencies))
+        needed = {
+            model
+            for item in items
+            if item.action is not Action.REFUSE and not pair._judged_models(item).errors
+            for _, model in item.models
+        }
+        return items, {name: deployment for name, deployment in added.items() if name in needed}
+
+    @property
+    def overrides(self) -> DeploymentOverrides:
+        """The plan's deployment overrides for the target."""
+        target = self.target.serving.resource.name
+        return self.recovery_plan.deployments.get(target, DeploymentOverrides())
+
+    def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
+        source, target = self.source.serving.resource, self.target.serving.resource
+        definition = expected_definition(self.source.definitions[name], target, self.overrides)
+        expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
+        target_name, found = self._counterpart(name, expected)
+        verdict = judge(expected, found, self.records.get(target_name))
+        action = decide(verdict, self.selection.on_existing or self.recovery_plan.on_existing)
+        item = PlanItem(
+            source=source.name,
+            target=target.name,
+            analyzer=name,
+            target_analyzer=self._free_version(name) if action is Action.COPY_AS_VERSION else target_name,
+            verdict=verdict,
+            action=action,
+            reason=explain(verdict, action, source.name, target.name, found.status if found else "ready"),
+            needs=tuple(sorted(dependencies.children[name])),
+            models=models_of(self.source.definitions[name]),
+            expected=expected,
+            found=found,
+            differences=self._differences(definition, target_name, found, expected),
+            warnings=_pulled_in(name, dependencies),
+        )
+        if owner := self.owners.get(item.target_analyzer):
+            return _blocked(
+                item,
+                f"{target.name} already gets an analyzer of this name from {owner}. "
+                f"Rename one of the two, or exclude it from the plan.",
+            )
+        return self._against_models(_against_source(self._against_target(item), dependencies))
+
+    def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
+        """Find what stands for an analyzer at the target: its namesake, or a version that equals it."""
+        found = self._sight_target(name)
+        verdict = judge(expected, found, self.records.get(name))
+        if verdict is Verdict.MISSING or verdict in AT_HAND:
+            return name, found
+        # An analyzer of the source that is called like a version is no version.
+        for version in _versions(name, self.target.analyzers.keys() - self.source.analyzers.keys()):
+            candidate = self._sight_target(version)
+            if (
+                candidate is not None
+                and candidate.fingerprint == expected.fingerprint
+                and judge(expected, candidate, self.records.get(version)) in AT_HAND
+            ):
+                return version, candidate
+        return name, found
+
+    def _sight_target(self, name: str) -> Sighting | None:
+        analyzer = self.target.analyzers.get(name)
+        if analyzer is None:
+            return None
+        return sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
+
+    def _differences(
+        self,
+        definition: Mapping[str, JsonValue],
+        target_name: str,
+        found: Sighting | None,
+        expected: Sighting,
+    ) -> tuple[str, ...]:
+        if found is None or found.fingerprint == expected.fingerprint:
+            return ()
+        return tuple(
+            difference.path
+            for difference in differences(
+                definition, self.target.definitions[target_name], self.recovery_plan.ignore
+            )
+        )
+
+    def _free_version(self, name: str) -> str:
+        number = 2
+        taken = self.target.analyzers.keys() | self.source.analyzers.keys() | self.owners.keys()
+        while f"{name}_v{number}" in taken:
+            number += 1
+        return f"{name}_v{number}"
+
+    def _against_target(self, item: PlanItem) -> PlanItem:
+        version = self.target.serving.resource.api_version
+        if item.action is Action.REPLACE and version == SEED_PAGE_API_VERSION:
+            cause = f"{item.target} has one already, and api-version {version} cannot replace it"
+            advice = "Allow a copy beside it with --on-existing version"
+            return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
+        if item.action is Action.COPY_AS_VERSION and len(item.target_analyzer) > LONGEST_ID:
+            cause = f"A version of it would be called {item.target_analyzer}, which is too long for an id"
+            advice = "Give it a shorter name, or allow --on-existing replace"
+            return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
+        if item.action is Action.COPY and item.found is not None:
+            return _blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
+        return item
+
+    def _against_models(self, item: PlanItem) -> PlanItem:
+        judged = self._judged_models(item)
+        item = replace(item, warnings=item.warnings + judged.warnings)
+        if not judged.errors:
+            return item
+        if item.action in COPYING:
+            return _blocked(item, " ".join(judged.errors))
+        # What is there already stays there, but it would not work: that must not go unsaid.
+        return replace(item, warnings=item.warnings + judged.errors)
+
+    def _judged_models(self, item: PlanItem) -> JudgedModels:
+        return judge_models(
+            item.models,
+            self.source.serving,
+            self.target.serving,
+            self.overrides,
+            self.recovery_plan.missing_defaults,
+        )
+
+
+def is_protected(recovery_plan: RecoveryPlan, analyzer: str) -> bool:
+    """Say whether a plan's filters choose an analyzer."""
+    return _matches(analyzer, recovery_plan.include) and not _matches(analyzer, recovery_plan.exclude)
+
+
+def _blocked(item: PlanItem, cause: str) -> PlanItem:
+    return replace(item, verdict=Verdict.BLOCKED, action=Action.REFUSE, reason=cause)
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _versions(name: str, known: Iterable[str]) -> list[str]:
+    prefix = f"{name}_v"
+    numbered = [other for other in known if other.startswith(prefix) and other[len(prefix) :].isdigit()]
+    return sorted(numbered, key=lambda other: -int(other[len(prefix) :]))
+
+
+def _pulled_in(name: str, dependencies: Dependencies) -> tuple[str, ...]:
+    if name not in dependencies.pulled_in:
+        return ()
+    parents = sorted(parent for parent, needed in dependencies.children.items() if name in needed)
+    return (f"Not selected, but needed by {', '.join(parents)}.",)
+
+
+def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
+    if item.action not in ACTING:
+        return item
+    if item.analyzer in dependencies.cycles:
+        path = " → ".join(dependencies.cycles[item.analyzer])
+        return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
+    if missing := dependencies.missing.get(item.analyzer):
+        names = ", ".join(sorted(missing))
+        return _blocked(
+            item, f"It refers to {names}, which {item.source} does not have. Create or unlink it."
+        )
+    if item.action in COPYING and item.expected.status != "ready":
+        return _blocked(
+            item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied."
+        )
+    return item
+
+
+def _after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> Iterator[PlanItem]:
+    """Block what needs a child that will not be at the target under the name the parent refers to."""
+    graph = {
+        name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()
+    }
+    settled: dict[str, PlanItem] = {}
+    for name in TopologicalSorter(graph).static_order():
+        item = own[name]
+        causes = [cause for child in item.needs if (cause := _hindrance(settled.get(child, own[child])))]
+        if causes and item.action in ACTING:
+            item = _blocked(item, f"{' '.join(causes)} Settle that first.")
+        elif causes and item.action is Action.SKIP:
+            item = replace(item, warnings=item.warnings + tuple(causes))
+        settled[name] = item
+    return iter(sorted(settled.values(), key=lambda item: item.analyzer))
+
+
+def _hindrance(child: PlanItem) -> str:
+    if child.action is Action.REFUSE:
+        state = "blocked" if child.verdict is Verdict.BLOCKED else "refused"
+        return f"Its child {child.analyzer} is {state}."
+    if child.target_analyzer != child.analyzer:
+        return f"It refers to {child.analyzer}, and the copy of that is called {child.target_analyzer}."
+    return ""

@@ -1,0 +1,75 @@
+"""A plan as a value: what was asked for, what is to be done about each analyzer, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from standby.config.plan import OnExisting, RecoveryPlan
+from standby.replication.actions import ACTING, Action
+from standby.replication.verdict import CopyRecord, Sighting, Verdict
+
+Records = Mapping[str, CopyRecord]
+"""The ledger of one pair: the last verified copy by target analyzer."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a recovery plan is asked for this time; no targets means all of them."""
+
+    analyzers: tuple[str, ...] = ("*",)
+    targets: tuple[str, ...] = ()
+    on_existing: OnExisting | None = None
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One analyzer at one target: how it stands, what is to be done, and why.
+
+    Attributes:
+        needs: the children, by source id, that must be usable at the target first.
+        models: role and name of every model it uses.
+        expected: what the copy will be verified against.
+        found: what the target held when the plan was made.
+        differences: JSON paths at which the target differs from what is expected.
+    """
+
+    source: str
+    target: str
+    analyzer: str
+    target_analyzer: str
+    verdict: Verdict
+    action: Action
+    reason: str
+    needs: tuple[str, ...]
+    models: tuple[tuple[str, str], ...]
+    expected: Sighting
+    found: Sighting | None
+    differences: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Source, target and analyzer: unique in a plan."""
+        return (self.source, self.target, self.analyzer)
+
+
+@dataclass(frozen=True)
+class ReplicationPlan:
+    """Everything a run would do, before it does any of it.
+
+    Attributes:
+        made_at: UTC.
+        added_defaults: by target, the model names that will be added to its defaults, with their deployments.
+    """
+
+    recovery_plan: RecoveryPlan
+    made_at: datetime
+    items: tuple[PlanItem, ...]
+    added_defaults: Mapping[str, Mapping[str, str]]
+
+    @property
+    def busy_targets(self) -> tuple[str, ...]:
+        """The targets at which something is to be done."""
+        return tuple(sorted({item.target for item in self.items if item.action in ACTING}))

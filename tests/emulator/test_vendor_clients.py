@@ -1,0 +1,198 @@
+"""The vendor's own SDK and copy routine work against the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from azure.ai.contentunderstanding import ContentUnderstandingClient
+from azure.ai.contentunderstanding.aio import ContentUnderstandingClient as AsyncContentUnderstandingClient
+from azure.ai.contentunderstanding.models import (
+    ContentAnalyzer,
+    ContentFieldDefinition,
+    ContentFieldSchema,
+)
+from azure.core.credentials import AzureKeyCredential
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from cu_cli_core.errors import ConflictError, NotFoundError
+from cu_cli_core.operations.analyzer_copy import copy_analyzer
+
+from emulator.serve import Emulator, Served
+
+FIELDS = ContentFieldSchema(fields={"Total": ContentFieldDefinition(type="number", method="extract")})
+
+
+def options(served: Served) -> dict[str, Any]:
+    return {
+        "endpoint": served.endpoint,
+        "credential": AzureKeyCredential(served.key),
+        "polling_interval": 0,
+    }
+
+
+@pytest.fixture
+def east_sdk(emulator: Emulator) -> Iterator[ContentUnderstandingClient]:
+    """The SDK's blocking client of east."""
+    with ContentUnderstandingClient(**options(emulator.resources["east"])) as client:
+        yield client
+
+
+@pytest.fixture
+def west_sdk(emulator: Emulator) -> Iterator[ContentUnderstandingClient]:
+    """The SDK's blocking client of west."""
+    with ContentUnderstandingClient(**options(emulator.resources["west"])) as client:
+        yield client
+
+
+@pytest.fixture
+async def east_aio(emulator: Emulator) -> AsyncIterator[AsyncContentUnderstandingClient]:
+    """The SDK's asynchronous client of east."""
+    async with AsyncContentUnderstandingClient(**options(emulator.resources["east"])) as client:
+        yield client
+
+
+@pytest.fixture
+async def west_aio(emulator: Emulator) -> AsyncIterator[AsyncContentUnderstandingClient]:
+    """The SDK's asynchronous client of west."""
+    async with AsyncContentUnderstandingClient(**options(emulator.resources["west"])) as client:
+        yield client
+
+
+async def test_the_blocking_sdk_lives_through_an_analyzers_life(east_sdk: ContentUnderstandingClient) -> None:
+    def life() -> None:
+        made = east_sdk.begin_create_analyzer(
+            "made", ContentAnalyzer(base_analyzer_id="prebuilt-document", field_schema=FIELDS)
+        ).result()
+        assert (made.analyzer_id, made.status) == ("made", "ready")
+        with pytest.raises(ResourceExistsError):
+            east_sdk.begin_create_analyzer("made", ContentAnalyzer())
+        replaced = east_sdk.begin_create_analyzer(
+            "made", ContentAnalyzer(description="Again"), allow_replace=True
+        ).result()
+        assert replaced.description == "Again"
+        east_sdk.update_analyzer("made", ContentAnalyzer(description="Updated", tags={"team": "a"}))
+        assert east_sdk.get_analyzer("made").tags == {"team": "a"}
+        copied = east_sdk.begin_copy_analyzer("copied", source_analyzer_id="made").result()
+        assert (copied.analyzer_id, copied.description) == ("copied", "Updated")
+        assert {"made", "copied"} <= {found.analyzer_id for found in east_sdk.list_analyzers()}
+        east_sdk.delete_analyzer("made")
+        with pytest.raises(ResourceNotFoundError):
+            east_sdk.get_analyzer("made")
+
+    await asyncio.to_thread(life)
+
+
+async def test_the_blocking_sdk_reads_and_updates_defaults(west_sdk: ContentUnderstandingClient) -> None:
+    def defaults() -> None:
+        with pytest.raises(HttpResponseError, match="DefaultsNotSet"):
+            west_sdk.get_defaults()
+        west_sdk.update_defaults(model_deployments={"gpt-4.1": "chat"})
+        assert west_sdk.get_defaults().model_deployments == {"gpt-4.1": "chat"}
+
+    await asyncio.to_thread(defaults)
+
+
+async def test_the_asynchronous_sdk_copies_from_one_resource_to_another(
+    emulator: Emulator, east_aio: AsyncContentUnderstandingClient, west_aio: AsyncContentUnderstandingClient
+) -> None:
+    east, west = (emulator.resources[name] for name in ("east", "west"))
+    granted = await east_aio.grant_copy_authorization(
+        "invoice", target_azure_resource_id=west.resource_id, target_region=west.region
+    )
+    assert granted.target_azure_resource_id == west.resource_id
+    poller = await west_aio.begin_copy_analyzer(
+        "invoice",
+        source_analyzer_id="invoice",
+        source_azure_resource_id=east.resource_id,
+        source_region=east.region,
+    )
+    assert (await poller.result()).description == "Invoices"
+
+
+async def test_the_asynchronous_sdk_lists_over_pages_creates_replaces_and_deletes(
+    east_aio: AsyncContentUnderstandingClient, control: httpx.AsyncClient
+) -> None:
+    await control.post("/settings", json={"page_size": 25})
+    assert len([found async for found in east_aio.list_analyzers()]) == 90
+    for description in ("One", "Two"):
+        poller = await east_aio.begin_create_analyzer(
+            "made", ContentAnalyzer(description=description, field_schema=FIELDS), allow_replace=True
+        )
+        assert (await poller.result()).description == description
+    copying = await east_aio.begin_copy_analyzer("made", source_analyzer_id="invoice", allow_replace=True)
+    assert (await copying.result()).description == "Invoices"
+    await east_aio.delete_analyzer("made")
+    with pytest.raises(ResourceNotFoundError):
+        await east_aio.get_analyzer("made")
+    await east_aio.update_defaults(model_deployments={"gpt-5.2": "new"})
+    assert (await east_aio.get_defaults()).model_deployments["gpt-5.2"] == "new"
+
+
+async def test_the_sdk_reports_a_failed_operation(
+    east_aio: AsyncContentUnderstandingClient, control: httpx.AsyncClient
+) -> None:
+    fault = {"kind": "operation_fails", "code": "Broken", "message": "It broke."}
+    await control.post("/faults", json={"call": "copy", "fault": fault})
+    poller = await east_aio.begin_copy_analyzer("second", source_analyzer_id="invoice")
+    with pytest.raises(HttpResponseError, match="It broke"):
+        await poller.result()
+
+
+class VendorsCopy:
+    """The vendor's routine between two resources."""
+
+    def __init__(self, source: Served, target: Served) -> None:
+        self.places = {
+            "source_azure_resource_id": source.resource_id,
+            "source_region": source.region,
+            "target_azure_resource_id": target.resource_id,
+            "target_region": target.region,
+        }
+
+    async def __call__(
+        self, source: ContentUnderstandingClient, target: ContentUnderstandingClient, analyzer: str
+    ) -> Any:
+        return await asyncio.to_thread(
+            copy_analyzer, source, analyzer, analyzer, target_client=target, **self.places
+        )
+
+
+@pytest.fixture
+def vendors_copy(emulator: Emulator) -> VendorsCopy:
+    """The vendor's routine from east to west."""
+    return VendorsCopy(emulator.resources["east"], emulator.resources["west"])
+
+
+async def test_the_vendors_routine_copies_once_and_then_finds_the_destination_taken(
+    east_sdk: ContentUnderstandingClient, west_sdk: ContentUnderstandingClient, vendors_copy: VendorsCopy
+) -> None:
+    copied = await vendors_copy(east_sdk, west_sdk, "invoice")
+    assert (copied.analyzer_id, copied.status) == ("invoice", "ready")
+    with pytest.raises(ConflictError, match="destination analyzer 'invoice' already exists"):
+        await vendors_copy(east_sdk, west_sdk, "invoice")
+
+
+async def test_the_vendors_routine_tells_a_missing_source(
+    east_sdk: ContentUnderstandingClient, west_sdk: ContentUnderstandingClient, vendors_copy: VendorsCopy
+) -> None:
+    with pytest.raises(NotFoundError, match="source analyzer 'nobody' was not found"):
+        await vendors_copy(east_sdk, west_sdk, "nobody")
+
+
+async def test_the_vendors_routine_copies_within_a_resource(east_sdk: ContentUnderstandingClient) -> None:
+    copied = await asyncio.to_thread(copy_analyzer, east_sdk, "invoice", "second")
+    assert copied.analyzer_id == "second"
+
+
+async def test_the_vendors_routine_meets_a_void_grant(
+    east_sdk: ContentUnderstandingClient,
+    west_sdk: ContentUnderstandingClient,
+    vendors_copy: VendorsCopy,
+    control: httpx.AsyncClient,
+) -> None:
+    await control.post("/faults", json={"fault": {"kind": "void_grant"}})
+    with pytest.raises(ResourceNotFoundError, match="has not granted the necessary permissions"):
+        await vendors_copy(east_sdk, west_sdk, "invoice")

@@ -1,0 +1,93 @@
+"""Flows on the tests' Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import TaskRun
+from prefect.events.filters import EventFilter, EventNameFilter
+
+from flows.bootstrapping import save_what_runs_need
+from flows.replicate import replicate
+from standby.config.configuration import Configuration
+
+PATIENCE = 30.0
+"""Seconds to wait for what the server records a moment later."""
+
+Run = Callable[..., Awaitable[Any]]
+Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+@pytest.fixture
+async def run_replicate(prefect_server: Any) -> AsyncIterator[Run]:
+    """Save a configuration's blocks and run the flow; its final state comes back."""
+
+    async def run(configuration: Configuration, **parameters: Any) -> Any:
+        await save_what_runs_need(configuration)
+        return await replicate(plan="p", return_state=True, **parameters)
+
+    yield run
+
+
+@pytest.fixture
+def until() -> Until:
+    """Ask again until there is an answer that is not empty."""
+
+    async def wait(ask: Callable[[], Awaitable[Any]]) -> Any:
+        async with asyncio.timeout(PATIENCE):
+            while not (answer := await ask()):
+                await asyncio.sleep(0.1)
+            return answer
+
+    return wait
+
+
+@pytest.fixture
+def task_runs(prefect_server: Any, until: Until) -> Callable[[UUID, int], Awaitable[list[TaskRun]]]:
+    """Give every task run of a flow run, once as many are recorded as there should be."""
+
+    async def read(flow_run_id: UUID, count: int) -> list[TaskRun]:
+        async with get_client() as client:
+
+            async def all_pages() -> list[TaskRun]:
+                found: list[TaskRun] = []
+                while True:
+                    page = await client.read_task_runs(
+                        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])),
+                        limit=200,
+                        offset=len(found),
+                    )
+                    found += page
+                    if len(page) < 200:
+                        ended = [run for run in found if run.state and run.state.is_final()]
+                        return found if len(ended) >= count else []
+
+            found: list[TaskRun] = await until(all_pages)
+            return found
+
+    return read
+
+
+@pytest.fixture
+def events(prefect_server: Any, until: Until) -> Callable[[str], Awaitable[list[Any]]]:
+    """Give the recorded events of a name, once there are any."""
+
+    async def read(name: str) -> list[Any]:
+        async with get_client() as client:
+
+            async def page() -> list[Any]:
+                body = {"filter": EventFilter(event=EventNameFilter(name=[name])).model_dump(mode="json")}
+                answer = await client._client.post("/events/filter", json=body)
+                found: list[Any] = answer.json()["events"]
+                return found
+
+            found: list[Any] = await until(page)
+            return found
+
+    return read

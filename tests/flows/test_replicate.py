@@ -1,0 +1,162 @@
+"""The flow, on a real Prefect server, against emulated resources."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact
+
+STEPS = ("authorize", "validate-deployments", "copy", "poll", "verify")
+
+
+async def artifacts_of(flow_run_id: Any) -> dict[str, Artifact]:
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
+        )
+    return {str(artifact.key): artifact for artifact in found}
+
+
+@pytest.mark.parametrize("api_version", ["2025-11-01", "2025-05-01-preview"])
+async def test_analyzers_are_copied_by_tasks_children_first(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, task_runs: Any, api_version: str
+) -> None:
+    analyzers = [make_analyzer("mailroom", "invoice"), make_analyzer("invoice"), make_analyzer("alone")]
+    async with make_scene(analyzers, api_version=api_version) as scene:
+        state = await run_replicate(scene.configuration)
+        assert state.name == "Completed", state.message
+        runs = await task_runs(state.state_details.flow_run_id, 6 * len(STEPS))
+        for target in ("west", "north"):
+            stats = await scene.stats(target)
+            assert stats["copies_accepted"] == {"alone": 1, "invoice": 1, "mailroom": 1}
+    names = {run.name: run for run in runs}
+    assert len(names) == 6 * len(STEPS)
+    for target in ("west", "north"):
+        expected = {
+            f"authorize invoice for {target}",
+            f"validate-deployments of invoice at {target}",
+            f"copy invoice to {target}",
+            f"poll invoice at {target}",
+            f"verify invoice at {target}",
+        }
+        assert expected <= names.keys()
+        verified = names[f"verify invoice at {target}"].end_time
+        parent = names[f"authorize mailroom for {target}"].start_time
+        assert verified is not None
+        assert parent is not None
+        assert verified <= parent
+
+
+async def test_a_run_leaves_a_table_a_progress_bar_and_an_event(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, events: Any, until: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        state = await run_replicate(scene.configuration)
+    found = await artifacts_of(state.state_details.flow_run_id)
+    assert found["replication-report"].type == "table"
+    assert '"invoice"' in str(found["replication-report"].data)
+    assert found["replication"].data == 100.0
+    run_id = str(state.state_details.flow_run_id)
+
+    async def recorded() -> list[Any]:
+        found = await events("standby.replication.completed")
+        return [event for event in found if event["payload"]["run_id"] == run_id]
+
+    (event,) = await until(recorded)
+    assert event["resource"]["prefect.resource.id"] == "standby.plan.p"
+    assert event["payload"]["totals"]["succeeded"] == 1
+
+
+async def test_a_second_run_skips_everything_and_says_so_in_its_state(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        await run_replicate(scene.configuration)
+        state = await run_replicate(scene.configuration)
+        stats = await scene.stats("west")
+    assert (state.name, state.is_completed()) == ("CompletedWithSkips", True)
+    assert stats["copies_accepted"] == {"invoice": 1}
+
+
+async def test_one_failing_analyzer_stops_only_its_parents(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    analyzers = [make_analyzer("router", "bad"), make_analyzer("bad"), make_analyzer("good")]
+    fault = {
+        "resource": "west",
+        "call": "copy",
+        "analyzer": "bad",
+        "fault": {"kind": "operation_fails", "code": "InternalServerError", "message": "It broke."},
+    }
+    async with make_scene(analyzers, targets=("west",), faults=(fault,)) as scene:
+        state = await run_replicate(scene.configuration)
+        report = await state.aresult(raise_on_failure=False)
+    assert (state.name, state.is_failed()) == ("PartiallyFailed", True)
+    ends = {item["analyzer"]: (item["status"], item["reason"]) for item in report["items"]}
+    assert ends["good"] == ("succeeded", "")
+    assert ends["bad"][0] == "failed"
+    assert "It broke" in ends["bad"][1]
+    assert ends["router"][0] == "blocked"
+    assert "bad" in ends["router"][1]
+
+
+async def test_a_dry_run_shows_the_plan_and_changes_nothing(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        state = await run_replicate(scene.configuration, dry_run=True)
+        stats = await scene.stats("west")
+    assert state.is_completed()
+    assert stats["copies_accepted"] == {}
+    found = await artifacts_of(state.state_details.flow_run_id)
+    assert '"copy"' in str(found["replication-plan"].data)
+
+
+async def test_only_the_selected_analyzers_and_targets_are_copied(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice"), make_analyzer("receipt")]) as scene:
+        state = await run_replicate(scene.configuration, analyzers=["inv*"], targets=["north"])
+        assert (await scene.stats("north"))["copies_accepted"] == {"invoice": 1}
+        assert (await scene.stats("west"))["copies_accepted"] == {}
+    assert state.name == "Completed"
+
+
+async def test_a_step_is_retried_as_the_plan_says(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, task_runs: Any
+) -> None:
+    # Four answers use up the client's own attempts; the fifth comes from the task's retry.
+    fault = {"resource": "east", "call": "authorize", "times": 5, "fault": {"kind": "status", "status": 503}}
+    retries = {"authorize": {"attempts": 3, "delays": [0.05], "jitter": 0}}
+    async with make_scene(
+        [make_analyzer("invoice")], targets=("west",), faults=(fault,), retries=retries
+    ) as scene:
+        state = await run_replicate(scene.configuration)
+    assert state.name == "Completed", state.message
+    runs = await task_runs(state.state_details.flow_run_id, len(STEPS))
+    counts = {run.name.split(" ")[0]: run.run_count for run in runs}
+    assert counts == {"authorize": 2, "validate-deployments": 1, "copy": 1, "poll": 1, "verify": 1}
+
+
+async def test_a_lost_answer_to_a_copy_is_settled_by_looking_at_the_target(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    fault = {"resource": "west", "call": "copy", "fault": {"kind": "drop", "process": True}}
+    async with make_scene([make_analyzer("invoice")], targets=("west",), faults=(fault,)) as scene:
+        state = await run_replicate(scene.configuration)
+        assert (await scene.stats("west"))["copies_accepted"] == {"invoice": 1}
+    assert state.name == "Completed", state.message
+
+
+async def test_a_source_that_does_not_answer_fails_the_run_in_one_sentence(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        state = await run_replicate(scene.configuration)
+    assert state.is_failed()
+    assert "NotConnected: No connection to east" in str(state.message)
+    assert "fail over" in str(state.message)

@@ -1,0 +1,101 @@
+"""No secret stays anywhere: the seed page's protocol with canaries, which every byte is searched for."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+
+GIVEN_KEY = "canary-encryption-key-0123456789"
+
+
+@pytest.fixture
+def random_secrets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every key and token that anybody here makes up: the emulator's and ours."""
+    made: list[str] = []
+    original = secrets.token_urlsafe
+
+    def token_urlsafe(length: int | None = None) -> str:
+        made.append(original(length))
+        return made[-1]
+
+    monkeypatch.setattr(secrets, "token_urlsafe", token_urlsafe)
+    return made
+
+
+def written(server: Any, *folders: Path) -> Iterator[tuple[str, bytes]]:
+    """Everything on the disk, the database's pages and its log included."""
+    with sqlite3.connect(server.database) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    for folder in (server.database.parent, server.home, *folders):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                yield str(path), path.read_bytes()
+
+
+@pytest.mark.parametrize("encryption", ["generate", {"kind": "given", "key": GIVEN_KEY}])
+async def test_nothing_that_is_written_holds_a_key_or_a_token(
+    make_scene: Any,
+    make_analyzer: Any,
+    run_replicate: Any,
+    task_runs: Any,
+    prefect_server: Any,
+    random_secrets: list[str],
+    encryption: Any,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    analyzers = [make_analyzer(name) for name in ("good", "hanging", "refused", "quoted")]
+    # A service that quotes what it was sent, in an error that is reported, logged and stored.
+    key = GIVEN_KEY if encryption != "generate" else "that was sent"
+    quoted = f"The key {key} does not open the token."
+    faults = (
+        {
+            "resource": "west",
+            "call": "copy",
+            "analyzer": "quoted",
+            "fault": {"kind": "status", "status": 400, "code": "InvalidRequest", "message": quoted},
+        },
+        {"resource": "east", "call": "authorize", "analyzer": "refused", "fault": {"kind": "void_grant"}},
+        {"resource": "west", "call": "poll", "analyzer": "hanging", "fault": {"kind": "drop"}},
+    )
+    async with make_scene(
+        analyzers,
+        targets=("west",),
+        api_version="2025-05-01-preview",
+        faults=faults,
+        encryption=encryption,
+    ) as scene:
+        state = await run_replicate(scene.configuration)
+        await task_runs(state.state_details.flow_run_id, 4 * 3)
+        keys = [served.key for served in scene.emulator.resources.values()]
+    items = (await state.aresult(raise_on_failure=False))["items"]
+    reasons = {item["analyzer"]: item["reason"] for item in items}
+    assert [name for name, reason in reasons.items() if reason] == ["quoted"]
+
+    canaries = {*random_secrets, *keys, GIVEN_KEY}
+    assert len(canaries) > 6
+    assert ("***" in str(reasons["quoted"])) == (encryption != "generate")
+    async with get_client() as client:
+        logs = str(await client.read_logs())
+        results = str([run.parameters for run in await client.read_flow_runs()])
+    places = dict(written(prefect_server, tmp_path))
+    assert any(b"refused" in content for content in places.values())
+    texts = {
+        "logs": logs,
+        "parameters": results,
+        "log records": caplog.text,
+        "output": str(capfd.readouterr()),
+    }
+    places |= {name: text.encode() for name, text in texts.items()}
+    leaks = {name for name, content in places.items() for canary in canaries if canary.encode() in content}
+    assert not leaks

@@ -1,0 +1,211 @@
+"""How source, target and the record of the last copy lead to a verdict: every combination by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from standby.replication.verdict import CopyRecord, Sighting, Verdict, judge
+from tests.standby.replication.world import START, record, sighting
+
+LATER = START + timedelta(hours=1)
+EARLIER = START - timedelta(hours=1)
+
+AS_COPIED = record(sighting("v1"), sighting("v1"))
+"""The last copy: both sides held v1, and were of the incarnations of `START`."""
+
+TRAINED = sighting("v1", trained=True)
+
+
+@pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
+def test_what_the_target_does_not_have_is_missing(last: CopyRecord | None) -> None:
+    assert judge(sighting("v1"), None, last) is Verdict.MISSING
+
+
+@pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
+@pytest.mark.parametrize("holds", ["v1", "other"])
+def test_what_the_target_is_deleting_is_as_good_as_missing(last: CopyRecord | None, holds: str) -> None:
+    assert judge(sighting("v1"), sighting(holds, status="deleting"), last) is Verdict.MISSING
+
+
+@pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
+@pytest.mark.parametrize("holds", ["v1", "other"])
+def test_what_the_target_is_making_is_creating_whatever_it_will_be(
+    last: CopyRecord | None, holds: str
+) -> None:
+    assert judge(sighting("v1"), sighting(holds, status="creating"), last) is Verdict.CREATING
+
+
+def test_equal_analyzers_are_in_sync_after_a_copy() -> None:
+    assert judge(sighting("v1"), sighting("v1"), AS_COPIED) is Verdict.IN_SYNC
+
+
+def test_equal_analyzers_are_in_sync_without_a_ledger() -> None:
+    assert judge(sighting("v1"), sighting("v1"), None) is Verdict.IN_SYNC
+
+
+def test_equal_analyzers_are_in_sync_when_both_were_edited_alike() -> None:
+    assert judge(sighting("v2"), sighting("v2"), AS_COPIED) is Verdict.IN_SYNC
+
+
+def test_an_equal_analyzer_is_in_sync_when_the_target_was_deleted_and_made_again() -> None:
+    assert judge(sighting("v1"), sighting("v1", created_at=LATER), AS_COPIED) is Verdict.IN_SYNC
+
+
+def test_an_equal_analyzer_is_in_sync_when_the_source_was_deleted_and_made_again() -> None:
+    source = sighting("v1", created_at=LATER, changed_at=LATER)
+    assert judge(source, sighting("v1"), AS_COPIED) is Verdict.IN_SYNC
+
+
+def test_an_edit_at_the_source_puts_it_ahead() -> None:
+    assert judge(sighting("v2"), sighting("v1"), AS_COPIED) is Verdict.SOURCE_AHEAD
+
+
+def test_a_source_made_again_with_another_definition_is_ahead() -> None:
+    source = sighting("v2", created_at=LATER, changed_at=LATER)
+    assert judge(source, sighting("v1"), AS_COPIED) is Verdict.SOURCE_AHEAD
+
+
+def test_an_edit_at_the_target_puts_it_ahead() -> None:
+    assert judge(sighting("v1"), sighting("v2"), AS_COPIED) is Verdict.TARGET_AHEAD
+
+
+def test_edits_at_both_sides_are_divergence() -> None:
+    assert judge(sighting("v2"), sighting("v3"), AS_COPIED) is Verdict.DIVERGED
+
+
+def test_a_source_made_again_beside_an_edited_target_is_divergence() -> None:
+    source = sighting("v1", created_at=LATER)
+    assert judge(source, sighting("v2"), AS_COPIED) is Verdict.DIVERGED
+
+
+def test_a_different_analyzer_that_was_never_copied_is_foreign() -> None:
+    assert judge(sighting("v1"), sighting("other"), None) is Verdict.FOREIGN
+
+
+def test_a_lost_ledger_makes_a_difference_foreign_because_nobody_knows_who_edited() -> None:
+    assert judge(sighting("v2"), sighting("v1"), None) is Verdict.FOREIGN
+
+
+@pytest.mark.parametrize("holds", ["v1", "other"])
+def test_a_different_target_that_was_deleted_and_made_again_is_foreign(holds: str) -> None:
+    """Also where it is what once was copied: a new incarnation is not the copy."""
+    assert judge(sighting("v2"), sighting(holds, created_at=LATER), AS_COPIED) is Verdict.FOREIGN
+
+
+@pytest.mark.parametrize("status", ["failed", "undefined", "something new"])
+@pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
+def test_an_equal_analyzer_that_is_not_ready_is_behind(status: str, last: CopyRecord | None) -> None:
+    assert judge(sighting("v1"), sighting("v1", status=status), last) is Verdict.SOURCE_AHEAD
+
+
+def test_a_failed_analyzer_that_is_not_ours_is_foreign() -> None:
+    assert judge(sighting("v1"), sighting("other", status="failed"), None) is Verdict.FOREIGN
+
+
+def test_a_failed_copy_is_behind_an_edited_source() -> None:
+    assert judge(sighting("v2"), sighting("v1", status="failed"), AS_COPIED) is Verdict.SOURCE_AHEAD
+
+
+def test_a_failed_analyzer_with_an_edit_is_ahead_all_the_same() -> None:
+    assert judge(sighting("v1"), sighting("v2", status="failed"), AS_COPIED) is Verdict.TARGET_AHEAD
+
+
+def test_a_source_trained_again_under_the_same_definition_is_ahead() -> None:
+    source = replace(TRAINED, changed_at=LATER)
+    assert judge(source, TRAINED, record(TRAINED, TRAINED)) is Verdict.SOURCE_AHEAD
+
+
+def test_a_source_trained_again_is_ahead_without_a_ledger_when_it_is_newer_than_the_target() -> None:
+    assert judge(replace(TRAINED, changed_at=LATER), TRAINED, None) is Verdict.SOURCE_AHEAD
+
+
+@pytest.mark.parametrize("changed_at", [EARLIER, START])
+@pytest.mark.parametrize("last", [None, record(TRAINED, TRAINED)], ids=["never copied", "copied once"])
+def test_a_trained_source_that_did_not_change_since_is_in_sync(
+    changed_at: datetime, last: CopyRecord | None
+) -> None:
+    assert judge(replace(TRAINED, changed_at=changed_at), TRAINED, last) is Verdict.IN_SYNC
+
+
+def test_a_trained_source_that_was_deleted_and_trained_again_is_ahead() -> None:
+    source = replace(TRAINED, created_at=LATER, changed_at=None)
+    assert judge(source, TRAINED, record(TRAINED, TRAINED)) is Verdict.SOURCE_AHEAD
+
+
+def test_a_trained_target_made_again_after_the_last_training_is_in_sync() -> None:
+    """A run that was killed between a replacement and its record must not be started over."""
+    source = replace(TRAINED, changed_at=START + timedelta(minutes=1))
+    target = replace(TRAINED, created_at=LATER, changed_at=LATER)
+    assert judge(source, target, record(TRAINED, TRAINED)) is Verdict.IN_SYNC
+
+
+def test_a_source_trained_again_beside_an_edited_target_is_divergence() -> None:
+    source = replace(TRAINED, changed_at=LATER)
+    target = sighting("v2", trained=True)
+    assert judge(source, target, record(TRAINED, TRAINED)) is Verdict.DIVERGED
+
+
+def test_an_untrained_source_that_was_only_touched_is_in_sync() -> None:
+    assert judge(sighting("v1", changed_at=LATER), sighting("v1"), AS_COPIED) is Verdict.IN_SYNC
+
+
+def test_a_trained_analyzer_without_dates_is_judged_by_its_definition() -> None:
+    undated = replace(TRAINED, created_at=None, changed_at=None)
+    assert judge(undated, undated, None) is Verdict.IN_SYNC
+    assert judge(undated, undated, record(undated, undated)) is Verdict.IN_SYNC
+    assert judge(TRAINED, undated, record(undated, undated)) is Verdict.SOURCE_AHEAD
+
+
+MOMENTS = st.sampled_from([None, EARLIER, START, LATER])
+SIGHTINGS = st.builds(
+    Sighting,
+    fingerprint=st.sampled_from(["v1", "v2", "v3"]),
+    status=st.sampled_from(["ready", "creating", "deleting", "failed", "undefined"]),
+    created_at=MOMENTS,
+    changed_at=MOMENTS,
+    trained=st.booleans(),
+)
+RECORDS = st.none() | st.builds(CopyRecord, source=SIGHTINGS, target=SIGHTINGS, copied_at=st.just(START))
+
+
+@given(SIGHTINGS, st.none() | SIGHTINGS, RECORDS)
+def test_in_sync_is_said_exactly_of_ready_equals_that_were_not_trained_again(
+    source: Sighting, target: Sighting | None, last: CopyRecord | None
+) -> None:
+    verdict = judge(source, target, last)
+    if verdict is Verdict.IN_SYNC:
+        assert target is not None
+        assert (target.status, target.fingerprint) == ("ready", source.fingerprint)
+    elif target is not None and target.status == "ready" and target.fingerprint == source.fingerprint:
+        assert verdict is Verdict.SOURCE_AHEAD
+        assert source.trained
+
+
+@given(SIGHTINGS, SIGHTINGS, RECORDS)
+def test_a_target_that_holds_something_else_is_called_ours_only_on_the_ledgers_word(
+    source: Sighting, target: Sighting, last: CopyRecord | None
+) -> None:
+    verdict = judge(source, target, last)
+    of_this_incarnation = last is not None and last.target.created_at == target.created_at
+    if verdict in {Verdict.TARGET_AHEAD, Verdict.DIVERGED} or (
+        verdict is Verdict.SOURCE_AHEAD and source.fingerprint != target.fingerprint
+    ):
+        assert of_this_incarnation
+    if verdict is Verdict.SOURCE_AHEAD and source.fingerprint != target.fingerprint:
+        assert last is not None
+        # Nobody's edit at the target is ever taken for an old copy.
+        assert target.fingerprint == last.target.fingerprint
+    if verdict is Verdict.FOREIGN:
+        assert not of_this_incarnation
+
+
+@given(SIGHTINGS)
+def test_what_a_copy_leaves_behind_is_in_sync_with_and_without_its_record(source: Sighting) -> None:
+    copied = replace(source, status="ready", created_at=LATER + timedelta(1), changed_at=LATER + timedelta(1))
+    assert judge(source, copied, CopyRecord(source, copied, START)) is Verdict.IN_SYNC
+    assert judge(source, copied, None) is Verdict.IN_SYNC

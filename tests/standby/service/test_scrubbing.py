@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from standby.service.scrubbing import MOST_CHARACTERS, code_of, hidden, one_line
+
+SECRETS = st.text(st.characters(codec="utf-8"), min_size=6).filter(lambda text: "*" not in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Not found.", "Not found"),
+        ("  two\r\nlines\tand a tab ", "two lines and a tab"),
+        ("bell\x07 and \x1b[31mred\x1b[0m", "bell and [31mred [0m"),
+        ("right\u202eleft", "right left"),
+        ("a…. . .", "a…"),
+        ("", ""),
+        (
+            "https://x.blob.core.windows.net/c?sv=1&sig=canary%3D&se=2",
+            "https://x.blob.core.windows.net/c?sv=1&sig=***&se=2",
+        ),
+        ("?SIG=canary'", "?SIG=***'"),
+        ("Bearer eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl was refused", "Bearer *** was refused"),
+        ("eyJhbGciOiJI.eyJzdWIiOiIx", "***"),
+    ],
+)
+def test_a_message_becomes_one_line_without_what_looks_secret(text: str, line: str) -> None:
+    assert one_line(text) == line
+
+
+@pytest.mark.parametrize("secret", ["canary/+=", "canary key", "clé", "50%"])
+def test_a_known_secret_is_hidden_in_any_usual_encoding(secret: str) -> None:
+    told = one_line(f"{secret} {quote(secret)} {quote(secret, safe='')}", [secret])
+    assert told == "*** *** ***"
+
+
+def test_of_two_secrets_the_longer_one_goes_first() -> None:
+    assert hidden("canary-long", ["canary", "canary-long"]) == "***"
+
+
+def test_an_empty_secret_hides_nothing() -> None:
+    assert one_line("Not found", [""]) == "Not found"
+
+
+@given(st.text())
+def test_a_line_is_printable_bounded_and_has_no_full_stop(text: str) -> None:
+    line = one_line(text)
+    assert line.isprintable()
+    assert len(line) <= MOST_CHARACTERS
+    assert not line.endswith((".", " "))
+    assert line == line.lstrip()
+
+
+@given(st.text(), SECRETS, st.text())
+def test_no_known_secret_is_left_in_a_text(before: str, secret: str, after: str) -> None:
+    assert secret not in hidden(before + secret + after, [secret])
+
+
+@pytest.mark.parametrize("code", ["NotFound", "a", "0-1.2_3", "x" * 100])
+def test_a_code_is_taken_as_it_is(code: str) -> None:
+    assert code_of(code) == code
+
+
+@pytest.mark.parametrize(
+    "value", [None, 5, b"NotFound", "", "-a", "a b", "a\n", "é", "x" * 101, ["a"], "<b>"]
+)
+def test_what_is_no_code_is_not_taken(value: object) -> None:
+    assert code_of(value) is None
