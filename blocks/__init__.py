@@ -8,6 +8,7 @@ from blocks.store import (
     BlockUnusable,
     SavedBlock,
     load_configuration_from_blocks,
+    register_types,
     save_configuration,
 )
 
@@ -20,5 +21,6 @@ __all__ = [
     "RecoveryPlan",
     "SavedBlock",
     "load_configuration_from_blocks",
+    "register_types",
     "save_configuration",
 ]

@@ -84,6 +84,14 @@ async def load_configuration_from_blocks(plan_name: str) -> Configuration:
     return Configuration(resources=resources, plans=plans, vault=plan_block.to_vault())
 
 
+async def register_types() -> None:
+    """Let the Prefect UI offer every block of ours, the ones that nothing was saved of yet included."""
+    async with get_client() as client:
+        for block_type in (ContentUnderstandingResource, RecoveryPlan):
+            # The credentials are nested in the resource, and registered with it.
+            await block_type.aregister_type_and_schema(client=client)
+
+
 async def save_configuration(configuration: Configuration) -> list[SavedBlock]:
     """Save what differs from the Prefect server's blocks: credentials, then resources, then plans.
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,19 @@ import yaml
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
 
 from blocks import save_configuration
-from flows.errors import DeployFailed, NoDeploymentsFile
+from flows.catalogue import FILE, TAG, full_name, wanted_deployments
+from flows.errors import DeployFailed
 from flows.leases import ensure_limits
 from standby.config.configuration import Configuration
 
 WORK_POOL = "standby"
-DEPLOYMENTS = Path(__file__).resolve().parents[1] / "prefect.yaml"
+
 DEPLOY_SECONDS = 180.0
 """How long `prefect deploy` may take."""
 
@@ -32,23 +33,23 @@ DEPLOY_SECONDS = 180.0
 async def save_what_runs_need(configuration: Configuration) -> list[str]:
     """Save blocks and concurrency limits; give a line for each that changed."""
     changes = [f"block {saved.slug} {saved.outcome}" for saved in await save_configuration(configuration)]
+    targets = {target for plan in configuration.plans.values() for target in plan.targets}
     async with get_client() as client:
-        targets = {target for plan in configuration.plans.values() for target in plan.targets}
-        changes += [f"concurrency limit {name}" for name in await ensure_limits(client, sorted(targets))]
-    return changes
+        created = await ensure_limits(client, sorted(targets))
+    return changes + [f"concurrency limit {name} created" for name in created]
 
 
 async def save_what_starts_runs(configuration: Configuration) -> list[str]:
-    """Create the work pool and deploy `prefect.yaml`, one schedule per plan; give a line for each change."""
-    wanted = _with_schedules(_read_deployments(), sorted(configuration.plans))
+    """Create the work pool and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
+    wanted = wanted_deployments(list(configuration.plans))
     async with get_client() as client:
         changes = await _work_pool(client)
-        stale = [entry async for entry in _stale(client, wanted)]
+        stale = [entry for entry in wanted["deployments"] if await _is_stale(client, entry)]
         if stale:
-            await _deploy(wanted)
-            changes += [f"deployment {entry}" for entry in stale]
-        changes += [line async for line in _retired_schedules(client, wanted)]
-    return changes
+            await _deploy({**wanted, "deployments": stale})
+        changes += [f"deployment {full_name(entry)} saved" for entry in stale]
+        changes += await _remove_schedules(client, wanted)
+        return changes + await _retire(client, wanted)
 
 
 async def _work_pool(client: PrefectClient) -> list[str]:
@@ -56,94 +57,81 @@ async def _work_pool(client: PrefectClient) -> list[str]:
         await client.read_work_pool(WORK_POOL)
     except ObjectNotFound:
         await client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        return [f"work pool {WORK_POOL}"]
+        return [f"work pool {WORK_POOL} created"]
     return []
 
 
-def _read_deployments() -> dict[str, Any]:
-    try:
-        read: dict[str, Any] = yaml.safe_load(DEPLOYMENTS.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NoDeploymentsFile(str(DEPLOYMENTS)) from None
-    return read
-
-
-def _with_schedules(prefect_yaml: dict[str, Any], plans: list[str]) -> dict[str, Any]:
-    """Give every schedule once per plan, and every deployment a version that tells if it is current."""
-    deployments = []
-    for deployment in prefect_yaml["deployments"]:
-        changed = dict(deployment)
-        if "schedules" in deployment:
-            changed["schedules"] = [
-                {**schedule, "slug": plan, "parameters": {**schedule.get("parameters", {}), "plan": plan}}
-                for schedule in deployment["schedules"]
-                for plan in plans
-            ]
-            if plans:
-                changed["parameters"] = {**deployment.get("parameters", {}), "plan": plans[0]}
-        changed["version"] = _version(changed)
-        deployments.append(changed)
-    return {**prefect_yaml, "deployments": deployments}
-
-
-def _version(deployment: dict[str, Any]) -> str:
-    text = yaml.safe_dump([deployment, str(DEPLOYMENTS.parent)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-async def _stale(client: PrefectClient, wanted: dict[str, Any]) -> AsyncIterator[str]:
-    for deployment in wanted["deployments"]:
-        found = await _read(client, deployment)
-        if found is None or found.version != deployment["version"]:
-            yield _full_name(deployment)
+async def _is_stale(client: PrefectClient, wanted: dict[str, Any]) -> bool:
+    found = await _read(client, wanted)
+    return found is None or found.version != wanted["version"]
 
 
 async def _read(client: PrefectClient, deployment: dict[str, Any]) -> DeploymentResponse | None:
     try:
-        return await client.read_deployment_by_name(_full_name(deployment))
+        return await client.read_deployment_by_name(full_name(deployment))
     except ObjectNotFound:
         return None
 
 
-def _full_name(deployment: dict[str, Any]) -> str:
-    # By our convention a flow has the name of its function, with dashes.
-    function = deployment["entrypoint"].rsplit(":", 1)[1]
-    return f"{function.replace('_', '-')}/{deployment['name']}"
-
-
-async def _retired_schedules(client: PrefectClient, wanted: dict[str, Any]) -> AsyncIterator[str]:
-    """Delete the schedules of plans that are no longer configured: a deploy leaves them in place."""
+async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
+    """Remove the schedules of other plans: a deploy leaves them in place."""
+    removed = []
     for deployment in wanted["deployments"]:
-        if "schedules" not in deployment:
-            continue
-        slugs = {schedule["slug"] for schedule in deployment["schedules"]}
+        slugs = {schedule["slug"] for schedule in deployment.get("schedules", [])}
         found = await _read(client, deployment)
-        if found is None:
-            continue
-        for schedule in found.schedules:
-            if schedule.slug not in slugs:
+        for schedule in found.schedules if found else []:
+            # One without a slug was made by hand, in the UI.
+            if found and schedule.slug and schedule.slug not in slugs:
                 await client.delete_deployment_schedule(found.id, schedule.id)
-                yield f"schedule {schedule.slug} of {_full_name(deployment)} removed"
+                removed.append(f"schedule {schedule.slug} of {full_name(deployment)} removed")
+    return removed
+
+
+async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
+    """Delete the deployments that were made for plans which are no longer configured."""
+    names = {full_name(deployment) for deployment in wanted["deployments"]}
+    per_plan = {full_name(entry) for entry in wanted["deployments"] if "schedules" in entry}
+    retired = []
+    for deployment in await client.read_deployments(
+        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    ):
+        flow = await client.read_flow(deployment.flow_id)
+        name = f"{flow.name}/{deployment.name}"
+        if name not in names and any(name.startswith(f"{base}-") for base in per_plan):
+            await client.delete_deployment(deployment.id)
+            retired.append(f"deployment {name} removed")
+    return retired
 
 
 async def _deploy(wanted: dict[str, Any]) -> None:
-    """Let Prefect's own command deploy: it alone knows triggers, schedules and entrypoints whole."""
+    """Let Prefect's own command deploy: it alone knows triggers, schedules and entrypoints whole.
+
+    Raises:
+        DeployFailed: it ended with an error, or not in time.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
         file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)),
-            cwd=DEPLOYMENTS.parent,
-            env={**os.environ, "NO_COLOR": "1"},
+            cwd=FILE.parent,
+            env={**os.environ, **_where(), "NO_COLOR": "1"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
             async with asyncio.timeout(DEPLOY_SECONDS):
                 told, _ = await process.communicate()
+        except TimeoutError:
+            raise DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"]) from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
     if process.returncode:
         raise DeployFailed(told.decode(errors="replace").strip().splitlines()[-1:])
+
+
+def _where() -> dict[str, str]:
+    """Name the server that this process uses: its settings need not come from the environment."""
+    return get_current_settings().to_environment_variables(exclude_unset=True)

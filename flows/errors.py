@@ -34,6 +34,17 @@ class NoReport(StandbyError):
         self.args = (run, message)
 
 
+class NoServer(StandbyError):
+    """No Prefect server is configured."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No Prefect server is configured",
+            "Start one with prefect server start and set PREFECT_API_URL, or use --via direct",
+        )
+        self.args = ()
+
+
 class ServerUnreachable(StandbyError):
     """The configured Prefect server does not answer."""
 

@@ -14,7 +14,7 @@ from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
-from flows.errors import NoReport, ServerUnreachable
+from flows.errors import NoReport, NoServer, ServerUnreachable
 from flows.server import SETTINGS, own_server
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
@@ -87,28 +87,26 @@ class Prefect:
                 await _say_what_is_left()
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
-        """Save blocks, limits, work pool and deployments; give a line for each thing that changed."""
-        await _must_answer()
+        """Save blocks, limits, work pool and deployments; give a line for each thing that changed.
+
+        Raises:
+            NoServer: none is configured.
+            ServerUnreachable: it does not answer.
+        """
+        await _must_be_there()
+        from blocks import register_types
         from flows.bootstrapping import save_what_runs_need, save_what_starts_runs
 
+        await register_types()
         return await save_what_runs_need(configuration) + await save_what_starts_runs(configuration)
 
     async def health(self) -> Health:
         """See whether the configured server answers."""
-        from prefect.settings import get_current_settings
-
-        url = get_current_settings().api.url
-        if not url:
-            return Health(
-                False,
-                "no Prefect server is configured",
-                "Start one and set PREFECT_API_URL, or use --via direct",
-            )
         try:
-            await _must_answer()
-        except ServerUnreachable as error:
+            await _must_be_there()
+        except (NoServer, ServerUnreachable) as error:
             return Health(False, error.cause, error.next_action)
-        return Health(True, f"the server at {url} answers")
+        return Health(True, f"the server at {_configured()} answers")
 
 
 async def _say_what_is_left() -> None:
@@ -122,11 +120,22 @@ async def _say_what_is_left() -> None:
         await drained
 
 
-async def _must_answer() -> None:
-    from prefect import get_client
+def _configured() -> str:
     from prefect.settings import get_current_settings
 
-    url = get_current_settings().api.url
+    return get_current_settings().api.url or ""
+
+
+async def _must_be_there() -> None:
+    if not _configured():
+        raise NoServer
+    await _must_answer()
+
+
+async def _must_answer() -> None:
+    from prefect import get_client
+
+    url = _configured()
     if not url:
         return  # Prefect will start a server of its own.
     async with get_client() as client:

@@ -16,7 +16,7 @@ from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration
 
-UNCLOSED = "Exception ignored in. <(socket|_Selector)"
+UNCLOSED = "Exception ignored in. <(socket|_Selector|function _Selector)"
 
 DEPLOYMENTS = [
     {"name": "gpt-4.1", "model": "gpt-4.1", "version": "2025-04-14"},

@@ -17,7 +17,7 @@ class NoServer(StandbyError):
     def __init__(self, found: str) -> None:
         super().__init__(
             f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}",
-            "Start one with prefect server start, set PREFECT_API_URL to the URL it shows, and run this again",
+            "Start one with prefect server start, set PREFECT_API_URL to what it shows, and run this again",
         )
         self.args = (found,)
 

@@ -1,4 +1,4 @@
-"""The commands by name; each is imported when it is asked for, since some need what takes seconds to import."""
+"""The commands by name. Each is imported when it is asked for: some need what takes seconds to import."""
 
 from __future__ import annotations
 
@@ -80,13 +80,16 @@ class Commands(TyperGroup):
         """Run a command line; by default the process ends with its status."""
         given = hoist(list(sys.argv[1:] if args is None else args))
         try:
-            status = super().main(given, "standby", complete_var, False, windows_expand_args, **extra)
+            status = super().main(
+                given, prog_name or "standby", complete_var, False, windows_expand_args, **extra
+            )
         except typer.TyperException as error:
             # Not click's status of 2: that says that differences were found.
             status = Exit.ERROR
             output = Output(json="--json" in given, color="--no-color" not in given)
             asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
-            output.problem("WrongUsage", error.format_message(), f"See standby {asked}--help")
+            cause = error.format_message().replace("Value error, ", "")
+            output.problem("WrongUsage", cause, f"See standby {asked}--help")
         if standalone_mode:
             raise SystemExit(int(status or 0))
         return status

@@ -62,10 +62,10 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
             yield Line(text, 2, _MARKS[check.well], _STYLES[check.well], wrong=wrong)
             if check.next_action:
                 yield Line(sentence(check.next_action), 5, "→", wrong=wrong)
-    wrong, unknown = (sum(check.well is value for check in checks) for value in (False, None))
+    bad, unknown = (sum(check.well is value for check in checks) for value in (False, None))
     unsure = f" {unknown} could not be told." if unknown else ""
     yield Line("")
-    yield Line(f"{len(checks)} checks, {wrong or 'nothing'} wrong.{unsure}", wrong=bool(wrong))
+    yield Line(f"{len(checks)} checks, {bad or 'nothing'} wrong.{unsure}", wrong=bool(bad))
 
 
 async def _resource(resource: Resource) -> list[Check]:

@@ -62,8 +62,7 @@ def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: boo
         yield Line(_legend(shown, added=bool(plan.added_defaults)))
         yield Line("")
     for pair, items in groupby(plan.items, key=_pair):
-        told = list(_pair_lines(plan, pair[1], list(items), verbose=verbose))
-        yield from _under(pair, told)
+        yield from _under(pair, list(_pair_lines(plan, pair[1], list(items), verbose=verbose)))
     counts = Counter(item.action for item in plan.items)
     told = [f"{counts[action]} {_COUNTED[action]}" for action in Action if counts[action]]
     summary = f"Plan {plan.recovery_plan.name}: {', '.join(told) or 'no analyzer is selected'}."

@@ -87,7 +87,8 @@ def write_ledger(folder: Path, source: str, target: str) -> Iterator[Ledger]:
 
 
 def _path(folder: Path, source: str, target: str) -> Path:
-    return folder / "ledger" / f"{source}--{target}.jsonl"
+    # Names have no underscore: no two pairs share a file.
+    return folder / "ledger" / f"{source}_{target}.jsonl"
 
 
 def _read(path: Path) -> tuple[Ledger, list[bytes]]:

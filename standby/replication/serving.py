@@ -92,18 +92,19 @@ def default_to_add(
 ) -> str | None:
     """Choose the deployment that a model name missing from a target's defaults should lead to.
 
-    The plan's override comes first, then the deployment that is called as at the source, then one of the
-    same model; `None` where there is nothing to choose.
+    The plan's override comes first, then a deployment of the same model, the one that is called as at the
+    source before others; then the one that is only called so. `None` where there is nothing to choose.
     """
     override = _override(overrides, role)
     if override is not None:
         return override
     deployments = target.deployments or {}
-    at_source = (source.defaults or {}).get(name)
-    if at_source in deployments:
-        return at_source
     model = _source_model(name, source)
-    return min((found.name for found in deployments.values() if found.model == model), default=None)
+    fitting = [found.name for found in deployments.values() if found.model == model]
+    at_source = (source.defaults or {}).get(name)
+    if at_source in deployments and (at_source in fitting or not fitting):
+        return at_source
+    return min(fitting, default=None)
 
 
 def _check(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from urllib.parse import quote
@@ -23,10 +24,15 @@ def hidden(text: str, secrets: Iterable[str] = ()) -> str:
         text: what the service said.
         secrets: values that must not be in the result, in any usual encoding.
     """
-    for secret in sorted((value for value in secrets if value), key=len, reverse=True):
-        for spelling in (secret, quote(secret, safe=""), quote(secret)):
-            text = text.replace(spelling, HIDDEN)
+    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, HIDDEN)
     return _ALWAYS_SECRET.sub(HIDDEN, text)
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    in_json = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
+    return secret, quote(secret, safe=""), quote(secret), *in_json
 
 
 def one_line(text: str, secrets: Iterable[str] = ()) -> str:

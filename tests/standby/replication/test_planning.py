@@ -274,7 +274,8 @@ def test_a_retrained_analyzer_gets_one_version_and_not_one_more_at_each_run() ->
     first = labelled("a")
     made = plan(source, at(first), selection=Selection(on_existing="version"))
     assert made.items[0].target_analyzer == "a_v2"
-    second = labelled("a_v2", createdAt="2026-01-06T00:00:00Z", changed_at="2026-01-06T00:00:00Z")
+    stamp = "2026-01-06T00:00:00Z"
+    second = labelled("a_v2", description=first["description"], createdAt=stamp, changed_at=stamp)
     (item,) = plan(source, at(first, second), selection=Selection(on_existing="version")).items
     assert (item.verdict, item.target_analyzer) == (Verdict.IN_SYNC, "a_v2")
 

@@ -149,11 +149,15 @@ async def connect(make_resource: MakeResource, tls: ssl.SSLContext) -> AsyncIter
     made: list[ContentUnderstandingClient] = []
 
     def make(
-        service: Service | None = None, name: str = "west", retries: HttpRetries = AT_ONCE, **changes: Any
+        service: Service | None = None,
+        name: str = "west",
+        retries: HttpRetries = AT_ONCE,
+        trusted: ssl.SSLContext | None = None,
+        **changes: Any,
     ) -> ContentUnderstandingClient:
         transport = None if service is None else httpx.MockTransport(service.handle)
         client = ContentUnderstandingClient(
-            make_resource(name, **changes), tls=tls, retries=retries, transport=transport
+            make_resource(name, **changes), tls=trusted or tls, retries=retries, transport=transport
         )
         made.append(client)
         return client
@@ -292,6 +296,17 @@ class Loopback:
         self._speaking = speaking
         self._writers: set[asyncio.StreamWriter] = set()
         self.most_connections = 0
+        self._changed = asyncio.Condition()
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that neither side has closed."""
+        return len(self._writers)
+
+    async def all_closed(self) -> None:
+        """Wait until there is none."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._writers)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer one connection until its other side closes it."""
@@ -314,11 +329,19 @@ class Loopback:
         finally:
             self._writers.discard(writer)
             writer.close()
+            async with self._changed:
+                self._changed.notify_all()
 
     def hang_up(self) -> None:
         """Close what is still open."""
         for writer in self._writers:
             writer.close()
+
+
+@pytest.fixture
+def loopback() -> type[Loopback]:
+    """The server itself, for tests that count its connections."""
+    return Loopback
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from urllib.parse import quote
 
 import pytest
@@ -33,10 +34,10 @@ def test_a_message_becomes_one_line_without_what_looks_secret(text: str, line: s
     assert one_line(text) == line
 
 
-@pytest.mark.parametrize("secret", ["canary/+=", "canary key", "clé", "50%"])
+@pytest.mark.parametrize("secret", ["canary/+=", "canary key", "clé", "50%", 'a"b\\c'])
 def test_a_known_secret_is_hidden_in_any_usual_encoding(secret: str) -> None:
-    told = one_line(f"{secret} {quote(secret)} {quote(secret, safe='')}", [secret])
-    assert told == "*** *** ***"
+    spelled = [secret, quote(secret), quote(secret, safe=""), json.dumps(secret)]
+    assert one_line(" ".join(spelled), [secret]) == '*** *** *** "***"'
 
 
 def test_of_two_secrets_the_longer_one_goes_first() -> None:

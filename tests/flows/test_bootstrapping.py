@@ -1,0 +1,109 @@
+"""Bootstrap and a worker, on the tests' Prefect server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.deployments import arun_deployment
+
+from flows.bootstrapping import WORK_POOL, save_what_runs_need, save_what_starts_runs
+from flows.orchestrator import Prefect
+from standby.config.configuration import Configuration
+
+
+def with_plans(configuration: Configuration, *names: str) -> Configuration:
+    plan = configuration.plan("p")
+    return configuration.model_copy(
+        update={"plans": {name: plan.model_copy(update={"name": name}) for name in names}}
+    )
+
+
+async def deployed() -> set[str]:
+    async with get_client() as client:
+        flows = {flow.id: flow.name for flow in await client.read_flows()}
+        return {f"{flows[found.flow_id]}/{found.name}" for found in await client.read_deployments()}
+
+
+@asynccontextmanager
+async def worker(server: Any) -> AsyncIterator[None]:
+    """Run a process worker of our pool, as an operator would."""
+    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--limit", "1"),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_bootstrap_saves_everything_and_a_second_time_changes_nothing(
+    make_scene: Any, prefect_server: Any
+) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        changes = await Prefect().bootstrap(scene.configuration)
+        again = await Prefect().bootstrap(scene.configuration)
+    assert "deployment replicate/scheduled saved" in changes
+    assert "deployment replicate/manual saved" in changes
+    assert "block recovery-plan/p changed" in changes or "block recovery-plan/p created" in changes
+    assert again == []
+    assert {"replicate/scheduled", "replicate/manual"} <= await deployed()
+    async with get_client() as client:
+        pool = await client.read_work_pool(WORK_POOL)
+        scheduled = await client.read_deployment_by_name("replicate/scheduled")
+        limit = await client.read_global_concurrency_limit_by_name("content-understanding-west")
+        types = {block_type.slug for block_type in await client.read_block_types()}
+    assert pool.type == "process"
+    assert scheduled.parameters == {"plan": "p"}
+    assert [schedule.slug for schedule in scheduled.schedules] == ["p"]
+    assert (limit.limit, limit.active) == (1, True)
+    assert {"content-understanding-key", "content-understanding-entra"} <= types
+
+
+async def test_schedules_follow_the_plans_of_the_configuration(make_scene: Any, prefect_server: Any) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        two = with_plans(scene.configuration, "one", "two")
+        await save_what_starts_runs(two)
+        assert "replicate/scheduled-two" in await deployed()
+        removed = await save_what_starts_runs(with_plans(scene.configuration, "two"))
+    assert "deployment replicate/scheduled-two removed" in removed
+    assert "schedule one of replicate/scheduled removed" in removed
+    assert "replicate/scheduled-two" not in await deployed()
+    async with get_client() as client:
+        scheduled = await client.read_deployment_by_name("replicate/scheduled")
+    assert [schedule.slug for schedule in scheduled.schedules] == ["two"]
+
+
+async def test_a_worker_runs_the_deployment(
+    make_scene: Any, make_analyzer: Any, prefect_server: Any, until: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        await save_what_runs_need(scene.configuration)
+        await save_what_starts_runs(scene.configuration)
+        async with worker(prefect_server), asyncio.timeout(120):
+            run = await arun_deployment("replicate/manual", parameters={"plan": "p"}, poll_interval=1)
+        assert (await scene.stats("west"))["copies_accepted"] == {"invoice": 1}
+    assert run.state is not None
+    assert run.state.name == "Completed", run.state.message
+
+
+@pytest.mark.prefect
+async def test_a_server_that_does_not_answer_is_named() -> None:
+    program = "import asyncio; from flows.orchestrator import Prefect; print(asyncio.run(Prefect().health()))"
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await process.communicate()
+    assert b"The Prefect server at http://127.0.0.1:9/api does not answer" in told

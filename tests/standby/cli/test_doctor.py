@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from standby.cli.diagnosis import Check, diagnose
+from standby.clock import SystemClock
+from standby.config.load import load_configuration
+from standby.orchestrator import Health, NoOrchestrator
+from standby.service.client import ContentUnderstandingClient
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from tests.standby.cli.conftest import Cloud, Ran, Workspace
+
+
+class Prefect:
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    async def health(self) -> Health:
+        return self._health
+
+
+@pytest.fixture(autouse=True)
+def prefect(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Prefect server that answers, without the seconds that importing Prefect takes."""
+    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: Prefect(Health(True, "it answers")))
+
+
+@pytest.fixture
+def entra(workspace: Workspace, cloud: Cloud) -> Workspace:
+    """West signed in by Entra, so that the management plane can be asked about it."""
+    workspace.edit(
+        '{kind: key, key: ${WEST_KEY}}\n    arm_endpoint: ""',
+        f"{{kind: entra}}\n    arm_endpoint: {cloud.emulator.arm}",
+    )
+    workspace.edit("targets: [west, north]", "targets: [west]")
+    return workspace
+
+
+def found(ran: Ran, subject: str, name: str) -> dict[str, Any]:
+    """The one check of this name."""
+    (check,) = (
+        check for check in ran.document["checks"] if (check["subject"], check["name"]) == (subject, name)
+    )
+    assert isinstance(check, dict)
+    return check
+
+
+def test_says_that_all_is_well(entra: Workspace) -> None:
+    ran = entra.run("doctor", "invoices")
+
+    assert ran.status == 0
+    for name in ("connection", "permission", "defaults", "identity", "deployments", "clock"):
+        assert f"  ok {name}: " in ran.out.partition("west\n")[2]
+    assert ran.out.endswith(" checks, nothing wrong. 1 could not be told.\n")
+
+
+def test_looks_at_what_the_plan_uses_and_without_a_plan_at_everything(entra: Workspace) -> None:
+    of_plan = entra.run("doctor", "invoices", "--json").document["checks"]
+    of_all = entra.run("doctor", "--json").document["checks"]
+
+    assert {check["subject"] for check in of_plan} == {"east", "west", "prefect"}
+    assert {check["subject"] for check in of_all} == {"east", "west", "north", "prefect"}
+
+
+def test_every_check_that_is_not_well_has_one_next_action(entra: Workspace, cloud: Cloud) -> None:
+    cloud.tell("settings", resource="west", defaults=None)
+    cloud.tell("outages", resource="north", kind="refuse")
+
+    checks = entra.run("doctor", "--json").document["checks"]
+
+    assert all(bool(check["next_action"]) == (check["well"] is not True) for check in checks)
+
+
+def test_tells_a_resource_that_cannot_be_reached(workspace: Workspace, cloud: Cloud) -> None:
+    cloud.tell("outages", resource="west", kind="refuse")
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 1
+    check = found(ran, "west", "connection")
+    assert check["well"] is False
+    assert check["detail"].startswith(f"No connection to west ({cloud.emulator.resources['west'].endpoint})")
+    assert check["next_action"] == "Check the network and the endpoint; if the region is down, fail over"
+    assert found(ran, "north", "connection")["well"] is True
+
+
+def test_tells_a_wrong_key_from_a_wrong_connection(workspace: Workspace) -> None:
+    workspace.environment["WEST_KEY"] = "canary-wrong"
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 1
+    assert found(ran, "west", "connection")["well"] is True
+    check = found(ran, "west", "permission")
+    assert check["well"] is False
+    assert "HTTP 401" in check["detail"]
+    assert "credentials" in check["next_action"]
+    assert "canary" not in ran.out + ran.err
+
+
+def test_tells_that_no_entra_token_can_be_had(entra: Workspace) -> None:
+    entra.environment["IDENTITY_HEADER"] = "wrong"
+
+    ran = entra.run("doctor", "--json", "invoices")
+
+    assert ran.status == 1
+    check = found(ran, "west", "permission")
+    assert check["detail"].startswith("west: Entra gave no token")
+    assert check["next_action"] == "Correct the entra credentials of the resource, or sign in where this runs"
+
+
+def test_tells_defaults_that_are_not_set(workspace: Workspace, cloud: Cloud) -> None:
+    cloud.tell("settings", resource="west", defaults=None)
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 1
+    check = found(ran, "west", "defaults")
+    assert "DefaultsNotSet" in check["detail"]
+    assert check["next_action"].startswith("PATCH its /contentunderstanding/defaults")
+
+
+def test_tells_defaults_that_lead_to_no_deployment(entra: Workspace, cloud: Cloud) -> None:
+    defaults = {"gpt-4.1": "gone", "gpt-4o": "gpt-4o", "text-embedding-3-large": "elsewhere/embed"}
+    cloud.tell("settings", resource="west", defaults=defaults)
+
+    ran = entra.run("doctor", "--json", "invoices")
+
+    assert ran.status == 1
+    check = found(ran, "west", "deployments")
+    assert check["detail"] == "its defaults lead to deployments that it does not have: gpt-4.1 to gone"
+
+
+def test_tells_a_resource_id_that_azure_spells_differently(entra: Workspace) -> None:
+    entra.edit("accounts/west", "accounts/West")
+
+    ran = entra.run("doctor", "--json", "invoices")
+
+    assert ran.status == 1
+    check = found(ran, "west", "identity")
+    assert "spelled differently in Azure" in check["detail"]
+    assert check["next_action"].endswith("/accounts/west")
+
+
+def test_tells_a_wrong_region(entra: Workspace) -> None:
+    entra.edit("region: westus3", "region: westus")
+
+    ran = entra.run("doctor", "--json", "invoices")
+
+    assert ran.status == 1
+    check = found(ran, "west", "identity")
+    assert check["detail"] == "it is in westus3, not in westus"
+    assert check["next_action"] == "Write region: westus3"
+
+
+def test_does_not_call_wrong_what_a_key_cannot_ask(workspace: Workspace) -> None:
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 0
+    check = found(ran, "west", "deployments")
+    assert check["well"] is None
+    assert "Entra credentials" in check["next_action"]
+
+
+class Late(SystemClock):
+    def now(self) -> datetime:
+        return super().now() - timedelta(minutes=6)
+
+
+async def test_tells_a_clock_that_is_off(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration = load_configuration(workspace.file, workspace.environment)
+
+    async with ContentUnderstandingClient(configuration.resource("west")) as client:
+        checks = {check.name: check async for check in diagnose(client, Late())}
+
+    clock = checks["clock"]
+    assert clock.well is False
+    assert clock.detail.startswith("this machine is 36")
+    assert clock.next_action == "Set its clock by NTP"
+
+
+@pytest.mark.parametrize(
+    "health",
+    [
+        Health(False, "no Prefect server is configured", "Start one"),
+        Health(False, "The Prefect server at URL does not answer", "Start it"),
+    ],
+)
+def test_a_missing_prefect_is_worth_knowing_but_nothing_wrong(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, health: Health
+) -> None:
+    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: Prefect(health))
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 0
+    check = found(ran, "prefect", "server")
+    assert Check(**check) == Check("prefect", "server", None, health.detail, health.next_action)
+
+
+def test_an_installation_without_flows_is_nothing_wrong(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise NoOrchestrator
+
+    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", missing)
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 0
+    assert found(ran, "prefect", "server")["well"] is None
+
+
+def test_asked_for_silence_it_shows_only_what_is_wrong(workspace: Workspace, cloud: Cloud) -> None:
+    cloud.tell("settings", resource="west", defaults=None)
+
+    ran = workspace.run("doctor", "-q")
+
+    assert ran.out.startswith("west\n  NO defaults: ")
+    assert "ok" not in ran.out
+    assert "??" not in ran.out
+    assert "     → PATCH its" in ran.out

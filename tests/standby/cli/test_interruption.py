@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.standby.cli.conftest import Cloud, Workspace
+
+Until = Callable[[Callable[[], bool]], None]
+
+NEVER_ENDS = """
+import asyncio
+from standby.cli.output import Output
+from standby.cli.running import run
+
+class Context:
+    obj = Output()
+
+async def stubborn(output):
+    print("begun", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            print("asked", flush=True)
+
+run(Context, stubborn)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_leaves_a_true_report_of_what_is_under_way(
+    workspace: Workspace, cloud: Cloud, until: Until, number: signal.Signals
+) -> None:
+    cloud.fault("copy", "operation_hangs", resource="west", analyzer="contract")
+    workspace.edit("targets: [west, north]", "targets: [west]")
+    # One at a time, in the plan's order: claim is over by then, contract under way, the rest not begun.
+    workspace.edit("    region: westus3", "    region: westus3\n    max_concurrent_copies: 1")
+
+    process = workspace.start("replicate", "invoices", "--json")
+    until(lambda: cloud.stats("west")["calls"].get("poll", 0) > 6)
+    process.send_signal(number)
+    ran = workspace.ended(process)
+
+    assert ran.status == 130
+    items = {item["analyzer"]: item for item in ran.document["items"]}
+    assert items["claim"]["status"] == "succeeded"
+    assert items["contract"]["status"] == "failed"
+    assert items["contract"]["operation_id"] in items["contract"]["reason"]
+    assert len(items["contract"]["operation_id"]) == 36
+    assert items["invoice"]["reason"] == "Interrupted before it was begun. Run again."
+    assert cloud.stats("west")["copies_accepted"] == {"claim": 1, "contract": 1}
+    assert ran.err == (
+        "Stopping; Ctrl-C again ends it at once.\n"
+        "Interrupted. Run it again to go on: copies under way are adopted.\n"
+    )
+
+
+def test_before_there_is_anything_to_report_it_is_told_as_an_error(
+    workspace: Workspace, cloud: Cloud, until: Until
+) -> None:
+    cloud.tell("outages", resource="west", kind="hang")
+
+    process = workspace.start("plan", "invoices", "--json")
+    until(lambda: cloud.stats("west")["calls"].get("list", 0) > 0)
+    process.send_signal(signal.SIGINT)
+    ran = workspace.ended(process)
+
+    assert ran.status == 130
+    assert ran.document["error"]["kind"] == "Interrupted"
+    assert "Traceback" not in ran.err
+
+
+def test_a_second_one_ends_at_once_whatever_goes_on(workspace: Workspace) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", NEVER_ENDS], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    workspace.processes.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGINT)
+    ran = workspace.ended(process)
+
+    assert ran.status == 130
+    assert "Traceback" not in ran.err

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.standby.cli.conftest import Cloud, Workspace
+
+READING = {"list", "get_defaults"}
+
+
+def test_shows_a_line_for_each_copy_with_its_symbol_and_reason(workspace: Workspace) -> None:
+    ran = workspace.run("plan", "invoices", "--target", "west")
+
+    assert ran.status == 2
+    assert ran.err == ""
+    assert "east → west" in ran.out
+    assert "  + invoice: west does not have it.\n" in ran.out
+    assert ran.out.count("  + ") == 5
+
+
+def test_has_a_legend_of_the_symbols_that_it_uses_and_no_others(workspace: Workspace) -> None:
+    legend = workspace.run("plan", "invoices").out.splitlines()[0]
+
+    assert legend == "+ copy   ! leave alone"
+
+
+def test_says_in_one_line_how_much_there_is_to_do_and_what_it_takes(workspace: Workspace) -> None:
+    last = workspace.run("plan", "invoices").out.splitlines()[-1]
+
+    assert last.startswith("Plan invoices: 9 to copy, 1 to leave alone. At most ")
+    assert "% of the quota per minute of " in last
+    assert last.endswith(" s.")
+
+
+def test_changes_nothing_at_the_service(workspace: Workspace, cloud: Cloud) -> None:
+    workspace.run("plan", "invoices")
+
+    assert cloud.calls() == READING
+
+
+def test_has_nothing_to_do_where_all_is_in_sync(workspace: Workspace) -> None:
+    workspace.run("replicate", "invoices", "--target", "west")
+
+    ran = workspace.run("plan", "invoices", "--target", "west")
+
+    assert ran.status == 0
+    assert ran.out == "Plan invoices: 5 in sync.\n"
+
+
+def test_shows_what_differs_only_when_asked_to_say_more(workspace: Workspace, cloud: Cloud) -> None:
+    workspace.run("replicate", "invoices")
+    cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited"})
+
+    brief = workspace.run("plan", "invoices", "--target", "west", "--on-existing", "replace")
+    whole = workspace.run("plan", "invoices", "--target", "west", "--on-existing", "replace", "-v")
+
+    assert "~ invoice: west has an older copy." in brief.out
+    assert "$.description" not in brief.out
+    assert "      $.description\n" in whole.out
+    assert "= receipt: west has the same." in whole.out
+
+
+def test_says_why_an_analyzer_is_left_alone_and_what_mends_it(workspace: Workspace) -> None:
+    ran = workspace.run("plan", "invoices")
+
+    assert "! claim: north has no default deployment for model gpt-4o. Mend it by PATCH " in ran.out
+
+
+def test_shows_defaults_that_would_be_added_before_the_copies(workspace: Workspace, cloud: Cloud) -> None:
+    workspace.edit("    deadlines:", "    missing_defaults: sync\n    deadlines:")
+    models = ("gpt-4.1", "gpt-4o", "text-embedding-3-large")
+    made = [{"name": name, "model": name} for name in models]
+    cloud.tell("settings", resource="west", defaults=None, deployments=made)
+    # Which deployments there are is told by the management plane, and that only to Entra.
+    workspace.edit(
+        '{kind: key, key: ${WEST_KEY}}\n    arm_endpoint: ""', "{kind: entra}\n    arm_endpoint: ARM"
+    )
+    workspace.edit("ARM", cloud.emulator.arm)
+
+    ran = workspace.run("plan", "invoices", "--target", "west", "--analyzer", "claim")
+
+    assert ran.status == 2
+    assert "+ default gpt-4o = gpt-4o: the target's defaults lack it." in ran.out
+
+
+def test_gives_the_same_as_json_with_its_forecast(workspace: Workspace) -> None:
+    ran = workspace.run("plan", "invoices", "--json")
+
+    assert ran.status == 2
+    plan = ran.document
+    assert {item["action"] for item in plan["items"]} == {"copy", "refuse"}
+    assert set(plan["items"][0]) == {
+        *("source", "target", "analyzer", "target_analyzer", "verdict", "action", "reason", "warnings")
+    }
+    assert set(plan["forecast"]["calls"]) == {"east", "west", "north"}
+    assert plan["forecast"]["quota_share"]["west"] > plan["forecast"]["quota_share"]["east"]
+    shortest, longest = plan["forecast"]["seconds"]
+    assert 0 < shortest < longest
+
+
+def test_a_saved_plan_can_be_applied(workspace: Workspace, tmp_path: Path, cloud: Cloud) -> None:
+    file = str(tmp_path / "plan.json")
+
+    planned = workspace.run("plan", "invoices", "--target", "west", "--analyzer", "invoice", "--out", file)
+    applied = workspace.run("replicate", "invoices", "--apply", file, "--json")
+
+    assert planned.status == 2
+    assert f"standby replicate invoices --apply {file}" in planned.err
+    assert applied.status == 0
+    assert [item["analyzer"] for item in applied.document["items"]] == ["invoice"]
+    assert cloud.stats("west")["copies_accepted"] == {"invoice": 1}
+
+
+def test_a_saved_plan_is_refused_once_the_world_has_moved(
+    workspace: Workspace, tmp_path: Path, cloud: Cloud
+) -> None:
+    file = str(tmp_path / "plan.json")
+    workspace.run("plan", "invoices", "--out", file)
+    cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited"})
+
+    ran = workspace.run("replicate", "invoices", "--apply", file)
+
+    assert ran.status == 4
+    assert ran.out == ""
+    assert "invoice (east → west) was edited at the source" in ran.err
+    assert "Make a new plan, look at it, and apply that." in ran.err
+    assert cloud.stats("west")["copies_accepted"] == {}
+
+
+def test_a_refusal_is_told_as_json_too(workspace: Workspace, tmp_path: Path, cloud: Cloud) -> None:
+    file = str(tmp_path / "plan.json")
+    workspace.run("plan", "invoices", "--out", file)
+    cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited"})
+
+    ran = workspace.run("--json", "replicate", "invoices", "--apply", file)
+
+    assert ran.status == 4
+    assert ran.document["error"]["kind"] == "PlanMoved"
+    assert "invoice (east → west) was edited at the source" in ran.document["error"]["cause"]
+
+
+def test_a_plan_that_cannot_be_saved_is_an_error_and_no_plan(workspace: Workspace, tmp_path: Path) -> None:
+    ran = workspace.run("plan", "invoices", "--out", str(tmp_path / "nowhere" / "plan.json"))
+
+    assert ran.status == 1
+    assert ran.out == ""
+    assert "cannot be written: No such file or directory" in ran.err

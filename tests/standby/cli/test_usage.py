@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from standby import __version__
+from standby.cli.app import app
+from standby.cli.commands import COMMANDS
+from standby.cli.options import hoist
+
+if TYPE_CHECKING:
+    from tests.standby.cli.conftest import Workspace
+
+
+def test_without_a_command_it_lists_the_commands() -> None:
+    result = CliRunner().invoke(app, [])
+
+    assert result.exit_code == 0
+    assert all(f"  {name} " in result.stdout for name in COMMANDS)
+    assert "..." not in result.stdout.partition("Commands:")[2]
+
+
+def test_its_help_fits_80_columns() -> None:
+    for args in (["--help"], *([name, "--help"] for name in COMMANDS)):
+        shown = CliRunner().invoke(app, args).stdout
+        assert max(len(line) for line in shown.splitlines()) <= 80
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_of_every_command_reminds_of_the_global_options(name: str) -> None:
+    result = CliRunner().invoke(app, [name, "--help"])
+
+    assert result.exit_code == 0
+    assert "-c FILE, --json, -v, -q, --no-color" in result.stdout
+
+
+def test_shows_its_version() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"standby {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        (["plan", "x", "--json"], ["--json", "plan", "x"]),
+        (["plan", "-c", "f", "x", "-v"], ["-c", "f", "-v", "plan", "x"]),
+        (["plan", "x", "--config=f", "-q"], ["--config=f", "-q", "plan", "x"]),
+        (["-c", "f", "plan", "x"], ["-c", "f", "plan", "x"]),
+        (["plan", "--", "--json"], ["plan", "--", "--json"]),
+        (["plan", "x", "-c"], ["-c"]),
+    ],
+)
+def test_global_options_may_stand_anywhere(given: list[str], taken: list[str]) -> None:
+    assert hoist(given) == taken
+
+
+def test_a_global_option_after_the_command_does_what_it_does_before(workspace: Workspace) -> None:
+    before = workspace.run("--json", "plan", "invoices")
+    after = workspace.run("plan", "invoices", "--json")
+
+    assert before.document["items"] == after.document["items"]
+
+
+@pytest.mark.parametrize(
+    ("args", "cause", "action"),
+    [
+        (["pln"], "There is no command pln: did you mean plan?", "See standby --help."),
+        (["plan"], "Missing argument 'PLAN'.", "See standby plan --help."),
+        (["plan", "x", "-c"], "Option '-c' requires an argument.", "See standby --help."),
+        (["check", "x", "--targt", "y"], "No such option: --targt", "See standby check --help."),
+        (
+            ["replicate", "x", "--on-existing", "merge"],
+            "Invalid value for '--on-existing': 'merge' is not one of 'refuse', 'replace', 'version'.",
+            "See standby replicate --help.",
+        ),
+    ],
+)
+def test_wrong_usage_is_an_error_and_never_taken_for_differences(
+    args: list[str], cause: str, action: str
+) -> None:
+    result = CliRunner().invoke(app, args)
+
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"error: {cause}")
+    assert result.stderr.endswith(f"\n  → {action}\n")
+
+
+def test_wrong_usage_is_told_as_json_where_json_is_asked_for(workspace: Workspace) -> None:
+    ran = workspace.run("pln", "--json")
+
+    assert ran.status == 1
+    assert ran.document["error"] == {
+        "kind": "WrongUsage",
+        "cause": "There is no command pln: did you mean plan?",
+        "next_action": "See standby --help",
+    }
+
+
+@pytest.mark.parametrize("command", ["plan", "replicate", "check", "doctor"])
+def test_an_unknown_plan_is_answered_with_the_nearest_one(workspace: Workspace, command: str) -> None:
+    ran = workspace.run(command, "invoces")
+
+    assert ran.status == 1
+    assert ran.err == "error: There is no plan named invoces: did you mean invoices?\n"
+
+
+def test_an_unknown_target_is_answered_with_the_nearest_one(workspace: Workspace) -> None:
+    ran = workspace.run("plan", "invoices", "--target", "wst")
+
+    assert ran.status == 1
+    assert ran.err.endswith("  → Did you mean 'west'?\n")
+
+
+def test_an_unknown_analyzer_is_answered_with_the_nearest_one(workspace: Workspace) -> None:
+    ran = workspace.run("plan", "invoices", "--analyzer", "invoce")
+
+    assert ran.status == 1
+    assert ran.err.endswith("  → Did you mean 'invoice'?\n")
+
+
+def test_a_missing_configuration_says_what_to_do() -> None:
+    result = CliRunner().invoke(app, ["-c", "nowhere.yaml", "plan", "invoices"])
+
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: nowhere.yaml does not exist.\n  → Write it, or name another with --config.\n"
+    )
+
+
+def test_a_missing_variable_is_named_with_its_place(workspace: Workspace) -> None:
+    workspace.edit("${WEST_KEY}", "${WEST_KEY_2}")
+
+    ran = workspace.run("plan", "invoices")
+
+    assert ran.status == 1
+    assert "resources.west.credentials.key needs the environment variable WEST_KEY_2" in ran.err
+
+
+def test_every_problem_of_the_configuration_is_told_at_once(workspace: Workspace) -> None:
+    workspace.edit("region: westus3", "regoin: westus3")
+    workspace.edit("deadlines:", "deadlnes:")
+
+    ran = workspace.run("plan", "invoices", "--json")
+
+    assert ran.status == 1
+    assert "resources.west.regoin is not known here: did you mean region?" in ran.err
+    assert "plans.invoices.deadlnes is not known here: did you mean deadlines?" in ran.err
+    assert ran.document["error"]["kind"] == "ConfigurationError"
+
+
+def test_the_environment_can_switch_colours_off(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coloured = {**workspace.environment, "FORCE_COLOR": "1"}
+    args = ["-c", str(workspace.file), "plan", "invoices"]
+
+    with_colour = CliRunner().invoke(app, args, env=coloured)
+    by_environment = CliRunner().invoke(app, args, env={**coloured, "NO_COLOR": "1"})
+    by_option = CliRunner().invoke(app, [*args, "--no-color"], env=coloured)
+
+    assert "\x1b[32m+" in with_colour.stdout
+    assert "\x1b" not in by_environment.stdout
+    assert "\x1b" not in by_option.stdout

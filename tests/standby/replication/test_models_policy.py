@@ -1,0 +1,65 @@
+"""What `missing_defaults` makes of findings."""
+
+from __future__ import annotations
+
+import pytest
+
+from standby.config.plan import MissingDefaults
+from standby.replication.models_policy import judge_models, with_added_defaults
+from standby.service.resource import DeploymentOverrides
+from tests.standby.replication.world import DEFAULTS, MODELS, SEED_PAGE, deployment, resource, serving
+
+NONE = DeploymentOverrides()
+ALL = tuple(MODELS.items())
+BOTH = (deployment("gpt", "gpt-4.1"), deployment("emb", "text-embedding-3-small"))
+EAST = serving(resource("east"), DEFAULTS, BOTH)
+
+
+@pytest.mark.parametrize(("policy", "errors", "warnings"), [("fail", 2, 0), ("sync", 2, 0), ("ignore", 0, 2)])
+def test_missing_models_forbid_a_copy_unless_they_are_ignored(
+    policy: MissingDefaults, errors: int, warnings: int
+) -> None:
+    judged = judge_models(ALL, EAST, serving(resource("west"), None), NONE, policy)
+    assert (len(judged.errors), len(judged.warnings)) == (errors, warnings)
+    assert all("Mend it by" in told for told in judged.errors + judged.warnings)
+
+
+@pytest.mark.parametrize("policy", ["fail", "sync", "ignore"])
+def test_another_embedding_model_forbids_a_copy_under_every_policy(policy: MissingDefaults) -> None:
+    west = serving(resource("west"), DEFAULTS, [deployment("gpt", "gpt-4o"), deployment("emb", "other")])
+    judged = judge_models(ALL, EAST, west, NONE, policy)
+    assert len(judged.errors) == 1
+    assert "do not compare" in judged.errors[0]
+    assert len(judged.warnings) == 1
+    assert "gpt-4o" in judged.warnings[0]
+
+
+def test_what_is_unknown_neither_forbids_nor_warns() -> None:
+    judged = judge_models(ALL, EAST, serving(resource("west"), DEFAULTS), NONE, "fail")
+    assert (judged.errors, judged.warnings) == ((), ())
+
+
+@pytest.mark.parametrize("policy", ["fail", "ignore"])
+def test_only_sync_adds_defaults(policy: MissingDefaults) -> None:
+    west = serving(resource("west"), None, BOTH)
+    assert with_added_defaults(ALL, EAST, west, NONE, policy) == (west, {})
+
+
+def test_sync_gives_the_target_as_it_will_be() -> None:
+    west = serving(resource("west"), {"gpt-4.1": "kept", "other": "kept"}, BOTH)
+    after, added = with_added_defaults(ALL, EAST, west, NONE, "sync")
+    assert added == {"text-embedding-3-small": "emb"}
+    assert after.defaults == {"gpt-4.1": "kept", "other": "kept", "text-embedding-3-small": "emb"}
+    assert after.deployments == west.deployments
+
+
+def test_sync_has_nothing_to_add_on_the_seed_pages_protocol() -> None:
+    west = serving(resource("west", SEED_PAGE), None, BOTH)
+    assert with_added_defaults(ALL, EAST, west, NONE, "sync") == (west, {})
+
+
+def test_sync_takes_the_plans_deployment_for_its_role() -> None:
+    west = serving(resource("west"), None)
+    overrides = DeploymentOverrides(embedding="emb-west")
+    _, added = with_added_defaults(ALL, EAST, west, overrides, "sync")
+    assert added == {"text-embedding-3-small": "emb-west"}

@@ -1,0 +1,534 @@
+"""Each step against a client whose network is a service in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from standby.config.plan import CopyDeadlines, RecoveryPlan
+from standby.replication import steps
+from standby.replication.actions import Action
+from standby.replication.context import SERVING_AGE, RunContext, connect
+from standby.replication.errors import (
+    CopyDiffers,
+    CopyNotStarted,
+    ModelsNotServed,
+    TargetAnalyzerFailed,
+    TargetAnalyzerGone,
+    TargetAnalyzerNotReady,
+    TargetMoved,
+)
+from standby.replication.planning import PlanItem, Selection
+from standby.replication.replicate import survey
+from standby.replication.steps import ADOPTED, SETTLING, Receipt
+from standby.service.errors import (
+    AnalyzerNotFound,
+    Conflict,
+    GrantVoid,
+    OperationFailed,
+    OperationHung,
+    ServiceUnavailable,
+)
+from tests.standby.replication.world import (
+    MODELS,
+    Service,
+    definition,
+    expiry,
+    labelled,
+    operation_answer,
+    recovery_plan,
+    refusal,
+    resource,
+    void_grant,
+)
+
+POLL_10_S = CopyDeadlines(poll=10, first_interval=1, longest_interval=4)
+
+
+@dataclass
+class Stage:
+    """A service and a run on it."""
+
+    service: Service
+    context: RunContext
+
+    async def plan(self, on_existing: Any = "refuse") -> PlanItem:
+        """Plan as a run does; the one item of it."""
+        (item,) = (await survey(self.context, Selection(on_existing=on_existing))).items
+        self.service.calls.clear()
+        return item
+
+    async def copied(self, on_existing: Any = "refuse") -> tuple[PlanItem, Receipt]:
+        item = await self.plan(on_existing)
+        authorization = await steps.authorize(self.context, item)
+        return item, await steps.copy(self.context, item, authorization)
+
+
+@asynccontextmanager
+async def stage(vault: Path, plan: RecoveryPlan | None = None, **fields: Any) -> AsyncIterator[Stage]:
+    service = Service()
+    service.hold("east", definition("a"))
+    context = service.context(plan or recovery_plan(deadlines=POLL_10_S), vault, **fields)
+    try:
+        yield Stage(service, context)
+    finally:
+        for client in context.connections.clients.values():
+            await client.__aexit__()
+
+
+@pytest.fixture
+async def on(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(tmp_path) as made:
+        yield made
+
+
+def answering(
+    method: str, ending: str, *answers: httpx.Response | Exception | None, when: str = "before"
+) -> Callable[[str, httpx.Request], httpx.Response | None]:
+    """Answer the calls of one kind in turn; nothing, and all after the last, goes to the service."""
+    waiting = iter(answers)
+
+    def intervene(moment: str, request: httpx.Request) -> httpx.Response | None:
+        if (moment, request.method) == (when, method) and request.url.path.endswith(ending):
+            answer = next(waiting, None)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        return None
+
+    return intervene
+
+
+LOST = httpx.ReadError("gone")
+GATEWAY = httpx.Response(502, text="bad gateway")
+
+
+# Authorize.
+
+
+async def test_a_grant_is_asked_for_this_analyzer_and_this_target(on: Stage) -> None:
+    authorization = await steps.authorize(on.context, await on.plan())
+    assert (authorization.analyzer, authorization.target_analyzer) == ("a", "a")
+    assert on.service.region("east").grants == {("a", resource("west").resource_id)}
+
+
+@pytest.mark.parametrize(("minutes", "used"), [(-60, False), (4, False), (5, False), (6, True)])
+async def test_a_grant_too_near_its_end_is_not_used(on: Stage, minutes: int, used: bool) -> None:
+    item = await on.plan()
+    body = {"expiresAt": expiry(on.service.clock, minutes=minutes)}
+    on.service.intervene = answering("POST", ":grantCopyAuthorization", httpx.Response(200, json=body))
+    if used:
+        assert (await steps.authorize(on.context, item)).expires_at is not None
+    else:
+        with pytest.raises(GrantVoid, match="too soon to be used"):
+            await steps.authorize(on.context, item)
+
+
+async def test_a_source_that_was_deleted_meanwhile_is_named(on: Stage) -> None:
+    item = await on.plan()
+    del on.service.region("east").analyzers["a"]
+    with pytest.raises(AnalyzerNotFound, match="a at east"):
+        await steps.authorize(on.context, item)
+
+
+# Models.
+
+
+async def test_models_that_are_not_served_are_told_with_the_call_and_asked_about_anew(tmp_path: Path) -> None:
+    async with stage(tmp_path, recovery_plan(missing_defaults="ignore")) as on:
+        on.service.hold("east", definition("a", models=MODELS))
+        item = await on.plan()
+        assert len(await steps.validate_deployments(on.context, item)) == 2
+    async with stage(tmp_path) as on:
+        with pytest.raises(ModelsNotServed, match="Mend it by PATCH"):
+            await steps.validate_deployments(on.context, item)
+        on.service.region("west").defaults = dict.fromkeys(MODELS.values(), "deployment")
+        assert await steps.validate_deployments(on.context, item) == ()
+
+
+async def test_what_a_resource_serves_is_asked_once_for_many_analyzers_and_again_when_old(on: Stage) -> None:
+    item = await on.plan()
+    for _ in range(5):
+        await steps.validate_deployments(on.context, item)
+    assert on.service.count("GET", "/defaults") == 0
+    on.service.clock.seconds += SERVING_AGE + 1
+    await steps.validate_deployments(on.context, item)
+    assert on.service.count("GET", "/defaults") == 2
+
+
+async def test_only_names_that_are_missing_at_this_moment_are_added_to_the_defaults(on: Stage) -> None:
+    await on.plan()
+    on.service.region("west").defaults = {"gpt-4.1": "set by somebody since the plan"}
+    await steps.add_defaults(on.context, "west", {"gpt-4.1": "ours", "gpt-4o": "new"})
+    assert on.service.region("west").defaults == {
+        "gpt-4.1": "set by somebody since the plan",
+        "gpt-4o": "new",
+    }
+    assert (await on.context.connections.serving("west")).defaults == on.service.region("west").defaults
+
+
+async def test_defaults_that_are_complete_are_not_written(on: Stage) -> None:
+    on.service.region("west").defaults = {"gpt-4.1": "theirs"}
+    await steps.add_defaults(on.context, "west", {"gpt-4.1": "ours"})
+    assert on.service.count("PATCH", "/defaults") == 0
+
+
+# Copy.
+
+
+async def test_a_copy_gives_its_operation(on: Stage) -> None:
+    _, receipt = await on.copied()
+    assert receipt.operation_id == "op-1"
+    assert receipt.operation_url is not None
+    assert receipt.operation_url.startswith("https://west.services.ai.azure.com/")
+
+
+@pytest.mark.parametrize("lost", [LOST, GATEWAY, httpx.Response(201, text="half an ans")])
+async def test_a_lost_answer_to_a_copy_that_was_begun_is_adopted(
+    on: Stage, lost: httpx.Response | Exception
+) -> None:
+    on.service.intervene = answering("POST", ":copy", lost, when="after")
+    _, receipt = await on.copied()
+    assert receipt == replace(ADOPTED, attempts=1)
+    assert on.service.accepted["west", "a"] == 1
+
+
+async def test_a_lost_answer_to_a_copy_that_is_over_already_is_adopted(on: Stage) -> None:
+    def finished(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "after" and request.url.path.endswith(":copy"):
+            on.service.settle()
+            raise LOST
+        return None
+
+    on.service.intervene = finished
+    _, receipt = await on.copied()
+    assert receipt.operation_url is None
+
+
+async def test_a_copy_that_shows_late_at_the_target_is_adopted_all_the_same(on: Stage) -> None:
+    """Looked for several times: a second copy must not be begun for the first one's being slow."""
+    not_yet = refusal(404, "NotFound", "ModelNotFound", "Not found.")
+
+    def late(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "after" and request.url.path.endswith(":copy"):
+            raise LOST
+        shown = on.service.clock.seconds >= SETTLING[1]
+        return not_yet if request.method == "GET" and not shown else None
+
+    item = await on.plan()
+    authorization = await steps.authorize(on.context, item)
+    on.service.intervene = late
+    assert (await steps.copy(on.context, item, authorization)).operation_url is None
+    assert on.service.clock.seconds < sum(SETTLING)
+
+
+@pytest.mark.parametrize("lost", [LOST, GATEWAY])
+async def test_a_copy_whose_request_was_lost_is_known_not_to_have_started(
+    on: Stage, lost: httpx.Response | Exception
+) -> None:
+    on.service.intervene = answering("POST", ":copy", lost)
+    with pytest.raises(CopyNotStarted, match="nothing was started"):
+        await on.copied()
+    assert on.service.clock.waits == list(SETTLING)
+
+
+async def test_a_conflict_with_our_own_copy_is_adopted(on: Stage) -> None:
+    item = await on.plan()
+    authorization = await steps.authorize(on.context, item)
+    first = await steps.copy(on.context, item, authorization)
+    second = await steps.copy(on.context, item, authorization)
+    assert first.operation_url is not None
+    assert second == replace(ADOPTED, attempts=1)
+    on.service.settle()
+    assert await steps.copy(on.context, item, authorization) == replace(ADOPTED, attempts=1)
+    assert on.service.accepted["west", "a"] == 1
+
+
+@pytest.mark.parametrize("status", ["ready", "failed", "deleting"])
+async def test_a_conflict_with_somebody_elses_analyzer_is_a_conflict(on: Stage, status: str) -> None:
+    item = await on.plan()
+    authorization = await steps.authorize(on.context, item)
+    on.service.hold("west", definition("a", description="appeared mid-run", status=status))
+    with pytest.raises(Conflict, match="--on-existing replace"):
+        await steps.copy(on.context, item, authorization)
+
+
+async def test_a_void_grant_comes_through_as_such(on: Stage) -> None:
+    on.service.intervene = answering("POST", ":copy", void_grant())
+    with pytest.raises(GrantVoid):
+        await on.copied()
+
+
+# Replace.
+
+
+def kept(vault: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(vault.rglob("replaced/**/*.json"))
+    ]
+
+
+async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs, später"))
+    before: list[Any] = []
+
+    def look(when: str, request: httpx.Request) -> None:
+        if when == "before" and request.url.path.endswith(":copy"):
+            before.extend(kept(on.context.vault))
+
+    on.service.intervene = look
+    item, receipt = await on.copied("replace")
+    assert item.action is Action.REPLACE
+    assert [each["description"] for each in before] == ["theirs, später"]
+    assert on.service.accepted["west", "a"] == 1
+    assert receipt.operation_url is not None
+
+
+async def test_a_copy_to_a_free_name_keeps_nothing(on: Stage) -> None:
+    await on.copied()
+    assert kept(on.context.vault) == []
+
+
+async def test_what_was_edited_at_the_target_after_the_plan_is_not_replaced(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    item = await on.plan("replace")
+    authorization = await steps.authorize(on.context, item)
+    on.service.hold("west", definition("a", description="their last edit"))
+    with pytest.raises(TargetMoved, match="Run again to plan"):
+        await steps.copy(on.context, item, authorization)
+    assert on.service.accepted.total() == 0
+
+
+async def test_what_was_deleted_at_the_target_after_the_plan_is_copied(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    item = await on.plan("replace")
+    authorization = await steps.authorize(on.context, item)
+    del on.service.region("west").analyzers["a"]
+    assert (await steps.copy(on.context, item, authorization)).operation_url is not None
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_a_replacement_is_not_begun_twice_when_even_the_look_at_the_target_fails(
+    on: Stage, over: bool
+) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    item = await on.plan("replace")
+    authorization = await steps.authorize(on.context, item)
+
+    def broken(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "after" and request.url.path.endswith(":copy"):
+            raise LOST
+        return GATEWAY if when == "after" and on.service.accepted else None
+
+    on.service.intervene = broken
+    with pytest.raises(ServiceUnavailable):
+        await steps.copy(on.context, item, authorization)
+    if over:
+        on.service.settle()
+    on.service.intervene = Service().intervene
+    assert (await steps.copy(on.context, item, authorization)).operation_url is None
+    assert on.service.accepted["west", "a"] == 1
+
+
+async def test_a_replacement_by_an_equal_retrained_analyzer_is_told_from_the_old_one(on: Stage) -> None:
+    """Both have one fingerprint: only the dates say that the answer was lost on the way there."""
+    on.service.hold("east", labelled("a", changed_at="2026-01-02T00:00:00Z"))
+    on.service.hold("west", labelled("a"))
+    on.service.intervene = answering("POST", ":copy", LOST)
+    with pytest.raises(CopyNotStarted):
+        await on.copied("replace")
+    on.service.intervene = answering("POST", ":copy", LOST, when="after")
+    assert (await on.copied("replace"))[1].operation_url is None
+
+
+# Poll.
+
+
+async def test_polling_ends_when_the_operation_has_succeeded(on: Stage) -> None:
+    on.service.polls = 3
+    item, receipt = await on.copied()
+    await steps.poll(on.context, item, receipt)
+    assert on.service.clock.waits == [1.0, 1.5, 2.25]
+
+
+async def test_the_services_wish_for_the_next_question_is_honoured(on: Stage) -> None:
+    on.service.polls = 0
+    item, receipt = await on.copied()
+    running = [
+        httpx.Response(200, json={"id": "op-1", "status": "Running"}, headers={"Retry-After": seconds})
+        for seconds in ("3", "0", "100")
+    ]
+    on.service.intervene = answering("GET", "/operations/op-1", *running)
+    await steps.poll(on.context, item, receipt)
+    # Nothing is asked at once, and the deadline is never slept over.
+    assert on.service.clock.waits == [3.0, 1.0, 6.0]
+
+
+async def test_an_operation_without_end_is_hung_at_the_deadline(on: Stage) -> None:
+    on.service.polls = 10**6
+    item, receipt = await on.copied()
+    begun = on.service.clock.seconds
+    with pytest.raises(OperationHung, match=r"a to west did not end within 10 s.*See at the target"):
+        await steps.poll(on.context, item, receipt)
+    assert on.service.clock.seconds - begun == POLL_10_S.poll
+
+
+async def test_an_operation_that_hangs_over_a_ready_analyzer_is_a_success(on: Stage) -> None:
+    item, receipt = await on.copied()
+    on.service.intervene = answering("GET", "/operations/op-1", *[operation_answer("Running")] * 50)
+    on.service.settle()
+    await steps.poll(on.context, item, receipt)
+    await steps.verify(on.context, item)
+
+
+async def test_an_operation_that_hangs_over_a_vanished_analyzer_says_so(on: Stage) -> None:
+    item, receipt = await on.copied()
+    on.service.intervene = answering("GET", "/operations/op-1", *[operation_answer("Running")] * 50)
+    del on.service.region("west").analyzers["a"]
+    with pytest.raises(TargetAnalyzerGone, match="vanished from west"):
+        await steps.poll(on.context, item, receipt)
+
+
+@pytest.mark.parametrize("status", ["ready", "failed"])
+async def test_an_operation_that_vanished_is_settled_by_the_analyzer(on: Stage, status: str) -> None:
+    item, receipt = await on.copied()
+    gone = refusal(404, "NotFound", "OperationNotFound", "No such operation.")
+    seen = [
+        httpx.Response(200, json=definition("a", status=each)) for each in ("creating", "creating", status)
+    ]
+
+    def both(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "after":
+            return None
+        return gone if "/operations/" in request.url.path else seen.pop(0)
+
+    on.service.intervene = both
+    await steps.poll(on.context, item, receipt)
+    assert seen == []
+
+
+async def test_an_operation_and_an_analyzer_that_both_vanished_are_gone(on: Stage) -> None:
+    item, receipt = await on.copied()
+    del on.service.region("west").analyzers["a"]
+    gone = refusal(404, "NotFound", "OperationNotFound", "No such operation.")
+    on.service.intervene = answering("GET", "/operations/op-1", gone)
+    with pytest.raises(TargetAnalyzerGone, match="See who deletes analyzers there"):
+        await steps.poll(on.context, item, receipt)
+
+
+async def test_an_adopted_copy_that_never_ends_is_hung_too(on: Stage) -> None:
+    item, _ = await on.copied()
+    with pytest.raises(OperationHung):
+        await steps.poll(on.context, item, ADOPTED)
+
+
+@pytest.mark.parametrize("status", ["Failed", "failed", "Canceled", "Cancelled"])
+async def test_a_failed_operation_is_told_with_its_inner_code(on: Stage, status: str) -> None:
+    item, receipt = await on.copied()
+    inner = {"code": "InvalidTrainingData", "message": "The labels are gone."}
+    error = {"code": "InternalServerError", "message": "It failed.", "innererror": inner}
+    on.service.intervene = answering("GET", "/operations/op-1", operation_answer(status, error=error))
+    with pytest.raises(OperationFailed) as caught:
+        await steps.poll(on.context, item, receipt)
+    assert "InternalServerError/InvalidTrainingData" in str(caught.value)
+    assert "The labels are gone" in str(caught.value)
+
+
+# Verify.
+
+
+async def ready(on: Stage) -> PlanItem:
+    item, _ = await on.copied()
+    on.service.settle()
+    return item
+
+
+async def test_a_copy_that_is_what_was_planned_is_verified_as_both_sides_are(on: Stage) -> None:
+    item = await ready(on)
+    verified = await steps.verify(on.context, item)
+    assert verified.source == item.expected
+    assert verified.target.fingerprint == item.expected.fingerprint
+    assert verified.target.created_at is not None
+    assert verified.warnings == ()
+
+
+async def test_a_copy_that_is_still_made_is_not_ready(on: Stage) -> None:
+    item, _ = await on.copied()
+    with pytest.raises(TargetAnalyzerNotReady):
+        await steps.verify(on.context, item)
+
+
+@pytest.mark.parametrize("status", ["failed", "deleting", "undefined"])
+async def test_an_analyzer_that_is_not_ready_after_a_success_is_a_failure(on: Stage, status: str) -> None:
+    item = await ready(on)
+    on.service.region("west").analyzers["a"]["status"] = status
+    with pytest.raises(TargetAnalyzerFailed, match=f"became '{status}' instead of ready"):
+        await steps.verify(on.context, item)
+
+
+async def test_a_copy_that_vanished_is_gone(on: Stage) -> None:
+    item = await ready(on)
+    del on.service.region("west").analyzers["a"]
+    with pytest.raises(TargetAnalyzerGone):
+        await steps.verify(on.context, item)
+
+
+async def test_a_copy_that_is_neither_what_was_planned_nor_what_the_source_is_now_differs(on: Stage) -> None:
+    item = await ready(on)
+    on.service.region("west").analyzers["a"]["description"] = "edited at the target meanwhile"
+    with pytest.raises(CopyDiffers, match="Run again to plan"):
+        await steps.verify(on.context, item)
+
+
+async def test_an_edit_at_the_source_that_was_copied_along_is_accepted_and_said(on: Stage) -> None:
+    item = await on.plan()
+    on.service.region("east").analyzers["a"]["description"] = "edited after the plan"
+    authorization = await steps.authorize(on.context, item)
+    await steps.copy(on.context, item, authorization)
+    on.service.settle()
+    verified = await steps.verify(on.context, item)
+    assert verified.source.fingerprint == verified.target.fingerprint != item.expected.fingerprint
+    assert verified.warnings == ("It was edited at the source during the run; the edit was copied.",)
+
+
+async def test_an_edit_at_the_source_after_the_copy_leaves_the_copy_verified_as_planned(on: Stage) -> None:
+    item = await ready(on)
+    on.service.region("east").analyzers["a"]["description"] = "edited after the copy"
+    assert (await steps.verify(on.context, item)).source == item.expected
+
+
+async def test_a_tag_that_the_plan_ignores_does_not_spoil_a_copy(tmp_path: Path) -> None:
+    async with stage(tmp_path, recovery_plan(ignore=["tags.projectId"])) as on:
+        on.service.hold("east", definition("a", tags={"projectId": "1"}))
+        item = await ready(on)
+        on.service.region("west").analyzers["a"]["tags"] = {"projectId": "the studio's own"}
+        assert (await steps.verify(on.context, item)).source == item.expected
+
+
+async def test_somebody_elses_copy_that_was_adopted_is_only_good_if_it_is_the_same(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs", status="creating"))
+    item = await on.plan()
+    assert item.action is Action.ADOPT
+    on.service.region("west").analyzers["a"]["status"] = "ready"
+    await steps.poll(on.context, item, ADOPTED)
+    with pytest.raises(CopyDiffers):
+        await steps.verify(on.context, item)
+
+
+# Connections.
+
+
+async def test_connections_are_opened_for_each_resource_and_closed() -> None:
+    async with connect([resource("east"), resource("west")]) as connections:
+        assert connections["east"].resource.name == "east"
+        assert connections["east"].tls is connections["west"].tls
+        client = connections["west"]
+    with pytest.raises(RuntimeError, match="closed"):
+        await client.get_analyzer("a")

@@ -1,0 +1,216 @@
+"""What is on every request, how long it may take, and where it does not go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from standby import __version__
+from standby.service.client import ContentUnderstandingClient
+from standby.service.errors import ForeignOrigin, ProtocolError, Unreachable
+from standby.service.retrying import HttpRetries
+
+if TYPE_CHECKING:
+    import ssl
+
+    from tests.standby.service.conftest import (
+        Connect,
+        FastTime,
+        Heard,
+        Listen,
+        Loopback,
+        MakeResource,
+        Service,
+    )
+
+FOUND = {"analyzerId": "a"}
+
+
+async def test_every_request_says_who_asks_and_under_which_id(connect: Connect, service: Service) -> None:
+    client = connect(service)
+    service.always(lambda _: httpx.Response(200, json=FOUND))
+    await client.get_analyzer("a")
+    await client.get_analyzer("a")
+    ids = {UUID(request.headers["x-ms-client-request-id"]) for request in service.requests}
+    assert len(ids) == 2
+    assert {request.headers["user-agent"] for request in service.requests} == {f"standby/{__version__}"}
+
+
+async def test_ids_and_times_are_logged_and_queries_are_not(
+    connect: Connect, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = httpx.Response(
+        200, json={"id": "1", "status": "Running"}, headers={"apim-request-id": "theirs-1"}
+    )
+    service.will(answer)
+    with caplog.at_level(logging.DEBUG, "standby.service"):
+        await connect(service).poll("https://west.services.ai.azure.com/operations/1?sig=canary")
+    (record,) = [record for record in caplog.records if record.name == "standby.service"]
+    told = record.getMessage()
+    assert told.startswith("west GET /operations/1: 200 in ")
+    assert service.requests[0].headers["x-ms-client-request-id"] in told
+    assert "theirs-1" in told
+    assert "canary" not in told
+
+
+async def test_a_lost_connection_is_logged_with_its_id(
+    connect: Connect, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.will(httpx.ReadTimeout("canary"))
+    with caplog.at_level(logging.DEBUG, "standby.service"), pytest.raises(Unreachable):
+        await connect(service, retries=HttpRetries(attempts=1)).get_analyzer("a")
+    told = caplog.records[-1].getMessage()
+    assert told.startswith("west GET /contentunderstanding/analyzers/a: ReadTimeout")
+    assert service.requests[0].headers["x-ms-client-request-id"] in told
+
+
+async def test_a_forged_request_id_does_not_reach_the_log(
+    connect: Connect, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.will(httpx.Response(200, json=FOUND, headers={"apim-request-id": "forged entry <b>"}))
+    with caplog.at_level(logging.DEBUG, "standby.service"):
+        await connect(service).get_analyzer("a")
+    assert "forged" not in caplog.text
+
+
+async def test_connecting_reading_and_writing_are_bounded(connect: Connect, service: Service) -> None:
+    service.will(httpx.Response(200, json=FOUND))
+    await connect(service).get_analyzer("a")
+    assert service.requests[0].extensions["timeout"] == {
+        "connect": 10.0,
+        "read": 30.0,
+        "write": 30.0,
+        "pool": 60.0,
+    }
+
+
+def test_an_answer_that_trickles_in_for_ever_is_given_up(
+    fast_time: FastTime, make_resource: MakeResource, tls: ssl.SSLContext
+) -> None:
+    seconds: list[float] = []
+
+    class Trickle(httpx.AsyncByteStream):
+        async def __aiter__(self) -> Any:
+            while True:
+                yield b" "
+                await asyncio.sleep(5)
+
+    async def drive() -> None:
+        loop = asyncio.get_running_loop()
+        transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=Trickle()))
+        retries = HttpRetries(attempts=1)
+        client = ContentUnderstandingClient(make_resource(), tls=tls, retries=retries, transport=transport)
+        async with client:
+            started = loop.time()
+            with pytest.raises(Unreachable, match="No whole answer from west within 120 s"):
+                await client.get_analyzer("a")
+            seconds.append(loop.time() - started)
+
+    fast_time(drive())
+    assert seconds == [pytest.approx(120.0, abs=1.0)]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_is_followed_to_another_origin(
+    connect: Connect, service: Service, status: int
+) -> None:
+    service.will(httpx.Response(status, headers={"Location": "https://elsewhere.example/x"}))
+    with pytest.raises(ForeignOrigin, match=r"https://west\.services.* names a place at https://elsewhere"):
+        await connect(service).get_analyzer("a")
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["/elsewhere", "https://west.services.ai.azure.com/x", None])
+async def test_no_redirect_is_followed_within_the_origin_either(
+    connect: Connect, service: Service, location: str | None
+) -> None:
+    headers = {} if location is None else {"Location": location}
+    service.will(httpx.Response(302, headers=headers))
+    with pytest.raises(ProtocolError):
+        await connect(service).get_analyzer("a")
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(("copies", "connections"), [(1, 5), (3, 7), (100, 16)])
+async def test_a_resource_gets_so_many_connections_as_its_copies_need_and_no_more(
+    connect: Connect, listen: Listen, loopback: type[Loopback], copies: int, connections: int
+) -> None:
+    together = asyncio.Barrier(connections)
+
+    async def answer(_: Heard) -> httpx.Response:
+        # Nobody is answered before all the connections there may be are in use.
+        async with asyncio.timeout(5):
+            await together.wait()
+        return httpx.Response(200, json=FOUND)
+
+    server = loopback(answer)
+    client = connect(endpoint=await listen(server), max_concurrent_copies=copies)
+    await asyncio.gather(*(client.get_analyzer("a") for _ in range(2 * connections)))
+    assert server.most_connections == connections
+
+
+async def test_a_connection_is_used_again(connect: Connect, listen: Listen, loopback: type[Loopback]) -> None:
+    async def answer(_: Heard) -> httpx.Response:
+        return httpx.Response(200, json=FOUND)
+
+    server = loopback(answer)
+    client = connect(endpoint=await listen(server))
+    for _ in range(5):
+        await client.get_analyzer("a")
+    assert server.most_connections == 1
+
+
+async def test_what_stays_on_this_machine_does_not_go_through_a_proxy(
+    connect: Connect, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxied: list[Heard] = []
+
+    async def proxy(heard: Heard) -> httpx.Response:
+        proxied.append(heard)
+        return httpx.Response(502)
+
+    async def answer(_: Heard) -> httpx.Response:
+        return httpx.Response(200, json=FOUND)
+
+    monkeypatch.setenv("HTTP_PROXY", await listen(proxy))
+    monkeypatch.setenv("ALL_PROXY", await listen(proxy))
+    await connect(endpoint=await listen(answer)).get_analyzer("a")
+    assert proxied == []
+
+
+async def test_other_resources_go_through_the_proxy_and_its_refusal_is_no_connection(
+    connect: Connect, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxied: list[Heard] = []
+
+    async def proxy(heard: Heard) -> httpx.Response:
+        proxied.append(heard)
+        return httpx.Response(407)
+
+    monkeypatch.setenv("HTTPS_PROXY", await listen(proxy))
+    with pytest.raises(Unreachable, match="No connection to west"):
+        await connect(retries=HttpRetries(attempts=1)).get_analyzer("a")
+    (heard,) = proxied
+    assert (heard.method, heard.target) == ("CONNECT", "west.services.ai.azure.com:443")
+    assert "canary" not in str(heard.headers)
+
+
+async def test_a_closed_client_holds_no_connection(
+    make_resource: MakeResource, tls: ssl.SSLContext, listen: Listen, loopback: type[Loopback]
+) -> None:
+    async def answer(_: Heard) -> httpx.Response:
+        return httpx.Response(200, json=FOUND)
+
+    server = loopback(answer)
+    resource = make_resource(endpoint=await listen(server))
+    async with ContentUnderstandingClient(resource, tls=tls) as client:
+        await client.get_analyzer("a")
+        assert server.open_connections == 1
+    async with asyncio.timeout(5):
+        await server.all_closed()
+    assert server.open_connections == 0
