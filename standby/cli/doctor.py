@@ -21,6 +21,7 @@ from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.service.client import ContentUnderstandingClient
 from standby.service.resource import Resource
 from standby.service.retrying import HttpRetries
+from standby.service.tls import Tls, trusted_certificates
 
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
 """Whoever asks what is wrong wants to hear it soon: a run tries for longer."""
@@ -41,8 +42,9 @@ def command(
     async def examine(output: Output) -> Exit:
         configuration = output.load()
         names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
+        tls = trusted_certificates()
         async with side_by_side() as group:
-            resources = [group.create_task(_resource(configuration.resource(name))) for name in names]
+            resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
             prefect = group.create_task(_prefect())
         checks = [check for found in resources for check in found.result()] + [prefect.result()]
         output.results(_lines(checks))
@@ -68,8 +70,8 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
     yield Line(f"{len(checks)} checks, {bad or 'nothing'} wrong.{unsure}", wrong=bool(bad))
 
 
-async def _resource(resource: Resource) -> list[Check]:
-    async with ContentUnderstandingClient(resource, retries=PATIENCE) as client:
+async def _resource(resource: Resource, tls: Tls) -> list[Check]:
+    async with ContentUnderstandingClient(resource, tls=tls, retries=PATIENCE) as client:
         return [check async for check in diagnose(client, SystemClock())]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -88,6 +89,9 @@ class _Console(Console):
     """Prints what it is given, and goes on in silence when nobody reads any more."""
 
     def __init__(self, stream: IO[str], *, color: bool) -> None:
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without arrows shows question marks rather than an error.
+            stream.reconfigure(errors="replace")
         # None leaves it to the environment's NO_COLOR.
         super().__init__(file=stream, no_color=None if color else True, highlight=False, emoji=False)
 

@@ -20,19 +20,27 @@ NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
 
 
 @contextmanager
-def show_progress(console: Console, *, quiet: bool) -> Iterator[Callable[[RunProgress], None]]:
-    """Give a function that shows how far a run is."""
+def show_progress(
+    console: Console, *, quiet: bool, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[RunProgress], None]]:
+    """Give a function that shows how far a run is.
+
+    Args:
+        console: where it is shown.
+        quiet: show nothing.
+        clock: seconds that never run backwards.
+    """
     if quiet:
         yield lambda _: None
     elif console.is_terminal and not console.is_dumb_terminal:
-        with _live(console) as update:
+        with _live(console, clock) as update:
             yield update
     else:
-        yield _plain(console)
+        yield _plain(console, clock)
 
 
 @contextmanager
-def _live(console: Console) -> Iterator[Callable[[RunProgress], None]]:
+def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[RunProgress], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -43,7 +51,7 @@ def _live(console: Console) -> Iterator[Callable[[RunProgress], None]]:
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
         task = bar.add_task("looking at all resources", total=None, rate="")
-        started = time.monotonic()
+        started = clock()
 
         def update(progress: RunProgress) -> None:
             done, total = _work(progress)
@@ -52,23 +60,23 @@ def _live(console: Console) -> Iterator[Callable[[RunProgress], None]]:
                 total=total,
                 completed=done,
                 description=_words(progress),
-                rate=_rate(progress, started),
+                rate=_rate(progress, clock() - started),
             )
 
         yield update
 
 
-def _plain(console: Console) -> Callable[[RunProgress], None]:
-    started = last = time.monotonic()
+def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgress], None]:
+    started = last = clock()
 
     def update(progress: RunProgress) -> None:
         nonlocal last
-        now = time.monotonic()
+        now = clock()
         if now - last >= PLAIN_EVERY:
             last = now
             done, total = _work(progress)
             console.print(
-                f"{done} of {total}: {_words(progress)}, {_rate(progress, started)}",
+                f"{done} of {total}: {_words(progress)}, {_rate(progress, now - started)}",
                 markup=False,
                 soft_wrap=True,
             )
@@ -91,6 +99,6 @@ def _words(progress: RunProgress) -> str:
     return ", ".join(parts)
 
 
-def _rate(progress: RunProgress, started: float) -> str:
-    minutes = max(time.monotonic() - started, 0.001) / 60
+def _rate(progress: RunProgress, seconds: float) -> str:
+    minutes = max(seconds, 0.001) / 60
     return f"{dict(progress.ended)[Status.SUCCEEDED] / minutes:.0f}/min"

@@ -107,7 +107,7 @@ def _calls(
         # Planned anew before anything is done: a listing, and defaults where the api-version has them.
         calls[name] += 1 if resources[name].api_version == SEED_PAGE_API_VERSION else 2
     for target in plan.added_defaults:
-        calls[target] += 2  # Added, and read again.
+        calls[target] += 3  # Read once more, added, and read again.
     for item in acting:
         polls, _ = polls_of_copy(_service_seconds(item, slow=True), plan.recovery_plan.deadlines)
         calls[item.target] += polls + 1  # Verified at the end.

@@ -1,4 +1,4 @@
-"""The command with emulated regions: in this process for most tests, as a process of its own where that matters."""
+"""The command with emulated regions: in this process, or as a process of its own where that matters."""
 
 from __future__ import annotations
 

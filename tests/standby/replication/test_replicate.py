@@ -1,0 +1,393 @@
+"""A run from end to end over a service in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
+from standby.replication.actions import Action
+from standby.replication.context import RunContext
+from standby.replication.direct import DirectSteps
+from standby.replication.errors import LedgerBusy, NothingSelected, PlanMoved
+from standby.replication.ledger import read_ledger, write_ledger
+from standby.replication.planning import Selection
+from standby.replication.replicate import begin, open_run, survey
+from standby.replication.report import Report
+from standby.replication.results import Progress, Status
+from standby.replication.saved_plan import SavedPlan, load_plan, save_plan
+from standby.service.errors import NotAuthorized
+from tests.standby.replication.world import Service, definition, labelled, recovery_plan, refusal, resource
+
+TWO_TARGETS = recovery_plan(targets=("west", "north"))
+
+
+@asynccontextmanager
+async def run_context(service: Service, plan: RecoveryPlan, vault: Path) -> AsyncIterator[RunContext]:
+    context = service.context(plan, vault)
+    try:
+        yield context
+    finally:
+        for client in context.connections.clients.values():
+            await client.__aexit__()
+
+
+async def replicate(
+    service: Service,
+    vault: Path,
+    plan: RecoveryPlan | None = None,
+    selection: Selection | None = None,
+    *,
+    approved: SavedPlan | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    async with (
+        run_context(service, plan or recovery_plan(), vault) as context,
+        begin(
+            context,
+            selection or (approved.selection if approved else Selection()),
+            DirectSteps(context),
+            approved=approved,
+            on_progress=on_progress,
+        ) as replication,
+    ):
+        await replication.run()
+        return replication.report(run_id="r", via="direct")
+
+
+async def save(service: Service, vault: Path, selection: Selection | None = None) -> SavedPlan:
+    selection = selection or Selection()
+    async with run_context(service, recovery_plan(), vault) as context:
+        save_plan(vault / "plan.json", await survey(context, selection), selection)
+    return load_plan(vault / "plan.json", "invoices")
+
+
+def statuses(report: Report) -> dict[tuple[str, str], Status]:
+    return {(item.target, item.analyzer): item.status for item in report.items}
+
+
+@pytest.fixture
+def service() -> Service:
+    made = Service()
+    made.hold("east", definition("top", "leaf"), definition("leaf"), definition("other"))
+    return made
+
+
+async def test_everything_is_copied_once_and_found_in_sync_the_next_time(
+    service: Service, tmp_path: Path
+) -> None:
+    progress: list[Progress] = []
+    first = await replicate(service, tmp_path, TWO_TARGETS, on_progress=progress.append)
+    assert first.complete
+    assert set(statuses(first).values()) == {Status.SUCCEEDED}
+    assert progress[-1].done == len(first.items) == 6
+    second = await replicate(service, tmp_path, TWO_TARGETS)
+    assert set(statuses(second).values()) == {Status.SKIPPED}
+    assert set(service.accepted.values()) == {1}
+    for target in ("west", "north"):
+        assert read_ledger(tmp_path, "east", target).records.keys() == {"top", "leaf", "other"}
+
+
+async def test_a_survey_changes_nothing_anywhere(service: Service, tmp_path: Path) -> None:
+    async with run_context(service, TWO_TARGETS, tmp_path) as context:
+        await survey(context, Selection())
+    assert {method for _, method, _ in service.calls} == {"GET"}
+    assert os.listdir(tmp_path) == []
+
+
+async def test_a_survey_needs_one_listing_a_resource_and_no_look_at_single_analyzers(
+    service: Service, tmp_path: Path
+) -> None:
+    """Also where a thousand analyzers are compared at three targets."""
+    plan = recovery_plan(targets=("west", "north", "south"))
+    many = [definition(f"n{number}", description="x" * 200) for number in range(1000)]
+    for where in plan.resources:
+        service.hold(where, *many)
+    async with run_context(service, plan, tmp_path) as context:
+        made = await survey(context, Selection())
+    assert len(made.items) == 3 * 1003
+    assert {path for _, _, path in service.calls} == {"/analyzers", "/defaults"}
+    assert service.count("GET", "/analyzers") == service.count("GET", "/defaults") == 4
+
+
+async def test_a_selection_restricts_the_resources_that_are_asked(service: Service, tmp_path: Path) -> None:
+    report = await replicate(service, tmp_path, TWO_TARGETS, Selection(("other",), ("west",)))
+    assert statuses(report) == {("west", "other"): Status.SUCCEEDED}
+    assert {where for where, _, _ in service.calls} == {"east", "west"}
+
+
+async def test_ledgers_are_held_before_anything_is_looked_at(service: Service, tmp_path: Path) -> None:
+    with write_ledger(tmp_path, "east", "north"):
+        with pytest.raises(LedgerBusy):
+            await replicate(service, tmp_path, TWO_TARGETS)
+        assert service.calls == []
+        # A pair that nobody holds is free all the same.
+        report = await replicate(service, tmp_path, TWO_TARGETS, Selection(targets=("west",)))
+        assert report.complete
+
+
+async def test_a_refused_run_holds_nothing_afterwards(service: Service, tmp_path: Path) -> None:
+    with pytest.raises(NothingSelected):
+        await replicate(service, tmp_path, selection=Selection(("no-such",)))
+    assert (await replicate(service, tmp_path)).complete
+
+
+async def test_a_second_run_beside_the_first_is_refused(service: Service, tmp_path: Path) -> None:
+    async with (
+        run_context(service, recovery_plan(), tmp_path) as context,
+        begin(context, Selection(), DirectSteps(context)),
+    ):
+        with pytest.raises(LedgerBusy):
+            await replicate(service, tmp_path)
+        # Looking is always allowed.
+        assert len((await survey(context, Selection())).items) == 3
+
+
+async def test_a_lost_ledger_is_made_again_from_what_the_resources_hold(
+    service: Service, tmp_path: Path
+) -> None:
+    await replicate(service, tmp_path)
+    for path in (tmp_path / "ledger").iterdir():
+        path.unlink()
+    report = await replicate(service, tmp_path)
+    assert set(statuses(report).values()) == {Status.SKIPPED}
+    service.region("east").analyzers["other"]["description"] = "edited"
+    async with run_context(service, recovery_plan(), tmp_path) as context:
+        made = await survey(context, Selection(("other",)))
+    assert [item.verdict.value for item in made.items] == ["source_ahead"]
+
+
+async def test_a_target_that_cannot_be_asked_stops_the_run_before_it_begins(
+    service: Service, tmp_path: Path
+) -> None:
+    def refuse(when: str, request: httpx.Request) -> httpx.Response | None:
+        return refusal(401, "PermissionDenied", "NoRole", "No.") if request.url.host[:4] == "west" else None
+
+    service.intervene = refuse
+    with pytest.raises(NotAuthorized, match="Cognitive Services User"):
+        await replicate(service, tmp_path)
+    assert not service.accepted
+
+
+# Saved plans.
+
+
+async def test_a_saved_plan_is_done_as_it_says(service: Service, tmp_path: Path) -> None:
+    service.hold("west", definition("other", description="theirs"))
+    approved = await save(service, tmp_path, Selection(("other",), ("west",), "version"))
+    report = await replicate(service, tmp_path, approved=approved)
+    assert [(item.action, item.target_analyzer) for item in report.items] == [
+        (Action.COPY_AS_VERSION, "other_v2")
+    ]
+    assert service.accepted == {("west", "other_v2"): 1}
+
+
+async def test_a_saved_plan_of_a_world_that_moved_does_nothing(service: Service, tmp_path: Path) -> None:
+    approved = await save(service, tmp_path)
+    service.region("east").analyzers["leaf"]["description"] = "edited"
+    service.hold("west", definition("other"))
+    with pytest.raises(PlanMoved) as caught:
+        await replicate(service, tmp_path, approved=approved)
+    assert caught.value.moved == (
+        "leaf (east → west) was edited at the source",
+        "other (east → west) changed at the target",
+    )
+    assert not service.accepted
+
+
+async def test_a_saved_plan_is_not_done_twice(service: Service, tmp_path: Path) -> None:
+    approved = await save(service, tmp_path)
+    assert (await replicate(service, tmp_path, approved=approved)).complete
+    with pytest.raises(PlanMoved):
+        await replicate(service, tmp_path, approved=approved)
+    assert set(service.accepted.values()) == {1}
+
+
+# Opening.
+
+
+async def test_a_plan_is_opened_with_the_resources_it_names_and_no_others(tmp_path: Path) -> None:
+    names = ("east", "west", "north")
+    configuration = Configuration.model_validate(
+        {
+            "resources": {name: resource(name).model_dump() for name in names},
+            "plans": {"invoices": recovery_plan().model_dump()},
+            "vault": {"path": str(tmp_path)},
+        }
+    )
+    async with open_run(configuration, "invoices") as context:
+        assert set(context.connections.clients) == {"east", "west"}
+        assert context.vault == tmp_path
+        assert context.recovery_plan.name == "invoices"
+
+
+# Killed at any moment.
+
+
+class Killed(BaseException):
+    """Nothing of ours runs after it: no handler catches it, and what would have followed does not."""
+
+
+WORLD: tuple[dict[str, Any], ...] = (
+    definition("top", "leaf"),
+    definition("leaf"),
+    definition("edited", description="new"),
+    labelled("trained", changed_at="2026-01-03T00:00:00Z"),
+)
+
+
+async def prepared_world(vault: Path) -> Service:
+    """Two to copy, one to replace because it was edited, one because it was trained again."""
+    service = Service(polls=1)
+    service.hold("east", *WORLD[2:3], labelled("trained"))
+    service.region("east").analyzers["edited"]["description"] = "old"
+    await replicate(service, vault)
+    service.accepted.clear()
+    service.hold("east", *WORLD)
+    service.clock.seconds += 86_400 * 2
+    service.calls.clear()
+    return service
+
+
+REPLACE = Selection(on_existing="replace")
+
+
+def end_state(service: Service) -> dict[str, tuple[str, str]]:
+    return {
+        name: (held["status"], held["description"])
+        for name, held in sorted(service.region("west").analyzers.items())
+    }
+
+
+def killing(service: Service, moment: str, number: int) -> None:
+    """Kill the run before or after the service has seen its n-th call."""
+    seen = {"before": 0, "after": 0}
+
+    def intervene(when: str, _request: httpx.Request) -> httpx.Response | None:
+        seen[when] += 1
+        if when == moment and seen[when] == number:
+            raise Killed
+        return None
+
+    service.intervene = intervene
+
+
+async def is_killed(run: Awaitable[Report]) -> bool:
+    killed = False
+    try:
+        await run
+    except* Killed:
+        killed = True
+    return killed
+
+
+async def test_a_run_that_is_killed_at_any_call_and_started_again_ends_like_an_undisturbed_one(
+    tmp_path: Path,
+) -> None:
+    calm = await prepared_world(tmp_path / "calm")
+    assert (await replicate(calm, tmp_path / "calm", selection=REPLACE)).complete
+    calls = len(calm.calls)
+    assert calls > 20
+    for moment in ("before", "after"):
+        for number in range(1, calls + 1):
+            vault = tmp_path / f"{moment}-{number}"
+            service = await prepared_world(vault)
+            killing(service, moment, number)
+            assert await is_killed(replicate(service, vault, selection=REPLACE))
+            service.intervene = Service().intervene
+            again = await replicate(service, vault, selection=REPLACE)
+            assert again.complete, (moment, number, again)
+            assert end_state(service) == end_state(calm)
+            assert service.accepted == calm.accepted == dict.fromkeys(service.accepted, 1)
+            ledger = read_ledger(vault, "east", "west").records
+            found = service.region("west").analyzers
+            assert ledger.keys() == found.keys()
+            third = await replicate(service, vault, selection=REPLACE)
+            assert set(statuses(third).values()) == {Status.SKIPPED}
+
+
+async def test_an_analyzer_that_is_edited_after_a_killed_run_is_known_for_our_copy(tmp_path: Path) -> None:
+    """The record of a copy that was killed before it was written is made good by the next run."""
+    service = await prepared_world(tmp_path)
+    await replicate(service, tmp_path, selection=REPLACE)
+    lines = (tmp_path / "ledger" / "east_west.jsonl").read_bytes().splitlines(keepends=True)
+    old = next(line for line in lines if b'"edited"' in line)
+    (tmp_path / "ledger" / "east_west.jsonl").write_bytes(old)
+    await replicate(service, tmp_path)
+    service.region("east").analyzers["edited"]["description"] = "edited once more"
+    async with run_context(service, recovery_plan(), tmp_path) as context:
+        made = await survey(context, Selection(("edited",)))
+    assert [item.verdict.value for item in made.items] == ["source_ahead"]
+
+
+# Sources and targets that move during a run.
+
+
+def meanwhile(service: Service, ending: str, change: Callable[[], None]) -> None:
+    """Change the world once, when the first call of a kind arrives."""
+    left = [change]
+
+    def intervene(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "before" and request.url.path.endswith(ending) and left:
+            left.pop()()
+        return None
+
+    service.intervene = intervene
+
+
+async def test_a_source_that_is_deleted_during_a_run_fails_alone_and_blocks_its_parents(
+    service: Service, tmp_path: Path
+) -> None:
+    meanwhile(service, "leaf:grantCopyAuthorization", service.region("east").analyzers.clear)
+    service.hold("east", definition("zz"))
+    report = await replicate(service, tmp_path)
+    told = {item.analyzer: item for item in report.items}
+    assert told["leaf"].status is Status.FAILED
+    assert told["leaf"].reason.startswith("leaf at east: ")
+    assert "NotFound/ModelNotFound" in told["leaf"].reason
+    assert told["top"].reason == "Its child leaf failed. Settle that, then run again."
+
+
+async def test_an_analyzer_that_appears_at_the_target_during_a_run_is_not_overwritten(
+    service: Service, tmp_path: Path
+) -> None:
+    theirs = definition("other", description="theirs")
+    meanwhile(service, "other:copy", lambda: service.hold("west", theirs))
+    report = await replicate(service, tmp_path, selection=Selection(("other",)))
+    (item,) = report.items
+    assert item.status is Status.FAILED
+    assert "Conflict/ModelExists" in item.reason
+    assert item.attempts == 1
+    assert service.region("west").analyzers["other"] == theirs
+    assert read_ledger(tmp_path, "east", "west").records == {}
+
+
+async def test_the_very_analyzer_that_appears_at_the_target_during_a_run_is_adopted(
+    service: Service, tmp_path: Path
+) -> None:
+    meanwhile(service, "other:copy", lambda: service.hold("west", definition("other")))
+    report = await replicate(service, tmp_path, selection=Selection(("other",)))
+    assert report.complete
+    assert not service.accepted
+
+
+async def test_every_failure_has_a_reason_with_a_next_action(service: Service, tmp_path: Path) -> None:
+    def fail(when: str, request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith(":copy"):
+            return refusal(400, "InvalidRequest", "SourceMissing", "No such source.")
+        return None
+
+    service.intervene = fail
+    report = await replicate(service, tmp_path)
+    assert report.totals[Status.FAILED] == 2
+    assert report.totals[Status.BLOCKED] == 1
+    for item in report.items:
+        assert item.reason.count(". ") >= 1
+    assert any("InvalidRequest/SourceMissing" in item.reason for item in report.items)

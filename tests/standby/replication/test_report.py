@@ -1,0 +1,147 @@
+"""The documents that scripts rely on: exactly as the contract has them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from standby.replication.actions import Action
+from standby.replication.planning import ReplicationPlan
+from standby.replication.report import Report, drift_document, make_report, plan_document
+from standby.replication.results import GOOD, ItemResult, Progress, Status, count
+from standby.replication.verdict import Verdict
+from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
+
+COPIED = ItemResult(
+    plan_item("invoice"),
+    Status.SUCCEEDED,
+    seconds=3.14159,
+    attempts=1,
+    operation_id="op-1",
+    warnings=("w",),
+)
+EDITED = ItemResult(
+    plan_item("edited", verdict=Verdict.TARGET_AHEAD, action=Action.REFUSE),
+    Status.REFUSED,
+    "It was edited at west since it was copied. Undo it.",
+)
+
+
+def report(*results: ItemResult) -> Report:
+    return make_report(plan="invoices", run_id="run-1", via="direct", seconds=12.34567, results=results)
+
+
+def test_a_report_as_json_is_exactly_the_contracts() -> None:
+    document = json.loads(json.dumps(report(COPIED, EDITED).model_dump(mode="json")))
+    assert document == {
+        "plan": "invoices",
+        "run_id": "run-1",
+        "via": "direct",
+        "seconds": 12.346,
+        "totals": {"succeeded": 1, "skipped": 0, "failed": 0, "blocked": 0, "refused": 1},
+        "items": [
+            {
+                "source": "east",
+                "target": "west",
+                "analyzer": "invoice",
+                "target_analyzer": "invoice",
+                "verdict": "missing",
+                "action": "copy",
+                "status": "succeeded",
+                "reason": "",
+                "seconds": 3.142,
+                "attempts": 1,
+                "operation_id": "op-1",
+                "warnings": ["w"],
+            },
+            {
+                "source": "east",
+                "target": "west",
+                "analyzer": "edited",
+                "target_analyzer": "edited",
+                "verdict": "target_ahead",
+                "action": "refuse",
+                "status": "refused",
+                "reason": "It was edited at west since it was copied. Undo it.",
+                "seconds": 0.0,
+                "attempts": 0,
+                "operation_id": "",
+                "warnings": [],
+            },
+        ],
+    }
+    assert list(document) == ["plan", "run_id", "via", "seconds", "totals", "items"]
+
+
+def test_a_report_is_read_back_from_its_json() -> None:
+    made = report(COPIED, EDITED)
+    assert Report.model_validate_json(made.model_dump_json()) == made
+
+
+def test_a_run_is_complete_when_every_item_is_usable() -> None:
+    for status in Status:
+        assert report(COPIED, replace(EDITED, status=status)).complete is (status in GOOD)
+    assert report().complete
+
+
+def test_totals_name_every_status_and_add_up() -> None:
+    counted = count([COPIED, COPIED, EDITED])
+    assert set(counted) == set(Status)
+    assert (counted[Status.SUCCEEDED], counted[Status.REFUSED], sum(counted.values())) == (2, 1, 3)
+
+
+def test_progress_knows_how_many_are_done() -> None:
+    assert Progress(9, 2, ((Status.SUCCEEDED, 3), (Status.FAILED, 1))).done == 4
+
+
+ADDED = {"west": {"gpt-4.1": "gpt"}}
+PLAN = ReplicationPlan(
+    recovery_plan(),
+    START,
+    (
+        plan_item("b", verdict=Verdict.IN_SYNC, action=Action.SKIP, reason="west has the same."),
+        plan_item(
+            "c",
+            verdict=Verdict.FOREIGN,
+            action=Action.COPY_AS_VERSION,
+            target_analyzer="c_v2",
+            reason="west has a different one.",
+            found=sighting(),
+            differences=("$.description",),
+            warnings=("w",),
+        ),
+    ),
+    ADDED,
+)
+
+
+def test_a_plan_as_json_has_a_reports_items_without_what_only_a_run_knows() -> None:
+    document = json.loads(json.dumps(plan_document(PLAN)))
+    assert document["plan"] == "invoices"
+    assert document["made_at"] == "2026-01-02T03:04:05+00:00"
+    assert document["added_defaults"] == ADDED
+    assert document["items"][1] == {
+        "source": "east",
+        "target": "west",
+        "analyzer": "c",
+        "target_analyzer": "c_v2",
+        "verdict": "foreign",
+        "action": "copy_as_version",
+        "reason": "west has a different one.",
+        "warnings": ["w"],
+    }
+    of_a_report = set(report(COPIED).model_dump(mode="json")["items"][0])
+    assert of_a_report - set(document["items"][0]) == {"status", "seconds", "attempts", "operation_id"}
+
+
+def test_a_check_as_json_adds_the_paths_that_differ() -> None:
+    document = json.loads(json.dumps(drift_document(PLAN)))
+    planned = json.loads(json.dumps(plan_document(PLAN)))
+    assert document["in_sync"] is False
+    assert [item["differences"] for item in document["items"]] == [[], ["$.description"]]
+    assert document["items"][1].keys() - planned["items"][1].keys() == {"differences"}
+
+
+def test_a_check_is_in_sync_when_everything_is() -> None:
+    assert drift_document(replace(PLAN, items=PLAN.items[:1]))["in_sync"] is True
+    assert drift_document(replace(PLAN, items=()))["in_sync"] is True
