@@ -49,11 +49,17 @@ async def own_server(home: Path) -> AsyncIterator[str]:
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     url = f"http://127.0.0.1:{_free_port()}"
     log = home / "server.log"
+    settings = {
+        **SETTINGS,
+        "PREFECT_HOME": str(home),
+        # The UI runs in the browser and would look for the API at Prefect's usual port.
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+    }
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "prefect", "server", "start"),
             *("--host", "127.0.0.1", "--port", url.rpartition(":")[2]),
-            env={**_without_prefect(os.environ), **SETTINGS, "PREFECT_HOME": str(home)},
+            env={**_without_prefect(os.environ), **settings},
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
             # Ctrl-C is for us: what we still have to say to the server comes first.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -19,6 +20,7 @@ from standby.concurrency import side_by_side
 from standby.errors import sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.service.client import ContentUnderstandingClient
+from standby.service.errors import Unreachable
 from standby.service.resource import Resource
 from standby.service.retrying import HttpRetries
 from standby.service.tls import Tls, trusted_certificates
@@ -26,13 +28,16 @@ from standby.service.tls import Tls, trusted_certificates
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
 """Whoever asks what is wrong wants to hear it soon: a run tries for longer."""
 
+LONGEST = 25.0
+"""Seconds after which a resource that neither answers nor refuses is given up."""
+
 _MARKS = {True: "ok", False: "NO", None: "??"}
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
 
 def command(
     context: typer.Context,
-    plan: Annotated[str | None, typer.Argument(metavar="[PLAN]", help="Only what this plan uses.")] = None,
+    plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="Only what this plan uses.")] = None,
 ) -> None:
     """Check connections, permissions, models, clock and Prefect, and name the next action for each.
 
@@ -71,8 +76,16 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
 
 
 async def _resource(resource: Resource, tls: Tls) -> list[Check]:
+    checks: list[Check] = []
     async with ContentUnderstandingClient(resource, tls=tls, retries=PATIENCE) as client:
-        return [check async for check in diagnose(client, SystemClock())]
+        try:
+            async with asyncio.timeout(LONGEST):
+                async for check in diagnose(client, SystemClock()):
+                    checks.append(check)
+        except TimeoutError:
+            detail = f"{resource.endpoint} did not answer within {LONGEST:g} s"
+            checks.append(Check(resource.name, "connection", False, detail, Unreachable.advice))
+    return checks
 
 
 async def _prefect() -> Check:

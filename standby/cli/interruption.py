@@ -14,6 +14,10 @@ from standby.cli.exits import Exit
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+STDERR = 2
+SHOW_CURSOR = b"\x1b[?25h"
+"""A live line hides it."""
+
 GRACE = 1.0
 """Seconds that a second Ctrl-C leaves for closing files and stopping processes of ours."""
 
@@ -24,7 +28,7 @@ def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -
 
     Args:
         task: what is cancelled.
-        on_first: called when the first signal comes.
+        on_first: called in the loop when the first signal has come.
     """
     loop = asyncio.get_running_loop()
     asked = 0
@@ -35,7 +39,8 @@ def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -
         if asked > 1:
             _end_soon()
         elif not task.done():
-            on_first()
+            # Not from here: what is being printed just now must not be printed into.
+            loop.call_soon_threadsafe(on_first)
         loop.call_soon_threadsafe(task.cancel)
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
@@ -47,6 +52,8 @@ def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -
 
 
 def _end_soon() -> None:
+    if os.isatty(STDERR):
+        os.write(STDERR, SHOW_CURSOR)
     # A thread, because the loop may be what hangs.
     timer = threading.Timer(GRACE, os._exit, [int(Exit.INTERRUPTED)])
     timer.daemon = True

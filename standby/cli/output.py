@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import IO
@@ -32,6 +32,7 @@ class Output:
     verbose: bool = False
     quiet: bool = False
     color: bool = True
+    _documented: bool = field(default=False, init=False)
 
     @cached_property
     def stdout(self) -> Console:
@@ -59,11 +60,16 @@ class Output:
             self.result(line)
 
     def document(self, document: JsonValue) -> None:
-        """Print the one JSON document, where one was asked for."""
-        if self.json:
+        """Print the one JSON document, where one was asked for; the first is the one."""
+        if self.json and not self._documented:
+            self._documented = True
             is_unicode = "utf" in (self.stdout.encoding or "").lower()
             text = json.dumps(document, indent=1, ensure_ascii=not is_unicode)
-            self.stdout.print(text, markup=False, soft_wrap=True)
+            try:
+                self.stdout.file.write(f"{text}\n")
+                self.stdout.file.flush()
+            except BrokenPipeError:
+                self.stdout.on_broken_pipe()
 
     def say(self, text: str) -> None:
         """Say something beside the result."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,8 @@ def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgres
             last = now
             done, total = _work(progress)
             console.print(
-                f"{done} of {total}: {_words(progress)}, {_rate(progress, now - started)}",
+                f"{done} of {total}: {_words(progress)}, {_rate(progress, now - started)}"
+                f"{_left(done, total, now - started)}",
                 markup=False,
                 soft_wrap=True,
             )
@@ -97,6 +99,11 @@ def _words(progress: RunProgress) -> str:
     if bad:
         parts.append(f"{bad} not")
     return ", ".join(parts)
+
+
+def _left(done: int, total: int, seconds: float) -> str:
+    """Say how long the rest will take at the pace so far, once there is one."""
+    return f", about {math.ceil((total - done) * seconds / done)} s left" if done else ""
 
 
 def _rate(progress: RunProgress, seconds: float) -> str:

@@ -11,10 +11,11 @@ from standby.config.plan import OnExisting
 from standby.replication.planned import Selection
 
 Analyzers = Annotated[
-    list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers.")
+    list[str] | None,
+    typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated."),
 ]
 Targets = Annotated[
-    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only these targets.")
+    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only this target; can be repeated.")
 ]
 Existing = Annotated[
     OnExisting | None,

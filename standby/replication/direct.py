@@ -61,9 +61,8 @@ class DirectSteps:
     async def verify(self, item: PlanItem) -> Verified:
         """Compare the copy with what was planned."""
         policy = self.context.recovery_plan.retries.verify
-        return (await self._again(policy, retrying.verify_again, partial(steps.verify, self.context, item)))[
-            0
-        ]
+        step = partial(steps.verify, self.context, item)
+        return (await self._again(policy, retrying.verify_again, step))[0]
 
     async def _again(
         self, policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]]

@@ -64,7 +64,7 @@ class CopyDiffers(ReplicationError):
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
-            f"{analyzer} at {target} is not what was planned: it was edited at one side meanwhile",
+            f"{analyzer} at {target} is not what was planned: edited meanwhile, or made by somebody else",
             "Run again to plan from what is there now",
         )
         self.args = (analyzer, target)

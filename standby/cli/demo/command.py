@@ -41,7 +41,8 @@ async def _wait(stage: Stage, output: Output) -> None:
     output.say("Everything is left running until Ctrl-C. In another terminal:")
     for name, value in stage.variables.items():
         output.say(f"  export {name}={value}")
-    output.say(f"  standby -c {stage.file} check documents")
+    output.say(f"  export PREFECT_API_URL={stage.ui}/api")
+    output.say(f"  .venv/bin/standby -c {stage.file} check documents")
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from standby.cli.app import app
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 """Seconds after which a condition that is waited for counts as never coming true."""
 
 MODELS = ("gpt-4.1", "gpt-4o", "text-embedding-3-large")
@@ -159,6 +160,10 @@ class Workspace:
         text = self.file.read_text(encoding="utf-8")
         assert old in text, f"{old} is not in the configuration"
         self.file.write_text(text.replace(old, new), encoding="utf-8")
+
+    def forget(self) -> None:
+        """Lose the vault, and with it all that was learned of earlier copies."""
+        shutil.rmtree(self.folder / "vault")
 
     def run(self, *args: str) -> Ran:
         """Run the command in this process."""

@@ -91,6 +91,18 @@ def test_tells_a_resource_that_cannot_be_reached(workspace: Workspace, cloud: Cl
     assert found(ran, "north", "connection")["well"] is True
 
 
+def test_does_not_wait_for_ever_for_a_resource_that_never_answers(
+    workspace: Workspace, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("standby.cli.doctor.LONGEST", 0.5)
+    cloud.tell("outages", resource="west", kind="hang")
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 1
+    assert found(ran, "west", "connection")["detail"].endswith(" did not answer within 0.5 s")
+
+
 def test_tells_a_wrong_key_from_a_wrong_connection(workspace: Workspace) -> None:
     workspace.environment["WEST_KEY"] = "canary-wrong"
 

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -61,15 +63,41 @@ def test_leaves_a_true_report_of_what_is_under_way(
     )
 
 
+def test_run_again_it_goes_on_and_copies_nothing_twice(
+    workspace: Workspace, cloud: Cloud, until: Until
+) -> None:
+    cloud.fault("copy", "operation_hangs", resource="west", analyzer="contract")
+    workspace.edit("targets: [west, north]", "targets: [west]")
+
+    process = workspace.start("replicate", "invoices")
+    until(lambda: cloud.stats("west")["copies_finished"] == 4)
+    process.send_signal(signal.SIGINT)
+    interrupted = workspace.ended(process)
+    cloud.tell("edit", resource="west", analyzer="contract", changes={"status": "ready"})
+    again = workspace.run("replicate", "invoices")
+
+    assert interrupted.status == 130
+    assert (
+        "  ! contract failed: Interrupted while its copy is under way at west as operation "
+        in interrupted.out
+    )
+    assert again.status == 0
+    assert set(cloud.stats("west")["copies_accepted"].values()) == {1}
+
+
 def test_before_there_is_anything_to_report_it_is_told_as_an_error(
     workspace: Workspace, cloud: Cloud, until: Until
 ) -> None:
     cloud.tell("outages", resource="west", kind="hang")
 
-    process = workspace.start("plan", "invoices", "--json")
-    until(lambda: cloud.stats("west")["calls"].get("list", 0) > 0)
-    process.send_signal(signal.SIGINT)
-    ran = workspace.ended(process)
+    def interrupt() -> None:
+        until(lambda: cloud.stats("west")["calls"].get("list", 0) > 0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    impatient = threading.Thread(target=interrupt)
+    impatient.start()
+    ran = workspace.run("plan", "invoices", "--json")
+    impatient.join()
 
     assert ran.status == 130
     assert ran.document["error"]["kind"] == "Interrupted"

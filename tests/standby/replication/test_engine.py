@@ -368,6 +368,7 @@ async def test_defaults_that_cannot_be_added_block_their_target_and_no_other(err
             "n": Status.SUCCEEDED,
         }
         assert run.ended["a"].reason.startswith("The defaults of west could not be completed")
+        assert_monotone(run.progress, len(items))
 
 
 # The ledger.

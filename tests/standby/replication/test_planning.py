@@ -261,6 +261,8 @@ def test_a_version_that_failed_does_not_stand_for_anything() -> None:
     target = at(definition("a", description="old"), definition("a_v2", description="new", status="failed"))
     (item,) = plan(source, target, selection=Selection(on_existing="version")).items
     assert (item.action, item.target_analyzer) == (Action.COPY_AS_VERSION, "a_v3")
+    (item,) = plan(source, target, selection=Selection(on_existing="replace")).items
+    assert (item.action, item.target_analyzer) == (Action.REPLACE, "a")
 
 
 def test_an_analyzer_of_the_source_that_is_called_like_a_version_is_none() -> None:

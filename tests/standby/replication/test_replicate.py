@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,7 +99,8 @@ async def test_a_survey_changes_nothing_anywhere(service: Service, tmp_path: Pat
     async with run_context(service, TWO_TARGETS, tmp_path) as context:
         await survey(context, Selection())
     assert {method for _, method, _ in service.calls} == {"GET"}
-    assert os.listdir(tmp_path) == []
+    assert read_ledger(tmp_path, "east", "west").records == {}
+    assert not any((tmp_path / part).exists() for part in ("ledger", "replaced"))
 
 
 async def test_a_survey_needs_one_listing_a_resource_and_no_look_at_single_analyzers(
@@ -148,6 +149,21 @@ async def test_a_second_run_beside_the_first_is_refused(service: Service, tmp_pa
             await replicate(service, tmp_path)
         # Looking is always allowed.
         assert len((await survey(context, Selection())).items) == 3
+
+
+async def test_two_runs_on_two_machines_at_once_start_each_copy_once(
+    service: Service, tmp_path: Path
+) -> None:
+    """They do not see each other's ledgers: what the target refuses or is making is adopted."""
+    one, other = await asyncio.gather(
+        replicate(service, tmp_path / "one", TWO_TARGETS), replicate(service, tmp_path / "other", TWO_TARGETS)
+    )
+    assert one.complete
+    assert other.complete
+    assert len(service.accepted) == 6
+    assert set(service.accepted.values()) == {1}
+    for machine in ("one", "other"):
+        assert read_ledger(tmp_path / machine, "east", "west").records.keys() == {"top", "leaf", "other"}
 
 
 async def test_a_lost_ledger_is_made_again_from_what_the_resources_hold(

@@ -212,6 +212,13 @@ async def test_a_lost_answer_to_a_copy_that_is_over_already_is_adopted(on: Stage
     assert receipt.operation_url is None
 
 
+async def test_a_copy_that_is_not_wholly_there_yet_is_adopted(on: Stage) -> None:
+    item = await on.plan()
+    authorization = await steps.authorize(on.context, item)
+    on.service.hold("west", {"analyzerId": "a", "status": "creating"})
+    assert await steps.copy(on.context, item, authorization) == replace(ADOPTED, attempts=1)
+
+
 async def test_a_copy_that_shows_late_at_the_target_is_adopted_all_the_same(on: Stage) -> None:
     """Looked for several times: a second copy must not be begun for the first one's being slow."""
     not_yet = refusal(404, "NotFound", "ModelNotFound", "Not found.")
@@ -424,6 +431,7 @@ async def test_an_operation_and_an_analyzer_that_both_vanished_are_gone(on: Stag
 
 
 async def test_an_adopted_copy_that_never_ends_is_hung_too(on: Stage) -> None:
+    on.service.polls = 10**6
     item, _ = await on.copied()
     with pytest.raises(OperationHung):
         await steps.poll(on.context, item, ADOPTED)
@@ -510,6 +518,18 @@ async def test_a_tag_that_the_plan_ignores_does_not_spoil_a_copy(tmp_path: Path)
         item = await ready(on)
         on.service.region("west").analyzers["a"]["tags"] = {"projectId": "the studio's own"}
         assert (await steps.verify(on.context, item)).source == item.expected
+
+
+async def test_an_edit_at_the_source_is_found_again_past_a_tag_that_the_plan_ignores(tmp_path: Path) -> None:
+    async with stage(tmp_path, recovery_plan(ignore=["tags.projectId"])) as on:
+        on.service.hold("east", definition("a", tags={"projectId": "1"}))
+        item = await on.plan()
+        on.service.region("east").analyzers["a"]["description"] = "edited after the plan"
+        authorization = await steps.authorize(on.context, item)
+        await steps.copy(on.context, item, authorization)
+        on.service.settle()
+        on.service.region("west").analyzers["a"]["tags"] = {"projectId": "the studio's own"}
+        assert len((await steps.verify(on.context, item)).warnings) == 1
 
 
 async def test_somebody_elses_copy_that_was_adopted_is_only_good_if_it_is_the_same(on: Stage) -> None:

@@ -174,7 +174,7 @@ class Service:
     """The released API in memory, as far as copying goes.
 
     Attributes:
-        polls: how often an operation says Running before it is over.
+        polls: how often a copy is found unfinished, by its operation or itself, before it is over.
         accepted: copies that were begun, by resource and analyzer.
         intervene: may answer, change the world, or raise.
     """
@@ -204,8 +204,11 @@ class Service:
             tls=certificates(),
             retries=HttpRetries(attempts=1),
             clock=self.clock,
-            transport=httpx.MockTransport(self._answer),
+            transport=self.transport(),
         )
+
+    def transport(self) -> httpx.MockTransport:
+        return httpx.MockTransport(self._answer)
 
     def context(self, plan: RecoveryPlan, vault: Path, **fields: Any) -> RunContext:
         clients = {name: self.client(name, **fields) for name in plan.resources}
@@ -238,7 +241,11 @@ class Service:
         if action == "grantCopyAuthorization":
             region.grants.add((name, body["targetAzureResourceId"]))
             return httpx.Response(200, json={**body, "expiresAt": expiry(self.clock, hours=24)})
-        return httpx.Response(200, json=region.analyzers[name])
+        answer = httpx.Response(200, json=region.analyzers[name])
+        for known in region.operations.values():
+            if known["analyzer"] == name:
+                self._advance(region, known)
+        return answer
 
     def _defaults(self, region: Region, method: str, body: dict[str, Any]) -> httpx.Response:
         if method == "PATCH":
@@ -261,24 +268,28 @@ class Service:
         region.analyzers[name] = made
         self.accepted[where, name] += 1
         operation = f"op-{sum(self.accepted.values())}"
-        region.operations[operation] = {"left": self.polls, "analyzer": name}
+        region.operations[operation] = {"left": self.polls, "analyzer": name, "over": False}
         location = f"{request.url.copy_with(query=None, path='/contentunderstanding/analyzers/')}{name}"
         headers = {"operation-location": f"{location}/operations/{operation}?api-version={RELEASED}"}
         return httpx.Response(201, json=made, headers=headers)
 
     def _operation(self, region: Region, operation: str) -> httpx.Response:
-        known = region.operations[operation]
-        if known["left"] > 0:
-            known["left"] -= 1
-            return operation_answer("Running", operation)
-        region.analyzers[known["analyzer"]]["status"] = "ready"
-        return operation_answer("Succeeded", operation)
+        over = self._advance(region, region.operations[operation])
+        return operation_answer("Succeeded" if over else "Running", operation)
+
+    def _advance(self, region: Region, known: dict[str, Any]) -> bool:
+        known["left"] -= 1
+        if known["left"] < 0 and not known["over"]:
+            known["over"] = True
+            region.analyzers[known["analyzer"]]["status"] = "ready"
+        return bool(known["over"])
 
     def settle(self) -> None:
         """Let the service finish what it has begun, as it does without being asked."""
         for region in self.regions.values():
             for known in region.operations.values():
-                region.analyzers[known["analyzer"]]["status"] = "ready"
+                known["left"] = 0
+                self._advance(region, known)
 
 
 @cache

@@ -76,10 +76,13 @@ async def test_a_page_that_comes_again_under_another_link_is_an_error(
 
 
 async def test_pages_that_hold_nothing_for_ever_are_an_error(connect: Connect, service: Service) -> None:
-    service.always(lambda _: page(following=f"{ANALYZERS}?p={len(service.requests)}"))
+    def endless(_: httpx.Request) -> httpx.Response:
+        assert len(service.requests) < 20
+        return page(following=f"{ANALYZERS}?p={len(service.requests)}")
+
+    service.always(endless)
     with pytest.raises(ProtocolError, match="goes in a circle"):
         await connect(service).list_analyzers()
-    assert len(service.requests) < 20
 
 
 @pytest.mark.parametrize(
@@ -152,4 +155,11 @@ async def test_the_port_of_https_and_the_case_of_a_host_make_no_other_origin(
 async def test_a_list_of_another_shape_is_an_error(connect: Connect, service: Service, body: object) -> None:
     service.will(httpx.Response(200, json=body))
     with pytest.raises(ProtocolError, match="An answer of west lacks"):
+        await connect(service).list_analyzers()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"\xff", b"[" * 200_000, b'{"value": ['])
+async def test_a_list_that_is_no_json_is_an_error(connect: Connect, service: Service, content: bytes) -> None:
+    service.will(httpx.Response(200, content=content))
+    with pytest.raises(ProtocolError, match="west answered something that is not JSON"):
         await connect(service).list_analyzers()

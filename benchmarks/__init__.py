@@ -1,0 +1,1 @@
+"""What orchestration costs, as ratios: seconds of one machine say nothing about another."""

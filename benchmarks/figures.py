@@ -1,0 +1,101 @@
+"""A ratio, what it should be, and how the two compare."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+NOISE = 0.05
+"""By how much a median may be above what is expected before it is called so."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the design expects of a ratio.
+
+    Attributes:
+        basis: where that was measured, or what it follows from.
+    """
+
+    low: float
+    high: float
+    basis: str
+
+    def __str__(self) -> str:
+        return f"{_short(self.low)} to {_short(self.high)}" if self.low else f"at most {_short(self.high)}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Attributes:
+        ratios: one a round.
+        expected: `None` where the design says nothing of it.
+        meaning: what the ratio tells.
+    """
+
+    name: str
+    ratios: Sequence[float]
+    meaning: str
+    expected: Expected | None = None
+
+    @property
+    def ratio(self) -> float:
+        """The median."""
+        return median(self.ratios)
+
+    @property
+    def verdict(self) -> str:
+        """How the median compares with what is expected."""
+        if self.expected is None:
+            return "for information"
+        if self.ratio > self.expected.high * (1 + NOISE):
+            return "above"
+        return "as expected" if self.ratio >= self.expected.low else "better"
+
+    @property
+    def spread(self) -> str:
+        """The least and the greatest."""
+        return f"{_short(min(self.ratios))} to {_short(max(self.ratios))}"
+
+    def __str__(self) -> str:
+        return _short(self.ratio)
+
+    def to_json(self) -> dict[str, Any]:
+        """Give all of it."""
+        told = self.expected
+        return {
+            "name": self.name,
+            "ratio": self.ratio,
+            "ratios": list(self.ratios),
+            "expected": None if told is None else {"low": told.low, "high": told.high, "basis": told.basis},
+            "verdict": self.verdict,
+            "meaning": self.meaning,
+        }
+
+
+@dataclass
+class Findings:
+    """What one group of measurements found.
+
+    Attributes:
+        raw: medians that ratios were made of, in the unit each name ends with. They are this machine's.
+    """
+
+    title: str
+    figures: list[Figure] = field(default_factory=list)
+    raw: dict[str, float] = field(default_factory=dict)
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Divide round by round: what slows a machine down for a while slows both."""
+    return [one / other for one, other in zip(above, below, strict=True)]
+
+
+def _short(ratio: float) -> str:
+    return (
+        f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}" if ratio >= 10 or ratio < 0.1 else f"{ratio:.2f}"
+    )

@@ -1,0 +1,156 @@
+"""What the engine costs, directly and under Prefect, against the same calls by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import httpx
+
+from benchmarks.by_hand import copy_by_hand
+from benchmarks.directly import copy_directly
+from benchmarks.figures import Expected, Figure, Findings, ratios
+from benchmarks.stage import PLAN, SERVICE_TIME, SLOTS, TARGETS, Stage, set_stage
+from benchmarks.timing import Cost, measured
+from standby.orchestrator import load_orchestrator
+
+SIZES = (100, 300)
+"""Copies of a run."""
+
+STEPS = 5
+"""Task runs a copy: authorize, validate, copy, poll, verify."""
+
+PATIENCE = 60
+"""Seconds within which Prefect's server must have recorded what a run did."""
+
+HAND_TIME = Expected(1.03, 1.08, "measured: asyncio + httpx against the ideal schedule")
+DIRECT_TIME = Expected(1.00, 1.03, "measured: an async flow without tasks, against asyncio + httpx")
+TASKS_TIME = Expected(2.0, 2.5, "measured with four tasks a copy: 1.6 to 2.0; there are five here")
+DIRECT_CPU = Expected(0, 1.5, "a guess: checking and retrying should cost less than calling")
+TASKS_CPU = Expected(4.0, 5.1, "measured with four tasks a copy: 32 to 41 ms, calls alone 10; five here")
+
+Mode = Callable[[Stage, Path], Awaitable[None]]
+Say = Callable[[str], None]
+
+
+@dataclass
+class Measured:
+    """The rounds of one way to copy, at one size."""
+
+    costs: list[Cost] = field(default_factory=list)
+    calls: list[float] = field(default_factory=list)
+
+    @property
+    def wall(self) -> list[float]:
+        """Seconds of each round."""
+        return [cost.wall for cost in self.costs]
+
+    @property
+    def cpu(self) -> list[float]:
+        """CPU seconds of each round."""
+        return [cost.cpu for cost in self.costs]
+
+
+async def measure(rounds: int, folder: Path, say: Say) -> Findings:
+    """Copy in three ways, by turns, and compare.
+
+    Args:
+        rounds: how often each.
+        folder: an empty one.
+        say: told what is under way.
+    """
+    findings = Findings(
+        f"Copying: {SERVICE_TIME:.0f} s a copy, {SLOTS} in flight at each of {len(TARGETS)} targets"
+    )
+    say("starting a Prefect server")
+    async with load_orchestrator().own_server(folder / "prefect") as server:
+        # Prefect reads its settings when it is first imported, and they name the server.
+        from benchmarks.under_prefect import copy_under_prefect  # noqa: PLC0415
+
+        async def by_hand(stage: Stage, _: Path) -> None:
+            await copy_by_hand(stage)
+
+        async def directly(stage: Stage, vault: Path) -> None:
+            await copy_directly(stage.with_vault(vault), PLAN)
+
+        async def tasks(stage: Stage, vault: Path) -> None:
+            await copy_under_prefect(stage.with_vault(vault), PLAN)
+
+        modes: dict[str, Mode] = {"by hand": by_hand, "direct": directly, "tasks": tasks}
+        recorded = 0
+        for size in SIZES:
+            async with set_stage(size // len(TARGETS), folder) as stage:
+                results = {name: Measured() for name in modes}
+                # The first round of the first size is for the caches of Prefect and its server.
+                for number in range(-1 if size == SIZES[0] else 0, rounds):
+                    for name, mode in modes.items():
+                        say(f"{size} copies, {name}, round {number + 1} of {rounds}")
+                        await stage.reset()
+                        with measured() as cost:
+                            await mode(stage, folder / f"{size}-{name}-{number}")
+                        calls = await stage.calls_per_copy()
+                        if number >= 0:
+                            results[name].costs.append(cost)
+                            results[name].calls.append(calls)
+                    recorded += size * STEPS
+                    await _all_recorded(server, recorded)
+                _compare(findings, stage, results)
+    return findings
+
+
+def _compare(findings: Findings, stage: Stage, results: dict[str, Measured]) -> None:
+    size = stage.copies
+    hand, direct, tasks = results["by hand"], results["direct"], results["tasks"]
+    ideal = [stage.ideal] * len(hand.costs)
+    findings.figures += [
+        Figure(
+            f"by hand / ideal schedule, time of {size} copies",
+            ratios(hand.wall, ideal),
+            "what asyncio, httpx and the pace of polling cost: nobody can do better with them",
+            HAND_TIME,
+        ),
+        Figure(
+            f"direct / by hand, time of {size} copies",
+            ratios(direct.wall, hand.wall),
+            "what inventory, plan, retries, checks and ledger cost, without Prefect",
+            DIRECT_TIME,
+        ),
+        Figure(
+            f"tasks / by hand, time of {size} copies",
+            ratios(tasks.wall, hand.wall),
+            "what a run costs whose every step shows in Prefect, at an unreal 1 s a copy",
+            TASKS_TIME,
+        ),
+        Figure(
+            f"direct / by hand, CPU of {size} copies",
+            ratios(direct.cpu, hand.cpu),
+            "work of our process; it bounds the copies a second that one process can drive",
+            DIRECT_CPU,
+        ),
+        Figure(
+            f"tasks / by hand, CPU of {size} copies",
+            ratios(tasks.cpu, hand.cpu),
+            "likewise; the server does about as much again, beside us",
+            TASKS_CPU,
+        ),
+    ]
+    for name, found in results.items():
+        findings.raw[f"{size} copies, {name}, wall s"] = median(found.wall)
+        findings.raw[f"{size} copies, {name}, CPU ms a copy"] = median(found.cpu) / size * 1000
+        findings.raw[f"{size} copies, {name}, calls a copy"] = median(found.calls)
+
+
+async def _all_recorded(server: str, count: int) -> None:
+    """Wait until the server is quiet again, and has lost nothing."""
+    completed = {"task_runs": {"state": {"type": {"any_": ["COMPLETED"]}}}}
+    found = 0
+    async with httpx.AsyncClient(base_url=server, trust_env=False) as http:
+        for _ in range(PATIENCE):
+            found = (await http.post("/api/task_runs/count", json=completed)).raise_for_status().json()
+            if found == count:
+                return
+            await asyncio.sleep(1)
+    raise RuntimeError(f"Prefect recorded {found} task runs; there were {count}")

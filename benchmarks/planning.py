@@ -1,0 +1,141 @@
+"""What planning costs, against merely writing the same definitions down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from statistics import median
+from typing import Any
+
+from benchmarks.definitions import COMPLETION, COPIED, EMBEDDING, listed
+from benchmarks.figures import Expected, Figure, Findings, ratios
+from benchmarks.timing import measured
+from standby.config.configuration import Configuration
+from standby.replication.actions import Action
+from standby.replication.expectation import sight
+from standby.replication.fingerprint import fingerprint
+from standby.replication.inventory import Inventory
+from standby.replication.planning import Records, Selection, make_plan
+from standby.replication.serving import Serving
+from standby.replication.verdict import CopyRecord
+from standby.service.models import Analyzer, JsonObject
+
+ANALYZERS = 1000
+SOURCE = "east"
+EMPTY, EQUAL, BEHIND = TARGETS = ("west", "north", "south")
+
+COPY_SECONDS = 3.0
+"""What the real service takes."""
+
+NOW = datetime(2026, 1, 7, tzinfo=UTC)
+
+SHARE = Expected(0, 0.01, "a plan must not be noticed beside what it plans")
+
+
+def measure(rounds: int) -> Findings:
+    """Plan a run for three targets: one without anything, one in sync, one that is behind."""
+    configuration = _configuration()
+    held = {
+        SOURCE: [listed(number) for number in range(ANALYZERS)],
+        EMPTY: [],
+        EQUAL: [listed(number, COPIED) for number in range(ANALYZERS)],
+        BEHIND: [listed(number, COPIED, description="As it was") for number in range(ANALYZERS)],
+    }
+    inventories = {name: _inventory(configuration, name, listing) for name, listing in held.items()}
+    records = {(SOURCE, target): _records(inventories[target]) for target in TARGETS}
+    definitions = held[SOURCE]
+
+    def write() -> None:
+        for definition in definitions:
+            json.dumps(definition, sort_keys=True, separators=(",", ":"))
+
+    def hash_all() -> None:
+        for definition in definitions:
+            fingerprint(definition)
+
+    def plan() -> None:
+        made = make_plan(configuration.plan("p"), Selection(), inventories, records, NOW)
+        actions = [item.action for item in made.items]
+        if [actions.count(action) for action in (Action.COPY, Action.SKIP, Action.REPLACE)] != [
+            ANALYZERS
+        ] * 3:
+            raise RuntimeError("the plan is not what it should be")
+
+    written, hashed, planned = (_each(rounds, work) for work in (write, hash_all, plan))
+    slots = configuration.resource(EMPTY).max_concurrent_copies
+    copying = ANALYZERS / slots * COPY_SECONDS
+    return Findings(
+        f"Planning: {ANALYZERS} analyzers × {len(TARGETS)} targets",
+        [
+            Figure(
+                "fingerprint / json.dumps of the same definitions",
+                ratios(hashed, written),
+                "what it costs to reduce a definition to its meaning; json.dumps is C, RFC 8785 is Python",
+            ),
+            Figure(
+                "make_plan / fingerprint of one region",
+                ratios(planned, hashed),
+                "5 if it were only fingerprints: the source's for each of 3 targets, and 2 targets' own",
+            ),
+            Figure(
+                "make_plan / ideal time of the copies it plans",
+                [seconds / copying for seconds in planned],
+                f"at {COPY_SECONDS:.0f} s a copy and {slots} in flight at each target",
+                SHARE,
+            ),
+        ],
+        {
+            "fingerprints per s": ANALYZERS / median(hashed),
+            "json.dumps per s": ANALYZERS / median(written),
+            "make_plan s": median(planned),
+        },
+    )
+
+
+def _each(rounds: int, work: Callable[[], None]) -> list[float]:
+    work()
+    times = []
+    for _ in range(rounds):
+        with measured() as cost:
+            work()
+        times.append(cost.cpu)
+    return times
+
+
+def _configuration() -> Configuration:
+    resource = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts"
+    return Configuration.model_validate(
+        {
+            "resources": {
+                name: {
+                    "endpoint": f"https://{name}.services.ai.azure.com",
+                    "region": f"{name}us",
+                    "resource_id": f"{resource}/{name}",
+                    "credentials": {"kind": "key", "key": "unused"},
+                }
+                for name in (SOURCE, *TARGETS)
+            },
+            "plans": {
+                "p": {"pairs": [{"source": SOURCE, "targets": list(TARGETS)}], "on_existing": "replace"}
+            },
+        }
+    )
+
+
+def _inventory(configuration: Configuration, name: str, listing: list[JsonObject]) -> Inventory:
+    analyzers = [Analyzer.model_validate(definition) for definition in listing]
+    defaults: dict[str, Any] = {COMPLETION: COMPLETION, EMBEDDING: EMBEDDING}
+    return Inventory(
+        serving=Serving(configuration.resource(name), defaults, None),
+        analyzers={analyzer.analyzer_id: analyzer for analyzer in analyzers},
+        definitions={analyzer.analyzer_id: analyzer.to_json() for analyzer in analyzers},
+    )
+
+
+def _records(target: Inventory) -> Records:
+    """Remember every analyzer of a target as a copy of what it still equals."""
+    sightings = {
+        name: sight(analyzer, target.definitions[name]) for name, analyzer in target.analyzers.items()
+    }
+    return {name: CopyRecord(sighting, sighting, NOW) for name, sighting in sightings.items()}

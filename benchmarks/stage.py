@@ -1,0 +1,159 @@
+"""Three emulated regions in a process of their own, whose work is not counted as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.definitions import COMPLETION, EMBEDDING, name_of, written
+from standby.config.configuration import Configuration, VaultSettings
+
+SOURCE = "east"
+TARGETS = ("west", "north")
+PLAN = "benchmark"
+
+SERVICE_TIME = 1.0
+"""Seconds a copy takes at the emulator."""
+
+SLOTS = 25
+"""Copies in flight at each target."""
+
+INTERVAL = 0.35
+"""Seconds between polls: four polls, so a copy is the seven calls that the design's figures are of."""
+
+UNLIMITED = 1_000_000
+"""Operations a minute. The service's own 3,000 would be what is measured: 50 in flight want 10,000."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The regions, and a configuration that leads to them.
+
+    Attributes:
+        analyzers: those at the source.
+        control: URL of the emulator's control.
+    """
+
+    analyzers: tuple[str, ...]
+    control: str
+    configuration: Configuration
+
+    @property
+    def copies(self) -> int:
+        """How many copies a run makes."""
+        return len(self.analyzers) * len(TARGETS)
+
+    @property
+    def ideal(self) -> float:
+        """Seconds a run takes in which nothing costs anything: every slot is always in use."""
+        return -(-len(self.analyzers) // SLOTS) * SERVICE_TIME
+
+    def with_vault(self, folder: Path) -> Configuration:
+        """Give the configuration with a vault in which no run has left anything."""
+        return self.configuration.model_copy(update={"vault": VaultSettings(path=folder)})
+
+    async def reset(self) -> None:
+        """Empty the targets."""
+        async with httpx.AsyncClient(base_url=self.control, trust_env=False) as control:
+            (await control.post("/reset")).raise_for_status()
+
+    async def calls_per_copy(self) -> float:
+        """Tell how many calls a copy was, and make sure that every copy was made, once."""
+        async with httpx.AsyncClient(base_url=self.control, trust_env=False) as control:
+            resources = (await control.get("/stats")).raise_for_status().json()["resources"]
+        for target in TARGETS:
+            accepted = resources[target]["copies_accepted"]
+            if accepted != dict.fromkeys(self.analyzers, 1):
+                raise RuntimeError(f"{target} made {sum(accepted.values())} of {len(self.analyzers)} copies")
+        calls: int = sum(sum(resource["calls"].values()) for resource in resources.values())
+        return calls / self.copies
+
+
+@asynccontextmanager
+async def set_stage(analyzers: int, folder: Path) -> AsyncIterator[Stage]:
+    """Start the regions, and stop them at the end.
+
+    Args:
+        analyzers: how many the source has.
+        folder: where the emulator's file goes.
+    """
+    file = folder / f"emulator-{analyzers}.json"
+    await asyncio.to_thread(file.write_text, json.dumps(_emulator(analyzers)))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "standby", "-c", str(file), "emulator"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    if process.stdout is None:
+        raise RuntimeError("the emulator has no stdout")
+    try:
+        line = await process.stdout.readline()
+        if not line:
+            raise RuntimeError("the emulator did not start")
+        announced = json.loads(line)
+        yield Stage(
+            analyzers=tuple(name_of(number) for number in range(analyzers)),
+            control=announced["control"],
+            configuration=_configuration(announced["resources"]),
+        )
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _emulator(analyzers: int) -> dict[str, Any]:
+    served = {
+        "operations_per_minute": UNLIMITED,
+        "defaults": {COMPLETION: COMPLETION, EMBEDDING: EMBEDDING},
+        "deployments": [
+            {"name": COMPLETION, "model": COMPLETION, "version": "2025-04-14"},
+            {"name": EMBEDDING, "model": EMBEDDING, "version": "1"},
+        ],
+    }
+    at_source = [written(number) for number in range(analyzers)]
+    return {
+        "service_time": SERVICE_TIME,
+        "resources": {
+            SOURCE: {"region": "eastus", "analyzers": at_source, **served},
+            **{target: {"region": f"{target}us", **served} for target in TARGETS},
+        },
+    }
+
+
+def _configuration(resources: Mapping[str, Any]) -> Configuration:
+    configuration = Configuration.model_validate(
+        {
+            "resources": {
+                name: {
+                    "endpoint": found["endpoint"],
+                    "region": found["region"],
+                    "resource_id": found["resource_id"],
+                    "credentials": {"kind": "key", "key": found["key"]},
+                    "arm_endpoint": "",
+                    "max_concurrent_copies": SLOTS,
+                }
+                for name, found in resources.items()
+            },
+            "plans": {
+                PLAN: {
+                    "pairs": [{"source": SOURCE, "targets": list(TARGETS)}],
+                    "deadlines": {"first_interval": INTERVAL, "longest_interval": INTERVAL},
+                }
+            },
+        }
+    )
+    # A copy of a model is not validated, so this passes a quota that no real resource may have.
+    unlimited = {
+        name: resource.model_copy(update={"operations_per_minute": UNLIMITED})
+        for name, resource in configuration.resources.items()
+    }
+    return configuration.model_copy(update={"resources": unlimited})

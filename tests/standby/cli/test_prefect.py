@@ -1,0 +1,80 @@
+"""The command with the real Prefect. The first test needs no server, but the seconds that importing takes."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.conftest import PrefectServer
+    from tests.standby.cli.conftest import Cloud, Workspace
+
+Until = Callable[[Callable[[], bool]], None]
+
+
+def use(workspace: Workspace, server: PrefectServer) -> None:
+    workspace.environment["PREFECT_API_URL"] = server.api_url
+
+
+@pytest.mark.prefect
+def test_bootstrap_starts_no_server_of_its_own(workspace: Workspace) -> None:
+    ran = workspace.ended(workspace.start("bootstrap", "--json"))
+
+    assert ran.status == 1
+    assert ran.document["error"]["cause"] == (
+        "Bootstrap saves on a Prefect server, but no Prefect server is configured"
+    )
+    assert not (workspace.folder / "prefect" / "prefect.db").exists()
+
+
+def test_gives_the_same_items_as_without_prefect(
+    workspace: Workspace, cloud: Cloud, prefect_server: PrefectServer
+) -> None:
+    use(workspace, prefect_server)
+    directly = workspace.run("replicate", "invoices", "--json")
+    cloud.tell("reset")
+    workspace.forget()
+
+    ran = workspace.ended(workspace.start("replicate", "invoices", "--json", "--via", "prefect", "-v"))
+
+    assert ran.status == directly.status == 3
+    assert ran.document["via"] == "prefect"
+    assert ran.document["totals"] == directly.document["totals"]
+
+    def lasting(item: dict[str, object]) -> dict[str, object]:
+        return {name: value for name, value in item.items() if name not in {"seconds", "operation_id"}}
+
+    assert list(map(lasting, ran.document["items"])) == list(map(lasting, directly.document["items"]))
+    assert "canary" not in ran.out + ran.err
+
+
+def test_interrupted_it_reports_what_is_under_way(
+    workspace: Workspace, cloud: Cloud, until: Until, prefect_server: PrefectServer
+) -> None:
+    use(workspace, prefect_server)
+    cloud.fault("copy", "operation_hangs", resource="west", analyzer="contract")
+    only = (
+        "replicate",
+        "invoices",
+        "--target",
+        "west",
+        "--analyzer",
+        "contract",
+        "--via",
+        "prefect",
+        "--json",
+    )
+
+    process = workspace.start(*only)
+    until(lambda: cloud.stats("west")["calls"].get("poll", 0) > 2)
+    process.send_signal(signal.SIGINT)
+    ran = workspace.ended(process)
+
+    assert ran.status == 130, ran.err
+    (item,) = ran.document["items"]
+    assert item["status"] == "failed"
+    assert item["operation_id"] in item["reason"]
+    assert "Traceback" not in ran.err
