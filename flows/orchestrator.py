@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from inspect import isawaitable
 from pathlib import Path
@@ -23,13 +23,21 @@ from standby.replication.planning import Selection
 from standby.replication.report import Ended
 from standby.replication.results import Progress
 
+QUIET: Mapping[str, str] = {
+    # The command says itself what happened, and a run's log goes to the server all the same.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    # A recovery tool tells nobody outside how it is used.
+    "DO_NOT_TRACK": "1",
+}
+"""What Prefect's client is told in a process of ours."""
+
 
 class Prefect:
     """Runs Standby's flows in this process, and sets a server up for running them elsewhere."""
 
     def __init__(self) -> None:
-        """Prepare for a server that Prefect may start for us, and keep its log off our screen."""
-        for name, value in {**SETTINGS, "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}.items():
+        """Prepare for a server that Prefect may start for us, and have its client keep to our work."""
+        for name, value in {**SETTINGS, **QUIET}.items():
             os.environ.setdefault(name, value)
 
     async def replicate(

@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed
 from flows.listening import tell_progress
 from standby.replication.planning import PlanItem, ReplicationPlan
 from standby.replication.report import Report, ReportItem, plan_document
-from standby.replication.results import Progress, Status
+from standby.replication.results import GOOD, Progress, Status
 
 UPDATES = 20
 """How often, at most, a run's progress artifact is brought up to date."""
@@ -88,7 +88,9 @@ async def publish_report(report: Report) -> None:
     """Leave a run's table and its event."""
     await acreate_table_artifact(
         key="replication-report",
-        table=[_row(item) for item in report.items] or [{"analyzer": "none selected"}],
+        # What needs somebody's attention comes first.
+        table=[_row(item) for item in sorted(report.items, key=lambda item: item.status in GOOD)]
+        or [{"analyzer": "none selected"}],
         description=f"Plan **{report.plan}**: {_totals(report)} in {report.seconds:.0f} s.",
     )
     emit_event(
@@ -120,10 +122,10 @@ def _planned(item: PlanItem) -> dict[str, Any]:
         "analyzer": item.analyzer,
         "from": item.source,
         "to": item.target,
-        "as": item.target_analyzer,
-        "verdict": item.verdict.value,
         "action": item.action.value,
         "reason": item.reason,
+        "verdict": item.verdict.value,
+        "as": item.target_analyzer,
         "warnings": " ".join(item.warnings),
     }
 
@@ -133,12 +135,12 @@ def _row(item: ReportItem) -> dict[str, Any]:
         "analyzer": item.analyzer,
         "from": item.source,
         "to": item.target,
-        "as": item.target_analyzer,
+        "status": item.status.value,
+        "reason": item.reason,
         "verdict": item.verdict.value,
         "action": item.action.value,
-        "status": item.status.value,
+        "as": item.target_analyzer,
         "seconds": item.seconds,
-        "reason": item.reason,
         "warnings": " ".join(item.warnings),
     }
 
