@@ -17,7 +17,7 @@ from benchmarks.stage import PLAN, SERVICE_TIME, SLOTS, TARGETS, Stage, set_stag
 from benchmarks.timing import Cost, measured
 from standby.orchestrator import load_orchestrator
 
-SIZES = (100, 300)
+SIZES = (100, 200)
 """Copies of a run."""
 
 STEPS = 5

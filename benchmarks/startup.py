@@ -9,9 +9,11 @@ from time import perf_counter
 
 from benchmarks.figures import Expected, Figure, Findings, ratios
 
-NOTHING = ("-c", "pass")
-HELP = ("-m", "standby", "--help")
-PREFECT = ("-c", "import prefect, prefect.main")
+Arguments = tuple[str, ...]
+
+NOTHING: Arguments = ("-c", "pass")
+HELP: Arguments = ("-m", "standby", "--help")
+PREFECT: Arguments = ("-c", "import prefect, prefect.main")
 
 WITHOUT_PREFECT = Expected(0, 0.33, "commands that need no Prefect must not wait for its import")
 
@@ -20,7 +22,7 @@ def measure(rounds: int) -> Findings:
     """Start each program some times."""
     for arguments in (HELP, PREFECT):
         _start(arguments)  # Compiles what was never imported.
-    times: dict[tuple[str, ...], list[float]] = {NOTHING: [], HELP: [], PREFECT: []}
+    times: dict[Arguments, list[float]] = {NOTHING: [], HELP: [], PREFECT: []}
     for _ in range(rounds):
         for arguments, found in times.items():
             found.append(_start(arguments))
@@ -48,7 +50,7 @@ def measure(rounds: int) -> Findings:
     )
 
 
-def _start(arguments: tuple[str, ...]) -> float:
+def _start(arguments: Arguments) -> float:
     begun = perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return perf_counter() - begun

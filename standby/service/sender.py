@@ -32,8 +32,8 @@ ATTEMPT_SECONDS = 120.0
 
 USER_AGENT = f"standby/{__version__}"
 
-COUNTED = "standby.counted"
-"""Marks a request that the limiter has counted already."""
+BUDGET = "standby.budget"
+"""Where a request keeps the time limit of its attempt."""
 
 
 class Sender:
@@ -76,7 +76,7 @@ class Sender:
         self._http = httpx.AsyncClient(
             base_url=url,
             auth=auth,
-            event_hooks={"request": [self._count_again]},
+            event_hooks={"request": [self._count]},
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             headers={"User-Agent": USER_AGENT},
@@ -130,8 +130,6 @@ class Sender:
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
 
     async def _attempt(self, call: Call) -> Answer:
-        if self._limiter is not None:
-            await self._limiter.acquire()
         response = await self._exchange(call)
         if response.is_redirect:
             raise self._redirected(response, call)
@@ -158,7 +156,8 @@ class Sender:
         started = self._clock.monotonic()
         failure: ServiceError
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS):
+            async with asyncio.timeout(ATTEMPT_SECONDS) as budget:
+                request.extensions[BUDGET] = budget
                 response = await self._http.send(request)
         except ServiceError as error:
             # No token could be had; what signs knows nothing of resources.
@@ -194,16 +193,22 @@ class Sender:
             params=dict(call.params) or None,
             content=call.content,
             headers=headers,
-            extensions={COUNTED: True},
         )
         # Once more, of the very URL that is sent: `absolute` has read it by other rules than httpx merges by.
         self._refuse_foreign(request.url, call.analyzer)
         return request
 
-    async def _count_again(self, request: httpx.Request) -> None:
-        """Count a request that is signed anew: the first of an attempt is counted before its time runs."""
-        if not request.extensions.pop(COUNTED, False) and self._limiter is not None:
-            await self._limiter.acquire()
+    async def _count(self, request: httpx.Request) -> None:
+        """Wait for a request's turn: when it is signed and about to leave, and again where it is signed anew.
+
+        Counted earlier, those that waited for a token would leave together. The wait takes none of its time.
+        """
+        if self._limiter is None:
+            return
+        budget: asyncio.Timeout = request.extensions[BUDGET]
+        budget.reschedule(None)
+        await self._limiter.acquire()
+        budget.reschedule(asyncio.get_running_loop().time() + ATTEMPT_SECONDS)
 
     def _redirected(self, response: httpx.Response, call: Call) -> ServiceError:
         try:

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,16 @@ from standby.service.quota import quota
 if TYPE_CHECKING:
     import ssl
 
-    from tests.standby.service.conftest import Connect, Failure, FastTime, Identity, MakeResource, Service
+    from tests.standby.service.conftest import (
+        Connect,
+        Failure,
+        FastTime,
+        Heard,
+        Identity,
+        Loopback,
+        MakeResource,
+        Service,
+    )
 
 WINDOW = 60.0
 
@@ -49,7 +59,7 @@ def passed(fast_time: FastTime, operations: int, pauses: list[tuple[float, int]]
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=30, deadline=None)
 @given(
     st.one_of(st.integers(1, 130), st.sampled_from([600, 2999, 3000])),
     st.lists(st.tuples(st.floats(0, 90), st.integers(0, 60)), min_size=1, max_size=6).filter(
@@ -67,6 +77,7 @@ def test_no_minute_sees_more_calls_than_the_quota(
     assert most_in_a_window(times) <= operations
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000))
 def test_a_full_bucket_and_what_flows_in_meanwhile_are_within_the_quota(operations: int) -> None:
     bucket = quota(operations)
@@ -75,6 +86,7 @@ def test_a_full_bucket_and_what_flows_in_meanwhile_are_within_the_quota(operatio
     assert int(most) <= operations
 
 
+@settings(deadline=None)
 @given(st.integers(60, 3000))
 def test_nearly_the_whole_quota_can_be_used(operations: int) -> None:
     bucket = quota(operations)
@@ -122,3 +134,38 @@ async def test_a_request_that_is_signed_anew_counts_too(
     first, second = times
     assert second - first > 0.9 * WINDOW / 119
     assert len(identity.asked) == 2
+
+
+def test_requests_that_waited_for_a_token_together_do_not_leave_together(
+    fast_time: FastTime,
+    make_resource: MakeResource,
+    tls: ssl.SSLContext,
+    loopback: type[Loopback],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times: list[float] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        times.append(asyncio.get_running_loop().time())
+        return httpx.Response(200, json={})
+
+    async def slow_token(_: Heard) -> httpx.Response:
+        await asyncio.sleep(100)
+        token = {"access_token": "t", "expires_on": "4102444800", "resource": "r", "token_type": "Bearer"}
+        return httpx.Response(200, json=token)
+
+    async def drive() -> None:
+        server = await asyncio.start_server(loopback(slow_token).serve, "127.0.0.1", 0)
+        monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        monkeypatch.setenv("IDENTITY_HEADER", "h")
+        monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential")
+        resource = make_resource(operations_per_minute=6, credentials={"kind": "entra"})
+        async with (
+            server,
+            ContentUnderstandingClient(resource, tls=tls, transport=httpx.MockTransport(answer)) as client,
+        ):
+            await asyncio.gather(*(client.get_defaults() for _ in range(15)))
+
+    fast_time(drive(), grace=0.02)
+    assert len(times) == 15
+    assert most_in_a_window(times) <= 6

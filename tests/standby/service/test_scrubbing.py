@@ -4,7 +4,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.service.scrubbing import MOST_CHARACTERS, code_of, hidden, one_line
@@ -48,6 +48,7 @@ def test_an_empty_secret_hides_nothing() -> None:
     assert one_line("Not found", [""]) == "Not found"
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_a_line_is_printable_bounded_and_has_no_full_stop(text: str) -> None:
     line = one_line(text)
@@ -57,6 +58,7 @@ def test_a_line_is_printable_bounded_and_has_no_full_stop(text: str) -> None:
     assert line == line.lstrip()
 
 
+@settings(deadline=None)
 @given(st.text(), SECRETS, st.text())
 def test_no_known_secret_is_left_in_a_text(before: str, secret: str, after: str) -> None:
     assert secret not in hidden(before + secret + after, [secret])
@@ -72,3 +74,8 @@ def test_a_code_is_taken_as_it_is(code: str) -> None:
 )
 def test_what_is_no_code_is_not_taken(value: object) -> None:
     assert code_of(value) is None
+
+
+def test_a_long_message_is_cut_and_shows_it() -> None:
+    assert one_line("x" * 301) == "x" * 299 + "…"
+    assert one_line("x" * 300) == "x" * 300
