@@ -80,25 +80,33 @@ async def measure(rounds: int, folder: Path, say: Say) -> Findings:
             await copy_under_prefect(stage.with_vault(vault), PLAN)
 
         modes: dict[str, Mode] = {"by hand": by_hand, "direct": directly, "tasks": tasks}
-        recorded = 0
+        await _warm_up(tasks, folder)
+        recorded = SIZES[0] * STEPS
         for size in SIZES:
             async with set_stage(size // len(TARGETS), folder) as stage:
                 results = {name: Measured() for name in modes}
-                # The first round of the first size is for the caches of Prefect and its server.
-                for number in range(-1 if size == SIZES[0] else 0, rounds):
+                for number in range(rounds):
                     for name, mode in modes.items():
                         say(f"{size} copies, {name}, round {number + 1} of {rounds}")
-                        await stage.reset()
-                        with measured() as cost:
-                            await mode(stage, folder / f"{size}-{name}-{number}")
-                        calls = await stage.calls_per_copy()
-                        if number >= 0:
-                            results[name].costs.append(cost)
-                            results[name].calls.append(calls)
+                        await _copy(stage, mode, folder / f"{size}-{name}-{number}", results[name])
                     recorded += size * STEPS
                     await _all_recorded(server, recorded)
                 _compare(findings, stage, results)
     return findings
+
+
+async def _warm_up(tasks: Mode, folder: Path) -> None:
+    """Fill the caches of Prefect and its server, uncounted."""
+    async with set_stage(SIZES[0] // len(TARGETS), folder) as stage:
+        await _copy(stage, tasks, folder / "warm-up", Measured())
+
+
+async def _copy(stage: Stage, mode: Mode, vault: Path, found: Measured) -> None:
+    await stage.reset()
+    with measured() as cost:
+        await mode(stage, vault)
+    found.costs.append(cost)
+    found.calls.append(await stage.calls_per_copy())
 
 
 def _compare(findings: Findings, stage: Stage, results: dict[str, Measured]) -> None:

@@ -185,7 +185,7 @@ async def test_a_parent_starts_the_moment_its_last_child_is_verified_and_waits_f
 
     with prepared(items, hook) as run:
         # With a barrier between waves this would wait for ever: slow is of the first wave.
-        await asyncio.wait_for(run.replication.run(), 5)
+        await asyncio.wait_for(run.replication.run(), 60)
         assert set(run.statuses.values()) == {Status.SUCCEEDED}
         assert run.steps.done.index(("verify", "child")) < run.steps.done.index(("authorize", "parent"))
 
