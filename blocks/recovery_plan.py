@@ -13,6 +13,7 @@ from standby.config import plan as model
 from standby.config.configuration import VaultSettings
 from standby.config.explanation import valid
 from standby.config.names import Name
+from standby.config.since import Since
 from standby.service.encryption import GivenKey
 from standby.service.resource import DeploymentOverrides
 
@@ -43,6 +44,10 @@ class RecoveryPlan(Block):
     pairs: tuple[model.RegionPair, ...] = same_as(model.RecoveryPlan, "pairs")
     include: tuple[model.Glob, ...] = same_as(model.RecoveryPlan, "include")
     exclude: tuple[model.Glob, ...] = same_as(model.RecoveryPlan, "exclude")
+    tags: tuple[model.TagFilter, ...] = same_as(model.RecoveryPlan, "tags")
+    base: tuple[model.Glob, ...] = same_as(model.RecoveryPlan, "base")
+    modified_since: Since | None = same_as(model.RecoveryPlan, "modified_since")
+    target_id: model.TargetId = same_as(model.RecoveryPlan, "target_id")
     on_existing: model.OnExisting = same_as(model.RecoveryPlan, "on_existing")
     missing_defaults: model.MissingDefaults = same_as(model.RecoveryPlan, "missing_defaults")
     # A list, not a mapping: an update of a block cannot empty a mapping (Prefect 3.8.8 merges them).

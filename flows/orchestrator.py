@@ -69,6 +69,7 @@ class Prefect:
                     analyzers=list(selection.analyzers),
                     targets=list(selection.targets),
                     on_existing=selection.on_existing,
+                    force=list(selection.force),
                     apply=None if apply is None else str(apply),
                     return_state=True,
                 )

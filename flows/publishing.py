@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     acreate_progress_artifact,
     acreate_table_artifact,
@@ -22,8 +25,16 @@ from standby.replication.planning import PlanItem, ReplicationPlan
 from standby.replication.report import Report, ReportItem, plan_document
 from standby.replication.results import GOOD, Progress, Status
 
+log = logging.getLogger("standby.flows")
+
 UPDATES = 20
-"""How often, at most, a run's progress artifact is brought up to date."""
+"""How often, at most, a run's progress artifact is brought up to date because there is progress."""
+
+BEAT = 5.0
+"""Seconds after which it is sent again all the same: whoever waits for the run takes it for a sign of life."""
+
+PROGRESS = "replication"
+"""Key of the progress artifact."""
 
 
 class ProgressArtifact:
@@ -41,7 +52,7 @@ class ProgressArtifact:
         self._follower: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        artifact = await acreate_progress_artifact(0.0, key="replication", description=self._description)
+        artifact = await acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
         # Prefect types the id loosely; it is one.
         self._follower = asyncio.create_task(self._follow(UUID(str(artifact))))
         return self
@@ -63,13 +74,15 @@ class ProgressArtifact:
             self._changed.set()
 
     async def _follow(self, artifact: UUID) -> None:
-        shown = 0.0
-        while shown < 100.0:
-            await self._changed.wait()
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), BEAT)
             self._changed.clear()
-            if self._percent > shown:
-                shown = self._percent
-                await aupdate_progress_artifact(artifact, progress=shown)
+            try:
+                await aupdate_progress_artifact(artifact, progress=self._percent)
+            except httpx.HTTPError as error:
+                # The server may be away for a while; the run goes on.
+                log.warning("progress could not be shown: %s", type(error).__name__)
 
 
 async def publish_plan(plan: ReplicationPlan) -> State[dict[str, Any]]:
@@ -102,6 +115,7 @@ async def publish_report(report: Report) -> None:
         payload={
             "run_id": report.run_id,
             "seconds": report.seconds,
+            "rpo_missed": len(report.objectives.missed),
             "totals": {status.value: count for status, count in report.totals.items()},
         },
     )

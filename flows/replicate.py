@@ -21,6 +21,7 @@ from tasks.task_steps import TaskSteps
 
 EVERY_ANALYZER: list[str] = ["*"]
 EVERY_TARGET: list[str] = []
+NOTHING_FORCED: list[str] = []
 
 
 @flow(name="replicate", flow_run_name="replicate-{plan}", persist_result=False)
@@ -29,6 +30,7 @@ async def replicate(
     analyzers: list[str] = EVERY_ANALYZER,
     targets: list[str] = EVERY_TARGET,
     on_existing: OnExisting | None = None,
+    force: list[str] = NOTHING_FORCED,
     dry_run: bool = False,
     apply: str | None = None,
 ) -> State[dict[str, Any]]:
@@ -42,12 +44,13 @@ async def replicate(
         analyzers: Patterns of analyzer ids; what they depend on comes along by itself.
         targets: Names of target resources; none means all of the plan.
         on_existing: What to do with targets that hold something older or different; empty means as planned.
+        force: Ids of analyzers to overwrite at the targets, whatever was done to them there.
         dry_run: Only show what would be done.
         apply: Path of a saved plan, where this runs; the run does exactly what it says, or refuses.
     """
     configuration = await load_configuration_from_blocks(plan)
     approved = load_plan(Path(apply), plan) if apply else None
-    asked = Selection(tuple(analyzers), tuple(targets), on_existing)
+    asked = Selection(tuple(analyzers), tuple(targets), on_existing, tuple(force))
     selection = approved.selection if approved else asked
     async with open_run(configuration, plan) as context:
         if dry_run:

@@ -11,7 +11,7 @@ from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.render import plan_lines
 from standby.cli.running import PlanName, run
-from standby.cli.selecting import Analyzers, Existing, Targets, selection
+from standby.cli.selecting import Analyzers, Existing, Forced, Targets, selection
 from standby.replication.actions import Action
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.replicate import open_run, survey
@@ -26,6 +26,7 @@ def command(
     analyzer: Analyzers = None,
     target: Targets = None,
     on_existing: Existing = None,
+    force: Forced = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Save it, to be applied later.")
     ] = None,
@@ -34,7 +35,7 @@ def command(
 
     Exit status: 0 nothing to do, 2 something to do.
     """
-    asked = selection(analyzer, target, on_existing)
+    asked = selection(analyzer, target, on_existing, force)
 
     async def show(output: Output) -> Exit:
         configuration = output.load()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from itertools import groupby
 
 from standby.cli.lines import Line
+from standby.config.durations import format_duration, roughly
 from standby.replication.actions import Action
 from standby.replication.forecast import Forecast
+from standby.replication.objectives import recovery_points
 from standby.replication.planned import PlanItem, ReplicationPlan
 from standby.replication.report import Report, ReportItem
 from standby.replication.results import GOOD, Status
@@ -87,6 +90,7 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
     told = [f"{counts[verdict]} {_spoken(verdict)}" for verdict in Verdict if counts[verdict]]
     words = ", ".join(told) or "no analyzer is selected"
     yield Line(f"Plan {plan.recovery_plan.name}: {words}.", wrong=bool(drifted))
+    yield from _objective_lines(plan)
 
 
 def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
@@ -102,6 +106,23 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
     yield Line(
         f"Plan {report.plan}: {_totals(report.items)} in {report.seconds:.1f} s.", wrong=not report.complete
     )
+
+
+def _objective_lines(plan: ReplicationPlan) -> Iterator[Line]:
+    rpo = plan.recovery_plan.objectives.rpo
+    if rpo is None:
+        return
+    points = recovery_points(plan)
+    missed = [point for point in points if not point.met]
+    words = f"RPO {format_duration(rpo)}: met by {len(points) - len(missed)} of {len(points)}"
+    if missed:
+        worst = max(missed, key=lambda point: float("inf") if point.age is None else point.age)
+        words = f"{words}; worst is {worst.analyzer} at {worst.target}, {_copied(worst.age)}"
+    yield Line(f"{words}.", wrong=bool(missed))
+
+
+def _copied(age: float | None) -> str:
+    return "never copied" if age is None else f"last copied {roughly(timedelta(seconds=age))} ago"
 
 
 def _legend(shown: Iterable[PlanItem], *, added: bool) -> str:

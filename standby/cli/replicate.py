@@ -15,7 +15,7 @@ from standby.cli.output import Output
 from standby.cli.progress import show_progress
 from standby.cli.render import report_lines
 from standby.cli.running import PlanName, Via, run
-from standby.cli.selecting import Analyzers, Existing, PlanFile, Targets, selection
+from standby.cli.selecting import Analyzers, Existing, Forced, PlanFile, Targets, selection
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.replication.direct import DirectSteps
@@ -32,6 +32,7 @@ def command(
     analyzer: Analyzers = None,
     target: Targets = None,
     on_existing: Existing = None,
+    force: Forced = None,
     apply: PlanFile = None,
     via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
 ) -> None:
@@ -39,13 +40,13 @@ def command(
 
     Exit status: 0 all of it is usable at its targets, 3 some of it is not, 4 the saved plan no longer holds.
     """
-    if apply and (analyzer or target or on_existing):
+    if apply and (analyzer or target or on_existing or force):
         raise typer.BadParameter(
             "a saved plan says itself what is to be done; leave out --analyzer, --target and --on-existing",
             param_hint="--apply",
         )
     approved = apply.absolute() if apply else None
-    asked = selection(analyzer, target, on_existing)
+    asked = selection(analyzer, target, on_existing, force)
 
     async def replicate(output: Output) -> Exit:
         configuration = output.load()

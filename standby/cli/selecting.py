@@ -21,12 +21,25 @@ Existing = Annotated[
     OnExisting | None,
     typer.Option("--on-existing", help="What to do with older or different analyzers at a target."),
 ]
+Forced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force",
+        metavar="ID",
+        help="Overwrite this analyzer at the targets, whatever was done to it there; can be repeated.",
+    ),
+]
 PlanFile = Annotated[
     Path | None,
     typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
 ]
 
 
-def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing) -> Selection:
+def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, forced: Forced) -> Selection:
     """Put the options together."""
-    return Selection(tuple(analyzers or ["*"]), tuple(targets or []), on_existing)
+    return Selection(
+        analyzers=tuple(analyzers or ["*"]),
+        targets=tuple(targets or []),
+        on_existing=on_existing,
+        force=tuple(forced or []),
+    )

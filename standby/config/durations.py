@@ -57,6 +57,11 @@ def format_duration(value: timedelta) -> str:
     return f"{whole}.{rest.microseconds:06d}".rstrip("0") + "s"
 
 
+def roughly(value: timedelta) -> str:
+    """Write a duration as people say it: in its largest unit, rounded."""
+    return next((f"{value / length:.0f}{unit}" for unit, length in UNITS.items() if value >= length), "0s")
+
+
 def parse_seconds(value: object) -> object:
     """Turn a written duration into seconds, and leave anything else to the validation of numbers."""
     if isinstance(value, str) and re.fullmatch(_PARTS, value.strip()):

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from standby.config.configuration import BLOCK_REFERENCE, VARIABLE_NAME
 from standby.config.document import Problem, Where, dotted
 from standby.config.names import nearest
-from standby.config.plan import IGNORE_RULE
+from standby.config.plan import IGNORE_RULE, TAG_FILTER, TARGET_ID
 from standby.service.resource import RESOURCE_NAME
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,6 +45,8 @@ _SENTENCES = {
 _PATTERNS = {
     RESOURCE_NAME: "must be lower-case letters, digits and dashes, and neither begin nor end with a dash",
     IGNORE_RULE: "must be a dotted path such as tags.projectId",
+    TAG_FILTER: "must be key=value, such as team=legal",
+    TARGET_ID: "must have {id} in it and otherwise letters, digits, dots, dashes and underscores",
     VARIABLE_NAME: "must be lower-case letters, digits, dashes and underscores",
     BLOCK_REFERENCE: "must be TYPE-SLUG/NAME, such as azure-blob-storage-container/vault",
 }

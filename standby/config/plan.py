@@ -16,6 +16,7 @@ from pydantic import (
 
 from standby.config.durations import Duration, Seconds, parse_seconds
 from standby.config.names import Name, nearest
+from standby.config.since import Since
 from standby.service.encryption import Encryption, FreshKey
 from standby.service.resource import DeploymentOverrides
 
@@ -26,6 +27,10 @@ MissingDefaults = Literal["fail", "sync", "ignore"]
 """What to do when the target cannot serve an analyzer's models."""
 
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+TAG_FILTER = r"^[^=]{1,64}=.{1,256}$"
+TagFilter = Annotated[str, StringConstraints(pattern=TAG_FILTER)]
+TARGET_ID = r"^[a-zA-Z0-9._-]*\{id\}[a-zA-Z0-9._-]*$"
+TargetId = Annotated[str, StringConstraints(pattern=TARGET_ID, max_length=64)]
 IGNORE_RULE = r"^[^.]+(\.[^.]+)*$"
 IgnoreRule = Annotated[str, StringConstraints(pattern=IGNORE_RULE, max_length=256)]
 
@@ -124,6 +129,19 @@ class RecoveryPlan(_Strict):
     pairs: tuple[RegionPair, ...] = Field(min_length=1, description="Sources with their targets.")
     include: tuple[Glob, ...] = Field(("*",), min_length=1, description="Globs on analyzer ids to copy.")
     exclude: tuple[Glob, ...] = Field((), description="Globs on analyzer ids to leave out.")
+    tags: tuple[TagFilter, ...] = Field(
+        (), description="Tags an analyzer must have, all of them, as key=value; the value may be a glob."
+    )
+    base: tuple[Glob, ...] = Field(
+        ("*",), min_length=1, description="Globs on base analyzers, such as prebuilt-document."
+    )
+    modified_since: Since | None = Field(
+        None, description="Only what changed since a date such as 2026-01-31, or within a time such as 30d."
+    )
+    target_id: TargetId = Field(
+        "{id}",
+        description="Id of a copy, such as {id}-dr; what other analyzers refer to keeps its id all the same.",
+    )
     on_existing: OnExisting = Field("refuse", description="What to do with what is already at a target.")
     missing_defaults: MissingDefaults = Field(
         "fail", description="What to do when a target cannot serve an analyzer's models."

@@ -56,23 +56,37 @@ _UNUSABLE = "{target} has one of this name that is {status}, not ready"
 _WHAT_TO_DO = {
     Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
     Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
-    Verdict.TARGET_AHEAD: "Take the edit back to {source} first, or undo it at {target}",
-    Verdict.DIVERGED: "Settle by hand which one is right",
+    Verdict.TARGET_AHEAD: "Take the edit back to {source} first, or overwrite it with --force {analyzer}",
+    Verdict.DIVERGED: "Settle which one is right, then overwrite the other with --force {analyzer}",
 }
 
 
-def decide(verdict: Verdict, on_existing: OnExisting) -> Action:
-    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten."""
+_OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
+
+
+def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -> Action:
+    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten.
+
+    Args:
+        verdict: how the analyzer stands at the target.
+        on_existing: the policy for what is there and older or foreign.
+        forced: whether the operator named this very analyzer as one to overwrite.
+    """
+    if forced and verdict in _OVERWRITABLE:
+        return Action.REPLACE
     always = _ALWAYS.get(verdict)
     return always if always is not None else _BY_POLICY[on_existing]
 
 
-def explain(verdict: Verdict, action: Action, source: str, target: str, status: str = "ready") -> str:
+def explain(
+    verdict: Verdict, action: Action, analyzer: str, source: str, target: str, status: str = "ready"
+) -> str:
     """Say in a sentence or two why an item has its action.
 
     Args:
         verdict: how the analyzer stands at the target; anything but blocked, which has reasons of its own.
         action: what is to be done.
+        analyzer: its id at the source.
         source: name of the source resource.
         target: name of the target resource.
         status: what the target calls the analyzer it holds.
@@ -82,4 +96,6 @@ def explain(verdict: Verdict, action: Action, source: str, target: str, status: 
         source=source, target=target, status=status
     )
     advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
-    return f"{sentence}. {advice.format(source=source, target=target)}." if advice else f"{sentence}."
+    if advice is None:
+        return f"{sentence}."
+    return f"{sentence}. {advice.format(source=source, target=target, analyzer=analyzer)}."

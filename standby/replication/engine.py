@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from graphlib import TopologicalSorter
 from typing import Protocol
@@ -16,7 +16,7 @@ from typing import Protocol
 from standby.clock import Clock
 from standby.errors import StandbyError
 from standby.replication.actions import ACTING, Action
-from standby.replication.ledger import Ledger
+from standby.replication.chunks import part
 from standby.replication.planning import PlanItem, ReplicationPlan
 from standby.replication.report import Report, Via, make_report
 from standby.replication.results import GOOD, ItemResult, Progress, Status, count
@@ -66,6 +66,19 @@ class Steps(Protocol):
         ...
 
 
+class Book(Protocol):
+    """Keeps what was copied from what, for one source and one target."""
+
+    @property
+    def records(self) -> Mapping[str, CopyRecord]:
+        """The last record of each target analyzer."""
+        ...
+
+    def record(self, records: Mapping[str, CopyRecord]) -> None:
+        """Add verified copies, by target analyzer."""
+        ...
+
+
 class Replication:
     """One run of a plan. `results` is true at any moment, also after a cancellation."""
 
@@ -74,7 +87,7 @@ class Replication:
         plan: ReplicationPlan,
         steps: Steps,
         *,
-        ledgers: Mapping[tuple[str, str], Ledger],
+        ledgers: Mapping[tuple[str, str], Book],
         slots: Mapping[str, asyncio.Semaphore],
         clock: Clock,
         on_progress: Callable[[Progress], None] = lambda _: None,
@@ -125,6 +138,27 @@ class Replication:
                     group.create_task(self._drive(acting[key], ended), name="/".join(key))
                 sorter.done(await ended.get())
 
+    @property
+    def plan(self) -> ReplicationPlan:
+        """What is to be done."""
+        return self._plan
+
+    @property
+    def ledgers(self) -> Mapping[tuple[str, str], Book]:
+        """Where verified copies are recorded, by source and target."""
+        return self._ledgers
+
+    def part(self, keys: Iterable[Key], on_progress: Callable[[Progress], None]) -> Replication:
+        """Give the run of a part of the plan, on the same steps, ledgers and slots."""
+        return Replication(
+            part(self._plan, keys),
+            self._steps,
+            ledgers=self._ledgers,
+            slots=self._slots,
+            clock=self._clock,
+            on_progress=on_progress,
+        )
+
     def results(self) -> tuple[ItemResult, ...]:
         """Give the end of every item, in the plan's order; what has not ended counts as interrupted."""
         return tuple(self._results.get(item.key) or self._interrupted(item) for item in self._plan.items)
@@ -132,11 +166,12 @@ class Replication:
     def report(self, *, run_id: str, via: Via) -> Report:
         """Put what has become of the plan so far into a report."""
         return make_report(
-            plan=self._plan.recovery_plan.name,
+            plan=self._plan.recovery_plan,
             run_id=run_id,
             via=via,
             seconds=self._clock.monotonic() - self._begun,
             results=self.results(),
+            now=self._clock.now(),
         )
 
     def _record_what_is_in_sync(self) -> None:
@@ -212,8 +247,9 @@ class Replication:
     async def _copy(self, item: PlanItem) -> tuple[str, ...]:
         """Take an item up to the end of its copy at the service, and give the warnings on the way."""
         if item.action is Action.ADOPT:
-            self._receipts[item.key] = ADOPTED
-            await self._steps.poll(item, ADOPTED)
+            receipt = replace(ADOPTED, begun=self._clock.monotonic())
+            self._receipts[item.key] = receipt
+            await self._steps.poll(item, receipt)
             return ()
         for grant in range(1, GRANTS + 1):
             try:
@@ -243,7 +279,7 @@ class Replication:
             seconds=self._clock.monotonic() - self._started[item.key],
             attempts=receipt.attempts if receipt else self._asked.get(item.key, 0),
             operation_id=receipt.operation_id if receipt else "",
-            warnings=item.warnings + warnings,
+            warnings=tuple(dict.fromkeys(item.warnings + warnings)),
         )
 
     def _interrupted(self, item: PlanItem) -> ItemResult:
@@ -274,7 +310,7 @@ def _children(item: PlanItem) -> list[Key]:
     return [(item.source, item.target, child) for child in item.needs]
 
 
-def _is_recorded(item: PlanItem, ledger: Ledger) -> bool:
+def _is_recorded(item: PlanItem, ledger: Book) -> bool:
     last = ledger.records.get(item.target_analyzer)
     return last is not None and (last.source, last.target) == (item.expected, item.found)
 

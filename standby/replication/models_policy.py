@@ -26,7 +26,10 @@ def judge_models(
     missing_defaults: MissingDefaults,
 ) -> JudgedModels:
     """Say what forbids a copy and what only deserves a warning; `ignore` makes warnings of missing models."""
-    findings = check_models(models, source, target, overrides)
+    checked = check_models(models, source, target, overrides)
+    # Whoever switched the management plane off need not be told that it was not asked.
+    told = set(Severity) if target.resource.arm_endpoint else {Severity.ERROR, Severity.WARNING}
+    findings = [finding for finding in checked if finding.severity in told]
     forgiven = [finding for finding in findings if finding.missing and missing_defaults == "ignore"]
     return JudgedModels(
         errors=tuple(
@@ -37,7 +40,7 @@ def judge_models(
         warnings=tuple(
             str(finding)
             for finding in findings
-            if finding.severity is Severity.WARNING or finding in forgiven
+            if finding.severity is not Severity.ERROR or finding in forgiven
         ),
     )
 

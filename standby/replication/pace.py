@@ -19,9 +19,15 @@ class Beat:
     retry_after: float | None = None
 
 
-async def pace(deadlines: CopyDeadlines, clock: Clock) -> AsyncIterator[Beat]:
-    """Yield at each time to ask, soon at first and then less often, until the deadline is over."""
-    end = clock.monotonic() + deadlines.poll
+async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = None) -> AsyncIterator[Beat]:
+    """Yield at each time to ask, soon at first and then less often, until the deadline is over.
+
+    Args:
+        deadlines: how long, and how often.
+        clock: what is waited by.
+        begun: when the work began, in the clock's monotonic seconds; now, where it is not given.
+    """
+    end = (clock.monotonic() if begun is None else begun) + deadlines.poll
     wait = deadlines.first_interval
     while True:
         beat = Beat()

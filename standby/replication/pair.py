@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from datetime import datetime
+from functools import cached_property
 from graphlib import TopologicalSorter
 
 from standby.config.plan import RecoveryPlan
 from standby.replication.actions import ACTING, COPYING, Action, decide, explain
 from standby.replication.dependencies import Dependencies, resolve
 from standby.replication.expectation import expected_definition, sight
+from standby.replication.filters import is_protected, matches
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory
 from standby.replication.models_policy import JudgedModels, judge_models, with_added_defaults
+from standby.replication.naming import LONGEST_ID, TargetNames, referenced_anywhere
 from standby.replication.planned import PlanItem, Records, Selection
 from standby.replication.serving import models_of
-from standby.replication.verdict import Sighting, Verdict, judge
+from standby.replication.verdict import CopyRecord, Sighting, Verdict, judge
 from standby.service.models import JsonValue
 from standby.service.resource import SEED_PAGE_API_VERSION, DeploymentOverrides
-
-LONGEST_ID = 64
-"""Characters an analyzer's id may have (REFERENCE, *The analyzer*)."""
 
 AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
 """Verdicts under which a version at the target stands for the analyzer."""
@@ -34,6 +34,7 @@ class Pair:
     Attributes:
         records: the pair's ledger.
         owners: analyzers of the target that the plan already gets from another source, with that source.
+        now: when all of it was seen, UTC.
     """
 
     recovery_plan: RecoveryPlan
@@ -42,6 +43,16 @@ class Pair:
     target: Inventory
     records: Records
     owners: Mapping[str, str]
+    now: datetime
+
+    @cached_property
+    def names(self) -> TargetNames:
+        """What the copies are called."""
+        return TargetNames(
+            template=self.recovery_plan.target_id,
+            referenced=referenced_anywhere(self.source.definitions),
+            taken=self.target.analyzers.keys() | self.source.analyzers.keys() | self.owners.keys(),
+        )
 
     def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
         """Decide for every selected analyzer, and for what those need.
@@ -51,8 +62,9 @@ class Pair:
         """
         selected = [
             name
-            for name in self.source.analyzers
-            if is_protected(self.recovery_plan, name) and _matches(name, self.selection.analyzers)
+            for name, analyzer in self.source.analyzers.items()
+            if is_protected(self.recovery_plan, analyzer, self.now)
+            and matches(name, self.selection.analyzers)
         ]
         dependencies = resolve(selected, self.source.definitions)
         serving, added = with_added_defaults(
@@ -64,7 +76,7 @@ class Pair:
         )
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
-        items = list(_after_children(own, dependencies))
+        items = list(_after_children(_apart(own), dependencies))
         needed = {
             model
             for item in items
@@ -85,19 +97,28 @@ class Pair:
         expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
         target_name, found = self._counterpart(name, expected)
         verdict = judge(expected, found, self.records.get(target_name))
-        action = decide(verdict, self.selection.on_existing or self.recovery_plan.on_existing)
+        action = decide(
+            verdict,
+            self.selection.on_existing or self.recovery_plan.on_existing,
+            forced=name in self.selection.force,
+        )
         item = PlanItem(
             source=source.name,
             target=target.name,
             analyzer=name,
-            target_analyzer=self._free_version(name) if action is Action.COPY_AS_VERSION else target_name,
+            target_analyzer=self.names.free_version(name)
+            if action is Action.COPY_AS_VERSION
+            else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(verdict, action, source.name, target.name, found.status if found else "ready"),
+            reason=explain(
+                verdict, action, name, source.name, target.name, found.status if found else "ready"
+            ),
             needs=tuple(sorted(dependencies.children[name])),
             models=models_of(self.source.definitions[name]),
             expected=expected,
             found=found,
+            last=self._last(target_name, found),
             differences=self._differences(definition, target_name, found, expected),
             warnings=_pulled_in(name, dependencies),
         )
@@ -111,12 +132,14 @@ class Pair:
 
     def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
         """Find what stands for an analyzer at the target: its namesake, or a version that equals it."""
-        found = self._sight_target(name)
-        verdict = judge(expected, found, self.records.get(name))
+        own = self.names.of(name)
+        found = self._sight_target(own)
+        verdict = judge(expected, found, self.records.get(own))
         if verdict is Verdict.MISSING or verdict in AT_HAND:
-            return name, found
-        # An analyzer of the source that is called like a version is no version.
-        for version in _versions(name, self.target.analyzers.keys() - self.source.analyzers.keys()):
+            return own, found
+        for version in self.names.versions(name, self.target.analyzers):
+            if version in self.source.analyzers:
+                continue  # It is called like a version, and is none.
             candidate = self._sight_target(version)
             if (
                 candidate is not None
@@ -124,7 +147,14 @@ class Pair:
                 and judge(expected, candidate, self.records.get(version)) in AT_HAND
             ):
                 return version, candidate
-        return name, found
+        return own, found
+
+    def _last(self, target_name: str, found: Sighting | None) -> CopyRecord | None:
+        """Give the record of the last copy, unless the target's analyzer is another one by now."""
+        record = self.records.get(target_name)
+        if record is None or found is None or record.target.created_at != found.created_at:
+            return None
+        return record
 
     def _sight_target(self, name: str) -> Sighting | None:
         analyzer = self.target.analyzers.get(name)
@@ -161,8 +191,8 @@ class Pair:
             cause = f"{item.target} has one already, and api-version {version} cannot replace it"
             advice = "Allow a copy beside it with --on-existing version"
             return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
-        if item.action is Action.COPY_AS_VERSION and len(item.target_analyzer) > LONGEST_ID:
-            cause = f"A version of it would be called {item.target_analyzer}, which is too long for an id"
+        if item.action in COPYING and len(item.target_analyzer) > LONGEST_ID:
+            cause = f"Its copy would be called {item.target_analyzer}, which is too long for an id"
             advice = "Give it a shorter name, or allow --on-existing replace"
             return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
         if item.action is Action.COPY and item.found is not None:
@@ -189,23 +219,25 @@ class Pair:
         )
 
 
-def is_protected(recovery_plan: RecoveryPlan, analyzer: str) -> bool:
-    """Say whether a plan's filters choose an analyzer."""
-    return _matches(analyzer, recovery_plan.include) and not _matches(analyzer, recovery_plan.exclude)
-
-
 def _blocked(item: PlanItem, cause: str) -> PlanItem:
     return replace(item, verdict=Verdict.BLOCKED, action=Action.REFUSE, reason=cause)
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _versions(name: str, known: Iterable[str]) -> list[str]:
-    prefix = f"{name}_v"
-    numbered = [other for other in known if other.startswith(prefix) and other[len(prefix) :].isdigit()]
-    return sorted(numbered, key=lambda other: -int(other[len(prefix) :]))
+def _apart(own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
+    """Block what would get the name of another copy: one that keeps its id goes first."""
+    owners: dict[str, str] = {}
+    for name in sorted(own, key=lambda name: (own[name].target_analyzer != name, name)):
+        owners.setdefault(own[name].target_analyzer, name)
+    return {
+        name: item
+        if owners[item.target_analyzer] == name
+        else _blocked(
+            item,
+            f"Its copy would be called {item.target_analyzer}, as that of {owners[item.target_analyzer]} is. "
+            "Choose another target_id, or exclude one of the two.",
+        )
+        for name, item in own.items()
+    }
 
 
 def _pulled_in(name: str, dependencies: Dependencies) -> tuple[str, ...]:

@@ -16,11 +16,17 @@ Records = Mapping[str, CopyRecord]
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a recovery plan is asked for this time; no targets means all of them."""
+    """What of a recovery plan is asked for this time; no targets, or no sources, means all of them.
+
+    Attributes:
+        force: ids of analyzers that may be overwritten at the targets, whatever was done to them there.
+    """
 
     analyzers: tuple[str, ...] = ("*",)
     targets: tuple[str, ...] = ()
     on_existing: OnExisting | None = None
+    force: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,7 @@ class PlanItem:
         models: role and name of every model it uses.
         expected: what the copy will be verified against.
         found: what the target held when the plan was made.
+        last: the last verified copy of it, where what the target held is still that one.
         differences: JSON paths at which the target differs from what is expected.
     """
 
@@ -46,6 +53,7 @@ class PlanItem:
     models: tuple[tuple[str, str], ...]
     expected: Sighting
     found: Sighting | None
+    last: CopyRecord | None = None
     differences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -9,8 +9,9 @@ from fnmatch import fnmatchcase
 
 from standby.config.plan import RecoveryPlan
 from standby.replication.errors import NothingSelected
+from standby.replication.filters import is_protected
 from standby.replication.inventory import Inventory
-from standby.replication.pair import Pair, is_protected
+from standby.replication.pair import Pair
 from standby.replication.planned import PlanItem, Records, ReplicationPlan, Selection
 
 __all__ = ["PlanItem", "Records", "ReplicationPlan", "Selection", "make_plan", "selected_pairs"]
@@ -35,7 +36,7 @@ def make_plan(
     Raises:
         NothingSelected: a pattern or target of the selection matches nothing.
     """
-    _refuse_unknown(recovery_plan, selection, inventories)
+    _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
     owners: dict[str, dict[str, str]] = {}
@@ -47,6 +48,7 @@ def make_plan(
             _with_defaults(inventories[target], added.setdefault(target, {})),
             records.get((source, target), {}),
             owners.setdefault(target, {}),
+            made_at,
         )
         planned, defaults = pair.plan()
         items.extend(planned)
@@ -64,13 +66,18 @@ def make_plan(
 def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterator[tuple[str, str]]:
     """Yield source and target of every pair that is asked for."""
     for pair in recovery_plan.pairs:
+        if selection.sources and pair.source not in selection.sources:
+            continue
         for target in pair.targets:
             if not selection.targets or target in selection.targets:
                 yield pair.source, target
 
 
 def _refuse_unknown(
-    recovery_plan: RecoveryPlan, selection: Selection, inventories: Mapping[str, Inventory]
+    recovery_plan: RecoveryPlan,
+    selection: Selection,
+    inventories: Mapping[str, Inventory],
+    now: datetime,
 ) -> None:
     for target in selection.targets:
         if target not in recovery_plan.targets:
@@ -78,15 +85,19 @@ def _refuse_unknown(
     sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
     known = sorted(
         {
-            analyzer
+            name
             for source in sources
-            for analyzer in inventories[source].analyzers
-            if is_protected(recovery_plan, analyzer)
+            for name, analyzer in inventories[source].analyzers.items()
+            if is_protected(recovery_plan, analyzer, now)
         }
     )
     for pattern in selection.analyzers:
         if pattern != "*" and not any(fnmatchcase(analyzer, pattern) for analyzer in known):
             raise NothingSelected("analyzer", pattern, known)
+    everything = sorted({name for source in sources for name in inventories[source].analyzers})
+    for forced in selection.force:
+        if forced not in everything:
+            raise NothingSelected("analyzer", forced, everything)
 
 
 def _with_defaults(inventory: Inventory, added: Mapping[str, str]) -> Inventory:

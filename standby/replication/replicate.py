@@ -9,6 +9,7 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from standby.config.configuration import Configuration
 from standby.replication.context import RunContext, connect
 from standby.replication.engine import Replication, Steps
+from standby.replication.errors import NothingSelected, PlanMoved
 from standby.replication.inventory import take_inventories
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.planning import Records, ReplicationPlan, Selection, make_plan, selected_pairs
@@ -31,7 +32,7 @@ async def survey(context: RunContext, selection: Selection) -> ReplicationPlan:
     """Look at every resource that is asked for, and decide what a run would do; nothing is changed."""
     pairs = selected_pairs(context.recovery_plan, selection)
     records = {pair: read_ledger(context.vault, *pair).records for pair in pairs}
-    return await _plan(context, selection, records)
+    return await make_plan_now(context, selection, records)
 
 
 @asynccontextmanager
@@ -60,9 +61,7 @@ async def begin(
     """
     with _hold_ledgers(context, selection) as ledgers:
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
-        plan = await _plan(context, selection, records)
-        if approved is not None:
-            refuse_if_moved(approved, plan)
+        plan = await _approved_plan(context, selection, records, approved)
         clients = context.connections.clients
         yield Replication(
             plan,
@@ -77,9 +76,23 @@ async def begin(
         )
 
 
-async def _plan(
+async def _approved_plan(
+    context: RunContext, selection: Selection, records: Mapping[Pair, Records], approved: SavedPlan | None
+) -> ReplicationPlan:
+    if approved is None:
+        return await make_plan_now(context, selection, records)
+    try:
+        plan = await make_plan_now(context, selection, records)
+    except NothingSelected as error:
+        raise PlanMoved(approved.made_at, [error.cause]) from None
+    refuse_if_moved(approved, plan)
+    return plan
+
+
+async def make_plan_now(
     context: RunContext, selection: Selection, records: Mapping[Pair, Records]
 ) -> ReplicationPlan:
+    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
     names = sorted({name for pair in records for name in pair})
     inventories = await take_inventories(context.connections[name] for name in names)
     for inventory in inventories.values():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from standby.config.plan import RecoveryPlan
 from standby.replication.actions import Action
+from standby.replication.objectives import RecoveryPoint, missed_after, recovery_points
 from standby.replication.planning import PlanItem, ReplicationPlan
 from standby.replication.results import GOOD, ItemResult, Status, count
 from standby.replication.verdict import Verdict
@@ -36,6 +39,30 @@ class ReportItem(BaseModel):
     warnings: tuple[str, ...]
 
 
+class MissedPoint(BaseModel):
+    """An analyzer whose copy is further behind than the plan allows.
+
+    Attributes:
+        age_seconds: how old the last verified copy is; `None` where there is none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    target: str
+    analyzer: str
+    age_seconds: float | None
+
+
+class ObjectivesReport(BaseModel):
+    """The plan's recovery point objective, held against what the run left."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rpo_seconds: float | None
+    missed: tuple[MissedPoint, ...]
+
+
 class Report(BaseModel):
     """A whole run."""
 
@@ -46,6 +73,7 @@ class Report(BaseModel):
     via: Via
     seconds: float
     totals: dict[Status, int]
+    objectives: ObjectivesReport
     items: tuple[ReportItem, ...]
 
     @property
@@ -62,17 +90,34 @@ class Ended:
     interrupted: bool = False
 
 
-def make_report(*, plan: str, run_id: str, via: Via, seconds: float, results: Iterable[ItemResult]) -> Report:
+def make_report(
+    *,
+    plan: RecoveryPlan,
+    run_id: str,
+    via: Via,
+    seconds: float,
+    results: Iterable[ItemResult],
+    now: datetime,
+) -> Report:
     """Put the results of a run into its report."""
     ended = tuple(results)
     return Report(
-        plan=plan,
+        plan=plan.name,
         run_id=run_id,
         via=via,
         seconds=round(seconds, 3),
         totals=count(ended),
+        objectives=_objectives(plan.objectives.rpo, ended, now),
         items=tuple(_item(result) for result in ended),
     )
+
+
+def _objectives(rpo: timedelta | None, ended: tuple[ItemResult, ...], now: datetime) -> ObjectivesReport:
+    missed = (
+        MissedPoint(source=point.source, target=point.target, analyzer=point.analyzer, age_seconds=point.age)
+        for point in missed_after(ended, now, rpo)
+    )
+    return ObjectivesReport(rpo_seconds=rpo.total_seconds() if rpo else None, missed=tuple(missed))
 
 
 def _item(result: ItemResult) -> ReportItem:
@@ -104,12 +149,27 @@ def plan_document(plan: ReplicationPlan) -> dict[str, JsonValue]:
 
 
 def drift_document(plan: ReplicationPlan) -> dict[str, JsonValue]:
-    """Give what a check found as JSON: a plan's items, with the JSON paths that differ."""
+    """Give what a check found as JSON: a plan's items, with JSON paths that differ and recovery points."""
+    rpo = plan.recovery_plan.objectives.rpo
+    points = recovery_points(plan)
     return {
         "plan": plan.recovery_plan.name,
         "checked_at": plan.made_at.isoformat(),
         "in_sync": all(item.verdict is Verdict.IN_SYNC for item in plan.items),
-        "items": [_planned(item) | {"differences": list(item.differences)} for item in plan.items],
+        "rpo_seconds": rpo.total_seconds() if rpo else None,
+        "items": [
+            _planned(item) | {"differences": list(item.differences), "recovery_point": _told(point)}
+            for item, point in zip(plan.items, points, strict=True)
+        ],
+    }
+
+
+def _told(point: RecoveryPoint) -> dict[str, JsonValue]:
+    return {
+        "verified_at": point.verified_at.isoformat() if point.verified_at else None,
+        "age_seconds": point.age,
+        "source_changed": point.source_changed,
+        "met": point.met,
     }
 
 

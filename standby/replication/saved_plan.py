@@ -53,13 +53,14 @@ class SavedPlan(_Saved):
     analyzers: tuple[str, ...]
     targets: tuple[str, ...]
     on_existing: OnExisting
+    force: tuple[str, ...] = ()
     added_defaults: dict[str, dict[str, str]]
     items: tuple[SavedItem, ...]
 
     @property
     def selection(self) -> Selection:
         """What was asked for when it was made."""
-        return Selection(self.analyzers, self.targets, self.on_existing)
+        return Selection(self.analyzers, self.targets, self.on_existing, self.force)
 
 
 def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
@@ -74,6 +75,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
         analyzers=selection.analyzers,
         targets=selection.targets,
         on_existing=selection.on_existing or plan.recovery_plan.on_existing,
+        force=selection.force,
         added_defaults={target: dict(added) for target, added in plan.added_defaults.items()},
         items=tuple(_saved(item) for item in plan.items),
     )

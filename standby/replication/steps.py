@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from standby.replication.actions import Action
@@ -52,12 +52,14 @@ class Receipt:
     Attributes:
         operation_url: where to poll; `None` where a copy was found under way and its operation is unknown.
         attempts: how often the copy was asked for.
+        begun: when it began, in the clock's monotonic seconds; a poll that is tried again has no more time.
     """
 
     operation_url: str | None
     operation_id: str
     warnings: tuple[str, ...] = ()
     attempts: int = 1
+    begun: float | None = field(default=None, compare=False)
 
 
 ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
@@ -154,13 +156,18 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         for wait in SETTLING:
             await context.clock.sleep(wait)
             if await _is_under_way(context, item):
-                return replace(ADOPTED, attempts=1)
+                return replace(ADOPTED, attempts=1, begun=context.clock.monotonic())
         raise CopyNotStarted(item.target_analyzer, item.target) from None
     except Conflict:
         if await _is_under_way(context, item):
-            return replace(ADOPTED, attempts=1)
+            return replace(ADOPTED, attempts=1, begun=context.clock.monotonic())
         raise
-    return Receipt(started.operation_url, started.operation_id, started.warnings)
+    return Receipt(
+        started.operation_url,
+        started.operation_id,
+        started.warnings,
+        begun=context.clock.monotonic(),
+    )
 
 
 async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
@@ -173,7 +180,7 @@ async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
     """
     client = context.connections[item.target]
     url = receipt.operation_url
-    async for beat in pace(context.recovery_plan.deadlines, context.clock):
+    async for beat in pace(context.recovery_plan.deadlines, context.clock, receipt.begun):
         if url is None:
             if (await _look(context, item)).status != "creating":
                 return

@@ -39,7 +39,7 @@ SPARE_CONNECTIONS = 4
 MOST_EMPTY_PAGES = 10
 """So many pages of a list in a row may hold nothing; more are taken for a list without an end."""
 
-MOST_CONNECTIONS = 16
+MOST_CONNECTIONS = 10
 """httpx looks through its whole pool at every request: more of them cost more than they bring."""
 
 

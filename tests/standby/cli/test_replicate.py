@@ -47,7 +47,7 @@ def test_its_json_has_the_keys_of_the_contract(workspace: Workspace) -> None:
     ran = workspace.run("replicate", "invoices", "--json")
 
     report = ran.document
-    assert set(report) == {"plan", "run_id", "via", "seconds", "totals", "items"}
+    assert set(report) == {"plan", "run_id", "via", "seconds", "totals", "objectives", "items"}
     assert (report["plan"], report["via"]) == ("invoices", "direct")
     assert report["totals"] == {"succeeded": 9, "skipped": 0, "failed": 0, "blocked": 1, "refused": 0}
     assert all(set(item) == ITEM for item in report["items"])

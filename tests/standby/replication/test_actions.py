@@ -42,6 +42,21 @@ def test_nothing_that_is_at_a_target_is_written_over_without_leave() -> None:
     assert overwriting == {Verdict.MISSING}
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_analyzer_that_is_forced_by_name_is_overwritten_whatever_was_done_to_it(
+    policy: OnExisting,
+) -> None:
+    overwritten = {verdict for verdict in Verdict if decide(verdict, policy, forced=True) is Action.REPLACE}
+    assert overwritten == {
+        Verdict.SOURCE_AHEAD,
+        Verdict.FOREIGN,
+        Verdict.TARGET_AHEAD,
+        Verdict.DIVERGED,
+    }
+    for verdict in set(Verdict) - overwritten:
+        assert decide(verdict, policy, forced=True) is decide(verdict, policy)
+
+
 def test_copying_is_part_of_acting_and_refusing_of_neither() -> None:
     assert {Action.ADOPT} == ACTING - COPYING
     assert not ACTING & {Action.REFUSE, Action.SKIP}
@@ -50,7 +65,7 @@ def test_copying_is_part_of_acting_and_refusing_of_neither() -> None:
 @pytest.mark.parametrize(("verdict", "policy"), list(product(EXPLAINED, POLICIES)))
 def test_every_refusal_has_an_advice_and_nothing_else_has(verdict: Verdict, policy: OnExisting) -> None:
     action = decide(verdict, policy)
-    told = explain(verdict, action, "east", "west")
+    told = explain(verdict, action, "invoice", "east", "west")
     assert told.endswith(".")
     assert "{" not in told
     assert told.count(". ") == (1 if action is Action.REFUSE else 0)
@@ -58,24 +73,27 @@ def test_every_refusal_has_an_advice_and_nothing_else_has(verdict: Verdict, poli
 
 @pytest.mark.parametrize("verdict", [Verdict.SOURCE_AHEAD, Verdict.FOREIGN])
 def test_a_refusal_that_a_policy_would_lift_names_the_policies(verdict: Verdict) -> None:
-    told = explain(verdict, Action.REFUSE, "east", "west")
+    told = explain(verdict, Action.REFUSE, "invoice", "east", "west")
     assert "--on-existing replace" in told
     assert "--on-existing version" in told
 
 
 @pytest.mark.parametrize("verdict", [Verdict.TARGET_AHEAD, Verdict.DIVERGED])
 def test_a_refusal_that_no_policy_lifts_names_none(verdict: Verdict) -> None:
-    assert "--on-existing" not in explain(verdict, Action.REFUSE, "east", "west")
+    assert "--on-existing" not in explain(verdict, Action.REFUSE, "invoice", "east", "west")
 
 
 def test_both_resources_are_named_where_both_matter() -> None:
-    told = explain(Verdict.DIVERGED, Action.REFUSE, "east", "west")
+    told = explain(Verdict.DIVERGED, Action.REFUSE, "invoice", "east", "west")
     assert told == (
-        "It was edited at east and at west since it was copied. Settle by hand which one is right."
+        "It was edited at east and at west since it was copied. "
+        "Settle which one is right, then overwrite the other with --force invoice."
     )
 
 
 def test_an_analyzer_that_is_behind_for_being_failed_is_not_called_old() -> None:
-    told = explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "east", "west", "failed")
+    told = explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "invoice", "east", "west", "failed")
     assert told == "west has one of this name that is failed, not ready."
-    assert explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "east", "west") == "west has an older copy."
+    assert (
+        explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "invoice", "east", "west") == "west has an older copy."
+    )

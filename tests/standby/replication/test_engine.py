@@ -67,7 +67,7 @@ class FakeSteps:
         return Receipt("https://west/op", f"op-{item.analyzer}", ("service says",), attempts=1)
 
     async def poll(self, item: PlanItem, receipt: Receipt) -> None:
-        await self._step("adopt" if receipt is ADOPTED else "poll", item)
+        await self._step("adopt" if receipt == ADOPTED else "poll", item)
 
     async def verify(self, item: PlanItem) -> Verified:
         await self._step("verify", item)

@@ -34,9 +34,16 @@ def test_another_embedding_model_forbids_a_copy_under_every_policy(policy: Missi
     assert "gpt-4o" in judged.warnings[0]
 
 
-def test_what_is_unknown_neither_forbids_nor_warns() -> None:
+def test_what_is_unknown_warns_and_does_not_forbid() -> None:
     judged = judge_models(ALL, EAST, serving(resource("west"), DEFAULTS), NONE, "fail")
-    assert (judged.errors, judged.warnings) == ((), ())
+    assert judged.errors == ()
+    assert len(judged.warnings) == len(ALL)
+    assert all("is unknown" in warning for warning in judged.warnings)
+
+
+def test_where_the_check_is_switched_off_nobody_is_told_that_it_was_not_made() -> None:
+    west = serving(resource("west", arm_endpoint=""), DEFAULTS)
+    assert judge_models(ALL, EAST, west, NONE, "fail").warnings == ()
 
 
 @pytest.mark.parametrize("policy", ["fail", "ignore"])

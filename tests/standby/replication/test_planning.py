@@ -526,3 +526,20 @@ def test_any_graph_is_planned_so_that_nothing_is_copied_before_or_without_its_ch
             assert gone or refused or "through" in item.reason
         if item.warnings and item.warnings[0].startswith("Not selected"):
             assert name not in chosen
+
+
+def test_only_the_analyzer_that_is_forced_by_name_is_overwritten() -> None:
+    source = [definition("edited"), definition("other")]
+    target = [definition("edited", description="another"), definition("other", description="another")]
+    inventories = {"east": inventory("east", *source), "west": inventory("west", *target)}
+    plan = make_plan(recovery_plan(), Selection(force=("edited",)), inventories, {}, START)
+    assert {item.analyzer: item.action for item in plan.items} == {
+        "edited": Action.REPLACE,
+        "other": Action.REFUSE,
+    }
+
+
+def test_an_id_to_force_that_nobody_has_is_refused_with_the_nearest() -> None:
+    inventories = {"east": inventory("east", definition("invoice")), "west": inventory("west")}
+    with pytest.raises(NothingSelected, match="invoice"):
+        make_plan(recovery_plan(), Selection(force=("invoce",)), inventories, {}, START)

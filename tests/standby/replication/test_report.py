@@ -28,7 +28,14 @@ EDITED = ItemResult(
 
 
 def report(*results: ItemResult) -> Report:
-    return make_report(plan="invoices", run_id="run-1", via="direct", seconds=12.34567, results=results)
+    return make_report(
+        plan=recovery_plan(objectives={"rpo": "24h"}),
+        run_id="run-1",
+        via="direct",
+        seconds=12.34567,
+        results=results,
+        now=START,
+    )
 
 
 def test_a_report_as_json_is_exactly_the_contracts() -> None:
@@ -39,6 +46,10 @@ def test_a_report_as_json_is_exactly_the_contracts() -> None:
         "via": "direct",
         "seconds": 12.346,
         "totals": {"succeeded": 1, "skipped": 0, "failed": 0, "blocked": 0, "refused": 1},
+        "objectives": {
+            "rpo_seconds": 86400.0,
+            "missed": [{"source": "east", "target": "west", "analyzer": "edited", "age_seconds": None}],
+        },
         "items": [
             {
                 "source": "east",
@@ -70,7 +81,7 @@ def test_a_report_as_json_is_exactly_the_contracts() -> None:
             },
         ],
     }
-    assert list(document) == ["plan", "run_id", "via", "seconds", "totals", "items"]
+    assert list(document) == ["plan", "run_id", "via", "seconds", "totals", "objectives", "items"]
 
 
 def test_a_report_is_read_back_from_its_json() -> None:
@@ -134,12 +145,18 @@ def test_a_plan_as_json_has_a_reports_items_without_what_only_a_run_knows() -> N
     assert of_a_report - set(document["items"][0]) == {"status", "seconds", "attempts", "operation_id"}
 
 
-def test_a_check_as_json_adds_the_paths_that_differ() -> None:
+def test_a_check_as_json_adds_the_paths_that_differ_and_the_recovery_points() -> None:
     document = json.loads(json.dumps(drift_document(PLAN)))
     planned = json.loads(json.dumps(plan_document(PLAN)))
     assert document["in_sync"] is False
     assert [item["differences"] for item in document["items"]] == [[], ["$.description"]]
-    assert document["items"][1].keys() - planned["items"][1].keys() == {"differences"}
+    assert document["items"][1].keys() - planned["items"][1].keys() == {"differences", "recovery_point"}
+    assert document["items"][1]["recovery_point"].keys() == {
+        "verified_at",
+        "age_seconds",
+        "source_changed",
+        "met",
+    }
 
 
 def test_a_check_is_in_sync_when_everything_is() -> None:

@@ -1,0 +1,142 @@
+"""The vault in a local folder: atomic by renaming, durable by fsync, one writer by a lock of the kernel's."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from uuid import uuid4
+
+from standby.vault.errors import Held, OutsideVault, VaultUnavailable
+from standby.vault.filesystem import Journal
+from standby.vault.paths import checked
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of this machine. It is made when something is written, not before."""
+
+    root: Path
+
+    def where(self, path: str) -> str:
+        """Give the path of the file."""
+        return str(self.root / path)
+
+    async def read(self, path: str) -> bytes | None:
+        """Give what a file holds; `None` where there is none."""
+        return await asyncio.to_thread(_read, self._inside(path))
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Put a file in the place of what is there."""
+        await asyncio.to_thread(_replace, self._inside(path), content)
+
+    @asynccontextmanager
+    async def hold(self, path: str) -> AsyncIterator[Journal]:
+        """Open a journal that no other process of this machine can open meanwhile; lines are safe at once."""
+        with _held(self._inside(path)) as journal:
+            yield journal
+
+    def _inside(self, path: str) -> Path:
+        place = self.root / checked(path)
+        if not place.resolve().is_relative_to(self.root.resolve()):
+            raise OutsideVault(path)
+        return place
+
+
+class _AppendedFile:
+    def __init__(self, place: Path) -> None:
+        self.found = _read(place)
+        self._place = place
+        self._file = self._open()
+
+    def add(self, lines: bytes) -> None:
+        with _told(self._place, "written"):
+            self._file.write(lines)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+
+    async def rewrite(self, content: bytes) -> None:
+        _replace(self._place, content)
+        self._file.close()
+        self._file = self._open()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _open(self) -> IO[bytes]:
+        with _told(self._place, "written"):
+            file = self._place.open("ab")
+            _sync(self._place.parent)
+            return file
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[_AppendedFile]:
+    with _told(place, "written"):
+        _make(place.parent)
+        # The lock has a file of its own, so that the journal's may be replaced.
+        lock = place.with_name(f"{place.name}.lock").open("ab")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Held(str(place)) from None
+        journal = _AppendedFile(place)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def _read(place: Path) -> bytes | None:
+    with _told(place, "read"):
+        try:
+            return place.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def _replace(place: Path, content: bytes) -> None:
+    with _told(place, "written"):
+        _make(place.parent)
+        # Two writers of one file must not share it before it is whole.
+        fresh = place.with_name(f".{place.name}.{uuid4().hex}.new")
+        try:
+            with fresh.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(place)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+        _sync(place.parent)
+
+
+def _make(folder: Path) -> None:
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in missing:
+        _sync(each.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a file that has none is lost."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told(place: Path, deed: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise VaultUnavailable(str(place), deed, error.strerror or type(error).__name__) from None
