@@ -11,8 +11,10 @@ from blocks.store import (
     register_types,
     save_configuration,
 )
+from blocks.vault import BlockFileSystem, VaultBlockUnusable, open_vault
 
 __all__ = [
+    "BlockFileSystem",
     "BlockMissing",
     "BlockUnusable",
     "ContentUnderstandingEntra",
@@ -20,7 +22,9 @@ __all__ = [
     "ContentUnderstandingResource",
     "RecoveryPlan",
     "SavedBlock",
+    "VaultBlockUnusable",
     "load_configuration_from_blocks",
+    "open_vault",
     "register_types",
     "save_configuration",
 ]

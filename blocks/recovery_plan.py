@@ -64,7 +64,10 @@ class RecoveryPlan(Block):
     retries: model.StepRetries = same_as(model.RecoveryPlan, "retries")
     deadlines: model.CopyDeadlines = same_as(model.RecoveryPlan, "deadlines")
     ignore: tuple[model.IgnoreRule, ...] = same_as(model.RecoveryPlan, "ignore")
-    vault_path: str = Field("vault", description="Local folder of the vault, where the flow runs.")
+    vault_path: str = Field(
+        "vault",
+        description="Local folder of the vault, where the flow runs, unless a block is given.",
+    )
     vault_block: str | None = same_as(VaultSettings, "block")
 
     @model_validator(mode="after")
@@ -97,7 +100,8 @@ class RecoveryPlan(Block):
 
     def to_vault(self) -> VaultSettings:
         """Give the library's vault settings."""
-        return valid(VaultSettings, path=Path(self.vault_path), block=self.vault_block or None)
+        path = Path(self.vault_path) if self.vault_path else None
+        return valid(VaultSettings, path=path, block=self.vault_block or None)
 
     @classmethod
     def of(cls, plan: model.RecoveryPlan, vault: VaultSettings) -> RecoveryPlan:
@@ -111,7 +115,7 @@ class RecoveryPlan(Block):
             ),
             encryption=plan.encryption.kind,
             encryption_key=plan.encryption.key if isinstance(plan.encryption, GivenKey) else None,
-            vault_path=str(vault.path),
+            vault_path="" if vault.folder is None else str(vault.folder),
             vault_block=vault.block,
             **{field: getattr(plan, field) for field in SHARED},
         )

@@ -24,6 +24,17 @@ class DeployFailed(StandbyError):
         self.args = (last_words,)
 
 
+class NoChunkDeployment(StandbyError):
+    """Chunks are to go to workers, and the server has no deployment for them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The Prefect server has no deployment {name}, which workers do chunks by",
+            "Run standby bootstrap, or run with dispatch inline",
+        )
+        self.args = (name,)
+
+
 class NoReport(StandbyError):
     """A flow run ended without a report."""
 

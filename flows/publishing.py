@@ -31,7 +31,7 @@ UPDATES = 20
 """How often, at most, a run's progress artifact is brought up to date because there is progress."""
 
 BEAT = 5.0
-"""Seconds after which it is sent again all the same: whoever waits for the run takes it for a sign of life."""
+"""Seconds after which it is sent again all the same: a sign of life for whoever waits for the run."""
 
 PROGRESS = "replication"
 """Key of the progress artifact."""

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Cancelled
 
-from blocks import load_configuration_from_blocks
+from blocks import load_configuration_from_blocks, open_vault
+from flows.chunked import Where, in_chunks
 from flows.leases import hold_targets
 from flows.listening import tell_report
 from flows.publishing import ProgressArtifact, final_state, publish_plan, publish_report
+from flows.stopping import unless_stopped
 from standby.config.plan import OnExisting
 from standby.replication.planning import Selection, selected_pairs
 from standby.replication.replicate import begin, open_run, survey
@@ -33,6 +37,7 @@ async def replicate(
     force: list[str] = NOTHING_FORCED,
     dry_run: bool = False,
     apply: str | None = None,
+    dispatch: Where = "inline",
 ) -> State[dict[str, Any]]:
     """Copy the analyzers of a recovery plan to its targets, dependencies first.
 
@@ -47,12 +52,14 @@ async def replicate(
         force: Ids of analyzers to overwrite at the targets, whatever was done to them there.
         dry_run: Only show what would be done.
         apply: Path of a saved plan, where this runs; the run does exactly what it says, or refuses.
+        dispatch: Where large runs do their chunks: in this process, or on the workers of the work pool.
     """
     configuration = await load_configuration_from_blocks(plan)
     approved = load_plan(Path(apply), plan) if apply else None
     asked = Selection(tuple(analyzers), tuple(targets), on_existing, tuple(force))
     selection = approved.selection if approved else asked
-    async with open_run(configuration, plan) as context:
+    vault = await open_vault(configuration.vault)
+    async with open_run(configuration, plan, vault) as context:
         if dry_run:
             return await publish_plan(await survey(context, selection))
         wanted = {target for _, target in selected_pairs(context.recovery_plan, selection)}
@@ -62,12 +69,23 @@ async def replicate(
             begin(
                 context, selection, TaskSteps(context), approved=approved, on_progress=bar.show
             ) as replication,
+            in_chunks(
+                context,
+                configuration,
+                selection,
+                replication,
+                dispatch,
+                approved=approved is not None,
+                on_progress=bar.show,
+            ) as run,
         ):
             try:
-                await replication.run()
+                stopped = await unless_stopped(run.run(), UUID(str(flow_run.id)))
             finally:
                 # Also when the run is cancelled: what is under way must be known.
-                report = replication.report(run_id=str(flow_run.id), via="prefect")
+                report = run.report(run_id=str(flow_run.id), via="prefect")
                 tell_report(report)
                 await publish_report(report)
+    if stopped:
+        return Cancelled(message="It was told to stop; its report says how far it got.")
     return final_state(report)

@@ -77,15 +77,20 @@ Sink = Annotated[FileSink | WebhookSink | VariableSink, Field(discriminator="kin
 class VaultSettings(_Strict):
     """Where definitions, ledgers and what was replaced are kept."""
 
-    path: Path = Field(Path("vault"), description="Local folder.")
+    path: Path | None = Field(
+        None,
+        description="Local folder; vault, if no block is given either. Beside a block it serves runs "
+        "without Prefect (plan, check, --via direct), which keep records of their own in it.",
+    )
     block: Annotated[str, StringConstraints(pattern=BLOCK_REFERENCE)] | None = Field(
-        None, description="Prefect file system, type-slug/name, to keep snapshots in instead of the folder."
+        None,
+        description="Prefect file system, type-slug/name, in which flows keep everything instead.",
     )
 
     @property
-    def folder(self) -> Path:
-        """The local folder: of everything, or of the ledgers only where a block is given."""
-        return self.path
+    def folder(self) -> Path | None:
+        """The local folder; none where a block is given and no path beside it."""
+        return self.path or (Path("vault") if self.block is None else None)
 
 
 class Configuration(_Strict):
@@ -148,7 +153,9 @@ class Configuration(_Strict):
             sink.model_copy(update={"path": folder / sink.path}) if isinstance(sink, FileSink) else sink
             for sink in self.activation
         )
-        vault = self.vault.model_copy(update={"path": folder / self.vault.path})
+        vault = self.vault
+        if vault.folder is not None:
+            vault = vault.model_copy(update={"path": folder / vault.folder})
         return self.model_copy(update={"vault": vault, "activation": sinks})
 
 

@@ -44,9 +44,7 @@ def _result(item: PlanItem, told: ReportItem | None, otherwise: str) -> ItemResu
     if told is None:
         return ItemResult(item, Status.FAILED, otherwise, warnings=item.warnings)
     # The chunk run planned afresh: what it decided counts.
-    decided = replace(
-        item, target_analyzer=told.target_analyzer, verdict=told.verdict, action=told.action
-    )
+    decided = replace(item, target_analyzer=told.target_analyzer, verdict=told.verdict, action=told.action)
     return ItemResult(
         item=decided,
         status=told.status,

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan
@@ -15,6 +14,7 @@ from standby.replication.serving import Serving
 from standby.service.client import ContentUnderstandingClient
 from standby.service.resource import DeploymentOverrides, Resource
 from standby.service.tls import trusted_certificates
+from standby.vault.filesystem import FileSystem
 
 SERVING_AGE = 60.0
 """Seconds for which what a resource serves is taken as still true."""
@@ -67,12 +67,12 @@ class RunContext:
     """Everything a step needs beside the item it works on.
 
     Attributes:
-        vault: folder of the ledger and of the definitions that a run replaces.
+        vault: where the ledgers are, and the definitions that a run replaces.
     """
 
     recovery_plan: RecoveryPlan
     connections: Connections
-    vault: Path
+    vault: FileSystem
     clock: Clock = field(default_factory=SystemClock)
 
     def overrides(self, target: str) -> DeploymentOverrides:

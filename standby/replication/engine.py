@@ -113,6 +113,7 @@ class Replication:
         self._started: dict[Key, float] = {}
         self._asked: dict[Key, int] = {}
         self._receipts: dict[Key, Receipt] = {}
+        self._warned: dict[Key, tuple[str, ...]] = {}
         self._broken_targets: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -230,7 +231,7 @@ class Replication:
             self._started[item.key] = self._clock.monotonic()
             self._report()
             try:
-                warnings = await self._copy(item)
+                await self._copy(item)
                 verified = await self._steps.verify(item)
                 record = CopyRecord(verified.source, verified.target, self._clock.now())
                 self._ledgers[item.source, item.target].record({item.target_analyzer: record})
@@ -242,19 +243,20 @@ class Replication:
                 return self._result(
                     item, Status.FAILED, reason=f"Unexpected {type(error).__name__}. See the log of this run."
                 )
-            return self._result(item, Status.SUCCEEDED, warnings=warnings + verified.warnings)
+            self._warned[item.key] = (*self._warned.get(item.key, ()), *verified.warnings)
+            return self._result(item, Status.SUCCEEDED)
 
-    async def _copy(self, item: PlanItem) -> tuple[str, ...]:
-        """Take an item up to the end of its copy at the service, and give the warnings on the way."""
+    async def _copy(self, item: PlanItem) -> None:
+        """Take an item up to the end of its copy at the service."""
         if item.action is Action.ADOPT:
             receipt = replace(ADOPTED, begun=self._clock.monotonic())
             self._receipts[item.key] = receipt
             await self._steps.poll(item, receipt)
-            return ()
+            return
         for grant in range(1, GRANTS + 1):
             try:
                 authorization = await self._steps.authorize(item)
-                warnings = await self._steps.validate_deployments(item)
+                self._warned[item.key] = await self._steps.validate_deployments(item)
                 self._asked[item.key] = asked = self._asked.get(item.key, 0) + 1
                 receipt = await self._steps.copy(item, authorization)
             except GrantVoid:
@@ -265,12 +267,11 @@ class Replication:
                 break
         receipt = replace(receipt, attempts=receipt.attempts + asked - 1)
         self._receipts[item.key] = receipt
+        # Also when the copy fails from here on: they say where what was replaced is kept.
+        self._warned[item.key] += receipt.warnings
         await self._steps.poll(item, receipt)
-        return warnings + receipt.warnings
 
-    def _result(
-        self, item: PlanItem, status: Status, *, reason: str = "", warnings: tuple[str, ...] = ()
-    ) -> ItemResult:
+    def _result(self, item: PlanItem, status: Status, *, reason: str = "") -> ItemResult:
         receipt = self._receipts.get(item.key)
         return ItemResult(
             item=item,
@@ -279,7 +280,7 @@ class Replication:
             seconds=self._clock.monotonic() - self._started[item.key],
             attempts=receipt.attempts if receipt else self._asked.get(item.key, 0),
             operation_id=receipt.operation_id if receipt else "",
-            warnings=tuple(dict.fromkeys(item.warnings + warnings)),
+            warnings=tuple(dict.fromkeys(item.warnings + self._warned.get(item.key, ()))),
         )
 
     def _interrupted(self, item: PlanItem) -> ItemResult:

@@ -1,24 +1,22 @@
 """What was last copied from what: the only thing the two resources cannot say themselves.
 
-One file a region pair, a JSON line a copy, the last line of an analyzer counts. A lost or damaged file costs
-nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
+One file a region pair and api-version, a JSON line a copy, the last line of an analyzer counts. A lost or
+damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO
 
 from pydantic import TypeAdapter, ValidationError
 
 from standby.replication.errors import LedgerBusy
 from standby.replication.verdict import CopyRecord
+from standby.vault.errors import Held
+from standby.vault.filesystem import FileSystem, Journal, Objects
 
 log = logging.getLogger("standby.replication")
 
@@ -34,69 +32,78 @@ _LINES = TypeAdapter(_Line)
 
 @dataclass
 class Ledger:
-    """The records of one pair, as read, and the open file to which new ones are added.
+    """The records of one pair, as read, and the journal to which new ones are added.
 
     Attributes:
-        path: the file.
+        where: the file, for people.
         records: the last record of each target analyzer.
-        damaged: how many lines could not be read; their analyzers are judged without them.
+        damaged: lines that could not be read; their analyzers are judged without them.
+        missing: whether there was no file: the first run of a pair, or a vault that was lost.
     """
 
-    path: Path
+    where: str
     records: dict[str, CopyRecord] = field(default_factory=dict)
-    damaged: int = 0
-    _file: IO[bytes] | None = None
+    damaged: tuple[bytes, ...] = ()
+    missing: bool = False
+    _journal: Journal | None = None
 
     def record(self, records: Mapping[str, CopyRecord]) -> None:
-        """Add verified copies, by target analyzer; they are on the disk when this returns."""
-        if self._file is None:
-            raise LedgerBusy(str(self.path))
-        _write(self._file, records)
+        """Add verified copies, by target analyzer; they are as safe as the vault's journals make them."""
+        if self._journal is None:
+            raise LedgerBusy(self.where)
+        if records:
+            self._journal.add(_lines(records))
         self.records.update(records)
 
 
-def read_ledger(folder: Path, source: str, target: str) -> Ledger:
-    """Read the records of one pair, without the right to add any."""
-    return _read(_path(folder, source, target))[0]
+async def read_ledger(objects: Objects, source: str, target: str, api_version: str) -> Ledger:
+    """Read the records of one pair, without the right to add any.
+
+    Raises:
+        VaultUnavailable: it cannot be told whether there are any.
+    """
+    path = _path(source, target, api_version)
+    return _parse(objects.where(path), await objects.read(path))
 
 
-@contextmanager
-def write_ledger(folder: Path, source: str, target: str) -> Iterator[Ledger]:
-    """Open the records of one pair for adding to them; one process at a time may.
+@asynccontextmanager
+async def write_ledger(
+    files: FileSystem, source: str, target: str, api_version: str
+) -> AsyncIterator[Ledger]:
+    """Open the records of one pair for adding to them; one run at a time may.
 
     Raises:
         LedgerBusy: another run holds this pair.
+        VaultUnavailable: the vault cannot be read or written.
     """
-    path = _path(folder, source, target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The lock has a file of its own, so that compaction may replace the ledger's.
-    with path.with_suffix(".lock").open("ab") as lock:
+    path = _path(source, target, api_version)
+    async with AsyncExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LedgerBusy(str(path)) from None
-        ledger, damaged = _read(path)
-        _set_aside(path, damaged)
-        _compact(ledger)
-        with path.open("ab") as file:
-            ledger._file = file
-            try:
-                yield ledger
-            finally:
-                ledger._file = None
+            journal = await stack.enter_async_context(files.hold(path))
+        except Held:
+            raise LedgerBusy(files.where(path)) from None
+        ledger = _parse(files.where(path), journal.found)
+        if ledger.damaged:
+            await _set_aside(files, f"{path}.damaged", ledger.damaged)
+        if not ledger.missing:
+            # One line an analyzer; and an unfinished last line would spoil the next one.
+            await journal.rewrite(_lines(ledger.records))
+        ledger._journal = journal
+        try:
+            yield ledger
+        finally:
+            ledger._journal = None
 
 
-def _path(folder: Path, source: str, target: str) -> Path:
-    # Names have no underscore: no two pairs share a file.
-    return folder / "ledger" / f"{source}_{target}.jsonl"
+def _path(source: str, target: str, api_version: str) -> str:
+    # Analyzers are registered per api-version. Names have no underscore: no two pairs share a file.
+    return f"ledger/{api_version}/{source}_{target}.jsonl"
 
 
-def _read(path: Path) -> tuple[Ledger, list[bytes]]:
-    """Read a ledger's file; give with it the lines that could not be read."""
-    lines = path.read_bytes().splitlines() if path.exists() else []
+def _parse(where: str, content: bytes | None) -> Ledger:
     records: dict[str, CopyRecord] = {}
     damaged: list[bytes] = []
-    for line in lines:
+    for line in (content or b"").splitlines():
         try:
             read = _LINES.validate_json(line)
         except ValidationError:
@@ -106,33 +113,17 @@ def _read(path: Path) -> tuple[Ledger, list[bytes]]:
     if damaged:
         log.warning(
             "%s has %d line(s) that cannot be read; those analyzers are judged by what the resources hold",
-            path,
+            where,
             len(damaged),
         )
-    return Ledger(path, records, len(damaged)), damaged
+    return Ledger(where, records, tuple(damaged), missing=content is None)
 
 
-def _set_aside(path: Path, damaged: list[bytes]) -> None:
+async def _set_aside(objects: Objects, path: str, damaged: tuple[bytes, ...]) -> None:
     """Keep unreadable lines where compaction does not lose them: a newer version may have written them."""
-    if not damaged:
-        return
-    with path.with_suffix(".damaged").open("ab") as file:
-        file.writelines(line + b"\n" for line in damaged)
-        file.flush()
-        os.fsync(file.fileno())
+    earlier = await objects.read(path) or b""
+    await objects.write(path, earlier + b"".join(line + b"\n" for line in damaged))
 
 
-def _compact(ledger: Ledger) -> None:
-    if not ledger.path.exists():
-        return
-    fresh = ledger.path.with_suffix(".new")
-    with fresh.open("wb") as file:
-        _write(file, ledger.records)
-    fresh.replace(ledger.path)
-
-
-def _write(file: IO[bytes], records: Mapping[str, CopyRecord]) -> None:
-    for analyzer, record in records.items():
-        file.write(_LINES.dump_json(_Line(analyzer, record)) + b"\n")
-    file.flush()
-    os.fsync(file.fileno())
+def _lines(records: Mapping[str, CopyRecord]) -> bytes:
+    return b"".join(_LINES.dump_json(_Line(analyzer, record)) + b"\n" for analyzer, record in records.items())

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 
+from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.replication.context import RunContext, connect
 from standby.replication.engine import Replication, Steps
@@ -15,23 +17,40 @@ from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.planning import Records, ReplicationPlan, Selection, make_plan, selected_pairs
 from standby.replication.results import Progress
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
+from standby.vault.filesystem import FileSystem
+from standby.vault.opening import open_folder
+
+log = logging.getLogger("standby.replication")
 
 Pair = tuple[str, str]
 
 
 @asynccontextmanager
-async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterator[RunContext]:
-    """Open clients to every resource of a plan."""
+async def open_run(
+    configuration: Configuration, plan_name: str, vault: FileSystem | None = None
+) -> AsyncIterator[RunContext]:
+    """Open clients to every resource of a plan.
+
+    Args:
+        configuration: the plan and its resources.
+        plan_name: which plan.
+        vault: as it was opened by who can; without it, the local folder is.
+
+    Raises:
+        VaultNeedsPrefect: there is no local folder.
+    """
     recovery_plan = configuration.plan(plan_name)
+    files = vault or open_folder(configuration.vault)
     resources = [configuration.resource(name) for name in recovery_plan.resources]
     async with connect(resources) as connections:
-        yield RunContext(recovery_plan, connections, configuration.vault.folder)
+        yield RunContext(recovery_plan, connections, files)
 
 
 async def survey(context: RunContext, selection: Selection) -> ReplicationPlan:
     """Look at every resource that is asked for, and decide what a run would do; nothing is changed."""
     pairs = selected_pairs(context.recovery_plan, selection)
-    records = {pair: read_ledger(context.vault, *pair).records for pair in pairs}
+    ledgers = {pair: await read_ledger(context.vault, *pair, _version(context, pair)) for pair in pairs}
+    records = {pair: ledger.records for pair, ledger in ledgers.items()}
     return await make_plan_now(context, selection, records)
 
 
@@ -56,12 +75,13 @@ async def begin(
         on_progress: called after every change.
 
     Raises:
-        LedgerBusy: another run on this machine is at one of the pairs.
+        LedgerBusy: another run is at one of the pairs.
         PlanMoved: what is approved no longer follows from what the resources hold.
     """
-    with _hold_ledgers(context, selection) as ledgers:
+    async with _hold_ledgers(context, selection) as ledgers:
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         plan = await _approved_plan(context, selection, records, approved)
+        _tell_what_is_unknown(plan, ledgers)
         clients = context.connections.clients
         yield Replication(
             plan,
@@ -100,8 +120,40 @@ async def make_plan_now(
     return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now())
 
 
-@contextmanager
-def _hold_ledgers(context: RunContext, selection: Selection) -> Iterator[dict[Pair, Ledger]]:
-    pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
-    with ExitStack() as stack:
-        yield {pair: stack.enter_context(write_ledger(context.vault, *pair)) for pair in pairs}
+@asynccontextmanager
+async def _hold_ledgers(context: RunContext, selection: Selection) -> AsyncIterator[dict[Pair, Ledger]]:
+    async with AsyncExitStack() as stack:
+
+        async def hold(pair: Pair) -> Ledger:
+            return await stack.enter_async_context(
+                write_ledger(context.vault, *pair, _version(context, pair))
+            )
+
+        pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
+        # Side by side: a vault that has leases only takes seconds for each.
+        async with side_by_side() as group:
+            tasks = {pair: group.create_task(hold(pair)) for pair in pairs}
+        yield {pair: task.result() for pair, task in tasks.items()}
+
+
+def _version(context: RunContext, pair: Pair) -> str:
+    # A pair has the same one at both ends: a copy needs that.
+    return context.connections[pair[0]].resource.api_version
+
+
+def _tell_what_is_unknown(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger]) -> None:
+    """Say once where a ledger is not there although the target already has copies: it may have been lost."""
+    for (source, target), ledger in ledgers.items():
+        held = sum(
+            (item.source, item.target) == (source, target) and item.found is not None for item in plan.items
+        )
+        if ledger.missing and held:
+            log.warning(
+                "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s already: "
+                "what is equal is recorded now, what differs counts as foreign and is left alone unless asked",
+                source,
+                target,
+                ledger.where,
+                held,
+                target,
+            )

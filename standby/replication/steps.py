@@ -136,15 +136,17 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     Raises:
         CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again.
         TargetMoved: what is to be replaced is not what the plan was made from.
+        VaultUnavailable: what is to be replaced could not be kept, so it is not replaced.
     """
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)
+    kept: tuple[str, ...] = ()
     if item.action is Action.REPLACE and (there := await _find(context, item)) is not None:
         if not _is_as_found(context, item, there):
             if _is_ours(context, item, there):
                 return ADOPTED
             raise TargetMoved(item.target_analyzer, item.target)
-        await keep_definition(context, item, there)
+        kept = (await keep_definition(context, item, there),)
     try:
         started = await protocol.copy(
             target,
@@ -156,16 +158,16 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         for wait in SETTLING:
             await context.clock.sleep(wait)
             if await _is_under_way(context, item):
-                return replace(ADOPTED, attempts=1, begun=context.clock.monotonic())
+                return replace(ADOPTED, attempts=1, warnings=kept, begun=context.clock.monotonic())
         raise CopyNotStarted(item.target_analyzer, item.target) from None
     except Conflict:
         if await _is_under_way(context, item):
-            return replace(ADOPTED, attempts=1, begun=context.clock.monotonic())
+            return replace(ADOPTED, attempts=1, warnings=kept, begun=context.clock.monotonic())
         raise
     return Receipt(
         started.operation_url,
         started.operation_id,
-        started.warnings,
+        kept + started.warnings,
         begun=context.clock.monotonic(),
     )
 

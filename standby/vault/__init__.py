@@ -1,1 +1,1 @@
-"""The place where ledgers and definitions are kept: a local folder, or any file system that stores whole objects."""
+"""Where ledgers and definitions are kept: a local folder, or any file system that stores whole objects."""

@@ -48,13 +48,24 @@ class Held(VaultError):
         self.where = where
 
 
+class TakenOver(VaultError):
+    """Another run took this one for dead."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"Another run took over {where}: what this run does from here on is not recorded there",
+            "Run again when both have ended: what is in sync is then recorded",
+        )
+        self.args = (where,)
+
+
 class VaultNeedsPrefect(VaultError):
     """The vault is a Prefect block only, and this run uses no Prefect."""
 
     def __init__(self, block: str) -> None:
         super().__init__(
             f"The vault is the Prefect block {block}, and a run without Prefect cannot open it",
-            "Add a path beside the block under vault: in standby.yaml, the folder in which runs without Prefect "
-            "keep their own records; or use --via prefect",
+            "Add a path beside the block, under vault in standby.yaml: a folder in which runs without "
+            "Prefect keep records of their own; or use --via prefect",
         )
         self.args = (block,)

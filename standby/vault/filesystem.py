@@ -1,7 +1,7 @@
 """What the vault needs of the place it is kept in.
 
-It needs no list of files: Prefect's file systems have none. What is to be found again later has its path written
-down somewhere, or made from what it is about.
+It needs no list of files: Prefect's file systems have none. What is to be found again later has its path
+written down somewhere, or made from what it is about.
 """
 
 from __future__ import annotations

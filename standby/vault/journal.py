@@ -1,4 +1,4 @@
-"""A journal where files can only be written as a whole: kept in memory, saved every few seconds and at the end."""
+"""A journal where files are written as a whole only: in memory, saved every few seconds and at the end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from standby.clock import Clock
 from standby.concurrency import to_its_end
-from standby.vault.errors import Held, VaultError
+from standby.vault.errors import TakenOver, VaultError
 from standby.vault.filesystem import Journal, Objects
 from standby.vault.lease import Lease
 
@@ -52,6 +52,7 @@ class _SavedObject:
         self._content = bytearray(found or b"")
         self._saved = len(self._content)
         self._trouble = ""
+        self._turn = asyncio.Lock()
 
     def add(self, lines: bytes) -> None:
         self._content += lines
@@ -59,7 +60,7 @@ class _SavedObject:
     async def rewrite(self, content: bytes) -> None:
         self._content[:] = content
         self._saved = -1
-        await self._save()
+        await to_its_end(self._save())
 
     async def save_now_and_then(self, clock: Clock) -> None:
         while True:
@@ -90,12 +91,13 @@ class _SavedObject:
             self._trouble = str(error)
 
     async def _save(self) -> None:
-        if not await self._lease.keep():
-            raise Held(self._objects.where(self._path))
-        if self._unsaved:
-            content = bytes(self._content)
-            await self._objects.write(self._path, content)
-            self._saved = len(content)
+        async with self._turn:
+            if not await self._lease.keep():
+                raise TakenOver(self._objects.where(self._path))
+            if self._unsaved:
+                content = bytes(self._content)
+                await self._objects.write(self._path, content)
+                self._saved = len(content)
 
 
 async def _give_back(lease: Lease) -> None:

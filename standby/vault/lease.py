@@ -1,12 +1,12 @@
 """One writer at a time where the storage has no locks: an object that its owner renews.
 
-Two runs that find the object free both write it; the last one stands. So each waits, longer than any write may
-have taken since it looked, and reads again: whoever finds its own name has it (Fischer's algorithm). An object
-that did not change for a whole lease, by the clock of the one who watches it, has lost its owner.
+Two runs that find the object free both write it; the last one stands. So each waits, longer than any write
+may have taken since it looked, and reads again: whoever finds its own name has it (Fischer's algorithm). An
+object that did not change for a whole lease, by the clock of the one who watches it, has lost its owner.
 
-This cannot promise what a storage with conditional writes could: a run that is stopped for longer than a lease
-between its last look and its write (a suspended machine) may still write once after somebody else took over.
-A ledger loses at most knowledge that way: the records of the other run that were not yet found again.
+This cannot promise what a storage with conditional writes could: a run that is stopped for longer than a
+lease between its last look and its write (a suspended machine) may still write once after another one took
+over. A ledger loses nothing but knowledge that way, until the next run records again what is in sync.
 """
 
 from __future__ import annotations
@@ -83,6 +83,8 @@ class Lease:
             raise Held(self._where)
         await self._write(self._owner)
         if self._clock.monotonic() - begun > SETTLE:
+            # It may have hit somebody who had settled, and keeps a third one waiting until that is seen.
+            self._written = None
             raise VaultTooSlow(self._where, SETTLE)
         await self._clock.sleep(SETTLE)
         if not await self._is_ours():

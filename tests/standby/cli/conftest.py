@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 from emulator.config import EmulatorConfig
@@ -87,6 +88,8 @@ class Cloud:
         self._ready = threading.Event()
         self._emulator: Emulator | None = None
         self._thread = threading.Thread(target=self._serve, daemon=True)
+        # The control is plain http; reading the usual authorities takes longer than most tests.
+        self._control = httpx.Client(timeout=10, verify=False, trust_env=False)
 
     @property
     def emulator(self) -> Emulator:
@@ -98,6 +101,7 @@ class Cloud:
         assert self._ready.wait(DEADLINE)
 
     def stop(self) -> None:
+        self._control.close()
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(DEADLINE)
 
@@ -113,7 +117,7 @@ class Cloud:
 
     def tell(self, path: str, **body: Any) -> None:
         """Give an order to the emulator's control."""
-        httpx.post(f"{self.emulator.control}/{path}", json=body, timeout=10).raise_for_status()
+        self._control.post(f"{self.emulator.control}/{path}", json=body).raise_for_status()
 
     def fault(self, call: str, kind: str, *, resource: str | None = None, **rule: Any) -> None:
         more = {name: rule.pop(name) for name in list(rule) if name not in {"analyzer", "times", "after"}}
@@ -121,7 +125,7 @@ class Cloud:
 
     def stats(self, resource: str) -> dict[str, Any]:
         """Tell what a resource has counted."""
-        answer = httpx.get(f"{self.emulator.control}/stats", timeout=10).json()
+        answer = self._control.get(f"{self.emulator.control}/stats").json()
         found: dict[str, Any] = answer["resources"][resource]
         return found
 
@@ -212,8 +216,16 @@ def cloud(regions: Cloud) -> Cloud:
     return regions
 
 
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One authority that stands in for the hundreds of a machine, which take a while to read."""
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return path
+
+
 @pytest.fixture
-def workspace(cloud: Cloud, tmp_path: Path) -> Iterator[Workspace]:
+def workspace(cloud: Cloud, authority: Path, tmp_path: Path) -> Iterator[Workspace]:
     """A configuration with a plan from east to west and north, signed in by keys."""
     served = cloud.emulator.resources
     environment = {f"{name.upper()}_KEY": key for name, key in CANARIES.items()}
@@ -228,6 +240,7 @@ def workspace(cloud: Cloud, tmp_path: Path) -> Iterator[Workspace]:
             "PREFECT_API_URL": "",
             "PREFECT_HOME": str(tmp_path / "prefect"),
             "DO_NOT_TRACK": "1",
+            "SSL_CERT_FILE": str(authority),
             "IDENTITY_ENDPOINT": cloud.emulator.identity.endpoint,
             "IDENTITY_HEADER": cloud.emulator.identity.header,
         },

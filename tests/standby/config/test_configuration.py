@@ -100,9 +100,20 @@ def test_relative_paths_are_taken_from_a_folder() -> None:
     ]
 
 
-def test_a_vault_in_a_block_has_a_local_folder_too() -> None:
-    vault = configuration(vault={"block": "azure-blob-storage-container/vault"}).vault
-    assert (vault.block, vault.folder) == ("azure-blob-storage-container/vault", Path("vault"))
+@pytest.mark.parametrize(
+    ("values", "folder"),
+    [
+        ({}, Path("/etc/standby/vault")),
+        ({"path": "keep"}, Path("/etc/standby/keep")),
+        ({"block": "azure-blob-storage-container/vault"}, None),
+        ({"block": "azure-blob-storage-container/vault", "path": "keep"}, Path("/etc/standby/keep")),
+    ],
+)
+def test_a_vault_in_a_block_has_a_local_folder_only_where_one_is_given(
+    values: dict[str, Any], folder: Path | None
+) -> None:
+    vault = configuration(vault=values).relative_to(Path("/etc/standby")).vault
+    assert (vault.block, vault.folder) == (values.get("block"), folder)
 
 
 @pytest.mark.parametrize(

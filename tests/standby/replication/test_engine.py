@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,18 +19,21 @@ from hypothesis import strategies as st
 from standby.replication.actions import Action
 from standby.replication.engine import GRANT_WAIT, GRANTS, Replication
 from standby.replication.errors import CopyDiffers, ReplicationError
-from standby.replication.ledger import read_ledger, write_ledger
+from standby.replication.ledger import write_ledger
 from standby.replication.planning import PlanItem, ReplicationPlan
 from standby.replication.results import GOOD, ItemResult, Progress, Status
 from standby.replication.steps import ADOPTED, Receipt, Verified
 from standby.replication.verdict import Verdict
 from standby.service.authorization import CopyAuthorization
 from standby.service.errors import GrantVoid
+from standby.vault.folder import LocalFolder
 from tests.standby.replication.world import (
+    RELEASED,
     START,
     FakeClock,
     plan_item,
     record,
+    recorded,
     recovery_plan,
     resource,
     sighting,
@@ -111,8 +114,8 @@ class Run:
         return {name: result.status for name, result in self.ended.items()}
 
 
-@contextmanager
-def prepared(
+@asynccontextmanager
+async def prepared(
     items: Sequence[PlanItem],
     hook: Hook = lambda _step, _item: None,
     *,
@@ -120,15 +123,18 @@ def prepared(
     added: Mapping[str, Mapping[str, str]] | None = None,
     vault: Path | None = None,
     steps: FakeSteps | None = None,
-) -> Iterator[Run]:
+) -> AsyncIterator[Run]:
     clock, steps, progress = FakeClock(), steps or FakeSteps(hook), list[Progress]()
     pairs = sorted({(item.source, item.target) for item in items})
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         folder = vault or Path(stack.enter_context(TemporaryDirectory()))
         replication = Replication(
             ReplicationPlan(recovery_plan(targets=("west", "north")), START, tuple(items), added or {}),
             steps,
-            ledgers={pair: stack.enter_context(write_ledger(folder, *pair)) for pair in pairs},
+            ledgers={
+                pair: await stack.enter_async_context(write_ledger(LocalFolder(folder), *pair, RELEASED))
+                for pair in pairs
+            },
             slots={target: asyncio.Semaphore(slots) for _, target in pairs},
             clock=clock,
             on_progress=progress.append,
@@ -137,7 +143,7 @@ def prepared(
 
 
 async def test_one_copy_is_authorized_validated_copied_polled_and_verified_in_this_order() -> None:
-    with prepared([plan_item("a")]) as run:
+    async with prepared([plan_item("a")]) as run:
         await run.replication.run()
         assert [step for step, _ in run.steps.done] == ["authorize", "validate", "copy", "poll", "verify"]
         result = run.ended["a"]
@@ -145,9 +151,17 @@ async def test_one_copy_is_authorized_validated_copied_polled_and_verified_in_th
         assert result.warnings == ("models of a", "service says")
 
 
+async def test_a_copy_that_fails_after_it_began_tells_its_warnings_all_the_same() -> None:
+    """One of them says where what it replaced is kept."""
+    async with prepared([plan_item("a")], raising({("poll", "a"): FAILED})) as run:
+        await run.replication.run()
+        assert run.statuses == {"a": Status.FAILED}
+        assert run.ended["a"].warnings == ("models of a", "service says")
+
+
 async def test_what_is_under_way_is_waited_for_and_never_asked_for() -> None:
     item = plan_item("a", verdict=Verdict.CREATING, action=Action.ADOPT)
-    with prepared([item]) as run:
+    async with prepared([item]) as run:
         await run.replication.run()
         assert run.steps.done == [("adopt", "a"), ("verify", "a")]
         assert (run.ended["a"].status, run.ended["a"].attempts) == (Status.SUCCEEDED, 0)
@@ -159,7 +173,7 @@ async def test_what_is_skipped_refused_or_blocked_is_not_touched_and_keeps_its_r
         plan_item("edited", verdict=Verdict.TARGET_AHEAD, action=Action.REFUSE, reason="Edited."),
         plan_item("cycle", verdict=Verdict.BLOCKED, action=Action.REFUSE, reason="Cycle.", warnings=("w",)),
     ]
-    with prepared(kept) as run:
+    async with prepared(kept) as run:
         await run.replication.run()
         assert run.steps.done == []
         told = {name: (result.status, result.reason) for name, result in run.ended.items()}
@@ -183,7 +197,7 @@ async def test_a_parent_starts_the_moment_its_last_child_is_verified_and_waits_f
             slow.set()
         return hold() if item.analyzer == "slow" else None
 
-    with prepared(items, hook) as run:
+    async with prepared(items, hook) as run:
         # With a barrier between waves this would wait for ever: slow is of the first wave.
         await asyncio.wait_for(run.replication.run(), 60)
         assert set(run.statuses.values()) == {Status.SUCCEEDED}
@@ -208,7 +222,7 @@ def test_a_target_never_has_more_copies_in_flight_than_it_has_slots(
             if step == "verify":
                 inside[item.target] -= 1
 
-        with prepared(items, hook, slots=slots) as run:
+        async with prepared(items, hook, slots=slots) as run:
             await run.replication.run()
         assert most == Counter({"west": min(slots, west), "north": min(slots, north)})
 
@@ -223,7 +237,7 @@ async def test_a_failure_stops_nobody_but_its_ancestors_which_name_it() -> None:
         plan_item("good"),
         plan_item("beside"),
     ]
-    with prepared(items, raising({("copy", "bad"): FAILED})) as run:
+    async with prepared(items, raising({("copy", "bad"): FAILED})) as run:
         await run.replication.run()
         told = {name: (result.status, result.reason) for name, result in run.ended.items()}
         assert told["bad"] == (Status.FAILED, "It broke. Mend it.")
@@ -240,7 +254,7 @@ async def test_a_failure_at_one_target_blocks_nothing_at_another() -> None:
         if (step, item.target, item.analyzer) == ("poll", "west", "leaf"):
             raise FAILED
 
-    with prepared(items, hook) as run:
+    async with prepared(items, hook) as run:
         await run.replication.run()
         ended = {
             (result.item.target, result.item.analyzer): result.status for result in run.replication.results()
@@ -258,14 +272,14 @@ GRAPH = (("top", "leaf"), ("leaf",))
 
 async def test_a_child_that_is_refused_at_the_start_blocks_its_parent() -> None:
     refused = plan_item("child", verdict=Verdict.FOREIGN, action=Action.REFUSE, reason="Foreign.")
-    with prepared([plan_item("parent", "child"), refused]) as run:
+    async with prepared([plan_item("parent", "child"), refused]) as run:
         await run.replication.run()
         assert run.ended["parent"].reason == "Its child child is refused. Settle that, then run again."
 
 
 async def test_a_child_that_is_in_sync_is_as_good_as_copied() -> None:
     there = plan_item("child", verdict=Verdict.IN_SYNC, action=Action.SKIP, found=sighting("child"))
-    with prepared([plan_item("parent", "child"), there]) as run:
+    async with prepared([plan_item("parent", "child"), there]) as run:
         await run.replication.run()
         assert run.statuses == {"parent": Status.SUCCEEDED, "child": Status.SKIPPED}
 
@@ -275,7 +289,7 @@ async def test_an_unexpected_error_is_reported_with_its_kind_and_stops_nobody(
     step: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors = {(step, "odd"): KeyError("secret of the process")}
-    with prepared([plan_item("odd"), plan_item("other")], raising(errors)) as run:
+    async with prepared([plan_item("odd"), plan_item("other")], raising(errors)) as run:
         await run.replication.run()
         assert run.statuses == {"odd": Status.FAILED, "other": Status.SUCCEEDED}
         assert run.ended["odd"].reason == "Unexpected KeyError. See the log of this run."
@@ -284,7 +298,7 @@ async def test_an_unexpected_error_is_reported_with_its_kind_and_stops_nobody(
 
 async def test_a_step_that_is_cancelled_on_its_own_blocks_its_parents() -> None:
     errors = {("poll", "child"): asyncio.CancelledError()}
-    with prepared([plan_item("parent", "child"), plan_item("child")], raising(errors)) as run:
+    async with prepared([plan_item("parent", "child"), plan_item("child")], raising(errors)) as run:
         await run.replication.run()
         assert run.ended["parent"].reason == "Its child child was interrupted. Settle that, then run again."
         assert run.ended["child"].status is Status.FAILED
@@ -302,7 +316,7 @@ async def test_a_void_grant_is_made_again_after_a_growing_wait(step: str) -> Non
         if asked == step and (error := next(void, None)):
             raise error
 
-    with prepared([plan_item("a")], hook) as run:
+    async with prepared([plan_item("a")], hook) as run:
         await run.replication.run()
         assert run.statuses == {"a": Status.SUCCEEDED}
         assert run.clock.waits == [GRANT_WAIT, 2 * GRANT_WAIT]
@@ -312,7 +326,9 @@ async def test_a_void_grant_is_made_again_after_a_growing_wait(step: str) -> Non
 
 @pytest.mark.parametrize("step", ["authorize", "copy"])
 async def test_a_grant_that_stays_void_fails_after_a_bounded_number(step: str) -> None:
-    with prepared([plan_item("a")], raising({(step, "a"): GrantVoid("No grant", "Get the role")})) as run:
+    async with prepared(
+        [plan_item("a")], raising({(step, "a"): GrantVoid("No grant", "Get the role")})
+    ) as run:
         await run.replication.run()
         assert (run.ended["a"].status, run.ended["a"].reason) == (Status.FAILED, "No grant. Get the role.")
         assert run.steps.done.count((step, "a")) == GRANTS
@@ -327,7 +343,7 @@ async def test_the_attempts_of_a_step_that_tried_itself_are_added() -> None:
                 raise GrantVoid("void")
             return Receipt("u", "o", attempts=2)
 
-    with prepared([plan_item("a")], steps=Persistent()) as run:
+    async with prepared([plan_item("a")], steps=Persistent()) as run:
         await run.replication.run()
         assert run.ended["a"].attempts == 3
 
@@ -339,7 +355,7 @@ ADDED = {"west": {"gpt-4.1": "gpt"}}
 
 
 async def test_defaults_are_added_before_the_first_copy() -> None:
-    with prepared([plan_item("a", models=NEEDS)], added=ADDED) as run:
+    async with prepared([plan_item("a", models=NEEDS)], added=ADDED) as run:
 
         def hook(_step: str, _item: PlanItem) -> None:
             assert run.steps.defaults == [("west", {"gpt-4.1": "gpt"})]
@@ -358,7 +374,7 @@ async def test_defaults_that_cannot_be_added_block_their_target_and_no_other(err
         plan_item("else", found=sighting("else"), **skipped),
         plan_item("n", target="north"),
     ]
-    with prepared(items, added=ADDED) as run:
+    async with prepared(items, added=ADDED) as run:
         run.steps.defaults_error = error
         await run.replication.run()
         assert run.statuses == {
@@ -377,18 +393,18 @@ async def test_defaults_that_cannot_be_added_block_their_target_and_no_other(err
 async def test_only_verified_copies_are_recorded(tmp_path: Path) -> None:
     items = [plan_item(name) for name in ("good", "differs", "hung")]
     errors = {("verify", "differs"): CopyDiffers("differs", "west"), ("poll", "hung"): FAILED}
-    with prepared(items, raising(errors), vault=tmp_path) as run:
+    async with prepared(items, raising(errors), vault=tmp_path) as run:
         await run.replication.run()
-    records = read_ledger(tmp_path, "east", "west").records
+    records = await recorded(tmp_path, "east", "west")
     assert records.keys() == {"good"}
     assert records["good"].copied_at == START
 
 
 async def test_a_copy_is_recorded_under_its_name_at_the_target(tmp_path: Path) -> None:
     item = plan_item("a", target_analyzer="a_v2", action=Action.COPY_AS_VERSION, verdict=Verdict.FOREIGN)
-    with prepared([item], vault=tmp_path) as run:
+    async with prepared([item], vault=tmp_path) as run:
         await run.replication.run()
-    assert read_ledger(tmp_path, "east", "west").records.keys() == {"a_v2"}
+    assert (await recorded(tmp_path, "east", "west")).keys() == {"a_v2"}
 
 
 async def test_what_is_in_sync_is_recorded_where_the_ledger_is_lost_or_stale(tmp_path: Path) -> None:
@@ -396,12 +412,12 @@ async def test_what_is_in_sync_is_recorded_where_the_ledger_is_lost_or_stale(tmp
     fields: dict[str, Any] = {"verdict": Verdict.IN_SYNC, "action": Action.SKIP}
     known, new = plan_item("known", expected=now, found=now, **fields), plan_item("new", found=old, **fields)
     stale = plan_item("stale", expected=now, found=now, **fields)
-    with write_ledger(tmp_path, "east", "west") as ledger:
+    async with write_ledger(LocalFolder(tmp_path), "east", "west", RELEASED) as ledger:
         ledger.record({"known": record(now, now), "stale": record(old, old)})
-    with prepared([known, new, stale], vault=tmp_path) as run:
+    async with prepared([known, new, stale], vault=tmp_path) as run:
         run.clock.seconds = 60
         await run.replication.run()
-    records = read_ledger(tmp_path, "east", "west").records
+    records = await recorded(tmp_path, "east", "west")
     assert records["stale"].source == records["stale"].target == now
     assert records["new"].target == old
     fresh = {name for name, each in records.items() if each.copied_at != START}
@@ -438,16 +454,16 @@ STEPS = 4 * 5 + 2
 @pytest.mark.parametrize("at", range(1, STEPS + 1))
 async def test_an_interruption_at_any_step_leaves_true_results(at: int, tmp_path: Path) -> None:
     interrupter = Interrupter(at)
-    with prepared(DIAMOND, interrupter, vault=tmp_path) as run:
+    async with prepared(DIAMOND, interrupter, vault=tmp_path) as run:
         interrupter.task = asyncio.create_task(run.replication.run())
         with pytest.raises(asyncio.CancelledError):
             await interrupter.task
         ended = run.ended
         begun = {name for _, name in run.steps.done}
-        recorded = read_ledger(tmp_path, "east", "west").records.keys()
-        assert {name for name, each in ended.items() if each.status is Status.SUCCEEDED} == recorded
+        noted = (await recorded(tmp_path, "east", "west")).keys()
+        assert {name for name, each in ended.items() if each.status is Status.SUCCEEDED} == noted
         assert ended["edited"].status is Status.REFUSED
-        for name in ended.keys() - recorded - {"edited"}:
+        for name in ended.keys() - noted - {"edited"}:
             result = ended[name]
             assert result.status is Status.FAILED
             copied = ("poll", name) in run.steps.done or ("adopt", name) in run.steps.done
@@ -464,13 +480,13 @@ async def test_an_interruption_at_any_step_leaves_true_results(at: int, tmp_path
 
 
 async def test_an_undisturbed_run_takes_exactly_the_steps_that_are_interrupted_above() -> None:
-    with prepared(DIAMOND) as run:
+    async with prepared(DIAMOND) as run:
         await run.replication.run()
         assert len(run.steps.done) == STEPS
 
 
 async def test_an_interruption_while_defaults_are_added_leaves_nothing_begun() -> None:
-    with prepared([plan_item("a", models=NEEDS)], added=ADDED) as run:
+    async with prepared([plan_item("a", models=NEEDS)], added=ADDED) as run:
         run.steps.defaults_error = asyncio.CancelledError()
         with pytest.raises(asyncio.CancelledError):
             await run.replication.run()
@@ -478,13 +494,13 @@ async def test_an_interruption_while_defaults_are_added_leaves_nothing_begun() -
 
 
 async def test_before_a_run_everything_is_open_and_the_results_say_so() -> None:
-    with prepared([plan_item("a")]) as run:
+    async with prepared([plan_item("a")]) as run:
         assert run.ended["a"].status is Status.FAILED
         assert run.ended["a"].reason == "Interrupted before it was begun. Run again."
 
 
 async def test_seconds_are_those_from_the_first_step_to_the_last() -> None:
-    with prepared([plan_item("a"), plan_item("b", "a")]) as run:
+    async with prepared([plan_item("a"), plan_item("b", "a")]) as run:
         run.steps.hook = lambda step, item: run.clock.sleep({"poll": 3.0, "verify": 0.5}.get(step, 0.0))
         await run.replication.run()
         assert {name: result.seconds for name, result in run.ended.items()} == {"a": 3.5, "b": 3.5}
@@ -530,7 +546,7 @@ def test_on_any_graph_children_come_first_and_a_failure_blocks_exactly_its_ances
             ready.add(item.analyzer)
 
     async def go() -> Run:
-        with prepared(items, hook, slots=slots) as run:
+        async with prepared(items, hook, slots=slots) as run:
             await run.replication.run()
             return run
 
@@ -570,7 +586,7 @@ def assert_monotone(progress: list[Progress], total: int) -> None:
 
 
 async def test_progress_only_grows_and_ends_with_everything() -> None:
-    with prepared(DIAMOND, raising({("copy", "left"): FAILED})) as run:
+    async with prepared(DIAMOND, raising({("copy", "left"): FAILED})) as run:
         await run.replication.run()
         assert_monotone(run.progress, len(DIAMOND))
         assert dict(run.progress[-1].ended) == {

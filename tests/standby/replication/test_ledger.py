@@ -1,135 +1,247 @@
-"""The record of last copies: durable, held by one run at a time, and never worth more than it says."""
+"""The record of last copies: durable, held by one run at a time, and never worth more than it says.
+
+In a folder and in a file system of whole objects alike.
+"""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.replication.errors import LedgerBusy
-from standby.replication.ledger import read_ledger, write_ledger
+from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.verdict import CopyRecord
-from tests.standby.replication.world import record, sighting
+from standby.vault.errors import VaultUnavailable
+from standby.vault.filesystem import FileSystem
+from standby.vault.folder import LocalFolder
+from standby.vault.journal import SAVE_EVERY
+from standby.vault.lease import LEASE
+from tests.standby.replication.world import RELEASED, SEED_PAGE, record, sighting
+from tests.standby.vault.world import HandClock, Killed, Memory, settled
 
 ONE, TWO = record(sighting("1"), sighting("1")), record(sighting("2"), sighting("2", created_at=None))
 
-HOLDER = """
-import sys, time
-from pathlib import Path
-from standby.replication.ledger import write_ledger
-with write_ledger(Path(sys.argv[1]), "east", "west"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+PATH = f"ledger/{RELEASED}/east_west.jsonl"
+
+
+@pytest.fixture(params=["folder", "objects"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileSystem:
+    return LocalFolder(tmp_path / "vault") if request.param == "folder" else Memory()
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path
+def folder(tmp_path: Path) -> LocalFolder:
+    return LocalFolder(tmp_path / "vault")
 
 
-def path_of(folder: Path) -> Path:
-    (path,) = (folder / "ledger").glob("*.jsonl")
-    return path
+def east_west(files: FileSystem) -> Any:
+    return write_ledger(files, "east", "west", RELEASED)
 
 
-def write(folder: Path, *records: dict[str, CopyRecord]) -> None:
-    with write_ledger(folder, "east", "west") as ledger:
+async def write(files: FileSystem, *records: dict[str, CopyRecord]) -> None:
+    async with east_west(files) as ledger:
         for each in records:
             ledger.record(each)
 
 
-def read(folder: Path) -> dict[str, CopyRecord]:
-    return read_ledger(folder, "east", "west").records
+async def ledger_of(files: FileSystem) -> Ledger:
+    return await read_ledger(files, "east", "west", RELEASED)
 
 
-def test_a_ledger_that_is_not_there_is_empty_and_reading_makes_none(folder: Path) -> None:
-    assert read(folder) == {}
-    assert list(folder.iterdir()) == []
+async def read(files: FileSystem) -> dict[str, CopyRecord]:
+    return (await ledger_of(files)).records
 
 
-def test_records_come_back_as_they_were(folder: Path) -> None:
-    write(folder, {"a": ONE, "b": TWO})
-    assert read(folder) == {"a": ONE, "b": TWO}
+async def content(files: FileSystem) -> bytes:
+    return await files.read(PATH) or b""
 
 
-def test_the_last_record_of_an_analyzer_counts(folder: Path) -> None:
-    write(folder, {"a": ONE}, {"a": TWO})
-    assert len(path_of(folder).read_bytes().splitlines()) == 2
-    assert read(folder) == {"a": TWO}
+async def test_a_ledger_that_is_not_there_is_empty_and_reading_makes_none(folder: LocalFolder) -> None:
+    ledger = await ledger_of(folder)
+    assert (ledger.records, ledger.missing) == ({}, True)
+    assert not folder.root.exists()
 
 
-def test_pairs_have_ledgers_of_their_own(folder: Path) -> None:
-    with write_ledger(folder, "east", "west") as one, write_ledger(folder, "east", "north") as other:
+async def test_records_come_back_as_they_were(files: FileSystem) -> None:
+    await write(files, {"a": ONE, "b": TWO})
+    assert await read(files) == {"a": ONE, "b": TWO}
+    assert not (await ledger_of(files)).missing
+
+
+async def test_the_last_record_of_an_analyzer_counts(files: FileSystem) -> None:
+    await write(files, {"a": ONE}, {"a": TWO})
+    assert len((await content(files)).splitlines()) == 2
+    assert await read(files) == {"a": TWO}
+
+
+async def test_pairs_have_ledgers_of_their_own(files: FileSystem) -> None:
+    async with east_west(files) as one, write_ledger(files, "east", "north", RELEASED) as other:
         one.record({"a": ONE})
         other.record({"a": TWO})
-    assert read(folder) == {"a": ONE}
-    assert read_ledger(folder, "west", "east").records == {}
+    assert await read(files) == {"a": ONE}
+    assert (await read_ledger(files, "west", "east", RELEASED)).records == {}
 
 
-def test_names_with_dashes_make_no_two_pairs_one(folder: Path) -> None:
-    with write_ledger(folder, "a", "b--c") as one, write_ledger(folder, "a--b", "c") as other:
-        assert one.path != other.path
+async def test_api_versions_have_ledgers_of_their_own(files: FileSystem) -> None:
+    """What is registered under one cannot be seen under another."""
+    async with east_west(files) as one, write_ledger(files, "east", "west", SEED_PAGE) as other:
+        one.record({"a": ONE})
+        other.record({"a": TWO})
+    assert await read(files) == {"a": ONE}
+    assert (await read_ledger(files, "east", "west", SEED_PAGE)).records == {"a": TWO}
 
 
-def test_opening_for_writing_keeps_one_line_an_analyzer(folder: Path) -> None:
-    write(folder, {"a": ONE}, {"a": TWO}, {"b": ONE})
-    write(folder)
-    assert len(path_of(folder).read_bytes().splitlines()) == 2
-    assert read(folder) == {"a": TWO, "b": ONE}
+async def test_a_ledger_from_before_there_was_one_an_api_version_counts_for_nothing(
+    files: FileSystem,
+) -> None:
+    await write(files, {"a": ONE})
+    old = Memory(files={"ledger/east_west.jsonl": await content(files)})
+    assert (await ledger_of(old)).missing
 
 
-def test_compaction_leaves_nothing_beside(folder: Path) -> None:
-    write(folder, {"a": ONE})
-    write(folder)
-    assert {path.suffix for path in (folder / "ledger").iterdir()} == {".jsonl", ".lock"}
+async def test_names_with_dashes_make_no_two_pairs_one(files: FileSystem) -> None:
+    async with (
+        write_ledger(files, "a", "b--c", RELEASED) as one,
+        write_ledger(files, "a--b", "c", RELEASED) as other,
+    ):
+        assert one.where != other.where
 
 
-def test_an_interrupted_compaction_loses_nothing(folder: Path) -> None:
-    write(folder, {"a": ONE})
-    path_of(folder).with_suffix(".new").write_bytes(b"half a li")
-    write(folder, {"b": TWO})
-    assert read(folder) == {"a": ONE, "b": TWO}
+async def test_opening_for_writing_keeps_one_line_an_analyzer(files: FileSystem) -> None:
+    await write(files, {"a": ONE}, {"a": TWO}, {"b": ONE})
+    await write(files)
+    assert len((await content(files)).splitlines()) == 2
+    assert await read(files) == {"a": TWO, "b": ONE}
 
 
-def test_a_record_is_on_the_disk_when_it_is_made_and_seen_by_a_reader_meanwhile(folder: Path) -> None:
-    with write_ledger(folder, "east", "west") as ledger:
+async def test_writing_leaves_only_the_ledger_and_its_lock(folder: LocalFolder) -> None:
+    await write(folder, {"a": ONE})
+    await write(folder, {"b": ONE})
+    assert names(folder) == ["east_west.jsonl", "east_west.jsonl.lock"]
+
+
+def names(folder: LocalFolder) -> list[str]:
+    return sorted(path.name for path in (folder.root / "ledger" / RELEASED).iterdir())
+
+
+async def test_a_record_in_a_folder_is_on_the_disk_when_it_is_made(folder: LocalFolder) -> None:
+    async with east_west(folder) as ledger:
         ledger.record({"a": ONE})
-        assert ledger.records == read(folder) == {"a": ONE}
+        assert ledger.records == await read(folder) == {"a": ONE}
+
+
+async def test_a_record_elsewhere_is_saved_after_some_seconds() -> None:
+    memory = Memory()
+    async with east_west(memory) as ledger:
+        ledger.record({"a": ONE})
+        assert await read(memory) == {}
+        await memory.clock.move(SAVE_EVERY)
+        assert ledger.records == await read(memory) == {"a": ONE}
+
+
+async def test_records_elsewhere_are_saved_when_the_run_is_cancelled() -> None:
+    memory = Memory()
+
+    async def work() -> None:
+        async with east_west(memory) as ledger:
+            ledger.record({"a": ONE})
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    await settled()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await read(memory) == {"a": ONE}
+
+
+async def test_a_vault_that_does_not_answer_is_no_empty_ledger() -> None:
+    memory = Memory()
+    await write(memory, {"a": ONE})
+    memory.down = True
+    with pytest.raises(VaultUnavailable, match="then run again"):
+        await ledger_of(memory)
+    with pytest.raises(VaultUnavailable):
+        await write(memory, {"b": TWO})
+
+
+# Damage.
 
 
 DAMAGE = [b"", b"{}", b"\xff\xfe", b'{"analyzer": "a"', b"[1]", b'{"analyzer":"a","record":null}']
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_line_costs_itself_only_and_is_warned_of(
-    folder: Path, damage: bytes, caplog: pytest.LogCaptureFixture
+async def test_a_damaged_line_costs_itself_only_and_is_warned_of_once(
+    files: FileSystem, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write(folder, {"a": ONE, "b": TWO})
-    path = path_of(folder)
-    first, second = path.read_bytes().splitlines()
-    path.write_bytes(first + b"\n" + damage + b"\n" + second + b"\n")
-    ledger = read_ledger(folder, "east", "west")
-    assert ledger.records == {"a": ONE, "b": TWO}
-    assert ledger.damaged == 1
-    assert "1 line(s) that cannot be read" in caplog.text
+    await write(files, {"a": ONE, "b": TWO})
+    first, second = (await content(files)).splitlines()
+    await files.write(PATH, first + b"\n" + damage + b"\n" + second + b"\n")
+    async with east_west(files) as ledger:
+        assert ledger.records == {"a": ONE, "b": TWO}
+        assert ledger.damaged == (damage,)
+    assert caplog.text.count("1 line(s) that cannot be read") == 1
 
 
-def test_damaged_lines_are_kept_aside_when_the_ledger_is_written(folder: Path) -> None:
-    write(folder, {"a": ONE})
-    path = path_of(folder)
-    path.write_bytes(path.read_bytes() + b'{"of": "a newer version"}\nhalf a li')
-    write(folder, {"b": TWO})
-    assert read(folder) == {"a": ONE, "b": TWO}
-    assert read_ledger(folder, "east", "west").damaged == 0
-    assert path.with_suffix(".damaged").read_bytes() == b'{"of": "a newer version"}\nhalf a li\n'
+async def test_damaged_lines_are_kept_aside_when_the_ledger_is_written(files: FileSystem) -> None:
+    await write(files, {"a": ONE})
+    await files.write(PATH, await content(files) + b'{"of": "a newer version"}\nhalf a li')
+    await write(files, {"b": TWO})
+    assert await read(files) == {"a": ONE, "b": TWO}
+    assert (await ledger_of(files)).damaged == ()
+    aside = f"{PATH}.damaged"
+    assert await files.read(aside) == b'{"of": "a newer version"}\nhalf a li\n'
+    await files.write(PATH, await content(files) + b"more\n")
+    await write(files)
+    assert await files.read(aside) == b'{"of": "a newer version"}\nhalf a li\nmore\n'
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+WRITES = st.builds(lambda name, one: ("write", {name: ONE if one else TWO}), NAMES, st.booleans())
+DAMAGES = st.one_of(
+    st.binary(max_size=60).map(lambda rubbish: ("add", rubbish.replace(b"\n", b"") + b"\n")),
+    st.integers(1, 40).map(lambda count: ("tear", count)),
+)
+
+
+@given(st.lists(st.one_of(WRITES, DAMAGES), max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_records_survive_whatever_is_written_opened_and_damaged_between(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, Any]]
+) -> None:
+    """Foreign lines cost nothing; a torn end costs no more than the record at the end."""
+
+    async def play(files: FileSystem) -> None:
+        certain: dict[str, CopyRecord] = {}
+        last: list[dict[str, CopyRecord]] = []
+        for kind, what in events:
+            if kind == "write":
+                await write(files, what)
+                certain |= what
+            elif kind == "add":
+                await files.write(PATH, await content(files) + what)
+            elif (lines := (await content(files)).splitlines(keepends=True)) and lines[-1].strip():
+                torn = lines[-1][: -min(what, len(lines[-1]))]
+                await files.write(PATH, b"".join(lines[:-1]) + torn)
+                last = [await read(files)]
+                lost = certain.keys() - last[0].keys()
+                assert len(lost) <= 1
+                for name in lost:
+                    del certain[name]
+                certain |= {name: each for name, each in last[0].items() if name in certain}
+            assert await read(files) == certain
+
+    async def everywhere() -> None:
+        await play(LocalFolder(tmp_path_factory.mktemp("ledger")))
+        await play(Memory())
+
+    asyncio.run(everywhere())
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
@@ -137,61 +249,83 @@ def test_damaged_lines_are_kept_aside_when_the_ledger_is_written(folder: Path) -
 def test_whatever_a_crash_left_of_the_file_it_can_be_read_and_written(
     tmp_path_factory: pytest.TempPathFactory, rubbish: bytes, kept: int
 ) -> None:
-    folder = tmp_path_factory.mktemp("ledger")
-    write(folder, {"a": ONE})
-    path = path_of(folder)
-    path.write_bytes(path.read_bytes()[:kept] + rubbish)
-    write(folder, {"b": TWO})
-    assert read(folder)["b"] == TWO
-    assert read(folder).get("a", ONE) == ONE
+    async def check(files: FileSystem) -> None:
+        await write(files, {"a": ONE})
+        await files.write(PATH, (await content(files))[:kept] + rubbish)
+        await write(files, {"b": TWO})
+        records = await read(files)
+        assert records["b"] == TWO
+        assert records.get("a", ONE) == ONE
+
+    async def everywhere() -> None:
+        await check(LocalFolder(tmp_path_factory.mktemp("ledger")))
+        await check(Memory())
+
+    asyncio.run(everywhere())
 
 
-def test_a_second_writer_is_refused_and_told_what_to_do(folder: Path) -> None:
-    with (
-        write_ledger(folder, "east", "west") as ledger,
-        pytest.raises(LedgerBusy, match="Wait for it to end"),
-        write_ledger(folder, "east", "west"),
-    ):
-        pytest.fail("two writers")
-    with write_ledger(folder, "east", "west"), pytest.raises(LedgerBusy):
-        ledger.record({"a": ONE})
-
-
-def test_a_reader_is_never_refused(folder: Path) -> None:
-    with write_ledger(folder, "east", "west") as ledger:
-        ledger.record({"a": ONE})
-        assert read(folder) == {"a": ONE}
-        with pytest.raises(LedgerBusy):
-            read_ledger(folder, "east", "west").record({"b": TWO})
-
-
-def test_a_writer_that_fails_lets_go(folder: Path) -> None:
-    with pytest.raises(ZeroDivisionError), write_ledger(folder, "east", "west"):
-        raise ZeroDivisionError
-    write(folder, {"a": ONE})
-    assert read(folder) == {"a": ONE}
-
-
-@contextmanager
-def another_process(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, text=True
-    ) as process:
+async def test_a_crash_before_any_call_to_the_vault_loses_no_earlier_record() -> None:
+    before = Memory()
+    await write(before, {"a": ONE}, {"a": TWO}, {"b": ONE})
+    before.files[PATH] += b"rubbish\n"
+    ends = []
+    calls = 0
+    while not ends or ends[-1] != {"a": TWO, "b": ONE, "c": ONE}:
+        calls += 1
+        memory = Memory(files=dict(before.files), dies_at=calls)
         try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "held\n"
-            yield process
-        finally:
-            process.kill()
+            await write(memory, {"c": ONE})
+        except Killed:
+            pass
+        after = Memory(HandClock(short=LEASE), files=memory.files)
+        ends.append(await read(after))
+        assert {"a": TWO, "b": ONE}.items() <= ends[-1].items()
+        await write(after, {"d": TWO})
+        assert await read(after) == {**ends[-1], "d": TWO}
+    assert calls > 8
 
 
-def test_another_process_is_refused_until_the_holder_is_killed(folder: Path) -> None:
-    write(folder, {"a": ONE})
-    with another_process(folder) as holder:
-        with pytest.raises(LedgerBusy), write_ledger(folder, "east", "west"):
-            pytest.fail("two writers")
-        assert read(folder) == {"a": ONE}
-        holder.send_signal(signal.SIGKILL)
-        holder.wait(10)
-        write(folder, {"b": TWO})
-    assert read(folder) == {"a": ONE, "b": TWO}
+# Two at once.
+
+
+async def test_a_second_writer_is_refused_and_told_what_to_do(files: FileSystem) -> None:
+    refused = None
+
+    async def second() -> None:
+        nonlocal refused
+        try:
+            await write(files, {"a": TWO})
+        except LedgerBusy as error:
+            refused = error
+
+    async with east_west(files) as ledger:
+        task = asyncio.create_task(second())
+        if isinstance(files, Memory):
+            await files.clock.move(LEASE)
+        await task
+        ledger.record({"b": ONE})
+    assert refused is not None
+    assert "Wait for it to end" in str(refused)
+    assert await read(files) == {"b": ONE}
+
+
+async def test_a_ledger_that_was_closed_takes_no_more_records(files: FileSystem) -> None:
+    async with east_west(files) as ledger:
+        pass
+    with pytest.raises(LedgerBusy):
+        ledger.record({"a": ONE})
+
+
+async def test_a_reader_is_never_refused(files: FileSystem) -> None:
+    async with east_west(files):
+        assert await read(files) == {}
+        with pytest.raises(LedgerBusy):
+            (await ledger_of(files)).record({"b": TWO})
+
+
+async def test_a_writer_that_fails_lets_go(files: FileSystem) -> None:
+    with pytest.raises(ZeroDivisionError):
+        async with east_west(files):
+            raise ZeroDivisionError
+    await write(files, {"a": ONE})
+    assert await read(files) == {"a": ONE}

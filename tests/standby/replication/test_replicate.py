@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,14 +18,24 @@ from standby.replication.actions import Action
 from standby.replication.context import RunContext
 from standby.replication.direct import DirectSteps
 from standby.replication.errors import LedgerBusy, NothingSelected, PlanMoved
-from standby.replication.ledger import read_ledger, write_ledger
+from standby.replication.ledger import write_ledger
 from standby.replication.planning import Selection
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.report import Report
 from standby.replication.results import Progress, Status
 from standby.replication.saved_plan import SavedPlan, load_plan, save_plan
 from standby.service.errors import NotAuthorized
-from tests.standby.replication.world import Service, definition, labelled, recovery_plan, refusal, resource
+from standby.vault.folder import LocalFolder
+from tests.standby.replication.world import (
+    RELEASED,
+    Service,
+    definition,
+    labelled,
+    recorded,
+    recovery_plan,
+    refusal,
+    resource,
+)
 
 TWO_TARGETS = recovery_plan(targets=("west", "north"))
 
@@ -92,14 +103,14 @@ async def test_everything_is_copied_once_and_found_in_sync_the_next_time(
     assert set(statuses(second).values()) == {Status.SKIPPED}
     assert set(service.accepted.values()) == {1}
     for target in ("west", "north"):
-        assert read_ledger(tmp_path, "east", target).records.keys() == {"top", "leaf", "other"}
+        assert (await recorded(tmp_path, "east", target)).keys() == {"top", "leaf", "other"}
 
 
 async def test_a_survey_changes_nothing_anywhere(service: Service, tmp_path: Path) -> None:
     async with run_context(service, TWO_TARGETS, tmp_path) as context:
         await survey(context, Selection())
     assert {method for _, method, _ in service.calls} == {"GET"}
-    assert read_ledger(tmp_path, "east", "west").records == {}
+    assert (await recorded(tmp_path, "east", "west")) == {}
     assert not any((tmp_path / part).exists() for part in ("ledger", "replaced"))
 
 
@@ -125,7 +136,7 @@ async def test_a_selection_restricts_the_resources_that_are_asked(service: Servi
 
 
 async def test_ledgers_are_held_before_anything_is_looked_at(service: Service, tmp_path: Path) -> None:
-    with write_ledger(tmp_path, "east", "north"):
+    async with write_ledger(LocalFolder(tmp_path), "east", "north", RELEASED):
         with pytest.raises(LedgerBusy):
             await replicate(service, tmp_path, TWO_TARGETS)
         assert service.calls == []
@@ -163,15 +174,14 @@ async def test_two_runs_on_two_machines_at_once_start_each_copy_once(
     assert len(service.accepted) == 6
     assert set(service.accepted.values()) == {1}
     for machine in ("one", "other"):
-        assert read_ledger(tmp_path / machine, "east", "west").records.keys() == {"top", "leaf", "other"}
+        assert (await recorded(tmp_path / machine, "east", "west")).keys() == {"top", "leaf", "other"}
 
 
 async def test_a_lost_ledger_is_made_again_from_what_the_resources_hold(
     service: Service, tmp_path: Path
 ) -> None:
     await replicate(service, tmp_path)
-    for path in (tmp_path / "ledger").iterdir():
-        path.unlink()
+    shutil.rmtree(tmp_path / "ledger")
     report = await replicate(service, tmp_path)
     assert set(statuses(report).values()) == {Status.SKIPPED}
     service.region("east").analyzers["other"]["description"] = "edited"
@@ -240,7 +250,7 @@ async def test_a_plan_is_opened_with_the_resources_it_names_and_no_others(tmp_pa
     )
     async with open_run(configuration, "invoices") as context:
         assert set(context.connections.clients) == {"east", "west"}
-        assert context.vault == tmp_path
+        assert context.vault == LocalFolder(tmp_path)
         assert context.recovery_plan.name == "invoices"
 
 
@@ -324,7 +334,7 @@ async def test_a_run_that_is_killed_at_any_call_and_started_again_ends_like_an_u
             assert again.complete, (moment, number, again)
             assert end_state(service) == end_state(calm)
             assert service.accepted == calm.accepted == dict.fromkeys(service.accepted, 1)
-            ledger = read_ledger(vault, "east", "west").records
+            ledger = await recorded(vault, "east", "west")
             found = service.region("west").analyzers
             assert ledger.keys() == found.keys()
             third = await replicate(service, vault, selection=REPLACE)
@@ -335,9 +345,9 @@ async def test_an_analyzer_that_is_edited_after_a_killed_run_is_known_for_our_co
     """The record of a copy that was killed before it was written is made good by the next run."""
     service = await prepared_world(tmp_path)
     await replicate(service, tmp_path, selection=REPLACE)
-    lines = (tmp_path / "ledger" / "east_west.jsonl").read_bytes().splitlines(keepends=True)
+    lines = (tmp_path / "ledger" / RELEASED / "east_west.jsonl").read_bytes().splitlines(keepends=True)
     old = next(line for line in lines if b'"edited"' in line)
-    (tmp_path / "ledger" / "east_west.jsonl").write_bytes(old)
+    (tmp_path / "ledger" / RELEASED / "east_west.jsonl").write_bytes(old)
     await replicate(service, tmp_path)
     service.region("east").analyzers["edited"]["description"] = "edited once more"
     async with run_context(service, recovery_plan(), tmp_path) as context:
@@ -384,7 +394,7 @@ async def test_an_analyzer_that_appears_at_the_target_during_a_run_is_not_overwr
     assert "Conflict/ModelExists" in item.reason
     assert item.attempts == 1
     assert service.region("west").analyzers["other"] == theirs
-    assert read_ledger(tmp_path, "east", "west").records == {}
+    assert (await recorded(tmp_path, "east", "west")) == {}
 
 
 async def test_the_very_analyzer_that_appears_at_the_target_during_a_run_is_adopted(

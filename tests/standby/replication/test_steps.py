@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ from standby.service.errors import (
     OperationHung,
     ServiceUnavailable,
 )
+from standby.vault.errors import VaultUnavailable
 from tests.standby.replication.world import (
     MODELS,
     Service,
@@ -48,6 +50,7 @@ from tests.standby.replication.world import (
     resource,
     void_grant,
 )
+from tests.standby.vault.world import Memory
 
 POLL_10_S = CopyDeadlines(poll=10, first_interval=1, longest_interval=4)
 
@@ -278,18 +281,22 @@ async def test_a_void_grant_comes_through_as_such(on: Stage) -> None:
 
 
 def kept(vault: Path) -> list[dict[str, Any]]:
-    return [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(vault.rglob("replaced/**/*.json"))
-    ]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in kept_files(vault)]
 
 
-async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(on: Stage) -> None:
+def kept_files(vault: Path) -> list[Path]:
+    return sorted(vault.rglob("replaced/**/*.json"))
+
+
+async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(
+    on: Stage, tmp_path: Path
+) -> None:
     on.service.hold("west", definition("a", description="theirs, später"))
     before: list[Any] = []
 
     def look(when: str, request: httpx.Request) -> None:
         if when == "before" and request.url.path.endswith(":copy"):
-            before.extend(kept(on.context.vault))
+            before.extend(kept(tmp_path))
 
     on.service.intervene = look
     item, receipt = await on.copied("replace")
@@ -299,9 +306,34 @@ async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(on:
     assert receipt.operation_url is not None
 
 
-async def test_a_copy_to_a_free_name_keeps_nothing(on: Stage) -> None:
+async def test_the_receipt_says_where_what_was_replaced_is_kept(on: Stage, tmp_path: Path) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    _, receipt = await on.copied("replace")
+    (sentence,) = receipt.warnings
+    where = sentence.removeprefix("What west had as a is kept in ").removesuffix(".")
+    assert [where] == [str(path) for path in kept_files(tmp_path)]
+
+
+async def test_a_copy_that_is_adopted_after_its_answer_was_lost_says_so_too(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    on.service.intervene = answering("POST", ":copy", LOST, when="after")
+    _, receipt = await on.copied("replace")
+    assert receipt.operation_url is None
+    assert "is kept in" in receipt.warnings[0]
+
+
+async def test_what_cannot_be_kept_is_not_replaced(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    on.context = dataclasses.replace(on.context, vault=Memory(fails_at={1}))
+    with pytest.raises(VaultUnavailable, match="could not be written"):
+        await on.copied("replace")
+    assert on.service.accepted.total() == 0
+    assert on.service.region("west").analyzers["a"]["description"] == "theirs"
+
+
+async def test_a_copy_to_a_free_name_keeps_nothing(on: Stage, tmp_path: Path) -> None:
     await on.copied()
-    assert kept(on.context.vault) == []
+    assert kept(tmp_path) == []
 
 
 async def test_what_was_edited_at_the_target_after_the_plan_is_not_replaced(on: Stage) -> None:

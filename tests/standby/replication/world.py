@@ -20,6 +20,7 @@ from standby.config.plan import RecoveryPlan
 from standby.replication.actions import Action
 from standby.replication.context import Connections, RunContext
 from standby.replication.inventory import Inventory
+from standby.replication.ledger import read_ledger
 from standby.replication.planning import PlanItem
 from standby.replication.serving import Serving
 from standby.replication.verdict import CopyRecord, Sighting, Verdict
@@ -28,6 +29,8 @@ from standby.service.models import Analyzer, Deployment
 from standby.service.resource import Resource
 from standby.service.retrying import HttpRetries
 from standby.service.tls import trusted_certificates
+from standby.vault.filesystem import FileSystem
+from standby.vault.folder import LocalFolder
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RELEASED = "2025-11-01"
@@ -35,6 +38,12 @@ SEED_PAGE = "2025-05-01-preview"
 GROUP = "/subscriptions/s-1/resourceGroups/group-1/providers/Microsoft.CognitiveServices/accounts"
 MODELS = {"completion": "gpt-4.1", "embedding": "text-embedding-3-small"}
 DEFAULTS = {"gpt-4.1": "gpt", "text-embedding-3-small": "emb"}
+
+
+async def recorded(vault: Path | FileSystem, source: str, target: str) -> dict[str, CopyRecord]:
+    """What the ledger of a pair says."""
+    files = LocalFolder(vault) if isinstance(vault, Path) else vault
+    return (await read_ledger(files, source, target, RELEASED)).records
 
 
 class FakeClock:
@@ -210,9 +219,10 @@ class Service:
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self._answer)
 
-    def context(self, plan: RecoveryPlan, vault: Path, **fields: Any) -> RunContext:
+    def context(self, plan: RecoveryPlan, vault: Path | FileSystem, **fields: Any) -> RunContext:
+        files = LocalFolder(vault) if isinstance(vault, Path) else vault
         clients = {name: self.client(name, **fields) for name in plan.resources}
-        return RunContext(plan, Connections(clients, clock=self.clock), vault, self.clock)
+        return RunContext(plan, Connections(clients, clock=self.clock), files, self.clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         where = request.url.host.partition(".")[0]

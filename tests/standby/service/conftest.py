@@ -351,7 +351,11 @@ async def listen() -> AsyncIterator[Listen]:
 
     async def start(speaking: Speaking | Loopback, context: ssl.SSLContext | None = None) -> str:
         loopback = speaking if isinstance(speaking, Loopback) else Loopback(speaking)
-        server = await asyncio.start_server(loopback.serve, "127.0.0.1", 0, ssl=context)
+        # From Python 3.12 on closing a server waits for its connections, and TLS for a client's goodbye.
+        goodbye = None if context is None else 0.1
+        server = await asyncio.start_server(
+            loopback.serve, "127.0.0.1", 0, ssl=context, ssl_shutdown_timeout=goodbye
+        )
         started.append((server, loopback))
         scheme = "http" if context is None else "https"
         return f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"

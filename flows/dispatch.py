@@ -1,0 +1,274 @@
+"""Sends chunks to the workers of a work pool and stays with each until its end is known."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled, Cancelling, Crashed
+
+from flows.chunk_artifact import last_beat, read_report
+from flows.errors import NoChunkDeployment
+from flows.following import UNSEEN_AFTER, WARN_AFTER, Look, Step, decide
+from standby.replication.chunk_report import ChunkReport, results_of
+from standby.replication.chunks import Chunk
+from standby.replication.engine import Book
+from standby.replication.planned import PlanItem
+from standby.replication.results import ItemResult, Progress, count
+
+DEPLOYMENT = "replicate-chunk/worker"
+
+ATTEMPTS = 3
+"""How often a chunk is sent whose flow run crashes or is lost with its worker."""
+
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 5.0
+GROWTH = 1.3
+"""Seconds between two looks at a flow run: they grow while nothing happens."""
+
+STOPPING = 20.0
+"""Seconds in which a cancelled chunk should end: a worker kills a cancelled parent after 30."""
+
+
+@dataclass
+class Dispatch:
+    """What the chunks of one run have in common.
+
+    Attributes:
+        client: of the Prefect server.
+        run: name of this try of the parent's flow run, for keys that make sending idempotent.
+        deployment: whose workers do them.
+    """
+
+    client: PrefectClient
+    run: str
+    deployment: str = DEPLOYMENT
+    _moved: float = field(default_factory=time.monotonic)
+    _warned: bool = False
+
+    async def must_be_deployed(self) -> None:
+        """Refuse to begin what nobody could do.
+
+        Raises:
+            NoChunkDeployment: the server does not have the deployment.
+        """
+        try:
+            await self.client.read_deployment_by_name(self.deployment)
+        except ObjectNotFound:
+            raise NoChunkDeployment(self.deployment) from None
+
+    @property
+    def idle(self) -> float:
+        """Seconds since anything happened to any chunk."""
+        return time.monotonic() - self._moved
+
+    def note_move(self) -> None:
+        """Take note that something happened to a chunk."""
+        self._moved = time.monotonic()
+        self._warned = False
+
+    def warn_if_untaken(self) -> None:
+        """Say, once, that the chunks wait for a worker."""
+        if self.idle >= WARN_AFTER and not self._warned:
+            self._warned = True
+            get_run_logger().warning(
+                "No worker has taken a chunk for %.0f s. Start one with: prefect worker start --pool standby",
+                self.idle,
+            )
+
+
+class SentChunk:
+    """One chunk, done by a flow run of its own, sent again where that is lost."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        number: int,
+        name: str,
+        chunk: Chunk,
+        items: tuple[PlanItem, ...],
+        parameters: Mapping[str, Any],
+        book: Book,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            dispatch: what all chunks have in common.
+            number: its place among the chunks of the run, from 1.
+            name: of its flow run.
+            chunk: what it is.
+            items: its items in the parent's plan.
+            parameters: of its flow.
+            book: the ledger, which only the parent writes.
+            on_progress: called when it is sent, and when its end is known.
+        """
+        self.chunk = chunk
+        self._name = name
+        self._on_progress = on_progress
+        self._dispatch = dispatch
+        self._number = number
+        self._items = items
+        self._parameters = parameters
+        self._book = book
+        self._report: ChunkReport | None = None
+        self._otherwise = "Interrupted before it was sent to a worker. Run again."
+
+    def results(self) -> tuple[ItemResult, ...]:
+        """Give the end of each item; true at any moment."""
+        return results_of(self._items, self._report, self._otherwise)
+
+    async def run(self) -> None:
+        """Send the chunk and wait for its end; only a cancellation raises."""
+        self._on_progress(Progress(len(self._items), len(self._items), ()))
+        try:
+            await self._send_until_it_ends()
+        finally:
+            ended = tuple(count(self.results()).items())
+            self._on_progress(Progress(len(self._items), 0, ended))
+
+    async def _send_until_it_ends(self) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                sent = await self._send(attempt)
+                step = await self._follow(sent)
+            except (httpx.HTTPError, PrefectException) as error:
+                self._otherwise = (
+                    f"The Prefect server failed while chunk {self._number} was sent and waited for "
+                    f"({type(error).__name__}). Run again: what was copied is found."
+                )
+                return
+            if step is not Step.SEND_AGAIN:
+                return
+            get_run_logger().warning(
+                "Chunk %d (%s) was lost: flow run %s crashed or its worker is gone (%d of %d tries)",
+                *(self._number, self.chunk, sent.name, attempt, ATTEMPTS),
+            )
+        self._otherwise = (
+            f"Chunk {self._number} was lost {ATTEMPTS} times, last with flow run {sent.name} ({sent.id}). "
+            "See why in the Prefect UI, then run again: what was copied is found."
+        )
+
+    async def _send(self, attempt: int) -> FlowRun:
+        again = f"-try-{attempt}" if attempt > 1 else ""
+        sending = asyncio.create_task(
+            arun_deployment(
+                self._dispatch.deployment,
+                parameters=dict(self._parameters),
+                flow_run_name=f"{self._name}{again}",
+                timeout=0,
+                as_subflow=True,
+                idempotency_key=f"{self._dispatch.run}-{self._number}-{attempt}",
+            )
+        )
+        try:
+            return await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            # It may be on the server already: it must not be left there.
+            await self._stop(await sending)
+            raise
+
+    async def _follow(self, sent: FlowRun) -> Step:
+        self._otherwise = (
+            f"Interrupted while flow run {sent.name} ({sent.id}) was at work on it. "
+            "Run again: what was copied is found."
+        )
+        try:
+            step = await self._until_its_end(sent.id)
+        except asyncio.CancelledError:
+            await self._stop(sent)
+            raise
+        if step is Step.SEND_AGAIN:
+            # Where it lives after all, it sees this and stops.
+            told = "No sign of life from it; the run that sent it sends its chunk again."
+            await self._dispatch.client.set_flow_run_state(sent.id, Crashed(message=told), force=True)
+        elif step is Step.GIVE_UP:
+            await self._give_up(sent)
+        else:
+            await self._read(sent)
+        return step
+
+    async def _until_its_end(self, flow_run_id: UUID) -> Step:
+        last: Look | None = None
+        since = seen = time.monotonic()
+        wait = FIRST_WAIT
+        while True:
+            try:
+                look = await self._look(flow_run_id)
+            except httpx.HTTPError:
+                # While the server is away no sign of life can arrive either.
+                since = time.monotonic()
+                if since - seen >= UNSEEN_AFTER:
+                    return Step.GIVE_UP
+            else:
+                seen = time.monotonic()
+                if look != last:
+                    last, since = look, seen
+                    if look.state is not StateType.SCHEDULED:
+                        self._dispatch.note_move()
+                        wait = FIRST_WAIT
+                if look.state is StateType.SCHEDULED:
+                    self._dispatch.warn_if_untaken()
+                step = decide(look, quiet=seen - since, idle=self._dispatch.idle)
+                if step is not Step.WAIT:
+                    return step
+            await asyncio.sleep(wait)
+            wait = min(wait * GROWTH, LONGEST_WAIT)
+
+    async def _look(self, flow_run_id: UUID) -> Look:
+        client = self._dispatch.client
+        try:
+            state = (await client.read_flow_run(flow_run_id)).state
+        except ObjectNotFound:
+            return Look(StateType.CANCELLED, None)  # Somebody deleted it.
+        return Look(state.type if state else StateType.PENDING, await last_beat(client, flow_run_id))
+
+    async def _read(self, sent: FlowRun) -> None:
+        """Take over what a flow run left; the ledger learns of its copies."""
+        report = await read_report(self._dispatch.client, sent.id)
+        if report is not None:
+            self._report = report
+            self._book.record(report.records)
+        state = (await self._dispatch.client.read_flow_run(sent.id)).state
+        end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"
+        self._otherwise = (
+            f"Flow run {sent.name} ({sent.id}) {end} and reported nothing of it. "
+            "See its log in the Prefect UI, then run again."
+        )
+
+    async def _give_up(self, sent: FlowRun) -> None:
+        self._otherwise = (
+            f"No worker took flow run {sent.name} ({sent.id}). "
+            "Start one with prefect worker start --pool standby, then run again."
+        )
+        await self._dispatch.client.set_flow_run_state(
+            sent.id, Cancelled(message="No worker took it."), force=True
+        )
+
+    async def _stop(self, sent: FlowRun) -> None:
+        """Cancel a flow run, and take over what it leaves; bounded, for whoever is cancelled waits."""
+        client = self._dispatch.client
+        try:
+            async with asyncio.timeout(STOPPING):
+                await client.set_flow_run_state(sent.id, Cancelling(message="The run that sent it stops."))
+                while True:
+                    state = (await client.read_flow_run(sent.id)).state
+                    if state is None or state.is_final():
+                        break
+                    await asyncio.sleep(FIRST_WAIT)
+            await self._read(sent)
+        except (TimeoutError, httpx.HTTPError, PrefectException):
+            self._otherwise = (
+                f"Interrupted, and flow run {sent.name} ({sent.id}) was not seen to end. "
+                "Look at it in the Prefect UI, then run again: what was copied is found."
+            )

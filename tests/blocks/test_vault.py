@@ -1,0 +1,225 @@
+"""The vault in Prefect's file systems: what every file system of the vault promises, and how blocks are found."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.blocks.system import Secret
+from prefect.filesystems import LocalFileSystem, RemoteFileSystem, WritableFileSystem
+from pydantic import SecretStr
+
+from blocks import BlockFileSystem, VaultBlockUnusable, open_vault
+from standby.config.configuration import VaultSettings
+from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUnavailable
+from standby.vault.filesystem import FileSystem
+from standby.vault.folder import LocalFolder
+from standby.vault.journal import SAVE_EVERY
+from standby.vault.lease import LEASE
+from standby.vault.opening import open_folder
+from tests.standby.vault.world import HandClock, Memory
+
+REFERENCE = "remote-file-system/vault"
+
+
+def remote(clock: HandClock | None = None, place: str = "") -> BlockFileSystem:
+    block = RemoteFileSystem(basepath=f"memory://{place or uuid4().hex}")
+    return BlockFileSystem(block, REFERENCE, clock or HandClock())
+
+
+@pytest.fixture(params=["folder", "remote", "memory"])
+def files(request: pytest.FixtureRequest, tmp_path: Path) -> FileSystem:
+    if request.param == "folder":
+        return LocalFolder(tmp_path / "vault")
+    return remote() if request.param == "remote" else Memory()
+
+
+# What every file system promises.
+
+
+async def test_what_is_written_is_read_and_what_is_not_is_missing(files: FileSystem) -> None:
+    assert await files.read("a/b/file.json") is None
+    await files.write("a/b/file.json", b"\x00one")
+    assert await files.read("a/b/file.json") == b"\x00one"
+    assert await files.read("a/b/other.json") is None
+
+
+async def test_writing_again_leaves_nothing_of_what_was_there(files: FileSystem) -> None:
+    await files.write("file", b"a long content")
+    await files.write("file", b"")
+    assert await files.read("file") == b""
+
+
+async def test_many_files_can_be_written_at_once(files: FileSystem) -> None:
+    await asyncio.gather(*(files.write(f"many/{number}", b"%d" % number) for number in range(30)))
+    assert [await files.read(f"many/{number}") for number in range(30)] == [b"%d" % n for n in range(30)]
+
+
+async def test_a_path_cannot_lead_out(files: FileSystem) -> None:
+    for path in ("../x", "/x", "a/../../x", "memory://other/x", ""):
+        with pytest.raises(OutsideVault):
+            await files.read(path)
+        with pytest.raises(OutsideVault):
+            await files.write(path, b"x")
+
+
+async def test_a_journal_keeps_its_lines_and_gives_them_to_the_next_one(files: FileSystem) -> None:
+    async with files.hold("journal") as journal:
+        assert journal.found is None
+        journal.add(b"one\n")
+        journal.add(b"two\n")
+    async with files.hold("journal") as journal:
+        assert journal.found == b"one\ntwo\n"
+        await journal.rewrite(b"two\n")
+        assert await files.read("journal") == b"two\n"
+        journal.add(b"three\n")
+    assert await files.read("journal") == b"two\nthree\n"
+
+
+async def test_where_a_file_is_can_be_told(files: FileSystem) -> None:
+    assert "replaced/x.json" in files.where("replaced/x.json")
+
+
+# Blocks.
+
+
+async def until(holds: Any) -> None:
+    async with asyncio.timeout(30):
+        while not await holds():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_journal_in_a_block_is_saved_meanwhile_too() -> None:
+    clock = HandClock()
+    files = remote(clock)
+    async with files.hold("journal") as journal:
+        journal.add(b"one\n")
+
+        async def saved() -> bool:
+            await clock.move(SAVE_EVERY)
+            return await files.read("journal") == b"one\n"
+
+        await until(saved)
+
+
+async def test_two_runs_at_one_block_never_write_one_journal_both() -> None:
+    place = uuid4().hex
+    first, second = remote(HandClock(), place), remote(clock := HandClock(), place)
+    async with first.hold("journal") as journal:
+        waiting = asyncio.create_task(second.hold("journal").__aenter__())
+
+        async def refused() -> bool:
+            await clock.move(1)
+            return waiting.done() or clock.seconds > LEASE / 2
+
+        await until(refused)
+        # The first one shows that it lives.
+        await journal.rewrite(b"one\n")
+        await first._clock.move(LEASE / 2)  # type: ignore[attr-defined]  # the test's own clock
+
+        async def ended() -> bool:
+            await clock.move(1)
+            return waiting.done()
+
+        await until(ended)
+        with pytest.raises(Held):
+            await waiting
+    assert await first.read("journal") == b"one\n"
+
+
+class Stubborn(WritableFileSystem):
+    """A file system that fails as it is told, and remembers in which threads it ran."""
+
+    _block_type_name = "Stubborn"
+    _error: Exception | None = None
+    _threads: set[int] = set()  # noqa: RUF012 - a private attribute, which pydantic copies
+
+    async def read_path(self, path: str) -> bytes:
+        self._threads.add(threading.get_ident())
+        if self._error is not None:
+            raise self._error
+        return b"content"
+
+    async def write_path(self, path: str, content: bytes) -> None:
+        await self.read_path(path)
+
+
+def stubborn(error: Exception | None = None) -> tuple[Stubborn, BlockFileSystem]:
+    block = Stubborn()
+    block._error = error
+    return block, BlockFileSystem(block, "stubborn/vault")
+
+
+async def test_a_block_that_has_only_the_two_methods_of_the_protocol_will_do() -> None:
+    block, files = stubborn()
+    assert await files.read("x") == b"content"
+    await files.write("x", b"")
+    assert threading.get_ident() not in block._threads
+
+
+async def test_an_outage_is_told_without_what_the_storage_said() -> None:
+    error = RuntimeError("sig=secret")
+    error.__cause__ = PermissionError("key=secret")
+    _, files = stubborn(error)
+    for call in (files.read("x"), files.write("x", b"")):
+        with pytest.raises(VaultUnavailable, match="RuntimeError after PermissionError") as caught:
+            await call
+        assert "secret" not in str(caught.value)
+        assert "x in the block stubborn/vault could not be" in str(caught.value)
+
+
+async def test_a_file_that_is_missing_while_writing_is_an_outage() -> None:
+    _, files = stubborn(FileNotFoundError("container"))
+    assert await files.read("x") is None
+    with pytest.raises(VaultUnavailable):
+        await files.write("x", b"")
+
+
+def test_a_run_without_prefect_needs_a_folder() -> None:
+    with pytest.raises(VaultNeedsPrefect, match="Add a path beside the block"):
+        open_folder(VaultSettings(block=REFERENCE))
+    both = VaultSettings(path=Path("keep"), block=REFERENCE)
+    assert open_folder(both) == LocalFolder(Path("keep"))
+    assert open_folder(VaultSettings()) == LocalFolder(Path("vault"))
+
+
+async def test_a_vault_without_a_block_is_its_folder_for_flows_too(tmp_path: Path) -> None:
+    assert await open_vault(VaultSettings(path=tmp_path)) == LocalFolder(tmp_path)
+
+
+# Blocks of a server.
+
+
+async def test_a_block_is_loaded_by_its_reference(prefect_server: Any) -> None:
+    await RemoteFileSystem(basepath="memory://loaded").asave("vault", overwrite=True)
+    files = await open_vault(VaultSettings(block=REFERENCE, path=Path("not-used")))
+    await files.write("x", b"one")
+    assert isinstance(files, BlockFileSystem)
+    assert await remote(place="loaded").read("x") == b"one"
+
+
+async def test_a_local_file_system_block_is_a_folder_with_all_its_safety(
+    prefect_server: Any, tmp_path: Path
+) -> None:
+    await LocalFileSystem(basepath=str(tmp_path)).asave("vault", overwrite=True)
+    assert await open_vault(VaultSettings(block="local-file-system/vault")) == LocalFolder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        ("remote-file-system/no-such", "is not on the Prefect server"),
+        ("no-such-type/vault", "is not on the Prefect server"),
+        ("secret/vault", "is no file system that can be written to"),
+    ],
+)
+async def test_a_block_that_cannot_be_the_vault_is_refused_by_name(
+    prefect_server: Any, block: str, reason: str
+) -> None:
+    await Secret(value=SecretStr("x")).asave("vault", overwrite=True)
+    with pytest.raises(VaultBlockUnusable, match=f"The vault's block {block} {reason}"):
+        await open_vault(VaultSettings(block=block))

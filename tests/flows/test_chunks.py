@@ -1,0 +1,122 @@
+"""Large runs in chunks: on workers, some of which are lost, and in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.states import Cancelling
+
+from flows import chunked, following, stopping
+from flows.bootstrapping import WORK_POOL, save_what_runs_need, save_what_starts_runs
+from flows.replicate import replicate
+from standby.replication.report import Report
+
+ANALYZERS = 6
+
+
+def family(make_analyzer: Any) -> list[dict[str, Any]]:
+    return [
+        make_analyzer("router", "part-0", "part-1"),
+        *(make_analyzer(f"part-{number}") for number in range(ANALYZERS - 1)),
+    ]
+
+
+@asynccontextmanager
+async def worker(server: Any, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run a process worker of our pool, as an operator would."""
+    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL),
+        *("--name", name, "--limit", "1"),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+def descendants(pid: int) -> Iterator[int]:
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            yield int(child)
+            yield from descendants(int(child))
+
+
+def kill_all(pid: int) -> None:
+    """What the loss of a machine does to a worker: it and all it started are gone at once."""
+    for lost in [pid, *descendants(pid)]:
+        os.kill(lost, signal.SIGKILL)
+
+
+async def children_of(parent: Any) -> list[FlowRun]:
+    async with get_client() as client:
+        return await client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[parent]))
+        )
+
+
+@asynccontextmanager
+async def deployed(configuration: Any) -> AsyncIterator[None]:
+    await save_what_runs_need(configuration)
+    await save_what_starts_runs(configuration)
+    yield
+
+
+async def running_parent() -> FlowRun | None:
+    async with get_client() as client:
+        runs = [run for run in await client.read_flow_runs() if run.state_type is StateType.RUNNING]
+        return next((run for run in runs if run.parent_task_run_id is None), None)
+
+
+async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
+    make_scene: Any,
+    make_analyzer: Any,
+    prefect_server: Any,
+    until: Any,
+    task_runs: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(following, "LOST_AFTER", 12.0)
+    limits = {"max_concurrent_copies": 2}
+    async with (
+        make_scene(family(make_analyzer), service_time=2, resources=limits) as scene,
+        deployed(scene.configuration),
+        worker(prefect_server, "first") as first,
+        worker(prefect_server, "second"),
+        asyncio.timeout(150),
+    ):
+        run = asyncio.create_task(replicate(plan="p", dispatch="workers", return_state=True))
+
+        async def both_at_work() -> bool:
+            return all([(await scene.stats(name))["copies_accepted"] for name in ("west", "north")])
+
+        await until(both_at_work)
+        kill_all(first.pid)
+        state = await run
+        for target in ("west", "north"):
+            stats = await scene.stats(target)
+            assert stats["copies_accepted"] == dict.fromkeys(stats["copies_accepted"], 1)
+            assert len(stats["copies_accepted"]) == ANALYZERS
+            assert stats["max_copies_in_flight"] <= 2
+    assert state.is_completed(), state.message
+    report = Report.model_validate(await state.aresult())
+    assert [item.target for item in report.items] == ["west"] * ANALYZERS + ["north"] * ANALYZERS
+    children = await children_of(state.state_details.flow_run_id)
+    assert sorted(child.state_name for child in children)[-1] == "Crashed"
+    assert len(children) == 3
