@@ -1,4 +1,4 @@
-"""A run too large for one flow run, or sent to workers: done in chunks, with one report in the end."""
+"""A run that is sent to workers: done in chunks, with one report in the end."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Protocol
 
-from prefect import flow, get_client
-from prefect.client.schemas.objects import State
+from prefect import get_client
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
 from pydantic import TypeAdapter
 
 from flows.dispatch import Dispatch, SentChunk
 from standby.config.configuration import Configuration
-from standby.replication.chunks import MOST, Chunk, cut, records_for
+from standby.replication.chunks import Chunk, cut, records_for
 from standby.replication.context import RunContext
 from standby.replication.engine import Replication
 from standby.replication.planned import Selection
 from standby.replication.report import Report, Via, make_report
-from standby.replication.results import GOOD, ItemResult, Progress
+from standby.replication.results import Progress
 from standby.replication.sharing import Sharing, spread
 from standby.replication.tally import Tally
 from standby.replication.verdict import CopyRecord
@@ -46,20 +44,6 @@ class Run(Protocol):
         ...
 
 
-class ChunkRun(Protocol):
-    """A chunk that is ready to start; its results are true at any moment."""
-
-    chunk: Chunk
-
-    async def run(self) -> None:
-        """Do it; only a cancellation raises."""
-        ...
-
-    def results(self) -> tuple[ItemResult, ...]:
-        """Give the end of each item."""
-        ...
-
-
 class ChunkedReplication:
     """First what needs no copy, then the chunks, a few at a time."""
 
@@ -68,7 +52,7 @@ class ChunkedReplication:
         context: RunContext,
         replication: Replication,
         rest: Replication,
-        chunks: Iterable[ChunkRun],
+        chunks: Iterable[SentChunk],
         sharing: Sharing,
     ) -> None:
         """Prepare.
@@ -111,44 +95,9 @@ class ChunkedReplication:
             now=self._context.clock.now(),
         )
 
-    async def _in_turn(self, chunk: ChunkRun) -> None:
+    async def _in_turn(self, chunk: SentChunk) -> None:
         async with self._at_target[chunk.chunk.target], self._at_once:
             await chunk.run()
-
-
-class InlineChunk:
-    """A chunk in this process, as a flow run of its own: none of them gets too large to be looked at."""
-
-    def __init__(self, chunk: Chunk, replication: Replication, name: str) -> None:
-        """Prepare.
-
-        Args:
-            chunk: what it is.
-            replication: what does it, with the ledgers and slots of the whole run.
-            name: of its flow run.
-        """
-        self.chunk = chunk
-        self._replication = replication
-        self._name = name
-
-    def results(self) -> tuple[ItemResult, ...]:
-        """Give the end of each item."""
-        return self._replication.results()
-
-    async def run(self) -> None:
-        """Do it in a flow run of its own."""
-
-        @flow(name="replicate-chunk", flow_run_name=self._name, persist_result=False)
-        async def chunk() -> State[None]:
-            await self._replication.run()
-            bad = sum(result.status not in GOOD for result in self.results())
-            if bad:
-                return Failed(
-                    name="PartiallyFailed", message=f"{bad} of {len(self.results())} did not succeed."
-                )
-            return Completed(message=f"{len(self.results())} done.")
-
-        await chunk(return_state=True)
 
 
 @asynccontextmanager
@@ -162,7 +111,7 @@ async def in_chunks(
     approved: bool,
     on_progress: Callable[[Progress], None],
 ) -> AsyncIterator[Run]:
-    """Give a run in the form that fits it: as it is where it is small and stays here, else in chunks.
+    """Give a run in the form that was asked for: whole in this process, or in chunks on workers.
 
     Args:
         context: what it works with.
@@ -176,22 +125,15 @@ async def in_chunks(
     Raises:
         NoChunkDeployment: chunks are to go to workers, and there is no deployment for them.
     """
-    chunks = cut(replication.plan.items)
-    if where == "inline" and sum(len(chunk.analyzers) for chunk in chunks) <= MOST:
+    if where == "inline":
         yield replication
         return
+    chunks = cut(replication.plan.items)
     sharing = spread(chunks, AT_ONCE, configuration)
     tally = Tally(len(replication.plan.items), on_progress)
     in_chunk = {key for chunk in chunks for key in chunk.keys}
     others = [item.key for item in replication.plan.items if item.key not in in_chunk]
     rest = replication.part(others, tally.part())
-    if where == "inline":
-        here = [
-            InlineChunk(chunk, replication.part(chunk.keys, tally.part()), _name(number, len(chunks), chunk))
-            for number, chunk in enumerate(chunks, 1)
-        ]
-        yield ChunkedReplication(context, replication, rest, here, sharing)
-        return
     async with get_client() as client:
         dispatch = Dispatch(client, run=f"{flow_run.id}-{flow_run.run_count}")
         await dispatch.must_be_deployed()

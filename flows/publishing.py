@@ -61,7 +61,6 @@ class ProgressArtifact:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._follower is not None:
-            self._changed.set()
             self._follower.cancel()
             await asyncio.gather(self._follower, return_exceptions=True)
 
@@ -75,8 +74,10 @@ class ProgressArtifact:
 
     async def _follow(self, artifact: UUID) -> None:
         while True:
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), BEAT)
+                async with asyncio.timeout(BEAT):
+                    await self._changed.wait()
             self._changed.clear()
             try:
                 await aupdate_progress_artifact(artifact, progress=self._percent)

@@ -52,7 +52,7 @@ async def replicate(
         force: Ids of analyzers to overwrite at the targets, whatever was done to them there.
         dry_run: Only show what would be done.
         apply: Path of a saved plan, where this runs; the run does exactly what it says, or refuses.
-        dispatch: Where large runs do their chunks: in this process, or on the workers of the work pool.
+        dispatch: Where the copies are made: in this process, or in chunks on the workers of the work pool.
     """
     configuration = await load_configuration_from_blocks(plan)
     approved = load_plan(Path(apply), plan) if apply else None

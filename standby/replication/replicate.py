@@ -149,8 +149,8 @@ def _tell_what_is_unknown(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger])
         )
         if ledger.missing and held:
             log.warning(
-                "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s already: "
-                "what is equal is recorded now, what differs counts as foreign and is left alone unless asked",
+                "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s: "
+                "what is equal is recorded now, what differs is foreign and left alone unless asked",
                 source,
                 target,
                 ledger.where,

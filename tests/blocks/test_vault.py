@@ -1,4 +1,4 @@
-"""The vault in Prefect's file systems: what every file system of the vault promises, and how blocks are found."""
+"""The vault in Prefect's file systems: what every one of them promises, and how blocks are found."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ In a folder and in a file system of whole objects alike.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,15 +269,13 @@ async def test_a_crash_before_any_call_to_the_vault_loses_no_earlier_record() ->
     before = Memory()
     await write(before, {"a": ONE}, {"a": TWO}, {"b": ONE})
     before.files[PATH] += b"rubbish\n"
-    ends = []
+    ends: list[dict[str, CopyRecord]] = []
     calls = 0
     while not ends or ends[-1] != {"a": TWO, "b": ONE, "c": ONE}:
         calls += 1
         memory = Memory(files=dict(before.files), dies_at=calls)
-        try:
+        with suppress(Killed):
             await write(memory, {"c": ONE})
-        except Killed:
-            pass
         after = Memory(HandClock(short=LEASE), files=memory.files)
         ends.append(await read(after))
         assert {"a": TWO, "b": ONE}.items() <= ends[-1].items()
