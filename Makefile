@@ -9,7 +9,7 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint bench docs lock lock-check clean
+.PHONY: help setup demo test test-fast test-cluster lint bench docs lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +27,13 @@ demo: setup ## watch analyzers of one region being copied to two others (needs n
 	@$(BIN)/standby demo
 
 test: setup ## run every test
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not cluster"
 
 test-fast: setup ## run the tests that need no Prefect server
-	$(BIN)/pytest -n 2 -m "not prefect"
+	$(BIN)/pytest -n 2 -m "not prefect and not cluster"
+
+test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
+	$(BIN)/pytest tests/cluster
 
 lint: setup lock-check ## check style, types and the lock
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from uuid import UUID
 
 from prefect.artifacts import Artifact
@@ -12,15 +13,22 @@ from prefect.client.schemas.sorting import ArtifactSort
 from pydantic import ValidationError
 
 from flows.publishing import PROGRESS
+from standby.config.explanation import summary
 from standby.replication.chunk_report import ChunkReport
+
+log = logging.getLogger("standby.flows")
 
 KEY = "replication-chunk"
 
 
 async def leave_report(report: ChunkReport) -> None:
     """Leave a report with the flow run that is running."""
+    # Prefect writes the data as JSON text.
     await Artifact(
-        type="json", key=KEY, description="For the run that sent this chunk.", data=report.model_dump_json()
+        type="json",
+        key=KEY,
+        description="For the run that sent this chunk.",
+        data=report.model_dump(mode="json"),
     ).acreate()
 
 
@@ -31,7 +39,8 @@ async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport |
         return None
     try:
         return ChunkReport.model_validate_json(str(found.data))
-    except ValidationError:
+    except ValidationError as error:
+        log.warning("the report of flow run %s is not of this version: %s", flow_run_id, summary(error))
         return None
 
 

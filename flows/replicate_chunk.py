@@ -59,7 +59,6 @@ async def replicate_chunk(
     """
     order = Order(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)
-    vault = await open_vault(configuration.vault)
     notebook = Notebook(records)
     vault = await open_vault(configuration.vault)
     async with (

@@ -8,8 +8,8 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO
 from uuid import uuid4
 
 from standby.vault.errors import Held, OutsideVault, VaultUnavailable
@@ -53,11 +53,16 @@ class _AppendedFile:
         self.found = _read(place)
         self._place = place
         self._file = self._open()
+        self._torn = False
 
     def add(self, lines: bytes) -> None:
         with _told(self._place, "written"):
-            self._file.write(lines)
-            self._file.flush()
+            # A line that was cut off by a full disk ends before the next one begins.
+            rest = memoryview(b"\n" + lines if self._torn else lines)
+            self._torn = True
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            self._torn = False
             os.fsync(self._file.fileno())
 
     async def rewrite(self, content: bytes) -> None:
@@ -68,9 +73,9 @@ class _AppendedFile:
     def close(self) -> None:
         self._file.close()
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> FileIO:
         with _told(self._place, "written"):
-            file = self._place.open("ab")
+            file = self._place.open("ab", buffering=0)
             _sync(self._place.parent)
             return file
 

@@ -19,7 +19,7 @@ from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUna
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
 from standby.vault.journal import SAVE_EVERY
-from standby.vault.lease import LEASE
+from standby.vault.lease import LOOK, RENEWAL
 from standby.vault.opening import open_folder
 from tests.standby.vault.world import HandClock, Memory
 
@@ -106,28 +106,27 @@ async def test_a_journal_in_a_block_is_saved_meanwhile_too() -> None:
         await until(saved)
 
 
-async def test_two_runs_at_one_block_never_write_one_journal_both() -> None:
+async def test_a_second_run_at_one_block_is_refused_once_the_first_shows_that_it_lives() -> None:
     place = uuid4().hex
-    first, second = remote(HandClock(), place), remote(clock := HandClock(), place)
+    first_clock, second_clock = HandClock(), HandClock()
+    first, second = remote(first_clock, place), remote(second_clock, place)
     async with first.hold("journal") as journal:
+        lease = await first.read("journal.lock")
         waiting = asyncio.create_task(second.hold("journal").__aenter__())
 
-        async def refused() -> bool:
-            await clock.move(1)
-            return waiting.done() or clock.seconds > LEASE / 2
+        async def watches() -> bool:
+            return second_clock.sleepers > 0
 
-        await until(refused)
-        # The first one shows that it lives.
-        await journal.rewrite(b"one\n")
-        await first._clock.move(LEASE / 2)  # type: ignore[attr-defined]  # the test's own clock
+        async def lives() -> bool:
+            await first_clock.move(RENEWAL)
+            return await first.read("journal.lock") != lease
 
-        async def ended() -> bool:
-            await clock.move(1)
-            return waiting.done()
-
-        await until(ended)
+        await until(watches)
+        await until(lives)
+        await second_clock.move(LOOK)
         with pytest.raises(Held):
             await waiting
+        journal.add(b"one\n")
     assert await first.read("journal") == b"one\n"
 
 

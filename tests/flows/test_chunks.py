@@ -14,10 +14,14 @@ from typing import Any
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
-from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.states import Cancelling
 
-from flows import following
+from flows import following, stopping
 from flows.bootstrapping import WORK_POOL, save_what_runs_need, save_what_starts_runs
+from flows.dispatch import Dispatch
+from flows.errors import NoChunkDeployment
+from flows.listening import listen
 from flows.replicate import replicate
 from standby.replication.report import Report
 
@@ -117,3 +121,64 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
     children = await children_of(state.state_details.flow_run_id)
     assert sorted(str(child.state_name) for child in children)[-1] == "Crashed"
     assert len(children) == 3
+
+
+async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
+    make_scene: Any, make_analyzer: Any, prefect_server: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "EVERY", 0.5)
+    async with (
+        make_scene(family(make_analyzer), targets=("west",), service_time=60) as scene,
+        deployed(scene.configuration),
+        worker(prefect_server, "first"),
+        asyncio.timeout(120),
+    ):
+
+        async def replicated() -> State[Any]:
+            return await replicate(plan="p", dispatch="workers", return_state=True)
+
+        with listen(lambda _: None) as listener:
+            run = asyncio.create_task(replicated())
+
+        async def at_work() -> bool:
+            return bool((await scene.stats("west"))["copies_accepted"])
+
+        await until(at_work)
+        async with get_client() as client:
+            running = [found for found in await client.read_flow_runs() if found.state_name == "Running"]
+            (parent,) = [found for found in running if found.name == "replicate-p"]
+            await client.set_flow_run_state(parent.id, Cancelling())
+        state = await run
+    assert state.is_cancelled()
+    (chunk,) = await children_of(state.state_details.flow_run_id)
+    assert chunk.state_type is StateType.CANCELLED
+    assert listener.report is not None
+    ends = {item.analyzer: item for item in listener.report.items}
+    assert len(ends) == ANALYZERS
+    assert ends["part-0"].operation_id in ends["part-0"].reason
+    assert "under way at west" in ends["part-0"].reason
+    assert "before it was begun" in ends["router"].reason
+
+
+async def test_chunks_that_no_worker_takes_are_given_up(
+    make_scene: Any, make_analyzer: Any, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "UNTAKEN_AFTER", 1.0)
+    async with (
+        make_scene([make_analyzer("invoice")], targets=("west",)) as scene,
+        deployed(scene.configuration),
+        asyncio.timeout(60),
+    ):
+        state = await replicate(plan="p", dispatch="workers", return_state=True)
+        assert (await scene.stats("west"))["copies_accepted"] == {}
+    (item,) = Report.model_validate(await state.aresult(raise_on_failure=False)).items
+    assert item.status == "failed"
+    assert "No worker took flow run chunk-1-of-1-east-to-west" in item.reason
+    (chunk,) = await children_of(state.state_details.flow_run_id)
+    assert chunk.state_type is StateType.CANCELLED
+
+
+async def test_nothing_is_begun_without_a_deployment_for_the_chunks(prefect_server: Any) -> None:
+    async with get_client() as client:
+        with pytest.raises(NoChunkDeployment, match="standby bootstrap"):
+            await Dispatch(client, run="r", deployment="replicate-chunk/nowhere").must_be_deployed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -25,7 +26,10 @@ from standby.replication.report import Report
 from standby.replication.results import Progress, Status
 from standby.replication.saved_plan import SavedPlan, load_plan, save_plan
 from standby.service.errors import NotAuthorized
+from standby.vault.errors import VaultUnavailable
+from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
+from standby.vault.lease import LEASE
 from tests.standby.replication.world import (
     RELEASED,
     Service,
@@ -36,13 +40,16 @@ from tests.standby.replication.world import (
     refusal,
     resource,
 )
+from tests.standby.vault.world import HandClock, Memory
 
 TWO_TARGETS = recovery_plan(targets=("west", "north"))
 
 
 @asynccontextmanager
-async def run_context(service: Service, plan: RecoveryPlan, vault: Path) -> AsyncIterator[RunContext]:
-    context = service.context(plan, vault)
+async def run_context(
+    service: Service, plan: RecoveryPlan, vault: Path | FileSystem, **fields: Any
+) -> AsyncIterator[RunContext]:
+    context = service.context(plan, vault, **fields)
     try:
         yield context
     finally:
@@ -52,7 +59,7 @@ async def run_context(service: Service, plan: RecoveryPlan, vault: Path) -> Asyn
 
 async def replicate(
     service: Service,
-    vault: Path,
+    vault: Path | FileSystem,
     plan: RecoveryPlan | None = None,
     selection: Selection | None = None,
     *,
@@ -177,17 +184,97 @@ async def test_two_runs_on_two_machines_at_once_start_each_copy_once(
         assert (await recorded(tmp_path / machine, "east", "west")).keys() == {"top", "leaf", "other"}
 
 
-async def test_a_lost_ledger_is_made_again_from_what_the_resources_hold(
-    service: Service, tmp_path: Path
+async def test_a_lost_ledger_is_made_again_from_what_the_resources_hold_and_that_is_told_once(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await replicate(service, tmp_path)
+    assert caplog.text == ""
     shutil.rmtree(tmp_path / "ledger")
     report = await replicate(service, tmp_path)
+    assert caplog.text.count("There is no ledger of east to west") == 1
+    assert "3 analyzer(s) are at west" in caplog.text
     assert set(statuses(report).values()) == {Status.SKIPPED}
+    await replicate(service, tmp_path)
+    assert caplog.text.count("There is no ledger") == 1
     service.region("east").analyzers["other"]["description"] = "edited"
     async with run_context(service, recovery_plan(), tmp_path) as context:
         made = await survey(context, Selection(("other",)))
     assert [item.verdict.value for item in made.items] == ["source_ahead"]
+
+
+def lose(ledger: bytes | None) -> bytes | None:
+    return None
+
+
+def spoil(ledger: bytes | None) -> bytes | None:
+    return b"{}\n" * (ledger or b"").count(b"\n")
+
+
+def tear(ledger: bytes | None) -> bytes | None:
+    return (ledger or b"")[:-20]
+
+
+@pytest.mark.parametrize("harm", [lose, spoil, tear])
+async def test_nothing_is_overwritten_because_a_ledger_was_harmed(
+    service: Service, harm: Callable[[bytes | None], bytes | None]
+) -> None:
+    """What is edited meanwhile, at either side, cannot be told from somebody else's: it is left alone."""
+    memory = Memory(HandClock())
+    await replicate(service, memory)
+    memory.files = {
+        path: harmed for path, content in memory.files.items() if (harmed := harm(content)) is not None
+    }
+    memory.clock = HandClock(short=LEASE)
+    for name in ("top", "leaf", "other"):
+        service.region("west").analyzers[name]["description"] = "edited at the target"
+    before = copy.deepcopy(service.region("west").analyzers)
+    service.accepted.clear()
+    report = await replicate(service, memory)
+    assert {item.action for item in report.items} == {Action.REFUSE}
+    assert service.region("west").analyzers == before
+    assert not service.accepted
+
+
+async def test_a_ledger_of_another_api_version_is_not_mixed_up_with_this_ones(
+    service: Service, tmp_path: Path
+) -> None:
+    await replicate(service, tmp_path)
+    service.region("east").analyzers["other"]["description"] = "edited"
+    verdicts = []
+    for version in (RELEASED, "2026-06-01-preview"):
+        async with run_context(service, recovery_plan(), tmp_path, api_version=version) as context:
+            (item,) = (await survey(context, Selection(("other",)))).items
+            verdicts.append(item.verdict.value)
+    assert verdicts == ["source_ahead", "foreign"]
+
+
+async def test_a_vault_that_does_not_answer_stops_the_run_before_anything_is_looked_at(
+    service: Service,
+) -> None:
+    memory = Memory()
+    memory.down = True
+    with pytest.raises(VaultUnavailable):
+        await replicate(service, memory)
+    assert service.calls == []
+
+
+async def test_a_vault_that_fails_during_a_run_costs_knowledge_only(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = Memory()
+
+    def fail(when: str, request: httpx.Request) -> httpx.Response | None:
+        memory.down = memory.down or request.url.path.endswith(":copy")
+        return None
+
+    service.intervene = fail
+    assert (await replicate(service, memory)).complete
+    assert "were not saved" in caplog.text
+    memory.down = False
+    service.intervene = Service().intervene
+    memory.clock = HandClock(short=LEASE)
+    assert set(statuses(await replicate(service, memory)).values()) == {Status.SKIPPED}
+    assert (await recorded(memory, "east", "west")).keys() == {"top", "leaf", "other"}
 
 
 async def test_a_target_that_cannot_be_asked_stops_the_run_before_it_begins(

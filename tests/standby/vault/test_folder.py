@@ -41,6 +41,26 @@ asyncio.run(hold())
 """
 
 
+FULL = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from standby.vault.errors import VaultUnavailable
+from standby.vault.folder import LocalFolder
+async def fill():
+    async with LocalFolder(Path(sys.argv[1])).hold("journal") as journal:
+        journal.add(b"one\\n")
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (6, resource.RLIM_INFINITY))
+        try:
+            journal.add(b"two\\n")
+        except VaultUnavailable as error:
+            print(error.cause, flush=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        journal.add(b"three\\n")
+asyncio.run(fill())
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> LocalFolder:
     return LocalFolder(tmp_path / "vault")
@@ -136,3 +156,10 @@ async def test_a_line_is_on_the_disk_when_it_is_added(folder: LocalFolder) -> No
     async with folder.hold("journal") as journal:
         journal.add(b"one\n")
         assert await folder.read("journal") == b"one\n"
+
+
+async def test_a_full_disk_fails_the_line_it_cuts_off_and_no_other(folder: LocalFolder) -> None:
+    says = f"{folder.root / 'journal'} could not be written: File too large"
+    with process(FULL, folder.root, says) as writer:
+        assert writer.wait(30) == 0
+    assert await folder.read("journal") == b"one\ntw\nthree\n"

@@ -54,6 +54,11 @@ class HandClock:
             await settled()
         self.seconds = end
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for time to be moved."""
+        return sum(not future.done() for _, future in self._sleepers)
+
     def _due(self, end: float) -> tuple[float, asyncio.Future[None]] | None:
         waiting = sorted((each for each in self._sleepers if each[0] <= end), key=lambda each: each[0])
         return waiting[0] if waiting else None
