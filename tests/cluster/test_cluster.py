@@ -98,6 +98,11 @@ class Api:
         found: list[dict[str, Any]] = self.post("/flow_runs/filter", body)
         return found
 
+    def runs_of(self, deployment: str) -> list[dict[str, Any]]:
+        body = {"flow_runs": {"deployment_id": {"any_": [deployment]}}}
+        found: list[dict[str, Any]] = self.post("/flow_runs/filter", body)
+        return found
+
     def task_runs(self, flow_runs: list[str], state: str) -> int:
         body = {
             "flow_runs": {"id": {"any_": flow_runs}},
@@ -140,6 +145,8 @@ def test_three_thousand_copies_by_two_workers_are_all_made_once_and_all_recorded
             enter(process([sys.executable, "-m", "prefect", *work], log, environment))
         api = Api(environment["PREFECT_API_URL"])
         stack.callback(api.close)
+        scheduled = api.get("/deployments/name/replicate/scheduled")["id"]
+        wait_for("run that a schedule starts", lambda: api.runs_of(scheduled))
         deployment = api.get("/deployments/name/replicate/manual")["id"]
         asked = {"parameters": {"plan": "p", "dispatch": "workers"}}
         parent = api.post(f"/deployments/{deployment}/create_flow_run", asked)["id"]
