@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ import pytest
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration
-
-UNCLOSED = "Exception ignored in. <(socket|_Selector|function _Selector)"
 
 DEPLOYMENTS = [
     {"name": "gpt-4.1", "model": "gpt-4.1", "version": "2025-04-14"},
@@ -31,18 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "prefect_server" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.prefect)
             item.add_marker(pytest.mark.xdist_group("prefect"))
-            item.add_marker(pytest.mark.usefixtures("collected"))
-            # Prefect leaves the websockets of its event clients to the garbage collector.
-            item.add_marker(
-                pytest.mark.filterwarnings(f"ignore:{UNCLOSED}:pytest.PytestUnraisableExceptionWarning")
-            )
-
-
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Collect what a test's Prefect left behind while its filter of warnings is still in force."""
-    yield
-    gc.collect()
 
 
 @dataclass(frozen=True)
