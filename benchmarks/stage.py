@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 
 from benchmarks.definitions import COMPLETION, EMBEDDING, name_of, written
-from standby.config.configuration import Configuration, VaultSettings
+from standby.config.configuration import Configuration
+from standby.config.vault import VaultSettings
 
 SOURCE = "east"
 TARGETS = ("west", "north")

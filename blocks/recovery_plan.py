@@ -10,10 +10,11 @@ from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_val
 
 from blocks.fields import DOCUMENTATION, same_as
 from standby.config import plan as model
-from standby.config.configuration import VaultSettings
 from standby.config.explanation import valid
+from standby.config.failover import FailoverPolicy, SnapshotPolicy
 from standby.config.names import Name
 from standby.config.since import Since
+from standby.config.vault import VaultSettings
 from standby.service.encryption import GivenKey
 from standby.service.resource import DeploymentOverrides
 
@@ -64,6 +65,8 @@ class RecoveryPlan(Block):
     retries: model.StepRetries = same_as(model.RecoveryPlan, "retries")
     deadlines: model.CopyDeadlines = same_as(model.RecoveryPlan, "deadlines")
     ignore: tuple[model.IgnoreRule, ...] = same_as(model.RecoveryPlan, "ignore")
+    failover: FailoverPolicy = same_as(model.RecoveryPlan, "failover")
+    snapshots: SnapshotPolicy = same_as(model.RecoveryPlan, "snapshots")
     vault_path: str = Field(
         "vault",
         description="Local folder of the vault, where the flow runs, unless a block is given.",

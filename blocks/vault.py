@@ -18,9 +18,9 @@ from pydantic import ValidationError
 
 from blocks.missing import says_missing
 from standby.clock import Clock, SystemClock
-from standby.config.configuration import VaultSettings
 from standby.config.errors import ConfigurationError
 from standby.config.explanation import summary
+from standby.config.vault import VaultSettings
 from standby.vault.errors import OutsideVault, VaultUnavailable
 from standby.vault.filesystem import FileSystem, Journal
 from standby.vault.folder import LocalFolder

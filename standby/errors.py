@@ -21,6 +21,10 @@ class StandbyError(Exception):
         return " ".join(sentence(part) for part in parts if part)
 
 
+class GuardRefused(StandbyError):
+    """Base of the errors by which a guard stops what was asked; nothing was done, and nothing is broken."""
+
+
 def sentence(text: str) -> str:
     """End a text as a sentence ends."""
     return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from standby.errors import StandbyError
-from standby.replication.errors import PlanMoved
+from standby.errors import GuardRefused, StandbyError
 
 
 class Exit(IntEnum):
@@ -19,10 +18,6 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-GUARDS: tuple[type[StandbyError], ...] = (PlanMoved,)
-"""Errors by which a guard refuses what was asked; nothing was done, and nothing is broken."""
-
-
 def exit_of(error: StandbyError) -> Exit:
     """Choose the exit status of an error."""
-    return Exit.REFUSED if isinstance(error, GUARDS) else Exit.ERROR
+    return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR

@@ -5,101 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from standby.config.document import Where
 from standby.config.errors import UnknownName
 from standby.config.names import Name, nearest
 from standby.config.plan import RecoveryPlan
-from standby.service.resource import Resource, is_loopback
-
-VARIABLE_NAME = r"^[a-z0-9_-]+$"
-"""What Prefect takes for the name of a variable."""
-
-BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"
-"""A block as type-slug/name."""
+from standby.config.sinks import FileSink, Sink
+from standby.config.strict import Strict
+from standby.config.vault import BlockReference, VaultSettings
+from standby.service.resource import Resource
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+class GatewaySettings(Strict):
+    """What `standby gateway` asks of whoever tells it something."""
 
-
-class FileSink(_Strict):
-    """Activation writes the active endpoint map to a local file."""
-
-    kind: Literal["file"] = "file"
-    path: Path = Field(description="File to write.")
-
-
-class WebhookSink(_Strict):
-    """Activation posts the active endpoint map, signed with the secret."""
-
-    kind: Literal["webhook"] = "webhook"
-    url: str = Field(description="Address to post to: https, or http on loopback.")
-    secret: SecretStr = Field(min_length=1, description="Key of the signature.")
-
-    @field_validator("url")
-    @classmethod
-    def _https_or_loopback(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if not parts.hostname or parts.scheme not in {"http", "https"}:
-            raise ValueError("must be a URL such as https://HOST/PATH")
-        if parts.scheme == "http" and not is_loopback(parts.hostname):
-            raise ValueError("must be https: plain http is for loopback only")
-        if parts.username or parts.password:
-            raise ValueError("must have no user or password in it")
-        return value
-
-
-class VariableSink(_Strict):
-    """Activation sets a Prefect variable."""
-
-    kind: Literal["variable"] = "variable"
-    name: Annotated[str, StringConstraints(pattern=VARIABLE_NAME, max_length=255)] = Field(
-        description="Name of the variable: lower-case letters, digits, dashes and underscores."
+    token: SecretStr = Field(
+        min_length=16, description="Bearer token, or the token parameter of the URL, of every delivery."
     )
 
 
-Sink = Annotated[FileSink | WebhookSink | VariableSink, Field(discriminator="kind")]
-
-
-class VaultSettings(_Strict):
-    """Where definitions, ledgers and what was replaced are kept."""
-
-    path: Path | None = Field(
-        None,
-        description="Local folder; vault, if no block is given either. Beside a block it serves runs "
-        "without Prefect (plan, check, --via direct), which keep records of their own in it.",
-    )
-    block: Annotated[str, StringConstraints(pattern=BLOCK_REFERENCE)] | None = Field(
-        None,
-        description="Prefect file system, type-slug/name, in which flows keep everything instead.",
-    )
-
-    @property
-    def folder(self) -> Path | None:
-        """The local folder; none where a block is given and no path beside it."""
-        return self.path or (Path("vault") if self.block is None else None)
-
-
-class Configuration(_Strict):
-    """Resources by name, recovery plans by name, the vault and where an activation is published."""
+class Configuration(Strict):
+    """Resources and recovery plans by name, the vault, and who is told of an activation."""
 
     resources: dict[Name, Resource] = Field(min_length=1, description="Resources by name.")
     plans: dict[Name, RecoveryPlan] = Field(default_factory=dict, description="Recovery plans by name.")
     vault: VaultSettings = Field(VaultSettings(), description="Where things are kept.")
     activation: tuple[Sink, ...] = Field((), description="Where the active endpoint map is published.")
+    notifications: tuple[BlockReference, ...] = Field(
+        (), description="Prefect notification blocks, type-slug/name, that are told of failovers."
+    )
+    gateway: GatewaySettings | None = Field(None, description="Settings of standby gateway.")
 
     @field_validator("resources", "plans", mode="before")
     @classmethod
@@ -153,10 +91,7 @@ class Configuration(_Strict):
             sink.model_copy(update={"path": folder / sink.path}) if isinstance(sink, FileSink) else sink
             for sink in self.activation
         )
-        vault = self.vault
-        if vault.folder is not None:
-            vault = vault.model_copy(update={"path": folder / vault.folder})
-        return self.model_copy(update={"vault": vault, "activation": sinks})
+        return self.model_copy(update={"vault": self.vault.relative_to(folder), "activation": sinks})
 
 
 def disagreements(

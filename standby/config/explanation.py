@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from standby.config.configuration import BLOCK_REFERENCE, VARIABLE_NAME
 from standby.config.document import Problem, Where, dotted
 from standby.config.names import nearest
 from standby.config.plan import IGNORE_RULE, TAG_FILTER, TARGET_ID
+from standby.config.sinks import VARIABLE_NAME
+from standby.config.vault import BLOCK_REFERENCE
 from standby.service.resource import RESOURCE_NAME
 
 M = TypeVar("M", bound=BaseModel)

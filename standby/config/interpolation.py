@@ -17,6 +17,9 @@ SECRETS: tuple[Where, ...] = (
     ("resources", "*", "credentials", "client_secret"),
     ("plans", "*", "encryption", "key"),
     ("activation", "*", "secret"),
+    ("vault", "signing", "key"),
+    ("vault", "signing", "private_key"),
+    ("gateway", "token"),
 )
 """Where secrets stand in a configuration; `*` is any name or position."""
 

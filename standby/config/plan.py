@@ -6,7 +6,6 @@ from collections import Counter
 from typing import Annotated, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -15,8 +14,10 @@ from pydantic import (
 )
 
 from standby.config.durations import Duration, Seconds, parse_seconds
+from standby.config.failover import FailoverPolicy, SnapshotPolicy
 from standby.config.names import Name, nearest
 from standby.config.since import Since
+from standby.config.strict import Strict
 from standby.service.encryption import Encryption, FreshKey
 from standby.service.resource import DeploymentOverrides
 
@@ -35,11 +36,7 @@ IGNORE_RULE = r"^[^.]+(\.[^.]+)*$"
 IgnoreRule = Annotated[str, StringConstraints(pattern=IGNORE_RULE, max_length=256)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class RegionPair(_Strict):
+class RegionPair(Strict):
     """One source and the targets its analyzers are copied to."""
 
     source: Name = Field(description="Resource to copy from.")
@@ -52,14 +49,14 @@ class RegionPair(_Strict):
         return self
 
 
-class Objectives(_Strict):
+class Objectives(Strict):
     """How much may be lost, and how long a recovery may take."""
 
     rpo: Duration | None = Field(None, description="Recovery point objective, such as 24h.")
     rto: Duration | None = Field(None, description="Recovery time objective, such as 15m.")
 
 
-class RetryPolicy(_Strict):
+class RetryPolicy(Strict):
     """How often a step is tried, after the client's own retries of single calls."""
 
     attempts: int = Field(3, ge=1, le=20, description="Tries in all; 1 means no retry.")
@@ -72,7 +69,7 @@ class RetryPolicy(_Strict):
     jitter: float = Field(0.3, ge=0, le=1, description="Share of a delay that is left to chance.")
 
 
-class StepRetries(_Strict):
+class StepRetries(Strict):
     """A retry policy for each step of a copy."""
 
     authorize: RetryPolicy = Field(RetryPolicy(), description="Asking the source for a grant.")
@@ -93,7 +90,7 @@ class StepRetries(_Strict):
     model_config = ConfigDict(populate_by_name=True)
 
 
-class CopyDeadlines(_Strict):
+class CopyDeadlines(Strict):
     """How long a copy may take and how often it is asked about; the service's own take 2 to 9 s."""
 
     poll: Seconds = Field(
@@ -122,7 +119,7 @@ def parse_encryption(value: object) -> object:
     return value
 
 
-class RecoveryPlan(_Strict):
+class RecoveryPlan(Strict):
     """What is copied from where to where, and under which policies."""
 
     name: Name = Field(description="Name used on the command line and in reports.")
@@ -158,6 +155,8 @@ class RecoveryPlan(_Strict):
     ignore: tuple[IgnoreRule, ...] = Field(
         (), description="Dotted paths that make no difference, such as tags.projectId."
     )
+    failover: FailoverPolicy = Field(FailoverPolicy(), description="Guards of a failover.")
+    snapshots: SnapshotPolicy = Field(SnapshotPolicy(), description="How many snapshots are kept.")
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -183,6 +182,16 @@ class RecoveryPlan(_Strict):
         if strange:
             raise ValueError(
                 f"deployments are given for {strange[0]}, which is no target of this plan; "
+                f"{nearest(strange[0], self.targets)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _preferred_are_targets(self) -> Self:
+        strange = [name for name in self.failover.prefer if name not in self.targets]
+        if strange:
+            raise ValueError(
+                f"failover prefers {strange[0]}, which is no target of this plan; "
                 f"{nearest(strange[0], self.targets)}"
             )
         return self

@@ -68,12 +68,14 @@ class RunContext:
 
     Attributes:
         vault: where the ledgers are, and the definitions that a run replaces.
+        switch: run id of the failover or failback that this run is a part of; empty where it is none.
     """
 
     recovery_plan: RecoveryPlan
     connections: Connections
     vault: FileSystem
     clock: Clock = field(default_factory=SystemClock)
+    switch: str = ""
 
     def overrides(self, target: str) -> DeploymentOverrides:
         """The plan's deployment overrides for a target."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from difflib import get_close_matches
 
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 
 
 class ReplicationError(StandbyError):
@@ -111,7 +111,7 @@ class PlanUnreadable(ReplicationError):
         self.args = (path, problem)
 
 
-class PlanMoved(ReplicationError):
+class PlanMoved(ReplicationError, GuardRefused):
     """A saved plan no longer follows from what the resources hold; nothing was done.
 
     Attributes:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
+from standby.fencing import read_fence
 from standby.replication.context import RunContext, connect
 from standby.replication.engine import Replication, Steps
 from standby.replication.errors import NothingSelected, PlanMoved
@@ -77,8 +78,12 @@ async def begin(
     Raises:
         LedgerBusy: another run is at one of the pairs.
         PlanMoved: what is approved no longer follows from what the resources hold.
+        Fenced: the plan was switched over, and a pair would copy the wrong way.
     """
     async with _hold_ledgers(context, selection) as ledgers:
+        fence = await read_fence(context.vault, context.recovery_plan)
+        for pair in ledgers:
+            fence.must_let_copy(*pair, context.switch)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         plan = await _approved_plan(context, selection, records, approved)
         _tell_what_is_unknown(plan, ledgers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from standby.config.configuration import VaultSettings
+from standby.config.vault import VaultSettings
 from standby.vault.errors import VaultNeedsPrefect
 from standby.vault.folder import LocalFolder
 

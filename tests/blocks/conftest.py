@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from standby.config.configuration import Configuration, VaultSettings
+from standby.config.configuration import Configuration
 from standby.config.plan import Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
+from standby.config.vault import VaultSettings
 from standby.service.encryption import GivenKey
 from standby.service.resource import EntraCredentials, KeyCredentials, Resource
 

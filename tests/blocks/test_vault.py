@@ -14,7 +14,7 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem, WritableFileS
 from pydantic import SecretStr
 
 from blocks import BlockFileSystem, VaultBlockUnusable, open_vault
-from standby.config.configuration import VaultSettings
+from standby.config.vault import VaultSettings
 from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUnavailable
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.filesystems import RemoteFileSystem
 
-from standby.config.configuration import VaultSettings
+from standby.config.vault import VaultSettings
 from tests.conftest import Scene
 
 BLOCK = "remote-file-system/flow-vault"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from standby.config.configuration import Configuration, FileSink, WebhookSink
+from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
 from standby.config.load import load_configuration
+from standby.config.sinks import FileSink, WebhookSink
 from standby.service.encryption import FreshKey
 from standby.service.resource import DeploymentOverrides, EntraCredentials, KeyCredentials
 

@@ -1,0 +1,86 @@
+"""Where things are kept, and what they are signed with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, StringConstraints, model_validator
+
+from standby.config.strict import Strict
+
+BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"
+"""A block as type-slug/name."""
+
+BlockReference = Annotated[str, StringConstraints(pattern=BLOCK_REFERENCE)]
+
+
+class HmacSigning(Strict):
+    """Manifests and evidence are signed, and checked, with one shared key."""
+
+    kind: Literal["hmac"] = "hmac"
+    key: SecretStr = Field(min_length=16, description="Shared key of HMAC-SHA-256; 16 characters or more.")
+
+
+class Ed25519Signing(Strict):
+    """Manifests and evidence are signed with a private key and checked with its public one."""
+
+    kind: Literal["ed25519"] = "ed25519"
+    private_key: SecretStr | None = Field(
+        None, description="32 bytes in base64; without it signatures can only be checked."
+    )
+    public_key: str | None = Field(
+        None, description="32 bytes in base64; by default that of the private key."
+    )
+
+    @model_validator(mode="after")
+    def _one_key_at_least(self) -> Self:
+        if self.private_key is None and self.public_key is None:
+            raise ValueError("needs private_key, or public_key to check signatures only")
+        return self
+
+
+Signing = Annotated[HmacSigning | Ed25519Signing, Field(discriminator="kind")]
+
+
+class SecondStore(Strict):
+    """A second place for snapshots, in another region at best."""
+
+    path: Path | None = Field(None, description="Local folder.")
+    block: BlockReference | None = Field(None, description="Prefect file system, type-slug/name.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.block is None):
+            raise ValueError("needs either a path or a block")
+        return self
+
+
+class VaultSettings(Strict):
+    """Where definitions, ledgers and what was replaced are kept."""
+
+    path: Path | None = Field(
+        None,
+        description="Local folder; vault, if no block is given either. Beside a block it serves runs "
+        "without Prefect (plan, check, --via direct), which keep records of their own in it.",
+    )
+    block: BlockReference | None = Field(
+        None,
+        description="Prefect file system, type-slug/name, in which flows keep everything instead.",
+    )
+    second: SecondStore | None = Field(None, description="A second place that snapshots are written to.")
+    signing: Signing | None = Field(None, description="What snapshots and evidence are signed with.")
+
+    @property
+    def folder(self) -> Path | None:
+        """The local folder; none where a block is given and no path beside it."""
+        return self.path or (Path("vault") if self.block is None else None)
+
+    def relative_to(self, folder: Path) -> VaultSettings:
+        """Take relative paths as seen from a folder."""
+        changed: dict[str, object] = {}
+        if self.folder is not None:
+            changed["path"] = folder / self.folder
+        if self.second is not None and self.second.path is not None:
+            changed["second"] = self.second.model_copy(update={"path": folder / self.second.path})
+        return self.model_copy(update=changed)

@@ -1,0 +1,194 @@
+"""Which side of a plan is active, under a number that only grows: the fencing epoch.
+
+One object in the vault, held while a switch is under way. Without it every source serves itself. Whoever
+copies asks it first, so that a scheduled run does not write old definitions over the side that serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from standby.config.explanation import summary
+from standby.config.plan import RecoveryPlan
+from standby.errors import GuardRefused, StandbyError
+from standby.vault.errors import Held
+from standby.vault.filesystem import FileSystem, Journal, Objects
+
+
+class Fenced(GuardRefused):
+    """A copy would write into the side that serves, or read from the side that does not."""
+
+    def __init__(self, plan: str, source: str, target: str, active: str, epoch: int) -> None:
+        super().__init__(
+            f"Plan {plan} has been switched to {active} (epoch {epoch}), "
+            f"so nothing is copied from {source} to {target}",
+            f"Bring {source} back with standby failback {plan}, or see standby status {plan}",
+        )
+        self.args = (plan, source, target, active, epoch)
+
+
+class SwitchUnderWay(GuardRefused):
+    """Another run is switching the plan over, or one was interrupted while it did."""
+
+    def __init__(self, plan: str, where: str) -> None:
+        super().__init__(
+            f"Another run is switching plan {plan} over (it holds {where})",
+            "Wait for its end, then see standby status",
+        )
+        self.args = (plan, where)
+
+
+class FenceUnreadable(StandbyError):
+    """What says which side is active cannot be understood; no side is assumed."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"{where}, which says which side is active, cannot be read: {reason}",
+            "Bring back an older version of that file; standby audit verify shows the last epoch",
+        )
+        self.args = (where, reason)
+
+
+class Phase(StrEnum):
+    """How far a side is from being settled."""
+
+    STEADY = "steady"
+    SWITCHING = "switching"
+    ACTIVATED = "activated"
+
+
+class Side(BaseModel):
+    """What serves in the place of one source of the plan.
+
+    Attributes:
+        active: the resource that serves, or served until a switch began that has not ended.
+        phase: steady; switching while the sinks are being told; activated until it is committed.
+        target: where a switch leads; the resource that serves once it is activated.
+        previous: what served before the last switch; where a rollback leads.
+        run_id: the run that changed it last.
+        since: when that was, UTC; `None` where nothing was ever switched.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    active: str
+    phase: Phase = Phase.STEADY
+    target: str | None = None
+    previous: str | None = None
+    run_id: str = ""
+    since: datetime | None = None
+
+
+class Fence(BaseModel):
+    """The sides of one plan.
+
+    Attributes:
+        epoch: grows with every switch and every rollback.
+        sides: by the source that serves in ordinary times.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    epoch: int = 0
+    sides: Mapping[str, Side]
+
+    def home_of(self, resource: str) -> str | None:
+        """Give the source in whose place a resource serves, or for which it is about to."""
+        for home, side in self.sides.items():
+            if side.active == resource:
+                return home
+        return resource if resource in self.sides else None
+
+    def must_let_copy(self, source: str, target: str, switch: str = "") -> None:
+        """Let a copy pass only from the side that serves to one that does not.
+
+        Args:
+            source: resource that is copied from.
+            target: resource that is copied to.
+            switch: run id of the switch that the copy is a part of, if it is one.
+
+        Raises:
+            Fenced: it would go the wrong way.
+        """
+        home = self.home_of(source)
+        side = self.sides[home] if home else None
+        if side is None:
+            return  # It serves nobody of this plan.
+        under_way = side.phase is Phase.SWITCHING and not (switch and side.run_id == switch)
+        if side.active != source or under_way:
+            raise Fenced(self.plan, source, target, side.target or side.active, self.epoch)
+        for served, other in self.sides.items():
+            if other.active == target != served:
+                raise Fenced(self.plan, source, target, target, self.epoch)
+
+
+@dataclass
+class HeldFence:
+    """The fence of a plan in the hands of one run.
+
+    Attributes:
+        fence: as it stands; what was written is safe.
+        where: for people.
+    """
+
+    fence: Fence
+    where: str
+    _journal: Journal
+
+    async def write(self, fence: Fence) -> None:
+        """Put another one in its place; it is safe when this returns."""
+        await self._journal.rewrite(fence.model_dump_json(indent=1).encode())
+        self.fence = fence
+
+
+async def read_fence(objects: Objects, plan: RecoveryPlan) -> Fence:
+    """Read which side is active.
+
+    Raises:
+        FenceUnreadable: it is there and cannot be understood.
+        VaultUnavailable: it cannot be told.
+    """
+    path = _path(plan)
+    return _parse(objects.where(path), await objects.read(path), plan)
+
+
+@asynccontextmanager
+async def hold_fence(files: FileSystem, plan: RecoveryPlan) -> AsyncIterator[HeldFence]:
+    """Hold the fence of a plan for changing it; one run at a time may.
+
+    Raises:
+        SwitchUnderWay: another run does.
+        FenceUnreadable: it is there and cannot be understood.
+    """
+    path = _path(plan)
+    async with AsyncExitStack() as stack:
+        try:
+            journal = await stack.enter_async_context(files.hold(path))
+        except Held as held:
+            raise SwitchUnderWay(plan.name, held.where) from None
+        yield HeldFence(_parse(files.where(path), journal.found, plan), files.where(path), journal)
+
+
+def _path(plan: RecoveryPlan) -> str:
+    return f"recovery/{plan.name}/fence.json"
+
+
+def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
+    at_home = {pair.source: Side(active=pair.source) for pair in plan.pairs}
+    if not content:
+        return Fence(plan=plan.name, sides=at_home)
+    try:
+        found = Fence.model_validate_json(content)
+    except ValidationError as error:
+        raise FenceUnreadable(where, summary(error)) from None
+    # A source that was added to the plan since serves itself; one that was removed is nobody's concern.
+    return found.model_copy(
+        update={"sides": {home: found.sides.get(home, at_home[home]) for home in at_home}}
+    )

@@ -1,0 +1,1 @@
+"""Telling applications which resource is the active one."""

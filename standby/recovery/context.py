@@ -1,0 +1,114 @@
+"""What every part of a recovery works with."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from standby.clock import Clock
+from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
+from standby.config.sinks import Sink
+from standby.recovery.activation.opening import open_sinks
+from standby.recovery.activation.sink import ActivationSink
+from standby.recovery.signing import Signer, signer_for
+from standby.replication.context import Connections, RunContext
+from standby.replication.replicate import open_run
+from standby.replication.report import Via
+from standby.vault.filesystem import FileSystem
+from standby.vault.folder import LocalFolder
+
+
+@dataclass(frozen=True)
+class RecoveryContext:
+    """One plan, its connections, its vault, and who is told of an activation.
+
+    Attributes:
+        run: what replication works with; its vault is the recovery's, too.
+        second: the other place for snapshots, where there is one.
+        signer: what snapshots and evidence are signed with, where there is a key.
+        sinks: who is told which side is active.
+        actor: who asks for it: a person at a machine, or a flow run.
+        run_id: of this recovery.
+    """
+
+    configuration: Configuration
+    run: RunContext
+    second: FileSystem | None
+    signer: Signer | None
+    sinks: Sequence[ActivationSink]
+    via: Via
+    actor: str
+    run_id: str
+
+    @property
+    def plan(self) -> RecoveryPlan:
+        """The recovery plan."""
+        return self.run.recovery_plan
+
+    @property
+    def vault(self) -> FileSystem:
+        """Where everything is kept."""
+        return self.run.vault
+
+    @property
+    def connections(self) -> Connections:
+        """A client for each resource; nothing was sent yet."""
+        return self.run.connections
+
+    @property
+    def clock(self) -> Clock:
+        """Dates and waits."""
+        return self.run.clock
+
+
+SinkOpener = Callable[[Sequence[Sink]], Sequence[ActivationSink]]
+
+
+@asynccontextmanager
+async def open_recovery(
+    configuration: Configuration,
+    plan_name: str,
+    *,
+    via: Via = "direct",
+    vault: FileSystem | None = None,
+    second: FileSystem | None = None,
+    sinks: SinkOpener = open_sinks,
+    actor: str = "",
+    run_id: str = "",
+) -> AsyncIterator[RecoveryContext]:
+    """Open everything a recovery of one plan needs; no resource is asked anything yet.
+
+    Args:
+        configuration: plans, resources, vault and sinks.
+        plan_name: which plan.
+        via: told in reports.
+        vault: as it was opened by who can; without it, the local folder is.
+        second: likewise; without it, the second store's local folder, where it is one.
+        sinks: opens the sinks; this library alone opens files and webhooks.
+        actor: who asks; without it, the user of this machine.
+        run_id: without it, a new one.
+
+    Raises:
+        UnknownName: there is no such plan.
+        VaultNeedsPrefect: there is no local folder.
+        KeyUnusable: a signing key is not one.
+    """
+    settings = configuration.vault
+    if second is None and settings.second is not None and settings.second.path is not None:
+        second = LocalFolder(settings.second.path)
+    async with open_run(configuration, plan_name, vault) as run:
+        yield RecoveryContext(
+            configuration=configuration,
+            run=run,
+            second=second,
+            signer=signer_for(settings.signing),
+            sinks=sinks(configuration.activation),
+            via=via,
+            actor=actor or f"{getpass.getuser()}@{socket.gethostname()}",
+            run_id=run_id or uuid4().hex[:12],
+        )

@@ -1,0 +1,167 @@
+"""Signatures over what must not be changed unseen: manifests, evidence, the audit log."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import Protocol
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from standby.config.errors import ConfigurationError
+from standby.config.vault import Ed25519Signing, HmacSigning, Signing
+
+
+class CannotSign(ConfigurationError):
+    """Only the public key is here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["vault.signing has only a public key, and something is to be signed"],
+            "Give it private_key, or run this where that is known",
+        )
+        self.args = ()
+
+
+class KeyUnusable(ConfigurationError):
+    """A key of `vault.signing` is none."""
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            [f"vault.signing.{field} is not 32 bytes in base64"], "Make one with openssl rand -base64 32"
+        )
+        self.args = (field,)
+
+
+class Signer(Protocol):
+    """Signs and checks with one key."""
+
+    @property
+    def key_id(self) -> str:
+        """Tells keys apart, and nothing about them."""
+        ...
+
+    def sign(self, content: bytes) -> str:
+        """Give the signature, as `algorithm:base64`.
+
+        Raises:
+            CannotSign: it can only check.
+        """
+        ...
+
+    def verifies(self, content: bytes, signature: str) -> bool:
+        """Say whether a signature is of this content and of this key."""
+        ...
+
+
+def signer_for(settings: Signing | None) -> Signer | None:
+    """Make the signer of a configuration; `None` where it has no key.
+
+    Raises:
+        KeyUnusable: a key is not what it must be.
+    """
+    match settings:
+        case None:
+            return None
+        case HmacSigning():
+            return HmacSigner(settings.key.get_secret_value().encode())
+        case Ed25519Signing():
+            return _ed25519(settings)
+
+
+class HmacSigner:
+    """HMAC-SHA-256: whoever can check can also sign."""
+
+    def __init__(self, key: bytes) -> None:
+        """Take the shared key."""
+        self._key = key
+
+    @property
+    def key_id(self) -> str:
+        """The first characters of a digest of the key."""
+        return _short(hmac.digest(self._key, b"standby key id", "sha256"))
+
+    def sign(self, content: bytes) -> str:
+        """Give the signature."""
+        return f"hmac-sha256:{base64.b64encode(self._digest(content)).decode()}"
+
+    def verifies(self, content: bytes, signature: str) -> bool:
+        """Say whether a signature is of this content and of this key."""
+        given = _decoded(signature, "hmac-sha256")
+        return given is not None and hmac.compare_digest(given, self._digest(content))
+
+    def _digest(self, content: bytes) -> bytes:
+        return hmac.digest(self._key, content, "sha256")
+
+
+class Ed25519Signer:
+    """Ed25519: whoever checks need not be able to sign."""
+
+    def __init__(self, private: Ed25519PrivateKey | None, public: Ed25519PublicKey) -> None:
+        """Take the key pair, or the public half of it."""
+        self._private = private
+        self._public = public
+
+    @property
+    def key_id(self) -> str:
+        """The first characters of a digest of the public key."""
+        return _short(hashlib.sha256(self._public.public_bytes_raw()).digest())
+
+    def sign(self, content: bytes) -> str:
+        """Give the signature."""
+        if self._private is None:
+            raise CannotSign
+        return f"ed25519:{base64.b64encode(self._private.sign(content)).decode()}"
+
+    def verifies(self, content: bytes, signature: str) -> bool:
+        """Say whether a signature is of this content and of this key."""
+        given = _decoded(signature, "ed25519")
+        if given is None:
+            return False
+        try:
+            self._public.verify(given, content)
+        except InvalidSignature:
+            return False
+        return True
+
+
+def _ed25519(settings: Ed25519Signing) -> Ed25519Signer:
+    private = None
+    if settings.private_key is not None:
+        raw = _key(settings.private_key.get_secret_value(), "private_key")
+        private = Ed25519PrivateKey.from_private_bytes(raw)
+    if settings.public_key is not None:
+        return Ed25519Signer(
+            private, Ed25519PublicKey.from_public_bytes(_key(settings.public_key, "public_key"))
+        )
+    if private is None:
+        raise KeyUnusable("private_key")
+    return Ed25519Signer(private, private.public_key())
+
+
+def _key(text: str, field: str) -> bytes:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        # Its message may quote the key.
+        raise KeyUnusable(field) from None
+    if len(raw) != 32:
+        raise KeyUnusable(field)
+    return raw
+
+
+def _decoded(signature: str, algorithm: str) -> bytes | None:
+    name, _, text = signature.partition(":")
+    if name != algorithm:
+        return None
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _short(digest: bytes) -> str:
+    return digest.hex()[:12]
