@@ -11,7 +11,7 @@ from blocks.store import (
     register_types,
     save_configuration,
 )
-from blocks.vault import BlockFileSystem, VaultBlockUnusable, open_vault
+from blocks.vault import BlockFileSystem, VaultBlockUnusable, open_second, open_vault
 
 __all__ = [
     "BlockFileSystem",
@@ -24,6 +24,7 @@ __all__ = [
     "SavedBlock",
     "VaultBlockUnusable",
     "load_configuration_from_blocks",
+    "open_second",
     "open_vault",
     "register_types",
     "save_configuration",

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
+from blocks.activation import SinkForm, sink_forms, sinks_of, webhook_keys
 from blocks.fields import DOCUMENTATION, same_as
 from standby.config import plan as model
 from standby.config.explanation import valid
 from standby.config.failover import FailoverPolicy, SnapshotPolicy
 from standby.config.names import Name
 from standby.config.since import Since
-from standby.config.vault import VaultSettings
+from standby.config.sinks import Sink
+from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, Signing, VaultSettings
 from standby.service.encryption import GivenKey
 from standby.service.resource import DeploymentOverrides
 
@@ -72,11 +75,31 @@ class RecoveryPlan(Block):
         description="Local folder of the vault, where the flow runs, unless a block is given.",
     )
     vault_block: str | None = same_as(VaultSettings, "block")
+    second_path: str = Field("", description="Local folder that snapshots are written to as well.")
+    second_block: str | None = Field(
+        None, description="Prefect file system, type-slug/name, that snapshots are written to as well."
+    )
+    signing: Literal["none", "hmac", "ed25519"] = Field(
+        "none", description="What snapshots and evidence are signed with."
+    )
+    signing_key: SecretStr | None = Field(
+        None, description="Shared key of hmac, or the private key of ed25519: 32 bytes in base64."
+    )
+    signing_public_key: str | None = Field(
+        None, description="Public key of ed25519; alone, signatures can only be checked."
+    )
+    activation: tuple[SinkForm, ...] = Field((), description="Where the active endpoint map is published.")
+    webhook_keys: SecretStr | None = Field(
+        None,
+        description='Keys of the signatures of what is posted: a JSON list such as ["KEY"], '
+        "one for each webhook above, in their order.",
+    )
 
     @model_validator(mode="after")
-    def _a_plan_and_a_vault(self) -> Self:
+    def _all_of_it_is_valid(self) -> Self:
         self.to_plan("plan")
         self.to_vault()
+        self.to_sinks()
         return self
 
     def to_plan(self, name: str) -> model.RecoveryPlan:
@@ -103,12 +126,21 @@ class RecoveryPlan(Block):
 
     def to_vault(self) -> VaultSettings:
         """Give the library's vault settings."""
-        path = Path(self.vault_path) if self.vault_path else None
-        return valid(VaultSettings, path=path, block=self.vault_block or None)
+        return valid(
+            VaultSettings,
+            path=Path(self.vault_path) if self.vault_path else None,
+            block=self.vault_block or None,
+            second=self._second(),
+            signing=self._signing(),
+        )
+
+    def to_sinks(self) -> tuple[Sink, ...]:
+        """Give the library's sinks."""
+        return sinks_of(self.activation, self.webhook_keys)
 
     @classmethod
-    def of(cls, plan: model.RecoveryPlan, vault: VaultSettings) -> RecoveryPlan:
-        """Make the block of a plan and of the vault it uses."""
+    def of(cls, plan: model.RecoveryPlan, vault: VaultSettings, sinks: Sequence[Sink] = ()) -> RecoveryPlan:
+        """Make the block of a plan, of the vault it uses and of who is told of an activation."""
         return cls(
             deployments=tuple(
                 TargetDeployments(
@@ -120,6 +152,10 @@ class RecoveryPlan(Block):
             encryption_key=plan.encryption.key if isinstance(plan.encryption, GivenKey) else None,
             vault_path="" if vault.folder is None else str(vault.folder),
             vault_block=vault.block,
+            **_second_fields(vault.second),
+            **_signing_fields(vault.signing),
+            activation=sink_forms(sinks),
+            webhook_keys=webhook_keys(sinks),
             **{field: getattr(plan, field) for field in SHARED},
         )
 
@@ -130,6 +166,42 @@ class RecoveryPlan(Block):
         if key is None or not key.get_secret_value():
             raise ValueError("encryption is given, and encryption_key is empty")
         return {"kind": "given", "key": key}
+
+    def _second(self) -> SecondStore | None:
+        if not self.second_path and not self.second_block:
+            return None
+        path = Path(self.second_path) if self.second_path else None
+        return valid(SecondStore, path=path, block=self.second_block or None)
+
+    def _signing(self) -> dict[str, object] | None:
+        key = self.signing_key if self.signing_key and self.signing_key.get_secret_value() else None
+        match self.signing:
+            case "none":
+                return None
+            case "hmac":
+                return {"kind": "hmac"} | ({"key": key} if key else {})
+            case "ed25519":
+                return {"kind": "ed25519", "private_key": key, "public_key": self.signing_public_key or None}
+
+
+def _second_fields(second: SecondStore | None) -> dict[str, Any]:
+    if second is None:
+        return {}
+    return {"second_path": "" if second.path is None else str(second.path), "second_block": second.block}
+
+
+def _signing_fields(signing: Signing | None) -> dict[str, Any]:
+    match signing:
+        case None:
+            return {}
+        case HmacSigning():
+            return {"signing": "hmac", "signing_key": signing.key}
+        case Ed25519Signing():
+            return {
+                "signing": "ed25519",
+                "signing_key": signing.private_key,
+                "signing_public_key": signing.public_key,
+            }
 
 
 SHARED = tuple(

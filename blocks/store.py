@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from blocks.recovery_plan import RecoveryPlan
 from blocks.resource import ContentUnderstandingResource, credentials_block
+from standby.config import plan as model
 from standby.config.configuration import Configuration, disagreements
 from standby.config.errors import ConfigurationError
 from standby.config.explanation import summary
@@ -57,8 +58,13 @@ class SavedBlock:
     outcome: Literal["created", "changed"]
 
 
-async def load_configuration_from_blocks(plan_name: str) -> Configuration:
+async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -> Configuration:
     """Read one recovery plan and the resources it uses from the Prefect server.
+
+    Args:
+        plan_name: name of the plan's block.
+        scratch: name of a resource's block beside those of the plan; with it every other plan is read too,
+            so that it can be told whether one uses it.
 
     Raises:
         BlockMissing: one of them was never saved; all that are missing are named.
@@ -69,19 +75,23 @@ async def load_configuration_from_blocks(plan_name: str) -> Configuration:
         plan_block = await _load(client, RecoveryPlan, plan_name)
         if plan_block is None:
             raise BlockMissing((_slug(RecoveryPlan, plan_name),))
-        plan = plan_block.to_plan(plan_name)
-        found = {name: await _load(client, ContentUnderstandingResource, name) for name in plan.resources}
+        plans = {plan_name: plan_block.to_plan(plan_name)}
+        if scratch:
+            plans |= await _other_plans(client, plan_name)
+        used = {name for plan in plans.values() for name in plan.resources} | ({scratch} - {""})
+        found = {name: await _load(client, ContentUnderstandingResource, name) for name in sorted(used)}
     missing = tuple(
         _slug(ContentUnderstandingResource, name) for name, block in found.items() if block is None
     )
     if missing:
         raise BlockMissing(missing)
     resources = {name: block.to_resource(name) for name, block in found.items() if block is not None}
-    plans = {plan_name: plan}
     problems = [problem for _, problem in disagreements(resources, plans)]
     if problems:
         raise ConfigurationError(problems, "Correct the blocks in the Prefect UI")
-    return Configuration(resources=resources, plans=plans, vault=plan_block.to_vault())
+    return Configuration(
+        resources=resources, plans=plans, vault=plan_block.to_vault(), activation=plan_block.to_sinks()
+    )
 
 
 async def register_types() -> None:
@@ -118,12 +128,19 @@ async def save_configuration(configuration: Configuration) -> list[SavedBlock]:
         for name, plan in configuration.plans.items():
             _, news = await _bring(
                 client,
-                RecoveryPlan.of(plan, configuration.vault),
+                RecoveryPlan.of(plan, configuration.vault, configuration.activation),
                 name,
-                lambda block: (block.to_plan("same"), block.to_vault()),
+                lambda block: (block.to_plan("same"), block.to_vault(), block.to_sinks()),
             )
             saved += news
     return saved
+
+
+async def _other_plans(client: PrefectClient, plan_name: str) -> dict[str, model.RecoveryPlan]:
+    documents = await client.read_block_documents_by_type(RecoveryPlan.get_block_type_slug())
+    names = sorted(str(document.name) for document in documents if document.name not in {None, plan_name})
+    blocks = {name: await _load(client, RecoveryPlan, name) for name in names}
+    return {name: block.to_plan(name) for name, block in blocks.items() if block is not None}
 
 
 async def _bring(

@@ -53,15 +53,30 @@ async def open_vault(settings: VaultSettings) -> FileSystem:
     Raises:
         VaultBlockUnusable: there is no such block, or it is no file system that can be written to.
     """
-    if settings.block is None:
-        return open_folder(settings)
-    block = await _load(settings.block)
+    return open_folder(settings) if settings.block is None else await _open_block(settings.block)
+
+
+async def open_second(settings: VaultSettings) -> FileSystem | None:
+    """Open the second store of a flow, where there is one.
+
+    Raises:
+        VaultBlockUnusable: there is no such block, or it is no file system that can be written to.
+    """
+    if settings.second is None:
+        return None
+    if settings.second.path is not None:
+        return LocalFolder(settings.second.path)
+    return await _open_block(str(settings.second.block))
+
+
+async def _open_block(reference: str) -> FileSystem:
+    block = await _load(reference)
     if isinstance(block, LocalFileSystem):
         # Prefect's own way to write it is neither atomic nor safe.
         return LocalFolder(await asyncio.to_thread(_folder, block))
     if not isinstance(block, WritableFileSystem):
-        raise VaultBlockUnusable(settings.block, "is no file system that can be written to")
-    return BlockFileSystem(block, settings.block)
+        raise VaultBlockUnusable(reference, "is no file system that can be written to")
+    return BlockFileSystem(block, reference)
 
 
 class BlockFileSystem:
@@ -109,6 +124,11 @@ class BlockFileSystem:
         except Exception as error:
             log.debug("writing %s failed", self.where(path), exc_info=True)
             raise VaultUnavailable(self.where(path), "written", _kinds(error)) from None
+
+    async def remove(self, path: str) -> None:
+        """Empty a file: Prefect's file systems cannot delete, and an empty one counts as absent."""
+        if await self.read(path):
+            await self.write(path, b"")
 
     def hold(self, path: str) -> AbstractAsyncContextManager[Journal]:
         """Open a journal under a lease that is an object too; lines are safe after some seconds."""

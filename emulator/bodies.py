@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from emulator.catalogue import ApiVersion
 
@@ -16,13 +16,18 @@ class _Body(BaseModel):
 
 
 class Deployment(_Body):
-    """A model deployment of a resource."""
+    """A model deployment of a resource.
+
+    Attributes:
+        retires_at: when its model ends; the list of models tells it, the deployment does not.
+    """
 
     name: str = Field(min_length=1)
     model: str = Field(min_length=1)
     # YAML takes an unquoted version for a number or a date.
     version: Annotated[str, BeforeValidator(str)] = "1"
     capacity: int = Field(100, ge=1)
+    retires_at: AwareDatetime | None = None
 
 
 class Outage(_Body):

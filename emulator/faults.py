@@ -20,6 +20,7 @@ CallKind = Literal[
     "poll",
     "arm_resource",
     "arm_deployments",
+    "arm_models",
 ]
 CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC
 from typing import ClassVar
 
 from starlette.responses import Response
@@ -15,11 +16,14 @@ from emulator.gate import Arrival, Gate
 from emulator.identity import MANAGEMENT, bearer_of
 from emulator.responses import SpelledResponse
 from emulator.state import Place, ResourceState
+from emulator.timestamps import whole_seconds
 from emulator.world import World
 from standby.service.models import JsonObject
 
 DEPLOYMENTS = "/deployments"
+MODELS = "/models"
 TYPE = "Microsoft.CognitiveServices/accounts"
+_KINDS: dict[str, CallKind] = {DEPLOYMENTS: "arm_deployments", MODELS: "arm_models"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class ManagementPlane:
     is_data: ClassVar[bool] = False
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
-        """Tell the resource, or its deployments. Inferred: the words of refusals.
+        """Tell the resource, its deployments or its models. Inferred: the words of refusals.
 
         Raises:
             Refusal: there is no token for the management plane, or no api-version.
@@ -46,6 +50,8 @@ class ManagementPlane:
         if arrival.kind == "arm_resource":
             return json_answer(account(state.place))
         deployments = state.settings.deployments.values()
+        if arrival.kind == "arm_models":
+            return json_answer({"value": [_model(found) for found in deployments]})
         return json_answer({"value": [_deployment(state.place, found) for found in deployments]})
 
     def respond(self, _: ResourceState, arrival: Arrival, answer: Answer) -> Response:
@@ -62,9 +68,9 @@ class Management:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         path = str(scope["path"]).rstrip("/").lower()
-        kind: CallKind = "arm_deployments" if path.endswith(DEPLOYMENTS) else "arm_resource"
+        kind: CallKind = next((kind for end, kind in _KINDS.items() if path.endswith(end)), "arm_resource")
         for name, state in self.world.resources.items():
-            if path.removesuffix(DEPLOYMENTS) == state.place.resource_id.lower():
+            if path.removesuffix(DEPLOYMENTS).removesuffix(MODELS) == state.place.resource_id.lower():
                 await Gate(self.world, name, kind, ManagementPlane())(scope, receive, send)
                 return
         refusal = Refusal(404, "ResourceNotFound", "The resource was not found.")
@@ -96,6 +102,18 @@ def account(place: Place) -> JsonObject:
             "endpoints": {"AI Foundry API": url, "Content Understanding": url},
             "provisioningState": "Succeeded",
         },
+    }
+
+
+def _model(deployment: Deployment) -> JsonObject:
+    # Of the real list, which has hundreds, only what is deployed here.
+    ends = deployment.retires_at
+    return {
+        "format": "OpenAI",
+        "name": deployment.model,
+        "version": deployment.version,
+        "lifecycleStatus": "GenerallyAvailable",
+        "deprecation": {"inference": whole_seconds(ends.astimezone(UTC))} if ends else {},
     }
 
 

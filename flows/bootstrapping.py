@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
 
 from blocks import save_configuration
-from flows.catalogue import FILE, TAG, full_name, wanted_deployments
+from flows.catalogue import FILE, TAG, full_name, starts_by_itself, wanted_deployments
 from flows.errors import DeployFailed
 from flows.leases import ensure_limits
 from standby.config.configuration import Configuration
@@ -41,7 +41,7 @@ async def save_what_runs_need(configuration: Configuration) -> list[str]:
 
 async def save_what_starts_runs(configuration: Configuration) -> list[str]:
     """Create the work pool and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
-    wanted = wanted_deployments(list(configuration.plans))
+    wanted = wanted_deployments(list(configuration.plans.values()))
     async with get_client() as client:
         changes = await _work_pool(client)
         stale = [entry for entry in wanted["deployments"] if await _is_stale(client, entry)]
@@ -90,7 +90,7 @@ async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> li
 async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
     """Delete the deployments that were made for plans which are no longer configured."""
     names = {full_name(deployment) for deployment in wanted["deployments"]}
-    per_plan = {full_name(entry) for entry in wanted["deployments"] if "schedules" in entry}
+    per_plan = {full_name(entry) for entry in wanted["deployments"] if starts_by_itself(entry)}
     retired = []
     for deployment in await client.read_deployments(
         deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from standby.config.errors import ConfigurationError
 from standby.errors import StandbyError
 
 
@@ -22,6 +23,17 @@ class DeployFailed(StandbyError):
             "Run prefect deploy --all to see all of it",
         )
         self.args = (last_words,)
+
+
+class NotificationBlockUnusable(ConfigurationError):
+    """A block that is to be told of failovers cannot be."""
+
+    def __init__(self, block: str, reason: str) -> None:
+        super().__init__(
+            [f"The block {block} under notifications {reason}"],
+            "Save a notification block of that type and name in the Prefect UI, or name another one",
+        )
+        self.args = (block, reason)
 
 
 class NoChunkDeployment(StandbyError):
@@ -84,3 +96,14 @@ class TargetBusy(StandbyError):
             "See which flow run it is in the Prefect UI; cancel it, or wait for its end",
         )
         self.args = (target, seconds)
+
+
+class SlotTaken(StandbyError):
+    """Another run has the slot that this one needs."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(
+            f"Another run held {name} for {seconds:.0f} s",
+            "See which flow run it is in the Prefect UI; cancel it, or wait for its end",
+        )
+        self.args = (name, seconds)

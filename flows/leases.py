@@ -1,4 +1,4 @@
-"""One run at a time per target, whichever machine it runs on."""
+"""One run at a time per target, and per whatever else only one may touch, whichever machine it runs on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
-from flows.errors import TargetBusy
+from flows.errors import SlotTaken, TargetBusy
 
 LEASE = 60.0
 """Seconds after which the slot of a run that was killed is free again."""
@@ -32,39 +32,62 @@ async def hold_targets(targets: Iterable[str]) -> AsyncIterator[None]:
     Raises:
         TargetBusy: another run did not leave a target in time.
     """
-    wanted = sorted(set(targets))
-    async with get_client() as client:
-        await ensure_limits(client, wanted)
     async with AsyncExitStack() as stack:
-        for target in wanted:
-            # One name a call: strict with several names passes when only one of them exists.
-            slot = concurrency(
-                limit_name(target),
-                occupy=1,
-                timeout_seconds=WAIT,
-                lease_duration=LEASE,
-                strict=True,
-                raise_on_lease_renewal_failure=False,
-            )
+        for target in sorted(set(targets)):
             try:
-                await stack.enter_async_context(slot)
-            except AcquireConcurrencySlotTimeoutError:
+                await stack.enter_async_context(hold(limit_name(target), WAIT))
+            except SlotTaken:
                 raise TargetBusy(target, WAIT) from None
         yield
 
 
+@asynccontextmanager
+async def hold(name: str, patience: float) -> AsyncIterator[None]:
+    """Hold a slot that one run on any machine can have.
+
+    Args:
+        name: of the global concurrency limit; it is created where it is missing.
+        patience: seconds that another run is waited for.
+
+    Raises:
+        SlotTaken: it did not leave it in that time.
+    """
+    async with get_client() as client:
+        await _ensure(client, [name])
+    async with AsyncExitStack() as stack:
+        # One name a call: strict with several names passes when only one of them exists.
+        slot = concurrency(
+            name,
+            occupy=1,
+            timeout_seconds=patience,
+            lease_duration=LEASE,
+            strict=True,
+            # What is under way must not die with the Prefect server.
+            raise_on_lease_renewal_failure=False,
+        )
+        try:
+            await stack.enter_async_context(slot)
+        except AcquireConcurrencySlotTimeoutError:
+            raise SlotTaken(name, patience) from None
+        yield
+
+
 async def ensure_limits(client: PrefectClient, targets: Iterable[str]) -> list[str]:
-    """Create the limits that are missing; one that was changed by hand is left so.
+    """Create the limits of targets that are missing; one that was changed by hand is left so.
 
     Returns:
         The names of those that were created.
     """
+    return await _ensure(client, map(limit_name, targets))
+
+
+async def _ensure(client: PrefectClient, names: Iterable[str]) -> list[str]:
     created = []
-    for name in map(limit_name, targets):
+    for name in names:
         try:
             await client.read_global_concurrency_limit_by_name(name)
         except ObjectNotFound:
-            # One run at a time per target: copies in flight are limited inside the run.
+            # One run at a time: what it does at once is limited inside the run.
             wanted = GlobalConcurrencyLimitCreate(name=name, limit=1)
             try:
                 await client.create_global_concurrency_limit(wanted)

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from standby.replication.report import Report
+from pydantic import BaseModel
+
 from standby.replication.results import Progress
 
 
@@ -20,18 +21,18 @@ class Listener:
 
     Attributes:
         on_progress: called after every change.
-        report: the run's report, once there is one.
+        report: the run's report, once there is one; of the model that its flow has.
     """
 
     on_progress: Callable[[Progress], None]
-    report: Report | None = None
+    report: BaseModel | None = None
 
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("standby_listener", default=None)
 
 
 @contextmanager
-def listen(on_progress: Callable[[Progress], None]) -> Iterator[Listener]:
+def listen(on_progress: Callable[[Progress], None] = lambda _: None) -> Iterator[Listener]:
     """Hear of the run that is started inside."""
     listener = Listener(on_progress)
     token = _LISTENER.set(listener)
@@ -48,7 +49,7 @@ def tell_progress(progress: Progress) -> None:
         listener.on_progress(progress)
 
 
-def tell_report(report: Report) -> None:
+def tell_report(report: BaseModel) -> None:
     """Pass a report on to whoever listens."""
     listener = _LISTENER.get()
     if listener is not None:

@@ -10,9 +10,10 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from importlib import import_module
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, cast
 
 from flows.errors import NoReport, NoServer, ServerUnreachable
 from flows.server import SETTINGS, own_server
@@ -20,8 +21,11 @@ from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.orchestrator import Health
 from standby.replication.planning import Selection
-from standby.replication.report import Ended
+from standby.replication.report import Ended, Report
 from standby.replication.results import Progress
+from standby.service.models import JsonValue
+from standby.vault.errors import VaultUnavailable
+from standby.vault.filesystem import FileSystem
 
 QUIET: Mapping[str, str] = {
     # The command says itself what happened, and a run's log goes to the server all the same.
@@ -30,6 +34,10 @@ QUIET: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
 }
 """What Prefect's client is told in a process of ours."""
+
+
+WRITTEN = "doctor/written.txt"
+"""File of a vault that is written to see whether it can be."""
 
 
 class Prefect:
@@ -76,13 +84,38 @@ class Prefect:
             except asyncio.CancelledError:
                 if listener.report is None:
                     raise
-                return Ended(listener.report, interrupted=True)
-        if listener.report is not None:
-            return Ended(listener.report)
-        failure: Any = await state.aresult(raise_on_failure=False)
-        if isinstance(failure, StandbyError):
-            raise failure
-        raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
+                return Ended(cast(Report, listener.report), interrupted=True)
+        if listener.report is None:
+            await _raise_what_ended(state)
+        return Ended(cast(Report, listener.report))
+
+    async def recover(
+        self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
+    ) -> dict[str, JsonValue]:
+        """Save what the plan needs on the server, run one of the recovery's flows here and give its report.
+
+        Raises:
+            NoReport: the flow ended before it could make one, and no error of ours says why.
+            ServerUnreachable: a server is configured and does not answer.
+        """
+        # All of its resources: a drill may be asked for at one that the plan does not use.
+        wanted = configuration.model_copy(update={"plans": {plan: configuration.plan(plan)}})
+        await _must_answer()
+        from flows.bootstrapping import save_what_runs_need
+        from flows.listening import listen
+
+        # Each flow has the name of its module.
+        found: Any = getattr(import_module(f"flows.{flow}"), flow)
+        await save_what_runs_need(wanted)
+        with listen() as listener:
+            try:
+                state = await found(**{**parameters, "plan": plan}, return_state=True)
+            except asyncio.CancelledError:
+                if listener.report is None:
+                    raise
+        if listener.report is None:
+            await _raise_what_ended(state)
+        return listener.report.model_dump(mode="json")
 
     @asynccontextmanager
     async def own_server(self, home: Path) -> AsyncIterator[str]:
@@ -95,19 +128,35 @@ class Prefect:
             finally:
                 await _say_what_is_left()
 
+    @asynccontextmanager
+    async def own_worker(self, log: Path) -> AsyncIterator[None]:
+        """Run a worker against the server that this process uses."""
+        from flows.worker import own_worker
+
+        async with own_worker(log):
+            yield
+
     async def bootstrap(self, configuration: Configuration) -> list[str]:
-        """Save blocks, limits, work pool and deployments; give a line for each thing that changed.
+        """Save everything a configuration needs on a server; give a line for each thing that changed.
 
         Raises:
             NoServer: none is configured.
             ServerUnreachable: it does not answer.
+            NotificationBlockUnusable: a block that is to be told of failovers is not there, or cannot be.
         """
         await _must_be_there()
         from blocks import register_types
         from flows.bootstrapping import save_what_runs_need, save_what_starts_runs
+        from flows.notifying import save_automations, wanted_automations
 
         await register_types()
-        return await save_what_runs_need(configuration) + await save_what_starts_runs(configuration)
+        # First of all, since a notification block that is missing is an error.
+        automations = await wanted_automations(configuration)
+        return [
+            *await save_what_runs_need(configuration),
+            *await save_what_starts_runs(configuration),
+            *await save_automations(automations),
+        ]
 
     async def health(self) -> Health:
         """See whether the configured server answers."""
@@ -116,6 +165,33 @@ class Prefect:
         except (NoServer, ServerUnreachable) as error:
             return Health(False, error.cause, error.next_action)
         return Health(True, f"the server at {_configured()} answers")
+
+    async def vault(self, configuration: Configuration) -> Health:
+        """See whether flows can open the vault and its second store, and write to them."""
+        from blocks import open_second, open_vault
+
+        try:
+            stores = [await open_vault(configuration.vault), await open_second(configuration.vault)]
+            opened = [store for store in stores if store is not None]
+            for store in opened:
+                await _try_to_write(store)
+        except StandbyError as error:
+            return Health(False, f"{error.cause[:1].lower()}{error.cause[1:]}", error.next_action)
+        return Health(True, " and ".join(f"{store.where(WRITTEN)} can be written" for store in opened))
+
+
+async def _try_to_write(store: FileSystem) -> None:
+    written = b"Written by standby doctor, to see whether it can be.\n"
+    await store.write(WRITTEN, written)
+    if await store.read(WRITTEN) != written:
+        raise VaultUnavailable(store.where(WRITTEN), "read", "it holds something else than was just written")
+
+
+async def _raise_what_ended(state: Any) -> NoReturn:
+    failure: Any = await state.aresult(raise_on_failure=False)
+    if isinstance(failure, StandbyError):
+        raise failure
+    raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
 
 
 async def _say_what_is_left() -> None:

@@ -18,6 +18,7 @@ from flows.listening import tell_report
 from flows.publishing import ProgressArtifact, final_state, publish_plan, publish_report
 from flows.stopping import unless_stopped
 from standby.config.plan import OnExisting
+from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.planning import Selection, selected_pairs
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.saved_plan import load_plan
@@ -86,6 +87,7 @@ async def replicate(
                 report = run.report(run_id=str(flow_run.id), via="prefect")
                 tell_report(report)
                 await publish_report(report)
+                await remember_run(vault, report, selection, context.clock.now())
     if stopped:
         return Cancelled(message="It was told to stop; its report says how far it got.")
     return final_state(report)

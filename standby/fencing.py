@@ -24,13 +24,18 @@ from standby.vault.filesystem import FileSystem, Journal, Objects
 class Fenced(GuardRefused):
     """A copy would write into the side that serves, or read from the side that does not."""
 
-    def __init__(self, plan: str, source: str, target: str, active: str, epoch: int) -> None:
+    def __init__(self, plan: str, source: str, target: str, active: str, epoch: int, phase: Phase) -> None:
+        ended = phase is not Phase.SWITCHING
+        told = f"has been switched to {active} (epoch {epoch})"
+        if not ended:
+            told = f"is being switched to {active} (epoch {epoch}), and that has not ended"
         super().__init__(
-            f"Plan {plan} has been switched to {active} (epoch {epoch}), "
-            f"so nothing is copied from {source} to {target}",
-            f"Bring {source} back with standby failback {plan}, or see standby status {plan}",
+            f"Plan {plan} {told}, so nothing is copied from {source} to {target}",
+            f"Bring {source} back with standby failback {plan}, or see standby status {plan}"
+            if ended
+            else f"Wait for its end; standby status {plan} says how to end one that was interrupted",
         )
-        self.args = (plan, source, target, active, epoch)
+        self.args = (plan, source, target, active, epoch, phase)
 
 
 class SwitchUnderWay(GuardRefused):
@@ -84,6 +89,11 @@ class Side(BaseModel):
     run_id: str = ""
     since: datetime | None = None
 
+    @property
+    def coming(self) -> str | None:
+        """The resource that a switch under way leads to."""
+        return self.target if self.phase is Phase.SWITCHING else None
+
 
 class Fence(BaseModel):
     """The sides of one plan.
@@ -104,7 +114,9 @@ class Fence(BaseModel):
         for home, side in self.sides.items():
             if side.active == resource:
                 return home
-        return resource if resource in self.sides else None
+        if resource in self.sides:
+            return resource
+        return next((home for home, side in self.sides.items() if side.coming == resource), None)
 
     def must_let_copy(self, source: str, target: str, switch: str = "") -> None:
         """Let a copy pass only from the side that serves to one that does not.
@@ -118,15 +130,21 @@ class Fence(BaseModel):
             Fenced: it would go the wrong way.
         """
         home = self.home_of(source)
-        side = self.sides[home] if home else None
-        if side is None:
-            return  # It serves nobody of this plan.
-        under_way = side.phase is Phase.SWITCHING and not (switch and side.run_id == switch)
-        if side.active != source or under_way:
-            raise Fenced(self.plan, source, target, side.target or side.active, self.epoch)
-        for served, other in self.sides.items():
-            if other.active == target != served:
-                raise Fenced(self.plan, source, target, target, self.epoch)
+        served = [side for side in self.sides.values() if side.active == source]
+        if home and not served:
+            raise self._fenced(source, target, self.sides[home])
+        if not any(switch and side.run_id == switch for side in served):
+            for side in served:
+                if side.phase is Phase.SWITCHING:
+                    raise self._fenced(source, target, side)
+        for serves, side in self.sides.items():
+            is_served = side.active == target
+            will_be = side.coming == target and side.active != source
+            if serves != target and (is_served or will_be):
+                raise self._fenced(source, target, side)
+
+    def _fenced(self, source: str, target: str, side: Side) -> Fenced:
+        return Fenced(self.plan, source, target, side.target or side.active, self.epoch, side.phase)
 
 
 @dataclass
@@ -188,6 +206,8 @@ def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
         found = Fence.model_validate_json(content)
     except ValidationError as error:
         raise FenceUnreadable(where, summary(error)) from None
+    if found.plan != plan.name:
+        raise FenceUnreadable(where, f"it is of plan {found.plan}")
     # A source that was added to the plan since serves itself; one that was removed is nobody's concern.
     return found.model_copy(
         update={"sides": {home: found.sides.get(home, at_home[home]) for home in at_home}}

@@ -5,7 +5,7 @@ The library runs without any. The `flows` package offers one under the entry poi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -17,6 +17,7 @@ from standby.errors import StandbyError
 from standby.replication.planning import Selection
 from standby.replication.report import Ended
 from standby.replication.results import Progress
+from standby.service.models import JsonValue
 
 GROUP = "standby.orchestrators"
 
@@ -66,16 +67,43 @@ class Orchestrator(Protocol):
         """
         ...
 
+    async def recover(
+        self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
+    ) -> dict[str, JsonValue]:
+        """Run one of the recovery's flows here and now, under the orchestrator's eyes.
+
+        Args:
+            configuration: what it is saved from.
+            plan: name of the recovery plan.
+            flow: snapshot, restore, watch, failover, commit, failback, drill or automation.
+            parameters: the flow's own; the plan need not be among them.
+
+        Returns:
+            The report that it made, as JSON; also where it was interrupted after its work had begun.
+
+        Raises:
+            StandbyError: what ended it before there was a report.
+        """
+        ...
+
     async def bootstrap(self, configuration: Configuration) -> list[str]:
-        """Save blocks, limits, work pool and deployments; give a line for each thing that changed."""
+        """Save everything a configuration needs; give a line for each thing that changed."""
         ...
 
     async def health(self) -> Health:
         """See whether the server answers."""
         ...
 
+    async def vault(self, configuration: Configuration) -> Health:
+        """See whether flows can open the vault and its second store, and write to them."""
+        ...
+
     def own_server(self, home: Path) -> AbstractAsyncContextManager[str]:
         """Run a server of our own, with everything it keeps in a folder; give the URL of its UI."""
+        ...
+
+    def own_worker(self, log: Path) -> AbstractAsyncContextManager[None]:
+        """Run a worker against the server that this process uses; what it says goes to a file."""
         ...
 
 

@@ -17,8 +17,10 @@ from standby.cli.output import Output
 from standby.cli.running import run
 from standby.clock import SystemClock
 from standby.concurrency import side_by_side
+from standby.config.configuration import Configuration
+from standby.config.vault import VaultSettings
 from standby.errors import sentence
-from standby.orchestrator import NoOrchestrator, load_orchestrator
+from standby.orchestrator import NoOrchestrator, Orchestrator, load_orchestrator
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import Unreachable
 from standby.service.resource import Resource
@@ -50,8 +52,8 @@ def command(
         tls = trusted_certificates()
         async with side_by_side() as group:
             resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
-            prefect = group.create_task(_prefect())
-        checks = [check for found in resources for check in found.result()] + [prefect.result()]
+            prefect = group.create_task(_prefect(configuration))
+        checks = [check for found in [*resources, prefect] for check in found.result()]
         output.results(_lines(checks))
         output.document({"checks": [asdict(check) for check in checks]})
         return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
@@ -88,10 +90,28 @@ async def _resource(resource: Resource, tls: Tls) -> list[Check]:
     return checks
 
 
-async def _prefect() -> Check:
+async def _prefect(configuration: Configuration) -> list[Check]:
     try:
-        health = await load_orchestrator().health()
+        orchestrator = load_orchestrator()
     except NoOrchestrator as error:
-        return Check("prefect", "server", None, error.cause, error.next_action)
+        return [Check("prefect", "server", None, error.cause, error.next_action)]
+    health = await orchestrator.health()
     # Recovery must work without it: a Prefect that is down is worth knowing, not a failure.
-    return Check("prefect", "server", health.well or None, health.detail, health.next_action)
+    checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
+    if health.well and _has_a_block(configuration.vault):
+        checks.append(await _vault(orchestrator, configuration))
+    return checks
+
+
+async def _vault(orchestrator: Orchestrator, configuration: Configuration) -> Check:
+    try:
+        async with asyncio.timeout(LONGEST):
+            vault = await orchestrator.vault(configuration)
+    except TimeoutError:
+        detail = f"it could not be written within {LONGEST:g} s"
+        return Check("prefect", "vault", False, detail, "See that its storage answers")
+    return Check("prefect", "vault", vault.well, vault.detail, vault.next_action)
+
+
+def _has_a_block(vault: VaultSettings) -> bool:
+    return vault.block is not None or (vault.second is not None and vault.second.block is not None)

@@ -18,6 +18,7 @@ from standby.cli.running import PlanName, Via, run
 from standby.cli.selecting import Analyzers, Existing, Forced, PlanFile, Targets, selection
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
+from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.direct import DirectSteps
 from standby.replication.planned import Selection
 from standby.replication.replicate import begin, open_run
@@ -83,7 +84,9 @@ async def replicate_directly(
             await replication.run()
         except asyncio.CancelledError:
             interrupted = True
-        return Ended(replication.report(run_id=str(uuid4()), via="direct"), interrupted)
+        report = replication.report(run_id=str(uuid4()), via="direct")
+        await remember_run(run_context.vault, report, chosen, run_context.clock.now())
+        return Ended(report, interrupted)
 
 
 def finish(output: Output, ended: Ended) -> Exit:

@@ -26,8 +26,10 @@ class FailoverPolicy(Strict):
     quorum: int = Field(
         3, ge=1, le=20, description="Unhealthy observations in a row, one per observer and probe period."
     )
+    # An outage may begin just after a probe, and is to be detected within three probe periods all the same:
+    # one passes until it is seen; two are left for this, the last probe and an uneven schedule.
     minimum_outage: Duration = Field(
-        timedelta(minutes=1), description="How long an outage must have lasted before anything is done."
+        timedelta(seconds=50), description="How long an outage must have lasted before anything is done."
     )
     cool_down: Duration = Field(timedelta(hours=1), description="Time that must lie between two failovers.")
     staleness: Duration = Field(

@@ -36,6 +36,17 @@ class KeyUnusable(ConfigurationError):
         self.args = (field,)
 
 
+class KeysApart(ConfigurationError):
+    """The two keys of `vault.signing` are not a pair: what is signed here would never be verified here."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["vault.signing.public_key is not the public half of vault.signing.private_key"],
+            "Leave public_key out, or give the one that belongs to private_key",
+        )
+        self.args = ()
+
+
 class Signer(Protocol):
     """Signs and checks with one key."""
 
@@ -62,6 +73,7 @@ def signer_for(settings: Signing | None) -> Signer | None:
 
     Raises:
         KeyUnusable: a key is not what it must be.
+        KeysApart: the public key is not that of the private one.
     """
     match settings:
         case None:
@@ -129,17 +141,18 @@ class Ed25519Signer:
 
 
 def _ed25519(settings: Ed25519Signing) -> Ed25519Signer:
-    private = None
+    private = public = None
     if settings.private_key is not None:
         raw = _key(settings.private_key.get_secret_value(), "private_key")
         private = Ed25519PrivateKey.from_private_bytes(raw)
     if settings.public_key is not None:
-        return Ed25519Signer(
-            private, Ed25519PublicKey.from_public_bytes(_key(settings.public_key, "public_key"))
-        )
-    if private is None:
+        public = Ed25519PublicKey.from_public_bytes(_key(settings.public_key, "public_key"))
+    if private is not None and public is not None and private.public_key() != public:
+        raise KeysApart
+    known = public or (private.public_key() if private else None)
+    if known is None:
         raise KeyUnusable("private_key")
-    return Ed25519Signer(private, private.public_key())
+    return Ed25519Signer(private, known)
 
 
 def _key(text: str, field: str) -> bytes:

@@ -61,7 +61,8 @@ _WHAT_TO_DO = {
 }
 
 
-_OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
+OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
+"""Verdicts under which the target has one that is not the source's."""
 
 
 def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -> Action:
@@ -72,7 +73,7 @@ def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -
         on_existing: the policy for what is there and older or foreign.
         forced: whether the operator named this very analyzer as one to overwrite.
     """
-    if forced and verdict in _OVERWRITABLE:
+    if forced and verdict in OVERWRITABLE:
         return Action.REPLACE
     always = _ALWAYS.get(verdict)
     return always if always is not None else _BY_POLICY[on_existing]

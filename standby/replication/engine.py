@@ -180,7 +180,9 @@ class Replication:
         for (source, target), ledger in self._ledgers.items():
             ledger.record(
                 {
-                    item.target_analyzer: CopyRecord(item.expected, item.found, self._clock.now())
+                    item.target_analyzer: CopyRecord(
+                        item.expected, item.found, self._clock.now(), item.analyzer
+                    )
                     for item in self._plan.items
                     if (item.source, item.target, item.verdict) == (source, target, Verdict.IN_SYNC)
                     and item.found is not None
@@ -233,7 +235,7 @@ class Replication:
             try:
                 await self._copy(item)
                 verified = await self._steps.verify(item)
-                record = CopyRecord(verified.source, verified.target, self._clock.now())
+                record = CopyRecord(verified.source, verified.target, self._clock.now(), item.analyzer)
                 self._ledgers[item.source, item.target].record({item.target_analyzer: record})
             except StandbyError as error:
                 return self._result(item, Status.FAILED, reason=str(error))

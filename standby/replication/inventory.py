@@ -58,12 +58,13 @@ async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dic
 async def read_serving(client: ContentUnderstandingClient) -> Serving:
     """Read the defaults and the deployments of a resource."""
     async with side_by_side() as group:
-        defaults = group.create_task(_defaults(client))
-        deployments = group.create_task(_deployments(client))
+        defaults = group.create_task(read_defaults(client))
+        deployments = group.create_task(read_deployments(client))
     return Serving(resource=client.resource, defaults=defaults.result(), deployments=deployments.result())
 
 
-async def _defaults(client: ContentUnderstandingClient) -> Mapping[str, str] | None:
+async def read_defaults(client: ContentUnderstandingClient) -> Mapping[str, str] | None:
+    """Read which deployment serves which model name; `None` where that was never set."""
     if client.resource.api_version == SEED_PAGE_API_VERSION:
         return None  # It has no such call: its analyzers name deployments themselves (recording: defaults).
     try:
@@ -72,7 +73,8 @@ async def _defaults(client: ContentUnderstandingClient) -> Mapping[str, str] | N
         return None
 
 
-async def _deployments(client: ContentUnderstandingClient) -> Mapping[str, Deployment] | None:
+async def read_deployments(client: ContentUnderstandingClient) -> Mapping[str, Deployment] | None:
+    """Read the deployments by name; `None` where Azure's management plane cannot or will not tell."""
     try:
         listed = await client.list_deployments()
     except ArmUnavailable:

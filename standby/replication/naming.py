@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from standby.replication.dependencies import references
 from standby.service.models import JsonValue
@@ -24,14 +24,18 @@ class TargetNames:
         referenced: analyzers that others of the source refer to. A reference is by id and is copied as it is,
             so these keep their names.
         taken: ids that a new version must not get.
+        given: ids of copies that were settled one by one, and go before all else.
     """
 
     template: str
     referenced: Collection[str]
     taken: Collection[str]
+    given: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, analyzer: str) -> str:
         """Give the id of an analyzer's copy."""
+        if analyzer in self.given:
+            return self.given[analyzer]
         if analyzer in self.referenced:
             return analyzer
         return self.template.replace(PLACE_OF_ID, analyzer)

@@ -9,7 +9,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 
 from standby.config.plan import RecoveryPlan
-from standby.replication.actions import ACTING, COPYING, Action, decide, explain
+from standby.replication.actions import ACTING, COPYING, OVERWRITABLE, Action, decide, explain
 from standby.replication.dependencies import Dependencies, resolve
 from standby.replication.expectation import expected_definition, sight
 from standby.replication.filters import is_protected, matches
@@ -52,6 +52,7 @@ class Pair:
             template=self.recovery_plan.target_id,
             referenced=referenced_anywhere(self.source.definitions),
             taken=self.target.analyzers.keys() | self.source.analyzers.keys() | self.owners.keys(),
+            given=self.selection.names,
         )
 
     def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
@@ -96,12 +97,8 @@ class Pair:
         definition = expected_definition(self.source.definitions[name], target, self.overrides)
         expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
         target_name, found = self._counterpart(name, expected)
-        verdict = judge(expected, found, self.records.get(target_name))
-        action = decide(
-            verdict,
-            self.selection.on_existing or self.recovery_plan.on_existing,
-            forced=name in self.selection.force,
-        )
+        verdict = self._verdict(name, target_name, expected, found)
+        action = self._action(name, verdict)
         item = PlanItem(
             source=source.name,
             target=target.name,
@@ -130,12 +127,33 @@ class Pair:
             )
         return self._against_models(_against_source(self._against_target(item), dependencies))
 
+    def _verdict(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
+        record = self.records.get(target_name)
+        verdict = judge(expected, found, record)
+        if verdict is not Verdict.IN_SYNC or found is None or not found.trained:
+            return verdict
+        if record is None or (record.source, record.target) != (expected, found):
+            # One definition can be two trainings: only a record knows better than who says that they differ.
+            if name in self.selection.keep:
+                return Verdict.TARGET_AHEAD
+            if name in self.selection.force:
+                return Verdict.SOURCE_AHEAD
+        return verdict
+
+    def _action(self, name: str, verdict: Verdict) -> Action:
+        if name in self.selection.keep and verdict in OVERWRITABLE:
+            return Action.SKIP
+        policy = self.selection.on_existing or self.recovery_plan.on_existing
+        if verdict is Verdict.FOREIGN and self.selection.on_foreign is not None:
+            policy = self.selection.on_foreign
+        return decide(verdict, policy, forced=name in self.selection.force)
+
     def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
         """Find what stands for an analyzer at the target: its namesake, or a version that equals it."""
         own = self.names.of(name)
         found = self._sight_target(own)
         verdict = judge(expected, found, self.records.get(own))
-        if verdict is Verdict.MISSING or verdict in AT_HAND:
+        if verdict is Verdict.MISSING or verdict in AT_HAND or name in self.selection.names:
             return own, found
         for version in self.names.versions(name, self.target.analyzers):
             if version in self.source.analyzers:
@@ -177,13 +195,6 @@ class Pair:
                 definition, self.target.definitions[target_name], self.recovery_plan.ignore
             )
         )
-
-    def _free_version(self, name: str) -> str:
-        number = 2
-        taken = self.target.analyzers.keys() | self.source.analyzers.keys() | self.owners.keys()
-        while f"{name}_v{number}" in taken:
-            number += 1
-        return f"{name}_v{number}"
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from standby.config.plan import OnExisting, RecoveryPlan
@@ -20,6 +20,9 @@ class Selection:
 
     Attributes:
         force: ids of analyzers that may be overwritten at the targets, whatever was done to them there.
+        keep: ids of analyzers that stay as the targets have them, whatever the sources have.
+        on_foreign: another policy for what was never copied from here; without it, `on_existing` is for both.
+        names: ids at the targets that go before the plan's `target_id`, by the id at the source.
     """
 
     analyzers: tuple[str, ...] = ("*",)
@@ -27,6 +30,9 @@ class Selection:
     on_existing: OnExisting | None = None
     force: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    on_foreign: OnExisting | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from standby.replication.errors import NothingSelected, PlanMoved
 from standby.replication.inventory import take_inventories
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.planning import Records, ReplicationPlan, Selection, make_plan, selected_pairs
+from standby.replication.rebuilt import read_rebuilt, without_rebuilt
 from standby.replication.results import Progress
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.vault.filesystem import FileSystem
@@ -120,6 +121,11 @@ async def make_plan_now(
     """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
     names = sorted({name for pair in records for name in pair})
     inventories = await take_inventories(context.connections[name] for name in names)
+    if selection.force:
+        records = {
+            pair: without_rebuilt(known, await read_rebuilt(context.vault, pair[1]), selection.force)
+            for pair, known in records.items()
+        }
     for inventory in inventories.values():
         context.connections.remember_serving(inventory.serving)
     return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now())

@@ -41,11 +41,16 @@ class Sighting:
 
 @dataclass(frozen=True)
 class CopyRecord:
-    """What the ledger holds of the last verified copy: the two analyzers as they were then."""
+    """What the ledger holds of the last verified copy: the two analyzers as they were then.
+
+    Attributes:
+        analyzer: its id at the source; `None` in ledgers of earlier versions.
+    """
 
     source: Sighting
     target: Sighting
     copied_at: datetime
+    analyzer: str | None = None
 
 
 def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) -> Verdict:

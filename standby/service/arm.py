@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, TypeVar
 
 import httpx
@@ -11,7 +12,7 @@ from standby.clock import Clock
 from standby.service.auth import ARM_SCOPE, auth_for
 from standby.service.calls import Answer, Call
 from standby.service.errors import NotAuthorized
-from standby.service.models import Account, Deployment
+from standby.service.models import Account, CatalogModel, Deployment, Timestamp
 from standby.service.resource import EntraCredentials, Resource
 from standby.service.retrying import HttpRetries
 from standby.service.sender import Sender
@@ -23,8 +24,6 @@ API_VERSION = "2024-10-01"
 CONNECTIONS = 2
 
 MOST_PAGES = 100
-
-T = TypeVar("T")
 
 Absent = BeforeValidator(lambda value: {} if value is None else value)
 
@@ -58,6 +57,21 @@ class _Deployments(_Part):
     next_link: str | None = Field(None, alias="nextLink")
 
 
+class _Deprecation(_Part):
+    inference: Timestamp = None
+
+
+class _CatalogModel(_Part):
+    name: str = ""
+    version: str | None = None
+    deprecation: Annotated[_Deprecation, Absent] = _Deprecation()
+
+
+class _Catalog(_Part):
+    value: tuple[_CatalogModel, ...]
+    next_link: str | None = Field(None, alias="nextLink")
+
+
 class _AccountProperties(_Part):
     endpoints: Annotated[dict[str, str], Absent] = Field(default_factory=dict)
 
@@ -66,6 +80,9 @@ class _Account(_Part):
     id: str
     location: str
     properties: Annotated[_AccountProperties, Absent] = _AccountProperties()
+
+
+P = TypeVar("P", _Deployments, _Catalog)
 
 
 class ArmClient:
@@ -114,15 +131,33 @@ class ArmClient:
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
         """List the model deployments of the resource, over as many pages as there are."""
-        answer = await self._get(self._path("/deployments"))
-        found = list((page := answer.read(_Deployments)).value)
+        pages = self._pages("deployments", _Deployments)
+        return tuple([_deployment(entry) async for page in pages for entry in page.value])
+
+    async def list_models(self) -> tuple[CatalogModel, ...]:
+        """List the models that are offered to the resource, over as many pages as there are.
+
+        A deployment does not tell when its model ends; the `deprecation.inference` of this list does
+        (provider's specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
+        """
+        pages = self._pages("models", _Catalog)
+        return tuple(
+            [
+                CatalogModel(entry.name, entry.version or "", entry.deprecation.inference)
+                async for page in pages
+                for entry in page.value
+            ]
+        )
+
+    async def _pages(self, what: str, kind: type[P]) -> AsyncIterator[P]:
+        answer = await self._get(self._path(f"/{what}"))
         for _ in range(MOST_PAGES):
+            page = answer.read(kind)
+            yield page
             if not page.next_link:
-                return tuple(_deployment(entry) for entry in found)
+                return
             answer = await self._get(page.next_link, params={})
-            page = answer.read(_Deployments)
-            found += page.value
-        raise answer.protocol_error(f"The deployments of {self._resource.name} have no end")
+        raise answer.protocol_error(f"The {what} of {self._resource.name} have no end")
 
     def _path(self, below: str = "") -> str:
         return f"{self._resource.resource_id}{below}"

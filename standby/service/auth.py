@@ -13,7 +13,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from pydantic import SecretStr
 
-from standby.service.errors import NotAuthorized, NotConnected, ServiceError
+from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
 from standby.service.resource import EntraCredentials, KeyCredentials
 from standby.service.scrubbing import one_line
 
@@ -86,6 +86,15 @@ class EntraAuth(httpx.Auth):
             request.headers["Authorization"] = f"Bearer {token.token}"
             yield request
 
+    async def sign_in(self) -> None:
+        """Have a token ready.
+
+        Raises:
+            NotAuthorized: the identity gets none.
+            TokenUnavailable: Entra does not answer.
+        """
+        await self._fresh_token()
+
     async def aclose(self) -> None:
         """Close the connections to Entra."""
         credential, self._credential, self._token = self._credential, None, None
@@ -109,7 +118,7 @@ class EntraAuth(httpx.Auth):
             failure = NotAuthorized(f"Entra gave no token: {self._first_line(error)}", CORRECT)
         except AzureError as error:
             # Not just unreachable: what was to be signed has not been sent, so even a copy may be repeated.
-            failure = NotConnected(f"Entra cannot be asked for a token: {self._first_line(error)}")
+            failure = TokenUnavailable(f"Entra cannot be asked for a token: {self._first_line(error)}")
         except (ValueError, LookupError, TypeError) as error:
             # So azure-identity refuses settings, and stumbles over an answer that lacks something.
             failure = NotAuthorized(f"No Entra token can be had: {self._first_line(error)}", CORRECT)

@@ -17,6 +17,7 @@ from standby.service.errors import ArmUnavailable, InvalidRequest
 from standby.service.models import (
     Account,
     Analyzer,
+    CatalogModel,
     Defaults,
     Deployment,
     JsonValue,
@@ -102,6 +103,15 @@ class ContentUnderstandingClient:
             if self._arm is not None:
                 await self._arm.aclose()
 
+    async def sign_in(self) -> None:
+        """Have a token ready, where one is needed, so that it takes nothing of the time of the next call.
+
+        Raises:
+            NotAuthorized: the identity gets none.
+            TokenUnavailable: Entra does not answer.
+        """
+        await self._sender.sign_in()
+
     async def list_analyzers(self) -> tuple[Analyzer, ...]:
         """List every analyzer, prebuilt ones included, over as many pages as there are.
 
@@ -115,6 +125,11 @@ class ContentUnderstandingClient:
                 # One that was added meanwhile moves others on to the next page: they are listed once.
                 found.setdefault(analyzer.analyzer_id, analyzer)
         return tuple(found.values())
+
+    async def list_first_page(self) -> tuple[Analyzer, ...]:
+        """List what the first page holds, in one call: whether listing works at all."""
+        answer = await self._sender.send(Call("GET", f"{BASE}/analyzers", self.version))
+        return answer.read(_Page).value
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
         """Read one analyzer.
@@ -205,6 +220,14 @@ class ContentUnderstandingClient:
             ArmUnavailable: it is switched off, or a key is all there is to sign in with.
         """
         return await self._management().list_deployments()
+
+    async def list_models(self) -> tuple[CatalogModel, ...]:
+        """List the models that Azure offers to this resource, with the dates at which they end.
+
+        Raises:
+            ArmUnavailable: it is switched off, or a key is all there is to sign in with.
+        """
+        return await self._management().list_models()
 
     @property
     def version(self) -> dict[str, str]:

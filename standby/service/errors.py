@@ -8,6 +8,7 @@ ServiceError
 ├── Throttled              429, after retries                                      (transient)
 ├── Unreachable            no answer, after retries                                (transient)
 │   └── NotConnected       not even a connection: the service never saw the request
+│       └── TokenUnavailable   Entra gave no answer, so the service was not even called
 ├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
 ├── Conflict               it exists already, or is being changed
 ├── InvalidRequest         the request itself is wrong
@@ -123,6 +124,12 @@ class Unreachable(ServiceError):
 
 class NotConnected(Unreachable):
     """No connection came about, so the service cannot have seen the request."""
+
+
+class TokenUnavailable(NotConnected):
+    """Entra cannot be asked for a token; that says nothing about the service."""
+
+    advice = "Check that Entra can be reached from where this runs"
 
 
 class ServiceUnavailable(ServiceError):

@@ -24,6 +24,7 @@ from standby.service.scrubbing import hidden
 __all__ = [
     "Account",
     "Analyzer",
+    "CatalogModel",
     "Defaults",
     "Deployment",
     "ErrorDetail",
@@ -232,6 +233,19 @@ class Deployment:
     version: str = ""
     capacity: int | None = None
     state: str = ""
+
+
+@dataclass(frozen=True)
+class CatalogModel:
+    """A version of a model that Azure offers to a resource, as ARM tells it.
+
+    Attributes:
+        retires_at: when it stops answering, UTC, which may be put off; `None` where no date is told.
+    """
+
+    name: str
+    version: str
+    retires_at: datetime | None
 
 
 @dataclass(frozen=True)

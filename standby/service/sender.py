@@ -95,6 +95,15 @@ class Sender:
         if isinstance(self._auth, EntraAuth):
             await self._auth.aclose()
 
+    async def sign_in(self) -> None:
+        """Have a token ready, where one is needed; nothing is asked of the origin.
+
+        Raises:
+            ServiceError: none can be had.
+        """
+        if isinstance(self._auth, EntraAuth):
+            await self._auth.sign_in()
+
     async def send(self, call: Call) -> Answer:
         """Send a call, again where its `repeat` and the failure allow it.
 

@@ -38,6 +38,14 @@ class Objects(Protocol):
         """
         ...
 
+    async def remove(self, path: str) -> None:
+        """Remove a file, which need not be there. Where a storage cannot delete, an empty file is left.
+
+        Raises:
+            VaultUnavailable: it may or may not have been removed.
+        """
+        ...
+
 
 class Journal(Protocol):
     """A file to which one run at a time adds lines."""

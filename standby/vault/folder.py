@@ -35,6 +35,10 @@ class LocalFolder:
         """Put a file in the place of what is there."""
         await asyncio.to_thread(_replace, self._inside(path), content)
 
+    async def remove(self, path: str) -> None:
+        """Remove a file, which need not be there."""
+        await asyncio.to_thread(_remove, self._inside(path))
+
     @asynccontextmanager
     async def hold(self, path: str) -> AsyncIterator[Journal]:
         """Open a journal that no other process of this machine can open meanwhile; lines are safe at once."""
@@ -120,6 +124,15 @@ def _replace(place: Path, content: bytes) -> None:
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
+        _sync(place.parent)
+
+
+def _remove(place: Path) -> None:
+    with _told(place, "removed"):
+        try:
+            place.unlink()
+        except FileNotFoundError:
+            return
         _sync(place.parent)
 
 

@@ -8,17 +8,24 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.plan import Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
-from standby.config.vault import VaultSettings
+from standby.config.sinks import FileSink, VariableSink, WebhookSink
+from standby.config.vault import HmacSigning, SecondStore, VaultSettings
 from standby.service.encryption import GivenKey
 from standby.service.resource import EntraCredentials, KeyCredentials, Resource
 
-CANARIES = ("canary-subscription-key", "canary-client-secret", "canary-encryption-key")
+CANARIES = (
+    "canary-subscription-key",
+    "canary-client-secret",
+    "canary-encryption-key",
+    "canary-webhook-secret",
+    "canary-signing-key",
+)
 
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Configuration:
     """Three resources with every kind of credentials and a plan with no field at its default."""
-    key, client_secret, encryption_key = CANARIES
+    key, client_secret, encryption_key, hook_secret, signing_key = CANARIES
     credentials = {
         "east": KeyCredentials(key=key),
         "west": EntraCredentials(tenant_id="tenant", client_id="client", client_secret=client_secret),
@@ -38,6 +45,8 @@ def configuration(tmp_path: Path) -> Configuration:
             "retries": StepRetries(copy_=RetryPolicy(attempts=7, delays=(0.5, 2.0), jitter=0.0)),
             "deadlines": {"poll": 60, "first_interval": 0.1, "longest_interval": 1},
             "ignore": ["tags.projectId"],
+            "failover": {"automatic": True, "prefer": ["north"], "quorum": 5, "cool_down": "2h"},
+            "snapshots": {"keep": 7, "keep_for": "14d"},
         }
     )
     return Configuration(
@@ -58,7 +67,16 @@ def configuration(tmp_path: Path) -> Configuration:
             for name in ("east", "west", "north")
         },
         plans={"invoices": plan},
-        vault=VaultSettings(path=tmp_path / "vault"),
+        vault=VaultSettings(
+            path=tmp_path / "vault",
+            second=SecondStore(block="azure-blob-storage-container/second"),
+            signing=HmacSigning(key=signing_key),
+        ),
+        activation=(
+            FileSink(path=tmp_path / "active.json"),
+            WebhookSink(url="https://applications.example/active", secret=hook_secret),
+            VariableSink(name="active-endpoints"),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from blocks import (
 )
 from blocks.resource import credentials_block
 from standby.config.configuration import Configuration
+from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, VaultSettings
 from standby.service.encryption import FreshKey, GivenKey, NoEncryption
 from standby.service.resource import EntraCredentials
 
@@ -77,11 +79,29 @@ def test_a_resource_block_refuses_what_a_resource_refuses(field: str, value: obj
     assert "sesame" not in str(caught.value)
 
 
-def test_a_plan_block_becomes_the_plan_and_its_vault(configuration: Configuration) -> None:
+def test_a_plan_block_becomes_the_plan_its_vault_and_its_sinks(configuration: Configuration) -> None:
     plan = configuration.plan("invoices")
-    block = RecoveryPlan.of(plan, configuration.vault)
+    block = RecoveryPlan.of(plan, configuration.vault, configuration.activation)
     assert block.to_plan("invoices") == plan
     assert block.to_vault() == configuration.vault
+    assert block.to_sinks() == configuration.activation
+
+
+@pytest.mark.parametrize(
+    "vault",
+    [
+        VaultSettings(path=Path("/vault")),
+        VaultSettings(path=Path("/vault"), second=SecondStore(path=Path("/second"))),
+        VaultSettings(block="s3-bucket/vault", signing=Ed25519Signing(private_key="secret")),
+        VaultSettings(block="s3-bucket/vault", signing=Ed25519Signing(public_key="public")),
+        VaultSettings(path=Path("/beside"), block="s3-bucket/vault", signing=HmacSigning(key="x" * 16)),
+    ],
+    ids=["folder", "second folder", "private key", "public key", "shared key"],
+)
+def test_every_kind_of_vault_comes_back_from_its_block(
+    configuration: Configuration, vault: VaultSettings
+) -> None:
+    assert RecoveryPlan.of(configuration.plan("invoices"), vault).to_vault() == vault
 
 
 @pytest.mark.parametrize(
@@ -108,6 +128,18 @@ def test_a_plan_block_says_which_key_encrypts(form: dict[str, Any], encryption: 
         ({"pairs": [*PAIRS, *PAIRS]}, "a pair twice: east to west"),
         ({"objectives": {"rpo": "soon"}}, "must be a duration"),
         ({"vault_block": "nonsense"}, "TYPE-SLUG/NAME"),
+        ({"second_path": "a", "second_block": "s3-bucket/b"}, "either a path or a block"),
+        ({"signing": "hmac"}, "key is missing"),
+        ({"signing": "ed25519", "signing_key": ""}, "needs private_key, or public_key"),
+        ({"activation": [{"kind": "file"}]}, "path is missing"),
+        ({"activation": [{"kind": "webhook", "url": "https://a.example"}]}, "secret is missing"),
+        ({"activation": [{"kind": "webhook", "url": "http://a"}], "webhook_keys": '["k"]'}, "must be https"),
+        (
+            {"activation": [{"kind": "webhook", "url": "https://a"}], "webhook_keys": "k"},
+            "must be a JSON list",
+        ),
+        ({"activation": [{"kind": "file", "path": "a", "name": "b"}]}, "name is not known here"),
+        ({"activation": [{"kind": "variable", "name": "Not Allowed"}]}, "lower-case letters"),
     ],
 )
 def test_a_plan_block_refuses_what_makes_no_plan(form: dict[str, Any], reason: str) -> None:
@@ -118,5 +150,5 @@ def test_a_plan_block_refuses_what_makes_no_plan(form: dict[str, Any], reason: s
 def test_a_printed_block_shows_no_secret(configuration: Configuration) -> None:
     east = configuration.resource("east")
     resource = ContentUnderstandingResource.of(east, credentials_block(east.credentials))
-    plan = RecoveryPlan.of(configuration.plan("invoices"), configuration.vault)
+    plan = RecoveryPlan.of(configuration.plan("invoices"), configuration.vault, configuration.activation)
     assert "canary" not in f"{resource} {resource!r} {plan} {plan!r}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from prefect.client.orchestration import get_client
+from pydantic import SecretStr
 
 from blocks import (
     BlockMissing,
@@ -23,7 +24,8 @@ from blocks import (
 )
 from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
-from standby.config.plan import Objectives, StepRetries
+from standby.config.plan import Objectives, RegionPair, StepRetries
+from standby.config.vault import HmacSigning, VaultSettings
 from standby.service.encryption import NoEncryption
 from standby.service.resource import DeploymentOverrides, KeyCredentials
 
@@ -120,8 +122,22 @@ async def test_what_is_taken_out_of_a_plan_is_taken_out_of_its_block(configurati
         encryption=NoEncryption(),
         objectives=Objectives(),
     )
+    emptied = emptied.model_copy(update={"activation": (), "vault": VaultSettings(path=emptied.vault.path)})
     assert [block.slug for block in await save_configuration(emptied)] == ["recovery-plan/invoices"]
     assert await load_configuration_from_blocks("invoices") == emptied
+
+
+async def test_another_secret_of_a_sink_or_a_signature_is_taken_up(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    _, hook, variable = configuration.activation
+    rotated = configuration.model_copy(
+        update={
+            "activation": (variable, hook.model_copy(update={"secret": SecretStr("rotated")})),
+            "vault": configuration.vault.model_copy(update={"signing": HmacSigning(key="rotated too, long")}),
+        }
+    )
+    assert [block.slug for block in await save_configuration(rotated)] == ["recovery-plan/invoices"]
+    assert await load_configuration_from_blocks("invoices") == rotated
 
 
 async def test_secrets_cannot_be_read_from_the_database_nor_by_a_plain_request(
@@ -147,6 +163,20 @@ async def test_a_plan_that_was_never_saved_is_named(prefect_server: Any) -> None
     with pytest.raises(BlockMissing, match="no block recovery-plan/nowhere") as caught:
         await load_configuration_from_blocks("nowhere")
     assert "standby bootstrap" in str(caught.value)
+
+
+async def test_a_scratch_resource_comes_with_every_plan_that_may_use_it(configuration: Configuration) -> None:
+    invoices = configuration.plan("invoices")
+    pairs = (RegionPair(source="east", targets=("north",)),)
+    contracts = invoices.model_copy(update={"name": "contracts", "pairs": pairs, "deployments": {}})
+    both = configuration.model_copy(update={"plans": {"invoices": invoices, "contracts": contracts}})
+    await save_configuration(both)
+    alone = await load_configuration_from_blocks("contracts")
+    assert (set(alone.plans), set(alone.resources)) == ({"contracts"}, {"east", "north"})
+    with_scratch = await load_configuration_from_blocks("contracts", scratch="west")
+    assert (set(with_scratch.plans), set(with_scratch.resources)) == (set(both.plans), set(both.resources))
+    with pytest.raises(BlockMissing, match="content-understanding-resource/south"):
+        await load_configuration_from_blocks("contracts", scratch="south")
 
 
 async def test_every_resource_that_was_never_saved_is_named(configuration: Configuration) -> None:

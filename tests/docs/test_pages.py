@@ -66,7 +66,7 @@ def test_the_configuration_in_the_readme_is_valid(tmp_path: Path) -> None:
     (written,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
     file = tmp_path / "standby.yaml"
     file.write_text(written, encoding="utf-8")
-    configuration = load_configuration(file, {"EAST_KEY": "secret"})
+    configuration = load_configuration(file, {"EAST_KEY": "secret", "VAULT_KEY": "0123456789abcdef"})
     assert list(configuration.plans) == ["invoices"]
 
 

@@ -112,6 +112,31 @@ async def test_azure_identity_gets_a_token_that_the_management_plane_takes(
     assert (nobody.status_code, no_version.status_code) == (404, 400)
 
 
+async def test_the_models_tell_when_they_end_and_the_deployments_do_not(
+    emulator: Emulator, control: httpx.AsyncClient, identity: AsyncTokenCredential
+) -> None:
+    ending = {
+        "name": "chat",
+        "model": "gpt-4.1",
+        "version": "2025",
+        "retires_at": "2027-01-01T01:00:00+01:00",
+    }
+    await control.post(
+        "/settings",
+        json={"resource": "east", "deployments": [ending, {"name": "emb", "model": "embed"}]},
+    )
+    got = await identity.get_token(MANAGEMENT)
+    url = f"{emulator.arm}{emulator.resources['east'].resource_id}"
+    headers, version = {"Authorization": f"Bearer {got.token}"}, {"api-version": "2024-10-01"}
+    models = (await control.get(f"{url}/models", headers=headers, params=version)).json()["value"]
+    listed = await control.get(f"{url}/deployments", headers=headers, params=version)
+    assert [(each["name"], each["version"], each["deprecation"]) for each in models] == [
+        ("gpt-4.1", "2025", {"inference": "2027-01-01T00:00:00Z"}),
+        ("embed", "1", {}),
+    ]
+    assert all("deprecation" not in each["properties"]["model"] for each in listed.json()["value"])
+
+
 async def test_the_management_plane_takes_neither_a_key_nor_a_token_of_another_audience(
     emulator: Emulator, control: httpx.AsyncClient
 ) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import yaml
 from prefect import get_client
 from prefect.deployments import arun_deployment
 
 from flows.bootstrapping import WORK_POOL, save_what_runs_need, save_what_starts_runs
+from flows.catalogue import FILE, full_name
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration
+from tests.flows.working import delete_deployments, pause_schedules, worker
 
 
 def with_plans(configuration: Configuration, *names: str) -> Configuration:
@@ -31,26 +32,10 @@ async def deployed() -> set[str]:
         return {f"{flows[found.flow_id]}/{found.name}" for found in await client.read_deployments()}
 
 
-@asynccontextmanager
-async def worker(server: Any) -> AsyncIterator[None]:
-    """Run a process worker of our pool, as an operator would."""
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--limit", "1"),
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def test_bootstrap_saves_everything_and_a_second_time_changes_nothing(
     make_scene: Any, prefect_server: Any
 ) -> None:
+    await delete_deployments()
     async with make_scene([], targets=("west",)) as scene:
         changes = await Prefect().bootstrap(scene.configuration)
         again = await Prefect().bootstrap(scene.configuration)
@@ -58,7 +43,7 @@ async def test_bootstrap_saves_everything_and_a_second_time_changes_nothing(
     assert "deployment replicate/manual saved" in changes
     assert "block recovery-plan/p changed" in changes or "block recovery-plan/p created" in changes
     assert again == []
-    assert {"replicate/scheduled", "replicate/manual"} <= await deployed()
+    assert await deployed() == {full_name(entry) for entry in yaml.safe_load(FILE.read_text())["deployments"]}
     async with get_client() as client:
         pool = await client.read_work_pool(WORK_POOL)
         scheduled = await client.read_deployment_by_name("replicate/scheduled")
@@ -91,6 +76,7 @@ async def test_a_worker_runs_the_deployment(
     async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
         await save_what_runs_need(scene.configuration)
         await save_what_starts_runs(scene.configuration)
+        await pause_schedules()
         async with worker(prefect_server), asyncio.timeout(120):
             run = await arun_deployment("replicate/manual", parameters={"plan": "p"}, poll_interval=1)
         assert (await scene.stats("west"))["copies_accepted"] == {"invoice": 1}

@@ -16,15 +16,27 @@ from prefect.cli.deploy._models import (
     RawScheduleConfig,
     WorkPoolConfig,
 )
+from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from pydantic import BaseModel
 
 from flows.bootstrapping import WORK_POOL
 from flows.catalogue import FILE, TAG, full_name, wanted_deployments
 from flows.errors import NoDeploymentsFile
+from flows.events import SERVED_BY, UNHEALTHY, plan_id
+from standby.config.plan import RecoveryPlan
 
 CONTENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 DEPLOYMENTS: list[dict[str, Any]] = CONTENT["deployments"]
 each_deployment = pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=full_name)
+
+
+def plan(name: str, **policy: str) -> RecoveryPlan:
+    pairs = [{"source": "east", "targets": ["west"]}]
+    return RecoveryPlan.model_validate({"name": name, "pairs": pairs, "failover": policy})
+
+
+def made_for(*plans: RecoveryPlan) -> dict[str, dict[str, Any]]:
+    return {full_name(entry): entry for entry in wanted_deployments(plans)["deployments"]}
 
 
 def unknown_keys(model: type[BaseModel], content: dict[str, Any]) -> set[str]:
@@ -52,6 +64,10 @@ def test_a_deployment_has_no_key_that_prefect_would_drop(deployment: dict[str, A
     assert not unknown_keys(ConcurrencyLimitSpec, deployment.get("concurrency_limit", {}))
     for schedule in deployment.get("schedules", []):
         RawScheduleConfig.model_validate(schedule)
+    for trigger in deployment.get("triggers", []):
+        assert trigger["type"] == "event"
+        assert not unknown_keys(DeploymentEventTrigger, trigger)
+        DeploymentEventTrigger.model_validate(trigger)
 
 
 @each_deployment
@@ -62,6 +78,7 @@ def test_a_deployment_leads_to_a_flow_of_its_name_and_its_parameters_fit(deploym
     for parameters in (
         deployment.get("parameters", {}),
         *(schedule["parameters"] for schedule in deployment.get("schedules", [])),
+        *(trigger["parameters"] for trigger in deployment.get("triggers", [])),
     ):
         assert parameters.keys() <= flow.parameters.properties.keys()
         if parameters:
@@ -83,22 +100,40 @@ def test_every_parameter_is_described_for_the_form(deployment: dict[str, Any]) -
 
 
 def test_the_deployments_of_the_contract_are_there() -> None:
-    assert {full_name(deployment) for deployment in DEPLOYMENTS} >= {
+    assert {full_name(deployment) for deployment in DEPLOYMENTS} == {
         "replicate/scheduled",
         "replicate/manual",
+        "replicate-chunk/worker",
+        "check/scheduled",
+        "snapshot/scheduled",
+        "restore/manual",
+        "watch/scheduled",
+        "failover/manual",
+        "failover/on-outage",
+        "commit/manual",
+        "failback/manual",
+        "automation/manual",
+        "drill/scheduled",
     }
 
 
 def test_a_schedule_lets_one_run_pass_and_cancels_those_that_come_meanwhile() -> None:
-    (scheduled,) = [entry for entry in DEPLOYMENTS if full_name(entry) == "replicate/scheduled"]
-    assert scheduled["concurrency_limit"] == {"limit": 1, "collision_strategy": "CANCEL_NEW"}
+    limits = {
+        full_name(entry): entry.get("concurrency_limit") for entry in DEPLOYMENTS if "schedules" in entry
+    }
+    assert set(map(str, limits.values())) == {"{'limit': 1, 'collision_strategy': 'CANCEL_NEW'}"}, limits
+
+
+def test_a_failover_has_no_limit_since_prefect_kills_limited_runs_that_wait_for_approval() -> None:
+    limited = [full_name(entry) for entry in DEPLOYMENTS if "concurrency_limit" in entry]
+    assert not [name for name in limited if name.startswith("failover/")]
 
 
 def test_each_plan_has_a_schedule_that_another_plans_run_does_not_cancel() -> None:
-    made = wanted_deployments(["invoices", "contracts"])["deployments"]
+    made = made_for(plan("invoices"), plan("contracts"))
     scheduled = {
-        full_name(entry): (entry["parameters"]["plan"], [s["parameters"]["plan"] for s in entry["schedules"]])
-        for entry in made
+        name: (entry["parameters"]["plan"], [s["parameters"]["plan"] for s in entry["schedules"]])
+        for name, entry in made.items()
         if entry["entrypoint"].endswith(":replicate") and "schedules" in entry
     }
     assert scheduled == {
@@ -107,14 +142,50 @@ def test_each_plan_has_a_schedule_that_another_plans_run_does_not_cancel() -> No
     }
 
 
-def test_a_configuration_without_plans_has_no_schedule() -> None:
-    made = wanted_deployments([])["deployments"]
-    assert [full_name(entry) for entry in made if "schedules" in entry] == []
+def test_each_plan_has_a_trigger_for_the_resources_that_serve_for_it() -> None:
+    made = made_for(plan("invoices"), plan("contracts"))
+    for name, of in (("failover/on-outage", "invoices"), ("failover/on-outage-contracts", "contracts")):
+        (described,) = made[name]["triggers"]
+        trigger = DeploymentEventTrigger.model_validate(described)
+        assert trigger.name == f"standby outage of {of}"
+        assert trigger.expect == {UNHEALTHY}
+        assert described["match_related"] == {
+            "prefect.resource.id": plan_id(of),
+            "prefect.resource.role": SERVED_BY,
+        }
+        assert trigger.for_each == {"prefect.resource.id"}
+        assert trigger.parameters == {"plan": of, "outage_of": "{{ event.resource.name }}"}
+        assert made[name]["parameters"] == {"plan": of}
+
+
+@pytest.mark.parametrize(
+    ("probe_every", "interval", "within"), [("30s", 30, 90), ("5m", 300, 900), ("1s", 10, 90)]
+)
+def test_the_watch_and_what_follows_it_go_by_the_plans_probe_period(
+    probe_every: str, interval: float, within: float
+) -> None:
+    made = made_for(plan("invoices", probe_every=probe_every))
+    assert [schedule["interval"] for schedule in made["watch/scheduled"]["schedules"]] == [interval]
+    assert [trigger["within"] for trigger in made["failover/on-outage"]["triggers"]] == [within]
+
+
+def test_the_file_is_what_the_examples_plan_gets() -> None:
+    """So that `prefect deploy --all` does what bootstrap does."""
+    made = [
+        {key: value for key, value in entry.items() if key != "version"}
+        for entry in wanted_deployments([plan("invoices")])["deployments"]
+    ]
+    assert made == DEPLOYMENTS
+
+
+def test_a_configuration_without_plans_starts_nothing_by_itself() -> None:
+    assert [name for name, entry in made_for().items() if "schedules" in entry or "triggers" in entry] == []
 
 
 def test_a_version_changes_with_the_deployment_and_with_its_folder(tmp_path: Path) -> None:
-    def versions(plans: list[str], file: Path) -> list[str]:
-        return [entry["version"] for entry in wanted_deployments(plans, file)["deployments"]]
+    def versions(names: list[str], file: Path) -> list[str]:
+        wanted = wanted_deployments([plan(name) for name in names], file)
+        return [entry["version"] for entry in wanted["deployments"]]
 
     elsewhere = tmp_path / "prefect.yaml"
     elsewhere.write_bytes(FILE.read_bytes())
@@ -125,4 +196,4 @@ def test_a_version_changes_with_the_deployment_and_with_its_folder(tmp_path: Pat
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NoDeploymentsFile, match=r"prefect\.yaml"):
-        wanted_deployments(["a"], tmp_path / "prefect.yaml")
+        wanted_deployments([plan("a")], tmp_path / "prefect.yaml")

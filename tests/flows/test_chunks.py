@@ -24,6 +24,7 @@ from flows.errors import NoChunkDeployment
 from flows.listening import listen
 from flows.replicate import replicate
 from standby.replication.report import Report
+from tests.flows.working import pause_schedules
 
 ANALYZERS = 6
 
@@ -78,6 +79,7 @@ async def children_of(parent: Any) -> list[FlowRun]:
 async def deployed(configuration: Any) -> AsyncIterator[None]:
     await save_what_runs_need(configuration)
     await save_what_starts_runs(configuration)
+    await pause_schedules()
     yield
 
 
@@ -152,7 +154,7 @@ async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
     assert state.is_cancelled()
     (chunk,) = await children_of(state.state_details.flow_run_id)
     assert chunk.state_type is StateType.CANCELLED
-    assert listener.report is not None
+    assert isinstance(listener.report, Report)
     ends = {item.analyzer: item for item in listener.report.items}
     assert len(ends) == ANALYZERS
     assert ends["part-0"].operation_id in ends["part-0"].reason

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from emulator.config import load_emulator_config
 from emulator.serve import Emulator, running
@@ -57,11 +60,28 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
     ):
         variables = _variables(emulator)
         _become(variables)
-        yield Stage(file, variables, emulator.control, ui, orchestrator)
+        stage = Stage(file, variables, emulator.control, ui, orchestrator)
+        async with orchestrator.own_worker(folder / "worker.log"):
+            await orchestrator.bootstrap(stage.configuration())
+            await _pause_schedules(f"{ui}/api")
+            yield stage
+
+
+async def _pause_schedules(api: str) -> None:
+    """Let nothing start by the clock: the story has one of its own, and this machine few cores."""
+    async with httpx.AsyncClient(base_url=api) as http:
+        found = await http.post("/deployments/filter", json={})
+        for deployment in found.raise_for_status().json():
+            if deployment["schedules"]:
+                await http.post(f"/deployments/{deployment['id']}/pause_deployment")
 
 
 def _variables(emulator: Emulator) -> dict[str, str]:
-    found = {"API_VERSION": "2025-11-01", "ARM_ENDPOINT": emulator.arm}
+    found = {
+        "API_VERSION": "2025-11-01",
+        "ARM_ENDPOINT": emulator.arm,
+        "VAULT_KEY": secrets.token_urlsafe(32),
+    }
     for name, served in emulator.resources.items():
         found[f"{name.upper()}_ENDPOINT"] = served.endpoint
         found[f"{name.upper()}_ID"] = served.resource_id

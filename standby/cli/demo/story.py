@@ -1,41 +1,27 @@
-"""What the demonstration shows, in order, and whether it came out as it must."""
+"""The first half of the demonstration: analyzers are kept warm in two more regions."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx
 
+from standby.cli.demo.outage import tell_outage
+from standby.cli.demo.scenes import PLAN, DemoWentWrong, edit, head, replicate
 from standby.cli.demo.stage import Stage
 from standby.cli.output import Output
-from standby.cli.progress import show_progress
-from standby.cli.render import drift_lines, report_lines
-from standby.clock import SystemClock
+from standby.cli.render import drift_lines
 from standby.config.configuration import Configuration
-from standby.config.plan import CopyDeadlines, OnExisting
-from standby.errors import StandbyError
-from standby.replication.pace import pace
 from standby.replication.planning import Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.replication.results import Status
-from standby.service.client import ContentUnderstandingClient
 from standby.service.models import JsonValue
 from standby.service.resource import SEED_PAGE_API_VERSION
 
-PLAN = "documents"
 EDITED = "contract"
 HELD_BACK = 1
 """Copies the first runs must hold back: north has no deployment of the model that one analyzer needs."""
-
-
-class DemoWentWrong(StandbyError):
-    """The demonstration did not come out as it must."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"The demonstration went wrong: {what}", "Run it again with -v")
-        self.args = (what,)
 
 
 async def tell(stage: Stage, output: Output) -> JsonValue:
@@ -48,84 +34,57 @@ async def tell(stage: Stage, output: Output) -> JsonValue:
     configuration = stage.configuration()
     analyzers = len((await _survey(configuration)).items) // 2
 
-    _head(output, f"1. First run: east has {analyzers} analyzers, west and north have none")
-    first = await _replicate(stage, output, configuration)
+    head(output, f"1. First run: east has {analyzers} analyzers, west and north have none")
+    first = await replicate(stage, output, configuration)
     _must(first, succeeded=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
     output.result("insurance-claim is held back: at north it would be ready and fail at its first document.")
     output.result("Children went first, so that no router was ever ready before what it routes to.")
     output.result("One answer was lost on its way: the target was looked at, and nothing was copied twice.")
 
-    _head(output, "2. Second run: there is nothing left to do")
-    second = await _replicate(stage, output, configuration)
+    head(output, "2. Second run: there is nothing left to do")
+    second = await replicate(stage, output, configuration)
     _must(second, skipped=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
 
-    _head(output, f"3. Somebody adds a field to {EDITED} in the east; `standby check` notices")
-    await _edit(configuration)
+    head(output, f"3. Somebody adds a field to {EDITED} in the east; `standby check` notices")
+    await edit(
+        configuration,
+        "east",
+        EDITED,
+        "GoverningLaw",
+        {"type": "string", "method": "extract", "description": "Whose law applies"},
+    )
     output.results(drift_lines(await _survey(configuration), verbose=False))
 
-    _head(output, "4. Third run, with leave to replace")
-    third = await _replicate(stage, output, configuration, analyzers=(EDITED,), on_existing="replace")
+    head(output, "4. Third run, with leave to replace")
+    third = await replicate(stage, output, configuration, analyzers=(EDITED,), on_existing="replace")
     _must(third, succeeded=2)
 
-    _head(
+    head(
         output,
         "5. The same by the protocol of the disaster-recovery page, with encrypted tokens",
     )
-    fourth = await _replicate(stage, output, stage.configuration(SEED_PAGE_API_VERSION))
+    fourth = await replicate(stage, output, stage.configuration(SEED_PAGE_API_VERSION))
     _must(fourth, succeeded=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
 
-    _head(output, "What the regions themselves counted")
+    outage = await tell_outage(stage, output, configuration)
+
+    head(output, "What the regions themselves counted")
     for line in await _counted(stage, configuration):
         output.result(line)
     output.result("")
     output.result(
-        f"Done. {analyzers} analyzers stand by in two regions. In Prefect: Runs → replicate-{PLAN} shows "
-        "every authorize, validate-deployments, copy, poll and verify; Artifacts has the replication-report; "
-        "Blocks has the credentials. `standby demo --keep` leaves it open to look at."
+        f"Done. {analyzers} analyzers stand by in two regions; one region was lost and brought back. In "
+        f"Prefect: Runs → replicate-{PLAN} shows every authorize, validate-deployments, copy, poll, verify; "
+        "Runs → failover-… what happened in the night; Artifacts has every report. "
+        "`standby demo --keep` leaves it open to look at."
     )
-    return {"runs": [report.model_dump(mode="json") for report in (first, second, third, fourth)]}
-
-
-async def _replicate(
-    stage: Stage,
-    output: Output,
-    configuration: Configuration,
-    *,
-    analyzers: tuple[str, ...] = ("*",),
-    on_existing: OnExisting | None = None,
-) -> Report:
-    with show_progress(output.stderr, quiet=output.quiet) as on_progress:
-        ended = await stage.orchestrator.replicate(
-            configuration,
-            PLAN,
-            Selection(analyzers, (), on_existing),
-            apply=None,
-            on_progress=on_progress,
-        )
-    if ended.interrupted:
-        raise asyncio.CancelledError
-    output.results(report_lines(ended.report))
-    return ended.report
+    runs: list[JsonValue] = [report.model_dump(mode="json") for report in (first, second, third, fourth)]
+    return {"runs": runs, "outage": dict(outage)}
 
 
 async def _survey(configuration: Configuration) -> Any:
     async with open_run(configuration, PLAN) as context:
         return await survey(context, Selection())
-
-
-async def _edit(configuration: Configuration) -> None:
-    async with ContentUnderstandingClient(configuration.resource("east")) as east:
-        definition = (await east.get_analyzer(EDITED)).to_json()
-        schema: Any = definition["fieldSchema"]
-        schema["fields"]["GoverningLaw"] = {
-            "type": "string",
-            "method": "extract",
-            "description": "Whose law applies",
-        }
-        started = await east.put_analyzer(EDITED, definition, allow_replace=True)
-        async for _ in pace(CopyDeadlines(), SystemClock()):
-            if (await east.poll(started.operation_url)).operation.done:
-                return
 
 
 async def _counted(stage: Stage, configuration: Configuration) -> list[str]:
@@ -147,8 +106,3 @@ def _must(report: Report, **expected: int) -> None:
     wanted = {status: expected.get(status.value, 0) for status in Status}
     if dict(report.totals) != wanted:
         raise DemoWentWrong(f"expected {expected}, got {dict(report.totals)}")
-
-
-def _head(output: Output, title: str) -> None:
-    output.result("")
-    output.result(title)

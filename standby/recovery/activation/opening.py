@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 
-from standby.config.sinks import Sink
+from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.recovery.activation.deferred import DeferredSink
+from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sink import ActivationSink
+from standby.recovery.activation.webhook import WebhookActivation, webhook_name
 
 
-def open_sinks(sinks: Sequence[Sink]) -> Sequence[ActivationSink]:
-    """Make the sinks of a configuration."""
-    raise NotImplementedError(sinks)
+def deferred(settings: VariableSink) -> ActivationSink:
+    """Stand in for a Prefect variable where there is no Prefect."""
+    return DeferredSink(f"variable {settings.name}")
+
+
+def open_sinks(
+    sinks: Sequence[Sink], *, variable: Callable[[VariableSink], ActivationSink] = deferred
+) -> Sequence[ActivationSink]:
+    """Make the sinks of a configuration; no two have the same name.
+
+    Args:
+        sinks: as configured.
+        variable: makes those that are variables of Prefect.
+    """
+    return tuple(_opened(sinks, variable))
+
+
+def _opened(
+    sinks: Sequence[Sink], variable: Callable[[VariableSink], ActivationSink]
+) -> Iterator[ActivationSink]:
+    seen: Counter[str] = Counter()
+    for sink in sinks:
+        match sink:
+            case FileSink():
+                yield FileActivation(sink.path)
+            case WebhookSink():
+                name = webhook_name(sink)
+                seen[name] += 1
+                # Their paths tell them apart, and are often half of their secret.
+                yield WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})")
+            case VariableSink():
+                yield variable(sink)

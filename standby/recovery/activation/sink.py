@@ -12,17 +12,18 @@ from standby.recovery.errors import RecoveryError
 class SinkFailed(RecoveryError):
     """A sink could not be told."""
 
-    def __init__(self, sink: str, reason: str) -> None:
-        super().__init__(f"{sink} could not be told which side is active: {reason}", "Mend it and run again")
-        self.args = (sink, reason)
+    def __init__(self, sink: str, reason: str, next_action: str = "Mend it and run again") -> None:
+        super().__init__(f"{sink} could not be told which side is active: {reason}", next_action)
+        self.args = (sink, reason, next_action)
 
 
 class SinkAhead(GuardRefused):
     """A sink has already been told a higher epoch: this run decided from an old state."""
 
-    def __init__(self, sink: str, there: int, ours: int) -> None:
+    def __init__(self, sink: str, there: int | None, ours: int) -> None:
+        told = "a higher epoch" if there is None else f"epoch {there}"
         super().__init__(
-            f"{sink} was told epoch {there} already, and this run has epoch {ours}",
+            f"{sink} was told {told} already, and this run has epoch {ours}",
             "Another vault or an older copy of it was used; find out which, before anything is switched",
         )
         self.args = (sink, there, ours)

@@ -15,15 +15,21 @@ from standby.service.client import ContentUnderstandingClient
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from standby.config.configuration import Configuration
     from tests.standby.cli.conftest import Cloud, Ran, Workspace
 
 
 class Prefect:
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, vault: Health | None = None) -> None:
         self._health = health
+        self._vault = vault
 
     async def health(self) -> Health:
         return self._health
+
+    async def vault(self, _configuration: Configuration) -> Health:
+        assert self._vault is not None, "nobody had a reason to ask"
+        return self._vault
 
 
 @pytest.fixture(autouse=True)
@@ -220,6 +226,31 @@ def test_a_missing_prefect_is_worth_knowing_but_nothing_wrong(
     assert ran.status == 0
     check = found(ran, "prefect", "server")
     assert Check(**check) == Check("prefect", "server", None, health.detail, health.next_action)
+
+
+@pytest.mark.parametrize(
+    ("settings", "well"),
+    [
+        ("{block: s3-bucket/vault}", True),
+        ("{block: s3-bucket/vault}", False),
+        ("{path: vault, second: {block: s3-bucket/second}}", False),
+    ],
+)
+def test_a_vault_in_a_block_is_tried_by_prefect(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, settings: str, well: bool
+) -> None:
+    workspace.edit("resources:", f"vault: {settings}\nresources:")
+    vault = Health(well, "it was tried", "" if well else "Mend it")
+    monkeypatch.setattr(
+        "standby.cli.doctor.load_orchestrator", lambda: Prefect(Health(True, "it answers"), vault)
+    )
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == (0 if well else 1)
+    assert Check(**found(ran, "prefect", "vault")) == Check(
+        "prefect", "vault", well, vault.detail, vault.next_action
+    )
 
 
 def test_an_installation_without_flows_is_nothing_wrong(

@@ -78,3 +78,23 @@ def test_interrupted_it_reports_what_is_under_way(
     assert item["status"] == "failed"
     assert item["operation_id"] in item["reason"]
     assert "Traceback" not in ran.err
+
+
+def test_switches_the_automation_of_flows_and_notes_it_in_the_log_of_every_plan(
+    workspace: Workspace, prefect_server: PrefectServer
+) -> None:
+    use(workspace, prefect_server)
+    with workspace.file.open("a", encoding="utf-8") as file:
+        file.write("  contracts:\n    pairs: [{source: east, targets: [west]}]\n")
+
+    ran = workspace.ended(
+        workspace.start("automation", "off", "--reason", "a test", "--via", "prefect", "--json")
+    )
+
+    assert ran.status == 0, ran.err
+    assert (ran.document["on"], ran.document["reason"]) == (False, "a test")
+    logs = workspace.folder / "vault" / "audit"
+    for plan in ("invoices", "contracts"):
+        assert '"automation.switched"' in (logs / f"{plan}.jsonl").read_text(encoding="utf-8")
+    shown = workspace.ended(workspace.start("automation", "--via", "prefect"))
+    assert shown.out.startswith("Automation is off, by ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -14,7 +15,7 @@ from standby.service.errors import (
     ResourceNotFound,
     ServiceUnavailable,
 )
-from standby.service.models import Account, Deployment
+from standby.service.models import Account, CatalogModel, Deployment
 from standby.service.retrying import HttpRetries
 
 if TYPE_CHECKING:
@@ -94,6 +95,30 @@ async def test_a_deployment_may_leave_all_but_its_name_unsaid(
 ) -> None:
     service.will(deployments(entry))
     assert await client.list_deployments() == (Deployment("d", ""),)
+
+
+async def test_the_models_tell_when_they_end_over_all_pages(
+    client: ContentUnderstandingClient, service: Service
+) -> None:
+    link = f"{ARM}{ACCOUNT}/models?{VERSION}&$skiptoken=2"
+    ending = {"name": "gpt-4.1", "version": "2025", "deprecation": {"inference": "2026-10-14T00:00:00Z"}}
+    service.will(
+        deployments(ending, following=link),
+        deployments(
+            {"name": "later", "version": "1", "deprecation": {"fineTune": "2027-01-01T00:00:00Z"}},
+            {"name": "odd", "version": None, "deprecation": {"inference": "next year"}},
+            {"name": "none", "deprecation": None},
+            {},
+        ),
+    )
+    assert await client.list_models() == (
+        CatalogModel("gpt-4.1", "2025", datetime(2026, 10, 14, tzinfo=UTC)),
+        CatalogModel("later", "1", None),
+        CatalogModel("odd", "", None),
+        CatalogModel("none", "", None),
+        CatalogModel("", "", None),
+    )
+    assert [str(request.url) for request in service.requests] == [f"{ARM}{ACCOUNT}/models?{VERSION}", link]
 
 
 @pytest.mark.parametrize(

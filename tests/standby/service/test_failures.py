@@ -27,6 +27,7 @@ from standby.service.errors import (
     ServiceError,
     ServiceUnavailable,
     Throttled,
+    TokenUnavailable,
     Unreachable,
     UntrustedCertificate,
     operation_failed,
@@ -272,6 +273,7 @@ def test_every_error_has_an_order_for_the_operator(kind: type[ServiceError]) -> 
 def test_only_what_passes_is_transient() -> None:
     assert {kind for kind in TREE if kind.transient} == {
         Throttled,
+        TokenUnavailable,
         Unreachable,
         NotConnected,
         ServiceUnavailable,

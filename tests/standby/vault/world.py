@@ -114,6 +114,12 @@ class Memory:
             raise VaultUnavailable(self.where(path), "written", "down")
         self.files[checked(path)] = content
 
+    async def remove(self, path: str) -> None:
+        await self._call()
+        if self.down:
+            raise VaultUnavailable(self.where(path), "removed", "down")
+        self.files.pop(checked(path), None)
+
     def hold(self, path: str) -> AbstractAsyncContextManager[Journal]:
         return hold_object(self, path, self.clock)
 

@@ -1,0 +1,37 @@
+"""The global off switch, where flows keep it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.endings import ended
+from flows.listening import tell_report
+from flows.recovering import recovering
+from flows.stages import TaskStages
+from standby.errors import sentence
+from standby.recovery.decision.automation import position_words, read_automation, set_automation
+
+
+@flow(name="automation", flow_run_name="automation-{plan}", persist_result=False)
+async def automation(plan: str, on: bool | None = None, reason: str = "") -> State[Any]:
+    """Switch on or off whether outages may start a failover, in every plan of the vault.
+
+    What an operator orders is not stopped by it.
+
+    Args:
+        plan: Name of a saved recovery-plan block; the change is noted in its audit log.
+        on: Whether outages may start a failover; empty only shows the position.
+        reason: Why; it is recorded.
+    """
+    async with recovering(plan) as context:
+        if on is None:
+            switch = await read_automation(context.vault)
+        else:
+            switch = await TaskStages().run(
+                f"automation {plan}", lambda: set_automation([context], on=on, reason=reason)
+            )
+    tell_report(switch)
+    return ended("On" if switch.on else "Off", sentence(position_words(switch)), switch)

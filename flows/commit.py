@@ -1,0 +1,56 @@
+"""Make a failover final."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.endings import ended, fell_short, refused
+from flows.events import COMMITTED, tell_of_plan
+from flows.listening import tell_report
+from flows.recovering import recovering
+from flows.stages import TaskStages
+from standby.errors import GuardRefused, sentence
+from standby.recovery.failover import committing
+from standby.recovery.failover.report import CommitReport
+from standby.service.models import JsonValue
+
+
+@flow(name="commit", flow_run_name="commit-{plan}", persist_result=False)
+async def commit(plan: str, home: str = "") -> State[Any]:
+    """Make the failovers of a recovery plan final: from then on the way back is a failback.
+
+    Every sink is told once more what serves, so one that could not be told before is brought up to date.
+
+    Args:
+        plan: Name of a saved recovery-plan block.
+        home: Only the failover of this source; empty means of all.
+    """
+    try:
+        async with recovering(plan) as context:
+            report = await TaskStages().run(
+                f"commit {plan}", lambda: committing.commit(context, home or None)
+            )
+    except GuardRefused as error:
+        return refused(error)
+    tell_report(report)
+    message = _told(report)
+    if report.committed:
+        facts: dict[str, JsonValue] = {
+            "committed": dict(report.committed),
+            "epoch": report.epoch,
+            "summary": message,
+        }
+        tell_of_plan(COMMITTED, plan, facts)
+    if report.problems:
+        return fell_short("PartiallyFailed", message, report)
+    return ended("Committed" if report.committed else "NothingToCommit", message, report)
+
+
+def _told(report: CommitReport) -> str:
+    made_final = [f"{side} serves for good in the place of {home}" for home, side in report.committed.items()]
+    serves = [f"{side} serves in the place of {home}" for home, side in report.sides.items() if home != side]
+    parts = made_final or ["Nothing waited to be committed", *serves]
+    return " ".join(sentence(part) for part in (*parts, *report.problems, report.next_action) if part)

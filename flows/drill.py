@@ -1,0 +1,68 @@
+"""Rehearse a failover, and prove that nothing of it is left."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.drill_page import drill_page
+from flows.endings import ended, fell_short, refused, stopped
+from flows.events import DRILLED, tell_of_plan
+from flows.listening import tell_report
+from flows.recovering import recovering
+from flows.stages import TaskStages
+from flows.stopping import to_its_report
+from flows.target import chosen
+from standby.errors import GuardRefused, sentence
+from standby.recovery.drill import drilling
+from standby.recovery.drill.report import DrillReport
+from standby.service.models import JsonValue
+
+
+@flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)
+async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> State[Any]:
+    """Rehearse the failover of a recovery plan, measure it, and remove everything it made.
+
+    It is the code of a real failover, under ids of its own; neither the sinks nor the source take part in it.
+    It passes only if its clean-up is proven. The evidence is kept in the vault, signed where there is a key.
+
+    Args:
+        plan: Name of a saved recovery-plan block.
+        to: The target to rehearse with; empty means the one that an outage would choose.
+        scratch: Name of another resource to rehearse at, under the real ids.
+        home: In the place of which source, where there are several.
+    """
+    try:
+        async with recovering(plan, scratch=scratch) as context:
+            source, target = await chosen(context, to, home)
+            work = drilling.drill(context, source, target, TaskStages(), scratch=scratch or None)
+            report = await to_its_report(work, UUID(str(flow_run.id)))
+    except GuardRefused as error:
+        return refused(error)
+    tell_report(report)
+    message = _told(report)
+    await acreate_markdown_artifact(key="drill-report", markdown=drill_page(report), description=message)
+    facts: dict[str, JsonValue] = {
+        "home": report.home,
+        "to": report.to,
+        "passed": report.passed,
+        "evidence": report.evidence,
+    }
+    tell_of_plan(DRILLED, plan, {**facts, "summary": message})
+    if report.interrupted:
+        return stopped(message)
+    return (ended if report.passed else fell_short)(
+        "Passed" if report.passed else "NotPassed", message, report
+    )
+
+
+def _told(report: DrillReport) -> str:
+    passed = "passed" if report.passed else "did not pass"
+    return " ".join(
+        sentence(part) for part in (f"The drill of {report.home} to {report.to} {passed}", *report.reasons)
+    )

@@ -1,0 +1,127 @@
+"""The events of a recovery: what automations are triggered by, and notifications speak of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import httpx
+from prefect import get_client
+from prefect.events import emit_event
+from prefect.events.filters import (
+    EventFilter,
+    EventNameFilter,
+    EventOccurredFilter,
+    EventResourceFilter,
+)
+from prefect.runtime import flow_run
+from pydantic import ValidationError
+
+from standby.fencing import Fence
+from standby.recovery.watch.observation import Observation
+from standby.service.models import JsonValue
+
+log = logging.getLogger("standby.flows")
+
+HEALTHY = "content-understanding.resource.healthy"
+UNHEALTHY = "content-understanding.resource.unhealthy"
+READINESS_CHANGED = "standby.readiness.changed"
+PROPOSED = "standby.failover.proposed"
+ACTIVATED = "standby.failover.activated"
+COMMITTED = "standby.failover.committed"
+REFUSED = "standby.failover.refused"
+FAILED_BACK = "standby.failback.completed"
+DRILLED = "standby.drill.completed"
+
+SERVED_BY = "served-by"
+"""Role of a plan beside a resource that serves for it."""
+
+STANDBY_OF = "standby-of"
+"""Role of a plan beside a resource that does not serve for it now."""
+
+MOST_EVENTS = 50
+"""Events of one resource that are read, the newest: Prefect gives no more at once."""
+
+
+def resource_id(resource: str) -> str:
+    """Give a resource's id in events."""
+    return f"content-understanding.resource.{resource}"
+
+
+def plan_id(plan: str) -> str:
+    """Give a plan's id in events."""
+    return f"standby.plan.{plan}"
+
+
+def tell_of_plan(event: str, plan: str, payload: Mapping[str, JsonValue]) -> None:
+    """Emit an event about a plan, with a link to the flow run that this is done in.
+
+    Args:
+        event: its name.
+        plan: name of the plan.
+        payload: JSON; `summary` in it is what notifications say.
+    """
+    emit_event(
+        event=event,
+        resource={"prefect.resource.id": plan_id(plan), "prefect.resource.name": plan},
+        payload={
+            "plan": plan,
+            "run_id": str(flow_run.id or ""),
+            "link": str(flow_run.ui_url or ""),
+            **payload,
+        },
+    )
+
+
+def tell_observation(observation: Observation, fence: Fence) -> None:
+    """Emit what a look at a resource found; one that could not tell is no event."""
+    if observation.healthy is None:
+        return
+    serves = any(side.active == observation.resource for side in fence.sides.values())
+    emit_event(
+        event=HEALTHY if observation.healthy else UNHEALTHY,
+        resource={
+            "prefect.resource.id": resource_id(observation.resource),
+            "prefect.resource.name": observation.resource,
+        },
+        related=[
+            {
+                "prefect.resource.id": plan_id(fence.plan),
+                "prefect.resource.role": SERVED_BY if serves else STANDBY_OF,
+            }
+        ],
+        payload={**observation.model_dump(mode="json"), "source": "watch"},
+    )
+
+
+async def told_of(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
+    """Read what was told of a resource lately, by anybody; what is no observation is left out.
+
+    Args:
+        resource: its name.
+        now: UTC.
+        within: how far back.
+    """
+    wanted = EventFilter(
+        event=EventNameFilter(name=[HEALTHY, UNHEALTHY]),
+        resource=EventResourceFilter(id=[resource_id(resource)]),
+        occurred=EventOccurredFilter(since=now - within, until=now + within),
+    )
+    try:
+        async with get_client() as client:
+            page = await client.read_events(wanted, limit=MOST_EVENTS)
+    except httpx.HTTPError as error:
+        # Whoever asks looks for itself as well; it only takes longer.
+        log.warning("the events of %s could not be read: %s", resource, type(error).__name__)
+        return ()
+    found = []
+    for event in page.events:
+        try:
+            observation = Observation.model_validate(event.payload)
+        except ValidationError:
+            log.info("event %s of %s is no observation", event.id, resource)
+            continue
+        if observation.resource == resource and observation.healthy is (event.event == HEALTHY):
+            found.append(observation)
+    return tuple(found)

@@ -1,0 +1,96 @@
+"""Bring a plan back to where it came from, edits included."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.endings import ended, fell_short, refused, stopped
+from flows.events import FAILED_BACK, tell_of_plan
+from flows.listening import tell_report
+from flows.publishing import ProgressArtifact
+from flows.recovering import recovering
+from flows.stages import TaskStages
+from flows.stopping import to_its_report
+from standby.errors import GuardRefused, sentence
+from standby.recovery.failback.failing_back import fail_back
+from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
+from tasks.task_steps import TaskSteps
+
+NOTHING_SAID: dict[str, Kept] = {}
+
+NAMES = {
+    "failed_back": "FailedBack",
+    "at_home": "AtHome",
+    "refused": "Refused",
+    "incomplete": "PartiallyFailed",
+    "unfinished": "Unfinished",
+    "interrupted": "Interrupted",
+}
+
+
+@flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
+async def failback(plan: str, home: str = "", keep: dict[str, Kept] = NOTHING_SAID) -> State[Any]:
+    """Bring a recovery plan back to its source: compare both sides, copy home, switch, commit.
+
+    No edit is lost: where both sides were edited, it stops until somebody says whose goes on.
+
+    Args:
+        plan: Name of a saved recovery-plan block.
+        home: The source to bring back; empty means the one that is away.
+        keep: Whose analyzer goes on, home or standby, by its id at home, where both were edited.
+    """
+    try:
+        async with recovering(plan) as context, ProgressArtifact(f"Bringing plan {plan} back") as bar:
+            work = fail_back(
+                context, home or None, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show
+            )
+            report = await to_its_report(work, UUID(str(flow_run.id)))
+    except GuardRefused as error:
+        return refused(error)
+    tell_report(report)
+    if report.divergence is not None:
+        await _leave_divergence(report.divergence)
+    message = _told(report)
+    if report.state == "failed_back":
+        tell_of_plan(FAILED_BACK, plan, {"home": report.home, "epoch": report.epoch, "summary": message})
+    if report.state == "interrupted":
+        return stopped(message)
+    end = ended if report.state in {"failed_back", "at_home"} else fell_short
+    return end(NAMES[report.state], message, report)
+
+
+async def _leave_divergence(found: DivergenceReport) -> None:
+    totals = ", ".join(f"{count} {kind}" for kind, count in found.totals.items() if count)
+    await acreate_table_artifact(
+        key="divergence",
+        table=[
+            {
+                "analyzer": item.analyzer,
+                "at the standby": item.standby_analyzer or "",
+                "divergence": item.divergence.value,
+                "kept": item.keep or "nobody has said",
+                "differences": " ".join(item.differences),
+            }
+            for item in found.items
+        ]
+        or [{"analyzer": "none"}],
+        description=f"Plan **{found.plan}**, {found.home} and {found.standby}: {totals or 'nothing'}.",
+    )
+
+
+def _told(report: FailbackReport) -> str:
+    said = {
+        "failed_back": f"{report.home} serves again, and {report.standby} stands by",
+        "at_home": f"{report.home} serves already",
+        "refused": f"{report.standby} still serves: {report.home} could not take something",
+        "incomplete": "It is not done yet",
+        "unfinished": f"The switch back to {report.home} has not ended",
+        "interrupted": "It was told to stop",
+    }[report.state]
+    return " ".join(sentence(part) for part in (said, *report.problems, report.next_action) if part)

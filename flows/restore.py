@@ -1,0 +1,80 @@
+"""Rebuild analyzers from the vault, without the resource they came from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.endings import ended, fell_short, stopped
+from flows.listening import tell_report
+from flows.publishing import ProgressArtifact
+from flows.recovering import recovering
+from flows.stopping import to_its_report
+from standby.recovery.snapshots import restoring
+from standby.recovery.snapshots.opening import open_snapshot
+from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.restore_report import RestoreReport
+from standby.replication.results import GOOD
+
+EVERY_ANALYZER: list[str] = ["*"]
+
+
+@flow(name="restore", flow_run_name="restore-{plan}-at-{to}", persist_result=False)
+async def restore(
+    plan: str, to: str, as_of: datetime | None = None, analyzers: list[str] = EVERY_ANALYZER
+) -> State[Any]:
+    """Rebuild the analyzers of a recovery plan at a resource from a snapshot, children first.
+
+    Only that resource is asked anything. What it has already is kept; each analyzer is read back afterwards.
+
+    Args:
+        plan: Name of a saved recovery-plan block.
+        to: Name of the resource to restore to.
+        as_of: Take the newest snapshot up to this moment; empty means the newest.
+        analyzers: Patterns of analyzer ids; what they depend on comes along by itself.
+    """
+    moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
+    async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
+        found = await open_snapshot(context, as_of=moment)
+        wanted = await plan_restore(context, found, to, analyzers=analyzers)
+        report = await to_its_report(
+            restoring.restore(context, wanted, on_progress=bar.show), UUID(str(flow_run.id))
+        )
+    tell_report(report)
+    await acreate_table_artifact(
+        key="restore-report",
+        table=_rows(report) or [{"analyzer": "none selected"}],
+        description=f"Plan **{plan}**, snapshot {report.snapshot}: {_totals(report)}.",
+    )
+    if report.interrupted:
+        return stopped(f"It was told to stop: {_totals(report)}.")
+    end = ended if report.complete else fell_short
+    return end("Completed" if report.complete else "PartiallyFailed", f"{_totals(report)}.", report)
+
+
+def _rows(report: RestoreReport) -> list[dict[str, Any]]:
+    """Give the items, those first that need somebody's attention."""
+    return [
+        {
+            "analyzer": item.analyzer,
+            "as": item.target_analyzer,
+            "fidelity": item.fidelity.value,
+            "status": item.status.value,
+            "reason": item.reason,
+            "seconds": item.seconds,
+            "warnings": " ".join(item.warnings),
+        }
+        for item in sorted(report.items, key=lambda item: item.status in GOOD)
+    ]
+
+
+def _totals(report: RestoreReport) -> str:
+    return (
+        ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"
+    )

@@ -1,0 +1,126 @@
+"""`standby automation`: the global off switch of failovers that outages ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from typing import Annotated, Literal
+
+import typer
+
+from standby.cli.exits import Exit
+from standby.cli.lines import Line
+from standby.cli.output import Output
+from standby.cli.running import Via, run
+from standby.config.configuration import Configuration
+from standby.config.errors import ConfigurationError
+from standby.errors import sentence
+from standby.orchestrator import load_orchestrator
+from standby.recovery.context import open_recovery
+from standby.recovery.decision.automation import (
+    AUTOMATION_PATH,
+    Automation,
+    position_words,
+    read_automation,
+    set_automation,
+)
+from standby.service.models import JsonValue
+from standby.vault.opening import open_folder
+
+Position = Annotated[
+    Literal["on", "off"] | None,
+    typer.Argument(metavar="[on|off]", help="The position to put it into; without one it is shown."),
+]
+
+
+class NoPlans(ConfigurationError):
+    """There is nothing that could be switched over."""
+
+    def __init__(self) -> None:
+        super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
+        self.args = ()
+
+
+def command(
+    context: typer.Context,
+    position: Position = None,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "",
+    via: Annotated[
+        Via, typer.Option("--via", help="'prefect': the switch of the vault that flows use.")
+    ] = "direct",
+) -> None:
+    """Show or set whether outages may start a failover, in all plans of this vault.
+
+    What an operator orders is not stopped by it. Exit status: 0.
+    """
+    if reason and position is None:
+        raise typer.BadParameter("say on or off with it", param_hint="--reason")
+
+    async def switch(output: Output) -> Exit:
+        configuration = output.load()
+        on = None if position is None else position == "on"
+        block = configuration.vault.block
+        if via == "prefect":
+            automation = await _by_prefect(configuration, on, reason)
+            where = block or open_folder(configuration.vault).where(AUTOMATION_PATH)
+        else:
+            files = open_folder(configuration.vault)
+            automation = await (read_automation(files) if on is None else _set(configuration, on, reason))
+            where = files.where(AUTOMATION_PATH)
+        output.results(_lines(automation, configuration))
+        output.document(_document(automation, configuration, where))
+        if block is not None and via == "direct":
+            same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
+            output.say(
+                f"This is the switch of the vault in {where}. Flows keep theirs in {block}; "
+                f"{same} is about that one."
+            )
+        return Exit.DONE
+
+    run(context, switch)
+
+
+async def _by_prefect(configuration: Configuration, on: bool | None, reason: str) -> Automation:
+    """Show or set the switch of flows; setting it once per plan notes it in the log of each."""
+    if not configuration.plans:
+        raise NoPlans
+    orchestrator = load_orchestrator()
+    plans = list(configuration.plans)[: 1 if on is None else None]
+    told: list[Automation] = []
+    for plan in plans:
+        parameters: dict[str, JsonValue] = {"plan": plan, "on": on, "reason": reason}
+        report = await orchestrator.recover(configuration, plan, "automation", parameters)
+        told.append(Automation.model_validate(report))
+    return told[-1]
+
+
+async def _set(configuration: Configuration, on: bool, reason: str) -> Automation:
+    if not configuration.plans:
+        raise NoPlans
+    async with AsyncExitStack() as stack:
+        plans = [
+            await stack.enter_async_context(open_recovery(configuration, name))
+            for name in configuration.plans
+        ]
+        return await set_automation(plans, on=on, reason=reason)
+
+
+def _lines(automation: Automation, configuration: Configuration) -> Iterator[Line]:
+    yield Line(sentence(position_words(automation)), wrong=not automation.on)
+    for name, plan in sorted(configuration.plans.items()):
+        yield Line(f"{name}: {_consequence(on=automation.on, automatic=plan.failover.automatic)}", 2)
+
+
+def _consequence(*, on: bool, automatic: bool) -> str:
+    if not on:
+        return "an outage is told of, and nothing is switched."
+    if automatic:
+        return "an outage switches it over."
+    return "an outage proposes a failover, which waits for approval (failover.automatic is false)."
+
+
+def _document(automation: Automation, configuration: Configuration, where: str) -> JsonValue:
+    plans: dict[str, JsonValue] = {
+        name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())
+    }
+    return {**automation.model_dump(mode="json"), "where": where, "plans": plans}

@@ -1,0 +1,53 @@
+"""`standby commit`: make a failover final."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from standby.cli.exits import Exit
+from standby.cli.failover_lines import commit_lines
+from standby.cli.output import Output
+from standby.cli.running import PlanName, Via, run
+from standby.config.configuration import Configuration
+from standby.orchestrator import load_orchestrator
+from standby.recovery.context import open_recovery
+from standby.recovery.failover.committing import commit
+from standby.recovery.failover.report import CommitReport
+
+
+def command(
+    context: typer.Context,
+    plan: PlanName,
+    home: Annotated[
+        str, typer.Option("--from", metavar="SOURCE", help="Only the failover of this source.")
+    ] = "",
+    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+) -> None:
+    """Make a failover final: from then on the way back is a failback, which brings edits along.
+
+    Every sink is told once more what serves, so one that could not be told before is brought up to date.
+
+    Exit status: 0 done and every sink was told, 3 a sink was not.
+    """
+
+    async def make_final(output: Output) -> Exit:
+        configuration = output.load()
+        configuration.plan(plan)
+        if via == "prefect":
+            report = await _by_prefect(configuration, plan, home)
+        else:
+            async with open_recovery(configuration, plan) as recovery:
+                report = await commit(recovery, home or None)
+        output.results(commit_lines(report))
+        output.document(report.model_dump(mode="json"))
+        return Exit.DONE if report.complete else Exit.PARTIAL
+
+    run(context, make_final)
+
+
+async def _by_prefect(configuration: Configuration, plan: str, home: str) -> CommitReport:
+    parameters = {"plan": plan, "home": home}
+    told = await load_orchestrator().recover(configuration, plan, "commit", {**parameters})
+    return CommitReport.model_validate(told)

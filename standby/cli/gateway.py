@@ -1,0 +1,56 @@
+"""`standby gateway`: alerts of Azure become Prefect events."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from standby.cli.exits import Exit
+from standby.cli.output import Output
+from standby.cli.running import run
+from standby.config.vault import VaultSettings
+from standby.gateway.app import make_app
+from standby.gateway.posting import open_poster, prefect_api
+from standby.gateway.serving import bound, serve, url_of
+from standby.service.resource import is_loopback
+from standby.service.tls import trusted_certificates
+from standby.vault.filesystem import Objects
+from standby.vault.opening import open_folder
+
+Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to serve on.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 is any free one.")]
+
+
+def command(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730) -> None:
+    """Take alerts of Azure Monitor, Service Health and Event Grid, and pass them on as Prefect events.
+
+    Serves until it is interrupted, over plain http: put TLS in front of it. Needs gateway.token in the
+    configuration, and PREFECT_API_URL. Once it serves, its URL is printed.
+    """
+
+    async def serve_until_interrupted(output: Output) -> Exit:
+        configuration = output.load()
+        api = prefect_api(os.environ)
+        async with open_poster(api, trusted_certificates()) as poster:
+            app = make_app(configuration, poster, _vault(configuration.vault, output))
+            with bound(host, port) as taken:
+                if not is_loopback(host):
+                    output.say("This is plain http, which shows the token to whoever is on the way.")
+                await serve(app, taken, lambda: _announce(output, url_of(taken)))
+        return Exit.DONE
+
+    run(context, serve_until_interrupted)
+
+
+def _announce(output: Output, url: str) -> None:
+    output.result(f"Serving on {url}")
+    output.document({"url": url})
+
+
+def _vault(settings: VaultSettings, output: Output) -> Objects | None:
+    if settings.folder is None:
+        output.say("The vault is a Prefect block, so the sources are taken for the side that serves.")
+        return None
+    return open_folder(settings)

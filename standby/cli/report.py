@@ -1,0 +1,71 @@
+"""`standby report`: one page about a plan."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from standby.cli.exits import Exit
+from standby.cli.output import Output
+from standby.cli.running import PlanName, run
+from standby.cli.status import Wait
+from standby.errors import StandbyError
+from standby.recovery.context import open_recovery
+from standby.recovery.page.content import gather_content
+from standby.recovery.page.rendering import render_page
+from standby.recovery.readiness.looking import LOOK_SECONDS
+from standby.recovery.readiness.words import STATES
+from standby.service.models import JsonValue
+
+
+class PageUnwritable(StandbyError):
+    """The page cannot be put where it was asked for."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
+        self.args = (path, reason)
+
+
+def command(
+    context: typer.Context,
+    plan: PlanName,
+    html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write the page.")],
+    wait: Wait = LOOK_SECONDS,
+) -> None:
+    """Write a page about a plan: regions, readiness, recovery points, drills, snapshots, timeline.
+
+    One file that needs nothing else. It needs no answer of the source.
+
+    Exit status: 0 it is written, whatever it says.
+    """
+
+    async def write(output: Output) -> Exit:
+        async with open_recovery(output.load(), plan) as recovery:
+            content = await gather_content(recovery, seconds=wait)
+        await asyncio.to_thread(_write, html, render_page(content))
+        output.result(f"Written: {html}")
+        pairs: list[JsonValue] = [
+            {"home": each.home, "target": each.target, "state": each.state.value}
+            for each in content.readiness
+        ]
+        for each in content.readiness:
+            output.result(f"  {each.home} → {each.target}: {STATES[each.state]}")
+        output.document(
+            {"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems}
+        )
+        return Exit.DONE
+
+    run(context, write)
+
+
+def _write(path: Path, page: str) -> None:
+    # Whoever has the old page open must not see half of the new one.
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        fresh.write_text(page, encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise PageUnwritable(str(path), error.strerror or type(error).__name__) from None

@@ -1,0 +1,40 @@
+"""`standby snapshot`: keep what serves a plan in the vault."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from standby.cli.exits import Exit
+from standby.cli.output import Output
+from standby.cli.running import PlanName, Via, run
+from standby.cli.snapshot_lines import taken_lines
+from standby.orchestrator import load_orchestrator
+from standby.recovery.context import open_recovery
+from standby.recovery.snapshots.taking import SnapshotTaken, take_snapshot
+
+
+def command(
+    context: typer.Context,
+    plan: PlanName,
+    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+) -> None:
+    """Keep a plan's definitions, defaults and deployments in the vault, and what labelled data there is.
+
+    Exit status: 0 all of it is kept, 3 a resource did not answer or a store did not take it.
+    """
+
+    async def take(output: Output) -> Exit:
+        configuration = output.load()
+        if via == "prefect":
+            told = await load_orchestrator().recover(configuration, plan, "snapshot", {"plan": plan})
+            taken = SnapshotTaken.model_validate(told)
+        else:
+            async with open_recovery(configuration, plan) as recovery:
+                taken = await take_snapshot(recovery)
+        output.results(taken_lines(taken))
+        output.document(taken.model_dump(mode="json"))
+        return Exit.DONE if taken.complete else Exit.PARTIAL
+
+    run(context, take)

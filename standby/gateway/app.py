@@ -1,0 +1,198 @@
+"""The routes: each delivery is admitted, read, told to Prefect, and answered; none is decided upon."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from standby.clock import Clock, SystemClock
+from standby.config.configuration import Configuration
+from standby.errors import sentence
+from standby.gateway.authenticating import Doorkeeper
+from standby.gateway.azure_monitor import read_alert
+from standby.gateway.duplicates import Duplicates
+from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
+from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
+from standby.gateway.events import Event, concerned, event_of
+from standby.gateway.notice import Ignored, Notice
+from standby.gateway.pace import Pace
+from standby.gateway.posting import Poster
+from standby.gateway.reading import read_json
+from standby.gateway.sides import read_serving
+from standby.service.scrubbing import one_line
+from standby.vault.filesystem import Objects
+
+log = logging.getLogger("standby.gateway")
+
+PER_MINUTE = 600
+"""Deliveries that are taken."""
+
+STRANGERS_PER_MINUTE = 60
+"""Requests that are answered 401, 404 or 405 with a line in the log; more get 429, and no line."""
+
+RETRY_AFTER = "30"
+"""Seconds that a sender may well wait."""
+
+
+def make_app(
+    configuration: Configuration, poster: Poster, vault: Objects | None = None, clock: Clock | None = None
+) -> Starlette:
+    """Make the application.
+
+    Args:
+        configuration: its resources, plans and token.
+        poster: takes the events.
+        vault: where the fences of the plans are, where it can be opened.
+        clock: the machine's own if none is given.
+
+    Raises:
+        NoGatewayToken: the configuration has no token.
+    """
+    if configuration.gateway is None:
+        raise NoGatewayToken
+    clock = clock or SystemClock()
+    gateway = _Gateway(
+        doorkeeper=Doorkeeper(configuration.gateway.token),
+        configuration=configuration,
+        vault=vault,
+        poster=poster,
+        clock=clock,
+        duplicates=Duplicates(clock),
+        pace=Pace(PER_MINUTE, clock),
+        strangers=Pace(STRANGERS_PER_MINUTE, clock),
+    )
+    app = Starlette(
+        routes=[
+            Route("/azure-monitor", gateway.azure_monitor, methods=["POST"]),
+            Route("/event-grid", gateway.event_grid, methods=["POST", "OPTIONS"]),
+            Route("/healthz", _healthz, methods=["GET"]),
+        ],
+        exception_handlers={Refused: gateway.refused, HTTPException: gateway.misled},
+    )
+    # A redirection would carry the token of the URL to whoever asked for it.
+    app.router.redirect_slashes = False
+    return app
+
+
+async def _healthz(_request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+@dataclass(frozen=True)
+class _Gateway:
+    doorkeeper: Doorkeeper
+    configuration: Configuration
+    vault: Objects | None
+    poster: Poster
+    clock: Clock
+    duplicates: Duplicates
+    pace: Pace
+    strangers: Pace
+
+    async def azure_monitor(self, request: Request) -> Response:
+        """Take an alert of an action group."""
+        self._admit(request)
+        return await self._tell((read_alert(await read_json(request)),))
+
+    async def event_grid(self, request: Request) -> Response:
+        """Take a delivery of Event Grid."""
+        self._admit(request)
+        if request.method == "OPTIONS":
+            return self._permission(request)
+        found = read_delivery(await read_json(request))
+        if isinstance(found, Validation):
+            log.info("Event Grid asked whether it may deliver here, and may")
+            return JSONResponse({"validationResponse": found.code})
+        return await self._tell(found)
+
+    def _permission(self, request: Request) -> Response:
+        """Answer whether CloudEvents may be delivered here."""
+        origin = allowed_origin(request.headers.get("webhook-request-origin"))
+        log.info("%s asked whether it may deliver here, and may", origin)
+        return Response(
+            headers={
+                "Allow": "POST, OPTIONS",
+                "WebHook-Allowed-Origin": origin,
+                "WebHook-Allowed-Rate": str(self.pace.per_minute),
+            }
+        )
+
+    def _admit(self, request: Request) -> None:
+        # Who has no token does not use up the pace of those who have.
+        if not self.doorkeeper.admits(request):
+            raise NotAllowed
+        if not self.pace.take():
+            raise TooMany(self.pace.per_minute)
+
+    async def _tell(self, notices: Sequence[Notice | Ignored]) -> Response:
+        now = self.clock.now()
+        meant: list[tuple[Notice, str]] = []
+        ignored: list[str] = []
+        for notice in notices:
+            if isinstance(notice, Ignored):
+                ignored.append(one_line(notice.reason))
+                continue
+            found = concerned(notice, self.configuration.resources.values(), now)
+            if isinstance(found, Ignored):
+                ignored.append(one_line(found.reason))
+            else:
+                meant += [(notice, resource.name) for resource in found]
+        for reason in ignored:
+            log.warning("An alert is ignored: %s", sentence(reason))
+        plans = self.configuration.plans.values()
+        serving = await read_serving(plans, self.vault) if meant else {}
+        events = [event_of(notice, resource, plans, serving, now) for notice, resource in meant]
+        fresh = [event for event in events if self.duplicates.mark(event.id)]
+        if fresh:
+            await self._post(fresh)
+        return JSONResponse(
+            {"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202
+        )
+
+    async def _post(self, events: Sequence[Event]) -> None:
+        posted = False
+        try:
+            await self.poster.post(events)
+            posted = True
+        finally:
+            if not posted:
+                # Also where the sender went away: what was not posted is no duplicate when it comes again.
+                self.duplicates.unmark(event.id for event in events)
+        for event in events:
+            log.info("posted %s of %s", event.event, event.resource["prefect.resource.name"])
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        """Answer a delivery that is turned away, and say so in the log."""
+        refusal = cast(Refused, error)
+        if isinstance(refusal, NotAllowed) and not self.strangers.take():
+            return _answer(TooMany.status, "Too many requests without the token")
+        told = one_line(str(refusal))
+        level = logging.ERROR if isinstance(refusal, NotPosted) else logging.WARNING
+        log.log(level, "A delivery to %s is refused (%d): %s", request.url.path, refusal.status, told)
+        return _answer(refusal.status, one_line(refusal.cause))
+
+    async def misled(self, request: Request, error: Exception) -> Response:
+        """Answer a request that leads nowhere."""
+        answer = cast(HTTPException, error)
+        if not self.strangers.take():
+            return _answer(TooMany.status, "Too many requests that lead nowhere")
+        path = one_line(request.url.path)
+        log.warning("A request %s %s is refused (%d)", one_line(request.method), path, answer.status_code)
+        return _answer(answer.status_code, answer.detail, dict(answer.headers or {}))
+
+
+def _answer(status: int, cause: str, headers: dict[str, str] | None = None) -> Response:
+    more = {
+        NotAllowed.status: {"WWW-Authenticate": "Bearer"},
+        TooMany.status: {"Retry-After": RETRY_AFTER},
+        NotPosted.status: {"Retry-After": RETRY_AFTER},
+    }.get(status, {})
+    return JSONResponse({"error": sentence(cause)}, status, {**more, **(headers or {})})

@@ -1,0 +1,115 @@
+"""Deliveries of Event Grid, in its own schema and as CloudEvents.
+
+https://learn.microsoft.com/azure/event-grid/event-schema and cloud-event-schema for the form,
+https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-events-schema and
+end-point-validation-cloud-events-schema for the two ways in which Event Grid asks whether it may deliver.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from standby.gateway.errors import Malformed
+from standby.gateway.notice import Ignored, Notice
+from standby.gateway.reading import Moment, Text, Told, validated
+from standby.gateway.resource_health import read_availability
+from standby.service.models import JsonValue
+
+WHAT = "delivery of Event Grid"
+
+VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
+AVAILABILITY = "Microsoft.ResourceNotifications.HealthResources.AvailabilityStatusChanged"
+
+MOST_EVENTS = 1000
+"""Events in one delivery; Event Grid sends no more than 5,000, and one unless it is told otherwise."""
+
+_ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+class GridEvent(Told):
+    """An event in Event Grid's own schema."""
+
+    id: Text
+    kind: Text = Field(alias="eventType")
+    at: Moment = Field(alias="eventTime")
+    data: JsonValue = None
+
+    @property
+    def full_id(self) -> str:
+        """The id by which it is known."""
+        return self.id
+
+
+class CloudEvent(Told):
+    """An event as CloudEvents 1.0 has it; its id is unique within its source."""
+
+    version: Literal["1.0"] = Field(alias="specversion")
+    id: Text
+    source: Text
+    kind: Text = Field(alias="type")
+    data: JsonValue = None
+
+    @property
+    def full_id(self) -> str:
+        """The id by which it is known."""
+        return f"{self.source} {self.id}"
+
+
+class ValidationData(Told):
+    """What the endpoint shall give back."""
+
+    code: Text = Field(alias="validationCode")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Event Grid asks whether the endpoint is the subscriber's.
+
+    Attributes:
+        code: shall be given back.
+    """
+
+    code: str
+
+
+def read_delivery(body: JsonValue) -> Validation | tuple[Notice | Ignored, ...]:
+    """Read what Event Grid sent: all of it, or nothing.
+
+    Raises:
+        Malformed: an event in it is not what it should be.
+    """
+    entries = body if isinstance(body, list) else [body]
+    if not entries or len(entries) > MOST_EVENTS:
+        raise Malformed(WHAT, f"it must have between 1 and {MOST_EVENTS} events")
+    events = [_event(entry) for entry in entries]
+    if any(event.kind == VALIDATION for event in events):
+        if len(events) > 1:
+            raise Malformed(WHAT, "a validation comes alone")
+        return Validation(validated(ValidationData, events[0].data, "subscription validation").code)
+    return tuple(
+        read_availability(event.full_id, event.data)
+        if event.kind == AVAILABILITY
+        else Ignored(f"Events of the type {event.kind} say nothing of health")
+        for event in events
+    )
+
+
+def _event(entry: JsonValue) -> GridEvent | CloudEvent:
+    if isinstance(entry, dict) and "specversion" in entry:
+        return validated(CloudEvent, entry, "CloudEvents 1.0 event")
+    return validated(GridEvent, entry, "Event Grid event")
+
+
+def allowed_origin(origin: str | None) -> str:
+    """Give back who asks for permission to deliver; the token was shown already.
+
+    Raises:
+        Malformed: it is no host name.
+    """
+    if origin is None or not _ORIGIN.fullmatch(origin):
+        raise Malformed("request for permission", "WebHook-Request-Origin is not a host name")
+    return origin

@@ -1,0 +1,142 @@
+"""Posts events to a Prefect server over its API; Prefect itself takes seconds to import and is not needed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+import stamina
+from pydantic import SecretStr, TypeAdapter
+
+from standby.gateway.errors import NoPrefectServer, NotPosted
+from standby.gateway.events import Event
+from standby.service.tls import Tls
+
+ATTEMPTS = 3
+
+ATTEMPT_SECONDS = 2.5
+
+POSTING_SECONDS = 8.0
+"""Seconds after which the sender is told to try again; an action group waits for ten."""
+
+PASSING = frozenset({408, 429, 500, 502, 503, 504})
+"""Answers of a server that may take it a moment later."""
+
+_EVENTS = TypeAdapter(tuple[Event, ...])
+
+
+class Poster(Protocol):
+    """Takes events, or says that it did not."""
+
+    async def post(self, events: Sequence[Event]) -> None:
+        """Post events, all of them or none.
+
+        Raises:
+            NotPosted: they are not, or perhaps not, on the server.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PrefectApi:
+    """Where the Prefect server is and how to sign in, as Prefect's own client is told."""
+
+    url: str
+    authorization: SecretStr | None = None
+
+
+def prefect_api(environ: Mapping[str, str]) -> PrefectApi:
+    """Read where the server is from PREFECT_API_URL, and PREFECT_API_AUTH_STRING or PREFECT_API_KEY.
+
+    Raises:
+        NoPrefectServer: the first is not set, or is no URL.
+    """
+    url = environ.get("PREFECT_API_URL", "").strip().rstrip("/")
+    if not _is_url(url):
+        raise NoPrefectServer
+    # Prefect's client takes the first of the two that is set.
+    user_and_password = environ.get("PREFECT_API_AUTH_STRING")
+    if user_and_password:
+        encoded = base64.b64encode(user_and_password.encode()).decode()
+        return PrefectApi(url, SecretStr(f"Basic {encoded}"))
+    key = environ.get("PREFECT_API_KEY")
+    return PrefectApi(url, SecretStr(f"Bearer {key}") if key else None)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in {"http", "https"} and bool(url.host)
+
+
+class _Passing(Exception):
+    """The next attempt may do better."""
+
+
+@dataclass(frozen=True)
+class PrefectPoster:
+    """Posts to one server, a few times if need be."""
+
+    http: httpx.AsyncClient
+
+    async def post(self, events: Sequence[Event]) -> None:
+        """Post events, all of them or none."""
+        body = _EVENTS.dump_json(tuple(events))
+        try:
+            async with asyncio.timeout(POSTING_SECONDS):
+                async for attempt in stamina.retry_context(
+                    on=_Passing,
+                    attempts=ATTEMPTS,
+                    timeout=None,
+                    wait_initial=0.1,
+                    wait_max=1,
+                    wait_jitter=0.1,
+                ):
+                    with attempt:
+                        await self._send(body)
+        except (TimeoutError, _Passing) as error:
+            reason = str(error) or f"it did not answer within {POSTING_SECONDS:.0f} s"
+            raise NotPosted(reason, "See that it is up and that PREFECT_API_URL leads to it") from None
+
+    async def _send(self, body: bytes) -> None:
+        try:
+            answer = await self.http.post("events", content=body)
+        except httpx.RequestError as error:
+            raise _Passing(type(error).__name__) from None
+        if answer.status_code in PASSING:
+            raise _Passing(f"HTTP {answer.status_code}")
+        if answer.status_code in {401, 403}:
+            raise NotPosted(
+                f"HTTP {answer.status_code}", "Correct PREFECT_API_KEY, or PREFECT_API_AUTH_STRING"
+            )
+        if not answer.is_success:
+            raise NotPosted(
+                f"HTTP {answer.status_code}", "See that PREFECT_API_URL is that of a Prefect 3 API"
+            )
+
+
+@asynccontextmanager
+async def open_poster(
+    api: PrefectApi, tls: Tls, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[PrefectPoster]:
+    """Open the connection to a server; nothing is sent yet.
+
+    Args:
+        api: the server.
+        tls: which certificates are trusted.
+        transport: instead of the network, in tests.
+    """
+    headers = {"content-type": "application/json"}
+    if api.authorization is not None:
+        headers["authorization"] = api.authorization.get_secret_value()
+    async with httpx.AsyncClient(
+        base_url=f"{api.url}/", headers=headers, verify=tls, timeout=ATTEMPT_SECONDS, transport=transport
+    ) as http:
+        yield PrefectPoster(http)

@@ -1,0 +1,106 @@
+"""What Azure Service Health says of services in whole regions.
+
+https://learn.microsoft.com/azure/service-health/service-health-event-properties and, for the form,
+https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-payload-samples (monitoringService
+ServiceHealth). Each update of an incident fires an alert of its own: its stage says how things stand. The
+list of services and regions is JSON escaped in a text.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from standby.gateway.notice import Ignored, Notice, Observer, Source
+from standby.gateway.reading import Moment, Text, Told, unescaped, validated
+from standby.service.models import JsonValue
+
+WHAT = "Service Health alert"
+
+SERVICES = frozenset(
+    {
+        "cognitive services",
+        "azure cognitive services",
+        "azure ai services",
+        "foundry tools",
+        "azure foundry tools",
+        "content understanding",
+        "azure content understanding",
+        "azure ai content understanding",
+        "azure content understanding in foundry tools",
+    }
+)
+"""Names under which the service has been known. Inferred: Azure renames it without keeping the old names."""
+
+WELL = {"active": False, "resolved": True}
+"""Other stages, such as RCA, come after the end."""
+
+
+class ImpactedRegion(Told):
+    """One region."""
+
+    name: Text = Field(alias="RegionName")
+
+
+class ImpactedService(Told):
+    """One service, and where it is impacted."""
+
+    name: Text = Field(alias="ServiceName")
+    regions: tuple[ImpactedRegion, ...] = Field(alias="ImpactedRegions")
+
+
+class IncidentProperties(Told):
+    """What happened, where, and how it stands."""
+
+    kind: Text = Field(alias="incidentType")
+    stage: Text | None = None
+    title: Text | None = None
+    tracking_id: Text | None = Field(None, alias="trackingId")
+    impacted: Annotated[tuple[ImpactedService, ...], BeforeValidator(unescaped)] = Field(
+        alias="impactedServices"
+    )
+
+
+class Incident(Told):
+    """The context of a Service Health alert."""
+
+    at: Moment = Field(alias="eventTimestamp")
+    status: Text | None = None
+    properties: Annotated[IncidentProperties, BeforeValidator(unescaped)]
+
+
+def read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
+    """Read the context of an alert.
+
+    Raises:
+        Malformed: it is none of Service Health.
+    """
+    incident = validated(Incident, context, WHAT)
+    told = incident.properties
+    if told.kind.lower() != "incident":
+        return Ignored(f"Service Health tells of {told.kind}, which is no incident")
+    stage = (told.stage or incident.status or "").lower()
+    healthy = WELL.get(stage)
+    if healthy is None:
+        return Ignored(f"Service Health's incident is at the stage {stage or 'unknown'}")
+    regions = tuple(
+        dict.fromkeys(
+            region.name
+            for service in told.impacted
+            if " ".join(service.name.lower().split()) in SERVICES
+            for region in service.regions
+        )
+    )
+    if not regions:
+        return Ignored("Service Health's incident is about other services")
+    return Notice(
+        source=Source.SERVICE_HEALTH,
+        observer=Observer.SERVICE_HEALTH,
+        id=alert_id,
+        state=stage,
+        healthy=healthy,
+        at=incident.at,
+        summary=f"Service Health incident {told.tracking_id or ''} is {stage}: {told.title or 'untitled'}",
+        regions=regions,
+    )

@@ -1,0 +1,109 @@
+"""The active endpoint map in a local file, which several plans may share."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from standby.concurrency import to_its_end
+from standby.recovery.activation.document import Activation, ActivationBook
+from standby.recovery.activation.sink import SinkFailed
+from standby.recovery.activation.succession import must_follow
+from standby.vault.errors import VaultError
+from standby.vault.folder import LocalFolder
+
+PATIENCE = 10.0
+"""Seconds that another writer of the same file is waited for."""
+
+LOOK = 0.05
+"""Seconds between two tries to have the file."""
+
+
+@dataclass(frozen=True)
+class FileActivation:
+    """A file that applications read: replaced as a whole, so that nobody ever sees half of it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file, as configured."""
+        return f"file {self.path}"
+
+    async def publish(self, activation: Activation) -> None:
+        """Put the map into the file, beside those of other plans; it is safe when this returns."""
+        # A write that is left to its thread would come later than what is told after it.
+        await to_its_end(self._publish(activation))
+
+    async def read(self, plan: str) -> Activation | None:
+        """Give what the file says of a plan."""
+        return (await self._book()).plans.get(plan)
+
+    async def _publish(self, activation: Activation) -> None:
+        try:
+            async with self._locked():
+                book = await self._book()
+                found = book.plans.get(activation.plan)
+                must_follow(self.name, found, activation)
+                if found != activation:
+                    told = ActivationBook(plans={**book.plans, activation.plan: activation})
+                    await self._folder.write(self._file.name, told.model_dump_json(indent=1).encode())
+        except VaultError as error:
+            raise SinkFailed(self.name, error.cause) from None
+
+    async def _book(self) -> ActivationBook:
+        try:
+            content = await self._folder.read(self._file.name)
+        except VaultError as error:
+            raise SinkFailed(self.name, error.cause) from None
+        if content is None:
+            return ActivationBook()
+        try:
+            return ActivationBook.model_validate_json(content)
+        except ValidationError:
+            # Some other program's, or damaged: what it said, and under which epoch, would be lost.
+            reason = "it holds something else than an active endpoint map, which is not overwritten"
+            raise SinkFailed(self.name, reason, "Move the file aside, then run again") from None
+
+    @property
+    def _file(self) -> Path:
+        # Behind a link the file itself is replaced, and the link stays.
+        return self.path.resolve()
+
+    @property
+    def _folder(self) -> LocalFolder:
+        return LocalFolder(self._file.parent)
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        """Hold the lock that goes with the file."""
+        place = self._file.with_name(f"{self._file.name}.lock")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            lock = place.open("ab", buffering=0)
+        except OSError as error:
+            raise SinkFailed(self.name, error.strerror or type(error).__name__) from None
+        with lock:
+            try:
+                # No thread waits for it: whoever holds it needs one to come to its end.
+                async with asyncio.timeout(PATIENCE):
+                    while not _take(lock):  # noqa: ASYNC110 - another process gives it back, and tells nobody
+                        await asyncio.sleep(LOOK)
+            except TimeoutError:
+                raise SinkFailed(self.name, f"another run held it for {PATIENCE:.0f} s") from None
+            yield
+
+
+def _take(lock: FileIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""The active endpoint map posted to an address, signed so that the receiver knows who sent it, and when.
+
+The signature is HMAC-SHA-256 over the timestamp, a dot and the body. The receiver keeps the highest epoch
+that it was told of a plan, and answers 409 to a lower one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from urllib.parse import urlsplit
+
+import httpx
+import stamina
+
+from standby import __version__
+from standby.clock import Clock, SystemClock
+from standby.config.sinks import WebhookSink
+from standby.recovery.activation.document import Activation
+from standby.recovery.activation.sink import SinkAhead, SinkFailed
+from standby.service.resource import is_loopback
+from standby.service.retrying import HttpRetries, parse_retry_after
+from standby.service.tls import trusted_certificates
+
+log = logging.getLogger("standby.recovery")
+
+RETRIES = HttpRetries(attempts=4, total=15.0, wait_initial=0.5, wait_max=4.0, retry_after_cap=10.0)
+"""A receiver that fails for longer is told by running again: meanwhile the others wait for it."""
+
+ATTEMPT_SECONDS = 5.0
+"""What one attempt may take in all."""
+
+
+class _Again(Exception):
+    """An attempt that may be repeated.
+
+    Attributes:
+        retry_after: seconds that the receiver wants us to wait.
+    """
+
+    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class WebhookActivation:
+    """A receiver of the active endpoint map."""
+
+    def __init__(
+        self,
+        settings: WebhookSink,
+        name: str = "",
+        *,
+        retries: HttpRetries = RETRIES,
+        clock: Clock | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Prepare; nothing is sent yet.
+
+        Args:
+            settings: address and secret.
+            name: what reports call it; by default it is told by its host alone.
+            retries: how hard to try.
+            clock: dates what is sent.
+            transport: instead of the network, in tests.
+        """
+        self.name = name or webhook_name(settings)
+        self._settings = settings
+        self._retries = retries
+        self._clock = clock or SystemClock()
+        self._transport = transport
+
+    async def publish(self, activation: Activation) -> None:
+        """Post the map; the same one again has the same idempotency key."""
+        body = activation.model_dump_json().encode()
+        local = is_loopback(urlsplit(self._settings.url).hostname)
+        async with httpx.AsyncClient(
+            timeout=ATTEMPT_SECONDS,
+            follow_redirects=False,
+            # A proxy of the environment would carry what must stay on this machine elsewhere.
+            trust_env=not local,
+            verify=trusted_certificates(),
+            transport=self._transport,
+        ) as http:
+            try:
+                await self._send(http, activation, body)
+            except _Again as failure:
+                raise SinkFailed(self.name, failure.reason) from None
+
+    async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - a receiver is never asked
+        """Give nothing: a webhook cannot be read."""
+        return None
+
+    async def _send(self, http: httpx.AsyncClient, activation: Activation, body: bytes) -> None:
+        begun = self._clock.monotonic()
+
+        def hook(error: Exception) -> bool | float:
+            if not isinstance(error, _Again):
+                return False
+            wait = min(error.retry_after or 0.0, self._retries.retry_after_cap)
+            if self._clock.monotonic() - begun + wait > self._retries.total:
+                return False
+            return wait or True
+
+        async for attempt in stamina.retry_context(
+            on=hook,
+            attempts=self._retries.attempts,
+            timeout=None,
+            wait_initial=self._retries.wait_initial,
+            wait_max=self._retries.wait_max,
+            wait_jitter=self._retries.wait_jitter,
+        ):
+            with attempt:
+                await self._attempt(http, activation, body)
+
+    async def _attempt(self, http: httpx.AsyncClient, activation: Activation, body: bytes) -> None:
+        failure: Exception
+        try:
+            async with (
+                asyncio.timeout(ATTEMPT_SECONDS),
+                # Streamed and not read: what a receiver answers beside its status is nobody's business.
+                http.stream(
+                    "POST", self._settings.url, content=body, headers=self._headers(activation, body)
+                ) as response,
+            ):
+                return self._judge(response, activation)
+        except httpx.TransportError as error:
+            failure = _Again(_words(error))
+        except httpx.HTTPError as error:
+            failure = SinkFailed(self.name, type(error).__name__)
+        except TimeoutError:
+            failure = _Again(f"no answer within {ATTEMPT_SECONDS:.0f} s")
+        log.debug("%s: %s", self.name, failure)
+        # Raised here and not above: httpx's error holds the request, and with it the address.
+        raise failure
+
+    def _judge(self, response: httpx.Response, activation: Activation) -> None:
+        status = response.status_code
+        if response.is_success:
+            return
+        if status == 409:
+            raise SinkAhead(self.name, _epoch(response), activation.epoch)
+        if response.is_redirect:
+            raise SinkFailed(
+                self.name,
+                f"it answers HTTP {status}, and redirects are not followed",
+                "Give its final address, then run again",
+            )
+        if status in {408, 425, 429} or response.is_server_error:
+            wait = parse_retry_after(
+                response.headers.get("retry-after"),
+                date=response.headers.get("date"),
+                now=self._clock.now(),
+            )
+            raise _Again(f"it answers HTTP {status}", wait)
+        raise SinkFailed(self.name, f"it answers HTTP {status}")
+
+    def _headers(self, activation: Activation, body: bytes) -> dict[str, str]:
+        stamp = str(int(self._clock.now().timestamp()))
+        key = self._settings.secret.get_secret_value().encode()
+        return {
+            "Content-Type": "application/json",
+            "User-Agent": f"standby/{__version__}",
+            "Idempotency-Key": _idempotency_key(activation),
+            "X-Standby-Epoch": str(activation.epoch),
+            "X-Standby-Timestamp": stamp,
+            "X-Standby-Signature": f"sha256={signature(key, stamp, body)}",
+        }
+
+
+def webhook_name(settings: WebhookSink) -> str:
+    """Name a webhook by its host: path and query of its address are often a secret."""
+    parts = urlsplit(settings.url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"webhook {host}:{parts.port}" if parts.port else f"webhook {host}"
+
+
+def signature(key: bytes, timestamp: str, body: bytes) -> str:
+    """Sign a body and the time at which it is sent, in hexadecimal."""
+    return hmac.digest(key, timestamp.encode() + b"." + body, "sha256").hex()
+
+
+def _idempotency_key(activation: Activation) -> str:
+    switching = any(endpoint is None for endpoint in activation.sources.values())
+    return f"{activation.plan}-{activation.epoch}-{'nobody' if switching else 'active'}"
+
+
+def _epoch(response: httpx.Response) -> int | None:
+    text = response.headers.get("x-standby-epoch", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def _words(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.TimeoutException):
+        return f"no answer within {ATTEMPT_SECONDS:.0f} s"
+    if isinstance(error, httpx.ConnectError):
+        return "no connection"
+    return f"the connection failed ({type(error).__name__})"

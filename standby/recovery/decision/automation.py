@@ -1,0 +1,94 @@
+"""The global off switch: whether outages may start a failover. Operators' orders are not stopped by it.
+
+One object of the vault, for all of its plans. Where it is missing, automation is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from standby.config.explanation import summary
+from standby.recovery.audit import Deed, note
+from standby.recovery.audit_line import plain_text
+from standby.recovery.context import RecoveryContext
+from standby.recovery.errors import RecoveryError
+from standby.vault.filesystem import Objects
+
+AUTOMATION_PATH = "recovery/automation.json"
+
+
+class AutomationUnreadable(RecoveryError):
+    """The switch cannot be understood; neither position is assumed."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"{where}, which says whether outages may start a failover, cannot be read: {reason}",
+            "Set it anew with standby automation on or standby automation off",
+        )
+        self.args = (where, reason)
+
+
+class Automation(BaseModel):
+    """The position of the switch, and who put it there.
+
+    Attributes:
+        on: whether outages may start a failover; each plan's own failover.automatic comes on top.
+        changed_at: UTC; `None` where it was never touched.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    on: bool = True
+    changed_at: AwareDatetime | None = None
+    by: str = ""
+    reason: str = ""
+
+
+def position_words(automation: Automation) -> str:
+    """Say where the switch is, who put it there and why, without a full stop."""
+    position = f"Automation is {'on' if automation.on else 'off'}"
+    if automation.changed_at is None:
+        return f"{position}: nobody has ever switched it off"
+    why = f": {automation.reason}" if automation.reason else ""
+    return f"{position}, by {automation.by} at {automation.changed_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+
+
+async def read_automation(objects: Objects) -> Automation:
+    """Read the switch.
+
+    Raises:
+        AutomationUnreadable: it is there and cannot be understood.
+        VaultUnavailable: it cannot be told.
+    """
+    content = await objects.read(AUTOMATION_PATH)
+    if content is None:
+        return Automation()
+    try:
+        return Automation.model_validate_json(content)
+    except ValidationError as error:
+        raise AutomationUnreadable(objects.where(AUTOMATION_PATH), summary(error)) from None
+
+
+async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
+    """Put the switch into a position, and note it in the log of every plan.
+
+    The switch comes first: a log that cannot be written must not keep automation on.
+
+    Args:
+        plans: every plan of one vault; at least one.
+        on: whether outages may start a failover.
+        reason: in the words of whoever does it.
+
+    Raises:
+        VaultUnavailable: it may or may not have been written.
+        AuditBroken: it is set, and could not be noted.
+        AuditBusy: likewise.
+    """
+    first = plans[0]
+    automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))
+    await first.vault.write(AUTOMATION_PATH, automation.model_dump_json(indent=1).encode())
+    for context in plans:
+        await note(context, Deed.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
+    return automation

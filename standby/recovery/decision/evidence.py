@@ -1,0 +1,154 @@
+"""What the observations of one resource amount to: who saw it fail, since when, and who contradicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from standby.config.failover import FailoverPolicy
+from standby.recovery.watch.observation import Observation
+
+GAP = 3
+"""Probe periods without a look, after which nothing is known of what was between."""
+
+SAME_LOOK = 0.75
+"""Share of a probe period within which one observer's observations are one: no schedule is quite even."""
+
+REGULAR = 1.1
+"""Probe periods between two looks of an observer that keeps looking."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The present streak of unhealthy observations, and what stands against it.
+
+    Attributes:
+        streak: unhealthy observations with no healthy one after them, oldest first; without those at its
+            beginning that somebody else had just contradicted.
+        counted: those of them that count, one per observer and probe period.
+        newest: the newest that tells anything, of either kind; `None` where there is none.
+        contradicting: observers whose own newest look, less than a probe period ago, found it healthy.
+    """
+
+    streak: tuple[Observation, ...]
+    counted: tuple[Observation, ...]
+    newest: Observation | None
+    contradicting: tuple[str, ...]
+
+    @property
+    def since(self) -> datetime | None:
+        """When the first of the streak was made."""
+        return self.streak[0].at if self.streak else None
+
+    @property
+    def lasted(self) -> timedelta:
+        """The time from the first to the latest of the streak: the outage lasted at least that long."""
+        return self.streak[-1].at - self.streak[0].at if self.streak else timedelta()
+
+    @property
+    def observers(self) -> tuple[str, ...]:
+        """Who made those that count."""
+        return tuple(sorted({observation.observer for observation in self.counted}))
+
+
+def weigh(
+    observations: Sequence[Observation], resource: str, now: datetime, policy: FailoverPolicy
+) -> Evidence:
+    """Find the present streak.
+
+    A healthy observation, whoever made it, ends the streak before it; one that cannot tell does nothing. An
+    outage has not begun where another observer, who keeps looking, was just well served: so somebody with a
+    broken network of their own does not make a blip longer than it is.
+
+    One dated up to a probe period ahead is taken as of now, for clocks are never quite even; what is dated
+    further ahead is not believed.
+
+    Args:
+        observations: in any order, of any resource, perhaps twice.
+        resource: the one that it is about.
+        now: the time of the decision.
+        policy: how long a probe period is.
+    """
+    told = _in_order(observations, resource, now, policy.probe_every)
+    streak = _undisputed(_streak(told, policy.probe_every * GAP), told, now, policy.probe_every * REGULAR)
+    fresh = now - policy.probe_every
+    by_observer = {observation.observer: observation for observation in told}
+    return Evidence(
+        streak=tuple(streak),
+        counted=_one_a_period(streak, policy.probe_every * SAME_LOOK),
+        newest=told[-1] if told else None,
+        contradicting=tuple(
+            sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)
+        ),
+    )
+
+
+def proved_at(evidence: Evidence, policy: FailoverPolicy) -> datetime | None:
+    """Say when quorum and minimum outage were first both known to be there; `None` where they are not."""
+    if len(evidence.counted) < policy.quorum:
+        return None
+    enough = evidence.counted[policy.quorum - 1].at
+    begun = evidence.streak[0].at
+    proofs = (
+        observation.ended
+        for observation in evidence.streak
+        if observation.at >= enough and observation.at - begun >= policy.minimum_outage
+    )
+    return min(proofs, default=None)
+
+
+def _in_order(
+    observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta
+) -> list[Observation]:
+    """Give those that tell something, oldest first; of two at one moment the healthy one is the later."""
+    believed = [
+        observation.model_copy(update={"at": min(observation.at, now)})
+        for observation in observations
+        if observation.resource == resource
+        and observation.healthy is not None
+        and observation.at <= now + ahead
+    ]
+    return sorted(believed, key=lambda observation: (observation.at, observation.healthy is True))
+
+
+def _streak(told: Sequence[Observation], gap: timedelta) -> list[Observation]:
+    streak: list[Observation] = []
+    for observation in reversed(told):
+        if observation.healthy or (streak and streak[-1].at - observation.at > gap):
+            break
+        streak.append(observation)
+    return streak[::-1]
+
+
+def _undisputed(
+    streak: Sequence[Observation], told: Sequence[Observation], now: datetime, regular: timedelta
+) -> list[Observation]:
+    for position, observation in enumerate(streak):
+        others = {other.observer for other in told} - {observation.observer}
+        if not any(_disputes(name, observation, told, now, regular) for name in others):
+            return list(streak[position:])
+    return []
+
+
+def _disputes(
+    observer: str, unhealthy: Observation, told: Sequence[Observation], now: datetime, regular: timedelta
+) -> bool:
+    """Say whether an observer was well served just before, and has kept looking since."""
+    looks = [look for look in told if look.observer == observer]
+    before = [look for look in looks if look.at <= unhealthy.at]
+    after = [look.at for look in looks if look.at > unhealthy.at]
+    if not before or not before[-1].healthy or unhealthy.at - before[-1].at > regular:
+        return False
+    return min(after, default=now) - before[-1].at <= regular
+
+
+def _one_a_period(streak: Sequence[Observation], same: timedelta) -> tuple[Observation, ...]:
+    counted: list[Observation] = []
+    last: dict[str, datetime] = {}
+    for observation in streak:
+        before = last.get(observation.observer)
+        if before is None or observation.at - before >= same:
+            counted.append(observation)
+            last[observation.observer] = observation.at
+    return tuple(counted)

@@ -1,0 +1,1 @@
+"""Rehearsing a failover, and what is kept of it."""

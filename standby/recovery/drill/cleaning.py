@@ -1,0 +1,101 @@
+"""Deletes what a drill made, and nothing else, and looks again until it is sure that nothing is left."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from standby.clock import Clock
+from standby.concurrency import side_by_side
+from standby.recovery.drill.intent import Intent
+from standby.recovery.drill.report import CleanUp
+from standby.service.client import ContentUnderstandingClient
+from standby.service.errors import AnalyzerNotFound, ServiceError
+
+EMPTY_LOOKS = 2
+"""So many listings in a row must have nothing: one may lag, and a build under way may still come to light."""
+
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""Seconds between two looks, the longer the more there were."""
+
+LONGEST = 600.0
+"""Seconds that a clean-up may take in all."""
+
+
+@dataclass
+class _Found:
+    """What was seen and done so far; whatever stops the clean-up, it is true."""
+
+    seen: set[str] = field(default_factory=set)
+    here: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    unlisted: str = ""
+    proven: bool = False
+
+
+async def clean(client: ContentUnderstandingClient, intent: Intent, clock: Clock) -> CleanUp:
+    """Remove what a drill made at a resource, and prove it; what fails is told, and not raised."""
+    begun = clock.monotonic()
+    found = _Found()
+    try:
+        async with asyncio.timeout(LONGEST):
+            await _rounds(client, intent, clock, found)
+    except TimeoutError:
+        found.unlisted = f"it did not end within {LONGEST:.0f} s"
+    problem = "" if found.proven else found.unlisted or _first(found)
+    return CleanUp(
+        created=tuple(sorted(found.seen)),
+        deleted=tuple(sorted(found.seen - found.here)),
+        left=tuple(sorted(found.here)),
+        proven=found.proven,
+        problem=problem,
+        seconds=round(clock.monotonic() - begun, 3),
+    )
+
+
+async def _rounds(client: ContentUnderstandingClient, intent: Intent, clock: Clock, found: _Found) -> None:
+    empty = 0
+    for wait in (*WAITS, 0.0):
+        if await _look(client, intent, found):
+            empty = 0 if found.here else empty + 1
+            if empty == EMPTY_LOOKS:
+                found.proven = True
+                return
+            await _delete(client, found)
+        await clock.sleep(wait)
+
+
+async def _look(client: ContentUnderstandingClient, intent: Intent, found: _Found) -> bool:
+    try:
+        listed = await client.list_analyzers()
+    except ServiceError as error:
+        found.unlisted = str(error)
+        return False
+    found.unlisted = ""
+    found.here = {analyzer.analyzer_id for analyzer in listed if intent.made(analyzer)}
+    found.seen |= found.here
+    return True
+
+
+async def _delete(client: ContentUnderstandingClient, found: _Found) -> None:
+    gate = asyncio.Semaphore(client.resource.max_concurrent_copies)
+    found.failures = {}
+
+    async def delete(analyzer: str) -> None:
+        async with gate:
+            try:
+                await client.delete_analyzer(analyzer)
+            except AnalyzerNotFound:
+                return
+            except ServiceError as error:
+                found.failures[analyzer] = str(error)
+
+    async with side_by_side() as group:
+        for analyzer in sorted(found.here):
+            group.create_task(delete(analyzer))
+
+
+def _first(found: _Found) -> str:
+    named = sorted(found.here)
+    failed = next((f"{name}: {found.failures[name]}" for name in named if name in found.failures), "")
+    return failed or "the resource still lists what it was told to delete"

@@ -1,0 +1,179 @@
+"""The evidence of a drill: one JSON file, its signature beside it, its digest in the audit log.
+
+The file is the very bytes that are signed, so that any tool can check it. The audit log has its digest, so
+that it cannot be made anew later, also where there is no key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from standby import __version__
+from standby.config.explanation import summary
+from standby.recovery.activation.document import Activation
+from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.context import RecoveryContext
+from standby.recovery.drill.errors import NoEvidence
+from standby.recovery.drill.page import evidence_page
+from standby.recovery.drill.proving import DrilledAnalyzer
+from standby.recovery.drill.rehearsal import drill_folder
+from standby.recovery.drill.report import DrillReport
+from standby.recovery.failover.report import FailoverReport
+from standby.recovery.signing import Signer
+from standby.recovery.snapshots.seal import sealed, unsealed
+from standby.vault.filesystem import Objects
+
+NAME = "evidence.json"
+SEAL = ".sig"
+
+
+class Evidence(BaseModel):
+    """Everything that shows what a drill proved.
+
+    Attributes:
+        begun_line: digest of the line of the audit log with which it began.
+        report: without what is only known once this is written.
+        failover: the report of the rehearsed failover; `None` where it did not come so far.
+        analyzers: each one at the resource it was rehearsed at.
+        told: what the rehearsal's sink was told, in order: nobody first, then the target.
+        before: digests of the real fence and of what real sinks were told; `unknown` where they cannot say.
+        after: the same, at the end.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    format: Literal["standby.drill/1"] = "standby.drill/1"
+    standby: str = __version__
+    written_at: AwareDatetime
+    begun_line: str
+    report: DrillReport
+    failover: FailoverReport | None
+    analyzers: tuple[DrilledAnalyzer, ...]
+    told: tuple[Activation, ...]
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class EvidenceCheck:
+    """What a verification of evidence found.
+
+    Attributes:
+        where: the file, for people.
+        evidence: `None` where it cannot be read.
+        signed_with: id of the key whose signature was checked; empty where none was.
+        problems: what is wrong, a sentence each; none where it is genuine.
+        notes: what could not be checked, a sentence each.
+    """
+
+    where: str
+    digest: str
+    evidence: Evidence | None
+    signed_with: str
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillReport:
+    """Write evidence, its signature and its page; give the report with where it is.
+
+    Raises:
+        VaultUnavailable: it may or may not have been written.
+    """
+    path = evidence_path(evidence.report.plan, evidence.report.run_id)
+    content = evidence.model_dump_json(indent=1).encode()
+    signer = context.signer
+    await context.vault.write(path, content)
+    if signer is not None:
+        await context.vault.write(f"{path}{SEAL}", sealed(content, signer))
+    report = evidence.report.model_copy(
+        update={
+            "evidence": context.vault.where(path),
+            "evidence_digest": digest_of(content),
+            "key_id": signer.key_id if signer else None,
+        }
+    )
+    page = evidence_page(report, evidence.failover, evidence.analyzers, evidence.before, evidence.after)
+    await context.vault.write(path.replace(".json", ".html"), page.encode())
+    return report
+
+
+async def verify_evidence(objects: Objects, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
+    """Check the evidence that the vault has of a drill.
+
+    Raises:
+        NoEvidence: it has none.
+        VaultUnavailable: it cannot be told.
+    """
+    path = evidence_path(plan, run_id)
+    content = await objects.read(path)
+    if content is None:
+        raise NoEvidence(objects.where(path))
+    seal = await objects.read(f"{path}{SEAL}")
+    return await check_evidence(objects, plan, signer, objects.where(path), content, seal)
+
+
+async def check_evidence(
+    objects: Objects, plan: str, signer: Signer | None, where: str, content: bytes, seal: bytes | None
+) -> EvidenceCheck:
+    """Check evidence, wherever it comes from, against its signature and the plan's audit log.
+
+    Args:
+        objects: the vault, which has the log.
+        plan: whose drill it should be of.
+        signer: checks the signature, where there is a key.
+        where: the evidence is, for people.
+        content: the bytes of its file.
+        seal: those of the signature's file.
+
+    Raises:
+        VaultUnavailable: the log cannot be read.
+    """
+    digest = digest_of(content)
+    try:
+        evidence = Evidence.model_validate_json(content)
+    except ValidationError as error:
+        problem = f"It is no evidence of a drill: {summary(error)}"
+        return EvidenceCheck(where, digest, None, "", (problem,), ())
+    problems, notes = [], []
+    if evidence.report.plan != plan:
+        problems.append(f"It is of plan {evidence.report.plan}")
+    if signer is None:
+        notes.append("vault.signing has no key, so no signature was checked")
+    elif wrong := unsealed(content, seal, signer):
+        problems.append(f"Its signature {wrong}")
+    problems += await _noted(objects, plan, signer, evidence.report.run_id, digest)
+    signed_with = signer.key_id if signer and not problems else ""
+    return EvidenceCheck(where, digest, evidence, signed_with, tuple(problems), tuple(notes))
+
+
+def evidence_path(plan: str, run_id: str) -> str:
+    """Give the path of a drill's evidence in the vault."""
+    return f"{drill_folder(plan, run_id)}/{NAME}"
+
+
+def digest_of(content: bytes) -> str:
+    """Give the SHA-256 of a file."""
+    return hashlib.sha256(content).hexdigest()
+
+
+async def _noted(objects: Objects, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
+    check = await verify_audit(objects, plan, signer)
+    noted = [
+        line.facts.get("evidence")
+        for line in check.lines
+        if line.deed == Deed.DRILL_ENDED and line.run_id == run_id
+    ]
+    problems = []
+    if not noted:
+        problems.append(f"The audit log does not say that drill {run_id} ended")
+    elif digest not in noted:
+        problems.append("It was changed after it was written: the audit log has another digest of it")
+    if check.problems:
+        problems.append(f"The audit log is not whole: {check.problems[0]}")
+    return problems

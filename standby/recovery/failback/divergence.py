@@ -1,0 +1,113 @@
+"""What became of an analyzer at home and at its standby since the last verified copy: a pure function."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from standby.replication.verdict import CopyRecord, Sighting
+
+
+class Divergence(StrEnum):
+    """How the two sides stand to what they had in common."""
+
+    IN_SYNC = "in_sync"
+    EDITED_AT_HOME = "edited_at_home"
+    EDITED_AT_STANDBY = "edited_at_standby"
+    EDITED_AT_BOTH = "edited_at_both"
+    DIFFERENT = "different"
+    NEW_AT_HOME = "new_at_home"
+    NEW_AT_STANDBY = "new_at_standby"
+    DELETED_AT_HOME = "deleted_at_home"
+    DELETED_AT_STANDBY = "deleted_at_standby"
+    UNUSABLE_AT_HOME = "unusable_at_home"
+    UNDER_WAY = "under_way"
+
+
+CONFLICTS = frozenset({Divergence.EDITED_AT_BOTH, Divergence.DIFFERENT})
+"""Both sides have something that the other lacks: which one is right, only people know."""
+
+COMES_HOME = frozenset(
+    {
+        Divergence.EDITED_AT_STANDBY,
+        Divergence.NEW_AT_STANDBY,
+        Divergence.DELETED_AT_HOME,
+        Divergence.UNUSABLE_AT_HOME,
+        Divergence.UNDER_WAY,
+    }
+)
+"""What the standby has goes on, without being asked."""
+
+
+def diverge(
+    home: Sighting | None,
+    standby: Sighting | None,
+    last: CopyRecord | None,
+    begun_at: datetime | None = None,
+) -> Divergence:
+    """Compare the two sides with what they were at the last verified copy.
+
+    Args:
+        home: as home has it, reduced to what a copy of it at the standby would be; one side at least has it.
+        standby: as the standby has it.
+        last: the last verified copy, from home to the standby, or told as if it had gone that way.
+        begun_at: when an unfinished failback began; what came to home since, and is equal, came by it.
+    """
+    home, standby = _there(home), _there(standby)
+    if home is None:
+        return Divergence.DELETED_AT_HOME if last else Divergence.NEW_AT_STANDBY
+    if standby is None:
+        return Divergence.DELETED_AT_STANDBY if last else Divergence.NEW_AT_HOME
+    if home.status == "creating":
+        return Divergence.UNDER_WAY
+    found = _between(home, standby, last, begun_at)
+    if home.status != "ready" and found in {Divergence.IN_SYNC, Divergence.EDITED_AT_STANDBY}:
+        return Divergence.UNUSABLE_AT_HOME
+    return found
+
+
+def _there(sighting: Sighting | None) -> Sighting | None:
+    return None if sighting is None or sighting.status == "deleting" else sighting
+
+
+def _between(
+    home: Sighting, standby: Sighting, last: CopyRecord | None, begun_at: datetime | None
+) -> Divergence:
+    equal = home.fingerprint == standby.fingerprint
+    if equal and (not (home.trained or standby.trained) or _is_our_copy(home, standby, begun_at)):
+        return Divergence.IN_SYNC
+    if last is None:
+        # Labelled data is no part of a definition: only dates tell whether one was made of the other.
+        made_of_it = _is_made_after(home, standby) or _is_made_after(standby, home)
+        return Divergence.IN_SYNC if equal and made_of_it else Divergence.DIFFERENT
+    at_home, at_standby = _changed(home, last.source), _changed(standby, last.target)
+    if at_home and at_standby:
+        return Divergence.EDITED_AT_BOTH
+    if at_home:
+        return Divergence.EDITED_AT_HOME
+    if at_standby:
+        return Divergence.EDITED_AT_STANDBY
+    return Divergence.IN_SYNC if equal else Divergence.DIFFERENT
+
+
+def _changed(now: Sighting, then: Sighting) -> bool:
+    if now.fingerprint != then.fingerprint:
+        return True
+    if not now.trained:
+        return False
+    later = now.changed_at is not None and then.changed_at is not None and now.changed_at > then.changed_at
+    return now.created_at != then.created_at or later
+
+
+def _is_made_after(one: Sighting, other: Sighting) -> bool:
+    return one.created_at is not None and other.changed_at is not None and one.created_at >= other.changed_at
+
+
+def _is_our_copy(home: Sighting, standby: Sighting, begun_at: datetime | None) -> bool:
+    """Say whether an equal one came home by a failback that was killed before it could record that."""
+    return (
+        begun_at is not None
+        and home.created_at is not None
+        and home.created_at >= begun_at.replace(microsecond=0)
+        and _is_made_after(home, standby)
+    )

@@ -1,0 +1,193 @@
+"""What keeps a switch from beginning, and what stops one half way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from standby.errors import GuardRefused, sentence
+from standby.recovery.decision.verdict import NEVER_FORCED, Decision, Guard, GuardResult, Verdict
+from standby.recovery.errors import RecoveryError
+
+
+class AlreadyActive(GuardRefused):
+    """The resource serves already."""
+
+    def __init__(self, plan: str, home: str, resource: str) -> None:
+        super().__init__(
+            f"{resource} already serves in the place of {home} in plan {plan}",
+            f"See standby status {plan}; standby commit {plan} tells every sink once more",
+        )
+        self.args = (plan, home, resource)
+
+
+class SwitchUnfinished(GuardRefused):
+    """Another switch of the plan was interrupted, and is neither done nor undone."""
+
+    def __init__(self, plan: str, home: str, target: str, back: str) -> None:
+        super().__init__(
+            f"Plan {plan} is being switched to {target} in the place of {home}, and that has not ended",
+            f"Go on with standby failover {plan} --to {target}, or undo it with "
+            f"standby failover {plan} --to {back}; then ask again",
+        )
+        self.args = (plan, home, target, back)
+
+
+class NothingToRollBack(GuardRefused):
+    """There is no switch that is not final."""
+
+    def __init__(self, plan: str, home: str) -> None:
+        super().__init__(
+            f"Plan {plan} has no switch of {home} that could be undone: there was none, or it was committed",
+            f"Bring {home} back with standby failback {plan}",
+        )
+        self.args = (plan, home)
+
+
+class NotASide(RecoveryError):
+    """The plan does not let a resource serve in the place of a source."""
+
+    def __init__(self, plan: str, home: str, resource: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        super().__init__(
+            f"{resource} is no target of {home} in plan {plan}", f"Choose one of {', '.join(names)}"
+        )
+        self.args = (plan, home, resource, names)
+
+
+class NoHome(RecoveryError):
+    """The plan has no source that a resource could serve for."""
+
+    def __init__(self, plan: str, resource: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        super().__init__(f"{resource} is no target of plan {plan}", f"Choose one of {', '.join(names)}")
+        self.args = (plan, resource, names)
+
+
+class SeveralHomes(RecoveryError):
+    """A resource could serve in the place of more than one source."""
+
+    def __init__(self, plan: str, resource: str, homes: Iterable[str]) -> None:
+        names = sorted(homes)
+        super().__init__(
+            f"{resource} can serve in the place of {' and of '.join(names)} in plan {plan}",
+            f"Say which with --from, such as --from {names[0]}",
+        )
+        self.args = (plan, resource, names)
+
+
+class SwitchStopped(RecoveryError):
+    """Something that must hold does not, so the switch does not go on.
+
+    Attributes:
+        guard: word with which it can be forced.
+    """
+
+    def __init__(self, cause: str, next_action: str, guard: str) -> None:
+        super().__init__(cause, next_action)
+        self.args = (cause, next_action, guard)
+        self.guard = guard
+
+
+class ReplicationAtWork(SwitchStopped):
+    """A replication that began before the switch still writes."""
+
+    def __init__(self, pair: tuple[str, str], seconds: float) -> None:
+        super().__init__(
+            f"A replication from {pair[0]} to {pair[1]} that began earlier was still at work after "
+            f"{seconds:.0f} s",
+            "Stop it or wait for its end, then run again; --force replication goes on beside it",
+            "replication",
+        )
+        self.args = (pair, seconds)
+
+
+class SyncIncomplete(SwitchStopped):
+    """The last sync left something behind."""
+
+    def __init__(self, source: str, target: str, reasons: Sequence[str]) -> None:
+        more = f" And {len(reasons) - 1} more." if len(reasons) > 1 else ""
+        super().__init__(
+            f"The last sync from {source} to {target} is not complete: {sentence(reasons[0])}{more}",
+            "Mend that and run again, or leave it behind with --force sync",
+            "sync",
+        )
+        self.args = (source, target, list(reasons))
+
+
+class TargetNotReady(SwitchStopped):
+    """The target could not take over."""
+
+    def __init__(self, target: str, reasons: Sequence[str]) -> None:
+        told = " ".join(sentence(reason) for reason in reasons[:3])
+        more = f" And {len(reasons) - 3} more." if len(reasons) > 3 else ""
+        super().__init__(
+            f"{target} is not ready: {told}{more}",
+            "Mend that and run again, or switch all the same with --force readiness",
+            "readiness",
+        )
+        self.args = (target, list(reasons))
+
+
+class SinksNotTold(SwitchStopped):
+    """A sink could not be told, or says something else than it was told."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(
+            " ".join(sentence(reason) for reason in reasons).removesuffix("."),
+            "Mend the sink and run again, or go on without it with --force sinks",
+            "sinks",
+        )
+        self.args = (list(reasons),)
+
+
+class FailbackNeeded(GuardRefused):
+    """A switch back after a commit would leave behind what was edited since."""
+
+    def __init__(self, plan: str, home: str, active: str) -> None:
+        super().__init__(
+            f"{active} serves for good in the place of {home} in plan {plan}, and what was edited there "
+            f"since is not at {home}",
+            f"Bring it back with standby failback {plan}; where {active} is lost, say --unplanned",
+        )
+        self.args = (plan, home, active)
+
+
+class OldSideDark(GuardRefused):
+    """The side that a rollback leads to does not answer."""
+
+    def __init__(self, plan: str, resource: str, summary: str) -> None:
+        super().__init__(
+            f"Plan {plan} is not rolled back to {resource}, which is not known to be healthy: {summary}",
+            "Wait until it answers; --force standby-health goes back all the same",
+        )
+        self.args = (plan, resource, summary)
+
+
+class FailoverRefused(GuardRefused):
+    """A guard refuses what an operator asks for.
+
+    Attributes:
+        decision_id: of the recorded decision.
+        decision: with the verdict of every guard.
+    """
+
+    def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
+        against = decision.saying(Verdict.REFUSE, Verdict.WAIT)
+        told = " ".join(sentence(result.text) for result in against).removesuffix(".")
+        super().__init__(f"Plan {plan} is not switched over to {to}: {told}", _way_out(plan, to, against))
+        self.args = (plan, to, decision_id, decision)
+        self.decision_id = decision_id
+        self.decision = decision
+
+
+def _way_out(plan: str, to: str, against: Sequence[GuardResult]) -> str:
+    guards = [result.guard for result in against]
+    if Guard.SOURCE_ANSWERS in guards:
+        return "Where it is lost, say --unplanned"
+    if Guard.ONE_AT_A_TIME in guards:
+        return f"End that first: standby commit {plan} makes it final, standby status {plan} tells of it"
+    if any(guard in NEVER_FORCED for guard in guards):
+        return f"See standby status {plan}"
+    forces = " ".join(f"--force {guard}" for guard in guards)
+    mend = f"Mend that (standby restore {plan} --to {to} rebuilds what is missing)"
+    return f"{mend if Guard.READINESS in guards else 'Wait'}, or switch all the same with {forces}"

@@ -1,0 +1,1 @@
+"""One page about a plan, to read, to print and to send: regions, readiness, timeline."""

@@ -1,0 +1,195 @@
+"""What is said about analyzers that stand in the way of a switch, and what is to be done about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from standby.config.durations import format_duration, roughly
+from standby.recovery.readiness.document import Bucket
+from standby.recovery.readiness.facts import Facts, Standing
+from standby.replication.serving import Severity
+
+MOST_NAMED = 3
+"""Analyzers that a text names before it only counts them."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is wrong with some analyzers in the same way.
+
+    Attributes:
+        explanation: what a replication says of it, where that matters.
+    """
+
+    bucket: Bucket
+    severity: Severity
+    explanation: str = ""
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Name the first of some analyzers, and count the rest."""
+    if len(names) > MOST_NAMED:
+        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a text is made of."""
+
+    kind: Kind
+    names: tuple[str, ...]
+    standings: Sequence[Standing]
+    facts: Facts
+
+    @property
+    def them(self) -> str:
+        return some_of(self.names)
+
+    @property
+    def are(self) -> str:
+        return "is" if len(self.names) == 1 else "are"
+
+    @property
+    def where(self) -> str:
+        return self.facts.destination
+
+    @property
+    def plan(self) -> str:
+        return self.facts.plan.name
+
+    @property
+    def oldest(self) -> str:
+        moments = [each.verified_at for each in self.standings]
+        known = [moment for moment in moments if moment is not None]
+        if len(known) < len(moments):
+            return "never" if not known else "some of it never"
+        return f"{roughly(max(timedelta(), self.facts.now - min(known)))} ago"
+
+    def bring(self, replicate: str = "") -> str:
+        """Say how analyzers get to where they would be needed."""
+        if self.facts.is_way_back:
+            return f"Run standby failback {self.plan}, which brings it along"
+        if self.facts.switched or not self.facts.source_asked or self.facts.source_failure is not None:
+            return f"Rebuild from a snapshot with standby restore {self.plan} --to {self.where}"
+        return f"Run standby replicate {self.plan}{replicate}"
+
+
+_Words = Callable[[Told], tuple[str, str]]
+
+
+def _missing(told: Told) -> tuple[str, str]:
+    return f"{told.them} {told.are} not at {told.where}", told.bring()
+
+
+def _blocked(told: Told) -> tuple[str, str]:
+    cause = told.kind.explanation.rstrip(".")
+    return (
+        f"{told.them} cannot be copied to {told.where}: {cause}",
+        f"Settle that, then run standby replicate {told.plan}",
+    )
+
+
+def _broken(told: Told) -> tuple[str, str]:
+    states = ", ".join(sorted({str(each.status) for each in told.standings}))
+    return f"{told.them} {told.are} at {told.where} and not usable: {states}", told.bring(
+        " --on-existing replace"
+    )
+
+
+def _creating(told: Told) -> tuple[str, str]:
+    return (
+        f"{told.them} {told.are} still being built at {told.where}",
+        f"Wait for its end; standby replicate {told.plan} does that too",
+    )
+
+
+def _differing(told: Told, how: str) -> tuple[str, str]:
+    forced = " ".join(f"--force {name}" for name in told.names[:MOST_NAMED])
+    return (
+        f"{told.them} {how}, so {told.where} would answer otherwise than {told.facts.home}",
+        f"See the difference with standby check {told.plan}; "
+        f"take that of {told.facts.home} with standby replicate {told.plan} {forced}",
+    )
+
+
+def _edited(told: Told) -> tuple[str, str]:
+    return _differing(told, f"{_was(told)} edited at {told.where}")
+
+
+def _diverged(told: Told) -> tuple[str, str]:
+    return _differing(told, f"{_was(told)} edited at both sides since the last copy")
+
+
+def _foreign(told: Told) -> tuple[str, str]:
+    return _differing(told, f"at {told.where} {told.are} no copy of ours")
+
+
+def _was(told: Told) -> str:
+    return "was" if len(told.names) == 1 else "were"
+
+
+def _unverified(told: Told) -> tuple[str, str]:
+    return (
+        f"{told.them} {told.are} at {told.where}, and nothing recorded says whether it is what "
+        f"{told.facts.home} had",
+        f"Compare it with standby check {told.plan} when {told.facts.home} answers",
+    )
+
+
+def _stale(told: Told) -> tuple[str, str]:
+    if told.facts.is_way_back:
+        return f"{told.them} at {told.where} differs from what serves now", told.bring()
+    if told.kind.explanation:
+        return (
+            f"Whether {told.them} changed at {told.facts.home} since it was last seen equal "
+            f"({told.oldest}) cannot be told",
+            f"Run standby check {told.plan} when {told.facts.home} answers",
+        )
+    return (
+        f"{told.them} at {told.where} {told.are} behind {told.facts.home}, last equal {told.oldest}",
+        told.bring(" --on-existing replace"),
+    )
+
+
+def _rpo_missed(told: Told) -> tuple[str, str]:
+    allowed = told.facts.plan.objectives.rpo
+    within = f" and the plan allows {format_duration(allowed)}" if allowed else ""
+    return (
+        f"{told.them} at {told.where} {told.are} behind {told.facts.home}, last equal {told.oldest},{within}",
+        told.bring(" --on-existing replace"),
+    )
+
+
+def rebuilt_words(facts: Facts) -> tuple[str, str]:
+    """Say what was rebuilt at the target of what labelled data trained, and how a real copy gets there."""
+    names = facts.rebuilt
+    one = len(names) == 1
+    forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
+    again = f"standby replicate {facts.plan.name} --target {facts.target} {forced}"
+    if facts.switched:
+        action = f"When {facts.home} serves again, copy {'it' if one else 'them'} from there with {again}"
+    else:
+        action = f"Copy {'it' if one else 'them'} again from {facts.home} with {again}"
+    return (
+        f"{some_of(names)} at {facts.target} {'was' if one else 'were'} rebuilt by a restore, "
+        f"and may not read as {'it does' if one else 'they do'} at {facts.home}, where labelled data "
+        f"trained {'it' if one else 'them'}",
+        action,
+    )
+
+
+WORDS: Mapping[Bucket, _Words] = {
+    Bucket.MISSING: _missing,
+    Bucket.BLOCKED: _blocked,
+    Bucket.BROKEN: _broken,
+    Bucket.CREATING: _creating,
+    Bucket.EDITED: _edited,
+    Bucket.DIVERGED: _diverged,
+    Bucket.FOREIGN: _foreign,
+    Bucket.UNVERIFIED: _unverified,
+    Bucket.STALE: _stale,
+    Bucket.RPO_MISSED: _rpo_missed,
+}

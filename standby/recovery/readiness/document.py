@@ -1,0 +1,174 @@
+"""Readiness as it is told: to people, to programs, and to what decides about a failover."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+from standby.recovery.drill.summary import DrillSummary
+from standby.replication.serving import Severity
+
+__all__ = [
+    "AnalyzerPoint",
+    "Bucket",
+    "Readiness",
+    "Reason",
+    "Retirement",
+    "RtoForecast",
+    "Severity",
+    "State",
+]
+
+
+class State(StrEnum):
+    """Whether a target could take over."""
+
+    READY = "ready"
+    NOT_READY = "not_ready"
+    UNKNOWN = "unknown"
+
+
+class Bucket(StrEnum):
+    """What kind of reason it is."""
+
+    MISSING = "missing_analyzer"
+    BROKEN = "broken_analyzer"
+    CREATING = "being_created"
+    EDITED = "edited_at_target"
+    DIVERGED = "diverged"
+    FOREIGN = "foreign"
+    UNVERIFIED = "unverified"
+    BLOCKED = "blocked"
+    STALE = "stale"
+    RPO_MISSED = "rpo_missed"
+    REBUILT = "rebuilt"
+    MODEL_MISSING = "missing_model"
+    MODEL_UNKNOWN = "model_unknown"
+    MODEL_RETIRING = "model_retiring"
+    PERMISSION = "permission"
+    UNREACHABLE = "unreachable"
+    SOURCE_UNREACHABLE = "source_unreachable"
+    NOTHING_KNOWN = "nothing_known"
+    NEVER_DRILLED = "never_drilled"
+    DRILL_FAILED = "drill_failed"
+    DRILL_OLD = "drill_too_old"
+    RTO_AT_RISK = "rto_at_risk"
+    FENCED = "fenced"
+    SWITCH_UNDER_WAY = "switch_under_way"
+
+
+class Reason(BaseModel):
+    """One thing to know before switching.
+
+    Attributes:
+        severity: `error` makes it not ready, `unknown` makes it unknown, `warning` changes nothing by itself.
+        text: what is so, a sentence.
+        next_action: what to do about it, an order.
+        analyzers: by their ids at home; none where it is about the resource.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    bucket: Bucket
+    severity: Severity
+    text: str
+    next_action: str
+    analyzers: tuple[str, ...] = ()
+
+
+class AnalyzerPoint(BaseModel):
+    """What a target holds of one analyzer.
+
+    Attributes:
+        analyzer: its id at home.
+        verified_at: when the target was last known to hold what the source had, UTC; `None` if never.
+        age_seconds: since then.
+        source_changed: whether the source has something that the copy lacks; `None` where it did not say.
+        met: whether the plan's RPO holds; `None` where there is none, or it cannot be told.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    analyzer: str
+    verified_at: datetime | None
+    age_seconds: float | None
+    source_changed: bool | None
+    met: bool | None
+
+
+class RtoForecast(BaseModel):
+    """How long a failover would take, from the first sign of an outage.
+
+    Attributes:
+        low: seconds, where everything goes as fast as it often did; `None` where nothing was measured.
+        high: seconds, where everything is as slow as it seldom was; likewise.
+        basis: what it is made from, sentences.
+        objective: the plan's RTO in seconds, where it has one.
+        met: whether even `high` is within it; `None` where one of the two is unknown.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    low: float | None
+    high: float | None
+    basis: str
+    objective: float | None
+    met: bool | None
+
+
+class Retirement(BaseModel):
+    """When a model that the analyzers need at the target ends.
+
+    Attributes:
+        analyzers: those that need it, by their ids at home.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    resource: str
+    deployment: str
+    model: str
+    version: str
+    retires_at: datetime
+    analyzers: tuple[str, ...]
+
+
+class Readiness(BaseModel):
+    """Whether one target could take over from one source of a plan.
+
+    Attributes:
+        home: the source that serves in ordinary times.
+        target: what would serve in its place.
+        active: what serves in its place now.
+        epoch: of the fence.
+        reasons: the worst first.
+        points: one for each analyzer that is known.
+        retirements: the next one first.
+        last_drill: at this target.
+        assessed_at: UTC.
+        source_answered: whether the source was asked and answered; without it, records were judged by.
+        missing: analyzers, by their ids at home, that the target lacks or that do not work there.
+        names: id at the target by id at home, of every analyzer that is known.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    home: str
+    target: str
+    active: str
+    epoch: int
+    state: State
+    reasons: tuple[Reason, ...]
+    points: tuple[AnalyzerPoint, ...]
+    rto: RtoForecast
+    rpo_seconds: float | None
+    retirements: tuple[Retirement, ...]
+    last_drill: DrillSummary | None
+    assessed_at: datetime
+    source_answered: bool
+    missing: tuple[str, ...]
+    names: Mapping[str, str]

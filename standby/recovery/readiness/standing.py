@@ -1,0 +1,229 @@
+"""How analyzers stand where they would be needed: by what both sides say, or by what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from standby.config.plan import RecoveryPlan
+from standby.recovery.failback.lineage import trace
+from standby.recovery.readiness.facts import Standing
+from standby.recovery.readiness.last_runs import Left, PairLeft
+from standby.replication.actions import Action
+from standby.replication.expectation import expected_definition, sight
+from standby.replication.filters import is_protected
+from standby.replication.fingerprint import fingerprint
+from standby.replication.inventory import Inventory
+from standby.replication.naming import PLACE_OF_ID
+from standby.replication.objectives import RecoveryPoint
+from standby.replication.planned import PlanItem, Records
+from standby.replication.verdict import CopyRecord, Sighting, Verdict, judge
+from standby.service.resource import DeploymentOverrides
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What the newest snapshot has of a source.
+
+    Attributes:
+        seen_at: when the source said so, UTC.
+        fingerprints: by id at the source.
+        altered: ids of those that are not kept word for word, so that a difference says nothing.
+    """
+
+    seen_at: datetime
+    fingerprints: Mapping[str, str]
+    altered: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What is known of a pair without asking its source.
+
+    Attributes:
+        records: the ledger.
+        left: what the last runs left.
+        kept: what the newest snapshot has; `None` where there is none that helps.
+    """
+
+    records: Records
+    left: PairLeft
+    kept: Kept | None = None
+
+
+def surveyed(item: PlanItem, point: RecoveryPoint, left: Left | None, now: datetime) -> Standing:
+    """Tell how an analyzer stands from what a replication would do about it."""
+    # A plan calls blocked what it cannot copy; whether what is there serves is another question.
+    verdict = judge(item.expected, item.found, item.last)
+    was_equal = left is not None and not left.behind and item.last is not None
+    return Standing(
+        analyzer=item.analyzer,
+        target_analyzer=item.target_analyzer,
+        verdict=verdict,
+        status=item.found.status if item.found else None,
+        verified_at=now
+        if verdict is Verdict.IN_SYNC
+        else _latest(point.verified_at, left.at if left is not None and was_equal else None),
+        source_changed=point.source_changed,
+        explanation=item.reason,
+        blocked=item.verdict is Verdict.BLOCKED and item.action is Action.REFUSE,
+    )
+
+
+def from_records(
+    plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime
+) -> tuple[Standing, ...]:
+    """Tell how the analyzers of a source stand at a target, where the source does not say what it holds."""
+    names = _known_names(plan, target, recorded, now)
+    return tuple(_recorded(plan, target, recorded, home, there) for home, there in sorted(names.items()))
+
+
+def on_the_way_back(
+    plan: RecoveryPlan,
+    home: Inventory,
+    active: Inventory | None,
+    recorded: Recorded,
+    overrides: DeploymentOverrides,
+    now: datetime,
+) -> tuple[tuple[Standing, ...], Mapping[str, str]]:
+    """Tell how the analyzers of a source stand at itself, while another resource serves in its place.
+
+    Args:
+        plan: the recovery plan.
+        home: what the source holds.
+        active: what serves; `None` where it did not say.
+        recorded: of the copies from home to what serves.
+        overrides: deployments that the plan has for what serves.
+        now: UTC.
+
+    Returns:
+        The standings, and the id at what serves by id at home.
+    """
+    known = dict.fromkeys(
+        (name for name, found in home.analyzers.items() if is_protected(plan, found, now)), ""
+    )
+    names: dict[str, str] = {name: name for name in known}
+    if active is not None:
+        names |= _known_names(plan, active, recorded, now)
+    else:
+        names |= {name: left.target_analyzer for name, left in recorded.left.analyzers.items()}
+    standings = tuple(
+        _at_home(plan, home, active, overrides, name, there, now) for name, there in sorted(names.items())
+    )
+    return standings, names
+
+
+def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
+    """Give the id at the target by id at home: what a run said last, then the ledger, then a snapshot.
+
+    What was last gone through as a whole, by a run or by a snapshot, says what there was then; of the rest
+    only what is newer counts: analyzers that were deleted at home since are in old records for ever.
+    """
+    kept, left, records = recorded.kept, recorded.left, recorded.records
+    whole = max(filter(None, (left.listed_at, kept.seen_at if kept else None)), default=None)
+    traced = trace(plan, None, target, records, now).home_ids
+    names: dict[str, str] = {}
+    if kept is not None and kept.seen_at == whole:
+        names |= {name: _at_target(plan, target, name) for name in kept.fingerprints}
+    for there, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
+        home = record.analyzer or traced.get(there, there)
+        if home in names or whole is None or record.copied_at > whole:
+            names[home] = there
+    for home, each in left.analyzers.items():
+        if home in names or whole is None or each.at >= whole:
+            names[home] = each.target_analyzer
+    return names
+
+
+def _at_target(plan: RecoveryPlan, target: Inventory, name: str) -> str:
+    renamed = plan.target_id.replace(PLACE_OF_ID, name)
+    # What others refer to keeps its id.
+    return name if renamed not in target.analyzers and name in target.analyzers else renamed
+
+
+def _recorded(plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: str, there: str) -> Standing:
+    analyzer = target.analyzers.get(there)
+    left = recorded.left.analyzers.get(name)
+    if analyzer is None or analyzer.status in {"deleting", "creating"}:
+        return Standing(
+            analyzer=name,
+            target_analyzer=there,
+            verdict=Verdict.CREATING if analyzer and analyzer.status == "creating" else Verdict.MISSING,
+            status=analyzer.status if analyzer else None,
+            source_changed=True,
+        )
+    found = sight(analyzer, target.definitions[there], plan.ignore)
+    record = recorded.records.get(there)
+    if record is not None and record.target.created_at != found.created_at:
+        record = None  # It speaks of an analyzer that was deleted since.
+    verdict = _verdict_of(found, record, recorded.kept, name)
+    behind = left is not None and left.behind and (record is None or record.copied_at <= left.at)
+    moments = _moments(record, left, recorded.kept, name) if verdict is Verdict.IN_SYNC else ()
+    return Standing(
+        analyzer=name,
+        target_analyzer=there,
+        verdict=verdict,
+        status=found.status,
+        verified_at=_latest(*moments),
+        source_changed=True if behind or _changed_in_snapshot(record, recorded.kept, name) else None,
+    )
+
+
+def _verdict_of(found: Sighting, record: CopyRecord | None, kept: Kept | None, name: str) -> Verdict | None:
+    expected = kept.fingerprints.get(name) if kept else None
+    if found.fingerprint == expected:
+        return Verdict.IN_SYNC
+    if record is not None:
+        return Verdict.IN_SYNC if found.fingerprint == record.target.fingerprint else Verdict.TARGET_AHEAD
+    return None if kept is None or expected is None or name in kept.altered else Verdict.FOREIGN
+
+
+def _moments(
+    record: CopyRecord | None, left: Left | None, kept: Kept | None, name: str
+) -> tuple[datetime | None, ...]:
+    """Give when source and target were seen to be equal."""
+    expected = kept.fingerprints.get(name) if kept else None
+    in_snapshot = kept is not None and (record is None or record.source.fingerprint == expected)
+    return (
+        record.copied_at if record else None,
+        left.at if left is not None and not left.behind and record is not None else None,
+        kept.seen_at if kept is not None and expected is not None and in_snapshot else None,
+    )
+
+
+def _changed_in_snapshot(record: CopyRecord | None, kept: Kept | None, name: str) -> bool:
+    """Say whether a snapshot that was taken after the last copy has something else than was copied."""
+    if record is None or kept is None or name in kept.altered or kept.seen_at <= record.copied_at:
+        return False
+    return kept.fingerprints.get(name, record.source.fingerprint) != record.source.fingerprint
+
+
+def _at_home(
+    plan: RecoveryPlan,
+    home: Inventory,
+    active: Inventory | None,
+    overrides: DeploymentOverrides,
+    name: str,
+    there: str,
+    now: datetime,
+) -> Standing:
+    analyzer = home.analyzers.get(name)
+    serving = active.definitions.get(there) if active else None
+    equal: bool | None = None
+    if analyzer is not None and active is not None and serving is not None:
+        expected = expected_definition(home.definitions[name], active.serving.resource, overrides)
+        equal = fingerprint(expected, plan.ignore) == fingerprint(serving, plan.ignore)
+    verdicts = {True: Verdict.IN_SYNC, False: Verdict.SOURCE_AHEAD, None: Verdict.IN_SYNC}
+    return Standing(
+        analyzer=name,
+        target_analyzer=there,
+        verdict=verdicts[equal] if analyzer is not None else Verdict.MISSING,
+        status=analyzer.status if analyzer is not None else None,
+        verified_at=now if equal else None,
+        source_changed=None if equal is None else not equal,
+    )
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)

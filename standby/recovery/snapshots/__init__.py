@@ -1,0 +1,1 @@
+"""Definitions kept in the vault, and analyzers rebuilt from them where their source no longer answers."""

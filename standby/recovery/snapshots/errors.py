@@ -1,0 +1,102 @@
+"""What can go wrong with snapshots and with restoring from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from standby.errors import sentence
+from standby.recovery.errors import RecoveryError
+
+
+class SnapshotError(RecoveryError):
+    """Base of this package's errors."""
+
+
+class NoSnapshot(SnapshotError):
+    """There is nothing to restore from."""
+
+    def __init__(self, plan: str, asked: str = "") -> None:
+        super().__init__(
+            f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}",
+            f"See standby snapshots {plan}, or take one with standby snapshot {plan}",
+        )
+        self.args = (plan, asked)
+
+
+class SnapshotTampered(SnapshotError):
+    """A manifest is not the one that was written, or not signed by the key that is configured."""
+
+    def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}",
+            "Restore from another one with --as-of, and find out who changed this one",
+        )
+        self.args = (snapshot, problems)
+
+
+class SnapshotDamaged(SnapshotError):
+    """A file of a snapshot is gone or not what was written, in every store."""
+
+    def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"Snapshot {snapshot} is damaged: {' '.join(sentence(each) for each in problems)}",
+            "Restore from another one with --as-of, or leave out the analyzer with --analyzer",
+        )
+        self.args = (snapshot, problems)
+
+
+class NothingReachable(SnapshotError):
+    """No resource of the plan could be read, so there is nothing to keep."""
+
+    def __init__(self, plan: str, missing: Mapping[str, str]) -> None:
+        causes = " ".join(f"{name}: {sentence(reason)}" for name, reason in missing.items())
+        super().__init__(
+            f"No snapshot of plan {plan} was taken, since nothing that serves it answers. {causes}",
+            "See standby doctor; what earlier snapshots hold is untouched",
+        )
+        self.args = (plan, dict(missing))
+
+
+class NotOfThisPlan(SnapshotError):
+    """A snapshot has nothing that belongs at the resource that is to be restored to."""
+
+    def __init__(self, plan: str, resource: str, taken_at: datetime) -> None:
+        super().__init__(
+            f"The snapshot of plan {plan} of {taken_at:%Y-%m-%d %H:%M:%S} UTC has nothing for {resource}",
+            "Name a source or a target of the plan",
+        )
+        self.args = (plan, resource, taken_at)
+
+
+class RestoreNotStarted(SnapshotError):
+    """The answer to a build was lost, and the target shows no sign of it."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"The answer to the build of {analyzer} was lost on the way, and {target} does not have it",
+            "Run again: nothing was started",
+        )
+        self.args = (analyzer, target)
+
+
+class RestoredDiffers(SnapshotError):
+    """What was built is ready, and is not what was to be restored."""
+
+    def __init__(self, analyzer: str, target: str) -> None:
+        super().__init__(
+            f"{analyzer} at {target} is not what the snapshot has: somebody else made or edited it meanwhile",
+            "Run again to plan from what is there now",
+        )
+        self.args = (analyzer, target)
+
+
+class RestoredFailed(SnapshotError):
+    """The target made something of the definition that it does not call ready."""
+
+    def __init__(self, analyzer: str, target: str, status: str) -> None:
+        super().__init__(
+            f"{analyzer} at {target} became {status!r} instead of ready",
+            "Look at its warnings there, delete it, and run again",
+        )
+        self.args = (analyzer, target, status)

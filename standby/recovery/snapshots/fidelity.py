@@ -1,0 +1,161 @@
+"""How what a target has, or would get, stands to the analyzer that was kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from standby.recovery.snapshots.definition_objects import without_access
+from standby.recovery.snapshots.manifest import AnalyzerEntry
+from standby.recovery.snapshots.restore_items import Fidelity, RestoreAction
+from standby.replication.expectation import sight
+from standby.replication.fingerprint import fingerprint
+from standby.replication.rebuilt import Rebuilt
+from standby.replication.verdict import CopyRecord
+from standby.service.models import Analyzer, JsonValue
+
+
+class Holding(StrEnum):
+    """What a target has under the id of an analyzer that is to be restored."""
+
+    NOTHING = "nothing"
+    VERIFIED_COPY = "verified copy"
+    REBUILT = "rebuilt"
+    SAME_DEFINITION = "same definition"
+    EARLIER_TRAINING = "earlier training"
+    OTHER_VERSION = "other version"
+    SOMETHING_ELSE = "something else"
+    UNFINISHED = "unfinished"
+    UNUSABLE = "unusable"
+
+
+MET = frozenset({Holding.VERIFIED_COPY, Holding.REBUILT, Holding.SAME_DEFINITION, Holding.EARLIER_TRAINING})
+"""Nothing is left to be done about these."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """An analyzer of the target, and the record of its copy.
+
+    Attributes:
+        record: of the last verified copy under this id, where there is one.
+        rebuilt: of the restore that made it, where one did.
+    """
+
+    analyzer: Analyzer
+    definition: Mapping[str, JsonValue]
+    record: CopyRecord | None
+    rebuilt: Rebuilt | None = None
+
+
+def holding(kept: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:
+    """Say what the target has.
+
+    Args:
+        kept: the analyzer as it was kept.
+        expected: fingerprint that a restored one must have.
+        found: what the target has under its id.
+        ignore: the plan's paths that make no difference.
+    """
+    if found is None or found.analyzer.status == "deleting":
+        return Holding.NOTHING
+    if found.analyzer.status == "creating":
+        return Holding.UNFINISHED
+    if found.analyzer.status != "ready":
+        return Holding.UNUSABLE
+    # What was only found equal is recorded as a copy is.
+    is_copy = found.rebuilt is None and _is_recorded(found, ignore)
+    if fingerprint(without_access(found.definition), ignore) != expected:
+        return Holding.OTHER_VERSION if is_copy else Holding.SOMETHING_ELSE
+    if found.record is None or not is_copy:
+        return Holding.SAME_DEFINITION if found.rebuilt is None else Holding.REBUILT
+    return Holding.EARLIER_TRAINING if _trained_since(kept, found.record) else Holding.VERIFIED_COPY
+
+
+def fidelity(held: Holding, kept: AnalyzerEntry, changed: str) -> Fidelity:
+    """Say how true the analyzer at the target is, or will be once it is rebuilt.
+
+    Args:
+        held: what the target has.
+        kept: the analyzer as it was kept.
+        changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
+    """
+    if held is Holding.VERIFIED_COPY:
+        return Fidelity.EXACT
+    if held in {Holding.EARLIER_TRAINING, Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:
+        return Fidelity.UNFAITHFUL
+    return Fidelity.UNFAITHFUL if kept.labelled and changed else Fidelity.EQUIVALENT
+
+
+def doubt_of(rebuilt: Rebuilt) -> str:
+    """Say why a rebuilt analyzer need not read as its original; nothing where it should."""
+    if rebuilt.fidelity == Fidelity.UNFAITHFUL:
+        return "When it was rebuilt, its labelled data was not proven to be what it was"
+    return ""
+
+
+def action(held: Holding) -> RestoreAction:
+    """Say what a restore does; it never overwrites."""
+    if held is Holding.NOTHING:
+        return RestoreAction.CREATE
+    return RestoreAction.REFUSE if held is Holding.UNUSABLE else RestoreAction.KEEP
+
+
+def told(held: Holding, kept: AnalyzerEntry, changed: str, to: str, status: str) -> str:
+    """Say in a sentence or two why that is done, and what can be done instead.
+
+    Args:
+        held: what the target has.
+        kept: the analyzer as it was kept.
+        changed: as above.
+        to: the target.
+        status: of what it has.
+    """
+    sentences = {
+        Holding.NOTHING: f"{to} does not have it. {_rebuilt(kept, changed)}",
+        Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",
+        Holding.REBUILT: (
+            f"{to} has it already, rebuilt from its definition.{f' {changed}.' if changed else ''}"
+        ),
+        Holding.SAME_DEFINITION: (
+            f"{to} has it already, by the same definition.{f' {changed}.' if changed else ''}"
+        ),
+        Holding.EARLIER_TRAINING: f"{to} has a copy of it that was made before it was trained again.",
+        Holding.OTHER_VERSION: (
+            f"{to} has a copy of another version of it, which is left alone. Delete that to restore this."
+        ),
+        Holding.SOMETHING_ELSE: (
+            f"{to} has something else under this id, which is left alone. Delete that to restore this."
+        ),
+        Holding.UNFINISHED: f"It is just being made at {to}. Run again when that has ended.",
+        Holding.UNUSABLE: f"It is {status} at {to}. Delete it there, then run again.",
+    }
+    return sentences[held]
+
+
+def _rebuilt(kept: AnalyzerEntry, changed: str) -> str:
+    if not kept.labelled:
+        return "It is rebuilt from its definition."
+    if changed:
+        return f"{changed}: what is rebuilt may not read as it did."
+    return "It is rebuilt, and trained again on labelled data that has not changed."
+
+
+def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
+    """Say whether what is there is still the verified copy that the ledger tells of."""
+    if found.record is None:
+        return False
+    seen = sight(found.analyzer, found.definition, ignore)
+    then = found.record.target
+    return (seen.fingerprint, seen.created_at) == (then.fingerprint, then.created_at)
+
+
+def _trained_since(kept: AnalyzerEntry, record: CopyRecord) -> bool:
+    """Say whether labelled data built the analyzer again after it was copied, under the same definition."""
+    if not kept.labelled:
+        return False
+    if kept.created_at != record.source.created_at:
+        return True
+    now, then = kept.changed_at, record.source.changed_at
+    return now is not None and then is not None and now > then

@@ -1,0 +1,263 @@
+"""Does what a restore plan says: children before parents, the rest side by side, nothing overwritten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from graphlib import TopologicalSorter
+
+from standby.concurrency import to_its_end
+from standby.errors import StandbyError
+from standby.recovery.audit import Deed, note
+from standby.recovery.context import RecoveryContext
+from standby.recovery.readiness.durations import Kind, add_durations
+from standby.recovery.snapshots.building import Builder
+from standby.recovery.snapshots.rebuilt_notes import RebuiltNotes
+from standby.recovery.snapshots.restore_items import RestoreAction, RestoreItem, RestorePlan
+from standby.recovery.snapshots.restore_report import RestoredItem, RestoreReport, totals_of
+from standby.replication import steps
+from standby.replication.direct import try_again
+from standby.replication.results import GOOD, Progress, Status
+from standby.replication.retrying import is_transient
+from standby.service.models import JsonValue
+
+log = logging.getLogger("standby.recovery")
+
+_ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
+
+
+async def restore(
+    context: RecoveryContext, plan: RestorePlan, *, on_progress: Callable[[Progress], None] = lambda _: None
+) -> RestoreReport:
+    """Do what a restore plan says; no single analyzer stops another, and none raises.
+
+    A cancellation ends it early: the report then says `interrupted` and how far each analyzer came, so its
+    caller must look. What the service has begun by then goes on there, and is found by the next restore.
+
+    Args:
+        context: the plan and its connections.
+        plan: as `plan_restore` made it.
+        on_progress: called after every change.
+
+    Raises:
+        AuditBusy: another run holds the log for too long.
+        AuditBroken: the log is not whole, so that nothing is done that it could not tell.
+    """
+    await note(
+        context,
+        Deed.RESTORE_BEGUN,
+        {
+            "snapshot": plan.snapshot_id,
+            "to": plan.to,
+            "analyzers": len(plan.items),
+            "fidelity": {item.target_analyzer: item.fidelity.value for item in plan.items},
+        },
+    )
+    restoration = Restoration(context, plan, on_progress)
+    interrupted = False
+    try:
+        await restoration.run()
+    except asyncio.CancelledError:
+        interrupted = True
+    report = restoration.report(interrupted=interrupted)
+    problems = await to_its_end(_close(context, report, restoration.rebuilt))
+    return report.model_copy(update={"problems": (*report.problems, *problems)})
+
+
+class Restoration:
+    """One restore. Its report is true at any moment, also after a cancellation."""
+
+    def __init__(
+        self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]
+    ) -> None:
+        """Prepare; nothing is sent yet."""
+        self._context = context
+        self._plan = plan
+        self._on_progress = on_progress
+        self._builder = Builder(context, plan.to, self._tell)
+        self._rebuilt = RebuiltNotes(context, plan)
+        self._slots = asyncio.Semaphore(context.connections[plan.to].resource.max_concurrent_copies)
+        self._begun = context.clock.monotonic()
+        self._started: dict[str, float] = {}
+        self._ended: dict[int, RestoredItem] = {}
+        self._by_id = {item.target_analyzer: place for place, item in enumerate(plan.items) if _acts(item)}
+        self._without_defaults = ""
+
+    async def run(self) -> None:
+        """Do everything the plan says; only a cancellation raises."""
+        for place, item in enumerate(self._plan.items):
+            if not _acts(item):
+                self._end(place, _without_doing(item))
+        await self._add_defaults()
+        sorter: TopologicalSorter[int] = TopologicalSorter(
+            {place: self._children(self._plan.items[place]) for place in self._by_id.values()}
+        )
+        sorter.prepare()
+        ended: asyncio.Queue[int] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            while sorter.is_active():
+                for place in sorter.get_ready():
+                    group.create_task(self._drive(place, ended), name=self._plan.items[place].target_analyzer)
+                sorter.done(await ended.get())
+
+    def report(self, *, interrupted: bool = False) -> RestoreReport:
+        """Put what has become of each analyzer so far into a report."""
+        items = tuple(
+            self._ended.get(place) or self._interrupted(item) for place, item in enumerate(self._plan.items)
+        )
+        return RestoreReport(
+            plan=self._context.plan.name,
+            run_id=self._context.run_id,
+            via=self._context.via,
+            snapshot=self._plan.snapshot_id,
+            taken_at=self._plan.taken_at,
+            to=self._plan.to,
+            seconds=round(self._context.clock.monotonic() - self._begun, 3),
+            interrupted=interrupted,
+            totals=totals_of(items),
+            items=items,
+            problems=self._plan.problems,
+        )
+
+    async def _add_defaults(self) -> None:
+        if not self._plan.added_defaults:
+            return
+        policy, to = self._context.plan.retries.validate_deployments, self._plan.to
+        try:
+            await try_again(
+                policy,
+                is_transient,
+                lambda: steps.add_defaults(self._context.run, to, self._plan.added_defaults),
+                self._context.clock,
+            )
+        except StandbyError as error:
+            self._without_defaults = f"The defaults of {to} could not be completed: {error}"
+
+    @property
+    def rebuilt(self) -> RebuiltNotes:
+        """What was built."""
+        return self._rebuilt
+
+    async def _tell(self, item: RestoreItem, created_at: datetime | None) -> None:
+        await self._rebuilt.note(item, created_at)
+
+    def _children(self, item: RestoreItem) -> list[int]:
+        return [self._by_id[child] for child in item.needs if child in self._by_id]
+
+    async def _drive(self, place: int, ended: asyncio.Queue[int]) -> None:
+        item = self._plan.items[place]
+        try:
+            obstacle = self._without_defaults or self._hindrance(item)
+            if obstacle:
+                self._end(place, _ended(item, Status.BLOCKED, obstacle))
+            else:
+                self._end(place, await self._attempt(item))
+        finally:
+            ended.put_nowait(place)
+
+    def _hindrance(self, item: RestoreItem) -> str:
+        for child in self._children(item):
+            result = self._ended.get(child)
+            if result is None or result.status not in GOOD:
+                end = "was interrupted" if result is None else _ENDS[result.status]
+                name = self._plan.items[child].target_analyzer
+                return f"Its child {name} {end}. Settle that, then run again."
+        return ""
+
+    async def _attempt(self, item: RestoreItem) -> RestoredItem:
+        name = item.target_analyzer
+        async with self._slots:
+            self._started[name] = self._context.clock.monotonic()
+            self._report()
+            try:
+                warnings = await self._builder.build(item, self._plan.definitions[name])
+            except StandbyError as error:
+                return self._timed(item, Status.FAILED, str(error))
+            except Exception as error:
+                # One analyzer never stops another, whatever happened to it; the trace goes to the log.
+                log.exception("restoring %s at %s failed unexpectedly", name, self._plan.to)
+                return self._timed(
+                    item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run."
+                )
+            return self._timed(item, Status.SUCCEEDED, "", warnings)
+
+    def _timed(
+        self, item: RestoreItem, status: Status, reason: str, warnings: tuple[str, ...] = ()
+    ) -> RestoredItem:
+        seconds = self._context.clock.monotonic() - self._started[item.target_analyzer]
+        return _ended(item, status, reason, round(seconds, 3), warnings)
+
+    def _interrupted(self, item: RestoreItem) -> RestoredItem:
+        if item.target_analyzer not in self._started:
+            return _ended(item, Status.FAILED, "Interrupted before it was begun. Run again.")
+        return self._timed(
+            item,
+            Status.FAILED,
+            f"Interrupted while it was being built at {self._plan.to}. Run again: what is there is found.",
+        )
+
+    def _end(self, place: int, result: RestoredItem) -> None:
+        self._ended[place] = result
+        self._report()
+
+    def _report(self) -> None:
+        counts = totals_of(self._ended.values())
+        begun = sum(1 for name in self._started if self._by_id[name] not in self._ended)
+        self._on_progress(Progress(len(self._plan.items), begun, tuple(counts.items())))
+
+
+async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: RebuiltNotes) -> list[str]:
+    """Keep what was done; what cannot be kept is told in the report, which must not be lost with it."""
+    told: dict[str, JsonValue] = {
+        "snapshot": report.snapshot,
+        "to": report.to,
+        "totals": {status.value: count for status, count in report.totals.items()},
+        "seconds": report.seconds,
+        "interrupted": report.interrupted,
+    }
+    deeds: tuple[Callable[[], Awaitable[object]], ...] = (
+        rebuilt.close,
+        lambda: add_durations(context.vault, report.plan, Kind.RESTORE, report.durations),
+        lambda: note(context, Deed.RESTORE_ENDED, told),
+    )
+    problems: list[str] = []
+    for deed in deeds:
+        try:
+            await deed()
+        except StandbyError as error:
+            log.warning("%s", error)
+            problems.append(error.cause)
+    return problems
+
+
+def _acts(item: RestoreItem) -> bool:
+    return item.action is RestoreAction.CREATE
+
+
+def _without_doing(item: RestoreItem) -> RestoredItem:
+    if item.met:
+        return _ended(item, Status.SKIPPED, "")
+    return _ended(item, Status.REFUSED, item.reason)
+
+
+def _ended(
+    item: RestoreItem,
+    status: Status,
+    reason: str,
+    seconds: float = 0.0,
+    warnings: tuple[str, ...] = (),
+) -> RestoredItem:
+    return RestoredItem(
+        home=item.home,
+        resource=item.resource,
+        analyzer=item.analyzer,
+        target_analyzer=item.target_analyzer,
+        fidelity=item.fidelity,
+        action=item.action,
+        status=status,
+        reason=reason,
+        seconds=seconds,
+        warnings=tuple(dict.fromkeys((*item.warnings, *warnings))),
+    )

@@ -1,0 +1,1 @@
+"""Looking whether a resource serves, functionally and from where the watch runs."""

@@ -1,0 +1,340 @@
+"""The failover flow on a real Prefect server: orders, outages, approvals."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.variables import Variable
+
+from flows.bootstrapping import save_what_runs_need
+from flows.commit import commit
+from flows.drill import drill
+from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED
+from flows.failback import failback
+from flows.failover import failover
+from flows.orchestrator import Prefect
+from standby.config.plan import RecoveryPlan
+from standby.config.sinks import FileSink, VariableSink
+from standby.errors import GuardRefused
+from standby.recovery.drill.report import DrillReport
+from standby.recovery.failback.report import FailbackReport
+from standby.recovery.failover.report import FailoverReport
+from standby.replication.context import connect
+from tests.conftest import Scene
+
+QUICK = {
+    "probe_every": "1s",
+    "quorum": 2,
+    "minimum_outage": "1s",
+    "cool_down": "1s",
+    "approval_timeout": "60s",
+}
+
+Stage = Callable[..., Any]
+
+
+@pytest.fixture
+def stage(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, tmp_path: Any, request: pytest.FixtureRequest
+) -> Stage:
+    """Make a plan whose copies are in sync, with a file and a variable that are told which side is active."""
+
+    @asynccontextmanager
+    async def make(**policy: Any) -> AsyncIterator[Scene]:
+        async with make_scene(
+            [make_analyzer("invoice")], targets=("west",), failover={**QUICK, **policy}
+        ) as scene:
+            sinks = (FileSink(path=tmp_path / "active.json"), VariableSink(name=variable(request.node.name)))
+            told = scene.configuration.model_copy(update={"activation": sinks})
+            await run_replicate(told)
+            yield Scene(scene.emulator, told)
+
+    return make
+
+
+def variable(test: str) -> str:
+    return "".join(char if char.isalnum() else "-" for char in test.lower())
+
+
+async def active(scene: Scene) -> dict[str, Any]:
+    """What both sinks say of the source's side; they say the same."""
+    file, name = scene.configuration.activation
+    assert isinstance(file, FileSink)
+    assert isinstance(name, VariableSink)
+    book = json.loads(await asyncio.to_thread(file.path.read_text))
+    variable: Any = await Variable.aget(name.name)
+    ours, theirs = (found["plans"]["p"]["sources"]["east"] for found in (book, variable))
+    assert ours["resource"] == theirs["resource"]
+    assert book["plans"]["p"]["epoch"] == variable["plans"]["p"]["epoch"]
+    return dict(ours)
+
+
+async def page_of(flow_run_id: Any, key: str) -> str:
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[UUID(str(flow_run_id))]))
+        )
+    return "".join(str(artifact.data) for artifact in found if artifact.key == key)
+
+
+@pytest.fixture
+def told(events: Any, until: Any) -> Callable[[str, Any], Awaitable[Any]]:
+    """Give the event of a name that a flow run emitted."""
+
+    async def read(name: str, run_id: Any) -> Any:
+        async def some() -> list[Any]:
+            return [event for event in await events(name) if event["payload"]["run_id"] == str(run_id)]
+
+        (event,) = await until(some)
+        return event
+
+    return read
+
+
+async def dark(scene: Scene, resource: str = "east") -> None:
+    await scene.control("/outages", {"resource": resource, "kind": "refuse"})
+
+
+async def outage(scene: Scene) -> Any:
+    await save_what_runs_need(scene.configuration)
+    return await failover(plan="p", outage_of="east", return_state=True)
+
+
+async def test_an_order_is_carried_out_by_tasks_told_to_all_sinks_and_committed(
+    stage: Stage, told: Any, task_runs: Any
+) -> None:
+    async with stage() as scene:
+        done = await Prefect().recover(
+            scene.configuration, "p", "failover", {"to": "west", "mode": "planned", "reason": "rehearsal"}
+        )
+        report = FailoverReport.model_validate(done)
+        assert (report.state, report.mode, report.via) == ("activated", "planned", "prefect"), report
+        assert {sink.name.split()[0]: sink.status for sink in report.sinks} == {
+            "file": "told",
+            "variable": "told",
+        }
+        assert (await active(scene))["resource"] == "west"
+        final = await commit(plan="p", return_state=True)
+        again = await commit(plan="p", return_state=True)
+        assert (await active(scene))["resource"] == "west"
+    assert (final.name, again.name) == ("Committed", "NothingToCommit"), final.message
+    event = await told(ACTIVATED, report.run_id)
+    assert (event["payload"]["side"], event["resource"]["prefect.resource.id"]) == ("west", "standby.plan.p")
+    assert (await told(COMMITTED, final.state_details.flow_run_id))["payload"]["committed"] == {
+        "east": "west"
+    }
+    names = [run.name for run in await task_runs(report.run_id, 5)]
+    assert {"fence p", "last sync"} <= set(names), names
+    page = await page_of(report.run_id, "failover-report")
+    assert "west serves now" in page
+    assert "variable" in page
+
+
+async def test_an_order_that_a_guard_refuses_is_told_with_its_reasons(stage: Stage) -> None:
+    async with stage() as scene:
+        await dark(scene)
+        with pytest.raises(GuardRefused, match="a planned failover needs east to answer"):
+            await Prefect().recover(scene.configuration, "p", "failover", {"to": "west", "mode": "planned"})
+        state = await failover(plan="p", to="west", return_state=True)
+    assert (state.name, state.is_failed()) == ("Refused", True)
+    assert "source-answers" in await page_of(state.state_details.flow_run_id, "failover-decision")
+
+
+async def test_an_event_alone_switches_nothing(stage: Stage) -> None:
+    async with stage(automatic=True) as scene:
+        state = await outage(scene)
+        unknown = await failover(plan="p", outage_of="west", return_state=True)
+    assert (state.name, state.is_completed()) == ("NotNeeded", True)
+    assert "east answers" in str(state.message)
+    assert unknown.name == "NotNeeded"
+    assert "west serves for nobody" in str(unknown.message)
+
+
+async def test_a_real_outage_switches_an_automatic_plan_and_measures_it(stage: Stage, told: Any) -> None:
+    async with stage(automatic=True) as scene:
+        await dark(scene)
+        state = await outage(scene)
+        report = FailoverReport.model_validate(await state.aresult(raise_on_failure=False))
+        again = await outage(scene)
+        assert (await active(scene))["resource"] == "west"
+    assert (state.name, state.is_completed()) == ("Activated", True), state.message
+    assert report.detection_seconds is not None
+    assert report.detection_seconds >= 1
+    assert report.rto_seconds is not None
+    assert report.recovery_seconds is not None
+    assert report.rto_seconds >= report.recovery_seconds > 0
+    assert (again.name, again.is_completed()) == ("NotNeeded", True)
+    event = await told(ACTIVATED, report.run_id)
+    assert event["payload"]["decision"] == report.decision_id
+    page = await page_of(report.run_id, "failover-decision")
+    assert "quorum" in page
+    assert "outage of east" in page
+
+
+async def test_an_outage_that_cannot_be_answered_is_told_once(stage: Stage, told: Any, events: Any) -> None:
+    async with stage(automatic=True) as scene:
+        await dark(scene)
+        await dark(scene, "west")
+        states = [await outage(scene) for _ in range(2)]
+    assert [(state.name, state.is_failed()) for state in states] == [("Refused", True)] * 2
+    first, second = (str(state.state_details.flow_run_id) for state in states)
+    assert "east is down, and nothing was switched" in (await told(REFUSED, first))["payload"]["summary"]
+    assert second not in str(await events(REFUSED))
+
+
+# The way back, and the rehearsal.
+
+
+async def test_a_plan_is_brought_back_with_what_was_edited_meanwhile(
+    stage: Stage, told: Any, task_runs: Any
+) -> None:
+    async with stage(automatic=True) as scene:
+        order = {"to": "west", "mode": "unplanned", "reason": "rehearsal"}
+        await Prefect().recover(scene.configuration, "p", "failover", order)
+        change = {"resource": "west", "analyzer": "invoice", "changes": {"description": "edited at west"}}
+        await scene.control("/edit", change)
+        done = await Prefect().recover(scene.configuration, "p", "failback", {})
+        report = FailbackReport.model_validate(done)
+        assert (await active(scene))["resource"] == "east"
+        again = await failback(plan="p", return_state=True)
+        async with connect([scene.configuration.resource("east")]) as connections:
+            home = await connections["east"].get_analyzer("invoice")
+    assert report.state == "failed_back", report
+    assert home.description == "edited at west"
+    assert (again.name, again.is_completed()) == ("AtHome", True)
+    assert (await told(FAILED_BACK, report.run_id))["payload"]["home"] == "east"
+    names = [run.name for run in await task_runs(report.run_id, 3)]
+    assert "copy invoice to east" in names, names
+
+
+async def test_a_drill_passes_and_leaves_nothing_behind(stage: Stage, told: Any) -> None:
+    async with stage() as scene:
+        await Prefect().recover(scene.configuration, "p", "snapshot", {})
+        state = await drill(plan="p", return_state=True)
+        async with connect([scene.configuration.resource("west")]) as connections:
+            left = [each.analyzer_id for each in await connections["west"].list_analyzers()]
+    report = DrillReport.model_validate(await state.aresult(raise_on_failure=False))
+    assert (state.name, report.to, report.cleanup.proven) == ("Passed", "west", True), state.message
+    assert not [name for name in left if name.startswith("drill-")]
+    flow_run_id = state.state_details.flow_run_id
+    assert (await told(DRILLED, flow_run_id))["payload"]["passed"] is True
+    assert "proven" in await page_of(flow_run_id, "drill-report")
+
+
+async def test_a_drill_at_a_scratch_resource_may_not_be_in_another_plans_way(
+    stage: Stage, make_scene: Any
+) -> None:
+    async with stage() as scene, make_scene([], targets=("north",)) as elsewhere:
+        north = elsewhere.configuration.resource("north")
+        other = RecoveryPlan.model_validate(
+            {"name": "other", "pairs": [{"source": "east", "targets": ["north"]}]}
+        )
+        configuration = scene.configuration.model_copy(
+            update={
+                "resources": {**scene.configuration.resources, "north": north},
+                "plans": {**scene.configuration.plans, "other": other},
+            }
+        )
+        await save_what_runs_need(configuration)
+        state = await drill(plan="p", scratch="north", return_state=True)
+    assert state.is_failed()
+    assert "plan other uses it" in str(state.message)
+
+
+# Approval.
+
+
+@asynccontextmanager
+async def proposed(scene: Scene, until: Any) -> AsyncIterator[tuple[UUID, asyncio.Task[Any]]]:
+    """Let an outage come to a proposal, and give the flow run that waits."""
+    await dark(scene)
+    running = asyncio.create_task(outage(scene))
+
+    async def waits() -> list[UUID]:
+        assert not running.done(), running.result()
+        paused = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PAUSED])))
+        async with get_client() as client:
+            return [found.id for found in await client.read_flow_runs(flow_run_filter=paused)]
+
+    try:
+        (flow_run_id,) = await until(waits)
+        yield flow_run_id, running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def answer(flow_run_id: UUID, **form: Any) -> str:
+    async with get_client() as client:
+        return str((await client.resume_flow_run(flow_run_id, run_input=form)).status.value)
+
+
+async def deeds(scene: Scene) -> list[tuple[str, Any]]:
+    path = scene.configuration.vault.folder
+    assert path is not None
+    text = await asyncio.to_thread((path / "audit/p.jsonl").read_text)
+    lines = [json.loads(line) for line in text.splitlines()]
+    return [(line["deed"], line["facts"]) for line in lines]
+
+
+async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_approved(
+    stage: Stage, told: Any, until: Any
+) -> None:
+    async with stage() as scene, proposed(scene, until) as (flow_run_id, running):
+        event = await told(PROPOSED, flow_run_id)
+        second = await outage(scene)
+        assert await answer(flow_run_id, comment="no decision in it") == "REJECT"
+        assert await answer(flow_run_id, approve=True, comment="seen it myself") == "ACCEPT"
+        state = await running
+        assert (await active(scene))["resource"] == "west"
+        done = await deeds(scene)
+    assert "It is proposed that west serves in its place" in event["payload"]["summary"]
+    assert second.name == "NotNeeded"
+    assert f"waits for its approval in flow run {flow_run_id}" in str(second.message)
+    assert state.name == "Activated", state.message
+    names = [deed for deed, _ in done]
+    order = ["failover.proposed", "failover.approved", "failover.decided", "failover.activated"]
+    assert [name for name in names if name in order][-4:] == order
+    assert dict(done)["failover.approved"]["comment"] == "seen it myself"
+
+
+async def test_a_proposal_that_is_rejected_is_not_made_again_for_a_while(
+    stage: Stage, told: Any, until: Any
+) -> None:
+    async with stage(cool_down="1h") as scene, proposed(scene, until) as (flow_run_id, running):
+        assert await answer(flow_run_id, approve=False, comment="maintenance") == "ACCEPT"
+        state = await running
+        again = await outage(scene)
+    assert (state.name, state.is_completed()) == ("Rejected", True)
+    assert "maintenance" in (await told(REFUSED, flow_run_id))["payload"]["summary"]
+    assert again.name == "NotNeeded"
+    assert "was rejected" in str(again.message)
+
+
+async def test_a_proposal_that_nobody_answers_ends_by_itself(stage: Stage, told: Any, until: Any) -> None:
+    async with stage(approval_timeout="4s") as scene, proposed(scene, until) as (flow_run_id, running):
+        state = await running
+        done = await deeds(scene)
+        async with get_client() as client:
+            recorded = (await client.read_flow_run(flow_run_id)).state
+    assert (state.name, state.is_completed()) == ("NotAnswered", True)
+    assert recorded is not None
+    assert recorded.name == "NotAnswered"
+    assert done[-1][0] == "failover.rejected"
+    assert done[-1][1]["answered"] is False
+    assert "Nobody answered" in (await told(REFUSED, flow_run_id))["payload"]["summary"]

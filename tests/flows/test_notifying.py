@@ -1,0 +1,154 @@
+"""Automations that tell people, on the tests' Prefect server, with a block that really posts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.system import Secret
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from pydantic import SecretStr
+
+from flows.catalogue import OUTAGE
+from flows.errors import NotificationBlockUnusable
+from flows.events import (
+    ACTIVATED,
+    COMMITTED,
+    HEALTHY,
+    PROPOSED,
+    READINESS_CHANGED,
+    REFUSED,
+    UNHEALTHY,
+    tell_of_plan,
+)
+from flows.notifying import PREFIX, save_automations, wanted_automations
+from flows.orchestrator import Prefect
+from standby.config.configuration import Configuration
+from tests.flows.receiver import Receiver, receiving
+
+BLOCK = "custom-webhook/pager"
+
+
+@pytest.fixture
+def pager() -> Iterator[Receiver]:
+    """Where the notifications go."""
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+async def block(prefect_server: Any, pager: Receiver) -> str:
+    """A saved notification block that posts there."""
+    await CustomWebhookNotificationBlock(
+        name="pager", url=pager.url, json_data={"subject": "{{subject}}", "body": "{{body}}"}
+    ).asave("pager", overwrite=True)
+    return BLOCK
+
+
+@pytest.fixture(autouse=True)
+async def no_automations(prefect_server: Any) -> AsyncIterator[None]:
+    """Leave no automation behind."""
+    yield
+    await save_automations([])
+
+
+def telling(configuration: Configuration, *blocks: str) -> Configuration:
+    return configuration.model_copy(update={"notifications": blocks})
+
+
+async def ours() -> dict[str, Any]:
+    async with get_client() as client:
+        found = await client.read_automations()
+    return {each.name: each for each in found if each.name.startswith(PREFIX)}
+
+
+async def test_automations_are_created_once_changed_when_needed_and_removed(
+    make_scene: Any, block: str
+) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        wanted = await wanted_automations(telling(scene.configuration, block))
+        names = [f"{PREFIX} {BLOCK} of {what}" for what in ("failovers", "failing automations", "silence")]
+        names.insert(2, f"{PREFIX} {BLOCK} of broken failovers")
+        assert await save_automations(wanted) == [f"automation {name} created" for name in names]
+        assert await save_automations(wanted) == []
+        slower = telling(scene.configuration, block).model_copy(
+            update={"plans": {"p": with_probes(scene.configuration, timedelta(minutes=5))}}
+        )
+        changed = await save_automations(await wanted_automations(slower))
+        assert changed == [f"automation {PREFIX} {BLOCK} of silence changed"]
+        removed = await save_automations(await wanted_automations(scene.configuration))
+    assert sorted(removed) == sorted(f"automation {name} removed" for name in names)
+
+
+def with_probes(configuration: Configuration, period: timedelta) -> Any:
+    plan = configuration.plan("p")
+    return plan.model_copy(update={"failover": plan.failover.model_copy(update={"probe_every": period})})
+
+
+async def test_what_was_switched_off_by_hand_stays_off(make_scene: Any, block: str) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        await save_automations(await wanted_automations(telling(scene.configuration, block)))
+        silence = (await ours())[f"{PREFIX} {BLOCK} of silence"]
+        async with get_client() as client:
+            await client.pause_automation(silence.id)
+        slower = telling(scene.configuration, block).model_copy(
+            update={"plans": {"p": with_probes(scene.configuration, timedelta(minutes=5))}}
+        )
+        await save_automations(await wanted_automations(slower))
+    assert (await ours())[f"{PREFIX} {BLOCK} of silence"].enabled is False
+
+
+async def test_they_listen_to_what_concerns_people_and_never_start_anything(
+    make_scene: Any, block: str
+) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        made = {each.name: each for each in await wanted_automations(telling(scene.configuration, block))}
+    assert {action.type for each in made.values() for action in each.actions} == {"send-notification"}
+    failovers = made[f"{PREFIX} {BLOCK} of failovers"].trigger
+    assert isinstance(failovers, EventTrigger)
+    assert failovers.expect >= {PROPOSED, ACTIVATED, REFUSED, COMMITTED}
+    silence = made[f"{PREFIX} {BLOCK} of silence"].trigger
+    assert isinstance(silence, EventTrigger)
+    assert (silence.posture, silence.expect) == (Posture.Proactive, {HEALTHY, UNHEALTHY})
+    assert silence.within == timedelta(minutes=3)
+    failing = made[f"{PREFIX} {BLOCK} of failing automations"].trigger
+    assert isinstance(failing, EventTrigger)
+    assert failing.match == ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"})
+
+
+async def test_the_block_really_gets_the_message(
+    make_scene: Any, block: str, pager: Receiver, until: Any
+) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        await save_automations(await wanted_automations(telling(scene.configuration, block)))
+        tell_of_plan(READINESS_CHANGED, "p", {"summary": "nobody is told of this by these"})
+        tell_of_plan(PROPOSED, "p", {"summary": "east has been unhealthy for 2m"})
+
+        async def told() -> list[str]:
+            return [body for body in pager.bodies if "unhealthy for 2m" in body]
+
+        (body,) = await until(told)
+    assert "standby.failover.proposed of plan p" in body
+    assert len(pager.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("slack-webhook/nobody-saved-it", "is not on the Prefect server"),
+        ("secret/no-pager", "is no notification block"),
+    ],
+)
+async def test_a_block_that_cannot_be_told_ends_bootstrap_before_anything_is_saved(
+    make_scene: Any, prefect_server: Any, reference: str, reason: str
+) -> None:
+    await Secret(value=SecretStr("x")).asave("no-pager", overwrite=True)
+    async with make_scene([], targets=("west",)) as scene:
+        configuration = telling(scene.configuration, reference)
+        with pytest.raises(NotificationBlockUnusable, match=f"{reference} under notifications {reason}"):
+            await Prefect().bootstrap(configuration)

@@ -1,0 +1,110 @@
+"""What people read in the Prefect UI about a failover, a drill and readiness; no server is needed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from flows.failover_pages import failover_page
+from flows.markdown import bullets, page, seconds, table
+from flows.switching import state_of, summary_of
+from standby.recovery.activation.publishing import SinkResult
+from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored
+
+AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
+
+
+def report(**changes: Any) -> FailoverReport:
+    made = FailoverReport(
+        plan="invoices",
+        run_id="run",
+        via="prefect",
+        epoch=3,
+        home="east",
+        from_resource="east",
+        to="west",
+        mode="unplanned",
+        reason="outage of east",
+        decision_id="invoices-20260131T031200Z-0000",
+        started_at=AT,
+        phases=(PhaseTime(name="fence invoices", started_at=AT, seconds=0.2, outcome="done"),),
+        sinks=(SinkResult(name="file active.json", status="told", told="west"),),
+        restored=None,
+        detection_seconds=62.0,
+        recovery_seconds=8.4,
+        rto_seconds=75.0,
+        rto_objective_seconds=900.0,
+        rto_met=True,
+        side="west",
+        state="activated",
+    )
+    return made.model_copy(update=changes)
+
+
+def test_a_page_says_what_serves_what_it_took_and_who_knows() -> None:
+    text = failover_page(report())
+    assert text.startswith("# invoices: west serves now")
+    assert "| detected after | 62.0 s |" in text
+    assert "| switched in | 8.4 s |" in text
+    assert "| RTO objective | 15 min 0 s, met |" in text
+    assert "| file active.json | told | west |  |" in text
+    assert "fence invoices" in text
+
+
+def test_a_page_without_sinks_says_that_nobody_was_told() -> None:
+    assert "None is configured: nobody was told." in failover_page(report(sinks=()))
+
+
+def test_a_page_tells_what_was_restored_and_what_was_not() -> None:
+    restored = Restored(
+        snapshot_id="s1", taken_at=AT, created=("invoice",), failed={"receipt": "Its base | is gone."}
+    )
+    text = failover_page(report(restored=restored))
+    assert "## Restored from snapshot s1 of 2026-01-31 03:12 UTC" in text
+    assert "- invoice" in text
+    assert "| receipt | Its base \\| is gone. |" in text
+
+
+FAILED = (SinkResult(name="webhook a.example", status="failed", reason="No connection."),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "kind"),
+    [
+        ({}, "Activated", "COMPLETED"),
+        ({"sinks": FAILED}, "PartiallyActivated", "FAILED"),
+        ({"mode": "rollback", "state": "rolled_back"}, "RolledBack", "COMPLETED"),
+        ({"state": "rolled_back", "side": "east"}, "RolledBack", "FAILED"),
+        ({"state": "fenced", "side": "east", "sinks": FAILED}, "Fenced", "FAILED"),
+        ({"interrupted": True, "state": "fenced", "side": "east"}, "Cancelled", "CANCELLED"),
+    ],
+)
+def test_a_state_says_whether_somebody_has_to_look(changes: dict[str, Any], name: str, kind: str) -> None:
+    state = state_of(report(**changes))
+    assert (state.name, state.type.value) == (name, kind)
+
+
+def test_a_summary_is_sentences_and_ends_with_what_to_do() -> None:
+    told = summary_of(
+        report(problems=("A sink was late",), next_action="Commit it with standby commit invoices")
+    )
+    assert told == (
+        "west serves now (plan invoices, epoch 3). 75 s from the beginning of the outage. switched in 8 s. "
+        "A sink was late. Commit it with standby commit invoices."
+    )
+
+
+def test_markdown_is_not_broken_by_what_is_put_into_it() -> None:
+    assert table(("a", "b"), [("x|y", "line\nbreak")]) == "| a | b |\n| --- | --- |\n| x\\|y | line break |"
+    assert table(("a",), []) == ""
+    assert bullets(["one\ntwo"]) == "- one two"
+    assert page("a", "", "b") == "a\n\nb"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "not known"), (0.0, "0.0 s"), (99.94, "99.9 s"), (125.0, "2 min 5 s")]
+)
+def test_seconds_are_written_as_people_read_them(value: float | None, text: str) -> None:
+    assert seconds(value) == text

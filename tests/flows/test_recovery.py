@@ -1,0 +1,149 @@
+"""The recovery's flows on a real Prefect server, against emulated resources."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from prefect import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+from prefect.client.schemas.objects import Artifact
+
+from flows.bootstrapping import save_what_runs_need
+from flows.check import check
+from flows.events import HEALTHY, READINESS_CHANGED, UNHEALTHY
+from flows.orchestrator import Prefect
+from flows.restore import restore
+from flows.snapshot import snapshot
+from flows.watch import watch
+from standby.config.configuration import Configuration
+from standby.recovery.snapshots.restore_report import RestoreReport
+from standby.recovery.snapshots.taking import SnapshotTaken
+
+Runs = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+def run(prefect_server: Any) -> Runs:
+    """Save a configuration's blocks and run a flow; its final state comes back."""
+
+    async def run(flow: Any, configuration: Configuration, **parameters: Any) -> Any:
+        await save_what_runs_need(configuration)
+        return await flow(plan="p", return_state=True, **parameters)
+
+    return run
+
+
+@pytest.fixture
+def told(events: Any, until: Any) -> Callable[[str, str], Awaitable[list[Any]]]:
+    """Give the events of a name that hold some text, such as the port of this test's emulator."""
+
+    async def read(name: str, text: str) -> list[Any]:
+        async def some() -> list[Any]:
+            return [event for event in await events(name) if text in str(event)]
+
+        found: list[Any] = await until(some)
+        return found
+
+    return read
+
+
+async def artifacts_of(state: Any) -> dict[str, Artifact]:
+    async with get_client() as client:
+        found = await client.read_artifacts(
+            artifact_filter=ArtifactFilter(
+                flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
+            )
+        )
+    return {str(artifact.key): artifact for artifact in found}
+
+
+async def test_a_check_tells_drift_and_readiness(
+    make_scene: Any, make_analyzer: Any, run: Runs, run_replicate: Any, told: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        drifted = await run(check, scene.configuration)
+        before = await artifacts_of(drifted)
+        await run_replicate(scene.configuration)
+        in_sync = await run(check, scene.configuration)
+        await run(check, scene.configuration)
+    assert (drifted.name, drifted.is_completed()) == ("Drifted", True)
+    assert "1 missing" in str(drifted.message)
+    assert '"invoice"' in str(before["drift"].data)
+    assert "**not ready**" in str(before["readiness"].data)
+    assert "missing_analyzer" in str(before["readiness"].data)
+    assert in_sync.name == "Completed", in_sync.message
+    run_ids = [str(state.state_details.flow_run_id) for state in (drifted, in_sync)]
+    changes = [await told(READINESS_CHANGED, run_id) for run_id in run_ids]
+    assert [event["payload"]["state"] for event in changes[0]] == ["not_ready"]
+    assert changes[1][0]["payload"]["before"] == "not_ready"
+
+
+async def test_a_check_says_what_is_ready_while_the_source_is_dark(
+    make_scene: Any, make_analyzer: Any, run: Runs
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        state = await run(check, scene.configuration)
+    assert state.is_failed()
+    assert "east" in str(state.message)
+    assert "readiness" in await artifacts_of(state)
+
+
+async def test_a_snapshot_is_restored_by_flows_without_the_source(
+    make_scene: Any, make_analyzer: Any, prefect_server: Any, run: Runs, task_runs: Any
+) -> None:
+    analyzers = [make_analyzer("mailroom", "invoice"), make_analyzer("invoice")]
+    async with make_scene(analyzers, targets=("west",)) as scene:
+        told = await Prefect().recover(scene.configuration, "p", "snapshot", {"plan": "p"})
+        taken = SnapshotTaken.model_validate(told)
+        assert (taken.complete, taken.resources) == (True, {"east": 2})
+        (stage,) = [each.name for each in await task_runs(taken.run_id, 1)]
+        assert stage == "snapshot p"
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        restored = await Prefect().recover(scene.configuration, "p", "restore", {"to": "west"})
+        again = await run(restore, scene.configuration, to="west")
+    report = RestoreReport.model_validate(restored)
+    assert report.complete, report.items
+    assert (report.snapshot, report.via) == (taken.id, "prefect")
+    assert (again.name, "2 skipped" in str(again.message)) == ("Completed", True)
+    assert '"invoice"' in str((await artifacts_of(again))["restore-report"].data)
+
+
+async def test_a_snapshot_without_a_resource_needs_somebody(
+    make_scene: Any, make_analyzer: Any, run: Runs
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        state = await run(snapshot, scene.configuration)
+    assert state.is_failed()
+    assert "east" in str(state.message)
+
+
+async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
+    make_scene: Any, make_analyzer: Any, run: Runs, told: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        well = await run(watch, scene.configuration)
+        same = await run(watch, scene.configuration)
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        down = await run(watch, scene.configuration)
+        data = await down.aresult()
+    assert (well.name, same.name) == ("Completed", "Completed")
+    assert (down.name, down.is_completed()) == ("Unhealthy", True)
+    assert "east unhealthy, west healthy" in str(down.message)
+    assert [key in await artifacts_of(state) for key in ["watch-p"] for state in (same, down)] == [
+        False,
+        True,
+    ]
+    (event,) = await told(UNHEALTHY, data["east"]["at"])
+    assert event["resource"]["prefect.resource.id"] == "content-understanding.resource.east"
+    (related,) = [each for each in event["related"] if each["prefect.resource.role"] != "flow-run"][:1]
+    assert (related["prefect.resource.id"], related["prefect.resource.role"]) == (
+        "standby.plan.p",
+        "served-by",
+    )
+    assert (event["payload"]["healthy"], event["payload"]["source"]) == (False, "watch")
+    (event,) = await told(HEALTHY, data["west"]["at"])
+    assert "standby-of" in str(event["related"])

@@ -1,0 +1,81 @@
+"""Work that is told to stop, and the report it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect import flow, get_client
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Cancelled, Cancelling
+
+from flows import stopping
+from flows.stopping import to_its_report
+
+
+async def reporting(started: asyncio.Event) -> str:
+    """Work that answers a cancellation with its report."""
+    started.set()
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        return "interrupted"
+    return "done"
+
+
+async def test_the_report_of_what_ended_by_itself_is_given(prefect_server: Any) -> None:
+    async def work() -> str:
+        return "done"
+
+    assert await to_its_report(work(), uuid4()) == "done"
+
+
+async def test_an_error_of_the_work_is_its_callers_to_see(prefect_server: Any) -> None:
+    async def work() -> str:
+        raise LookupError("what is it?")
+
+    with pytest.raises(LookupError, match="what is it"):
+        await to_its_report(work(), uuid4())
+
+
+async def test_whoever_is_cancelled_still_has_the_report(prefect_server: Any) -> None:
+    started = asyncio.Event()
+    waiting = asyncio.create_task(to_its_report(reporting(started), uuid4()))
+    await started.wait()
+    waiting.cancel()
+    assert await waiting == "interrupted"
+
+
+async def test_work_that_has_no_report_yet_is_cancelled_as_anything_else(prefect_server: Any) -> None:
+    started = asyncio.Event()
+
+    async def work() -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    waiting = asyncio.create_task(to_its_report(work(), uuid4()))
+    await started.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_flow_run_that_is_cancelled_elsewhere_stops_with_its_report(
+    prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "EVERY", 0.2)
+
+    @flow(persist_result=False)
+    async def long() -> State[Any]:
+        started = asyncio.Event()
+        running = asyncio.create_task(to_its_report(reporting(started), flow_run.id))
+        await started.wait()
+        async with get_client() as client:
+            await client.set_flow_run_state(flow_run.id, Cancelling())
+        return Cancelled(message=await running)
+
+    state = await long(return_state=True)
+    assert (state.name, state.message) == ("Cancelled", "interrupted")

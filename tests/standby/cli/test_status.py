@@ -1,0 +1,143 @@
+"""`standby status`: could each target take over, and if not, why."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.standby.cli.conftest import Cloud, Workspace
+
+
+@pytest.fixture
+def to_west(workspace: Workspace) -> Workspace:
+    """A plan from east to west only, where everything can be served."""
+    workspace.edit("targets: [west, north]", "targets: [west]")
+    return workspace
+
+
+def reasons(pair: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {reason["bucket"]: reason for reason in pair["reasons"]}
+
+
+def test_names_what_is_missing_and_what_to_do_and_ends_with_2(workspace: Workspace) -> None:
+    ran = workspace.run("status", "invoices")
+
+    assert ran.status == 2
+    assert "east → west: not ready\n" in ran.out
+    assert "! claim, contract, invoice and 2 more are not at west.\n" in ran.out
+    assert "    → Run standby replicate invoices.\n" in ran.out
+    assert "north has no default deployment for model gpt-4o (needed by claim)." in ran.out
+    assert "RTO: no forecast. " in ran.out
+    assert ran.out.endswith("Plan invoices: 2 not ready of 2 (epoch 0).\n")
+
+
+def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> None:
+    to_west.edit("    deadlines:", "    objectives: {rpo: 24h, rto: 15m}\n    deadlines:")
+    to_west.run("replicate", "invoices")
+
+    ran = to_west.run("status", "invoices")
+
+    assert ran.status == 0
+    assert "east → west: ready\n" in ran.out
+    assert "  east serves.\n" in ran.out
+    assert "  RPO 1d: met by 5 of 5.\n" in ran.out
+    assert "  RTO 15m: no forecast. No switch was ever measured; a drill does.\n" in ran.out
+    assert "  Last drill: none.\n" in ran.out
+    assert "· A failover to west was never rehearsed.\n" in ran.out
+
+
+def test_one_target_that_is_not_ready_is_enough_for_2(workspace: Workspace) -> None:
+    workspace.run("replicate", "invoices")
+
+    ran = workspace.run("status", "invoices")
+
+    assert ran.status == 2
+    assert ran.out.endswith("Plan invoices: 1 ready, 1 not ready of 2 (epoch 0).\n")
+
+
+def test_all_analyzers_are_told_with_v(workspace: Workspace) -> None:
+    ran = workspace.run("status", "invoices", "-v")
+
+    assert "    (claim, contract, invoice, receipt, router)\n" in ran.out
+    assert "    router: the source has changed; not known to have been equal\n" in ran.out
+
+
+def test_with_q_only_what_is_wrong_is_told(workspace: Workspace) -> None:
+    workspace.run("replicate", "invoices")
+
+    ran = workspace.run("status", "invoices", "-q")
+
+    assert "west" not in ran.out
+    assert "east → north: not ready\n" in ran.out
+
+
+def test_gives_one_document_as_json(workspace: Workspace) -> None:
+    workspace.run("replicate", "invoices")
+
+    ran = workspace.run("status", "invoices", "--json")
+
+    assert ran.status == 2
+    west, north = ran.document["pairs"]
+    assert (ran.document["plan"], west["target"], north["target"]) == ("invoices", "west", "north")
+    assert (west["state"], north["state"], north["missing"]) == ("ready", "not_ready", ["claim"])
+    assert west["names"] == {name: name for name in ("claim", "contract", "invoice", "receipt", "router")}
+    assert reasons(north)["missing_model"]["analyzers"] == ["claim"]
+    assert all(reason["next_action"] for reason in north["reasons"])
+    assert west["source_answered"] is True
+    assert {point["analyzer"]: point["source_changed"] for point in west["points"]}["router"] is False
+
+
+@pytest.mark.parametrize("kind", ["refuse", "hang", "unavailable"])
+def test_works_within_seconds_while_the_source_region_is_dark(
+    to_west: Workspace, cloud: Cloud, kind: str
+) -> None:
+    to_west.run("replicate", "invoices")
+    cloud.tell("outages", resource="east", kind=kind)
+
+    began = time.monotonic()
+    ran = to_west.run("status", "invoices", "--wait", "1")
+    seconds = time.monotonic() - began
+
+    assert ran.status == 0
+    assert seconds < 10
+    assert "east → west: ready\n" in ran.out
+    assert "· east does not say what it holds, so this is judged by what was recorded: " in ran.out
+    assert "  east serves; east was not heard.\n" in ran.out
+
+
+def test_says_unknown_where_the_target_does_not_answer(to_west: Workspace, cloud: Cloud) -> None:
+    to_west.run("replicate", "invoices")
+    cloud.tell("outages", resource="west", kind="refuse")
+
+    ran = to_west.run("status", "invoices", "--wait", "1")
+
+    assert ran.status == 2
+    assert "east → west: unknown\n" in ran.out
+    assert ran.out.endswith("Plan invoices: 1 unknown of 1 (epoch 0).\n")
+
+
+def test_changes_nothing(to_west: Workspace, cloud: Cloud) -> None:
+    to_west.run("status", "invoices")
+
+    assert not (to_west.folder / "vault").exists()
+    assert cloud.stats("west")["calls"].keys() == {"list", "get_defaults"}
+
+
+def test_a_fence_that_cannot_be_read_is_an_error(to_west: Workspace) -> None:
+    fence = to_west.folder / "vault" / "recovery" / "invoices" / "fence.json"
+    fence.parent.mkdir(parents=True)
+    fence.write_text("{", encoding="utf-8")
+
+    ran = to_west.run("status", "invoices")
+
+    assert ran.status == 1
+    assert "which says which side is active, cannot be read" in ran.err
+
+
+def test_shows_no_secret(workspace: Workspace) -> None:
+    ran = workspace.run("status", "invoices", "--json", "-v")
+
+    assert "canary" not in ran.out + ran.err

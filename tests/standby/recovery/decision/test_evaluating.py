@@ -1,0 +1,238 @@
+"""Evaluations of emulated regions: looking, gathering, deciding, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from standby.cli.replicate import replicate_directly
+from standby.config.failover import FailoverPolicy
+from standby.recovery.context import open_recovery
+from standby.recovery.decision.automation import set_automation
+from standby.recovery.decision.case import Case
+from standby.recovery.decision.evaluating import evaluate, rounds_of, until_settled
+from standby.recovery.decision.request import Request, candidates
+from standby.recovery.decision.verdict import Decision, Guard, Outcome
+from standby.recovery.snapshots.taking import take_snapshot
+from standby.recovery.watch.observation import Observation
+from standby.recovery.watch.tries import Limits
+from standby.replication.planned import Selection
+from tests.standby.recovery.bare import CONFIGURATION
+from tests.standby.recovery.decision.cases import SELF, a_case, look
+from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time
+
+if TYPE_CHECKING:
+    from tests.conftest import Scene, SceneMaker
+
+QUICK = Limits(seconds=2.0, tries=2, pause=0.01)
+
+MakeAnalyzer = Callable[..., dict[str, Any]]
+
+EAGER = {"automatic": True, "probe_every": "0.4s", "minimum_outage": "0.6s"}
+
+
+async def evaluated(scene: Scene, **request: Any) -> tuple[Case, Decision]:
+    async with open_recovery(scene.configuration, "p") as context:
+        return await evaluate(context, Request(**{"home": "east", **request}), limits=QUICK)
+
+
+async def copied(scene: Scene, *targets: str) -> None:
+    await replicate_directly(scene.configuration, "p", Selection(targets=targets), None, lambda _: None)
+
+
+def said(decision: Decision) -> dict[Guard, str]:
+    return {result.guard: result.text for result in decision.reasons}
+
+
+async def test_proves_an_outage_by_itself_and_chooses_the_side_that_is_ready(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    async with make_scene([make_analyzer("invoice")], failover=EAGER) as scene:
+        await copied(scene, "north")
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+
+        case, decision = await evaluated(scene, outage_of="east")
+
+        assert (decision.outcome, decision.to) == (Outcome.ACT, "north"), said(decision)
+        assert len(case.observations) >= 3
+        assert [known.resource for known in case.candidates] == ["west", "north"]
+        ready = case.candidates[1].fitness
+        assert ready is not None
+        assert [copy.analyzer for copy in ready.copies] == ["invoice"]
+
+
+async def test_ends_at_once_where_the_source_answers(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    async with make_scene([make_analyzer("invoice")], failover={"automatic": True}) as scene:
+        case, decision = await evaluated(scene)
+
+        assert decision.outcome is Outcome.REFUSE
+        assert said(decision)[Guard.QUORUM].startswith("east answers")
+        # Nobody needs to know then what the targets hold.
+        assert [known.fitness for known in case.candidates] == [None, None]
+
+
+async def test_refuses_at_once_while_automation_is_off(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    async with make_scene([make_analyzer("invoice")], failover=EAGER) as scene:
+        async with open_recovery(scene.configuration, "p") as context:
+            await set_automation([context], on=False, reason="maintenance")
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+
+        case, decision = await evaluated(scene)
+
+        assert decision.outcome is Outcome.REFUSE
+        assert len(case.observations) == 1
+
+
+async def test_judges_what_an_operator_names_without_the_source(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    async with make_scene([make_analyzer("invoice")]) as scene:
+        await copied(scene, "west")
+        await scene.control("/outages", {"resource": "east", "kind": "unavailable"})
+        order = {"requested_by": "operator", "to": "west"}
+
+        _, unplanned = await evaluated(scene, **order)
+        _, planned = await evaluated(scene, **order, planned=True)
+
+        assert (unplanned.outcome, unplanned.to) == (Outcome.ACT, "west"), said(unplanned)
+        assert planned.outcome is Outcome.REFUSE
+        assert said(planned)[Guard.SOURCE_ANSWERS].startswith("a planned failover needs east to answer")
+
+
+@pytest.mark.parametrize("target_id", ["{id}", "dr-{id}"])
+async def test_counts_on_what_the_newest_snapshot_has_and_the_target_lacks(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer, target_id: str
+) -> None:
+    analyzers = [make_analyzer("mailroom", "invoice"), make_analyzer("invoice")]
+    async with make_scene(analyzers, targets=("west",), failover=EAGER, target_id=target_id) as scene:
+        async with open_recovery(scene.configuration, "p") as context:
+            await take_snapshot(context)
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+
+        case, decision = await evaluated(scene, outage_of="east")
+
+        assert (decision.outcome, decision.to) == (Outcome.ACT, "west"), said(decision)
+        fitness = case.candidates[0].fitness
+        assert fitness is not None
+        assert [each.analyzer for each in fitness.restorable] == ["invoice", "mailroom"]
+        assert said(decision)[Guard.READINESS].startswith("west lacks 2 analyzers, which snapshot ")
+        assert said(decision)[Guard.STALENESS].startswith("2 copies are younger")
+
+
+async def test_does_not_count_on_what_could_not_be_rebuilt_there(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    claim = make_analyzer("claim", models={"completion": "gpt-4o"})
+    async with make_scene([claim, make_analyzer("invoice")], targets=("west",)) as scene:
+        async with open_recovery(scene.configuration, "p") as context:
+            await take_snapshot(context)
+
+        case, decision = await evaluated(scene, requested_by="operator", to="west")
+
+        assert decision.outcome is Outcome.REFUSE
+        fitness = case.candidates[0].fitness
+        assert fitness is not None
+        assert [each.analyzer for each in fitness.restorable] == ["invoice"]
+        assert "gpt-4o" in " ".join(reason for reason in fitness.reasons if "cannot be restored" in reason)
+
+
+async def test_refuses_an_operator_a_side_that_has_nothing(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    async with make_scene([make_analyzer("invoice")]) as scene:
+        order = {"requested_by": "operator", "to": "west"}
+
+        _, decision = await evaluated(scene, **order)
+        _, forced = await evaluated(scene, **order, forced={"readiness", "staleness", "sinks"})
+
+        assert decision.outcome is Outcome.REFUSE
+        assert "west is not ready" in said(decision)[Guard.READINESS]
+        assert forced.outcome is Outcome.ACT
+
+
+def test_looks_until_an_outage_is_proved() -> None:
+    moments: list[float] = []
+
+    async def look_again(before: Sequence[Observation]) -> Case:
+        now = LoopClock().now()
+        moments.append(LoopClock().monotonic())
+        seen = look(0, observer=SELF).model_copy(update={"at": now})
+        return a_case((*before, seen), asked_at=now)
+
+    _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
+
+    assert decision.outcome is Outcome.ACT
+    assert moments == [0, 30, 60]
+
+
+def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
+    moments: list[float] = []
+
+    async def look_again(before: Sequence[Observation]) -> Case:
+        now = LoopClock().now()
+        moments.append(LoopClock().monotonic())
+        told = [
+            look(0, observer=name).model_copy(update={"at": now - timedelta(seconds=ago)})
+            for name, ago in (("watch@a", 8), ("watch@b", 5), (SELF, 0))
+        ]
+        return a_case((*before, *told), asked_at=now)
+
+    run_in_no_time(until_settled(look_again, LoopClock()))
+
+    assert moments == [0, 42]
+
+
+def test_ends_while_there_is_still_reason_to_wait() -> None:
+    rounds = 0
+
+    async def look_again(before: Sequence[Observation]) -> Case:
+        nonlocal rounds
+        rounds += 1
+        now = LoopClock().now()
+        untold = look(0, healthy=None, observer=SELF).model_copy(update={"at": now})
+        return a_case((*before, untold), asked_at=now)
+
+    _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
+
+    assert decision.outcome is Outcome.WAIT
+    assert rounds == rounds_of(FailoverPolicy()) == 7
+
+
+def test_stops_looking_when_the_source_is_back() -> None:
+    answers = iter([False, False, True])
+
+    async def look_again(before: Sequence[Observation]) -> Case:
+        now = LoopClock().now()
+        seen = look(0, next(answers), observer=SELF).model_copy(update={"at": now})
+        return a_case((*before, seen), asked_at=now)
+
+    _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
+
+    assert decision.outcome is Outcome.REFUSE
+    assert said(decision)[Guard.QUORUM].startswith("east answers")
+
+
+@pytest.mark.parametrize(
+    ("prefer", "active", "to", "expected"),
+    [
+        ((), "east", "", ("west", "north")),
+        (("north",), "east", "", ("north", "west")),
+        ((), "west", "", ("north",)),
+        ((), "east", "north", ("north",)),
+        ((), "west", "east", ("east",)),
+    ],
+)
+def test_prefers_targets_as_the_plan_says(
+    prefer: tuple[str, ...], active: str, to: str, expected: tuple[str, ...]
+) -> None:
+    plan = CONFIGURATION.plan("p")
+    plan = plan.model_copy(update={"failover": FailoverPolicy(prefer=prefer)})
+
+    assert candidates(plan, Request(home="east", to=to), active) == expected

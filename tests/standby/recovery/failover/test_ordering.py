@@ -1,0 +1,63 @@
+"""In whose place a resource is to serve."""
+
+from __future__ import annotations
+
+import pytest
+
+from standby.config.plan import RecoveryPlan
+from standby.errors import StandbyError
+from standby.fencing import Fence, Phase, Side
+from standby.recovery.failover.errors import AlreadyActive, NoHome, NotASide, SeveralHomes
+from standby.recovery.failover.ordering import Ask, choose_home
+
+PLAN = RecoveryPlan.model_validate(
+    {
+        "name": "p",
+        "pairs": [
+            {"source": "east", "targets": ["west", "north"]},
+            {"source": "south", "targets": ["west", "east"]},
+        ],
+    }
+)
+
+
+def fence(**active: str) -> Fence:
+    sides = {"east": "east", "south": "south", **active}
+    return Fence(plan="p", epoch=1, sides={home: Side(active=name) for home, name in sides.items()})
+
+
+@pytest.mark.parametrize(
+    ("ask", "now", "home"),
+    [
+        (Ask("north"), fence(), "east"),
+        (Ask("west", "south"), fence(), "south"),
+        (Ask("west"), fence(east="west"), "south"),
+        (Ask("south"), fence(south="west"), "south"),
+        # East serves for itself, so it can only be meant to serve for the south.
+        (Ask("east"), fence(), "south"),
+    ],
+)
+def test_it_is_the_only_source_that_it_can_be(ask: Ask, now: Fence, home: str) -> None:
+    assert choose_home(PLAN, now, ask) == home
+
+
+@pytest.mark.parametrize(
+    ("ask", "now", "error"),
+    [
+        (Ask("west"), fence(), SeveralHomes),
+        (Ask("north"), fence(east="north"), AlreadyActive),
+        (Ask("nowhere"), fence(), NoHome),
+        (Ask("north", "south"), fence(), NotASide),
+        (Ask("north", "west"), fence(), NotASide),
+    ],
+)
+def test_what_cannot_be_told_is_asked_back(ask: Ask, now: Fence, error: type[StandbyError]) -> None:
+    with pytest.raises(error):
+        choose_home(PLAN, now, ask)
+
+
+def test_a_switch_that_is_under_way_can_be_gone_on_with_or_taken_back() -> None:
+    side = Side(active="east", phase=Phase.SWITCHING, target="north")
+    under_way = Fence(plan="p", epoch=1, sides={"east": side, "south": Side(active="east")})
+    for to in ("north", "east"):
+        assert choose_home(PLAN, under_way, Ask(to)) == "east"

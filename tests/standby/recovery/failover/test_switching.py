@@ -1,0 +1,472 @@
+"""A switch as it should go, and each way in which it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from standby.fencing import Fenced, Phase, SwitchUnderWay, hold_fence
+from standby.recovery.activation.sink import SinkAhead, SinkFailed
+from standby.recovery.failover.errors import AlreadyActive, NotASide, NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.order import FailoverOrder
+from standby.recovery.failover.switching import fail_over
+from standby.recovery.readiness.durations import Kind, read_durations
+from standby.recovery.stages import DirectStages
+from standby.replication.ledger import write_ledger
+from standby.replication.report import Report
+from tests.standby.recovery.failover.world import Site
+from tests.standby.replication.world import RELEASED
+
+
+async def test_an_unplanned_switch_names_the_target_to_every_sink_and_asks_the_source_nothing() -> None:
+    site = await Site.made("invoice", "receipt")
+    asked = site.calls_to("east")
+    site.dark = {"east"}
+    report = await site.fail_over(reason="the region is dark")
+    assert (report.state, report.side, report.epoch, report.problems) == ("activated", "west", 1, ())
+    assert [(sink.status, sink.told) for sink in report.sinks] == [("told", "west")] * 2
+    assert site.calls_to("east") == asked
+    side = await site.side()
+    assert (side.active, side.phase, side.previous) == ("west", Phase.ACTIVATED, "east")
+    endpoint = site.sinks[0].endpoint()
+    assert endpoint is not None
+    assert endpoint.analyzers == {"invoice": "invoice", "receipt": "receipt"}
+    assert endpoint.endpoint == "https://west.services.ai.azure.com"
+    assert await site.deeds() == ["failover.fenced", "failover.activated"]
+    assert "standby commit invoices" in report.next_action
+
+
+async def test_every_sink_is_told_that_nobody_serves_before_any_is_told_who_does() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    assert [activation.sources["east"] is None for activation in site.sinks[0].heard] == [False, True, False]
+    assert [activation.epoch for activation in site.sinks[1].heard] == [0, 1, 1]
+    assert all(len(named) <= 1 for named in site.seen)
+
+
+async def test_a_planned_switch_takes_along_what_was_edited_since_the_last_copy() -> None:
+    site = await Site.made()
+    site.world.patch("east", "invoice", "edited")
+    site.world.create("east", "receipt")
+    report = await site.fail_over(planned=True)
+    assert report.state == "activated"
+    assert site.world.says("west") == site.world.says("east")
+    assert site.sinks[0].endpoint().analyzers.keys() == {"invoice", "receipt"}  # type: ignore[union-attr]
+    assert [phase.outcome for phase in report.phases] == ["done"] * len(report.phases)
+
+
+async def test_what_is_edited_between_the_last_sync_and_the_silence_goes_along_too() -> None:
+    site = await Site.made()
+
+    def edit() -> None:
+        if site.named == {"east"} or site.sinks[0].side is not None:
+            return
+        if site.world.at("east")["invoice"]["description"] != "at the last moment":
+            site.world.patch("east", "invoice", "at the last moment")
+
+    for sink in site.sinks:
+        sink.on_change = edit
+    report = await site.fail_over(planned=True)
+    assert report.state == "activated"
+    assert site.world.says("west") == {"invoice": "at the last moment"}
+
+
+async def test_a_sync_that_leaves_something_behind_is_undone_and_nobody_was_told_anything() -> None:
+    site = await Site.made()
+    site.world.create("west", "receipt", description="their own")
+    site.world.create("east", "receipt")
+    report = await site.fail_over(planned=True)
+    assert (report.state, report.side) == ("rolled_back", "east")
+    assert "receipt" in report.problems[0]
+    assert "--force sync" in report.next_action
+    assert [len(sink.heard) for sink in site.sinks] == [1, 1]
+    side = await site.side()
+    assert (side.active, side.phase) == ("east", Phase.STEADY)
+    assert (await site.deeds())[-1] == "failover.rolled_back"
+
+
+async def test_by_force_it_leaves_that_behind_and_says_so() -> None:
+    site = await Site.made()
+    site.world.create("west", "receipt", description="their own")
+    site.world.create("east", "receipt")
+    forced = frozenset({"sync", "readiness"})
+    report = await site.fail_over(planned=True, forced=forced)
+    assert (report.state, report.side) == ("activated", "west")
+    assert report.forced == ("readiness", "sync")
+    assert any(problem.startswith("Passed by force: The last sync") for problem in report.problems)
+
+
+async def test_a_planned_switch_from_a_source_that_is_dark_is_undone() -> None:
+    site = await Site.made()
+    site.dark = {"east"}
+    report = await site.fail_over(planned=True)
+    assert (report.state, report.side) == ("rolled_back", "east")
+
+
+async def test_a_target_that_is_not_ready_is_not_switched_to() -> None:
+    site = await Site.made("invoice", "receipt")
+    site.world.delete("west", "receipt")
+    report = await site.fail_over()
+    assert (report.state, report.side) == ("rolled_back", "east")
+    assert any("receipt" in problem for problem in report.problems)
+    assert site.named == {"east"}
+    forced = await site.fail_over(forced=frozenset({"readiness"}))
+    assert (forced.state, forced.side, forced.forced) == ("activated", "west", ("readiness",))
+
+
+async def test_a_target_that_is_dark_is_not_switched_to() -> None:
+    site = await Site.made()
+    site.dark = {"east", "west"}
+    report = await site.fail_over()
+    assert (report.state, report.side) == ("rolled_back", "east")
+    assert site.named == {"east"}
+
+
+async def test_a_sink_that_fails_before_the_target_was_named_undoes_the_switch() -> None:
+    site = await Site.made()
+    site.sinks[1].fails = site.sinks[1].mute = True
+    report = await site.fail_over()
+    # The other one, which was told that nobody serves, names the old side again. One is still to be told.
+    assert (report.state, report.side) == ("fenced", "east")
+    assert site.named == {"east"}
+    assert "hook" in report.problems[0]
+    site.sinks[1].fails = False
+    again = await site.roll_back()
+    assert (again.state, again.side) == ("rolled_back", "east")
+    assert [sink.side for sink in site.sinks] == ["east", "east"]
+    assert (await site.side()).phase is Phase.STEADY
+
+
+async def test_a_sink_that_fails_once_undoes_the_switch_wholly() -> None:
+    site = await Site.made()
+    hook = site.sinks[1]
+    hook.mute = True
+
+    def stumble() -> None:
+        hook.fails = site.sinks[0].side is None
+
+    site.sinks[0].on_change = stumble
+    report = await site.fail_over()
+    assert (report.state, report.side, report.epoch) == ("rolled_back", "east", 2)
+    assert [sink.side for sink in site.sinks] == ["east", "east"]
+    site.sinks[0].on_change = lambda: None
+    assert (await site.fail_over()).state == "activated"
+
+
+async def test_a_sink_that_fails_while_others_name_the_target_is_told_by_running_again() -> None:
+    site = await Site.made()
+    first, hook = site.sinks
+    hook.mute = True
+
+    def stumble() -> None:
+        hook.fails = first.side == "west"
+
+    # The first one is told first, and then the other one is out.
+    hook.on_change = first.on_change = stumble
+    site.sinks = [first, hook]
+    report = await site.fail_over()
+    assert (report.state, report.side) == ("fenced", "east")
+    assert [sink.status for sink in report.sinks] == ["told", "failed"]
+    assert "standby failover invoices --to west" in report.next_action
+    assert (first.side, hook.side) == ("west", None)
+    hook.fails = False
+    hook.on_change = first.on_change = lambda: None
+    heard = len(first.heard)
+    again = await site.fail_over()
+    assert (again.state, again.side) == ("activated", "west")
+    # Nobody was told again that nobody serves.
+    assert all(activation.sources["east"] is not None for activation in first.heard[heard:])
+
+
+async def test_by_force_it_goes_on_without_a_sink_and_commit_tells_it_later() -> None:
+    site = await Site.made()
+    site.sinks[1].fails = True
+    report = await site.fail_over(forced=frozenset({"sinks"}))
+    assert (report.state, report.side) == ("activated", "west")
+    assert [sink.status for sink in report.sinks] == ["told", "failed"]
+    assert any("hook" in problem for problem in report.problems)
+    assert "standby commit" in report.next_action
+    site.sinks[1].fails = False
+    committed = await site.commit()
+    assert committed.committed == {"east": "west"}
+    assert [sink.status for sink in committed.sinks] == ["told", "told"]
+    assert [sink.side for sink in site.sinks] == ["west", "west"]
+
+
+async def test_a_sink_that_cannot_be_read_beforehand_stops_it_before_anything_is_done() -> None:
+    site = await Site.made()
+    site.sinks[1].fails = True
+    with pytest.raises(SinkFailed):
+        await site.fail_over()
+    assert (await site.fence()).epoch == 0
+    assert await site.deeds() == []
+
+
+async def test_a_sink_that_was_told_a_higher_epoch_stops_it_before_anything_is_done() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    site.vault.files.clear()  # Another vault, or none of it left.
+    with pytest.raises(SinkAhead):
+        await site.fail_over()
+    assert (await site.fence()).epoch == 0
+    report = await site.fail_over(forced=frozenset({"sinks", "readiness"}))
+    assert (report.state, report.side, report.epoch) == ("activated", "west", 2)
+
+
+async def test_what_serves_already_is_not_switched_to() -> None:
+    site = await Site.made()
+    with pytest.raises(AlreadyActive):
+        await site.fail_over("east")
+    await site.fail_over()
+    with pytest.raises(AlreadyActive, match="west already serves in the place of east"):
+        await site.fail_over()
+
+
+async def test_a_resource_that_is_no_target_is_refused() -> None:
+    site = await Site.made(targets=("west",))
+    with pytest.raises(NotASide, match="north is no target of east"):
+        await site.fail_over("north")
+
+
+async def test_one_switch_at_a_time() -> None:
+    site = await Site.made()
+    async with hold_fence(site.vault, site.world.plan):
+        with pytest.raises(SwitchUnderWay):
+            await site.fail_over()
+
+
+async def test_a_switch_that_was_interrupted_is_ended_before_another_begins() -> None:
+    site = await Site.made()
+    site.sinks[1].fails = site.sinks[1].mute = True
+    await site.fail_over()
+    with pytest.raises(SwitchUnfinished, match="standby failover invoices --to east"):
+        await site.fail_over("north")
+    with pytest.raises(SwitchUnfinished):
+        await site.commit()
+
+
+async def test_a_rollback_names_the_old_side_again_under_a_higher_epoch() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    site.dark = set()
+    report = await site.roll_back(reason="it was a false alarm")
+    assert (report.mode, report.state, report.side, report.epoch) == ("rollback", "rolled_back", "east", 2)
+    assert [sink.side for sink in site.sinks] == ["east", "east"]
+    assert site.sinks[0].endpoint().analyzers == {"invoice": "invoice"}  # type: ignore[union-attr]
+    assert all(len(named) <= 1 for named in site.seen)
+    side = await site.side()
+    assert (side.active, side.phase, side.previous) == ("east", Phase.STEADY, None)
+    assert (await site.deeds())[-2:] == ["failover.fenced", "failover.rolled_back"]
+
+
+async def test_what_was_committed_is_not_rolled_back() -> None:
+    site = await Site.made()
+    with pytest.raises(NothingToRollBack):
+        await site.roll_back()
+    await site.fail_over()
+    await site.commit()
+    with pytest.raises(NothingToRollBack, match="standby failback"):
+        await site.roll_back()
+    assert (await site.side()).phase is Phase.STEADY
+    assert (await site.deeds())[-1] == "failover.committed"
+
+
+async def test_while_the_epoch_says_west_nothing_is_replicated_to_it() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    with pytest.raises(Fenced, match=r"switched to west \(epoch 1\)"):
+        await site.world.replicate()
+    await site.commit()
+    with pytest.raises(Fenced):
+        await site.world.replicate()
+
+
+async def test_from_one_standby_to_the_next_one() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    site.dark = {"east", "west"}
+    report = await site.fail_over("north")
+    assert (report.state, report.from_resource, report.side) == ("activated", "west", "north")
+    assert site.named == {"north"}
+    assert all(len(named) <= 1 for named in site.seen)
+    back = await site.roll_back()
+    assert (back.side, site.named) == ("west", {"west"})
+    assert site.sinks[0].endpoint().analyzers == {"invoice": "invoice"}  # type: ignore[union-attr]
+
+
+async def test_a_replication_that_began_earlier_is_waited_for() -> None:
+    site = await Site.made()
+    async with site.context() as context:
+        order = FailoverOrder(home="east", to="west", planned=False)
+        ready = asyncio.Event()
+
+        async def replicate() -> None:
+            async with write_ledger(site.vault, "east", "west", RELEASED):
+                ready.set()
+                while not context.clock.waits:  # type: ignore[attr-defined]
+                    await asyncio.sleep(0)
+
+        running = asyncio.create_task(replicate())
+        await ready.wait()
+        report = await fail_over(context, order, DirectStages())
+        await running
+    assert report.state == "activated"
+    assert context.clock.waits  # type: ignore[attr-defined]
+
+
+async def test_a_replication_that_does_not_end_undoes_the_switch_unless_that_is_forced() -> None:
+    site = await Site.made()
+    async with write_ledger(site.vault, "east", "west", RELEASED):
+        report = await site.fail_over()
+        assert (report.state, report.side) == ("rolled_back", "east")
+        assert "from east to west" in report.problems[0]
+        assert "--force replication" in report.next_action
+        forced = await site.fail_over(forced=frozenset({"replication"}))
+        assert (forced.state, forced.side) == ("activated", "west")
+
+
+async def test_a_sink_that_is_written_by_somebody_else_meanwhile_is_noticed() -> None:
+    site = await Site.made()
+    sink = site.sinks[0]
+
+    def overwrite() -> None:
+        if sink.side == "west":
+            sink.heard.append(sink.heard[0].model_copy(update={"epoch": 9}))
+
+    site.sinks[1].on_change = overwrite
+    sink.on_change = overwrite
+    report = await site.fail_over()
+    assert (report.state, report.side) == ("fenced", "east")
+    assert "says something else than it was just told (epoch 9)" in report.problems[-1]
+
+
+async def test_a_target_that_falls_silent_at_the_last_moment_is_told_and_serves_all_the_same() -> None:
+    site = await Site.made()
+
+    def fall() -> None:
+        if site.named == {"west"}:
+            site.dark = {"east", "west"}
+
+    site.sinks[0].on_change = fall
+    report = await site.fail_over()
+    assert (report.state, report.side) == ("activated", "west")
+    assert any("west is not ready" in problem for problem in report.problems)
+
+
+@pytest.mark.parametrize("path", ["recovery/invoices/switch", "recovery/invoices/fence", "audit/"])
+async def test_a_vault_that_fails_leaves_a_report_or_an_error_and_never_two_sides(path: str) -> None:
+    site = await Site.made()
+
+    def fail() -> None:
+        site.vault.out = (path,)
+
+    site.sinks[0].on_change = fail
+    report = await site.fail_over()
+    assert (report.state, report.side) == {
+        "audit/": ("activated", "west"),
+    }.get(path, ("fenced", "east"))
+    assert any("it is full" in problem for problem in report.problems)
+    assert len(site.named) <= 1
+    site.vault.out = ()
+    site.sinks[0].on_change = lambda: None
+    if report.state == "fenced":
+        assert (await site.fail_over()).side == "west"
+    await site.commit()
+    assert site.named == {"west"}
+    assert (await site.deeds()).count("failover.activated") == 1
+
+
+async def test_a_cancellation_leaves_a_report_and_the_next_run_goes_on() -> None:
+    site = await Site.made()
+    running: asyncio.Task[Any] | None = None
+
+    def cancel() -> None:
+        if site.sinks[0].side is None:
+            assert running is not None
+            running.cancel()
+
+    site.sinks[0].on_change = cancel
+    running = asyncio.create_task(site.fail_over())
+    report = await running
+    assert (report.state, report.side, report.interrupted) == ("fenced", "east", True)
+    assert "Go on with standby failover invoices --to west" in report.next_action
+    site.sinks[0].on_change = lambda: None
+    again = await site.fail_over()
+    assert (again.state, again.side) == ("activated", "west")
+
+
+async def test_times_are_measured_from_the_first_sign_of_the_outage() -> None:
+    site = await Site.made(objectives={"rto": "10m"})
+    clock = site.world.service.clock
+    began = clock.now()
+    clock.seconds += 90
+    detected = clock.now()
+    site.sinks[0].on_change = lambda: setattr(clock, "seconds", clock.seconds + 15)
+    report = await site.fail_over(unhealthy_since=began, detected_at=detected)
+    assert report.detection_seconds == 90
+    assert report.recovery_seconds == 30
+    assert (report.rto_seconds, report.rto_objective_seconds, report.rto_met) == (120, 600, True)
+    durations = await read_durations(site.vault, "invoices")
+    assert (durations.of(Kind.ACTIVATE), durations.of(Kind.DETECT)) == ((30,), (90,))
+
+
+async def test_an_objective_that_is_missed_is_told() -> None:
+    site = await Site.made(objectives={"rto": "1m"})
+    since = site.world.service.clock.now() - timedelta(minutes=2)
+    report = await site.fail_over(unhealthy_since=since)
+    assert report.rto_met is False
+
+
+async def test_a_sync_of_the_callers_own_is_used() -> None:
+    site = await Site.made()
+    asked = []
+    async with site.context() as context:
+
+        async def sync(_context: Any, source: str, target: str, /) -> Report:
+            asked.append((source, target))
+            return Report.model_validate(
+                {
+                    "plan": "invoices",
+                    "run_id": "r",
+                    "via": "direct",
+                    "seconds": 0,
+                    "totals": {},
+                    "objectives": {"rpo_seconds": None, "missed": []},
+                    "items": [],
+                }
+            )
+
+        order = FailoverOrder(home="east", to="west", planned=True)
+        report = await fail_over(context, order, DirectStages(), sync=sync)
+    assert report.state == "activated"
+    # Once while the source serves, and once when nobody does.
+    assert asked == [("east", "west")] * 2
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"{}"])
+@pytest.mark.parametrize("to", ["west", "east"])
+async def test_where_the_record_of_a_switch_is_lost_every_sink_is_silenced_first(
+    content: bytes | None, to: str
+) -> None:
+    site = await Site.made()
+    first, hook = site.sinks
+    hook.mute = True
+
+    def stumble() -> None:
+        hook.fails = first.side == "west"
+
+    first.on_change = hook.on_change = stumble
+    assert (await site.fail_over()).state == "fenced"
+    hook.fails = False
+    first.on_change = hook.on_change = lambda: site.seen.append(site.named)
+    del site.vault.files["recovery/invoices/switch.json"]
+    if content is not None:
+        site.vault.files["recovery/invoices/switch.json"] = content
+    report = await (site.fail_over() if to == "west" else site.roll_back())
+    assert report.side == to
+    assert [sink.side for sink in site.sinks] == [to, to]
+    assert all(len(named) <= 1 for named in site.seen)
+    assert first.heard[-2].sources["east"] is None

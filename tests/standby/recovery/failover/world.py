@@ -1,0 +1,218 @@
+"""A plan in memory that can be killed at any write, any telling of a sink and any call of the service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+
+from standby.fencing import Fence, Side, read_fence
+from standby.recovery.activation.document import Activation, ActiveEndpoint
+from standby.recovery.activation.sink import SinkFailed
+from standby.recovery.activation.succession import must_follow
+from standby.recovery.audit import verify_audit
+from standby.recovery.context import RecoveryContext
+from standby.recovery.failover.committing import commit
+from standby.recovery.failover.order import FailoverOrder
+from standby.recovery.failover.report import CommitReport, FailoverReport
+from standby.recovery.failover.switching import fail_over, roll_back
+from standby.recovery.stages import DirectStages
+from standby.vault.errors import VaultUnavailable
+from standby.vault.filesystem import Journal
+from tests.standby.recovery.failback.world import Shelf, World
+from tests.standby.replication.world import recovery_plan
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+@dataclass
+class Reaper:
+    """Ends the process at a boundary that is chosen beforehand; from then on nothing of it does anything."""
+
+    left: int | None = None
+    passed: int = 0
+    dead: bool = False
+
+    def boundary(self) -> None:
+        if self.dead or self.left == 0:
+            self.dead = True
+            raise Killed
+        self.passed += 1
+        if self.left is not None:
+            self.left -= 1
+
+    def revive(self, left: int | None = None) -> None:
+        self.left, self.dead, self.passed = left, False, 0
+
+
+@dataclass
+class MortalVault(Shelf):
+    """A vault of which each write is a boundary, before and after.
+
+    Attributes:
+        out: paths that can be written no more begin so.
+    """
+
+    reaper: Reaper = field(default_factory=Reaper)
+    files: dict[str, bytes] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+    out: tuple[str, ...] = ()
+
+    async def read(self, path: str) -> bytes | None:
+        if self.reaper.dead:
+            raise Killed
+        return await super().read(path)
+
+    async def write(self, path: str, content: bytes) -> None:
+        self.put(path, content)
+
+    def put(self, path: str, content: bytes) -> None:
+        if path.startswith(self.out) and self.out:
+            raise VaultUnavailable(self.where(path), "written", "it is full")
+        self.reaper.boundary()
+        self.files[path] = content
+        self.reaper.boundary()
+
+    @asynccontextmanager
+    async def hold(self, path: str) -> AsyncIterator[Journal]:
+        if self.reaper.dead:
+            raise Killed
+        async with super().hold(path) as journal:
+            yield _MortalJournal(self, path, journal.found)
+
+
+@dataclass
+class _MortalJournal:
+    vault: MortalVault
+    path: str
+    found: bytes | None
+
+    def add(self, lines: bytes) -> None:
+        self.vault.put(self.path, self.vault.files.get(self.path, b"") + lines)
+
+    async def rewrite(self, content: bytes) -> None:
+        self.vault.put(self.path, content)
+
+
+@dataclass
+class MemorySink:
+    """A sink that minds what a file minds.
+
+    Attributes:
+        fails: it takes nothing.
+        mute: it cannot be read, as a webhook.
+        heard: everything it took.
+    """
+
+    name: str
+    reaper: Reaper
+    fails: bool = False
+    mute: bool = False
+    heard: list[Activation] = field(default_factory=list)
+    on_change: Any = None
+
+    async def publish(self, activation: Activation) -> None:
+        self.reaper.boundary()
+        if self.fails:
+            raise SinkFailed(self.name, "it is out")
+        must_follow(self.name, self.last, activation)
+        if self.last != activation:
+            self.heard.append(activation)
+            self.on_change()
+        self.reaper.boundary()
+
+    async def read(self, plan: str) -> Activation | None:
+        if self.reaper.dead:
+            raise Killed
+        if self.fails and not self.mute:
+            raise SinkFailed(self.name, "it is out")
+        return None if self.mute else self.last
+
+    @property
+    def last(self) -> Activation | None:
+        return self.heard[-1] if self.heard else None
+
+    def endpoint(self, home: str = "east") -> ActiveEndpoint | None:
+        return self.last.sources[home] if self.last is not None else None
+
+    @property
+    def side(self) -> str | None:
+        """The resource it names."""
+        endpoint = self.endpoint()
+        return endpoint.resource if endpoint is not None else None
+
+
+class Site:
+    """A plan from east to west and north, whose copies are in sync, and two sinks that name east."""
+
+    def __init__(self, targets: Iterable[str] = ("west", "north"), **plan: Any) -> None:
+        self.reaper = Reaper()
+        self.vault = MortalVault(reaper=self.reaper)
+        self.world = World(recovery_plan(targets=tuple(targets), **plan), vault=self.vault)
+        self.world.service.intervene = self._intervene
+        self.sinks = [MemorySink(name, self.reaper, on_change=self._watch) for name in ("file", "hook")]
+        self.dark: set[str] = set()
+        self.seen: list[set[str]] = []
+        self.runs = 0
+
+    @classmethod
+    async def made(cls, *analyzers: str, **plan: Any) -> Site:
+        site = cls(**plan)
+        for name in analyzers or ("invoice",):
+            site.world.create("east", name)
+        await site.world.replicate()
+        await site.commit()
+        return site
+
+    @asynccontextmanager
+    async def context(self) -> AsyncIterator[RecoveryContext]:
+        self.runs += 1
+        async with self.world.context(f"run-{self.runs}") as context:
+            yield replace(context, sinks=tuple(self.sinks))
+
+    async def fail_over(self, to: str = "west", *, planned: bool = False, **order: Any) -> FailoverReport:
+        async with self.context() as context:
+            asked = FailoverOrder(home="east", to=to, planned=planned, **order)
+            return await fail_over(context, asked, DirectStages())
+
+    async def roll_back(self, **more: Any) -> FailoverReport:
+        async with self.context() as context:
+            return await roll_back(context, "east", DirectStages(), **more)
+
+    async def commit(self) -> CommitReport:
+        async with self.context() as context:
+            return await commit(context)
+
+    async def fence(self) -> Fence:
+        return await read_fence(self.vault, self.world.plan)
+
+    async def side(self) -> Side:
+        return (await self.fence()).sides["east"]
+
+    async def deeds(self) -> list[str]:
+        """What the audit log has; it must be whole."""
+        check = await verify_audit(self.vault, self.world.plan.name, None)
+        assert not check.problems
+        return [line.deed for line in check.lines]
+
+    @property
+    def named(self) -> set[str]:
+        """The sides that sinks name now."""
+        return {sink.side for sink in self.sinks if sink.side is not None}
+
+    def calls_to(self, resource: str) -> int:
+        return sum(call[0] == resource for call in self.world.service.calls)
+
+    def _watch(self) -> None:
+        self.seen.append(self.named)
+
+    def _intervene(self, when: str, request: httpx.Request) -> httpx.Response | None:
+        self.reaper.boundary()
+        if request.url.host.partition(".")[0] in self.dark:
+            raise httpx.ConnectError("dark", request=request)
+        return None

@@ -1,0 +1,258 @@
+"""Regions in memory that also build analyzers, and stores in memory that can be looked into and spoilt."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
+from standby.fencing import Fence, Side
+from standby.recovery.context import RecoveryContext
+from standby.recovery.signing import HmacSigner, Signer
+from standby.recovery.snapshots.opening import open_snapshot
+from standby.recovery.snapshots.restore_items import RestorePlan
+from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.restore_report import RestoreReport
+from standby.recovery.snapshots.restoring import restore
+from standby.recovery.snapshots.taking import SnapshotTaken, take_snapshot
+from standby.replication.expectation import sight
+from standby.replication.fingerprint import fingerprint
+from standby.replication.ledger import write_ledger
+from standby.replication.verdict import CopyRecord
+from standby.service.models import Analyzer
+from standby.vault.errors import Held, VaultUnavailable
+from standby.vault.filesystem import Journal
+from tests.standby.replication.world import (
+    DEFAULTS,
+    MODELS,
+    RELEASED,
+    START,
+    Region,
+    Service,
+    definition,
+    operation_answer,
+    recovery_plan,
+    refusal,
+)
+
+SIGNER = HmacSigner(b"a key of the tests")
+
+
+class Died(BaseException):
+    """Nothing of ours runs after it."""
+
+
+class Files:
+    """A store in memory.
+
+    Attributes:
+        down: whether it answers nobody.
+        dies_at: number of the change before which the process dies.
+    """
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        self.files = {} if files is None else files
+        self.held: set[str] = set()
+        self.down = False
+        self.changes = 0
+        self.dies_at: int | None = None
+        self.written: list[str] = []
+
+    def where(self, path: str) -> str:
+        return f"memory:{path}"
+
+    async def read(self, path: str) -> bytes | None:
+        self._answer(path, "read")
+        return self.files.get(path)
+
+    async def write(self, path: str, content: bytes) -> None:
+        self._change(path, "written")
+        self.written.append(path)
+        self.files[path] = content
+
+    async def remove(self, path: str) -> None:
+        self._change(path, "removed")
+        self.files.pop(path, None)
+
+    @asynccontextmanager
+    async def hold(self, path: str) -> AsyncIterator[Journal]:
+        self._answer(path, "written")
+        if path in self.held:
+            raise Held(self.where(path))
+        self.held.add(path)
+        try:
+            yield _Lines(self, path)
+        finally:
+            self.held.discard(path)
+
+    def _answer(self, path: str, deed: str) -> None:
+        if self.down:
+            raise VaultUnavailable(self.where(path), deed, "down")
+
+    def _change(self, path: str, deed: str) -> None:
+        self._answer(path, deed)
+        self.changes += 1
+        if self.dies_at is not None and self.changes >= self.dies_at:
+            raise Died
+
+
+@dataclass
+class _Lines:
+    store: Files
+    path: str
+
+    @property
+    def found(self) -> bytes | None:
+        return self.store.files.get(self.path)
+
+    def add(self, lines: bytes) -> None:
+        self.store.files[self.path] = self.store.files.get(self.path, b"") + lines
+
+    async def rewrite(self, content: bytes) -> None:
+        await self.store.write(self.path, content)
+
+
+@dataclass
+class Cloud(Service):
+    """The service in memory, which also builds what is put.
+
+    Attributes:
+        down: regions that do not answer.
+        built: builds that were taken, in order, by resource and analyzer.
+        sent: what was put, by resource and analyzer.
+        fails: analyzers whose build ends as failed.
+    """
+
+    down: set[str] = field(default_factory=set)
+    built: list[tuple[str, str]] = field(default_factory=list)
+    sent: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    fails: set[str] = field(default_factory=set)
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host.partition(".")[0] in self.down:
+            raise httpx.ConnectError("down", request=request)
+        return super()._answer(request)
+
+    def _serve(self, region: Region, where: str, request: httpx.Request, path: str) -> httpx.Response:
+        if request.method != "PUT":
+            return super()._serve(region, where, request, path)
+        name = path.removeprefix("/analyzers/")
+        if name in region.analyzers:
+            return refusal(409, "Conflict", "ModelExists", "It exists.")
+        body = json.loads(request.content)
+        stamp = f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+        made = {**copy.deepcopy(body), "analyzerId": name, "status": "creating"}
+        made |= {
+            "createdAt": stamp,
+            "lastModifiedAt": stamp,
+            "config": {"enableOcr": True, **body.get("config", {})},
+        }
+        region.analyzers[name] = made
+        self.built.append((where, name))
+        self.sent[where, name] = body
+        operation = f"build-{len(self.built)}"
+        region.operations[operation] = {"left": self.polls, "analyzer": name, "over": False}
+        location = f"{request.url.copy_with(query=None)}/operations/{operation}?api-version={RELEASED}"
+        return httpx.Response(201, json=made, headers={"operation-location": location})
+
+    def _operation(self, region: Region, operation: str) -> httpx.Response:
+        known = region.operations[operation]
+        if known["analyzer"] in self.fails:
+            region.analyzers[known["analyzer"]]["status"] = "failed"
+            error = {"code": "InvalidRequest", "message": "No training data was found."}
+            return operation_answer("Failed", operation, error=error)
+        return super()._operation(region, operation)
+
+
+@dataclass
+class World:
+    """A plan over regions in memory, and one or two stores."""
+
+    plan: RecoveryPlan = field(default_factory=lambda: recovery_plan(targets=("west", "north")))
+    cloud: Cloud = field(default_factory=Cloud)
+    vault: Files = field(default_factory=Files)
+    second: Files | None = None
+    signer: Signer | None = SIGNER
+
+    def context(self) -> RecoveryContext:
+        run = self.cloud.context(self.plan, self.vault, arm_endpoint="")
+        resources = {name: client.resource for name, client in run.connections.clients.items()}
+        return RecoveryContext(
+            configuration=Configuration(resources=resources, plans={self.plan.name: self.plan}),
+            run=run,
+            second=self.second,
+            signer=self.signer,
+            sinks=(),
+            via="direct",
+            actor="ada@desk",
+            run_id="run-1",
+        )
+
+    def hold(self, where: str, *definitions: Mapping[str, Any]) -> None:
+        self.cloud.hold(where, *definitions)
+
+    async def take(self) -> SnapshotTaken:
+        """Take a snapshot a minute after whatever was before."""
+        self.cloud.clock.seconds += 60
+        return await take_snapshot(self.context())
+
+    async def planned(self, to: str = "west", **options: Any) -> RestorePlan:
+        context = self.context()
+        return await plan_restore(context, await open_snapshot(context), to, **options)
+
+    async def restored(self, to: str = "west", **options: Any) -> RestoreReport:
+        context = self.context()
+        return await restore(
+            context, await plan_restore(context, await open_snapshot(context), to, **options)
+        )
+
+    def switch(self, epoch: int = 1, **active: str) -> None:
+        """Let other resources serve in the place of sources."""
+        homes = {pair.source: Side(active=active.get(pair.source, pair.source)) for pair in self.plan.pairs}
+        fence = Fence(plan=self.plan.name, epoch=epoch, sides=homes)
+        self.vault.files[f"recovery/{self.plan.name}/fence.json"] = fence.model_dump_json().encode()
+
+    def meanings(self, where: str) -> dict[str, str]:
+        """The fingerprint of everything a region holds."""
+        return {name: fingerprint(each) for name, each in self.cloud.region(where).analyzers.items()}
+
+
+def served(world: World, *regions: str) -> World:
+    """Give regions defaults, so that they can serve what is named."""
+    for name in regions or ("east", "west", "north"):
+        world.cloud.region(name).defaults = dict(DEFAULTS)
+    return world
+
+
+def analyzer(name: str, *children: str, **fields: Any) -> dict[str, Any]:
+    return definition(name, *children, models=dict(MODELS), **fields)
+
+
+def labelled_by(url: str, name: str = "trained", **fields: Any) -> dict[str, Any]:
+    source = {"kind": "labeledData", "containerUrl": url, "prefix": "set/", "fileListPath": "set/list.jsonl"}
+    return analyzer(name, knowledgeSources=[source], **fields)
+
+
+async def recorded(world: World, *copies: str, **source: Any) -> None:
+    """Let the ledger tell of verified copies from east to west."""
+    async with write_ledger(world.vault, "east", "west", RELEASED) as ledger:
+        for name in copies:
+            there = Analyzer.model_validate(world.cloud.region("east").analyzers[name] | source)
+            here = Analyzer.model_validate(world.cloud.region("west").analyzers[name])
+            ledger.record(
+                {name: CopyRecord(sight(there, there.to_json()), sight(here, here.to_json()), START)}
+            )
+
+
+def flipped(content: bytes, place: int, mask: int) -> bytes:
+    """Change some bits of one byte."""
+    changed = bytearray(content)
+    changed[place % len(changed)] ^= mask
+    return bytes(changed)

@@ -1,0 +1,200 @@
+"""What a probe makes of what a resource does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from standby.clock import SystemClock
+from standby.recovery.watch.observation import Observation
+from standby.recovery.watch.probe import look_at, observer_here, probe, probe_client
+from standby.recovery.watch.tries import Limits
+from standby.service.client import ContentUnderstandingClient
+from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
+from standby.service.resource import Resource
+from standby.service.tls import Tls, trusted_certificates
+
+if TYPE_CHECKING:
+    from tests.conftest import SceneMaker
+
+QUICK = Limits(seconds=0.4, tries=2, pause=0.01)
+
+Answering = Callable[[httpx.Request], httpx.Response]
+
+EAST = Resource.model_validate(
+    {
+        "name": "east",
+        "endpoint": "https://east.services.ai.azure.com",
+        "region": "eastus",
+        "resource_id": "/subscriptions/1/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/e",
+        "credentials": {"kind": "key", "key": "canary-key"},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def tls() -> Tls:
+    return trusted_certificates()
+
+
+async def seen(answering: Answering, tls: Tls) -> Observation:
+    async with probe_client(EAST, tls, SystemClock(), httpx.MockTransport(answering)) as client:
+        return await probe(client, "watch@here", SystemClock(), QUICK)
+
+
+def well(request: httpx.Request) -> httpx.Response:
+    if request.url.path.endswith("/defaults"):
+        return httpx.Response(200, json={"modelDeployments": {}})
+    page = {"value": [{"analyzerId": "invoice"}], "nextLink": "https://east.services.ai.azure.com/next"}
+    return httpx.Response(200, json=page)
+
+
+def refusing(status: int, code: str, inner: str = "") -> Answering:
+    error: dict[str, Any] = {"code": code, "message": "No."}
+    if inner:
+        error["innererror"] = {"code": inner}
+    return lambda _: httpx.Response(status, json={"error": error})
+
+
+async def test_finds_a_resource_healthy_that_does_its_work(tls: Tls) -> None:
+    asked: list[str] = []
+
+    def answering(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return well(request)
+
+    found = await seen(answering, tls)
+
+    assert found.healthy is True
+    assert [(check.name, check.ok, check.tries) for check in found.checks] == [
+        ("defaults", True, 1),
+        ("listing", True, 1),
+    ]
+    # The list has another page, which a probe does not ask for.
+    assert sorted(asked) == ["/contentunderstanding/analyzers", "/contentunderstanding/defaults"]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408])
+async def test_finds_a_resource_unhealthy_that_answers_that_it_cannot(tls: Tls, status: int) -> None:
+    found = await seen(refusing(status, "InternalServerError", "RegionDown"), tls)
+
+    assert found.healthy is False
+    assert {(check.code, check.tries) for check in found.checks} == {("RegionDown", 2)}
+    assert f"listing: HTTP {status} (RegionDown)" in found.summary
+
+
+@pytest.mark.parametrize(
+    "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError]
+)
+async def test_finds_a_resource_unhealthy_that_does_not_answer(
+    tls: Tls, error: type[httpx.TransportError]
+) -> None:
+    def answering(_: httpx.Request) -> httpx.Response:
+        raise error("nobody there")
+
+    found = await seen(answering, tls)
+
+    assert found.healthy is False
+    assert error.__name__ in found.summary
+
+
+async def test_takes_half_a_service_for_none(tls: Tls) -> None:
+    def answering(request: httpx.Request) -> httpx.Response:
+        return well(request) if request.url.path.endswith("/defaults") else httpx.Response(503)
+
+    found = await seen(answering, tls)
+
+    assert found.healthy is False
+    assert found.summary.startswith("listing: HTTP 503")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [(429, "TooManyRequests", "asked too often"), (400, "DefaultsNotSet", "no defaults are set")],
+)
+async def test_notes_what_is_no_outage(tls: Tls, status: int, code: str, told: str) -> None:
+    found = await seen(refusing(status, code), tls)
+
+    assert found.healthy is True
+    assert told in found.summary
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
+async def test_cannot_tell_of_a_service_that_answers_and_refuses(tls: Tls, status: int) -> None:
+    found = await seen(refusing(status, "Refused"), tls)
+
+    assert found.healthy is None
+    assert {check.tries for check in found.checks} == {1}
+
+
+async def test_cannot_tell_where_something_else_answers(tls: Tls) -> None:
+    found = await seen(lambda _: httpx.Response(200, text="<h1>Please sign in to the hotel</h1>"), tls)
+
+    assert found.healthy is None
+
+
+@pytest.mark.parametrize("error", [TokenUnavailable("Entra is down"), NotAuthorized("No such application")])
+async def test_never_takes_a_missing_token_for_an_outage(tls: Tls, error: ServiceError) -> None:
+    class Unsigned(ContentUnderstandingClient):
+        async def sign_in(self) -> None:
+            raise error
+
+    def answering(_: httpx.Request) -> httpx.Response:
+        raise AssertionError("nothing may be asked without a token")
+
+    async with Unsigned(EAST, tls=tls, transport=httpx.MockTransport(answering)) as client:
+        found = await probe(client, "watch@here", SystemClock(), QUICK)
+
+    assert found.healthy is None
+    assert [(check.name, check.ok) for check in found.checks] == [("sign-in", None)]
+    assert error.cause in found.summary
+
+
+async def test_says_nothing_of_the_key_that_the_service_quotes(tls: Tls) -> None:
+    error = {"code": "401", "message": "canary-key is no valid key"}
+    found = await seen(lambda _: httpx.Response(401, json={"error": error}), tls)
+
+    assert "is no valid key" in found.summary
+    assert "canary-key" not in found.model_dump_json()
+
+
+async def test_an_observation_survives_an_event(tls: Tls) -> None:
+    found = await seen(refusing(503, "Busy"), tls)
+
+    assert Observation.model_validate(found.model_dump(mode="json")) == found
+
+
+async def test_looks_at_several_resources_and_tells_them_apart(make_scene: SceneMaker) -> None:
+    async with make_scene([]) as scene:
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        await scene.control(
+            "/faults", {"resource": "north", "call": "list", "times": None, "fault": {"kind": "hang"}}
+        )
+
+        resources = scene.configuration.resources.values()
+        found = await look_at(resources, observer_here("watch"), SystemClock(), limits=QUICK)
+
+        assert {name: seen.healthy for name, seen in found.items()} == {
+            "east": False,
+            "north": False,
+            "west": True,
+        }
+        assert {seen.observer for seen in found.values()} == {observer_here("watch")}
+        assert "listing: no answer within 0.4 s" in found["north"].summary
+
+
+async def test_ends_in_its_time_however_slow_the_resource_is(make_scene: SceneMaker) -> None:
+    async with make_scene([]) as scene:
+        await scene.control("/faults", {"resource": "east", "times": None, "fault": {"kind": "hang"}})
+
+        async with asyncio.timeout(QUICK.seconds + 5):
+            found = await look_at(
+                [scene.configuration.resource("east")], "watch", SystemClock(), limits=QUICK
+            )
+
+        assert found["east"].healthy is False
+        assert found["east"].seconds < QUICK.seconds + 1

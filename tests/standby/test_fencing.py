@@ -1,0 +1,325 @@
+"""The fence: only from the side that serves to one that does not, one switch at a time, whatever crashed."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from standby.config.plan import RecoveryPlan
+from standby.errors import GuardRefused
+from standby.fencing import (
+    Fence,
+    Fenced,
+    FenceUnreadable,
+    Phase,
+    Side,
+    SwitchUnderWay,
+    hold_fence,
+    read_fence,
+)
+from standby.vault.errors import VaultUnavailable
+from standby.vault.folder import LocalFolder
+from tests.standby.vault.world import HandClock, Killed, Memory
+
+PLAN = RecoveryPlan.model_validate(
+    {
+        "name": "p",
+        "pairs": [
+            {"source": "east", "targets": ["west", "north"]},
+            {"source": "west", "targets": ["north"]},
+        ],
+    }
+)
+FENCE = "recovery/p/fence.json"
+RESOURCES = ("east", "west", "north")
+START = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def fence(**sides: Side) -> Fence:
+    at_home = {home: Side(active=home) for home in ("east", "west")}
+    return Fence(plan="p", epoch=3, sides={**at_home, **sides})
+
+
+def lets(fence: Fence, source: str, target: str, switch: str = "") -> bool:
+    try:
+        fence.must_let_copy(source, target, switch)
+    except Fenced:
+        return False
+    return True
+
+
+SERVED_BY_WEST = fence(east=Side(active="west", phase=Phase.ACTIVATED, previous="east", run_id="r"))
+ON_ITS_WAY = fence(east=Side(active="east", phase=Phase.SWITCHING, target="north", run_id="r"))
+
+
+async def test_without_a_switch_every_source_serves_itself_and_copies_pass() -> None:
+    found = await read_fence(Memory(), PLAN)
+    assert found == Fence(plan="p", epoch=0, sides={"east": Side(active="east"), "west": Side(active="west")})
+    assert lets(found, "east", "west")
+    assert lets(found, "east", "north")
+    assert lets(found, "west", "north")
+
+
+def test_after_a_switch_nothing_is_copied_from_the_side_that_was_left() -> None:
+    assert not lets(SERVED_BY_WEST, "east", "west")
+    assert not lets(SERVED_BY_WEST, "east", "north")
+
+
+def test_after_a_switch_the_side_that_serves_is_copied_from() -> None:
+    assert lets(SERVED_BY_WEST, "west", "east")
+    assert lets(SERVED_BY_WEST, "west", "north")
+
+
+def test_nothing_is_copied_over_a_side_that_serves_for_somebody_else() -> None:
+    served_by_north = fence(east=Side(active="north", phase=Phase.STEADY))
+    assert not lets(served_by_north, "west", "north")
+
+
+def test_during_a_switch_only_the_switch_itself_copies_from_its_side() -> None:
+    assert not lets(ON_ITS_WAY, "east", "north")
+    assert not lets(ON_ITS_WAY, "east", "west", "another run")
+    assert lets(ON_ITS_WAY, "east", "north", "r")
+
+
+def test_during_a_switch_nobody_else_copies_over_the_side_that_is_about_to_serve() -> None:
+    assert not lets(ON_ITS_WAY, "west", "north")
+    assert lets(fence(), "west", "north")
+
+
+def test_nothing_is_copied_from_a_side_that_is_about_to_serve_and_does_not_yet() -> None:
+    assert not lets(ON_ITS_WAY, "north", "east")
+    assert ON_ITS_WAY.home_of("north") == "east"
+
+
+def test_a_side_that_serves_for_two_waits_for_the_switch_of_either() -> None:
+    both = fence(
+        east=Side(active="north", phase=Phase.ACTIVATED, run_id="a"),
+        west=Side(active="north", phase=Phase.SWITCHING, target="west", run_id="b"),
+    )
+    assert not lets(both, "north", "east")
+    assert not lets(both, "north", "west")
+    assert lets(both, "north", "west", "b")
+
+
+@pytest.mark.parametrize(
+    ("phase", "told"),
+    [
+        (Phase.SWITCHING, "is being switched to north (epoch 3), and that has not ended"),
+        (Phase.ACTIVATED, "has been switched to north (epoch 3)"),
+        (Phase.STEADY, "has been switched to north (epoch 3)"),
+    ],
+)
+def test_a_refusal_says_what_serves_and_since_which_epoch(phase: Phase, told: str) -> None:
+    active = "east" if phase is Phase.SWITCHING else "north"
+    with pytest.raises(Fenced) as refused:
+        fence(east=Side(active=active, phase=phase, target="north", run_id="r")).must_let_copy("east", "west")
+    assert isinstance(refused.value, GuardRefused)
+    assert refused.value.cause == f"Plan p {told}, so nothing is copied from east to west"
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+
+
+def test_while_a_switch_is_being_undone_no_side_is_said_to_have_been_switched_to() -> None:
+    undoing = fence(east=Side(active="east", phase=Phase.SWITCHING, target="east", run_id="r"))
+    with pytest.raises(Fenced, match=r"is being switched to east \(epoch 3\), and that has not ended"):
+        undoing.must_let_copy("east", "west")
+
+
+def test_the_home_of_a_resource_is_the_one_in_whose_place_it_serves() -> None:
+    assert fence().home_of("east") == "east"
+    assert fence().home_of("north") is None
+    assert fence(east=Side(active="north")).home_of("north") == "east"
+    assert fence(east=Side(active="north")).home_of("east") == "east"
+
+
+sides = st.builds(
+    Side,
+    active=st.sampled_from(RESOURCES),
+    phase=st.sampled_from(Phase),
+    target=st.sampled_from([None, *RESOURCES]),
+    run_id=st.sampled_from(["", "r", "s"]),
+)
+
+
+@given(
+    east=sides,
+    west=sides,
+    source=st.sampled_from(RESOURCES),
+    target=st.sampled_from(RESOURCES),
+    switch=st.sampled_from(["", "r", "t"]),
+)
+def test_no_copy_that_passes_writes_over_what_serves_or_comes_from_what_was_left(
+    east: Side, west: Side, source: str, target: str, switch: str
+) -> None:
+    state = fence(east=east, west=west)
+    if source == target or not lets(state, source, target, switch):
+        return
+    served = [side for side in state.sides.values() if side.active == source]
+    ours = any(side.run_id == switch != "" for side in served)
+    # A source that serves nobody was left; what serves is about to be left during a switch.
+    assert served or source == "north"
+    assert ours or all(side.phase is not Phase.SWITCHING for side in served)
+    # Nobody's place is written over, now or in a moment.
+    for home, side in state.sides.items():
+        assert home == target or side.active != target
+        under_way = side.phase is Phase.SWITCHING and side.active != source
+        assert home == target or not under_way or side.target != target
+
+
+async def test_what_is_written_while_it_is_held_is_read_by_all(tmp_path: Path) -> None:
+    vault = LocalFolder(tmp_path)
+    async with hold_fence(vault, PLAN) as held:
+        assert held.fence.epoch == 0
+        assert held.where == str(tmp_path / FENCE)
+        await held.write(SERVED_BY_WEST)
+        assert held.fence == SERVED_BY_WEST == await read_fence(vault, PLAN)
+    async with hold_fence(vault, PLAN) as held:
+        assert held.fence == SERVED_BY_WEST
+
+
+async def test_one_that_was_held_and_not_written_is_at_home(tmp_path: Path) -> None:
+    vault = LocalFolder(tmp_path)
+    async with hold_fence(vault, PLAN):
+        pass
+    assert (await read_fence(vault, PLAN)).sides["east"] == Side(active="east")
+
+
+async def test_one_run_at_a_time_may_switch(tmp_path: Path) -> None:
+    vault = LocalFolder(tmp_path)
+    async with hold_fence(vault, PLAN):
+        with pytest.raises(SwitchUnderWay) as refused:
+            async with hold_fence(vault, PLAN):
+                pytest.fail("held twice")
+    assert isinstance(refused.value, GuardRefused)
+    assert str(tmp_path / FENCE) in refused.value.cause
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
+    async with hold_fence(vault, PLAN):
+        pass
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"{}", b'{"plan": "p", "sides": {"east": {}}}', b"\xff"])
+async def test_one_that_cannot_be_read_names_no_side(tmp_path: Path, content: bytes) -> None:
+    vault = LocalFolder(tmp_path)
+    await vault.write(FENCE, content)
+    with pytest.raises(FenceUnreadable) as unreadable:
+        await read_fence(vault, PLAN)
+    with pytest.raises(FenceUnreadable):
+        async with hold_fence(vault, PLAN):
+            pytest.fail("held")
+    assert str(tmp_path / FENCE) in unreadable.value.cause
+    assert str(pickle.loads(pickle.dumps(unreadable.value))) == str(unreadable.value)
+    # And it can be held again once it is mended.
+    await vault.write(FENCE, SERVED_BY_WEST.model_dump_json().encode())
+    async with hold_fence(vault, PLAN) as held:
+        assert held.fence == SERVED_BY_WEST
+
+
+async def test_a_fence_of_another_plan_is_not_taken_for_this_one() -> None:
+    vault = Memory(files={FENCE: Fence(plan="q", sides={}).model_dump_json().encode()})
+    with pytest.raises(FenceUnreadable):
+        await read_fence(vault, PLAN)
+
+
+async def test_a_vault_that_is_down_says_nothing_of_who_serves() -> None:
+    vault = Memory()
+    vault.down = True
+    with pytest.raises(VaultUnavailable):
+        await read_fence(vault, PLAN)
+
+
+async def test_a_source_that_came_to_the_plan_serves_itself_and_one_that_left_is_forgotten() -> None:
+    written = Fence(plan="p", epoch=5, sides={"east": Side(active="west"), "gone": Side(active="north")})
+    found = await read_fence(Memory(files={FENCE: written.model_dump_json().encode()}), PLAN)
+    assert found.epoch == 5
+    assert found.sides == {"east": Side(active="west"), "west": Side(active="west")}
+
+
+@settings(max_examples=60)
+@given(dies_at=st.integers(1, 30), epochs=st.lists(st.integers(1, 9), min_size=1, max_size=3))
+async def test_killed_anywhere_the_fence_is_one_that_was_written(dies_at: int, epochs: list[int]) -> None:
+    clock = HandClock()
+    files: dict[str, bytes] = {}
+    vault = Memory(clock, files=files, dies_at=dies_at)
+    safe = 0
+
+    async def switch() -> None:
+        nonlocal safe
+        async with hold_fence(vault, PLAN) as held:
+            for number, epoch in enumerate(epochs, start=1):
+                await held.write(fence().model_copy(update={"epoch": epoch}))
+                safe = number
+
+    with suppress(Killed):
+        await switch()
+    left = (await read_fence(Memory(files=files), PLAN)).epoch
+    written = [0, *epochs]
+    # The one that was told to be safe, or the next one that was on its way.
+    assert left in written[safe : safe + 2]
+
+
+class Runs(RuleBasedStateMachine):
+    """Runs that hold, write and let go of one fence, in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.vault = Memory(HandClock())
+        self.holder: int | None = None
+        self.contexts: dict[int, object] = {}
+        self.epoch = 0
+
+    @rule(run=st.integers(0, 2))
+    def hold(self, run: int) -> None:
+        if self.holder == run:
+            return
+        context = hold_fence(self.vault, PLAN)
+        taken = self.loop.create_task(context.__aenter__())
+        self._drive(taken)
+        if self.holder is None:
+            self.held = taken.result()
+            assert self.held.fence.epoch == self.epoch
+            self.holder, self.context = run, context
+        else:
+            assert isinstance(taken.exception(), SwitchUnderWay)
+
+    @precondition(lambda self: self.holder is not None)
+    @rule()
+    def write(self) -> None:
+        self.epoch += 1
+        state = self.held.fence.model_copy(update={"epoch": self.epoch})
+        self._drive(self.loop.create_task(self.held.write(state)))
+
+    @precondition(lambda self: self.holder is not None)
+    @rule()
+    def let_go(self) -> None:
+        self._drive(self.loop.create_task(self.context.__aexit__(None, None, None)))
+        self.holder = None
+
+    @invariant()
+    def everybody_reads_what_was_written_last(self) -> None:
+        reading = self.loop.create_task(read_fence(self.vault, PLAN))
+        self._drive(reading)
+        assert reading.result().epoch == self.epoch
+
+    def teardown(self) -> None:
+        if self.holder is not None:
+            self.let_go()
+        self.loop.close()
+
+    def _drive(self, task: asyncio.Task[object]) -> None:
+        async def drive() -> None:
+            while not task.done():
+                await self.vault.clock.move(1.0)
+
+        self.loop.run_until_complete(drive())
+
+
+test_runs_in_any_order = Runs.TestCase
+test_runs_in_any_order.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
