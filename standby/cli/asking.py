@@ -8,6 +8,15 @@ import sys
 from rich.text import Text
 
 from standby.cli.output import Output
+from standby.errors import GuardRefused
+
+
+class NotConfirmed(GuardRefused):
+    """The person at the terminal did not say yes."""
+
+    def __init__(self) -> None:
+        super().__init__("It was not confirmed, and nothing was changed", "Answer y, or say --yes")
+        self.args = ()
 
 
 def may_ask(output: Output) -> bool:
@@ -15,10 +24,15 @@ def may_ask(output: Output) -> bool:
     return not output.json and sys.stdin.isatty() and output.stderr.is_terminal
 
 
-async def confirmed(output: Output, question: str) -> bool:
-    """Ask a question that is to be answered with y or yes; anything else is a no."""
+async def confirm(output: Output, question: str) -> None:
+    """Ask a question that is to be answered with y or yes.
+
+    Raises:
+        NotConfirmed: the answer was anything else.
+    """
     output.stderr.print(Text(f"{question} [y/N] "), end="", soft_wrap=True)
-    return (await _line()).strip().lower() in {"y", "yes"}
+    if (await _line()).strip().lower() not in {"y", "yes"}:
+        raise NotConfirmed
 
 
 async def _line() -> str:

@@ -6,27 +6,18 @@ from typing import Annotated, cast
 
 import typer
 
-from standby.cli.asking import confirmed, may_ask
+from standby.cli.asking import confirm, may_ask
 from standby.cli.exits import Exit
 from standby.cli.failback_lines import divergence_lines, failback_lines
 from standby.cli.output import Output
 from standby.cli.phases import ToldStages
 from standby.cli.running import PlanName, Via, run
 from standby.config.configuration import Configuration
-from standby.errors import GuardRefused
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
 from standby.recovery.failback.failing_back import divergence, fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
 from standby.service.models import JsonValue
-
-
-class NotConfirmed(GuardRefused):
-    """The person at the terminal did not say yes."""
-
-    def __init__(self) -> None:
-        super().__init__("It was not confirmed, and nothing was brought back", "Answer y, or say --yes")
-        self.args = ()
 
 
 def command(
@@ -62,7 +53,7 @@ def command(
         configuration.plan(plan)
         if via == "prefect" and not dry_run:
             if not yes and may_ask(output):
-                await _confirm(output, f"Bring plan {plan} back?")
+                await confirm(output, f"Bring plan {plan} back?")
             report = await _by_prefect(configuration, plan, home, said)
             if report.divergence is not None:
                 output.results(divergence_lines(report.divergence, verbose=output.verbose))
@@ -74,7 +65,7 @@ def command(
             if dry_run:
                 return _compared(output, plan, found)
             if found is not None and not found.unsettled and not yes and may_ask(output):
-                await _confirm(output, f"Bring plan {plan} back from {found.standby} to {found.home}?")
+                await confirm(output, f"Bring plan {plan} back from {found.standby} to {found.home}?")
             stages = ToldStages(output)
             return finish(output, await fail_back(recovery, home or None, stages, keep=said))
 
@@ -90,11 +81,6 @@ def finish(output: Output, report: FailbackReport) -> Exit:
     if report.state == "refused":
         return Exit.REFUSED
     return Exit.DONE if report.complete else Exit.PARTIAL
-
-
-async def _confirm(output: Output, question: str) -> None:
-    if not await confirmed(output, question):
-        raise NotConfirmed
 
 
 def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit:

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.asking import confirmed, may_ask
+from standby.cli.asking import confirm, may_ask
 from standby.cli.exits import Exit
 from standby.cli.failover_lines import decision_lines, failover_lines
 from standby.cli.output import Output
 from standby.cli.phases import ToldStages
 from standby.cli.running import PlanName, Via, run
 from standby.config.configuration import Configuration
-from standby.errors import GuardRefused
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.verdict import FORCEABLE as OF_THE_DECISION
@@ -24,14 +23,6 @@ from standby.recovery.failover.report import FailoverReport
 from standby.service.models import JsonValue
 
 GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_SWITCH}))
-
-
-class NotConfirmed(GuardRefused):
-    """The person at the terminal did not say yes."""
-
-    def __init__(self) -> None:
-        super().__init__("It was not confirmed, and nothing was switched", "Answer y, or say --yes")
-        self.args = ()
 
 
 def command(
@@ -77,7 +68,7 @@ def command(
         configuration.plan(plan)
         if via == "prefect":
             if not yes and may_ask(output):
-                await _confirm(output, f"Switch plan {plan} over to {to}?")
+                await confirm(output, f"Switch plan {plan} over to {to}?")
             return finish(output, await _by_prefect(configuration, plan, ask))
         async with open_recovery(configuration, plan) as recovery:
             try:
@@ -88,7 +79,7 @@ def command(
             if ordered.decision is not None:
                 output.results(decision_lines(ordered.decision, ordered.order.decision_id))
             if not yes and may_ask(output):
-                await _confirm(output, _question(plan, ordered))
+                await confirm(output, _question(plan, ordered))
             report = await carry_out(recovery, ordered, ToldStages(output))
         return finish(output, report)
 
@@ -115,11 +106,6 @@ async def _by_prefect(configuration: Configuration, plan: str, ask: Ask) -> Fail
     }
     told = await load_orchestrator().recover(configuration, plan, "failover", parameters)
     return FailoverReport.model_validate(told)
-
-
-async def _confirm(output: Output, question: str) -> None:
-    if not await confirmed(output, question):
-        raise NotConfirmed
 
 
 def _question(plan: str, ordered: Ordered) -> str:

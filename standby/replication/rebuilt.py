@@ -36,6 +36,7 @@ class Rebuilt(BaseModel):
         fidelity: what the restore called it.
         trained: whether labelled data has a part in it.
         origin: the resource whose definition it was built from, as a snapshot has it.
+        original: its id there.
         plan: whose restore it was.
     """
 
@@ -47,6 +48,7 @@ class Rebuilt(BaseModel):
     fidelity: str
     trained: bool
     origin: str
+    original: str
     plan: str
 
     def is_incarnation_of(self, there: Analyzer | None) -> bool:

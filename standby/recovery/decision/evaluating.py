@@ -32,6 +32,10 @@ async def nothing_more() -> Sequence[Observation]:
     return ()
 
 
+_PROOF = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE})
+"""Guards that further looks satisfy."""
+
+
 async def evaluate(
     context: RecoveryContext,
     request: Request,
@@ -96,13 +100,14 @@ def rounds_of(policy: FailoverPolicy) -> int:
 
 
 def pause_after(case: Case, decision: Decision) -> timedelta:
-    """Say how long to wait: to the next probe period, or to where the minimum outage is all that lacked."""
+    """Say how long to wait: to the next probe period, or to where a look can prove the minimum outage."""
     period = case.policy.probe_every
     begun = max((observation.at for observation in case.observations), default=case.asked_at)
     due = min(begun, case.asked_at) + period
     waiting = {result.guard for result in decision.saying(Verdict.WAIT)}
-    if waiting == {Guard.MINIMUM_OUTAGE} and decision.unhealthy_since is not None:
+    if Guard.MINIMUM_OUTAGE in waiting <= _PROOF and decision.unhealthy_since is not None:
         enough = decision.unhealthy_since + case.policy.minimum_outage
+        earliest = case.asked_at if waiting == {Guard.MINIMUM_OUTAGE} else due
         # A look just before that would only put off the one that settles it.
-        due = enough if enough < due + period / 2 else due
+        due = enough if earliest <= enough < due + period / 2 else due
     return max(SHORTEST_PAUSE, due - case.asked_at)

@@ -101,7 +101,10 @@ def proved_at(evidence: Evidence, policy: FailoverPolicy) -> datetime | None:
 def _in_order(
     observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta
 ) -> list[Observation]:
-    """Give those that tell something, oldest first; of two at one moment the healthy one is the later."""
+    """Give those that tell something, oldest first; of two at one moment the healthy one is the later.
+
+    What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
+    """
     believed = [
         observation.model_copy(update={"at": min(observation.at, now)})
         for observation in observations
@@ -109,7 +112,11 @@ def _in_order(
         and observation.healthy is not None
         and observation.at <= now + ahead
     ]
-    return sorted(believed, key=lambda observation: (observation.at, observation.healthy is True))
+    return sorted(believed, key=lambda look: (look.at, look.healthy is True, look.observer, look.ended))
+
+
+def _order(seen: Observation) -> tuple[datetime, bool, str, str]:
+    return (seen.at, seen.healthy is True, seen.observer, seen.model_dump_json())
 
 
 def _streak(told: Sequence[Observation], gap: timedelta) -> list[Observation]:

@@ -169,8 +169,11 @@ def rebuilt_words(facts: Facts) -> tuple[str, str]:
     one = len(names) == 1
     forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
     again = f"standby replicate {facts.plan.name} --target {facts.target} {forced}"
+    copy = f"copy {'it' if one else 'them'} again from there with {again}"
     if facts.switched:
-        action = f"When {facts.home} serves again, copy {'it' if one else 'them'} from there with {again}"
+        action = f"When {facts.home} serves again, {copy}"
+    elif not facts.source_asked or facts.source_failure is not None:
+        action = f"When {facts.home} answers, {copy}"
     else:
         action = f"Copy {'it' if one else 'them'} again from {facts.home} with {again}"
     return (

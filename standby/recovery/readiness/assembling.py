@@ -90,7 +90,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         facts,
         standings=stand.standings,
         names=stand.names,
-        rebuilt=_rebuilt(known, facts.target, stand.names),
+        rebuilt=() if facts.target == facts.home else _rebuilt(known, facts.target, stand.names),
         models=model_facts(facts.plan, stand.needed, stand.source, there.serving),
         retirements=retirements(facts.plan, stand.needed, there.serving, look.models),
     )
@@ -116,16 +116,17 @@ def _stand(known: Known, facts: Facts, there: Inventory) -> _Stand:
 
 def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, ...]:
     """Name what labelled data trained at home, and a restore rebuilt at the target."""
-    there, rebuilt = known.seen(target), known.rebuilt.get(target, {})
+    there = known.seen(target)
     if there is None:
         return ()
-    return tuple(
-        name
-        for name, at_target in sorted(names.items())
-        if at_target in rebuilt
-        and rebuilt[at_target].trained
-        and rebuilt[at_target].is_incarnation_of(there.analyzers.get(at_target))
-    )
+    at_home = {at_target: name for name, at_target in names.items()}
+    found = {
+        at_home.get(name, each.original)
+        for name, each in known.rebuilt.get(target, {}).items()
+        if each.trained and each.is_incarnation_of(there.analyzers.get(name))
+    }
+    # What another plan rebuilt there is none of this one's concern.
+    return tuple(sorted(found & names.keys()))
 
 
 def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorded) -> _Stand:

@@ -41,6 +41,7 @@ class RebuiltNotes:
             fidelity=item.fidelity.value,
             trained=bool(definition.get("knowledgeSources")),
             origin=item.resource,
+            original=item.analyzer,
             plan=self._context.plan.name,
         )
         if self._at_the_end:

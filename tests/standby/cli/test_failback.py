@@ -65,6 +65,7 @@ def test_dry_run_compares_and_does_nothing(site: Workspace, cloud: Cloud) -> Non
         "divergence": "edited_at_standby",
         "keep": "standby",
         "differences": ["$.description"],
+        "rebuilt": False,
     }
     assert active(site) == "west"
 

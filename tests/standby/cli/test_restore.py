@@ -48,7 +48,7 @@ def test_finds_nothing_left_to_do_the_second_time(lost_east: Workspace) -> None:
     again = lost_east.run("restore", "invoices", "--to", "west", "--dry-run")
 
     assert again.status == 0
-    assert "  = router: equivalent. west has it already, by the same definition.\n" in again.out
+    assert "  = router: equivalent. west has it already, rebuilt from its definition.\n" in again.out
 
 
 def test_calls_verified_copies_exact(workspace: Workspace, cloud: Cloud) -> None:

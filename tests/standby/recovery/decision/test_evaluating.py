@@ -143,6 +143,27 @@ async def test_does_not_count_on_what_could_not_be_rebuilt_there(
         assert "gpt-4o" in " ".join(reason for reason in fitness.reasons if "cannot be restored" in reason)
 
 
+async def test_lets_what_labelled_data_may_have_changed_be_rebuilt_by_force_only(
+    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
+) -> None:
+    trained = [{"kind": "labeledData", "containerUrl": "https://labels.example/claims", "prefix": "v1/"}]
+    claim = make_analyzer("claim", knowledgeSources=trained)
+    async with make_scene([claim], targets=("west",)) as scene:
+        async with open_recovery(scene.configuration, "p") as context:
+            await take_snapshot(context)
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        order = {"requested_by": "operator", "to": "west"}
+
+        _, decision = await evaluated(scene, **order)
+        _, forced = await evaluated(scene, **order, forced={"readiness"})
+
+        assert decision.outcome is Outcome.REFUSE
+        told = said(decision)[Guard.READINESS]
+        assert "but claim would be unfaithful: " in told
+        assert "Its labelled data was unknown when the snapshot was taken" in told
+        assert forced.outcome is Outcome.ACT
+
+
 async def test_refuses_an_operator_a_side_that_has_nothing(
     make_scene: SceneMaker, make_analyzer: MakeAnalyzer
 ) -> None:
