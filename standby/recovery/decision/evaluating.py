@@ -107,7 +107,7 @@ def pause_after(case: Case, decision: Decision) -> timedelta:
     waiting = {result.guard for result in decision.saying(Verdict.WAIT)}
     if Guard.MINIMUM_OUTAGE in waiting <= _PROOF and decision.unhealthy_since is not None:
         enough = decision.unhealthy_since + case.policy.minimum_outage
-        earliest = case.asked_at if waiting == {Guard.MINIMUM_OUTAGE} else due
+        is_all = waiting == {Guard.MINIMUM_OUTAGE}
         # A look just before that would only put off the one that settles it.
-        due = enough if earliest <= enough < due + period / 2 else due
+        due = enough if enough < due + period / 2 and (is_all or enough >= due) else due
     return max(SHORTEST_PAUSE, due - case.asked_at)

@@ -112,7 +112,7 @@ def _in_order(
         and observation.healthy is not None
         and observation.at <= now + ahead
     ]
-    return sorted(believed, key=lambda look: (look.at, look.healthy is True, look.observer, look.ended))
+    return sorted(believed, key=_order)
 
 
 def _order(seen: Observation) -> tuple[datetime, bool, str, str]:

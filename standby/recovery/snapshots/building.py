@@ -82,6 +82,12 @@ class Builder:
         await self.tell(item, verified.created_at)
         return begun.warnings
 
+    async def look_again(self, item: RestoreItem) -> None:
+        """Tell of a build that was interrupted, where the target has it."""
+        there = await self._find(item)
+        if there is not None and self._is_ours(item, there):
+            await self.tell(item, there.created_at)
+
     async def _send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> Begun:
         client, clock = self.context.connections[self.to], self.context.clock
         try:

@@ -25,6 +25,9 @@ from standby.service.models import JsonValue
 
 log = logging.getLogger("standby.recovery")
 
+LAST_LOOK_SECONDS = 10.0
+"""What looking at interrupted builds may take, all of them together."""
+
 _ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
 
 
@@ -61,6 +64,7 @@ async def restore(
         await restoration.run()
     except asyncio.CancelledError:
         interrupted = True
+        await to_its_end(restoration.look_at_interrupted())
     report = restoration.report(interrupted=interrupted)
     problems = await to_its_end(_close(context, report, restoration.rebuilt))
     return report.model_copy(update={"problems": (*report.problems, *problems)})
@@ -101,6 +105,16 @@ class Restoration:
                 for place in sorter.get_ready():
                     group.create_task(self._drive(place, ended), name=self._plan.items[place].target_analyzer)
                 sorter.done(await ended.get())
+
+    async def look_at_interrupted(self) -> None:
+        """Find what the target took without its answer being heard: that is rebuilt, too."""
+        begun = [name for name in self._started if self._by_id[name] not in self._ended]
+        try:
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                for name in begun:
+                    await self._builder.look_again(self._plan.items[self._by_id[name]])
+        except (StandbyError, TimeoutError) as error:
+            log.warning("Whether %s has what was just being built is not known: %r", self._plan.to, error)
 
     def report(self, *, interrupted: bool = False) -> RestoreReport:
         """Put what has become of each analyzer so far into a report."""

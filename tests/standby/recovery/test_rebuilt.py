@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -408,3 +409,23 @@ async def test_a_planned_failover_home_keeps_the_original() -> None:
         await synchronise(context, "west", "east")
 
     assert world.at("east")["taught"]["_training"] == 1
+
+
+async def test_what_was_taken_while_the_restore_was_interrupted_is_listed_too() -> None:
+    world = a_world()
+    await snapped(world)
+    task: asyncio.Task[RestoreReport]
+
+    def lose(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "after" and request.method == "PUT":
+            task.cancel()
+            raise httpx.ReadError("the answer is lost", request=request)
+        return None
+
+    world.service.intervene = lose
+    task = asyncio.create_task(restored(world))
+
+    report = await task
+
+    assert report.interrupted
+    assert set(await listed(world)) == {"taught"}

@@ -17,6 +17,7 @@ from standby.recovery.snapshots.restore_items import Fidelity, RestoreAction
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.restoring import restore
 from standby.replication.errors import NothingSelected
+from standby.replication.rebuilt import read_rebuilt
 from standby.replication.results import Progress, Status
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import recovery_plan
@@ -239,6 +240,7 @@ async def test_a_cancellation_leaves_a_true_report() -> None:
     told = {item.analyzer: item.reason for item in report.items}
     assert told["slow"].startswith("Interrupted while it was being built at west")
     assert told["top"] == "Interrupted before it was begun. Run again."
+    assert "slow" in await read_rebuilt(world.vault, "west"), "so that it is never taken for a copy"
     world.cloud.settle()
     again = await world.restored()
     assert again.complete
