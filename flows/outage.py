@@ -69,6 +69,7 @@ class Decided:
             decision_id=self.decision_id,
             detected_at=self.decision.detected_at,
             unhealthy_since=self.decision.unhealthy_since,
+            epoch=self.case.epoch,
         )
         return Ordered(order, self.case.active, case=self.case, decision=self.decision)
 

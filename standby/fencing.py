@@ -44,7 +44,7 @@ class SwitchUnderWay(GuardRefused):
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
             f"Another run is switching plan {plan} over (it holds {where})",
-            "Wait for its end, then see standby status",
+            f"Wait for its end, then see standby status {plan}",
         )
         self.args = (plan, where)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from standby.config.plan import OnExisting
+from standby.fencing import read_fence
 from standby.replication.actions import ACTING, Action
 from standby.replication.chunks import Chunk, Key, part
 from standby.replication.context import RunContext
@@ -68,9 +69,14 @@ async def begin_chunk(
         steps: how each step is done.
         notebook: where verified copies are noted.
         on_progress: called after every change.
+
+    Raises:
+        Fenced: the plan was switched over since the chunk was sent, and it would copy the wrong way.
     """
     chunk = order.chunk
     pair = (chunk.source, chunk.target)
+    # It may have waited for a worker for hours, and outlived whoever sent it.
+    (await read_fence(context.vault, context.recovery_plan)).must_let_copy(*pair, context.switch)
     # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
     selection = Selection(
         targets=(chunk.target,), on_existing=order.on_existing, force=order.force, sources=(chunk.source,)

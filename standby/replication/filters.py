@@ -10,9 +10,12 @@ from standby.config.plan import RecoveryPlan
 from standby.config.since import moment_of
 from standby.service.models import Analyzer
 
+DRILL_TAG = "standby-drill"
+"""Tag of what a drill makes and deletes again: a copy of it elsewhere would be deleted by nobody."""
+
 
 def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
-    """Say whether all filters of a plan choose an analyzer.
+    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen.
 
     Args:
         plan: has globs on ids, tags, base analyzers, and a moment since which it must have changed.
@@ -20,7 +23,8 @@ def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
         now: what a length of time in `modified_since` counts back from, UTC.
     """
     return (
-        matches(analyzer.analyzer_id, plan.include)
+        DRILL_TAG not in analyzer.tags
+        and matches(analyzer.analyzer_id, plan.include)
         and not matches(analyzer.analyzer_id, plan.exclude)
         and all(_has_tag(analyzer, wanted) for wanted in plan.tags)
         and matches(analyzer.base_analyzer_id or "", plan.base)

@@ -137,7 +137,7 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
         False,
         True,
     ]
-    (event,) = await told(UNHEALTHY, data["east"]["at"])
+    (event,) = await told(UNHEALTHY, data["observations"]["east"]["at"])
     assert event["resource"]["prefect.resource.id"] == "content-understanding.resource.east"
     (related,) = [each for each in event["related"] if each["prefect.resource.role"] != "flow-run"][:1]
     assert (related["prefect.resource.id"], related["prefect.resource.role"]) == (
@@ -145,5 +145,5 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
         "served-by",
     )
     assert (event["payload"]["healthy"], event["payload"]["source"]) == (False, "watch")
-    (event,) = await told(HEALTHY, data["west"]["at"])
+    (event,) = await told(HEALTHY, data["observations"]["west"]["at"])
     assert "standby-of" in str(event["related"])

@@ -22,6 +22,7 @@ from standby.recovery.activation.sink import SinkAhead, SinkFailed
 from standby.service.resource import is_loopback
 from standby.service.retrying import HttpRetries, parse_retry_after
 from standby.service.tls import trusted_certificates
+from standby.service.unlogged import secret_address
 
 log = logging.getLogger("standby.recovery")
 
@@ -76,18 +77,20 @@ class WebhookActivation:
         """Post the map; the same one again has the same idempotency key."""
         body = activation.model_dump_json().encode()
         local = is_loopback(urlsplit(self._settings.url).hostname)
-        async with httpx.AsyncClient(
+        client = httpx.AsyncClient(
             timeout=ATTEMPT_SECONDS,
             follow_redirects=False,
             # A proxy of the environment would carry what must stay on this machine elsewhere.
             trust_env=not local,
             verify=trusted_certificates(),
             transport=self._transport,
-        ) as http:
-            try:
-                await self._send(http, activation, body)
-            except _Again as failure:
-                raise SinkFailed(self.name, failure.reason) from None
+        )
+        with secret_address():
+            async with client as http:
+                try:
+                    await self._send(http, activation, body)
+                except _Again as failure:
+                    raise SinkFailed(self.name, failure.reason) from None
 
     async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - a receiver is never asked
         """Give nothing: a webhook cannot be read."""

@@ -12,6 +12,7 @@ from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.case import Candidate, Case, CopyAge, Fitness
 from standby.recovery.decision.request import Request, candidates
 from standby.recovery.decision.restorable import Rebuilding, lacked, what_can_be_rebuilt
+from standby.recovery.failover.errors import NotASide
 from standby.recovery.readiness.document import Bucket, Readiness, Severity
 from standby.recovery.readiness.gathering import assess
 from standby.recovery.watch.observation import Observation
@@ -44,12 +45,14 @@ async def gather_case(
     Raises:
         FenceUnreadable: it is not known which side serves.
         AutomationUnreadable: it is not known whether outages may start anything.
+        NotASide: the target that is asked for is none of this source.
         VaultUnavailable: the vault does not answer.
     """
     fence = await read_fence(context.vault, context.plan)
     automation = await read_automation(context.vault)
     active = fence.sides[request.home].active
     names = candidates(context.plan, request, active)
+    _must_be_sides(context, request, names)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
     seen = await look_at(
@@ -81,6 +84,14 @@ async def gather_case(
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
     )
+
+
+def _must_be_sides(context: RecoveryContext, request: Request, names: Sequence[str]) -> None:
+    """Let only what the plan pairs be judged: somebody may have typed the name."""
+    known = {name for pair in context.plan.pairs if pair.source == request.home for name in pair.targets}
+    for name in names:
+        if name not in known | {request.home}:
+            raise NotASide(context.plan.name, request.home, name, known)
 
 
 async def _candidate(

@@ -14,11 +14,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from standby.config.explanation import summary
 from standby.recovery.drill.errors import DrillUnderWay, IntentUnreadable
+from standby.replication.filters import DRILL_TAG
 from standby.service.models import Analyzer
 from standby.vault.errors import Held
 from standby.vault.filesystem import FileSystem, Journal
 
-TAG = "standby-drill"
+TAG = DRILL_TAG
 """Tag of every analyzer that a drill makes; its value is the drill's run id."""
 
 

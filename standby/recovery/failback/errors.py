@@ -44,12 +44,12 @@ class NothingThere(RecoveryError):
 class NotCompared(RecoveryError):
     """An analyzer that is to be kept is on neither side."""
 
-    def __init__(self, analyzer: str, home: str, standby: str) -> None:
+    def __init__(self, plan: str, analyzer: str, home: str, standby: str) -> None:
         super().__init__(
-            f"Neither {home} nor {standby} has an analyzer {analyzer} of this plan",
-            "Name it as it is called at home; standby failback --dry-run lists them",
+            f"Neither {home} nor {standby} has an analyzer {analyzer} of plan {plan}",
+            f"Name it as it is called at home; standby failback {plan} --dry-run lists those that differ",
         )
-        self.args = (analyzer, home, standby)
+        self.args = (plan, analyzer, home, standby)
 
 
 class UnsettledEdits(GuardRefused):
@@ -82,7 +82,7 @@ class FailbackUnderWay(GuardRefused):
     def __init__(self, plan: str, home: str, where: str) -> None:
         super().__init__(
             f"Another run is bringing plan {plan} back to {home} (it holds {where})",
-            "Wait for its end, then see standby status",
+            f"Wait for its end, then see standby status {plan}",
         )
         self.args = (plan, home, where)
 

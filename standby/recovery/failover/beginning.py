@@ -6,7 +6,13 @@ from standby.fencing import Fence, HeldFence, Phase, Side
 from standby.recovery.activation.publishing import read_back
 from standby.recovery.activation.sink import SinkAhead, SinkFailed
 from standby.recovery.context import RecoveryContext
-from standby.recovery.failover.errors import AlreadyActive, NotASide, NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.errors import (
+    AlreadyActive,
+    DecidedBefore,
+    NotASide,
+    NothingToRollBack,
+    SwitchUnfinished,
+)
 from standby.recovery.failover.noting import catch_up, note_begin
 from standby.recovery.failover.order import SINKS, FailoverOrder
 from standby.recovery.failover.record import SwitchRecord, read_record, write_record
@@ -29,6 +35,7 @@ async def begin(
         AlreadyActive: there is nothing to do.
         NothingToRollBack: there is no side to bring back.
         SwitchUnfinished: another switch has to end first.
+        DecidedBefore: another run has switched since.
         NotASide: the plan does not have this target.
         SinkAhead: a sink was told a higher epoch than this vault knows, and that is not forced.
         SinkFailed: a sink cannot be read, and that is not forced; nothing has been done.
@@ -37,6 +44,7 @@ async def begin(
     known = await read_record(context.vault, context.plan.name)
     must_have_ended(held.fence, known, but=order.home)
     record = _record(context, held.fence, order, known, rolling_back=rolling_back)
+    _must_be_current(held.fence, order)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in order.forced)
     await catch_up(context, held.fence, known)
     record = record.model_copy(update={"epoch": highest + 1})
@@ -74,6 +82,13 @@ def _must_be_a_side(context: RecoveryContext, order: FailoverOrder) -> None:
     known = _sides(context, order.home)
     if order.to not in known:
         raise NotASide(context.plan.name, order.home, order.to, known)
+
+
+def _must_be_current(fence: Fence, order: FailoverOrder) -> None:
+    """Let nothing begin that was decided while another side served, or another switch was under way."""
+    if order.epoch not in (None, fence.epoch):
+        active = fence.sides[order.home].active
+        raise DecidedBefore(fence.plan, order.home, active, order.epoch, fence.epoch)
 
 
 def _sides(context: RecoveryContext, home: str) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ async def commit(context: RecoveryContext, home: str | None = None) -> CommitRep
         for name in waiting:
             active = fence.sides[name].active
             await note(context, Deed.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
-            await held.write(committed(held.fence, name, context.run_id, context.clock.now()))
+            await held.write(committed(held.fence, name, context.run_id))
         sinks = await _told_again(context, held.fence, record)
     failed = [sink for sink in sinks if sink.status == "failed"]
     return CommitReport(

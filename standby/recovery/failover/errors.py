@@ -13,8 +13,9 @@ class AlreadyActive(GuardRefused):
     """The resource serves already."""
 
     def __init__(self, plan: str, home: str, resource: str) -> None:
+        place = "" if resource == home else f" in the place of {home}"
         super().__init__(
-            f"{resource} already serves in the place of {home} in plan {plan}",
+            f"{resource} already serves{place} in plan {plan}",
             f"See standby status {plan}; standby commit {plan} tells every sink once more",
         )
         self.args = (plan, home, resource)
@@ -30,6 +31,18 @@ class SwitchUnfinished(GuardRefused):
             f"standby failover {plan} --to {back}; then ask again",
         )
         self.args = (plan, home, target, back)
+
+
+class DecidedBefore(GuardRefused):
+    """The plan was switched since this was decided."""
+
+    def __init__(self, plan: str, home: str, active: str, decided: int, epoch: int) -> None:
+        super().__init__(
+            f"This was decided by epoch {decided} of plan {plan}, and another run has switched since: "
+            f"{active} serves in the place of {home} (epoch {epoch})",
+            f"See standby status {plan}, and ask again where it is still needed",
+        )
+        self.args = (plan, home, active, decided, epoch)
 
 
 class NothingToRollBack(GuardRefused):
@@ -174,13 +187,13 @@ class FailoverRefused(GuardRefused):
     def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
         against = decision.saying(Verdict.REFUSE, Verdict.WAIT)
         told = " ".join(sentence(result.text) for result in against).removesuffix(".")
-        super().__init__(f"Plan {plan} is not switched over to {to}: {told}", _way_out(plan, to, against))
+        super().__init__(f"Plan {plan} is not switched over to {to}: {told}", _way_out(plan, against))
         self.args = (plan, to, decision_id, decision)
         self.decision_id = decision_id
         self.decision = decision
 
 
-def _way_out(plan: str, to: str, against: Sequence[GuardResult]) -> str:
+def _way_out(plan: str, against: Sequence[GuardResult]) -> str:
     guards = [result.guard for result in against]
     if Guard.SOURCE_ANSWERS in guards:
         return "Where it is lost, say --unplanned"
@@ -189,5 +202,5 @@ def _way_out(plan: str, to: str, against: Sequence[GuardResult]) -> str:
     if any(guard in NEVER_FORCED for guard in guards):
         return f"See standby status {plan}"
     forces = " ".join(f"--force {guard}" for guard in guards)
-    mend = f"Mend that (standby restore {plan} --to {to} rebuilds what is missing)"
+    mend = f"Mend that, as standby status {plan} says"
     return f"{mend if Guard.READINESS in guards else 'Wait'}, or switch all the same with {forces}"

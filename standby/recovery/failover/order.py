@@ -34,6 +34,8 @@ class FailoverOrder:
         decision_id: of the recorded decision that this follows from.
         detected_at: when the outage counted as one, UTC.
         unhealthy_since: when it began, as far as it was seen.
+        epoch: of the fence that this was decided by; `None` where whoever gives the order holds what it
+            depends on.
     """
 
     home: str
@@ -44,3 +46,4 @@ class FailoverOrder:
     decision_id: str = ""
     detected_at: datetime | None = None
     unhealthy_since: datetime | None = None
+    epoch: int | None = None

@@ -91,12 +91,12 @@ async def order_for(context: RecoveryContext, ask: Ask) -> Ordered:
     if ask.to == back_from(fence, home, record):
         if _may_be_told(fence, home, record, ask.to):
             await _must_answer(context, ask)
-        order = FailoverOrder(home, ask.to, planned=False, reason=ask.reason, forced=ask.forced)
+        order = _as_asked(ask, home, fence, planned=False)
         going_on = side.phase is Phase.SWITCHING
         return Ordered(order, side.active, rolling_back=True, going_on=going_on)
     if side.phase is Phase.SWITCHING:
         planned = record is not None and record.mode == "planned" if ask.planned is None else ask.planned
-        order = FailoverOrder(home, ask.to, planned=planned, reason=ask.reason, forced=ask.forced)
+        order = _as_asked(ask, home, fence, planned=planned)
         return Ordered(order, side.active, going_on=True)
     if ask.to == home and ask.planned is not False:
         raise FailbackNeeded(context.plan.name, home, side.active)
@@ -113,7 +113,9 @@ async def carry_out(
     """
     order = ordered.order
     if ordered.rolling_back:
-        return await roll_back(context, order.home, stages, reason=order.reason, forced=order.forced)
+        return await roll_back(
+            context, order.home, stages, reason=order.reason, forced=order.forced, epoch=order.epoch
+        )
     return await fail_over(context, order, stages, sync=sync)
 
 
@@ -148,6 +150,12 @@ def choose_home(plan: RecoveryPlan, fence: Fence, ask: Ask) -> str:
     return left[0]
 
 
+def _as_asked(ask: Ask, home: str, fence: Fence, *, planned: bool) -> FailoverOrder:
+    return FailoverOrder(
+        home, ask.to, planned=planned, reason=ask.reason, forced=ask.forced, epoch=fence.epoch
+    )
+
+
 async def _decided(context: RecoveryContext, ask: Ask, home: str, active: str) -> Ordered:
     request = Request(
         home=home,
@@ -171,6 +179,7 @@ async def _decided(context: RecoveryContext, ask: Ask, home: str, active: str) -
         decision_id=decision_id,
         detected_at=decision.detected_at,
         unhealthy_since=decision.unhealthy_since,
+        epoch=case.epoch,
     )
     return Ordered(order, active, case=case, decision=decision)
 

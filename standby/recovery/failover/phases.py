@@ -48,7 +48,7 @@ class Phases:
             seconds = round(self.clock.monotonic() - begun, 3)
             self.times.append(PhaseTime(name=name, started_at=started_at, seconds=seconds, outcome=outcome))
 
-    async def must(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    async def must(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run one whose guard may be forced."""
         try:
             await self.run(name, work)

@@ -152,7 +152,7 @@ async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
         await context.clock.sleep(LOOK)
 
 
-async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target: str) -> None:
+async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target: str) -> Report:
     """Bring the target up to what the source has.
 
     Raises:
@@ -165,6 +165,7 @@ async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target:
     if not report.complete:
         left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
         raise SyncIncomplete(source, target, left)
+    return report
 
 
 async def assessed(context: RecoveryContext, home: str, to: str, *, ask_source: bool) -> Readiness:

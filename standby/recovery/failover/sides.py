@@ -21,7 +21,10 @@ def switching(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
 
 def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
     """Give the fence when a switch has ended, at the side that it leads to."""
-    if record.to == record.before.active:
+    if record.to == record.before.active and not record.touched:
+        # Nobody was told of it: to the cool-down it was no switch.
+        side = record.before
+    elif record.to == record.before.active:
         side = record.before.model_copy(update={"run_id": record.run_id, "since": now})
     elif is_forward(record):
         side = Side(
@@ -36,9 +39,12 @@ def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
     return _with(fence, record, side)
 
 
-def committed(fence: Fence, home: str, run_id: str, now: datetime) -> Fence:
-    """Give the fence when a side is final: there is no way back to the one before."""
-    side = Side(active=fence.sides[home].active, run_id=run_id, since=now)
+def committed(fence: Fence, home: str, run_id: str) -> Fence:
+    """Give the fence when a side is final: there is no way back to the one before.
+
+    It serves since it was switched to, and the cool-down counts from then.
+    """
+    side = Side(active=fence.sides[home].active, run_id=run_id, since=fence.sides[home].since)
     return fence.model_copy(update={"sides": {**fence.sides, home: side}})
 
 

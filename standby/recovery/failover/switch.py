@@ -25,6 +25,7 @@ from standby.recovery.failover.phases import Phases
 from standby.recovery.failover.preparing import Preparation, listing, sync_wholly
 from standby.recovery.failover.record import SwitchRecord, write_record
 from standby.recovery.failover.sides import is_forward, settled, switching
+from standby.replication.results import GOOD
 
 
 class Switch:
@@ -98,6 +99,7 @@ class Switch:
     async def _clear_the_way(self) -> None:
         """Bring it about that the side may be named: prepared where it is new, and no other one named."""
         record = self.record
+        is_named = record.to in record.may_tell
         if is_forward(record) and not record.prepared:
             names = await self._preparation.run(
                 record.home, record.before.active, record.to, planned=self._is_planned
@@ -107,8 +109,10 @@ class Switch:
         if set(record.may_tell) - {record.to}:
             await self._save(touched=True)
             await self._phases.must("tell sinks: nobody", self._silence)
-            await self._save(may_tell=())
-        if self._is_planned and self.record.may_tell != (record.to,):
+            # By force it goes on without a sink, which may be naming the old side still.
+            if all(sink.status != "failed" for sink in self.sinks):
+                await self._save(may_tell=())
+        if self._is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
             await self._phases.must("closing sync", self._synchronise)
 
@@ -117,11 +121,18 @@ class Switch:
 
     async def _synchronise(self) -> None:
         record = self.record
-        await sync_wholly(self._context, self._preparation.sync, record.before.active, record.to)
+        source = record.before.active
+        report = await sync_wholly(self._context, self._preparation.sync, source, record.to)
+        if source == record.home:
+            # What was created there at the last moment is called by its id here, too.
+            new = {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
+            self.record = record.naming(record.to, {**new, **record.names_at(record.home, record.to)})
+            await self._save()
 
     async def _name_the_side(self) -> None:
         at = self.record.told_at or self._context.clock.now()
-        await self._save(may_tell=(self.record.to,), touched=True, told_at=at)
+        may_tell = tuple(dict.fromkeys((*self.record.may_tell, self.record.to)))
+        await self._save(may_tell=may_tell, touched=True, told_at=at)
         await self._tell(self.record.to, at)
 
     async def _tell(self, resource: str | None, at: datetime) -> None:

@@ -44,6 +44,7 @@ async def fail_over(
         SwitchUnderWay: another run is at a switch of this plan.
         AlreadyActive: the side serves already.
         SwitchUnfinished: another switch of this plan has to end first.
+        DecidedBefore: another run has switched the plan since this was decided.
         NotASide: the plan does not have this target.
         SinkAhead: a sink was told a higher epoch than this vault knows.
         SinkFailed: a sink cannot be read; nothing was done.
@@ -62,6 +63,7 @@ async def roll_back(
     reason: str = "",
     forced: frozenset[str] = frozenset(),
     decision_id: str = "",
+    epoch: int | None = None,
 ) -> FailoverReport:
     """Bring back the side that served before a switch that is under way, or not committed.
 
@@ -74,6 +76,7 @@ async def roll_back(
         reason: for people.
         forced: guards that are passed all the same.
         decision_id: of the recorded decision that this follows from.
+        epoch: of the fence that this was decided by; `None` where that does not matter.
 
     Raises:
         NothingToRollBack: there is no such switch.
@@ -85,7 +88,13 @@ async def roll_back(
         if to is None:
             raise NothingToRollBack(context.plan.name, home)
         order = FailoverOrder(
-            home=home, to=to, planned=False, reason=reason, forced=forced, decision_id=decision_id
+            home=home,
+            to=to,
+            planned=False,
+            reason=reason,
+            forced=forced,
+            decision_id=decision_id,
+            epoch=epoch,
         )
         return await _switch(context, held, order, stages, synchronise, keep_names, rolling_back=True)
 

@@ -100,9 +100,10 @@ def _broken(told: Told) -> tuple[str, str]:
 
 
 def _creating(told: Told) -> tuple[str, str]:
+    command = "failback" if told.facts.is_way_back else "replicate"
     return (
         f"{told.them} {told.are} still being built at {told.where}",
-        f"Wait for its end; standby replicate {told.plan} does that too",
+        f"Wait for its end; standby {command} {told.plan} does that too",
     )
 
 

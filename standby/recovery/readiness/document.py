@@ -172,3 +172,8 @@ class Readiness(BaseModel):
     source_answered: bool
     missing: tuple[str, ...]
     names: Mapping[str, str]
+
+    @property
+    def is_way_back(self) -> bool:
+        """Whether it tells of the way home, because another resource serves in the place of home."""
+        return self.target in {self.active, self.home}

@@ -45,10 +45,16 @@ def judge_readiness(facts: Facts) -> Readiness:
         retirements=tuple(sorted(facts.retirements, key=lambda each: (each.retires_at, each.deployment))),
         last_drill=facts.drill,
         assessed_at=facts.now,
-        source_answered=facts.source_asked and facts.source_failure is None,
+        source_answered=_source_answered(facts),
         missing=missing,
         names=facts.names,
     )
+
+
+def _source_answered(facts: Facts) -> bool:
+    if facts.is_way_back:
+        return facts.target_failure is None
+    return facts.source_asked and facts.source_failure is None
 
 
 def state_of(reasons: Iterable[Reason]) -> State:

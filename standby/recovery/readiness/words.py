@@ -21,6 +21,8 @@ def serving_words(readiness: Readiness) -> str:
 
 def points_words(readiness: Readiness) -> str:
     """Say how many analyzers hold the RPO, and which is worst."""
+    if readiness.is_way_back:
+        return "RPO: none on the way back; a failback brings everything along before it switches."
     known = len(readiness.points)
     if readiness.rpo_seconds is None:
         changed = sum(point.source_changed is True for point in readiness.points)

@@ -20,6 +20,7 @@ from standby.service.auth import EntraAuth, auth_for
 from standby.service.errors import ServiceError
 from standby.service.resource import EntraCredentials, KeyCredentials, is_loopback
 from standby.service.tls import Tls
+from standby.service.unlogged import secret_address
 
 BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
 """Hosts of Azure's storage, by cloud."""
@@ -176,10 +177,11 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
     url = f"{container_url}{'&' if '?' in container_url else '?'}{query}"
     reason = ""
     try:
-        async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
-            if answer.status_code == 200:
-                return await _bounded(answer)
-            reason = f"The storage answered HTTP {answer.status_code}"
+        with secret_address():
+            async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
+                if answer.status_code == 200:
+                    return await _bounded(answer)
+                reason = f"The storage answered HTTP {answer.status_code}"
     except ServiceError as error:
         reason = error.cause
     except (httpx.HTTPError, httpx.InvalidURL) as error:

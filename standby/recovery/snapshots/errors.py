@@ -53,7 +53,7 @@ class NothingReachable(SnapshotError):
         causes = " ".join(f"{name}: {sentence(reason)}" for name, reason in missing.items())
         super().__init__(
             f"No snapshot of plan {plan} was taken, since nothing that serves it answers. {causes}",
-            "See standby doctor; what earlier snapshots hold is untouched",
+            f"See standby doctor {plan}; what earlier snapshots hold is untouched",
         )
         self.args = (plan, dict(missing))
 

@@ -55,7 +55,7 @@ async def plan_restore(
         ServiceError: the target does not answer.
     """
     if to not in context.plan.resources:
-        raise UnknownName("resource", to, context.plan.resources)
+        raise UnknownName(f"resource of plan {context.plan.name}", to, context.plan.resources)
     parts = {
         name: part
         for name, part in snapshot.resources.items()

@@ -150,7 +150,7 @@ def test_after_the_commit_the_way_back_is_a_failback(site: Workspace) -> None:
 def test_what_serves_already_is_refused(site: Workspace) -> None:
     ran = site.run("failover", "invoices", "--to", "east")
     assert ran.status == 4
-    assert "east already serves in the place of east" in ran.err
+    assert "east already serves in plan invoices" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -79,3 +79,8 @@ def test_an_analyzer_whose_date_cannot_be_told_is_protected() -> None:
 def test_what_is_no_moment_is_refused_with_the_form_it_should_have(since: str) -> None:
     with pytest.raises(ValidationError, match="such as 2026-01-31, or a length of time such as 30d"):
         recovery_plan(modified_since=since)
+
+
+def test_what_a_drill_made_is_never_chosen() -> None:
+    # It is deleted where it was made, and a copy of it would be left.
+    assert not chosen({"tags": {"standby-drill": "run-1"}})

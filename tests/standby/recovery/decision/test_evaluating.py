@@ -16,6 +16,7 @@ from standby.recovery.decision.case import Case
 from standby.recovery.decision.evaluating import evaluate, rounds_of, until_settled
 from standby.recovery.decision.request import Request, candidates
 from standby.recovery.decision.verdict import Decision, Guard, Outcome
+from standby.recovery.failover.errors import NotASide
 from standby.recovery.snapshots.taking import take_snapshot
 from standby.recovery.watch.observation import Observation
 from standby.recovery.watch.tries import Limits
@@ -257,3 +258,9 @@ def test_prefers_targets_as_the_plan_says(
     plan = plan.model_copy(update={"failover": FailoverPolicy(prefer=prefer)})
 
     assert candidates(plan, Request(home="east", to=to), active) == expected
+
+
+async def test_names_what_may_be_chosen_where_a_target_was_mistyped(make_scene: SceneMaker) -> None:
+    async with make_scene([]) as scene:
+        with pytest.raises(NotASide, match="norht is no target of east"):
+            await evaluated(scene, to="norht", outage_of="east")

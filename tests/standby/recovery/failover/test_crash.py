@@ -161,3 +161,28 @@ def copy_of(template: Site) -> Site:
         sink.heard = list(other.heard)
     site.runs = template.runs
     return site
+
+
+async def test_after_a_death_by_force_the_next_run_without_force_names_no_second_side() -> None:
+    """A sink that could not be silenced may name the old side still, whatever was forced."""
+    for boundary in count():
+        site = await Site.made(targets=("west",))
+        hook = site.sinks[1]
+        hook.fails = hook.mute = True
+        site.reaper.revive(boundary)
+        try:
+            await site.fail_over(forced=frozenset({"sinks"}))
+        except Killed:
+            pass
+        except BaseExceptionGroup as group:
+            if group.split(Killed)[1] is not None:
+                raise
+        lived = not site.reaper.dead
+        site.reaper.revive()
+        if lived:
+            break
+        if site.named == {"east", "west"}:
+            continue  # That is what was forced.
+        await site.fail_over()
+        assert site.named <= {"east"}, f"killed at {boundary}"
+    assert boundary > 20

@@ -470,3 +470,53 @@ async def test_where_the_record_of_a_switch_is_lost_every_sink_is_silenced_first
     assert [sink.side for sink in site.sinks] == [to, to]
     assert all(len(named) <= 1 for named in site.seen)
     assert first.heard[-2].sources["east"] is None
+
+
+async def test_a_switch_that_nobody_was_told_of_leaves_the_side_as_it_was() -> None:
+    site = await Site.made("invoice", "receipt")
+    site.world.delete("west", "receipt")
+    before = await site.side()
+    assert (await site.fail_over()).state == "rolled_back"
+    # Otherwise the cool-down would keep an outage from being answered once west is ready.
+    assert await site.side() == before
+
+
+async def test_a_switch_that_was_undone_after_sinks_were_told_counts_for_the_cool_down() -> None:
+    site = await Site.made()
+    hook = site.sinks[1]
+    hook.mute = True
+
+    def stumble() -> None:
+        hook.fails = site.sinks[0].side is None
+
+    site.sinks[0].on_change = stumble
+    assert (await site.fail_over()).state == "rolled_back"
+    assert (await site.side()).since is not None
+
+
+async def test_a_commit_does_not_change_since_when_a_side_serves() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    since = (await site.side()).since
+    site.world.pass_time(3600)
+    await site.commit()
+    side = await site.side()
+    assert (side.phase, side.since) == (Phase.STEADY, since)
+    assert since is not None
+
+
+async def test_what_is_created_at_the_last_moment_is_told_with_its_id_at_the_target() -> None:
+    site = await Site.made(target_id="{id}-dr")
+
+    def create() -> None:
+        if site.sinks[0].side is None and "late" not in site.world.at("east"):
+            site.world.create("east", "late")
+
+    for sink in site.sinks:
+        sink.on_change = create
+    report = await site.fail_over(planned=True)
+    assert report.state == "activated"
+    assert set(site.world.at("west")) == {"invoice-dr", "late-dr"}
+    endpoint = site.sinks[0].endpoint()
+    assert endpoint is not None
+    assert endpoint.analyzers == {"invoice": "invoice-dr", "late": "late-dr"}

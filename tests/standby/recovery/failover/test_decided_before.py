@@ -1,0 +1,64 @@
+"""What was decided by an older epoch is not done: another run has switched the plan since."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from standby.fencing import Phase
+from standby.recovery.failover.errors import AlreadyActive, DecidedBefore
+from standby.recovery.failover.ordering import Ask, carry_out, order_for
+from standby.recovery.stages import DirectStages
+from tests.standby.recovery.failover.world import Site
+
+
+async def test_an_outage_of_one_side_does_not_switch_the_next_one_away() -> None:
+    site = await Site.made()
+    decided = (await site.fence()).epoch
+    await site.fail_over("north")
+    with pytest.raises(DecidedBefore, match="north serves in the place of east"):
+        await site.fail_over("west", epoch=decided)
+    side = await site.side()
+    assert (side.active, side.phase, site.named) == ("north", Phase.ACTIVATED, {"north"})
+    assert (await site.fail_over("west", epoch=(await site.fence()).epoch)).side == "west"
+
+
+async def test_a_side_that_serves_already_is_said_to() -> None:
+    site = await Site.made()
+    decided = (await site.fence()).epoch
+    await site.fail_over("west")
+    with pytest.raises(AlreadyActive):
+        await site.fail_over("west", epoch=decided)
+
+
+async def test_going_on_with_a_switch_that_was_undone_meanwhile_does_not_begin_a_new_one() -> None:
+    site = await Site.made()
+    stopping: asyncio.Task[object] | None = None
+
+    def stop() -> None:
+        assert stopping is not None
+        stopping.cancel()
+
+    site.sinks[0].on_change = stop
+    stopping = asyncio.create_task(site.fail_over("west"))
+    await asyncio.wait({stopping})
+    assert (await site.side()).phase is Phase.SWITCHING
+    site.sinks[0].on_change = lambda: None
+    async with site.context() as context:
+        ordered = await order_for(context, Ask("west"))
+        assert ordered.going_on
+        await site.roll_back()
+        with pytest.raises(DecidedBefore):
+            await carry_out(context, ordered, DirectStages())
+    assert site.named == {"east"}
+
+
+async def test_a_rollback_of_one_switch_does_not_undo_the_next_one() -> None:
+    site = await Site.made()
+    await site.fail_over("west")
+    decided = (await site.fence()).epoch
+    await site.fail_over("north")
+    with pytest.raises(DecidedBefore):
+        await site.roll_back(epoch=decided)
+    assert site.named == {"north"}
