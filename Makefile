@@ -23,7 +23,7 @@ $(READY): $(LOCK) pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## watch analyzers of one region being copied to two others (needs no Azure)
+demo: setup ## watch a region being kept warm in two others, lost, and brought back (needs no Azure)
 	@$(BIN)/standby demo
 
 test: setup ## run every test

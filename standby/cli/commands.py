@@ -31,7 +31,7 @@ class Entry:
 
 
 COMMANDS = {
-    "demo": Entry("standby.cli.demo", "Watch analyzers being copied to two regions; needs no Azure."),
+    "demo": Entry("standby.cli.demo", "Watch a region being kept warm, lost and brought back; no Azure."),
     "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
     "plan": Entry("standby.cli.plan", "Show what a replication would do."),
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),

@@ -45,7 +45,8 @@ def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     if verbose:
         yield from (Line(point_words(point, readiness.assessed_at), 4) for point in readiness.points)
     yield Line(forecast_words(readiness.rto), 2)
-    yield Line(drill_words(readiness.last_drill, readiness.assessed_at), 2)
+    if not readiness.is_way_back:
+        yield Line(drill_words(readiness.last_drill, readiness.assessed_at), 2)
 
 
 def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:

@@ -92,7 +92,8 @@ def _sentence(error: ErrorDetails) -> str:
     kind = error["type"]
     if kind == "value_error":
         return str(error["ctx"]["error"])
-    if kind == "string_too_short" and (least := error["ctx"]["min_length"]) > 1:
+    # A secret that is too short has the type of a list that is.
+    if kind in {"string_too_short", "too_short"} and (least := error["ctx"]["min_length"]) > 1:
         return f"must have {least} characters or more"
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(error["ctx"]["pattern"], "is not written as it must be")

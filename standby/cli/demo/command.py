@@ -22,11 +22,11 @@ def command(
         bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, to look around.")
     ] = False,
 ) -> None:
-    """Watch analyzers of one region being copied to two others; needs no Azure."""
+    """Watch a region being kept warm in two others, lost, and brought back; needs no Azure."""
 
     async def demonstrate(output: Output) -> Exit:
         with tempfile.TemporaryDirectory(prefix="standby-demo-", ignore_cleanup_errors=True) as folder:
-            output.result("Starting three emulated regions and a Prefect server; this takes some 20 s.")
+            output.result("Starting three emulated regions, a Prefect server and a worker; this takes some 30 s.")
             async with set_stage(Path(folder)) as stage:
                 output.document(await tell(stage, output))
                 if keep:

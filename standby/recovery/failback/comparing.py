@@ -138,7 +138,7 @@ async def compare(
         standby=standby,
         epoch=fence.epoch,
         compared_at=now,
-        items=settled([each.item for each in found], keep, home, standby),
+        items=settled([each.item for each in found], keep, context.plan.name, home, standby),
         superseded=lineage.superseded,
         outside=lineage.outside,
     )
@@ -200,7 +200,7 @@ def divergences(
 
 
 def settled(
-    items: Sequence[DivergenceItem], keep: Keep, home: str, standby: str
+    items: Sequence[DivergenceItem], keep: Keep, plan: str, home: str, standby: str
 ) -> tuple[DivergenceItem, ...]:
     """Put in what somebody said about whose analyzers go on.
 
@@ -211,7 +211,7 @@ def settled(
     known = {item.analyzer: item for item in items}
     for analyzer, kept in keep.items():
         if analyzer not in known:
-            raise NotCompared(analyzer, home, standby)
+            raise NotCompared(plan, analyzer, home, standby)
         if kept == "standby" and known[analyzer].standby_analyzer is None:
             raise NothingThere(analyzer, standby)
     return tuple(item.model_copy(update={"keep": keep.get(item.analyzer, item.keep)}) for item in items)

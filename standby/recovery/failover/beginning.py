@@ -158,8 +158,10 @@ def _going_on(context: RecoveryContext, found: SwitchRecord, order: FailoverOrde
             "forced": tuple(sorted(order.forced)),
             "detected_at": order.detected_at or found.detected_at,
             "unhealthy_since": order.unhealthy_since or found.unhealthy_since,
-            # A rollback prepares nothing.
-            "prepared": found.prepared and (undoing or found.mode != "rollback"),
+            # What another run found ready may have changed since, unless that side serves already. A rollback
+            # prepares nothing.
+            "prepared": found.prepared
+            and (undoing or (found.mode != "rollback" and order.to in found.may_tell)),
             "told_at": found.told_at if order.to == found.to else None,
         }
     )

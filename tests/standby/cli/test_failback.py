@@ -128,3 +128,4 @@ def test_an_analyzer_that_nobody_has_is_told(site: Workspace) -> None:
 
     assert ran.status == 1
     assert ran.document["error"]["kind"] == "NotCompared"
+    assert "standby failback invoices --dry-run" in ran.document["error"]["next_action"]

@@ -223,7 +223,7 @@ def test_what_is_missing_and_in_no_snapshot_is_refused_and_says_so(site: Workspa
     assert refused.status == 4
     told = " ".join(refused.out.split())
     assert "contract is not at west; Nothing can be restored: The vault has no snapshot" in told
-    assert "standby restore invoices --to west" in refused.err
+    assert "Mend that, as standby status invoices says" in refused.err
     assert active(site) == ["east", "east"]
 
 

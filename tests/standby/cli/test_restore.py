@@ -113,7 +113,7 @@ def test_refuses_an_unknown_target_with_the_nearest_name(workspace: Workspace) -
     ran = workspace.run("restore", "invoices", "--to", "wets")
 
     assert ran.status == 1
-    assert "did you mean west?" in ran.err
+    assert "There is no resource of plan invoices named wets: did you mean west?" in ran.err
 
 
 def test_says_that_nothing_was_kept_yet(workspace: Workspace) -> None:

@@ -262,6 +262,11 @@ def test_an_empty_section_is_told(tmp_path: Path) -> None:
     assert problems(tmp_path, "plans: {}\n") == ["1: resources is missing"]
 
 
+def test_a_secret_that_is_too_short_is_told_with_its_least_length(tmp_path: Path) -> None:
+    (told,) = problems(tmp_path, f"{CONTRACT}gateway: {{token: ${{WEST_SECRET}}}}\n")
+    assert told.endswith("gateway.token must have 16 characters or more")
+
+
 def test_a_name_that_is_none_is_told_in_words(tmp_path: Path) -> None:
     (told, *_) = problems(tmp_path, edited("  north:", "  North_1:"))
     assert told.startswith("18: resources.North_1 must be lower-case letters, digits and dashes")

@@ -520,3 +520,23 @@ async def test_what_is_created_at_the_last_moment_is_told_with_its_id_at_the_tar
     endpoint = site.sinks[0].endpoint()
     assert endpoint is not None
     assert endpoint.analyzers == {"invoice": "invoice-dr", "late": "late-dr"}
+
+
+async def test_what_an_earlier_run_found_ready_is_looked_at_again_before_it_is_named() -> None:
+    site = await Site.made(targets=("west",))
+    stopping: asyncio.Task[object] | None = None
+
+    def stop() -> None:
+        assert stopping is not None
+        stopping.cancel()
+
+    site.sinks[0].on_change = stop
+    stopping = asyncio.create_task(site.fail_over())
+    await asyncio.wait({stopping})
+    assert (await site.side()).phase is Phase.SWITCHING
+    site.sinks[0].on_change = lambda: None
+    site.world.delete("west", "invoice")
+    report = await site.fail_over()
+    assert (report.state, report.side) == ("rolled_back", "east")
+    assert any("invoice" in problem for problem in report.problems)
+    assert site.named == {"east"}

@@ -15,6 +15,7 @@ from standby.recovery.readiness.document import Bucket, Readiness, Retirement, S
 from standby.recovery.readiness.durations import Durations, Kind
 from standby.recovery.readiness.facts import Facts, ModelFact, Standing
 from standby.recovery.readiness.judging import judge_readiness
+from standby.recovery.readiness.words import points_words, serving_words
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ResourceNotFound, Unreachable
 from tests.standby.recovery.readiness.facts_at_hand import (
@@ -248,6 +249,22 @@ def test_on_the_way_back_neither_drills_nor_the_rpo_count() -> None:
     assert readiness.state is State.READY
     assert buckets(readiness) == [Bucket.STALE, Bucket.FENCED]
     assert "standby failback p" in readiness.reasons[0].next_action
+    assert points_words(readiness).startswith("RPO: none on the way back")
+
+
+def test_on_the_way_back_home_was_heard_where_it_answered() -> None:
+    side = Side(active="west", previous="east")
+    back = facts(side=side, source_asked=False)
+    silent = replace(back, standings=(), target_failure=Unreachable("No answer from east"))
+    assert serving_words(judge_readiness(back)) == "west serves in the place of east."
+    assert serving_words(judge_readiness(silent)) == "west serves in the place of east; east was not heard."
+
+
+def test_what_home_still_builds_is_waited_for_by_a_failback() -> None:
+    building = good(verdict=Verdict.CREATING, status="creating")
+    back = facts(building, side=Side(active="west"), source_asked=False)
+    (reason,) = [each for each in judge_readiness(back).reasons if each.bucket is Bucket.CREATING]
+    assert "standby failback p" in reason.next_action
 
 
 def test_the_worst_reason_comes_first() -> None:
