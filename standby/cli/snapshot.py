@@ -22,7 +22,7 @@ def command(
 ) -> None:
     """Keep a plan's definitions, defaults and deployments in the vault, and what labelled data there is.
 
-    Exit status: 0 all of it is kept, 3 a resource did not answer or a store did not take it.
+    Exit status: 0 all of it is kept, 3 a resource did not answer, or a store did not take it or was damaged.
     """
 
     async def take(output: Output) -> Exit:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from standby.config.explanation import summary
-from standby.recovery.audit import Deed, note
+from standby.recovery.audit import AuditBroken, AuditBusy, Deed, note
 from standby.recovery.audit_line import plain_text
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
@@ -28,6 +28,16 @@ class AutomationUnreadable(RecoveryError):
             "Set it anew with standby automation on or standby automation off",
         )
         self.args = (where, reason)
+
+
+class SwitchNotNoted(RecoveryError):
+    """The switch was set, and the log of a plan does not say so."""
+
+    def __init__(self, on: bool, cause: str, next_action: str) -> None:
+        super().__init__(
+            f"Automation is {'on' if on else 'off'} now, and that could not be noted: {cause}", next_action
+        )
+        self.args = (on, cause, next_action)
 
 
 class Automation(BaseModel):
@@ -83,12 +93,14 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
 
     Raises:
         VaultUnavailable: it may or may not have been written.
-        AuditBroken: it is set, and could not be noted.
-        AuditBusy: likewise.
+        SwitchNotNoted: it is set, and could not be noted.
     """
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))
     await first.vault.write(AUTOMATION_PATH, automation.model_dump_json(indent=1).encode())
-    for context in plans:
-        await note(context, Deed.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
+    try:
+        for context in plans:
+            await note(context, Deed.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
+    except (AuditBroken, AuditBusy) as error:
+        raise SwitchNotNoted(on, error.cause, error.next_action) from error
     return automation
