@@ -12,6 +12,7 @@ from standby.cli.output import Output
 from standby.cli.running import PlanName, Via, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
+from standby.recovery.books import must_be_the_books
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.committing import commit
 from standby.recovery.failover.report import CommitReport
@@ -39,6 +40,7 @@ def command(
             report = await _by_prefect(configuration, plan, home)
         else:
             async with open_recovery(configuration, plan) as recovery:
+                await must_be_the_books(recovery)
                 report = await commit(recovery, home or None)
         output.results(commit_lines(report))
         output.document(report.model_dump(mode="json"))

@@ -14,6 +14,7 @@ from standby.cli.phases import ToldStages
 from standby.cli.running import PlanName, Via, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
+from standby.recovery.books import must_be_the_books
 from standby.recovery.context import open_recovery
 from standby.recovery.failback.failing_back import divergence, fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
@@ -59,6 +60,7 @@ def command(
                 output.results(divergence_lines(report.divergence, verbose=output.verbose))
             return finish(output, report)
         async with open_recovery(configuration, plan) as recovery:
+            await must_be_the_books(recovery)
             found = await divergence(recovery, home or None, keep=said)
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))

@@ -14,6 +14,7 @@ from standby.cli.phases import ToldStages
 from standby.cli.running import PlanName, Via, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
+from standby.recovery.books import VAULT, must_be_the_books
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.verdict import FORCEABLE as OF_THE_DECISION
 from standby.recovery.failover.errors import FailoverRefused
@@ -22,7 +23,7 @@ from standby.recovery.failover.ordering import Ask, Ordered, carry_out, order_fo
 from standby.recovery.failover.report import FailoverReport
 from standby.service.models import JsonValue
 
-GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_SWITCH}))
+GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_SWITCH, VAULT}))
 
 
 def command(
@@ -71,6 +72,7 @@ def command(
                 await confirm(output, f"Switch plan {plan} over to {to}?")
             return finish(output, await _by_prefect(configuration, plan, ask))
         async with open_recovery(configuration, plan) as recovery:
+            await must_be_the_books(recovery, forced=VAULT in ask.forced)
             try:
                 ordered = await order_for(recovery, ask)
             except FailoverRefused as refused:

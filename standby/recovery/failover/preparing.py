@@ -137,6 +137,10 @@ async def wait_for_replication(context: RecoveryContext, to: str) -> None:
         for pair in context.plan.pairs:
             if to in pair.targets:
                 group.create_task(_wait(context, (pair.source, to)))
+            if to == pair.source:
+                # What a failback that began earlier copies home.
+                for target in pair.targets:
+                    group.create_task(_wait(context, (target, to)))
 
 
 async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
