@@ -93,11 +93,10 @@ def drill_reasons(facts: Facts) -> Iterator[Reason]:
         return
     age = facts.now - drill.ended_at
     if not drill.passed:
-        # Where the recovery itself came about, only the rehearsal failed: something of it was left behind.
-        recovered = drill.recovery_seconds is not None
+        # What is wrong with the target now is found now; an old failure alone must not keep a recovery away.
         yield Reason(
             bucket=Bucket.DRILL_FAILED,
-            severity=Severity.WARNING if recovered else Severity.ERROR,
+            severity=Severity.WARNING,
             text=f"The last drill at {facts.target} failed {roughly(age)} ago: {drill.reason.rstrip('.')}",
             next_action=f"Mend that. {again}",
         )
