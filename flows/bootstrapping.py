@@ -52,6 +52,14 @@ async def save_what_starts_runs(configuration: Configuration) -> list[str]:
         return changes + await _retire(client, wanted)
 
 
+async def pause_schedules() -> None:
+    """Let nothing start by the clock: a demonstration, or a test, has a clock of its own."""
+    async with get_client() as client:
+        for deployment in await client.read_deployments():
+            if deployment.schedules:
+                await client.pause_deployment(deployment.id)
+
+
 async def _work_pool(client: PrefectClient) -> list[str]:
     try:
         await client.read_work_pool(WORK_POOL)

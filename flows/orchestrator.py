@@ -158,6 +158,12 @@ class Prefect:
             *await save_automations(automations),
         ]
 
+    async def pause_schedules(self) -> None:
+        """Let nothing start by the clock until it is resumed."""
+        from flows.bootstrapping import pause_schedules
+
+        await pause_schedules()
+
     async def health(self) -> Health:
         """See whether the configured server answers."""
         try:

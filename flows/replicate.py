@@ -13,15 +13,19 @@ from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks, open_vault
 from flows.chunked import Where, in_chunks
+from flows.endings import refused
 from flows.leases import hold_targets
 from flows.listening import tell_report
 from flows.publishing import ProgressArtifact, final_state, publish_plan, publish_report
 from flows.stopping import unless_stopped
+from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
+from standby.errors import GuardRefused
 from standby.recovery.readiness.last_runs import remember_run
+from standby.replication.context import RunContext
 from standby.replication.planning import Selection, selected_pairs
 from standby.replication.replicate import begin, open_run, survey
-from standby.replication.saved_plan import load_plan
+from standby.replication.saved_plan import SavedPlan, load_plan
 from tasks.task_steps import TaskSteps
 
 EVERY_ANALYZER: list[str] = ["*"]
@@ -63,31 +67,43 @@ async def replicate(
     async with open_run(configuration, plan, vault) as context:
         if dry_run:
             return await publish_plan(await survey(context, selection))
-        wanted = {target for _, target in selected_pairs(context.recovery_plan, selection)}
-        async with (
-            hold_targets(wanted),
-            ProgressArtifact(f"Replicating plan {plan}") as bar,
-            begin(
-                context, selection, TaskSteps(context), approved=approved, on_progress=bar.show
-            ) as replication,
-            in_chunks(
-                context,
-                configuration,
-                selection,
-                replication,
-                dispatch,
-                approved=approved is not None,
-                on_progress=bar.show,
-            ) as run,
-        ):
-            try:
-                stopped = await unless_stopped(run.run(), UUID(str(flow_run.id)))
-            finally:
-                # Also when the run is cancelled: what is under way must be known.
-                report = run.report(run_id=str(flow_run.id), via="prefect")
-                tell_report(report)
-                await publish_report(report)
-                await remember_run(vault, report, selection, context.clock.now())
+        try:
+            return await _copy(context, configuration, selection, approved, dispatch)
+        except GuardRefused as error:
+            return refused(error)
+
+
+async def _copy(
+    context: RunContext,
+    configuration: Configuration,
+    selection: Selection,
+    approved: SavedPlan | None,
+    dispatch: Where,
+) -> State[dict[str, Any]]:
+    """Do it, one run at a time per target, and tell everybody what became of it."""
+    wanted = {target for _, target in selected_pairs(context.recovery_plan, selection)}
+    async with (
+        hold_targets(wanted),
+        ProgressArtifact(f"Replicating plan {context.recovery_plan.name}") as bar,
+        begin(context, selection, TaskSteps(context), approved=approved, on_progress=bar.show) as replication,
+        in_chunks(
+            context,
+            configuration,
+            selection,
+            replication,
+            dispatch,
+            approved=approved is not None,
+            on_progress=bar.show,
+        ) as run,
+    ):
+        try:
+            stopped = await unless_stopped(run.run(), UUID(str(flow_run.id)))
+        finally:
+            # Also when the run is cancelled: what is under way must be known.
+            report = run.report(run_id=str(flow_run.id), via="prefect")
+            tell_report(report)
+            await publish_report(report)
+            await remember_run(context.vault, report, selection, context.clock.now())
     if stopped:
         return Cancelled(message="It was told to stop; its report says how far it got.")
     return final_state(report)

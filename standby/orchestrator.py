@@ -90,6 +90,10 @@ class Orchestrator(Protocol):
         """Save everything a configuration needs; give a line for each thing that changed."""
         ...
 
+    async def pause_schedules(self) -> None:
+        """Let nothing start by the clock until it is resumed."""
+        ...
+
     async def health(self) -> Health:
         """See whether the server answers."""
         ...

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 from standby.cli.lines import Line
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine
+from standby.recovery.audit_words import facts_told
 from standby.service.models import JsonValue
-
-LONGEST_FACT = 200
-"""Characters of a fact that are shown."""
 
 
 def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line]:
@@ -36,7 +33,7 @@ def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
         at = f"{line.at:%Y-%m-%d %H:%M:%S}Z"
         yield Line(f"{line.sequence}  {at}  {line.deed}{epoch}")
         yield Line(f"by {line.actor} ({line.via}), run {line.run_id}", 4)
-        told = ", ".join(f"{name} {_fact(value)}" for name, value in line.facts.items())
+        told = facts_told(line)
         if told:
             yield Line(told, 4)
 
@@ -71,8 +68,3 @@ def _signed(lines: tuple[AuditLine, ...], key_id: str) -> str:
         return f"signed with key {key_id}"
     signed = sum(line.signature is not None for line in lines)
     return f"{signed} signed and not checked: vault.signing has no key" if signed else "not signed"
-
-
-def _fact(value: JsonValue) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_FACT else f"{text[:LONGEST_FACT]}…"

@@ -12,11 +12,11 @@ import yaml
 from prefect import get_client
 from prefect.deployments import arun_deployment
 
-from flows.bootstrapping import WORK_POOL, save_what_runs_need, save_what_starts_runs
+from flows.bootstrapping import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
 from flows.catalogue import FILE, full_name
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration
-from tests.flows.working import delete_deployments, pause_schedules, worker
+from tests.flows.working import delete_deployments, worker
 
 
 def with_plans(configuration: Configuration, *names: str) -> Configuration:

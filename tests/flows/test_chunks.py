@@ -18,13 +18,12 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
 from flows import following, stopping
-from flows.bootstrapping import WORK_POOL, save_what_runs_need, save_what_starts_runs
+from flows.bootstrapping import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
 from flows.dispatch import Dispatch
 from flows.errors import NoChunkDeployment
 from flows.listening import listen
 from flows.replicate import replicate
 from standby.replication.report import Report
-from tests.flows.working import pause_schedules
 
 ANALYZERS = 6
 

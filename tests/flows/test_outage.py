@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.variables import Variable
 from pydantic import SecretStr
 
+from flows.bootstrapping import pause_schedules
 from flows.events import ACTIVATED
 from flows.notifying import save_automations
 from flows.orchestrator import Prefect
@@ -33,7 +34,7 @@ from standby.service.tls import trusted_certificates
 from standby.vault.folder import LocalFolder
 from tests.conftest import Scene
 from tests.flows.receiver import Receiver, receiving
-from tests.flows.working import delete_deployments, pause_schedules, worker
+from tests.flows.working import delete_deployments, worker
 from tests.standby.gateway.samples import metric_alert
 
 POLICY = {"automatic": True, "probe_every": "2s", "quorum": 3, "minimum_outage": "3s"}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+
+from standby.fencing import Side, hold_fence
+from standby.vault.opening import open_folder
 
 STEPS = ("authorize", "validate-deployments", "copy", "poll", "verify")
 
@@ -160,3 +164,18 @@ async def test_a_source_that_does_not_answer_fails_the_run_in_one_sentence(
     assert state.is_failed()
     assert "NotConnected: No connection to east" in str(state.message)
     assert "fail over" in str(state.message)
+
+
+async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its_state(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        plan = scene.configuration.plan("p")
+        vault = open_folder(scene.configuration.vault)
+        async with hold_fence(vault, plan) as held:
+            switched = Side(active="west", since=datetime.now(UTC))
+            await held.write(held.fence.model_copy(update={"epoch": 1, "sides": {"east": switched}}))
+        state = await run_replicate(scene.configuration)
+        assert (state.name, state.is_failed()) == ("Refused", True)
+        assert "has been switched to west (epoch 1)" in str(state.message)
+        assert (await scene.stats("west"))["copies_accepted"] == {}

@@ -20,7 +20,7 @@ async def reporting(started: asyncio.Event) -> str:
     """Work that answers a cancellation with its report."""
     started.set()
     try:
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
     except asyncio.CancelledError:
         return "interrupted"
     return "done"
@@ -54,7 +54,7 @@ async def test_work_that_has_no_report_yet_is_cancelled_as_anything_else(prefect
 
     async def work() -> None:
         started.set()
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
     waiting = asyncio.create_task(to_its_report(work(), uuid4()))
     await started.wait()

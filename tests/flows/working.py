@@ -14,14 +14,6 @@ from prefect import get_client
 from flows.bootstrapping import WORK_POOL
 
 
-async def pause_schedules() -> None:
-    """Let nothing start by the clock: a watch would take the place of what a test waits for."""
-    async with get_client() as client:
-        for deployment in await client.read_deployments():
-            if deployment.schedules:
-                await client.pause_deployment(deployment.id)
-
-
 async def delete_deployments() -> None:
     """Leave nothing that another test has deployed, or that would start runs in one."""
     async with get_client() as client:

@@ -10,8 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from emulator.config import load_emulator_config
 from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration
@@ -63,17 +61,9 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
         stage = Stage(file, variables, emulator.control, ui, orchestrator)
         async with orchestrator.own_worker(folder / "worker.log"):
             await orchestrator.bootstrap(stage.configuration())
-            await _pause_schedules(f"{ui}/api")
+            # The story has a clock of its own, and this machine few cores.
+            await orchestrator.pause_schedules()
             yield stage
-
-
-async def _pause_schedules(api: str) -> None:
-    """Let nothing start by the clock: the story has one of its own, and this machine few cores."""
-    async with httpx.AsyncClient(base_url=api) as http:
-        found = await http.post("/deployments/filter", json={})
-        for deployment in found.raise_for_status().json():
-            if deployment["schedules"]:
-                await http.post(f"/deployments/{deployment['id']}/pause_deployment")
 
 
 def _variables(emulator: Emulator) -> dict[str, str]:

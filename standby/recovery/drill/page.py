@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from standby.recovery.drill.proving import DrilledAnalyzer
 from standby.recovery.drill.report import DrillReport
 from standby.recovery.failover.report import FailoverReport
+from standby.recovery.templates import template
 
 MOST_ANALYZERS = 500
 """Analyzers that the page lists; the JSON file has all."""
@@ -34,7 +32,7 @@ def evidence_page(
     # What is wrong comes first, however many there are.
     listed = sorted(analyzers, key=lambda each: not each.problem)
     longest = max((phase.seconds for phase in report.phases), default=0.0) or 1.0
-    return _template().render(
+    return template("standby.recovery.drill", "evidence.html.j2").render(
         report=report,
         failover=failover,
         at=report.scratch or report.to,
@@ -43,15 +41,3 @@ def evidence_page(
         widths=[round(100 * phase.seconds / longest, 1) for phase in report.phases],
         untouched=[(name, digest, after.get(name, "unknown")) for name, digest in before.items()],
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("standby.recovery.drill"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("evidence.html.j2")

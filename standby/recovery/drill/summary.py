@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from standby.config.explanation import summary
 from standby.vault.filesystem import Objects
-
-log = logging.getLogger("standby.recovery")
+from standby.vault.knowledge import read_knowledge
 
 
 class DrillSummary(BaseModel):
@@ -67,17 +64,7 @@ async def read_latest(objects: Objects, plan: str) -> LatestDrills:
     Raises:
         VaultUnavailable: it cannot be told.
     """
-    path = latest_path(plan)
-    content = await objects.read(path)
-    if not content:
-        return LatestDrills()
-    try:
-        return LatestDrills.model_validate_json(content)
-    except ValidationError as error:
-        log.warning(
-            "%s cannot be read, so the last drills are unknown: %s", objects.where(path), summary(error)
-        )
-        return LatestDrills()
+    return await read_knowledge(objects, latest_path(plan), LatestDrills)
 
 
 async def write_latest(objects: Objects, plan: str, drill: DrillSummary) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from standby.errors import sentence
-from standby.recovery.audit import AuditLine
+from standby.recovery.audit_words import facts_told
 from standby.recovery.page.content import PageContent
 from standby.recovery.page.region_map import BOX_HEIGHT, BOX_WIDTH, draw_map
 from standby.recovery.readiness.document import Readiness, State
@@ -23,8 +19,8 @@ from standby.recovery.readiness.words import (
     serving_words,
     span_words,
 )
+from standby.recovery.templates import template
 from standby.replication.serving import Severity
-from standby.service.models import JsonValue
 
 MOST_ANALYZERS = 500
 """Analyzers of a pair that the page lists; `standby status --json` has all."""
@@ -33,9 +29,6 @@ MOST_LINES = 100
 """Newest lines of the log that it shows."""
 
 MOST_SNAPSHOTS = 20
-
-LONGEST_FACT = 200
-"""Characters of a fact of the log that are shown."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ def render_page(content: PageContent) -> str:
     """Write the page as HTML."""
     states = {readiness.state for readiness in content.readiness}
     worst = next((state for state in (State.NOT_READY, State.UNKNOWN) if state in states), State.READY)
-    return _template().render(
+    return template("standby.recovery.page", "report.html.j2").render(
         content=content,
         plan=content.plan.name,
         states=STATES,
@@ -68,7 +61,7 @@ def render_page(content: PageContent) -> str:
         sentence=sentence,
         lines=list(reversed(content.audit.lines[-MOST_LINES:])),
         older=max(0, len(content.audit.lines) - MOST_LINES),
-        facts=_facts,
+        facts=facts_told,
         snapshots=content.snapshots[:MOST_SNAPSHOTS],
     )
 
@@ -93,24 +86,3 @@ def _rows(readiness: Readiness) -> Iterator[_Row]:
             problems=", ".join(dict.fromkeys(told.get(point.analyzer, ()))) or "ready",
             wrong=point.analyzer in wrong,
         )
-
-
-def _facts(line: AuditLine) -> str:
-    return ", ".join(f"{name} {_fact(value)}" for name, value in line.facts.items())
-
-
-def _fact(value: JsonValue) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= LONGEST_FACT else f"{text[:LONGEST_FACT]}…"
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("standby.recovery.page"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from standby.config.explanation import summary
 from standby.vault.filesystem import Objects
-
-log = logging.getLogger("standby.recovery")
+from standby.vault.knowledge import read_knowledge
 
 MOST = 200
 """Measurements of each kind that are kept, the newest ones."""
@@ -49,15 +46,7 @@ async def read_durations(objects: Objects, plan: str) -> Durations:
     Raises:
         VaultUnavailable: it cannot be told.
     """
-    path = _path(plan)
-    content = await objects.read(path)
-    if not content:
-        return Durations()
-    try:
-        return Durations.model_validate_json(content)
-    except ValidationError as error:
-        log.warning("%s cannot be read, so measuring starts anew: %s", objects.where(path), summary(error))
-        return Durations()
+    return await read_knowledge(objects, _path(plan), Durations)
 
 
 async def add_durations(objects: Objects, plan: str, kind: Kind, seconds: Iterable[float]) -> None:

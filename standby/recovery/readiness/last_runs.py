@@ -10,9 +10,8 @@ import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-from standby.config.explanation import summary
 from standby.recovery.readiness.durations import Kind, add_durations
 from standby.replication.actions import COPYING
 from standby.replication.planned import Selection
@@ -21,6 +20,7 @@ from standby.replication.results import GOOD, Status
 from standby.replication.verdict import Verdict
 from standby.vault.errors import VaultError
 from standby.vault.filesystem import Objects
+from standby.vault.knowledge import read_knowledge
 
 log = logging.getLogger("standby.recovery")
 
@@ -77,15 +77,7 @@ async def read_last_runs(objects: Objects, plan: str) -> LastRuns:
     Raises:
         VaultUnavailable: it cannot be told.
     """
-    path = _path(plan)
-    content = await objects.read(path)
-    if not content:
-        return LastRuns()
-    try:
-        return LastRuns.model_validate_json(content)
-    except ValidationError as error:
-        log.warning("%s cannot be read and is made anew: %s", objects.where(path), summary(error))
-        return LastRuns()
+    return await read_knowledge(objects, _path(plan), LastRuns)
 
 
 async def remember_run(objects: Objects, report: Report, selection: Selection, ended_at: datetime) -> None:
