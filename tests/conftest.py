@@ -26,6 +26,11 @@ DEPLOYMENTS = [
 LEFT_BY_PREFECT = r"Exception ignored in. <(socket|_Selector|function _Selector)"
 """How an event client of Prefect shows that its sockets were left to the garbage collector."""
 
+RANDOM_IN_A_THREAD = (
+    "ignore:Do not use the `random` module inside strategies:hypothesis.errors.HypothesisDeprecationWarning"
+)
+"""Threads that Prefect leaves draw random numbers, which hypothesis takes for a strategy's."""
+
 _used_prefect = pytest.StashKey[bool]()
 
 
@@ -41,6 +46,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         config.stash[_used_prefect] = True
         forgiven = pytest.PytestUnraisableExceptionWarning
         config.addinivalue_line("filterwarnings", f"ignore:{LEFT_BY_PREFECT}:pytest.{forgiven.__name__}")
+        config.addinivalue_line("filterwarnings", RANDOM_IN_A_THREAD)
         # For what is found after the last test, which happens under the filters that hold now.
         warnings.filterwarnings("ignore", LEFT_BY_PREFECT, forgiven)
     return (yield)
