@@ -4,14 +4,76 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
+import platform
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
 
 from benchmarks import orchestration, planning, startup
 from benchmarks.figures import Findings
-from benchmarks.telling import tell_people, tell_programs
+
+WIDTH = 132
+
+
+BUSY = 0.5
+"""Others at work on average, from which on times are doubtful."""
+
+
+def tell_people(findings: Sequence[Findings], load: float) -> None:
+    """Print a table for each group, and on what the expectations rest.
+
+    Args:
+        findings: the groups.
+        load: average of the machine before anything was measured.
+    """
+    console = Console(width=WIDTH, highlight=False)
+    for group in findings:
+        table = Table(title=group.title, title_justify="left", title_style="bold")
+        table.add_column("ratio of", ratio=30)
+        table.add_column("median", justify="right", no_wrap=True)
+        table.add_column("rounds", no_wrap=True)
+        table.add_column("expected", no_wrap=True)
+        table.add_column("verdict", no_wrap=True)
+        table.add_column("what it tells", ratio=34)
+        for figure in group.figures:
+            expected = str(figure.expected) if figure.expected else ""
+            table.add_row(figure.name, str(figure), figure.spread, expected, figure.verdict, figure.meaning)
+        console.print(table)
+        for line in dict.fromkeys(
+            f"  {figure.expected}: {figure.expected.basis}" for figure in group.figures if figure.expected
+        ):
+            console.print(line, style="dim")
+        console.print()
+    console.print(f"Medians on {os.cpu_count()} cores, Python {platform.python_version()}.", end=" ")
+    if load > BUSY:
+        console.print(
+            f"The machine was busy with something else (load {load:.1f}): ratios of time are too high, "
+            "those of CPU less so."
+        )
+    console.print("--json tells every round, and the seconds behind the ratios.")
+
+
+def tell_programs(findings: Sequence[Findings], load: float) -> None:
+    """Print one JSON document."""
+    document = {
+        "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": load},
+        "groups": [
+            {
+                "title": group.title,
+                "figures": [figure.to_json() for figure in group.figures],
+                "raw": group.raw,
+            }
+            for group in findings
+        ],
+    }
+    print(json.dumps(document, indent=1))
+
 
 GROUPS = ("startup", "planning", "copying")
 

@@ -2,10 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
+from time import perf_counter, process_time
 from typing import Any
+
+
+@dataclass
+class Cost:
+    """What one measurement found, in seconds.
+
+    Attributes:
+        wall: on the clock.
+        cpu: of this process and all its threads, no other.
+    """
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Measure what is done inside; the cost is there afterwards."""
+    gc.collect()  # What others left behind is not ours to pay.
+    cost = Cost()
+    wall, cpu = perf_counter(), process_time()
+    try:
+        yield cost
+    finally:
+        cost.wall = perf_counter() - wall
+        cost.cpu = process_time() - cpu
+
 
 NOISE = 0.05
 """By how much a median may be above what is expected before it is called so."""

@@ -4,18 +4,120 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import httpx
+from prefect import flow
 
-from benchmarks.by_hand import copy_by_hand
-from benchmarks.directly import copy_directly
-from benchmarks.figures import Expected, Figure, Findings, ratios
-from benchmarks.stage import PLAN, SERVICE_TIME, SLOTS, TARGETS, Stage, set_stage
-from benchmarks.timing import Cost, measured
+from benchmarks.figures import Cost, Expected, Figure, Findings, measured, ratios
+from benchmarks.stage import INTERVAL, PLAN, SERVICE_TIME, SLOTS, SOURCE, TARGETS, Stage, set_stage
+from flows.leases import hold_targets
+from flows.outcome import ProgressArtifact, publish_report
+from standby.config.configuration import Configuration
+from standby.config.resource import KeyCredentials, Resource
 from standby.orchestrator import load_orchestrator
+from standby.replication.direct import DirectSteps
+from standby.replication.items import Selection
+from standby.replication.replicate import begin, open_run
+from standby.service.client import BASE, MOST_CONNECTIONS
+from tasks.copy import TaskSteps
+
+
+async def copy_by_hand(stage: Stage) -> None:
+    """Copy every analyzer to every target."""
+    resources = {name: stage.configuration.resource(name) for name in (SOURCE, *TARGETS)}
+    async with AsyncExitStack() as stack:
+        clients = {
+            name: await stack.enter_async_context(_client(resource)) for name, resource in resources.items()
+        }
+        slots = {target: asyncio.Semaphore(SLOTS) for target in TARGETS}
+
+        async def copy(analyzer: str, target: str) -> None:
+            async with slots[target]:
+                await _copy_one(
+                    clients[SOURCE], clients[target], resources[SOURCE], resources[target], analyzer
+                )
+
+        async with asyncio.TaskGroup() as group:
+            for target in stage.configuration.plan(PLAN).targets:
+                for analyzer in stage.analyzers:
+                    group.create_task(copy(analyzer, target))
+
+
+async def _copy_one(
+    from_client: httpx.AsyncClient,
+    to_client: httpx.AsyncClient,
+    source: Resource,
+    target: Resource,
+    analyzer: str,
+) -> None:
+    path = f"{BASE}/analyzers/{analyzer}"
+    grant = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
+    answer = await from_client.post(f"{path}:grantCopyAuthorization", json=grant)
+    answer.raise_for_status()
+    origin = {
+        "sourceAnalyzerId": analyzer,
+        "sourceAzureResourceId": source.resource_id,
+        "sourceRegion": source.region,
+    }
+    answer = (await to_client.post(f"{path}:copy", json=origin)).raise_for_status()
+    place = httpx.URL(answer.headers["operation-location"]).copy_remove_param("api-version")
+    while True:
+        operation = (await to_client.get(place)).raise_for_status().json()
+        if operation["status"] != "Running":
+            break
+        await asyncio.sleep(INTERVAL)
+    found = (await to_client.get(path)).raise_for_status().json()
+    if found["status"] != "ready":
+        raise RuntimeError(f"{analyzer} is {found['status']} at {target.name}")
+
+
+def _client(resource: Resource) -> httpx.AsyncClient:
+    if not isinstance(resource.credentials, KeyCredentials):
+        raise TypeError("the emulated resources have keys")
+    return httpx.AsyncClient(
+        base_url=resource.endpoint,
+        params={"api-version": resource.api_version},
+        headers={"Ocp-Apim-Subscription-Key": resource.credentials.key.get_secret_value()},
+        limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=MOST_CONNECTIONS),
+        trust_env=False,
+    )
+
+
+async def copy_directly(configuration: Configuration, plan: str) -> None:
+    """Run a plan from its inventories to its report."""
+    async with (
+        open_run(configuration, plan) as context,
+        begin(context, Selection(), DirectSteps(context)) as replication,
+    ):
+        await replication.run()
+        if not replication.report(run_id="benchmark", via="direct").complete:
+            raise RuntimeError("not everything was copied in direct mode")
+
+
+async def copy_under_prefect(configuration: Configuration, plan: str) -> None:
+    """Run a plan as a flow, every step of every copy a task run."""
+
+    # The configuration has keys in it: as a parameter of the flow it would be stored.
+    @flow(name="benchmark", persist_result=False)
+    async def run() -> None:
+        async with (
+            open_run(configuration, plan) as context,
+            hold_targets(context.recovery_plan.targets),
+            ProgressArtifact("Benchmark") as bar,
+            begin(context, Selection(), TaskSteps(context), on_progress=bar.show) as replication,
+        ):
+            await replication.run()
+            report = replication.report(run_id="benchmark", via="prefect")
+            await publish_report(report)
+        if not report.complete:
+            raise RuntimeError("not everything was copied under Prefect")
+
+    await run()
+
 
 SIZES = (100, 200)
 """Copies of a run."""
@@ -68,7 +170,7 @@ async def measure(rounds: int, folder: Path, say: Say) -> Findings:
     say("starting a Prefect server")
     async with load_orchestrator().own_server(folder / "prefect") as server:
         # Prefect reads its settings when it is first imported, and they name the server.
-        from benchmarks.under_prefect import copy_under_prefect  # noqa: PLC0415
+        from benchmarks.orchestration import copy_under_prefect  # noqa: PLC0415
 
         async def by_hand(stage: Stage, _: Path) -> None:
             await copy_by_hand(stage)

@@ -8,17 +8,15 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import Any
 
-from benchmarks.definitions import COMPLETION, COPIED, EMBEDDING, listed
-from benchmarks.figures import Expected, Figure, Findings, ratios
-from benchmarks.timing import measured
+from benchmarks.figures import Expected, Figure, Findings, measured, ratios
+from benchmarks.stage import COMPLETION, COPIED, EMBEDDING, listed
 from standby.config.configuration import Configuration
-from standby.replication.actions import Action
-from standby.replication.expectation import sight
 from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory
-from standby.replication.planning import Records, Selection, make_plan
+from standby.replication.items import Records, Selection
+from standby.replication.plan import make_plan
 from standby.replication.serving import Serving
-from standby.replication.verdict import CopyRecord
+from standby.replication.verdict import Action, CopyRecord, sight
 from standby.service.models import Analyzer, JsonObject
 
 ANALYZERS = 1000

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from copy import copy
+from typing import Any, ClassVar, Self
 
 import httpx
 from prefect.blocks.core import Block
-from pydantic import ConfigDict, HttpUrl, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, HttpUrl, SecretStr, model_validator
 
-from blocks.fields import DOCUMENTATION, same_as
 from standby.config.explanation import valid
+from standby.config.resource import EntraCredentials, KeyCredentials
 from standby.service.auth import auth_for
-from standby.service.resource import EntraCredentials, KeyCredentials
+
+DOCUMENTATION = HttpUrl(
+    "https://learn.microsoft.com/azure/ai-services/content-understanding/how-to/disaster-recovery"
+)
+"""The page of the product that the blocks' forms link to."""
+
+
+def same_as(model: type[BaseModel], name: str) -> Any:
+    """Take over a field's description, default and limits, so that they stand in one place."""
+    return copy(model.model_fields[name])
 
 
 class ContentUnderstandingKey(Block):

@@ -7,10 +7,9 @@ from typing import ClassVar, Self
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, model_validator
 
-from blocks.credentials import ContentUnderstandingEntra, ContentUnderstandingKey
-from blocks.fields import DOCUMENTATION, same_as
+from blocks.credentials import DOCUMENTATION, ContentUnderstandingEntra, ContentUnderstandingKey, same_as
 from standby.config.explanation import valid
-from standby.service.resource import ApiVersion, EntraCredentials, KeyCredentials, Resource
+from standby.config.resource import ApiVersion, EntraCredentials, KeyCredentials, Resource
 
 
 class ContentUnderstandingResource(Block):

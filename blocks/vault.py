@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
@@ -16,17 +16,44 @@ from prefect.exceptions import ObjectNotFound
 from prefect.filesystems import LocalFileSystem, WritableFileSystem
 from pydantic import ValidationError
 
-from blocks.missing import says_missing
 from standby.clock import Clock, SystemClock
-from standby.config.errors import ConfigurationError
 from standby.config.explanation import summary
+from standby.config.names import ConfigurationError
 from standby.config.vault import VaultSettings
 from standby.vault.errors import OutsideVault, VaultUnavailable
-from standby.vault.filesystem import FileSystem, Journal
-from standby.vault.folder import LocalFolder
+from standby.vault.filesystem import FileSystem, Journal, checked
+from standby.vault.folder import LocalFolder, open_folder
 from standby.vault.journal import hold_object
-from standby.vault.opening import open_folder
-from standby.vault.paths import checked
+
+_AZURE = frozenset({"BlobNotFound", "PathNotFound"})
+_AWS = frozenset({"NoSuchKey", "404"})
+
+
+def says_missing(error: BaseException) -> bool:
+    """Say whether an error, or what caused it, means that the file is not there and the file system is."""
+    return any(_says_missing(each) for each in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__
+
+
+def _says_missing(error: BaseException) -> bool:
+    # The SDKs are not installed with us, so they are known by what they say.
+    if isinstance(error, FileNotFoundError):
+        return "bucket" not in str(error).lower()
+    name = type(error).__name__
+    if name == "ResourceNotFoundError":
+        code = getattr(error, "error_code", None)
+        return getattr(code, "value", code) in _AZURE
+    if name in {"ClientError", "NoSuchKey"}:
+        answer = getattr(error, "response", None)
+        return isinstance(answer, dict) and answer.get("Error", {}).get("Code") in _AWS
+    return name == "NotFound" and "No such object" in str(error)
+
 
 log = logging.getLogger("standby.blocks")
 

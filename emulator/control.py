@@ -13,12 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
-from emulator.analyzers import Stored, merged
-from emulator.bodies import Edit, Outage, SettingsChange
-from emulator.config import problems
+from emulator.analyzers import Stored, merged, whole_seconds
+from emulator.config import Edit, Outage, SettingsChange, problems
 from emulator.faults import FaultRule
 from emulator.management import Management
-from emulator.timestamps import whole_seconds
 from emulator.world import World
 
 M = TypeVar("M", bound=BaseModel)

@@ -14,15 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator import handlers, released_copy, seed_copy
-from emulator.answers import Answer, Refusal, invalid_request, no_such_path
-from emulator.calls import Call
+from emulator import handlers, preview_copy, released_copy
+from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
 from emulator.catalogue import SEED_PAGE, region_name
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
-from emulator.identity import DATA_PLANE, TokenIssuer, bearer_of
-from emulator.responses import data_plane_response
+from emulator.handlers import Call
 from emulator.state import ResourceState
+from emulator.tokens import DATA_PLANE, TokenIssuer, bearer_of
 from emulator.world import World
 from standby.service.models import JsonObject
 
@@ -88,7 +87,7 @@ def data_plane(world: World, resource: str) -> ASGIApp:
         [
             route("GET", "/analyzers", "list", handlers.list_analyzers),
             route("POST", f"{one}:grantCopyAuthorization", "authorize", released_copy.grant),
-            route("POST", f"{one}:getCopyAuthorization", "authorize", seed_copy.authorize),
+            route("POST", f"{one}:getCopyAuthorization", "authorize", preview_copy.authorize),
             route("POST", f"{one}:copy", "copy", _copy),
             route("GET", f"{one}/operations/{{operation}}", "poll", handlers.get_operation),
             route("GET", one, "get", handlers.get_analyzer),
@@ -174,7 +173,7 @@ def parsed_object(body: bytes) -> JsonObject:
 
 def _copy(world: World, state: ResourceState, call: Call) -> Answer:
     if call.api_version == SEED_PAGE:
-        return seed_copy.copy(world, state, call)
+        return preview_copy.copy(world, state, call)
     return released_copy.copy(world, state, call)
 
 

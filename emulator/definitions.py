@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from emulator.analyzers import whole_seconds
 from emulator.answers import invalid_request
 from emulator.catalogue import DEFAULT_EMBEDDING, SEED_PAGE, SUPPORTED_MODELS
-from emulator.timestamps import whole_seconds
 from standby.service.models import JsonObject, JsonValue
 
 ANALYZER_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")

@@ -12,9 +12,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from emulator.answers import Answer, Header, Refusal
+from emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
 from emulator.faults import CallKind, Drop, Hang, Instead, Malformed, Redirect, Status, Twist
-from emulator.responses import Hangup, Silence, pause
 from emulator.state import ResourceState
 from emulator.world import World
 

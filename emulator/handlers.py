@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import quote
 
-from emulator.analyzers import Stored, merged
+from emulator.analyzers import Stored, merged, whole_seconds
 from emulator.answers import (
     Answer,
+    Header,
     already_exists,
     analyzer_not_found,
     defaults_not_set,
@@ -15,15 +20,51 @@ from emulator.answers import (
     no_such_path,
     operation_not_found,
 )
-from emulator.calls import Call
 from emulator.catalogue import SEED_PAGE
 from emulator.definitions import check_definition, check_id, check_tags, completed, echoed, takes_time
-from emulator.faults import ForeignLocation, LoopingNextLink
+from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
 from emulator.operations import Ending, ending_of
 from emulator.state import ResourceState
-from emulator.timestamps import whole_seconds
 from emulator.world import World
 from standby.service.models import JsonObject
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was let in.
+
+    Attributes:
+        id: its `apim-request-id`, which also names the operation it may begin (recordings).
+        analyzer: id from the path, where there is one.
+        operation: id from the path, where there is one.
+        twist: what the service is to do wrong.
+    """
+
+    kind: CallKind
+    endpoint: str
+    api_version: str
+    query: Mapping[str, str]
+    body: JsonObject
+    analyzer: str = ""
+    operation: str = ""
+    twist: Twist | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether an analyzer of the same id may be replaced."""
+        return self.query.get("allowReplace", "").lower() == "true"
+
+    @property
+    def origin(self) -> str:
+        """Where links in the answer lead: here, unless a fault says otherwise."""
+        return self.twist.origin if isinstance(self.twist, ForeignLocation) else self.endpoint
+
+    def operation_location(self, spelled: str) -> tuple[Header, ...]:
+        """Give the header that says where the operation is; its spelling differs by call (REFERENCE)."""
+        path = f"/contentunderstanding/analyzers/{self.analyzer}/operations/{self.id}"
+        return ((spelled, f"{self.origin}{path}?api-version={self.api_version}"),)
 
 
 def list_analyzers(_: World, state: ResourceState, call: Call) -> Answer:

@@ -9,14 +9,13 @@ from typing import ClassVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from emulator.answers import Answer, Refusal, json_answer
-from emulator.bodies import Deployment
+from emulator.analyzers import whole_seconds
+from emulator.answers import Answer, Refusal, SpelledResponse, json_answer
+from emulator.config import Deployment
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
-from emulator.identity import MANAGEMENT, bearer_of
-from emulator.responses import SpelledResponse
 from emulator.state import Place, ResourceState
-from emulator.timestamps import whole_seconds
+from emulator.tokens import MANAGEMENT, bearer_of
 from emulator.world import World
 from standby.service.models import JsonObject
 

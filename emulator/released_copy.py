@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from emulator.analyzers import Stored
+from emulator.analyzers import Stored, with_fraction
 from emulator.answers import Answer, already_exists, invalid_request, json_answer, no_such_path, not_granted
-from emulator.calls import Call
 from emulator.catalogue import SEED_PAGE, same_region
 from emulator.definitions import check_id, copied
 from emulator.faults import ShortGrant, VoidGrant
+from emulator.handlers import Call
 from emulator.operations import ending_of
 from emulator.state import GrantKey, ResourceState
-from emulator.timestamps import with_fraction
 from emulator.world import World
 from standby.service.models import JsonObject
 

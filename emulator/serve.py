@@ -12,11 +12,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from emulator.certificates import certificates
 from emulator.config import EmulatorConfig
 from emulator.control import Control
 from emulator.data_plane import data_plane
-from emulator.listener import HOST, Listener, bound, port_of
+from emulator.listener import HOST, Listener, bound, certificates, port_of
 from emulator.state import Place
 from emulator.world import World
 from standby.service.models import JsonObject

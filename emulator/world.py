@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from emulator.bodies import Deployment, OutageKind, SettingsChange
-from emulator.config import EmulatorConfig
-from emulator.fault_book import FaultBook
-from emulator.identity import TokenIssuer
-from emulator.seed_tokens import SeedTokens
+from emulator.config import Deployment, EmulatorConfig, OutageKind, SettingsChange
+from emulator.faults import FaultBook
 from emulator.state import Place, ResourceState, Settings
+from emulator.tokens import SeedTokens, TokenIssuer
 
 RESOURCE_SETTINGS = ("service_time", "latency", "operations_per_minute", "page_size")
 

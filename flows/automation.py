@@ -7,10 +7,9 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.endings import ended
 from flows.listening import tell_report
-from flows.recovering import recovering
-from flows.stages import TaskStages
+from flows.outcome import ended
+from flows.recovery import TaskStages, recovering
 from standby.errors import sentence
 from standby.recovery.decision.automation import position_words, read_automation, set_automation
 

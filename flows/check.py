@@ -2,17 +2,59 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from prefect import flow
+from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
-from flows.drift import drift_state, publish_drift
 from flows.readiness import publish_readiness
-from flows.recovering import recovering
-from standby.recovery.readiness.gathering import assess_plan
-from standby.replication.planning import Selection
+from flows.recovery import recovering
+from standby.recovery.readiness.assess import assess_plan
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
+from standby.replication.report import drift_document
+from standby.replication.verdict import Verdict
+
+
+async def publish_drift(proposal: ReplicationPlan) -> None:
+    """Leave a table of every copy that is not in sync."""
+    await acreate_table_artifact(
+        key="drift",
+        table=[_row(item) for item in proposal.items if item.verdict is not Verdict.IN_SYNC]
+        or [{"analyzer": "all in sync"}],
+        description=f"Plan **{proposal.recovery_plan.name}**: {_told(proposal)}.",
+    )
+
+
+def drift_state(proposal: ReplicationPlan) -> State[dict[str, Any]]:
+    """Tell by a state whether anything differs; the document of `standby check` is the result."""
+    in_sync = all(item.verdict is Verdict.IN_SYNC for item in proposal.items)
+    return Completed(
+        name="Completed" if in_sync else "Drifted",
+        message=f"{_told(proposal)}.",
+        data=drift_document(proposal),
+    )
+
+
+def _told(proposal: ReplicationPlan) -> str:
+    counts = Counter(item.verdict for item in proposal.items)
+    return (
+        ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "nothing to compare"
+    )
+
+
+def _row(item: PlanItem) -> dict[str, Any]:
+    return {
+        "analyzer": item.analyzer,
+        "from": item.source,
+        "to": item.target,
+        "verdict": item.verdict.value,
+        "differences": " ".join(item.differences),
+        "reason": item.reason,
+    }
 
 
 @flow(name="check", flow_run_name="check-{plan}", persist_result=False)

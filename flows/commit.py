@@ -7,13 +7,12 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.endings import ended, fell_short, refused
 from flows.events import COMMITTED, tell_of_plan
 from flows.listening import tell_report
-from flows.recovering import recovering
-from flows.stages import TaskStages
+from flows.outcome import ended, fell_short, refused
+from flows.recovery import TaskStages, recovering
 from standby.errors import GuardRefused, sentence
-from standby.recovery.failover import committing
+from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import CommitReport
 from standby.service.models import JsonValue
 

@@ -3,28 +3,133 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
 import httpx
+from prefect.artifacts import Artifact
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
+from prefect.client.schemas.objects import TERMINAL_STATES, FlowRun, StateType
+from prefect.client.schemas.objects import Artifact as Kept
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Cancelling, Crashed
+from pydantic import ValidationError
 
-from flows.chunk_artifact import last_beat, read_report
 from flows.errors import NoChunkDeployment
-from flows.following import UNSEEN_AFTER, WARN_AFTER, Look, Step, decide
-from standby.replication.chunk_report import ChunkReport, results_of
-from standby.replication.chunks import Chunk
+from flows.outcome import PROGRESS
+from standby.config.explanation import summary
+from standby.replication.chunks import Chunk, ChunkReport, results_of
 from standby.replication.engine import Book
-from standby.replication.planned import PlanItem
-from standby.replication.results import ItemResult, Progress, count
+from standby.replication.items import ItemResult, PlanItem, Progress, count
+
+LOST_AFTER = 90.0
+"""Seconds without a sign of life after which a flow run is lost; it gives one every five, once it is up."""
+
+WARN_AFTER = 60.0
+"""Seconds without any chunk being taken by a worker after which an operator is told."""
+
+UNTAKEN_AFTER = 900.0
+"""Seconds without anything happening after which the chunks that no worker took are given up."""
+
+UNSEEN_AFTER = 900.0
+"""Seconds without an answer from the Prefect server after which a chunk's end is unknown."""
+
+
+class Step(Enum):
+    """What to do next."""
+
+    WAIT = auto()
+    READ = auto()
+    SEND_AGAIN = auto()
+    GIVE_UP = auto()
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a flow run looked at one moment.
+
+    Attributes:
+        beat: another value each time it has given a sign of life.
+    """
+
+    state: StateType
+    beat: object
+
+
+def decide(look: Look, *, quiet: float, idle: float) -> Step:
+    """Decide what to do about a flow run.
+
+    Args:
+        look: how it looks now.
+        quiet: seconds for which it has looked just so.
+        idle: seconds in which nothing happened to any flow run of the same parent.
+    """
+    if look.state is StateType.CRASHED:
+        return Step.SEND_AGAIN
+    if look.state in TERMINAL_STATES:
+        return Step.READ
+    if look.state is StateType.SCHEDULED:
+        # It waits for a worker that is free: as long as others are at work, one will be.
+        return Step.GIVE_UP if idle >= UNTAKEN_AFTER else Step.WAIT
+    if quiet < LOST_AFTER:
+        return Step.WAIT
+    # Somebody cancelled it and its worker is gone: nobody wants it sent again.
+    return Step.READ if look.state is StateType.CANCELLING else Step.SEND_AGAIN
+
+
+log = logging.getLogger("standby.flows")
+
+KEY = "replication-chunk"
+
+
+async def leave_report(report: ChunkReport) -> None:
+    """Leave a report with the flow run that is running."""
+    # Prefect writes the data as JSON text.
+    await Artifact(
+        type="json",
+        key=KEY,
+        description="For the run that sent this chunk.",
+        data=report.model_dump(mode="json"),
+    ).acreate()
+
+
+async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport | None:
+    """Read what a chunk run left; `None` where it is nothing, or nothing of this version."""
+    found = await _newest(client, flow_run_id, KEY)
+    if found is None:
+        return None
+    try:
+        return ChunkReport.model_validate_json(str(found.data))
+    except ValidationError as error:
+        log.warning("the report of flow run %s is not of this version: %s", flow_run_id, summary(error))
+        return None
+
+
+async def last_beat(client: PrefectClient, flow_run_id: UUID) -> object:
+    """Give something that is another one each time a chunk run has shown that it lives."""
+    found = await _newest(client, flow_run_id, PROGRESS)
+    return found and found.updated
+
+
+async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | None:
+    kept = await client.read_artifacts(
+        artifact_filter=ArtifactFilter(
+            flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key])
+        ),
+        sort=ArtifactSort.CREATED_DESC,
+        limit=1,
+    )
+    return kept[0] if kept else None
+
 
 DEPLOYMENT = "replicate-chunk/worker"
 

@@ -10,18 +10,51 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.drill_page import drill_page
-from flows.endings import ended, fell_short, refused, stopped
 from flows.events import DRILLED, tell_of_plan
-from flows.listening import tell_report
-from flows.recovering import recovering
-from flows.stages import TaskStages
-from flows.stopping import to_its_report
-from flows.target import chosen
+from flows.listening import tell_report, to_its_report
+from flows.outcome import bullets, ended, fell_short, page, refused, seconds, stopped, table
+from flows.recovery import TaskStages, chosen, recovering
 from standby.errors import GuardRefused, sentence
-from standby.recovery.drill import drilling
+from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.report import DrillReport
 from standby.service.models import JsonValue
+
+
+def drill_page(report: DrillReport) -> str:
+    """Write what was rehearsed, what it took, and whether anything is left of it."""
+    return page(
+        f"# Drill of {report.plan}: {'passed' if report.passed else '**not passed**'}",
+        bullets(report.reasons),
+        table(
+            ("", ""),
+            (
+                ("lost, as rehearsed", report.home),
+                ("served in its place", report.to),
+                ("snapshot", report.snapshot_id or "none"),
+                ("analyzers usable", f"{report.analyzers.usable} of {report.analyzers.count}"),
+                ("a failover would have taken", seconds(report.recovery_seconds)),
+                ("RTO objective", seconds(report.rto_seconds) if report.rto_seconds else "none"),
+                (
+                    "nothing is left",
+                    "proven" if report.cleanup.proven else f"**not proven**: {_left(report)}",
+                ),
+                ("evidence", report.evidence or "not written"),
+                ("signed with", report.key_id or "nothing"),
+            ),
+        ),
+        "## Phases",
+        table(
+            ("phase", "began (UTC)", "took", "outcome"),
+            (
+                (phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome)
+                for phase in report.phases
+            ),
+        ),
+    )
+
+
+def _left(report: DrillReport) -> str:
+    return report.cleanup.problem or f"{len(report.cleanup.left)} analyzer(s)"
 
 
 @flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)

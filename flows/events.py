@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from pydantic import ValidationError
 
 from standby.fencing import Fence
-from standby.recovery.watch.observation import Observation
+from standby.recovery.probe import Observation
 from standby.service.models import JsonValue
 
 log = logging.getLogger("standby.flows")

@@ -10,17 +10,14 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.endings import ended, fell_short, refused, stopped
 from flows.events import FAILED_BACK, tell_of_plan
-from flows.listening import tell_report
-from flows.publishing import ProgressArtifact
-from flows.recovering import recovering
-from flows.stages import TaskStages
-from flows.stopping import to_its_report
+from flows.listening import tell_report, to_its_report
+from flows.outcome import ProgressArtifact, ended, fell_short, refused, stopped
+from flows.recovery import TaskStages, recovering
 from standby.errors import GuardRefused, sentence
-from standby.recovery.failback.failing_back import fail_back
+from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
-from tasks.task_steps import TaskSteps
+from tasks.copy import TaskSteps
 
 NOTHING_SAID: dict[str, Kept] = {}
 

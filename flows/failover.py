@@ -7,17 +7,15 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.decision_artifact import leave_decision
-from flows.endings import refused
 from flows.events import REFUSED, tell_of_plan
-from flows.outage import after_outage
-from flows.recovering import recovering
-from flows.switching import switch
-from flows.target import chosen
+from flows.failover_run import switch
+from flows.outage import after_outage, leave_decision
+from flows.outcome import refused
+from flows.recovery import chosen, recovering
 from standby.errors import GuardRefused
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.ordering import Ask, order_for
+from standby.recovery.failover.failover import Ask, order_for
 
 NOTHING_FORCED: list[str] = []
 

@@ -20,9 +20,8 @@ from flows.server import SETTINGS, own_server
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.orchestrator import Health
-from standby.replication.planning import Selection
+from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
-from standby.replication.results import Progress
 from standby.service.models import JsonValue
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import FileSystem
@@ -65,7 +64,7 @@ class Prefect:
         """
         wanted = configuration.only(plan)
         await _must_answer()
-        from flows.bootstrapping import save_what_runs_need
+        from flows.bootstrap import save_what_runs_need
         from flows.listening import listen
         from flows.replicate import replicate
 
@@ -101,7 +100,7 @@ class Prefect:
         # All of its resources: a drill may be asked for at one that the plan does not use.
         wanted = configuration.model_copy(update={"plans": {plan: configuration.plan(plan)}})
         await _must_answer()
-        from flows.bootstrapping import save_what_runs_need
+        from flows.bootstrap import save_what_runs_need
         from flows.listening import listen
 
         # Each flow has the name of its module.
@@ -131,7 +130,7 @@ class Prefect:
     @asynccontextmanager
     async def own_worker(self, log: Path) -> AsyncIterator[None]:
         """Run a worker against the server that this process uses."""
-        from flows.worker import own_worker
+        from flows.server import own_worker
 
         async with own_worker(log):
             yield
@@ -146,8 +145,8 @@ class Prefect:
         """
         await _must_be_there()
         from blocks import register_types
-        from flows.bootstrapping import save_what_runs_need, save_what_starts_runs
-        from flows.notifying import save_automations, wanted_automations
+        from flows.bootstrap import save_what_runs_need, save_what_starts_runs
+        from flows.notifications import save_automations, wanted_automations
 
         await register_types()
         # First of all, since a notification block that is missing is an error.
@@ -160,7 +159,7 @@ class Prefect:
 
     async def pause_schedules(self) -> None:
         """Let nothing start by the clock until it is resumed."""
-        from flows.bootstrapping import pause_schedules
+        from flows.bootstrap import pause_schedules
 
         await pause_schedules()
 

@@ -2,37 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
+from prefect.flow_runs import apause_flow_run
+from prefect.input import RunInput
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from flows.approval import Approval, ask
-from flows.decision_artifact import leave_decision
-from flows.endings import ended, fell_short
 from flows.errors import SlotTaken
 from flows.events import PROPOSED, REFUSED, tell_of_plan, told_of
-from flows.failover_pages import proposal_text
+from flows.failover_run import decision_page, proposal_text, switch
 from flows.leases import hold
-from flows.proposals import why_not_now
-from flows.refusals import tell_refusal
-from flows.switching import switch
-from standby.config.durations import format_duration
+from flows.outcome import ended, fell_short
+from standby.config.durations import format_duration, roughly
+from standby.config.plan import FailoverPolicy
 from standby.errors import sentence
 from standby.fencing import read_fence
-from standby.recovery.audit import Deed, note, verify_audit
+from standby.recovery.audit import AuditLine, Deed, note, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.case import Case
-from standby.recovery.decision.evaluating import evaluate
-from standby.recovery.decision.record import record_decision
-from standby.recovery.decision.request import Request
-from standby.recovery.decision.verdict import Decision, Guard, Outcome, Verdict
-from standby.recovery.failover.order import FailoverOrder
-from standby.recovery.failover.ordering import Ordered
-from standby.recovery.watch.observation import Observation
+from standby.recovery.decision.evaluate import evaluate
+from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request, Verdict
+from standby.recovery.decision.record import read_record, record_decision
+from standby.recovery.failover.begin import FailoverOrder
+from standby.recovery.failover.failover import Ordered
+from standby.recovery.probe import Observation
 from standby.service.models import JsonValue
+from standby.vault.filesystem import Objects
+
+LOOK = 2
+"""Seconds between two looks whether somebody answered."""
+
+SPARE = 600
+"""Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself."""
+
+
+class Approval(RunInput):
+    """The form that somebody fills in."""
+
+    approve: bool = Field(description="Switch over. It is looked at once more before anything is done.")
+    to: str = Field("", description="Another target than the one that is proposed.")
+    comment: str = Field("", description="Why; it goes into the audit log.")
+
+
+async def ask(text: str, patience: timedelta) -> Approval | None:
+    """Pause this flow run until somebody resumes it with the form filled in.
+
+    Args:
+        text: what is asked, shown beside the form.
+        patience: how long an answer is waited for.
+
+    Returns:
+        `None` where nobody answered in time.
+    """
+    form = Approval.with_initial_data(description=text)
+    seconds = patience.total_seconds()
+    try:
+        async with asyncio.timeout(seconds):
+            return await apause_flow_run(form, timeout=int(seconds) + SPARE, poll_interval=LOOK)
+    except TimeoutError:
+        return None
+
+
+ANSWERS = frozenset({Deed.APPROVED.value, Deed.REJECTED.value})
+
+
+def why_not_now(lines: Sequence[AuditLine], home: str, now: datetime, policy: FailoverPolicy) -> str:
+    """Say why nobody is to be asked now; empty where somebody may be.
+
+    While one proposal waits for its answer there is no second one, and whoever has said no is left alone for
+    the cool-down. Where nobody answered, the question may be repeated.
+
+    Args:
+        lines: of the plan's audit log.
+        home: the source that the outage is about.
+        now: UTC.
+        policy: how long a proposal waits, and how long the cool-down is.
+    """
+    answers: dict[str, AuditLine] = {}
+    for line in reversed(lines):
+        if line.facts.get("home") != home:
+            continue
+        if line.deed in ANSWERS:
+            answers.setdefault(line.run_id, line)
+            if _said_no(line) and now - line.at < policy.cool_down:
+                return f"a failover was rejected {roughly(now - line.at)} ago{_comment(line)}"
+        elif (
+            line.deed == Deed.PROPOSED
+            and line.run_id not in answers
+            and now - line.at < policy.approval_timeout
+        ):
+            waits = roughly(now - line.at)
+            return f"a proposal made {waits} ago waits for its approval in flow run {line.run_id}"
+    return ""
+
+
+def _said_no(line: AuditLine) -> bool:
+    return line.deed == Deed.REJECTED and line.facts.get("answered") is True
+
+
+def _comment(line: AuditLine) -> str:
+    comment = line.facts.get("comment")
+    return f": {comment}" if comment else ""
+
+
+AGAIN = timedelta(hours=1)
+"""After which the same is told again."""
+
+
+class LastRefusal(BaseModel):
+    """What was told last, and when."""
+
+    model_config = ConfigDict(frozen=True)
+
+    home: str
+    guards: tuple[Guard, ...]
+    at: AwareDatetime
+
+
+async def tell_refusal(
+    context: RecoveryContext, facts: Mapping[str, JsonValue], guards: Sequence[Guard], summary: str
+) -> None:
+    """Emit that an outage was not answered by a failover, unless the same was told lately.
+
+    Args:
+        context: of the recovery.
+        facts: of the decision; `home` among them.
+        guards: those that refused.
+        summary: for people.
+    """
+    path = f"recovery/{context.plan.name}/refused.json"
+    refusal = LastRefusal(home=str(facts["home"]), guards=tuple(guards), at=context.clock.now())
+    if _is_news(refusal, await _read(context.vault, path)):
+        tell_of_plan(REFUSED, context.plan.name, {**facts, "summary": summary})
+        await context.vault.write(path, refusal.model_dump_json(indent=1).encode())
+
+
+def _is_news(refusal: LastRefusal, last: LastRefusal | None) -> bool:
+    return (
+        last is None
+        or (last.home, last.guards) != (refusal.home, refusal.guards)
+        or refusal.at - last.at >= AGAIN
+    )
+
+
+async def _read(objects: Objects, path: str) -> LastRefusal | None:
+    content = await objects.read(path)
+    try:
+        return LastRefusal.model_validate_json(content) if content else None
+    except ValidationError:
+        # It is there to spare repetitions only: what it said is told once more.
+        return None
+
+
+async def leave_decision(context: RecoveryContext, decision_id: str) -> None:
+    """Leave the page of a recorded decision; nothing where there was nothing to decide."""
+    if not decision_id:
+        return
+    record, _ = await read_record(context.vault, decision_id)
+    await acreate_markdown_artifact(
+        key="failover-decision",
+        markdown=decision_page(record),
+        description=f"Plan **{record.case.plan}**: {record.decision.outcome.value}, asked by "
+        f"{'an outage' if record.case.requested_by == 'outage' else 'an operator'}.",
+    )
+
 
 HISTORY = timedelta(minutes=15)
 """How far back events are read."""

@@ -8,7 +8,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.events import READINESS_CHANGED, tell_of_plan
-from flows.markdown import bullets, page, seconds, table
+from flows.outcome import bullets, page, seconds, table
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.document import Readiness, State
 from standby.vault.filesystem import Objects

@@ -12,21 +12,20 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks, open_vault
-from flows.chunked import Where, in_chunks
-from flows.endings import refused
+from flows.chunks import Where, in_chunks
 from flows.leases import hold_targets
-from flows.listening import tell_report
-from flows.publishing import ProgressArtifact, final_state, publish_plan, publish_report
-from flows.stopping import unless_stopped
+from flows.listening import tell_report, unless_stopped
+from flows.outcome import ProgressArtifact, final_state, publish_plan, publish_report, refused
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.errors import GuardRefused
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.context import RunContext
-from standby.replication.planning import Selection, selected_pairs
+from standby.replication.items import Selection
+from standby.replication.plan import selected_pairs
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.saved_plan import SavedPlan, load_plan
-from tasks.task_steps import TaskSteps
+from tasks.copy import TaskSteps
 
 EVERY_ANALYZER: list[str] = ["*"]
 EVERY_TARGET: list[str] = []

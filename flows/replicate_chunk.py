@@ -11,17 +11,14 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks, open_vault
-from flows.chunk_artifact import leave_report
-from flows.publishing import ProgressArtifact, final_state
-from flows.stopping import unless_stopped
+from flows.dispatch import leave_report
+from flows.listening import unless_stopped
+from flows.outcome import ProgressArtifact, final_state
 from standby.config.plan import OnExisting
-from standby.replication.chunk_report import ChunkReport
-from standby.replication.chunk_run import Notebook, Order, begin_chunk
-from standby.replication.chunks import Chunk
+from standby.replication.chunks import Chunk, ChunkReport, Notebook, Order, begin_chunk, with_shares
 from standby.replication.replicate import open_run
-from standby.replication.sharing import with_shares
 from standby.replication.verdict import CopyRecord
-from tasks.task_steps import TaskSteps
+from tasks.copy import TaskSteps
 
 NONE: list[str] = []
 NO_SHARES: dict[str, int] = {}

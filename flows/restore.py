@@ -11,16 +11,14 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from flows.endings import ended, fell_short, stopped
-from flows.listening import tell_report
-from flows.publishing import ProgressArtifact
-from flows.recovering import recovering
-from flows.stopping import to_its_report
-from standby.recovery.snapshots import restoring
-from standby.recovery.snapshots.opening import open_snapshot
+from flows.listening import tell_report, to_its_report
+from flows.outcome import ProgressArtifact, ended, fell_short, stopped
+from flows.recovery import recovering
+from standby.recovery.snapshots import restore as restoring
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.restore_plan import plan_restore
-from standby.recovery.snapshots.restore_report import RestoreReport
-from standby.replication.results import GOOD
+from standby.replication.items import GOOD
 
 EVERY_ANALYZER: list[str] = ["*"]
 

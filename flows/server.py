@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
+from prefect.settings import get_current_settings
 
+from flows.bootstrap import WORK_POOL
 from flows.errors import ServerDidNotStart
 
 START_SECONDS = 120.0
@@ -109,3 +112,38 @@ def _free_port() -> int:
 def _without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
     """Leave out settings that are meant for another server."""
     return {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}
+
+
+@asynccontextmanager
+async def own_worker(log: Path) -> AsyncIterator[None]:
+    """Run a worker of the work pool against the server that this process uses, and stop it at the end.
+
+    Args:
+        log: file that gets what it says.
+    """
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"),
+            env={**os.environ, **settings},
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C is for us; what the worker has begun ends with it.
+            start_new_session=True,
+        )
+    try:
+        yield
+    finally:
+        await _stop_worker(process)
+
+
+async def _stop_worker(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await process.wait()
+    # Flow runs are processes of its group.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()

@@ -7,12 +7,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.endings import ended, fell_short
 from flows.listening import tell_report
-from flows.recovering import recovering
-from flows.stages import TaskStages
+from flows.outcome import ended, fell_short
+from flows.recovery import TaskStages, recovering
 from standby.errors import sentence
-from standby.recovery.snapshots.taking import SnapshotTaken, take_snapshot
+from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 
 
 @flow(name="snapshot", flow_run_name="snapshot-{plan}", persist_result=False)

@@ -18,10 +18,15 @@ from pydantic import ValidationError
 from flows.errors import SlotTaken
 from flows.leases import hold
 from standby.config.sinks import Sink, VariableSink
-from standby.recovery.activation.document import Activation, ActivationBook, ActiveEndpoint
 from standby.recovery.activation.opening import open_sinks
-from standby.recovery.activation.sink import ActivationSink, SinkFailed
-from standby.recovery.activation.succession import must_follow
+from standby.recovery.activation.sinks import (
+    Activation,
+    ActivationBook,
+    ActivationSink,
+    ActiveEndpoint,
+    SinkFailed,
+    must_follow,
+)
 
 PATIENCE = 30.0
 """Seconds that another run is waited for, which writes the same variable."""

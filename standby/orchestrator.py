@@ -14,9 +14,8 @@ from typing import Protocol, cast
 
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
-from standby.replication.planning import Selection
+from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended
-from standby.replication.results import Progress
 from standby.service.models import JsonValue
 
 GROUP = "standby.orchestrators"

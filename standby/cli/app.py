@@ -2,14 +2,140 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from standby import __version__
-from standby.cli.commands import Commands
 from standby.cli.output import Output
+from standby.cli.run import Exit
+from standby.config.names import nearest
+
+FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
+WITH_VALUE = frozenset({"-c", "--config"})
+
+REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color (see standby --help)."
+
+
+def hoist(args: list[str]) -> list[str]:
+    """Move global options, with their values, to the front; what follows `--` stays where it is.
+
+    An option that lacks its value is all that is left, so that it does not take the command's name for it.
+    """
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = list(args)
+    while waiting:
+        argument = waiting.pop(0)
+        if argument == "--":
+            return [*front, *rest, argument, *waiting]
+        if argument in FLAGS or argument.startswith("--config="):
+            front.append(argument)
+        elif argument in WITH_VALUE:
+            if not waiting:
+                return [argument]
+            front += [argument, waiting.pop(0)]
+        else:
+            rest.append(argument)
+    return [*front, *rest]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command that is not imported yet.
+
+    Attributes:
+        module: has its function, called `command`.
+        summary: what it does, for the list of commands.
+    """
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Entry("standby.cli.demo", "Watch a region being kept warm, lost and brought back; no Azure."),
+    "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
+    "plan": Entry("standby.cli.plan", "Show what a replication would do."),
+    "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
+    "check": Entry("standby.cli.check", "Show where targets differ from their sources; changes nothing."),
+    "status": Entry("standby.cli.status", "Tell whether the standby side could take over, and why not."),
+    "snapshot": Entry("standby.cli.snapshot", "Keep a plan's definitions in the vault."),
+    "snapshots": Entry("standby.cli.snapshots", "List what the vault keeps of a plan."),
+    "restore": Entry("standby.cli.restore", "Rebuild analyzers from the vault, without their source."),
+    "failover": Entry("standby.cli.failover", "Switch a plan over to its standby side."),
+    "commit": Entry("standby.cli.commit", "Make a failover final."),
+    "failback": Entry("standby.cli.failback", "Bring a plan back to where it came from, edits included."),
+    "drill": Entry("standby.cli.drill", "Rehearse a failover, and prove that nothing of it is left."),
+    "automation": Entry("standby.cli.automation", "Show or set whether outages may start a failover."),
+    "explain": Entry("standby.cli.explain", "Replay a decision from what it was made of."),
+    "audit": Entry("standby.cli.audit", "Check the log of who did what and why."),
+    "report": Entry("standby.cli.report", "Write a page about a plan: regions, readiness, timeline."),
+    "gateway": Entry("standby.cli.gateway", "Take alerts of Azure and pass them on as Prefect events."),
+    "bootstrap": Entry("standby.cli.bootstrap", "Put this configuration on a Prefect server."),
+    "emulator": Entry("standby.cli.emulator", "Serve emulated resources on this machine."),
+}
+
+
+class Commands(TyperGroup):
+    """Finds commands by name, takes global options anywhere and tells wrong usage as any other error."""
+
+    def list_commands(self, _context: Any) -> list[str]:
+        """Name the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, _context: Any, cmd_name: str) -> Any:
+        """Import a command; `None` where there is none of this name."""
+        if cmd_name not in COMMANDS:
+            return None
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        function = import_module(COMMANDS[cmd_name].module).command
+        alone.command(cmd_name, epilog=REMINDER)(function)
+        return typer.main.get_command(alone)
+
+    def format_commands(self, _context: Any, formatter: Any) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is asked for, or the nearest one."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"There is no command {args[0]}: {nearest(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command line; by default the process ends with its status."""
+        given = hoist(list(sys.argv[1:] if args is None else args))
+        try:
+            status = super().main(
+                given, prog_name or "standby", complete_var, False, windows_expand_args, **extra
+            )
+        except typer.TyperException as error:
+            # Not click's status of 2: that says that differences were found.
+            status = Exit.ERROR
+            output = Output(json="--json" in given, color="--no-color" not in given)
+            asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
+            cause = error.format_message().replace("Value error, ", "")
+            output.problem("WrongUsage", cause, f"See standby {asked}--help")
+        if standalone_mode:
+            raise SystemExit(int(status or 0))
+        return status
+
 
 app = typer.Typer(
     name="standby",

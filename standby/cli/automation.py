@@ -8,12 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from standby.cli.exits import Exit
-from standby.cli.lines import Line
-from standby.cli.output import Output
-from standby.cli.running import Via, run
+from standby.cli.output import Line, Output
+from standby.cli.run import Exit, Via, run
 from standby.config.configuration import Configuration
-from standby.config.errors import ConfigurationError
+from standby.config.names import ConfigurationError
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
@@ -25,7 +23,7 @@ from standby.recovery.decision.automation import (
     set_automation,
 )
 from standby.service.models import JsonValue
-from standby.vault.opening import open_folder
+from standby.vault.folder import open_folder
 
 Position = Annotated[
     Literal["on", "off"] | None,

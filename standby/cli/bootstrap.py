@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import run
+from standby.cli.run import Exit, run
 from standby.errors import StandbyError
 from standby.orchestrator import load_orchestrator
 

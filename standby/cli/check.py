@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.render import drift_lines
-from standby.cli.running import PlanName, run
-from standby.replication.planned import Selection
+from standby.cli.run import Exit, PlanName, run
+from standby.replication.items import Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import drift_document
 from standby.replication.verdict import Verdict

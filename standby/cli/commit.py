@@ -6,15 +6,13 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
-from standby.cli.failover_lines import commit_lines
+from standby.cli.failover import commit_lines
 from standby.cli.output import Output
-from standby.cli.running import PlanName, Via, run
+from standby.cli.run import Exit, PlanName, Via, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
-from standby.recovery.books import must_be_the_books
-from standby.recovery.context import open_recovery
-from standby.recovery.failover.committing import commit
+from standby.recovery.context import must_be_the_books, open_recovery
+from standby.recovery.failover.failover import commit
 from standby.recovery.failover.report import CommitReport
 
 

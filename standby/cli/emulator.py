@@ -8,9 +8,8 @@ import typer
 
 from emulator.config import load_emulator_config
 from emulator.serve import serve
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import run
+from standby.cli.run import Exit, run
 from standby.errors import StandbyError
 
 EXAMPLE = Path(__file__).parent / "demo" / "emulator.yaml"

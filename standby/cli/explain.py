@@ -2,17 +2,131 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
-from standby.cli.explain_lines import explanation_lines
-from standby.cli.output import Output
-from standby.cli.running import run
-from standby.recovery.decision.explaining import explain
+from standby.cli.output import Line, Output
+from standby.cli.run import Exit, run
+from standby.config.durations import format_duration
+from standby.errors import sentence
+from standby.recovery.decision.input import Candidate, Case, Decision, Outcome, Verdict
+from standby.recovery.decision.record import Explanation, explain
+from standby.recovery.probe import Observation
 from standby.recovery.signing import signer_for
-from standby.vault.opening import open_folder
+from standby.vault.folder import open_folder
+
+LATEST = 12
+"""So many observations are shown without -v."""
+
+_MARKS = {Verdict.PASS: "ok", Verdict.WAIT: "..", Verdict.REFUSE: "NO", Verdict.FORCED: "!!"}
+_STYLES = {Verdict.PASS: "green", Verdict.WAIT: "yellow", Verdict.REFUSE: "red", Verdict.FORCED: "yellow"}
+_HEALTH = {True: "healthy", False: "unhealthy", None: "cannot tell"}
+
+
+def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Line]:
+    """Tell what was asked, what was seen, what each guard said, and whether it still comes to the same."""
+    record = explanation.record
+    case = record.case
+    yield Line(f"Decision {record.id}: {_outcome(record.decision, case)}")
+    yield Line(f"Asked by {_requester(case, record.actor)}, run {case.run_id}, {_time(case)}", 2)
+    yield from _known(case)
+    yield from _observations(case, verbose=verbose)
+    yield Line("Guards:", 2)
+    yield from _guards(record.decision)
+    yield Line("")
+    yield from _replay(explanation)
+    for problem in explanation.problems:
+        yield Line(sentence(problem), mark="NO", style="red", wrong=True)
+    if not explanation.problems:
+        yield Line("The record is the one that the audit log knows.", mark="ok", style="green")
+
+
+def _outcome(decision: Decision, case: Case) -> str:
+    match decision.outcome:
+        case Outcome.ACT if decision.needs_approval:
+            return f"propose to switch {case.home} over from {case.active} to {decision.to}."
+        case Outcome.ACT:
+            return f"switch {case.home} over from {case.active} to {decision.to}."
+        case Outcome.WAIT:
+            return "wait; nothing was done."
+        case Outcome.REFUSE:
+            return "refuse; nothing was done."
+
+
+def _requester(case: Case, actor: str) -> str:
+    if case.requested_by == "outage":
+        return f"an outage of {case.outage_of or case.active} ({actor})"
+    kind = "planned" if case.planned else "unplanned"
+    reason = f": {case.reason}" if case.reason else ""
+    return f"{actor}, {kind}{reason}"
+
+
+def _time(case: Case) -> str:
+    return f"{case.asked_at:%Y-%m-%d %H:%M:%S} UTC."
+
+
+def _known(case: Case) -> Iterator[Line]:
+    policy = case.policy
+    automatic = "automatic" if policy.automatic else "not automatic: an outage only proposes"
+    yield Line(
+        f"Policy: {automatic}; a probe every {format_duration(policy.probe_every)}, quorum {policy.quorum}, "
+        f"minimum outage {format_duration(policy.minimum_outage)}, cool-down "
+        f"{format_duration(policy.cool_down)}, staleness {format_duration(policy.staleness)}.",
+        2,
+    )
+    for home, side in sorted(case.sides.items()):
+        yield Line(f"In the place of {home}: {side.active}, {side.phase} (epoch {case.epoch}).", 2)
+    for candidate in case.candidates:
+        yield Line(f"Candidate {candidate.resource}: {_candidate(candidate)}.", 2)
+    if case.forced:
+        yield Line(f"Forced: {', '.join(case.forced)}.", 2)
+
+
+def _candidate(candidate: Candidate) -> str:
+    health = "not looked at" if candidate.observation is None else _HEALTH[candidate.observation.healthy]
+    if candidate.fitness is None:
+        return f"{health}, readiness not asked for"
+    count = len(candidate.fitness.copies)
+    copies = "1 copy" if count == 1 else f"{count} copies"
+    restorable = len(candidate.fitness.restorable)
+    restore = f", {restorable} to be restored" if restorable else ""
+    return f"{health}, {candidate.fitness.state.replace('_', ' ')}, {copies}{restore}"
+
+
+def _observations(case: Case, *, verbose: bool) -> Iterator[Line]:
+    looks = sorted(case.observations, key=lambda look: look.at)
+    shown = looks if verbose else looks[-LATEST:]
+    earlier = len(looks) - len(shown)
+    yield Line(f"Observations of {case.active}{f' ({earlier} earlier ones: -v)' if earlier else ''}:", 2)
+    for look in shown:
+        yield Line(_look(case, look), 4)
+    if not shown:
+        yield Line("none", 4)
+
+
+def _look(case: Case, look: Observation) -> str:
+    ago = (case.asked_at - look.at).total_seconds()
+    evidence = f": {look.summary}" if look.summary and look.healthy is not True else ""
+    return f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {_HEALTH[look.healthy]}{evidence}"
+
+
+def _guards(decision: Decision) -> Iterator[Line]:
+    width = max((len(result.guard) for result in decision.reasons), default=0)
+    for result in decision.reasons:
+        text = f"{result.guard:<{width}}  {sentence(result.text)}"
+        yield Line(text, 4, _MARKS[result.verdict], _STYLES[result.verdict])
+
+
+def _replay(explanation: Explanation) -> Iterator[Line]:
+    if explanation.same:
+        yield Line("Replayed now: it comes to the same.", mark="ok", style="green")
+        return
+    version = explanation.record.version
+    text = f"Replayed now it comes to something else: {_outcome(explanation.again, explanation.record.case)}"
+    yield Line(f"{text} The record is of version {version}.", mark="NO", style="red", wrong=True)
+    yield from _guards(explanation.again)
 
 
 def command(

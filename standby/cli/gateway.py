@@ -7,17 +7,16 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import run
+from standby.cli.run import Exit, run
+from standby.config.resource import is_loopback
 from standby.config.vault import VaultSettings
 from standby.gateway.app import make_app
 from standby.gateway.posting import open_poster, prefect_api
 from standby.gateway.serving import bound, serve, url_of
-from standby.service.resource import is_loopback
-from standby.service.tls import trusted_certificates
+from standby.service.calls import trusted_certificates
 from standby.vault.filesystem import Objects
-from standby.vault.opening import open_folder
+from standby.vault.folder import open_folder
 
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to serve on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 is any free one.")]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,12 +17,68 @@ from typing import IO
 from rich.console import Console
 from rich.text import Text
 
-from standby.cli.lines import Line, as_line
-from standby.cli.telling import cause_of, error_document
-from standby.config.configuration import Configuration
-from standby.config.load import load_configuration
-from standby.errors import StandbyError, sentence
+from standby.config.configuration import Configuration, load_configuration
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.service.models import JsonValue
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line, which may be long.
+
+    Attributes:
+        indent: columns before it.
+        mark: a symbol in front of the text; what is wrapped hangs behind it.
+        style: colour of the mark, as rich names it.
+        wrong: it tells of something that is wrong, and is shown with `-q`, too.
+    """
+
+    text: str
+    indent: int = 0
+    mark: str = ""
+    style: str = ""
+    wrong: bool = False
+
+    @property
+    def head(self) -> str:
+        """What stands before the text."""
+        return " " * self.indent + (f"{self.mark} " if self.mark else "")
+
+    def whole(self) -> str:
+        """Give it unbroken, so that a program can search it."""
+        return f"{self.head}{self.text}"
+
+    def wrapped(self, width: int) -> str:
+        """Break it between words only: a URL or a command is left whole, however long."""
+        return textwrap.fill(
+            self.text,
+            width,
+            initial_indent=self.head,
+            subsequent_indent=" " * len(self.head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
+def as_line(text: str | Line) -> Line:
+    """Take the blanks at the front of a text for its indent."""
+    if isinstance(text, Line):
+        return text
+    bare = text.lstrip(" ")
+    return Line(bare, indent=len(text) - len(bare))
+
+
+def cause_of(error: StandbyError) -> str:
+    """Give the cause with the codes that the service gave, without a full stop."""
+    told = str(error)
+    if error.next_action:
+        told = told.removesuffix(sentence(error.next_action))
+    return told.rstrip().removesuffix(".")
+
+
+def error_document(kind: str, cause: str, next_action: str) -> dict[str, JsonValue]:
+    """Give the JSON document of a command that ended with an error."""
+    return {"error": {"kind": kind, "cause": cause, "next_action": next_action}}
 
 
 @dataclass
@@ -114,3 +172,39 @@ def _print(console: Console, line: Line) -> None:
     if line.style and not console.no_color:
         shown.stylize(line.style, line.indent, line.indent + len(line.mark))
     console.print(shown, soft_wrap=True)
+
+
+class NotConfirmed(GuardRefused):
+    """The person at the terminal did not say yes."""
+
+    def __init__(self) -> None:
+        super().__init__("It was not confirmed, and nothing was changed", "Answer y, or say --yes")
+        self.args = ()
+
+
+def may_ask(output: Output) -> bool:
+    """Say whether there is a person to ask: at a terminal, and not where a program reads."""
+    return not output.json and sys.stdin.isatty() and output.stderr.is_terminal
+
+
+async def confirm(output: Output, question: str) -> None:
+    """Ask a question that is to be answered with y or yes.
+
+    Raises:
+        NotConfirmed: the answer was anything else.
+    """
+    output.stderr.print(Text(f"{question} [y/N] "), end="", soft_wrap=True)
+    if (await _line()).strip().lower() not in {"y", "yes"}:
+        raise NotConfirmed
+
+
+async def _line() -> str:
+    # Not in a thread: that one would go on reading after the question was cancelled.
+    loop = asyncio.get_running_loop()
+    there = asyncio.Event()
+    loop.add_reader(sys.stdin, there.set)
+    try:
+        await there.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return sys.stdin.readline()

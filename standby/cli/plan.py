@@ -7,16 +7,14 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.render import plan_lines
-from standby.cli.running import PlanName, run
-from standby.cli.selecting import Analyzers, Existing, Forced, Targets, selection
-from standby.replication.actions import Action
+from standby.cli.run import Analyzers, Existing, Exit, Forced, PlanName, Targets, run, selection
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import plan_document
 from standby.replication.saved_plan import save_plan
+from standby.replication.verdict import Action
 from standby.service.models import JsonValue
 
 

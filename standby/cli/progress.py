@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from standby.replication.results import Progress as RunProgress
-from standby.replication.results import Status
+from standby.cli.output import Output
+from standby.replication.items import Progress as RunProgress
+from standby.replication.items import Status
 
 PLAIN_EVERY = 5.0
 """Seconds between two plain lines."""
@@ -109,3 +112,18 @@ def _left(done: int, total: int, seconds: float) -> str:
 def _rate(progress: RunProgress, seconds: float) -> str:
     minutes = max(seconds, 0.001) / 60
     return f"{dict(progress.ended)[Status.SUCCEEDED] / minutes:.0f}/min"
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ToldStages:
+    """Stages without Prefect, each told when it begins."""
+
+    output: Output
+
+    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Tell it, do it and give its result."""
+        self.output.say(f"… {name}")
+        return await work()

@@ -8,15 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 
-from standby.cli.lines import Line
+from standby.cli.output import Line
 from standby.config.durations import format_duration, roughly
-from standby.replication.actions import Action
 from standby.replication.forecast import Forecast
-from standby.replication.objectives import recovery_points
-from standby.replication.planned import PlanItem, ReplicationPlan
-from standby.replication.report import Report, ReportItem
-from standby.replication.results import GOOD, Status
-from standby.replication.verdict import Verdict
+from standby.replication.items import GOOD, PlanItem, ReplicationPlan, Status
+from standby.replication.report import Report, ReportItem, recovery_points
+from standby.replication.verdict import Action, Verdict
 
 SYMBOLS = {
     Action.COPY: "+",

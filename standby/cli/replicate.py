@@ -10,20 +10,28 @@ from uuid import uuid4
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
 from standby.cli.progress import show_progress
 from standby.cli.render import report_lines
-from standby.cli.running import PlanName, Via, run
-from standby.cli.selecting import Analyzers, Existing, Forced, PlanFile, Targets, selection
+from standby.cli.run import (
+    Analyzers,
+    Existing,
+    Exit,
+    Forced,
+    PlanFile,
+    PlanName,
+    Targets,
+    Via,
+    run,
+    selection,
+)
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.direct import DirectSteps
-from standby.replication.planned import Selection
+from standby.replication.items import Progress, Selection
 from standby.replication.replicate import begin, open_run
 from standby.replication.report import Ended
-from standby.replication.results import Progress
 from standby.replication.saved_plan import load_plan
 
 

@@ -8,16 +8,14 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import PlanName, run
+from standby.cli.run import Exit, PlanName, run
 from standby.cli.status import Wait
 from standby.errors import StandbyError
 from standby.recovery.context import open_recovery
-from standby.recovery.page.content import gather_content
-from standby.recovery.page.rendering import render_page
-from standby.recovery.readiness.looking import LOOK_SECONDS
-from standby.recovery.readiness.words import STATES
+from standby.recovery.page import gather_content, render_page
+from standby.recovery.readiness.assess import LOOK_SECONDS
+from standby.recovery.readiness.wording import STATES
 from standby.service.models import JsonValue
 
 

@@ -6,13 +6,12 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import PlanName, Via, run
+from standby.cli.run import Exit, PlanName, Via, run
 from standby.cli.snapshot_lines import taken_lines
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
-from standby.recovery.snapshots.taking import SnapshotTaken, take_snapshot
+from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 
 
 def command(

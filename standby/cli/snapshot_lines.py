@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from standby.cli.lines import Line
+from standby.cli.output import Line
 from standby.errors import sentence
-from standby.recovery.snapshots.listing import SnapshotEntry, Verification
-from standby.recovery.snapshots.taking import SnapshotTaken
+from standby.recovery.snapshots.take import SnapshotTaken
+from standby.recovery.snapshots.verify import SnapshotEntry, Verification
 
 MOST_NAMED = 3
 """Analyzers that a line names before it only counts them."""

@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import PlanName, run
+from standby.cli.run import Exit, PlanName, run
 from standby.cli.snapshot_lines import entry_lines, verification_lines
 from standby.recovery.context import open_recovery
-from standby.recovery.snapshots.listing import list_snapshots, verify_snapshots
+from standby.recovery.snapshots.verify import list_snapshots, verify_snapshots
 
 
 def command(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    PlainSerializer,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
 UNITS = {
     "w": timedelta(weeks=1),
@@ -85,3 +92,36 @@ Duration = Annotated[
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 """Seconds, given as a number or written as a duration."""
+
+
+_EXPECTED_MOMENT = "must be a date such as 2026-01-31, or a length of time such as 30d"
+
+
+def moment_of(since: str, now: datetime) -> datetime:
+    """Give the moment that is meant, UTC.
+
+    Args:
+        since: a date, a date with a time, or a length of time before now.
+        now: UTC.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    try:
+        return now - parse_duration(since)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(since.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(_EXPECTED_MOMENT) from None
+
+
+def _is_a_moment(since: str) -> str:
+    moment_of(since, datetime.now(UTC))
+    return since
+
+
+Since = Annotated[str, AfterValidator(_is_a_moment)]
+"""Text that `moment_of` understands."""

@@ -10,9 +10,9 @@ from pydantic_core import ErrorDetails
 from standby.config.document import Problem, Where, dotted
 from standby.config.names import nearest
 from standby.config.plan import IGNORE_RULE, TAG_FILTER, TARGET_ID
+from standby.config.resource import RESOURCE_NAME
 from standby.config.sinks import VARIABLE_NAME
 from standby.config.vault import BLOCK_REFERENCE
-from standby.service.resource import RESOURCE_NAME
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -2,24 +2,105 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import (
+    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StringConstraints,
     model_validator,
 )
 
-from standby.config.durations import Duration, Seconds, parse_seconds
-from standby.config.failover import FailoverPolicy, SnapshotPolicy
-from standby.config.names import Name, nearest
-from standby.config.since import Since
-from standby.config.strict import Strict
-from standby.service.encryption import Encryption, FreshKey
-from standby.service.resource import DeploymentOverrides
+from standby.config.durations import Duration, Seconds, Since, parse_seconds
+from standby.config.names import Name, Strict, nearest
+from standby.config.resource import DeploymentOverrides
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class FreshKey(_Strict):
+    """A random key for every copy."""
+
+    kind: Literal["generate"] = "generate"
+
+
+class NoEncryption(_Strict):
+    """No second encryption of the authorization token."""
+
+    kind: Literal["none"] = "none"
+
+
+class GivenKey(_Strict):
+    """One key for all copies of the plan."""
+
+    kind: Literal["given"] = "given"
+    key: SecretStr = Field(min_length=1, description="Key that encrypts the authorization token.")
+
+
+Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="kind")]
+"""Second encryption of the authorization token, in the seed page's protocol only."""
+
+KEY_BYTES = 32
+"""Length of a fresh key; the page says nothing of lengths."""
+
+
+def key_for_copy(encryption: Encryption) -> SecretStr | None:
+    """Give the key that one copy's token is encrypted with, or none."""
+    match encryption:
+        case GivenKey():
+            return encryption.key
+        case FreshKey():
+            return SecretStr(secrets.token_urlsafe(KEY_BYTES))
+        case NoEncryption():
+            return None
+
+
+class FailoverPolicy(Strict):
+    """The guards of a failover that an outage asks for."""
+
+    automatic: bool = Field(
+        False, description="Fail over without asking; otherwise it is proposed and waits for approval."
+    )
+    prefer: tuple[Name, ...] = Field(
+        (), description="Targets in the order of preference; the plan's own order if left out."
+    )
+    probe_every: Duration = Field(
+        timedelta(seconds=30), description="Time between two probes of a resource, as the watch is scheduled."
+    )
+    quorum: int = Field(
+        3, ge=1, le=20, description="Unhealthy observations in a row, one per observer and probe period."
+    )
+    # An outage may begin just after a probe, and is to be detected within three probe periods all the same:
+    # one passes until it is seen; two are left for this, the last probe and an uneven schedule.
+    minimum_outage: Duration = Field(
+        timedelta(seconds=50), description="How long an outage must have lasted before anything is done."
+    )
+    cool_down: Duration = Field(timedelta(hours=1), description="Time that must lie between two failovers.")
+    staleness: Duration = Field(
+        timedelta(days=7),
+        description="A copy this old, of a source that has changed, forbids it.",
+    )
+    approval_timeout: Duration = Field(
+        timedelta(minutes=30), description="How long a proposal waits for its approval."
+    )
+
+
+class SnapshotPolicy(Strict):
+    """How many snapshots of a plan are kept."""
+
+    keep: int = Field(30, ge=1, le=1000, description="Newest snapshots that are always kept.")
+    keep_for: Duration = Field(
+        timedelta(days=90), description="Age up to which snapshots beyond that number are kept too."
+    )
+
 
 OnExisting = Literal["refuse", "replace", "version"]
 """What to do with a target analyzer that is older than the source's, or was never copied by us."""

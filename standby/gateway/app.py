@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
+from uuid import UUID
 
+from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -16,19 +20,97 @@ from starlette.routing import Route
 from standby.clock import Clock, SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import sentence
-from standby.gateway.authenticating import Doorkeeper
 from standby.gateway.azure_monitor import read_alert
-from standby.gateway.duplicates import Duplicates
 from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
 from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
-from standby.gateway.events import Event, concerned, event_of
-from standby.gateway.notice import Ignored, Notice
-from standby.gateway.pace import Pace
+from standby.gateway.events import Event, Ignored, Notice, concerned, event_of, read_serving
 from standby.gateway.posting import Poster
 from standby.gateway.reading import read_json
-from standby.gateway.sides import read_serving
 from standby.service.scrubbing import one_line
 from standby.vault.filesystem import Objects
+
+SCHEME = "bearer"
+
+
+class Doorkeeper:
+    """Knows the token by its digest, so that a comparison tells nothing about it, not even its length."""
+
+    def __init__(self, token: SecretStr) -> None:
+        """Take the token."""
+        self._digest = _digest(token.get_secret_value())
+
+    def admits(self, request: Request) -> bool:
+        """Say whether a request has the token: as a bearer token, or as the parameter `token` of its URL."""
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        given = [bearer.strip()] if scheme.lower() == SCHEME else []
+        given += request.query_params.getlist("token")
+        # Not `any`, which would stop at the first that is right.
+        right = [hmac.compare_digest(_digest(each), self._digest) for each in given[:2]]
+        return True in right
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+REMEMBERED = 24 * 3600.0
+"""Seconds for which an event is known again; Event Grid tries no longer than that."""
+
+MOST = 10_000
+"""Events that are remembered; beyond that the oldest are forgotten."""
+
+
+class Duplicates:
+    """The ids of events that were posted, or are being posted, lately."""
+
+    def __init__(self, clock: Clock, most: int = MOST) -> None:
+        """Begin with none."""
+        self._clock = clock
+        self._most = most
+        self._since: dict[UUID, float] = {}
+
+    def mark(self, event: UUID) -> bool:
+        """Remember an event, and say whether it is new."""
+        now = self._clock.monotonic()
+        self._forget(now)
+        if event in self._since:
+            return False
+        self._since[event] = now
+        return True
+
+    def unmark(self, events: Iterable[UUID]) -> None:
+        """Forget events that were not posted after all."""
+        for event in events:
+            self._since.pop(event, None)
+
+    def _forget(self, now: float) -> None:
+        # In the order in which they came, so the oldest are first.
+        for event, since in list(self._since.items()):
+            if now - since < REMEMBERED and len(self._since) < self._most:
+                return
+            del self._since[event]
+
+
+class Pace:
+    """A bucket that holds a minute's worth and fills steadily."""
+
+    def __init__(self, per_minute: int, clock: Clock) -> None:
+        """Begin with a full one."""
+        self.per_minute = per_minute
+        self._clock = clock
+        self._left = float(per_minute)
+        self._filled = clock.monotonic()
+
+    def take(self) -> bool:
+        """Take one, and say whether there was one."""
+        now = self._clock.monotonic()
+        self._left = min(self.per_minute, self._left + (now - self._filled) * self.per_minute / 60)
+        self._filled = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
 
 log = logging.getLogger("standby.gateway")
 

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from standby.gateway import resource_health, service_health
+from standby.gateway import health
 from standby.gateway.errors import Malformed
-from standby.gateway.notice import Ignored, Notice, Observer, Source
+from standby.gateway.events import Ignored, Notice, Observer, Source
 from standby.gateway.reading import Moment, Text, Told, unescaped, validated
 from standby.service.models import JsonValue
 
@@ -79,9 +79,9 @@ def read_alert(body: JsonValue) -> Notice | Ignored:
     essentials = data.essentials
     match essentials.service.replace(" ", "").lower():
         case "servicehealth":
-            return service_health.read_incident(essentials.alert_id, data.context)
+            return health.read_incident(essentials.alert_id, data.context)
         case "resourcehealth":
-            return resource_health.read_change(essentials.alert_id, essentials.resources, data.context)
+            return health.read_change(essentials.alert_id, essentials.resources, data.context)
     return _of_rule(essentials)
 
 

@@ -14,9 +14,9 @@ from typing import Literal
 from pydantic import Field
 
 from standby.gateway.errors import Malformed
-from standby.gateway.notice import Ignored, Notice
+from standby.gateway.events import Ignored, Notice
+from standby.gateway.health import read_availability
 from standby.gateway.reading import Moment, Text, Told, validated
-from standby.gateway.resource_health import read_availability
 from standby.service.models import JsonValue
 
 WHAT = "delivery of Event Grid"

@@ -2,19 +2,121 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from standby.config.plan import RecoveryPlan
-from standby.gateway.notice import Ignored, Notice
-from standby.gateway.sides import Serving
-from standby.recovery.watch.observation import Check, Observation
+from standby.config.resource import Resource
+from standby.errors import StandbyError
+from standby.fencing import read_fence
+from standby.recovery.probe import Check, Observation
 from standby.service.models import JsonValue
-from standby.service.resource import Resource
 from standby.service.scrubbing import one_line
+from standby.vault.filesystem import Objects
+
+
+class Source(StrEnum):
+    """The way by which an alert came here."""
+
+    AZURE_MONITOR = "azure-monitor"
+    SERVICE_HEALTH = "service-health"
+    EVENT_GRID = "event-grid"
+
+
+class Observer(StrEnum):
+    """Who saw what an alert says.
+
+    Resource Health speaks through action groups and through Event Grid; that makes it no second observer.
+    """
+
+    ALERT_RULE = "azure-monitor"
+    RESOURCE_HEALTH = "resource-health"
+    SERVICE_HEALTH = "service-health"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """That some resources are well, or are not.
+
+    Attributes:
+        source: the way by which it came.
+        id: of the alert or event, as its sender gave it.
+        state: what it says, in the sender's word.
+        at: when it was seen, UTC.
+        summary: for people; not yet fit to be shown.
+        resources: the Azure resource ids that it is about.
+        regions: regions of which it is about every resource, as Azure writes them.
+    """
+
+    source: Source
+    observer: Observer
+    id: str
+    state: str
+    healthy: bool
+    at: datetime
+    summary: str
+    resources: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The same for each delivery of it, and for nothing else: an alert may fire again under its id."""
+        at = self.at.astimezone(UTC).isoformat()
+        return "|".join((self.source, self.id.lower(), self.state.lower(), at))
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Something that is right and says nothing of a resource's health.
+
+    Attributes:
+        reason: a sentence without its full stop.
+    """
+
+    reason: str
+
+
+log = logging.getLogger("standby.gateway")
+
+FENCES_SECONDS = 2.0
+"""Seconds in which all fences must have been read: an alert is passed on without them rather than late."""
+
+Serving = Mapping[str, frozenset[str]]
+"""The resources that serve, by the name of the plan."""
+
+
+async def read_serving(plans: Iterable[RecoveryPlan], vault: Objects | None) -> Serving:
+    """Read the fence of each plan; where it cannot be read, the plan's sources are taken to serve.
+
+    Whoever decides reads the fence again: this only says which automation hears of an event.
+
+    Args:
+        plans: of the configuration.
+        vault: where the fences are; `None` where it cannot be opened here.
+    """
+    found = {plan.name: frozenset(pair.source for pair in plan.pairs) for plan in plans}
+    if vault is None:
+        return found
+    try:
+        async with asyncio.timeout(FENCES_SECONDS):
+            for plan in plans:
+                try:
+                    fence = await read_fence(vault, plan)
+                except StandbyError as error:
+                    log.warning("The sources of %s are taken for the side that serves: %s", plan.name, error)
+                else:
+                    found[plan.name] = frozenset(side.active for side in fence.sides.values())
+    except TimeoutError:
+        log.warning("The vault does not answer, so sources are taken for the side that serves")
+    return found
+
 
 NAMESPACE = UUID("5d0c8f6e-6f0b-4d0f-9a51-7b3f4a1f5a86")
 """Of the ids of events, so that an alert has the same one after a restart too."""

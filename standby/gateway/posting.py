@@ -15,7 +15,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from standby.gateway.errors import NoPrefectServer, NotPosted
 from standby.gateway.events import Event
-from standby.service.tls import Tls
+from standby.service.calls import Tls
 
 ATTEMPTS = 3
 

@@ -8,22 +8,18 @@ lines cut off the end are missed, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 
-from standby.recovery.audit_head import head_of, head_path, head_problem, write_head
-from standby.recovery.audit_line import (
-    FIRST,
-    AuditLine,
-    plain,
-    plain_text,
-    read_line,
-    sealed,
-    unchained,
-    unsigned,
-)
+import rfc8785
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.recovery.signing import Signer
@@ -31,16 +27,188 @@ from standby.service.models import JsonValue
 from standby.vault.errors import Held
 from standby.vault.filesystem import Objects
 
-__all__ = [
-    "AuditBroken",
-    "AuditBusy",
-    "AuditCheck",
-    "AuditLine",
-    "Deed",
-    "audit_path",
-    "note",
-    "verify_audit",
-]
+FIRST = "0" * 64
+"""What stands for the digest before the first line."""
+
+LARGEST = 2**53 - 1
+"""The largest whole number that canonical JSON has (RFC 8785)."""
+
+
+class AuditLine(BaseModel):
+    """One line of the log.
+
+    Attributes:
+        previous: digest of the line before.
+        key_id: of the key it is signed with; `None` where there was none.
+        digest: of everything else but the signature.
+        signature: of the digest.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    sequence: int
+    at: datetime
+    plan: str
+    deed: str
+    actor: str
+    via: str
+    run_id: str
+    epoch: int | None
+    facts: dict[str, JsonValue]
+    previous: str
+    key_id: str | None = None
+    digest: str
+    signature: str | None = None
+
+
+def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
+    """Give a line its digest and its signature."""
+    keyed = line.model_copy(update={"key_id": signer.key_id if signer else None})
+    digest = _digest(keyed.model_dump_json().encode())
+    signature = signer.sign(digest.encode()) if signer else None
+    return keyed.model_copy(update={"digest": digest, "signature": signature})
+
+
+def read_line(text: bytes) -> AuditLine | None:
+    """Read a line; `None` where it is none."""
+    try:
+        json.loads(text, object_pairs_hook=_no_name_twice)
+        _digest(text)
+        return AuditLine.model_validate_json(text)
+    except (ValueError, ValidationError, RecursionError):
+        return None
+
+
+def unchained(line: AuditLine, text: bytes, plan: str, number: int, previous: str) -> str:
+    """Say why a line of a plan's log does not follow from the one before; empty where it does."""
+    if line.plan != plan:
+        return f"it is of plan {line.plan}"
+    if line.sequence != number:
+        return f"it has the number {line.sequence}: lines were removed or put in"
+    if line.previous != previous:
+        return "it does not follow from the line before it"
+    if line.digest != _digest(text):
+        return "it was changed after it was written"
+    return ""
+
+
+def unsigned(line: AuditLine, signer: Signer | None) -> str:
+    """Say why a line's signature does not count; empty where it does, or there is no key."""
+    if signer is None:
+        return ""
+    if line.signature is None:
+        return "not signed"
+    if line.key_id != signer.key_id:
+        return f"signed with key {line.key_id}, and vault.signing has key {signer.key_id}"
+    return "" if signer.verifies(line.digest.encode(), line.signature) else "its signature is wrong"
+
+
+def plain(fact: JsonValue) -> JsonValue:
+    """Bring a fact to what every reader of JSON understands alike."""
+    if isinstance(fact, str):
+        return plain_text(fact)
+    if isinstance(fact, dict):
+        return {plain_text(name): plain(value) for name, value in fact.items()}
+    if isinstance(fact, list):
+        return [plain(value) for value in fact]
+    too_large = isinstance(fact, int) and abs(fact) > LARGEST
+    return str(fact) if too_large or (isinstance(fact, float) and not math.isfinite(fact)) else fact
+
+
+def plain_text(text: str) -> str:
+    """Write out what is no text: a terminal of another encoding hands such parts over."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _digest(text: bytes) -> str:
+    """Give the digest of what stands in a line, also of what this version knows nothing of."""
+    told = json.loads(text)
+    kept = {name: value for name, value in told.items() if name not in {"digest", "signature"}}
+    return hashlib.sha256(rfc8785.dumps(kept)).hexdigest()
+
+
+def _no_name_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Whoever reads the line with other means might see the first one.
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError("a name stands twice")
+    return dict(pairs)
+
+
+class AuditHead(BaseModel):
+    """Which line was added last.
+
+    Attributes:
+        sequence: its number.
+        digest: its digest.
+        key_id: of the key it is signed with; `None` where there was none.
+        signature: over plan, number and digest.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    sequence: int
+    digest: str
+    key_id: str | None = None
+    signature: str | None = None
+
+    @property
+    def signed(self) -> bytes:
+        """What the signature is of."""
+        return f"{self.plan}\n{self.sequence}\n{self.digest}".encode()
+
+
+def head_path(plan: str) -> str:
+    """Give the path of a log's head in the vault."""
+    return f"audit/{plan}.head.json"
+
+
+async def write_head(objects: Objects, line: AuditLine, signer: Signer | None) -> None:
+    """Write down which line is the newest."""
+    await objects.write(head_path(line.plan), head_of(line, signer))
+
+
+def head_of(line: AuditLine, signer: Signer | None) -> bytes:
+    """Make the head of a line; it is signed where the line is."""
+    head = AuditHead(plan=line.plan, sequence=line.sequence, digest=line.digest)
+    if signer is not None and line.key_id == signer.key_id:
+        update = {"key_id": signer.key_id, "signature": signer.sign(head.signed)}
+        head = head.model_copy(update=update)
+    return head.model_dump_json(indent=1).encode()
+
+
+def head_problem(content: bytes | None, lines: Sequence[AuditLine], signer: Signer | None) -> str:
+    """Say what is wrong between a log and its head, as a clause; empty where they agree.
+
+    Args:
+        content: of the head's file; `None` where there is none.
+        lines: the log's last two lines at least, oldest first.
+        signer: checks the head's signature, where there is a key.
+    """
+    length = lines[-1].sequence if lines else 0
+    if content is None:
+        # The first line may have been followed by a crash.
+        return "is missing: lines may have been cut off the end of the log" if length > 1 else ""
+    try:
+        head = AuditHead.model_validate_json(content)
+    except ValidationError:
+        return "cannot be read"
+    if head.sequence > length:
+        return f"knows {head.sequence} lines, and the log has {length}: its end was cut off"
+    if head.sequence < max(1, length - 1):
+        return f"is of line {head.sequence}, and the log has {length}: an older one was put in its place"
+    return _strange(head, lines[head.sequence - length - 1], signer)
+
+
+def _strange(head: AuditHead, line: AuditLine, signer: Signer | None) -> str:
+    if head.digest != line.digest:
+        return f"does not know line {head.sequence} of the log as it is: the end was written anew"
+    # A line of before there was this key has a head of before, too.
+    due = signer is not None and line.key_id == signer.key_id
+    if signer and due and not signer.verifies(head.signed, head.signature or ""):
+        return f"is not signed with key {signer.key_id}"
+    return ""
+
 
 PATIENCE = 60.0
 """Seconds that another writer of the same log is waited for."""
@@ -236,3 +404,17 @@ def _grouped(doubtful: Iterable[tuple[int, str]]) -> list[str]:
         lines = f"Line {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} lines from {numbers[0]} on"
         told.append(f"{lines}: {wrong}")
     return told
+
+
+LONGEST_FACT = 200
+"""Characters of a fact that are shown."""
+
+
+def facts_told(line: AuditLine) -> str:
+    """Put the facts of a line one after the other."""
+    return ", ".join(f"{name} {_fact(value)}" for name, value in line.facts.items())
+
+
+def _fact(value: JsonValue) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST_FACT else f"{text[:LONGEST_FACT]}…"

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import Sink
+from standby.errors import GuardRefused
+from standby.fencing import read_fence
 from standby.recovery.activation.opening import open_sinks
-from standby.recovery.activation.sink import ActivationSink
+from standby.recovery.activation.sinks import ActivationSink
 from standby.recovery.signing import Signer, signer_for
 from standby.replication.context import Connections, RunContext
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
+
+T = TypeVar("T")
+
+
+class Stages(Protocol):
+    """Runs one stage at a time: plainly, or as task runs that people can watch."""
+
+    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do a stage and give its result; its error is the caller's to see.
+
+        Args:
+            name: such as `restore at west`.
+            work: called once.
+        """
+        ...
+
+
+class DirectStages:
+    """Stages without Prefect."""
+
+    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
+        """Do a stage and give its result."""
+        return await work()
 
 
 @dataclass(frozen=True)
@@ -112,3 +138,34 @@ async def open_recovery(
             actor=actor or f"{getpass.getuser()}@{socket.gethostname()}",
             run_id=run_id or uuid4().hex[:12],
         )
+
+
+VAULT = "vault"
+"""Go on with the folder's books, though flows keep theirs elsewhere."""
+
+
+class KeptElsewhere(GuardRefused):
+    """Flows keep the fence in a block, and the folder beside it knows of no switch."""
+
+    def __init__(self, plan: str, block: str, folder: str) -> None:
+        super().__init__(
+            f"Flows keep the fence of plan {plan} in the block {block}, and {folder} knows of no switch",
+            f"Use --via prefect; where Prefect is lost, begin with standby failover {plan} --force {VAULT}, "
+            "and pause the deployments of the plan before it comes back",
+        )
+        self.args = (plan, block, folder)
+
+
+async def must_be_the_books(context: RecoveryContext, *, forced: bool = False) -> None:
+    """Refuse to switch by a fence that is not the one which flows go by.
+
+    Once a switch was forced by the folder's books, those are gone on with.
+
+    Raises:
+        KeptElsewhere: it is not, and that is not forced.
+    """
+    block = context.configuration.vault.block
+    if block is None or context.via == "prefect" or forced:
+        return
+    if (await read_fence(context.vault, context.plan)).epoch == 0:
+        raise KeptElsewhere(context.plan.name, block, context.vault.where("."))

@@ -11,7 +11,7 @@ from typing import Protocol
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from standby.config.errors import ConfigurationError
+from standby.config.names import ConfigurationError
 from standby.config.vault import Ed25519Signing, HmacSigning, Signing
 
 

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
-from standby.replication.actions import ACTING
-from standby.replication.planned import PlanItem, Records, ReplicationPlan
-from standby.replication.verdict import CopyRecord
+from pydantic import BaseModel, ConfigDict
+
+from standby.config.configuration import Configuration
+from standby.config.plan import OnExisting
+from standby.fencing import read_fence
+from standby.replication.context import RunContext
+from standby.replication.engine import Replication, Steps
+from standby.replication.items import (
+    ItemResult,
+    Key,
+    PlanItem,
+    Progress,
+    Records,
+    ReplicationPlan,
+    Selection,
+    Status,
+    part,
+)
+from standby.replication.replicate import make_plan_now
+from standby.replication.report import ReportItem
+from standby.replication.verdict import ACTING, Action, CopyRecord
 
 MOST = 250
 """Copies in a chunk. With five task runs a copy, that is as many as the graph of a flow run still shows."""
-
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -54,25 +72,6 @@ def cut(items: Iterable[PlanItem], most: int = MOST) -> tuple[Chunk, ...]:
     ]
     # In turns, so that the first chunks to run already keep every target busy.
     return tuple(chunk for turn in zip_longest(*by_pair) for chunk in turn if chunk is not None)
-
-
-def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
-    """Give the part of a plan that has some items.
-
-    What they need outside of it was found good by the plan: else they would be blocked in it.
-    """
-    wanted = set(keys)
-    return replace(
-        plan,
-        items=tuple(
-            replace(
-                item,
-                needs=tuple(child for child in item.needs if (item.source, item.target, child) in wanted),
-            )
-            for item in plan.items
-            if item.key in wanted
-        ),
-    )
 
 
 def records_for(chunk: Chunk, items: Iterable[PlanItem], records: Records) -> dict[str, CopyRecord]:
@@ -122,3 +121,250 @@ def _pack(components: Iterable[tuple[str, ...]], most: int) -> Iterator[tuple[st
         packed += component
     if packed:
         yield packed
+
+
+class ChunkReport(BaseModel):
+    """The end of a chunk run, as JSON has it; there are no secrets in it.
+
+    Attributes:
+        records: what was copied and found good, or found equal, by target analyzer.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    items: tuple[ReportItem, ...]
+    records: dict[str, CopyRecord]
+
+
+def results_of(
+    items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str
+) -> tuple[ItemResult, ...]:
+    """Give the results of a chunk's items.
+
+    Args:
+        items: the parent's, in the plan's order.
+        report: what the chunk run left; `None` where it left nothing.
+        otherwise: why there is no result of an item of which nothing was reported.
+    """
+    told = {item.analyzer: item for item in report.items} if report else {}
+    return tuple(_result(item, told.get(item.analyzer), otherwise) for item in items)
+
+
+def _result(item: PlanItem, told: ReportItem | None, otherwise: str) -> ItemResult:
+    if told is None:
+        return ItemResult(item, Status.FAILED, otherwise, warnings=item.warnings)
+    # The chunk run planned afresh: what it decided counts.
+    decided = replace(item, target_analyzer=told.target_analyzer, verdict=told.verdict, action=told.action)
+    return ItemResult(
+        item=decided,
+        status=told.status,
+        reason=told.reason,
+        seconds=told.seconds,
+        attempts=told.attempts,
+        operation_id=told.operation_id,
+        warnings=told.warnings,
+    )
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a chunk run is told to do.
+
+    Attributes:
+        force: ids of analyzers that may be overwritten, whatever was done to them at the target.
+        expected: fingerprints that were signed off, by analyzer; none where no saved plan is applied.
+        records: the ledger, as far as the chunk's analyzers go.
+    """
+
+    chunk: Chunk
+    on_existing: OnExisting | None = None
+    force: tuple[str, ...] = ()
+    expected: Mapping[str, str] = field(default_factory=dict)
+    records: Mapping[str, CopyRecord] = field(default_factory=dict)
+
+
+@dataclass
+class Notebook:
+    """Stands for the ledger, which the parent writes alone."""
+
+    known: Mapping[str, CopyRecord]
+    added: dict[str, CopyRecord] = field(default_factory=dict)
+
+    @property
+    def records(self) -> Mapping[str, CopyRecord]:
+        """What the parent knew and what was added since."""
+        return {**self.known, **self.added}
+
+    def record(self, records: Mapping[str, CopyRecord]) -> None:
+        """Note verified copies for the parent."""
+        self.added.update(records)
+
+
+async def begin_chunk(
+    context: RunContext,
+    order: Order,
+    steps: Steps,
+    notebook: Notebook,
+    on_progress: Callable[[Progress], None],
+) -> Replication:
+    """Plan a chunk from what both resources hold now, and give the run that is ready to start.
+
+    A chunk that was begun before, and lost, so finds what it copied, and copies only the rest.
+
+    Args:
+        context: the plan and its connections, with the chunk's share of the limits.
+        order: what to do.
+        steps: how each step is done.
+        notebook: where verified copies are noted.
+        on_progress: called after every change.
+
+    Raises:
+        Fenced: the plan was switched over since the chunk was sent, and it would copy the wrong way.
+    """
+    chunk = order.chunk
+    pair = (chunk.source, chunk.target)
+    # It may have waited for a worker for hours, and outlived whoever sent it.
+    (await read_fence(context.vault, context.recovery_plan)).must_let_copy(*pair, context.switch)
+    # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
+    selection = Selection(
+        targets=(chunk.target,), on_existing=order.on_existing, force=order.force, sources=(chunk.source,)
+    )
+    plan = await make_plan_now(context, selection, {pair: order.records})
+    limit = context.connections[chunk.target].resource.max_concurrent_copies
+    return Replication(
+        hold_to(part(plan, _with_children(plan, chunk.keys)), order.expected),
+        steps,
+        ledgers={pair: notebook},
+        slots={chunk.target: asyncio.Semaphore(limit)},
+        clock=context.clock,
+        on_progress=on_progress,
+    )
+
+
+def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPlan:
+    """Refuse what was edited since it was signed off.
+
+    Args:
+        plan: made afresh.
+        expected: the fingerprints that were signed off, by analyzer; the others are not judged.
+    """
+    return replace(plan, items=tuple(_held(item, expected.get(item.analyzer)) for item in plan.items))
+
+
+def _held(item: PlanItem, fingerprint: str | None) -> PlanItem:
+    if item.action not in ACTING or fingerprint in (None, item.expected.fingerprint):
+        return item
+    reason = (
+        f"It was edited at {item.source} since the plan was approved. "
+        "Make a new plan, look at it, and apply that."
+    )
+    return replace(item, action=Action.REFUSE, reason=reason)
+
+
+def _with_children(plan: ReplicationPlan, keys: Iterable[Key]) -> set[Key]:
+    """Add what went missing at the target since the parent planned, and is needed."""
+    acting = {item.key: item for item in plan.items if item.action in ACTING}
+    wanted: set[Key] = set()
+    waiting = list(keys)
+    while waiting:
+        key = waiting.pop()
+        wanted.add(key)
+        if key in acting:
+            children = {(key[0], key[1], child) for child in acting[key].needs}
+            waiting.extend((children & acting.keys()) - wanted)
+    return wanted
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """How chunks are spread over resources.
+
+    Attributes:
+        at_target: how many chunks may be at a target at once.
+        at_resource: how many may be at a resource at once, as source or as target.
+    """
+
+    at_target: Mapping[str, int]
+    at_resource: Mapping[str, int]
+
+    def shares(self, chunk: Chunk) -> dict[str, int]:
+        """Tell into how many parts the limits of a chunk's two resources are divided."""
+        return {name: self.at_resource[name] for name in (chunk.source, chunk.target)}
+
+
+def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) -> Sharing:
+    """Spread chunks evenly over their targets.
+
+    Args:
+        chunks: all of a run.
+        at_once: how many may run at the same time.
+        configuration: has the limits; a target that allows one copy at a time has one chunk at a time.
+    """
+    pairs = [(chunk.source, chunk.target) for chunk in chunks]
+    targets = {target for _, target in pairs}
+    even = -(-at_once // max(len(targets), 1))
+    at_target = {
+        target: min(even, sum(1 for _, other in pairs if other == target), _most(configuration, target))
+        for target in sorted(targets)
+    }
+    at_resource = {
+        name: min(at_once, sum(at_target[target] for target in targets if _touch(pairs, name, target)))
+        for name in sorted({name for pair in pairs for name in pair})
+    }
+    return Sharing(at_target, at_resource)
+
+
+def with_shares(configuration: Configuration, shares: Mapping[str, int]) -> Configuration:
+    """Divide the limits of resources, rounding down; at least one copy and one call a minute are left."""
+    resources = {
+        name: resource.model_copy(
+            update={
+                "max_concurrent_copies": max(1, resource.max_concurrent_copies // shares.get(name, 1)),
+                "operations_per_minute": max(1, resource.operations_per_minute // shares.get(name, 1)),
+            }
+        )
+        for name, resource in configuration.resources.items()
+    }
+    return configuration.model_copy(update={"resources": resources})
+
+
+def _most(configuration: Configuration, target: str) -> int:
+    resource = configuration.resource(target)
+    return min(resource.max_concurrent_copies, resource.operations_per_minute)
+
+
+def _touch(pairs: Iterable[tuple[str, str]], name: str, target: str) -> bool:
+    """Say whether a chunk at a target may also be at a resource."""
+    return name == target or (name, target) in pairs
+
+
+class Tally:
+    """Adds up the progress of parts."""
+
+    def __init__(self, total: int, on_progress: Callable[[Progress], None]) -> None:
+        """Begin with nothing done.
+
+        Args:
+            total: items of all parts.
+            on_progress: told the sum after every change.
+        """
+        self._total = total
+        self._on_progress = on_progress
+        self._parts: list[Progress] = []
+
+    def part(self) -> Callable[[Progress], None]:
+        """Give what one more part is to tell its progress to."""
+        position = len(self._parts)
+        self._parts.append(Progress(0, 0, ()))
+
+        def show(progress: Progress) -> None:
+            self._parts[position] = progress
+            self._on_progress(self._sum())
+
+        return show
+
+    def _sum(self) -> Progress:
+        ended: Counter[Status] = Counter(dict.fromkeys(Status, 0))
+        for part in self._parts:
+            ended.update(dict(part.ended))
+        return Progress(self._total, sum(part.in_flight for part in self._parts), tuple(ended.items()))

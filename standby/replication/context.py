@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan
+from standby.config.resource import DeploymentOverrides, Resource
 from standby.replication.inventory import read_serving
 from standby.replication.serving import Serving
+from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
-from standby.service.resource import DeploymentOverrides, Resource
-from standby.service.tls import trusted_certificates
 from standby.vault.filesystem import FileSystem
 
 SERVING_AGE = 60.0

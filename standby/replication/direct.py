@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from standby.clock import Clock
 from standby.config.plan import RetryPolicy
-from standby.replication import retrying, steps
+from standby.replication import steps
 from standby.replication.context import RunContext
-from standby.replication.planning import PlanItem
+from standby.replication.items import PlanItem
 from standby.replication.steps import Receipt, Verified
-from standby.service.authorization import CopyAuthorization
+from standby.service.protocols import CopyAuthorization
 
 log = logging.getLogger("standby.replication")
 
@@ -32,37 +32,37 @@ class DirectSteps:
         """Add model names to a target's defaults."""
         policy = self.context.recovery_plan.retries.validate_deployments
         step = partial(steps.add_defaults, self.context, target, additions)
-        await self._again(policy, retrying.is_transient, step)
+        await self._again(policy, steps.is_transient, step)
 
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
         """Ask the source for a grant."""
         policy = self.context.recovery_plan.retries.authorize
         step = partial(steps.authorize, self.context, item)
-        return (await self._again(policy, retrying.authorize_again, step))[0]
+        return (await self._again(policy, steps.authorize_again, step))[0]
 
     async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
         """Check the models at the target; give warnings."""
         policy = self.context.recovery_plan.retries.validate_deployments
         step = partial(steps.validate_deployments, self.context, item)
-        return (await self._again(policy, retrying.validate_again, step))[0]
+        return (await self._again(policy, steps.validate_again, step))[0]
 
     async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
         """Start the copy."""
         policy = self.context.recovery_plan.retries.copy_
         step = partial(steps.copy, self.context, item, authorization)
-        receipt, attempts = await self._again(policy, retrying.copy_again, step)
+        receipt, attempts = await self._again(policy, steps.copy_again, step)
         return replace(receipt, attempts=attempts)
 
     async def poll(self, item: PlanItem, receipt: Receipt) -> None:
         """Wait for the copy's end."""
         policy = self.context.recovery_plan.retries.poll
-        await self._again(policy, retrying.poll_again, partial(steps.poll, self.context, item, receipt))
+        await self._again(policy, steps.poll_again, partial(steps.poll, self.context, item, receipt))
 
     async def verify(self, item: PlanItem) -> Verified:
         """Compare the copy with what was planned."""
         policy = self.context.recovery_plan.retries.verify
         step = partial(steps.verify, self.context, item)
-        return (await self._again(policy, retrying.verify_again, step))[0]
+        return (await self._again(policy, steps.verify_again, step))[0]
 
     async def _again(
         self, policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]]

@@ -15,15 +15,21 @@ from typing import Protocol
 
 from standby.clock import Clock
 from standby.errors import StandbyError
-from standby.replication.actions import ACTING, Action
-from standby.replication.chunks import part
-from standby.replication.planning import PlanItem, ReplicationPlan
+from standby.replication.items import (
+    GOOD,
+    ItemResult,
+    PlanItem,
+    Progress,
+    ReplicationPlan,
+    Status,
+    count,
+    part,
+)
 from standby.replication.report import Report, Via, make_report
-from standby.replication.results import GOOD, ItemResult, Progress, Status, count
 from standby.replication.steps import ADOPTED, Receipt, Verified
-from standby.replication.verdict import CopyRecord, Verdict
-from standby.service.authorization import CopyAuthorization
+from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
 from standby.service.errors import GrantVoid
+from standby.service.protocols import CopyAuthorization
 
 log = logging.getLogger("standby.replication")
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from standby.config.plan import CopyDeadlines
-from standby.replication.actions import ACTING, Action
-from standby.replication.pace import GROWTH
-from standby.replication.planned import PlanItem, ReplicationPlan
-from standby.service.resource import SEED_PAGE_API_VERSION, Resource
+from standby.config.resource import SEED_PAGE_API_VERSION, Resource
+from standby.replication.items import PlanItem, ReplicationPlan
+from standby.replication.steps import GROWTH
+from standby.replication.verdict import ACTING, Action
 
 SHORTEST_COPY = 2.0
 """Seconds: recorded copies took 2 to 5 (REFERENCE, *Other calls*)."""

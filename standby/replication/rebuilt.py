@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from standby.clock import Clock
 from standby.config.explanation import summary
-from standby.replication.planned import Records
+from standby.replication.items import Records
 from standby.service.models import Analyzer
 from standby.vault.errors import Held
 from standby.vault.filesystem import FileSystem, Objects

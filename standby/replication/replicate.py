@@ -14,13 +14,13 @@ from standby.replication.context import RunContext, connect
 from standby.replication.engine import Replication, Steps
 from standby.replication.errors import NothingSelected, PlanMoved
 from standby.replication.inventory import take_inventories
+from standby.replication.items import Progress, Records, ReplicationPlan, Selection
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
-from standby.replication.planning import Records, ReplicationPlan, Selection, make_plan, selected_pairs
+from standby.replication.plan import make_plan, selected_pairs
 from standby.replication.rebuilt import read_rebuilt, without_rebuilt
-from standby.replication.results import Progress
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.vault.filesystem import FileSystem
-from standby.vault.opening import open_folder
+from standby.vault.folder import open_folder
 
 log = logging.getLogger("standby.replication")
 

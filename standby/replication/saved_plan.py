@@ -11,10 +11,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from standby.config.plan import OnExisting
-from standby.replication.actions import Action
 from standby.replication.errors import PlanMoved, PlanUnreadable
-from standby.replication.planning import PlanItem, ReplicationPlan, Selection
-from standby.replication.verdict import Sighting, Verdict
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
+from standby.replication.verdict import Action, Sighting, Verdict
 
 MOST_NAMED = 20
 """How many things that moved are named one by one."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from standby.replication.actions import Action
+from standby.clock import Clock
+from standby.config.plan import CopyDeadlines
 from standby.replication.context import RunContext
 from standby.replication.errors import (
     CopyDiffers,
@@ -18,25 +20,104 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
-from standby.replication.expectation import expected_definition, sight
-from standby.replication.kept import keep_definition
-from standby.replication.models_policy import judge_models
-from standby.replication.pace import pace
-from standby.replication.planning import PlanItem
-from standby.replication.verdict import Sighting
-from standby.service.authorization import CopyAuthorization
+from standby.replication.items import PlanItem
+from standby.replication.serving import judge_models
+from standby.replication.verdict import Action, Sighting, expected_definition, sight
 from standby.service.errors import (
     AnalyzerNotFound,
     Conflict,
     CopyOutcomeUnknown,
     GrantVoid,
     OperationHung,
+    ServiceError,
     operation_failed,
 )
 from standby.service.models import Analyzer
-from standby.service.protocols import protocol_for
+from standby.service.protocols import CopyAuthorization, protocol_for
 
 log = logging.getLogger("standby.replication")
+
+
+async def keep_definition(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
+    """Write the definition that is about to be replaced into the vault; it is safe afterwards.
+
+    Returns:
+        A sentence that says where it is.
+
+    Raises:
+        VaultUnavailable: it could not be kept, so it must not be replaced.
+    """
+    moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
+    path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
+    text = json.dumps(analyzer.to_json(), indent=1, ensure_ascii=False)
+    await context.vault.write(path, text.encode())
+    sentence = f"What {item.target} had as {item.target_analyzer} is kept in {context.vault.where(path)}."
+    log.info("%s", sentence)
+    return sentence
+
+
+GROWTH = 1.5
+"""How much longer each wait is than the one before."""
+
+
+@dataclass
+class Beat:
+    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
+
+    retry_after: float | None = None
+
+
+async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = None) -> AsyncIterator[Beat]:
+    """Yield at each time to ask, soon at first and then less often, until the deadline is over.
+
+    Args:
+        deadlines: how long, and how often.
+        clock: what is waited by.
+        begun: when the work began, in the clock's monotonic seconds; now, where it is not given.
+    """
+    end = (clock.monotonic() if begun is None else begun) + deadlines.poll
+    wait = deadlines.first_interval
+    while True:
+        beat = Beat()
+        yield beat
+        left = end - clock.monotonic()
+        if left <= 0:
+            return
+        # A Retry-After of nothing is no leave to ask without end.
+        asked = wait if beat.retry_after is None else max(beat.retry_after, deadlines.first_interval)
+        await clock.sleep(min(left, asked))
+        wait = min(wait * GROWTH, deadlines.longest_interval)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the service, not the request, was at fault for the moment."""
+    return isinstance(error, ServiceError) and error.transient
+
+
+def authorize_again(error: BaseException) -> bool:
+    """A grant may be asked for as often as needed."""
+    return is_transient(error)
+
+
+def validate_again(error: BaseException) -> bool:
+    """A model that nobody serves stays unserved; only the question can be repeated."""
+    return is_transient(error)
+
+
+def copy_again(error: BaseException) -> bool:
+    """A copy is asked for again only when it is known not to have started."""
+    return is_transient(error) or isinstance(error, CopyNotStarted)
+
+
+def poll_again(error: BaseException) -> bool:
+    """Looking changes nothing."""
+    return is_transient(error)
+
+
+def verify_again(error: BaseException) -> bool:
+    """A copy that is over can be a moment late to be ready."""
+    return is_transient(error) or isinstance(error, TargetAnalyzerNotReady)
+
 
 GRANT_MARGIN = timedelta(minutes=5)
 """A grant that ends sooner than this is not used."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from standby.config.plan import OnExisting
+from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.replication.fingerprint import fingerprint
+from standby.service.models import Analyzer, JsonValue
 
 
 class Verdict(StrEnum):
@@ -89,3 +95,123 @@ def _retrained(source: Sighting, target: Sighting, last: CopyRecord | None) -> b
         return True
     since = last.source.changed_at if last is not None else target.created_at
     return since is not None and source.changed_at is not None and source.changed_at > since
+
+
+def expected_definition(
+    definition: Mapping[str, JsonValue], target: Resource, overrides: DeploymentOverrides
+) -> dict[str, JsonValue]:
+    """Give the definition that a copy of an analyzer has at a target.
+
+    Inferred: on the seed page's protocol an overridden deployment stands in the copy's `models`.
+    """
+    expected = dict(definition)
+    models = definition.get("models")
+    if target.api_version == SEED_PAGE_API_VERSION and isinstance(models, dict):
+        chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
+        expected["models"] = models | {role: name for role, name in chosen.items() if name and role in models}
+    return expected
+
+
+def sight(analyzer: Analyzer, definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> Sighting:
+    """Reduce an analyzer, described by a definition of it, to what is compared."""
+    return Sighting(
+        fingerprint=fingerprint(definition, ignore),
+        status=analyzer.status,
+        created_at=analyzer.created_at,
+        changed_at=analyzer.last_modified_at,
+        trained=bool(definition.get("knowledgeSources")),
+    )
+
+
+class Action(StrEnum):
+    """What a run does about one analyzer at one target."""
+
+    COPY = "copy"
+    REPLACE = "replace"
+    COPY_AS_VERSION = "copy_as_version"
+    ADOPT = "adopt"
+    SKIP = "skip"
+    REFUSE = "refuse"
+
+
+COPYING = frozenset({Action.COPY, Action.REPLACE, Action.COPY_AS_VERSION})
+"""Actions that start a copy at the service."""
+
+ACTING = COPYING | {Action.ADOPT}
+"""Actions that make a run do anything at all."""
+
+_ALWAYS = {
+    Verdict.MISSING: Action.COPY,
+    Verdict.IN_SYNC: Action.SKIP,
+    Verdict.CREATING: Action.ADOPT,
+    Verdict.TARGET_AHEAD: Action.REFUSE,
+    Verdict.DIVERGED: Action.REFUSE,
+    Verdict.BLOCKED: Action.REFUSE,
+}
+
+_BY_POLICY: dict[OnExisting, Action] = {
+    "refuse": Action.REFUSE,
+    "replace": Action.REPLACE,
+    "version": Action.COPY_AS_VERSION,
+}
+
+_WHAT_IS_THERE = {
+    Verdict.MISSING: "{target} does not have it",
+    Verdict.IN_SYNC: "{target} has the same",
+    Verdict.CREATING: "A copy into {target} is already under way",
+    Verdict.SOURCE_AHEAD: "{target} has an older copy",
+    Verdict.FOREIGN: "{target} has a different analyzer of this name that was not copied from {source}",
+    Verdict.TARGET_AHEAD: "It was edited at {target} since it was copied",
+    Verdict.DIVERGED: "It was edited at {source} and at {target} since it was copied",
+}
+
+_UNUSABLE = "{target} has one of this name that is {status}, not ready"
+"""An equal analyzer can be behind the source by its status alone."""
+
+_WHAT_TO_DO = {
+    Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
+    Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
+    Verdict.TARGET_AHEAD: "Take the edit back to {source} first, or overwrite it with --force {analyzer}",
+    Verdict.DIVERGED: "Settle which one is right, then overwrite the other with --force {analyzer}",
+}
+
+
+OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
+"""Verdicts under which the target has one that is not the source's."""
+
+
+def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -> Action:
+    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten.
+
+    Args:
+        verdict: how the analyzer stands at the target.
+        on_existing: the policy for what is there and older or foreign.
+        forced: whether the operator named this very analyzer as one to overwrite.
+    """
+    if forced and verdict in OVERWRITABLE:
+        return Action.REPLACE
+    always = _ALWAYS.get(verdict)
+    return always if always is not None else _BY_POLICY[on_existing]
+
+
+def explain(
+    verdict: Verdict, action: Action, analyzer: str, source: str, target: str, status: str = "ready"
+) -> str:
+    """Say in a sentence or two why an item has its action.
+
+    Args:
+        verdict: how the analyzer stands at the target; anything but blocked, which has reasons of its own.
+        action: what is to be done.
+        analyzer: its id at the source.
+        source: name of the source resource.
+        target: name of the target resource.
+        status: what the target calls the analyzer it holds.
+    """
+    unusable = verdict is Verdict.SOURCE_AHEAD and status != "ready"
+    sentence = (_UNUSABLE if unusable else _WHAT_IS_THERE[verdict]).format(
+        source=source, target=target, status=status
+    )
+    advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
+    if advice is None:
+        return f"{sentence}."
+    return f"{sentence}. {advice.format(source=source, target=target, analyzer=analyzer)}."

@@ -9,14 +9,13 @@ import httpx
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from standby.clock import Clock
+from standby.config.resource import EntraCredentials, Resource
 from standby.service.auth import ARM_SCOPE, auth_for
-from standby.service.calls import Answer, Call
+from standby.service.calls import Answer, Call, Tls
 from standby.service.errors import NotAuthorized
 from standby.service.models import Account, CatalogModel, Deployment, Timestamp
-from standby.service.resource import EntraCredentials, Resource
 from standby.service.retrying import HttpRetries
 from standby.service.sender import Sender
-from standby.service.tls import Tls
 
 API_VERSION = "2024-10-01"
 """Of the provider Microsoft.CognitiveServices."""

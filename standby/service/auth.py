@@ -13,8 +13,8 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from pydantic import SecretStr
 
+from standby.config.resource import EntraCredentials, KeyCredentials
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
-from standby.service.resource import EntraCredentials, KeyCredentials
 from standby.service.scrubbing import one_line
 
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"

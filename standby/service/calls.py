@@ -3,16 +3,56 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import httpx
 from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
-from standby.service.errors import ProtocolError
+from standby.service.errors import ProtocolError, UntrustedCertificate
 from standby.service.retrying import Repeat
 from standby.service.scrubbing import code_of, one_line
+
+Origin: TypeAlias = tuple[str, str, int]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def origin_of(url: httpx.URL) -> Origin:
+    """Give scheme, host and port, without regard to case and to a port that is the scheme's own.
+
+    httpx reads the URL here as it does for the request, so that both always mean the same host.
+    """
+    scheme = url.scheme.lower()
+    return scheme, url.raw_host.decode("ascii").lower(), url.port or _DEFAULT_PORTS.get(scheme, 0)
+
+
+def spelled(origin: Origin) -> str:
+    """Write an origin for people, without the port that its scheme has anyway."""
+    scheme, host, port = origin
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}" if port == _DEFAULT_PORTS.get(scheme) else f"{scheme}://{host}:{port}"
+
+
+Tls: TypeAlias = ssl.SSLContext
+
+
+def trusted_certificates() -> Tls:
+    """Make the TLS context of a run; it takes some 25 ms, so all clients of a run share one.
+
+    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` stand in for the usual authorities.
+
+    Raises:
+        UntrustedCertificate: what they name cannot be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        cause = f"The trusted certificates cannot be read: {type(error).__name__}"
+        raise UntrustedCertificate(cause, "Correct SSL_CERT_FILE or SSL_CERT_DIR") from None
+
 
 M = TypeVar("M", bound=BaseModel)
 

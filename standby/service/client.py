@@ -10,9 +10,10 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from standby.clock import Clock, SystemClock
+from standby.config.resource import EntraCredentials, Resource
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
-from standby.service.calls import Answer, Call
+from standby.service.calls import Answer, Call, Tls, trusted_certificates
 from standby.service.errors import ArmUnavailable, InvalidRequest
 from standby.service.models import (
     Account,
@@ -25,12 +26,9 @@ from standby.service.models import (
     PollAnswer,
     StartedOperation,
 )
-from standby.service.quota import quota
-from standby.service.resource import EntraCredentials, Resource
-from standby.service.retrying import HttpRetries, Repeat
+from standby.service.retrying import HttpRetries, Repeat, quota
 from standby.service.scrubbing import code_of
 from standby.service.sender import Sender
-from standby.service.tls import Tls, trusted_certificates
 
 BASE = "/contentunderstanding"
 

@@ -6,16 +6,221 @@ Which one is spoken follows from the api-version of source and target (REFERENCE
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from standby.service.authorization import CopyAuthorization
+from pydantic import SecretStr
+
+from standby.config.plan import Encryption, key_for_copy
+from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.service.calls import Call
 from standby.service.client import ContentUnderstandingClient
-from standby.service.encryption import Encryption
-from standby.service.errors import ApiVersionMismatch
-from standby.service.models import StartedOperation
-from standby.service.released import ReleasedProtocol
-from standby.service.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
-from standby.service.seed_page import SeedPageProtocol
+from standby.service.errors import (
+    ApiVersionMismatch,
+    CopyOutcomeUnknown,
+    InvalidRequest,
+    NotConnected,
+    ProtocolError,
+    ServiceUnavailable,
+    Unreachable,
+)
+from standby.service.models import Analyzer, Grant, JsonObject, StartedOperation
+from standby.service.retrying import Repeat
+from standby.service.scrubbing import hidden
+
+
+@dataclass(frozen=True)
+class CopyAuthorization:
+    """The source's leave to copy one analyzer to one target; never stored anywhere.
+
+    Attributes:
+        source: the resource that gave it.
+        analyzer: id at the source.
+        target_analyzer: id the copy gets.
+        expires_at: UTC; `None` where the service did not say.
+        source_url: the source analyzer as the service names it; only in the seed page's protocol.
+        token: likewise.
+        decryption_key: key without which the token is of no use, where one was asked for.
+    """
+
+    source: Resource
+    analyzer: str
+    target_analyzer: str
+    expires_at: datetime | None
+    source_url: str | None = None
+    token: SecretStr | None = None
+    decryption_key: SecretStr | None = None
+
+
+async def start_copy(
+    target: ContentUnderstandingClient,
+    authorization: CopyAuthorization,
+    body: JsonObject,
+    params: Mapping[str, str],
+    secrets: tuple[SecretStr, ...] = (),
+) -> StartedOperation:
+    """Send `:copy` to a target.
+
+    Raises:
+        CopyOutcomeUnknown: it was sent, and no answer came that says whether it was taken.
+    """
+    analyzer = authorization.target_analyzer
+    call = Call(
+        "POST",
+        target.path(analyzer, ":copy"),
+        params,
+        body,
+        analyzer=analyzer,
+        secrets=secrets,
+        repeat=Repeat.IF_NOT_TAKEN,
+    )
+    try:
+        answer = await target.post(call)
+        copied = answer.read(Analyzer)
+        values = [secret.get_secret_value() for secret in secrets]
+        warnings = tuple(hidden(warning, values) for warning in copied.warnings)
+        return target.started(answer, copied, warnings)
+    except NotConnected:
+        raise
+    except (Unreachable, ServiceUnavailable, ProtocolError) as error:
+        raise CopyOutcomeUnknown(
+            error.cause,
+            status=error.status,
+            request_id=error.request_id,
+            resource=target.resource.name,
+            analyzer=analyzer,
+        ) from None
+
+
+class ReleasedProtocol:
+    """`:grantCopyAuthorization`, then `:copy`; it has neither token, encryption nor deployments."""
+
+    async def authorize(
+        self,
+        source: ContentUnderstandingClient,
+        analyzer: str,
+        target: Resource,
+        target_analyzer: str,
+        *,
+        encryption: Encryption,  # noqa: ARG002 - there is no token to encrypt
+    ) -> CopyAuthorization:
+        """Have the source note that this target may copy this analyzer.
+
+        Raises:
+            ProtocolError: the grant is for another target.
+        """
+        body: JsonObject = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
+        answer = await source.post(
+            Call(
+                "POST",
+                source.path(analyzer, ":grantCopyAuthorization"),
+                source.version,
+                body,
+                analyzer=analyzer,
+            )
+        )
+        grant = answer.read(Grant)
+        granted = grant.target_resource_id
+        if granted is not None and granted.lower() != target.resource_id.lower():
+            raise answer.protocol_error(f"{source.resource.name} granted the copy to another target")
+        return CopyAuthorization(source.resource, analyzer, target_analyzer, grant.expires_at)
+
+    async def copy(
+        self,
+        target: ContentUnderstandingClient,
+        authorization: CopyAuthorization,
+        *,
+        overrides: DeploymentOverrides,  # noqa: ARG002 - the target's defaults say which deployment serves
+        allow_replace: bool,
+    ) -> StartedOperation:
+        """Start the copy at the target."""
+        source = authorization.source
+        body: JsonObject = {"sourceAnalyzerId": authorization.analyzer}
+        if source.resource_id.lower() != target.resource.resource_id.lower():
+            body |= {"sourceAzureResourceId": source.resource_id, "sourceRegion": source.region}
+        replace = {"allowReplace": "true"} if allow_replace else {}
+        return await start_copy(target, authorization, body, target.version | replace)
+
+
+class SeedPageProtocol:
+    """`:getCopyAuthorization`, then `:copy` with its token; always locked to one target analyzer."""
+
+    async def authorize(
+        self,
+        source: ContentUnderstandingClient,
+        analyzer: str,
+        target: Resource,
+        target_analyzer: str,
+        *,
+        encryption: Encryption,
+    ) -> CopyAuthorization:
+        """Get a token for this target, encrypted where that is asked for.
+
+        Raises:
+            ProtocolError: there is no token, or it is locked to another target.
+        """
+        locked_to = f"{target.endpoint}{source.path(target_analyzer)}"
+        key = key_for_copy(encryption)
+        body: JsonObject = {"target": locked_to}
+        if key is not None:
+            body["encryptionKey"] = key.get_secret_value()
+        answer = await source.post(
+            Call(
+                "POST",
+                source.path(analyzer, ":getCopyAuthorization"),
+                source.version,
+                body,
+                analyzer=analyzer,
+                secrets=() if key is None else (key,),
+            )
+        )
+        grant = answer.read(Grant)
+        if not grant.token or not grant.source:
+            raise answer.protocol_error(f"{source.resource.name} granted the copy without a token")
+        if grant.target is not None and grant.target.lower() != locked_to.lower():
+            raise answer.protocol_error(f"{source.resource.name} granted the copy to another target")
+        return CopyAuthorization(
+            source.resource,
+            analyzer,
+            target_analyzer,
+            grant.expires_at,
+            source_url=grant.source,
+            token=grant.token,
+            decryption_key=key,
+        )
+
+    async def copy(
+        self,
+        target: ContentUnderstandingClient,
+        authorization: CopyAuthorization,
+        *,
+        overrides: DeploymentOverrides,
+        allow_replace: bool,
+    ) -> StartedOperation:
+        """Start the copy at the target.
+
+        Raises:
+            InvalidRequest: a replacement is asked for, which this protocol does not have.
+        """
+        if allow_replace:
+            raise InvalidRequest(
+                f"api-version {target.resource.api_version} cannot replace {authorization.target_analyzer}",
+                "Use --on-existing version, or another api_version at both resources",
+                resource=target.resource.name,
+                analyzer=authorization.target_analyzer,
+            )
+        secrets = [value for value in (authorization.token, authorization.decryption_key) if value]
+        body: JsonObject = {"source": authorization.source_url}
+        if authorization.token is not None:
+            body["authorizationToken"] = authorization.token.get_secret_value()
+        if authorization.decryption_key is not None:
+            body["decryptionKey"] = authorization.decryption_key.get_secret_value()
+        chosen = overrides.model_dump(by_alias=True, exclude_none=True)
+        if chosen:
+            body["deployments"] = chosen
+        return await start_copy(target, authorization, body, target.version, tuple(secrets))
 
 
 class CopyProtocol(Protocol):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from urllib.parse import quote
 
 MOST_CHARACTERS = 300
@@ -52,3 +55,24 @@ def one_line(text: str, secrets: Iterable[str] = ()) -> str:
 def code_of(value: object) -> str | None:
     """Take an error code or a request id as it is, or not at all."""
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+
+
+_SECRET: ContextVar[bool] = ContextVar("standby_secret_address", default=False)
+
+
+class _Silence(logging.Filter):
+    def filter(self, _record: logging.LogRecord) -> bool:
+        return not _SECRET.get()
+
+
+logging.getLogger("httpx").addFilter(_Silence())
+
+
+@contextmanager
+def secret_address() -> Iterator[None]:
+    """Have httpx not log what is called inside: a signature or a token is a part of its address."""
+    token = _SECRET.set(True)
+    try:
+        yield
+    finally:
+        _SECRET.reset(token)

@@ -12,15 +12,13 @@ from aiolimiter import AsyncLimiter
 
 from standby import __version__
 from standby.clock import Clock
+from standby.config.resource import is_loopback
 from standby.service.auth import EntraAuth, KeyAuth
-from standby.service.calls import Answer, Call
+from standby.service.calls import Answer, Call, Tls, origin_of, spelled
 from standby.service.errors import ForeignOrigin, ServiceError, Unreachable
 from standby.service.failures import error_of_answer, error_of_transport
-from standby.service.origin import origin_of, spelled
-from standby.service.resource import is_loopback
 from standby.service.retrying import HttpRetries, parse_retry_after, send_again
 from standby.service.scrubbing import code_of
-from standby.service.tls import Tls
 
 log = logging.getLogger("standby.service")
 

@@ -12,9 +12,9 @@ from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
-from standby.vault.errors import Held, OutsideVault, VaultUnavailable
-from standby.vault.filesystem import Journal
-from standby.vault.paths import checked
+from standby.config.vault import VaultSettings
+from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUnavailable
+from standby.vault.filesystem import Journal, checked
 
 
 @dataclass(frozen=True)
@@ -158,3 +158,14 @@ def _told(place: Path, deed: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise VaultUnavailable(str(place), deed, error.strerror or type(error).__name__) from None
+
+
+def open_folder(settings: VaultSettings) -> LocalFolder:
+    """Give the local folder of the vault.
+
+    Raises:
+        VaultNeedsPrefect: it has none.
+    """
+    if settings.folder is None:
+        raise VaultNeedsPrefect(str(settings.block))
+    return LocalFolder(settings.folder)

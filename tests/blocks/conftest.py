@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from standby.config.configuration import Configuration
-from standby.config.plan import Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
+from standby.config.plan import GivenKey, Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
+from standby.config.resource import EntraCredentials, KeyCredentials, Resource
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
 from standby.config.vault import HmacSigning, SecondStore, VaultSettings
-from standby.service.encryption import GivenKey
-from standby.service.resource import EntraCredentials, KeyCredentials, Resource
 
 CANARIES = (
     "canary-subscription-key",

@@ -17,9 +17,9 @@ from blocks import (
 )
 from blocks.resource import credentials_block
 from standby.config.configuration import Configuration
+from standby.config.plan import FreshKey, GivenKey, NoEncryption
+from standby.config.resource import EntraCredentials
 from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, VaultSettings
-from standby.service.encryption import FreshKey, GivenKey, NoEncryption
-from standby.service.resource import EntraCredentials
 
 RESOURCE: dict[str, Any] = {
     "endpoint": "https://east.services.ai.azure.com",

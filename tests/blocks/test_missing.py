@@ -12,7 +12,7 @@ from azure.core.exceptions import (
     ServiceRequestError,
 )
 
-from blocks.missing import says_missing
+from blocks.vault import says_missing
 
 
 class ClientError(Exception):

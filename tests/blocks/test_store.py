@@ -23,11 +23,10 @@ from blocks import (
     save_configuration,
 )
 from standby.config.configuration import Configuration
-from standby.config.errors import ConfigurationError
-from standby.config.plan import Objectives, RegionPair, StepRetries
+from standby.config.names import ConfigurationError
+from standby.config.plan import NoEncryption, Objectives, RegionPair, StepRetries
+from standby.config.resource import DeploymentOverrides, KeyCredentials
 from standby.config.vault import HmacSigning, VaultSettings
-from standby.service.encryption import NoEncryption
-from standby.service.resource import DeploymentOverrides, KeyCredentials
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

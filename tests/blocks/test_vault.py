@@ -17,10 +17,9 @@ from blocks import BlockFileSystem, VaultBlockUnusable, open_second, open_vault
 from standby.config.vault import SecondStore, VaultSettings
 from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUnavailable
 from standby.vault.filesystem import FileSystem
-from standby.vault.folder import LocalFolder
+from standby.vault.folder import LocalFolder, open_folder
 from standby.vault.journal import SAVE_EVERY
 from standby.vault.lease import LOOK, RENEWAL
-from standby.vault.opening import open_folder
 from tests.standby.vault.world import HandClock, Memory
 
 REFERENCE = "remote-file-system/vault"

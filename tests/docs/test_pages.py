@@ -9,11 +9,10 @@ from typing import get_args
 import pytest
 import yaml
 
-from standby.cli.commands import COMMANDS
-from standby.config.load import load_configuration
+from standby.cli.app import COMMANDS
+from standby.config.configuration import load_configuration
 from standby.config.plan import OnExisting
-from standby.replication.actions import decide
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import Verdict, decide
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

@@ -13,7 +13,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.events.filters import EventFilter, EventNameFilter
 
-from flows.bootstrapping import save_what_runs_need
+from flows.bootstrap import save_what_runs_need
 from flows.replicate import replicate
 from standby.config.configuration import Configuration
 

@@ -12,8 +12,14 @@ import yaml
 from prefect import get_client
 from prefect.deployments import arun_deployment
 
-from flows.bootstrapping import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
-from flows.catalogue import FILE, full_name
+from flows.bootstrap import (
+    FILE,
+    WORK_POOL,
+    full_name,
+    pause_schedules,
+    save_what_runs_need,
+    save_what_starts_runs,
+)
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration
 from tests.flows.working import delete_deployments, worker

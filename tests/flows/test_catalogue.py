@@ -19,8 +19,7 @@ from prefect.cli.deploy._models import (
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from pydantic import BaseModel
 
-from flows.bootstrapping import WORK_POOL
-from flows.catalogue import FILE, TAG, full_name, wanted_deployments
+from flows.bootstrap import FILE, TAG, WORK_POOL, full_name, wanted_deployments
 from flows.errors import NoDeploymentsFile
 from flows.events import SERVED_BY, UNHEALTHY, plan_id
 from standby.config.plan import RecoveryPlan

@@ -17,8 +17,8 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
-from flows import following, stopping
-from flows.bootstrapping import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
+from flows import dispatch, listening
+from flows.bootstrap import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
 from flows.dispatch import Dispatch
 from flows.errors import NoChunkDeployment
 from flows.listening import listen
@@ -90,7 +90,7 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
     task_runs: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(following, "LOST_AFTER", 12.0)
+    monkeypatch.setattr(dispatch, "LOST_AFTER", 12.0)
     limits = {"max_concurrent_copies": 2}
     async with (
         make_scene(family(make_analyzer), service_time=2, resources=limits) as scene,
@@ -127,7 +127,7 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
 async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
     make_scene: Any, make_analyzer: Any, prefect_server: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stopping, "EVERY", 0.5)
+    monkeypatch.setattr(listening, "EVERY", 0.5)
     async with (
         make_scene(family(make_analyzer), targets=("west",), service_time=60) as scene,
         deployed(scene.configuration),
@@ -164,7 +164,7 @@ async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
 async def test_chunks_that_no_worker_takes_are_given_up(
     make_scene: Any, make_analyzer: Any, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "UNTAKEN_AFTER", 1.0)
+    monkeypatch.setattr(dispatch, "UNTAKEN_AFTER", 1.0)
     async with (
         make_scene([make_analyzer("invoice")], targets=("west",)) as scene,
         deployed(scene.configuration),

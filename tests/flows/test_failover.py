@@ -21,7 +21,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.variables import Variable
 
-from flows.bootstrapping import save_what_runs_need
+from flows.bootstrap import save_what_runs_need
 from flows.commit import commit
 from flows.drill import drill
 from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED

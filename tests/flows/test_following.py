@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.following import LOST_AFTER, UNTAKEN_AFTER, Look, Step, decide
+from flows.dispatch import LOST_AFTER, UNTAKEN_AFTER, Look, Step, decide
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from pydantic import SecretStr
 
-from flows.catalogue import OUTAGE
+from flows.bootstrap import OUTAGE
 from flows.errors import NotificationBlockUnusable
 from flows.events import (
     ACTIVATED,
@@ -26,7 +26,7 @@ from flows.events import (
     UNHEALTHY,
     tell_of_plan,
 )
-from flows.notifying import PREFIX, save_automations, wanted_automations
+from flows.notifications import PREFIX, save_automations, wanted_automations
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration
 from tests.flows.receiver import Receiver, receiving

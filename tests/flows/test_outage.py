@@ -18,9 +18,9 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.variables import Variable
 from pydantic import SecretStr
 
-from flows.bootstrapping import pause_schedules
+from flows.bootstrap import pause_schedules
 from flows.events import ACTIVATED
-from flows.notifying import save_automations
+from flows.notifications import save_automations
 from flows.orchestrator import Prefect
 from flows.watch import watch
 from standby.config.configuration import Configuration, GatewaySettings
@@ -28,9 +28,9 @@ from standby.config.sinks import FileSink, VariableSink, WebhookSink
 from standby.gateway.app import make_app
 from standby.gateway.posting import open_poster, prefect_api
 from standby.recovery.audit import verify_audit
-from standby.recovery.decision.explaining import explain
-from standby.recovery.watch.probe import observer_here
-from standby.service.tls import trusted_certificates
+from standby.recovery.decision.record import explain
+from standby.recovery.probe import observer_here
+from standby.service.calls import trusted_certificates
 from standby.vault.folder import LocalFolder
 from tests.conftest import Scene
 from tests.flows.receiver import Receiver, receiving

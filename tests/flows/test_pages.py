@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from flows.failover_pages import failover_page
-from flows.markdown import bullets, page, seconds, table
-from flows.switching import state_of, summary_of
-from standby.recovery.activation.publishing import SinkResult
+from flows.failover_run import failover_page, state_of, summary_of
+from flows.outcome import bullets, page, seconds, table
+from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.proposals import why_not_now
-from standby.config.failover import FailoverPolicy
+from flows.outage import why_not_now
+from standby.config.plan import FailoverPolicy
 from standby.recovery.audit import AuditLine, Deed
 
 NOW = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)

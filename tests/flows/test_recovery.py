@@ -10,7 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
 
-from flows.bootstrapping import save_what_runs_need
+from flows.bootstrap import save_what_runs_need
 from flows.check import check
 from flows.events import HEALTHY, READINESS_CHANGED, UNHEALTHY
 from flows.orchestrator import Prefect
@@ -18,8 +18,8 @@ from flows.restore import restore
 from flows.snapshot import snapshot
 from flows.watch import watch
 from standby.config.configuration import Configuration
-from standby.recovery.snapshots.restore_report import RestoreReport
-from standby.recovery.snapshots.taking import SnapshotTaken
+from standby.recovery.snapshots.restore import RestoreReport
+from standby.recovery.snapshots.take import SnapshotTaken
 
 Runs = Callable[..., Awaitable[Any]]
 

@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 
 from standby.fencing import Side, hold_fence
-from standby.vault.opening import open_folder
+from standby.vault.folder import open_folder
 
 STEPS = ("authorize", "validate-deployments", "copy", "poll", "verify")
 

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from standby.replication.direct import DirectSteps
-from standby.replication.planning import Selection
+from standby.replication.items import Selection
 from standby.replication.replicate import begin, open_run
 from standby.replication.report import Report
 

@@ -15,8 +15,7 @@ from pydantic import SecretStr
 
 from flows.variable_sink import VariableActivation, open_flow_sinks
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
-from standby.recovery.activation.document import Activation, ActiveEndpoint
-from standby.recovery.activation.sink import SinkAhead, SinkFailed
+from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkAhead, SinkFailed
 
 NAME = "sink-test"
 

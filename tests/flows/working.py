@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import get_client
 
-from flows.bootstrapping import WORK_POOL
+from flows.bootstrap import WORK_POOL
 
 
 async def delete_deployments() -> None:

@@ -9,11 +9,10 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.demo.replication import tell
 from standby.cli.demo.stage import Stage, set_stage
-from standby.cli.demo.story import tell
-from standby.cli.exits import Exit
 from standby.cli.output import Output
-from standby.cli.running import run
+from standby.cli.run import Exit, run
 
 
 def command(

@@ -8,27 +8,26 @@ from typing import Any
 
 import httpx
 
-from standby.cli.audit_lines import verify_lines
-from standby.cli.demo.scenes import PLAN, DemoWentWrong, edit, head, replicate
-from standby.cli.demo.stage import Stage
-from standby.cli.drill_lines import drill_lines
-from standby.cli.failback_lines import divergence_lines, failback_lines
-from standby.cli.failover_lines import decision_lines
+from standby.cli.audit import verify_lines
+from standby.cli.demo.stage import PLAN, DemoWentWrong, Stage, edit, head, replicate
+from standby.cli.drill import drill_lines
+from standby.cli.failback import divergence_lines, failback_lines
+from standby.cli.failover import decision_lines
 from standby.cli.output import Output
 from standby.cli.snapshot_lines import taken_lines
 from standby.config.configuration import Configuration
 from standby.errors import GuardRefused
 from standby.fencing import read_fence
-from standby.recovery.activation.document import Activation, ActivationBook
+from standby.recovery.activation.sinks import Activation, ActivationBook
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import open_recovery
-from standby.recovery.decision.explaining import explain
+from standby.recovery.decision.record import explain
 from standby.recovery.drill.report import DrillReport
 from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.report import CommitReport
-from standby.recovery.snapshots.taking import SnapshotTaken
-from standby.recovery.watch.observation import WatchReport
-from standby.replication.results import Status
+from standby.recovery.probe import WatchReport
+from standby.recovery.snapshots.take import SnapshotTaken
+from standby.replication.items import Status
 from standby.service.models import JsonValue
 
 EDITED_AWAY = "receipt"

@@ -13,9 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from standby.concurrency import to_its_end
-from standby.recovery.activation.document import Activation, ActivationBook
-from standby.recovery.activation.sink import SinkFailed
-from standby.recovery.activation.succession import must_follow
+from standby.recovery.activation.sinks import Activation, ActivationBook, SinkFailed, must_follow
 from standby.vault.errors import VaultError
 from standby.vault.folder import LocalFolder
 

@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
-from standby.recovery.activation.deferred import DeferredSink
 from standby.recovery.activation.file import FileActivation
-from standby.recovery.activation.sink import ActivationSink
+from standby.recovery.activation.sinks import ActivationSink, DeferredSink
 from standby.recovery.activation.webhook import WebhookActivation, webhook_name
 
 

@@ -16,13 +16,12 @@ import stamina
 
 from standby import __version__
 from standby.clock import Clock, SystemClock
+from standby.config.resource import is_loopback
 from standby.config.sinks import WebhookSink
-from standby.recovery.activation.document import Activation
-from standby.recovery.activation.sink import SinkAhead, SinkFailed
-from standby.service.resource import is_loopback
+from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
+from standby.service.calls import trusted_certificates
 from standby.service.retrying import HttpRetries, parse_retry_after
-from standby.service.tls import trusted_certificates
-from standby.service.unlogged import secret_address
+from standby.service.scrubbing import secret_address
 
 log = logging.getLogger("standby.recovery")
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from standby.config.explanation import summary
-from standby.recovery.audit import AuditBroken, AuditBusy, Deed, note
-from standby.recovery.audit_line import plain_text
+from standby.recovery.audit import AuditBroken, AuditBusy, Deed, note, plain_text
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.vault.filesystem import Objects

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from standby.recovery.decision.case import Candidate, Case
 from standby.recovery.decision.evidence import Evidence, proved_at, weigh
-from standby.recovery.decision.guards import already_active, cool_down, off_switch, one_at_a_time
-from standby.recovery.decision.outage_guards import (
+from standby.recovery.decision.guards import (
+    already_active,
+    cool_down,
     minimum_outage,
     observers_agree,
+    off_switch,
+    one_at_a_time,
     quorum,
+    readiness,
     source_answers,
+    staleness,
+    standby_health,
 )
-from standby.recovery.decision.standby_guards import readiness, staleness, standby_health
-from standby.recovery.decision.verdict import (
+from standby.recovery.decision.input import (
     NEVER_FORCED,
+    Candidate,
+    Case,
     Decision,
     Guard,
     GuardResult,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from standby.config.failover import FailoverPolicy
-from standby.recovery.watch.observation import Observation
+from standby.config.plan import FailoverPolicy
+from standby.recovery.probe import Observation
 
 GAP = 3
 """Probe periods without a look, after which nothing is known of what was between."""

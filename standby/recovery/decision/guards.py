@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from standby.config.durations import roughly
 from standby.fencing import Phase
-from standby.recovery.decision.case import Case
-from standby.recovery.decision.verdict import Guard, GuardResult, Verdict, says
+from standby.recovery.decision.evidence import GAP, Evidence
+from standby.recovery.decision.input import (
+    Candidate,
+    Case,
+    CopyAge,
+    Fitness,
+    Guard,
+    GuardResult,
+    Restorable,
+    Verdict,
+    says,
+)
+from standby.recovery.snapshots.fidelity import Fidelity
 
 
 def off_switch(case: Case) -> GuardResult:
@@ -64,3 +77,149 @@ def cool_down(case: Case) -> GuardResult:
     elapsed = case.asked_at - case.side.since
     text = f"the last switch was {roughly(elapsed)} ago, and {roughly(needed)} must lie between two"
     return says(Guard.COOL_DOWN, Verdict.PASS if elapsed >= needed else Verdict.REFUSE, text)
+
+
+def quorum(case: Case, evidence: Evidence) -> GuardResult:
+    """Ask for enough independent observations, recent ones, and one by whoever decides among them.
+
+    Where the source answers again it refuses.
+    """
+    newest = evidence.newest
+    if newest is None:
+        text = f"nothing that tells anything was seen of {case.active}"
+        return says(Guard.QUORUM, Verdict.WAIT, text)
+    age = (case.asked_at - newest.at).total_seconds()
+    if newest.healthy:
+        text = f"{case.active} answers: {newest.observer} found it healthy {age:.0f} s ago"
+        return says(Guard.QUORUM, Verdict.REFUSE, text)
+    oldest = case.policy.probe_every.total_seconds() * GAP
+    if age > oldest:
+        text = f"the newest observation of {case.active} is {age:.0f} s old, and {oldest:.0f} s are the most"
+        return says(Guard.QUORUM, Verdict.WAIT, text)
+    own = case.own_look
+    if own is None or own.healthy is not False or (case.asked_at - own.at).total_seconds() > oldest:
+        told = f": {own.summary}" if own is not None and own.summary else ""
+        text = f"{case.observer}, which decides, has not lately seen {case.active} fail itself{told}"
+        return says(Guard.QUORUM, Verdict.WAIT, text)
+    found, needed = len(evidence.counted), case.policy.quorum
+    seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
+    text = f"{found} unhealthy observations in a row{seen_by}; {needed} are needed"
+    return says(Guard.QUORUM, Verdict.PASS if found >= needed else Verdict.WAIT, text)
+
+
+def minimum_outage(case: Case, evidence: Evidence) -> GuardResult:
+    """Ask for an outage that lasts."""
+    needed = case.policy.minimum_outage
+    text = (
+        f"unhealthy for {evidence.lasted.total_seconds():.0f} s from the first observation to the latest, "
+        f"and {needed.total_seconds():.0f} s are needed"
+    )
+    enough = bool(evidence.streak) and evidence.lasted >= needed
+    return says(Guard.MINIMUM_OUTAGE, Verdict.PASS if enough else Verdict.WAIT, text)
+
+
+def observers_agree(case: Case, evidence: Evidence) -> GuardResult:
+    """Ask whether somebody else finds the source healthy."""
+    if evidence.contradicting:
+        period = case.policy.probe_every.total_seconds()
+        text = (
+            f"{', '.join(evidence.contradicting)} found {case.active} healthy within the last {period:.0f} s"
+        )
+        return says(Guard.OBSERVERS_AGREE, Verdict.WAIT, text)
+    return says(Guard.OBSERVERS_AGREE, Verdict.PASS, f"nobody finds {case.active} healthy")
+
+
+def source_answers(case: Case, evidence: Evidence) -> GuardResult:
+    """Ask a planned failover's source for an answer: without one there is no last copy."""
+    newest = evidence.newest
+    if newest is not None and newest.healthy:
+        return says(Guard.SOURCE_ANSWERS, Verdict.PASS, f"{case.active} answers")
+    told = f": {newest.summary}" if newest is not None and newest.summary else ""
+    text = f"a planned failover needs {case.active} to answer{told}; without it, it is an unplanned one"
+    return says(Guard.SOURCE_ANSWERS, Verdict.REFUSE, text)
+
+
+SHOWN = 3
+"""So many analyzers or reasons are named; the rest is counted."""
+
+
+def standby_health(case: Case, candidate: Candidate) -> GuardResult:
+    """Ask whether it answers now. An outage waits for it, an operator is told at once."""
+    seen = candidate.observation
+    if seen is not None and seen.healthy:
+        return says(Guard.STANDBY_HEALTH, Verdict.PASS, f"{candidate.resource} is healthy")
+    told = "was not looked at" if seen is None else f"is not known to be healthy: {seen.summary}"
+    if seen is not None and seen.healthy is False:
+        told = f"is unhealthy: {seen.summary}"
+    verdict = Verdict.REFUSE if case.requested_by == "operator" else Verdict.WAIT
+    return says(Guard.STANDBY_HEALTH, verdict, f"{candidate.resource} {told}")
+
+
+def readiness(case: Case, candidate: Candidate) -> GuardResult:
+    """Ask whether it has what it needs, or will have it once the switch has restored what it lacks.
+
+    Where it does not answer, that is not known yet.
+    """
+    fitness = candidate.fitness
+    if fitness is None:
+        verdict = Verdict.REFUSE if case.requested_by == "operator" else Verdict.WAIT
+        return says(Guard.READINESS, verdict, f"it is not known whether {candidate.resource} is ready")
+    if fitness.state == "ready":
+        return says(Guard.READINESS, Verdict.PASS, f"{candidate.resource} is ready")
+    if needed := _to_be_restored(fitness):
+        return _after_a_restore(candidate.resource, needed)
+    told = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
+    reasons = _some(fitness.reasons, "; ")
+    text = f"{candidate.resource} {told}{': ' + reasons if reasons else ''}"
+    return says(Guard.READINESS, Verdict.REFUSE, text)
+
+
+def staleness(case: Case, candidate: Candidate) -> GuardResult:
+    """Ask whether a copy is too old to serve: one that nobody can say is still what its source is."""
+    limit = case.policy.staleness
+    fitness = candidate.fitness or Fitness(state="unknown")
+    copies = fitness.copies
+    kept = {each.analyzer: each.seen_at for each in fitness.restorable}
+    stale = [copy for copy in copies if _is_stale(case, copy, kept.get(copy.analyzer))]
+    if stale:
+        names = _some([copy.analyzer for copy in stale], ", ")
+        text = f"{len(stale)} of {len(copies)} copies were not verified within {roughly(limit)}: {names}"
+        return says(Guard.STALENESS, Verdict.REFUSE, text)
+    text = f"{len(copies)} copies are younger than {roughly(limit)}, or their source has not changed"
+    return says(Guard.STALENESS, Verdict.PASS, text)
+
+
+def _to_be_restored(fitness: Fitness) -> list[Restorable]:
+    """Give what a restore would have to rebuild; nothing where that would not make the target ready."""
+    kept = {each.analyzer: each for each in fitness.restorable}
+    if not kept.keys() >= set(fitness.lacking):
+        return []
+    return [kept[name] for name in fitness.lacking]
+
+
+def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
+    lost = "1 analyzer" if len(needed) == 1 else f"{len(needed)} analyzers"
+    oldest = min(needed, key=lambda each: each.seen_at)
+    snapshot = f"snapshot {oldest.snapshot} of {oldest.seen_at:%Y-%m-%d %H:%M} UTC"
+    has = f"{resource} lacks {lost}, which {snapshot} has"
+    unfaithful = [each for each in needed if each.fidelity is Fidelity.UNFAITHFUL]
+    if not unfaithful:
+        return says(Guard.READINESS, Verdict.PASS, has)
+    names = _some([each.analyzer for each in unfaithful], ", ")
+    doubt = unfaithful[0].doubt.rstrip(".")
+    text = f"{has}, but {names} would be unfaithful{': ' + doubt if doubt else ''}"
+    return says(Guard.READINESS, Verdict.REFUSE, text)
+
+
+def _is_stale(case: Case, copy: CopyAge, kept_at: datetime | None) -> bool:
+    if copy.source_changed is False:
+        return False
+    # What the target lacks becomes as old as the snapshot that it is restored from.
+    since = kept_at or copy.verified_at
+    return since is None or case.asked_at - since > case.policy.staleness
+
+
+def _some(names: list[str] | tuple[str, ...], between: str) -> str:
+    more = len(names) - SHOWN
+    shown = between.join(name.rstrip(".") for name in names[:SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown

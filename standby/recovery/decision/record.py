@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from uuid import uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
-from standby.recovery.audit import Deed, note
+from standby.recovery.audit import AuditLine, Deed, note, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.case import Case
-from standby.recovery.decision.errors import DecisionUnreadable, NoSuchDecision
-from standby.recovery.decision.verdict import Decision
+from standby.recovery.decision.decide import decide
+from standby.recovery.decision.input import Case, Decision
+from standby.recovery.errors import RecoveryError
+from standby.recovery.signing import Signer
 from standby.vault.filesystem import Objects
+
+
+class NoSuchDecision(RecoveryError):
+    """Nothing is recorded under this id."""
+
+    def __init__(self, decision_id: str, where: str) -> None:
+        super().__init__(
+            f"No decision {decision_id} is recorded: there is no {where}",
+            "Take an id from a report, an event or the audit log, such as invoices-20260131T031402Z-1a2b",
+        )
+        self.args = (decision_id, where)
+
+
+class DecisionUnreadable(RecoveryError):
+    """What is recorded under this id is no decision."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"{where} is not the record of a decision, or was damaged: {reason}",
+            "Bring back an older version of that file; standby audit verify checks the log beside it",
+        )
+        self.args = (where, reason)
+
 
 _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
@@ -128,3 +153,66 @@ async def _free_id(objects: Objects, stem: str) -> str:
         decision_id = f"{stem}-{uuid4().hex[:4]}"
         if await objects.read(decision_path(decision_id)) is None:
             return decision_id
+
+
+class Explanation(BaseModel):
+    """A recorded decision, and what its case comes to now.
+
+    Attributes:
+        where: the record, for people.
+        again: what the same case comes to by the rules of this version.
+        same: whether that is what was decided.
+        problems: why the record may not be the one that was written, a sentence each; none where it is.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    where: str
+    record: DecisionRecord
+    again: Decision
+    same: bool
+    problems: tuple[str, ...]
+
+
+async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> Explanation:
+    """Replay a decision from its record alone; no resource is asked.
+
+    Args:
+        objects: the vault.
+        decision_id: as it was told.
+        signer: checks the signature of its line in the audit log, where there is a key.
+
+    Raises:
+        NoSuchDecision: nothing is recorded under this id.
+        DecisionUnreadable: the record cannot be understood.
+        VaultUnavailable: it cannot be told.
+    """
+    record, digest = await read_record(objects, decision_id)
+    again = decide(record.case)
+    plan = plan_of(decision_id)
+    checked = await verify_audit(objects, plan, signer)
+    line = next((line for line in checked.lines if _is_of(line, decision_id)), None)
+    where = objects.where(decision_path(decision_id))
+    problems = [*_strange(record, decision_id, plan)]
+    if line is None:
+        problems.append(f"{checked.where} has no line about it{_broken(checked.problems)}")
+    elif line.facts.get("digest") != digest:
+        problems.append(f"{where} was changed after it was written: the audit log has another digest of it")
+    if line is not None and (reason := unsigned(line, signer)):
+        problems.append(f"Its line in {checked.where} does not count: {reason}")
+    return Explanation(
+        where=where, record=record, again=again, same=again == record.decision, problems=tuple(problems)
+    )
+
+
+def _is_of(line: AuditLine, decision_id: str) -> bool:
+    return line.deed == Deed.DECIDED and line.facts.get("decision") == decision_id
+
+
+def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[str]:
+    if record.id != decision_id or record.case.plan != plan:
+        yield f"It is the record of {record.id} and was put under another id"
+
+
+def _broken(problems: tuple[str, ...]) -> str:
+    return f", and is not whole: {problems[0]}" if problems else ""

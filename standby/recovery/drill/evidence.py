@@ -7,7 +7,7 @@ that it cannot be made anew later, also where there is no key.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,18 +15,52 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
-from standby.recovery.activation.document import Activation
+from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import Deed, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.errors import NoEvidence
-from standby.recovery.drill.page import evidence_page
-from standby.recovery.drill.proving import DrilledAnalyzer
-from standby.recovery.drill.rehearsal import drill_folder
 from standby.recovery.drill.report import DrillReport
+from standby.recovery.drill.sandbox import drill_folder
+from standby.recovery.drill.verification import DrilledAnalyzer
 from standby.recovery.failover.report import FailoverReport
+from standby.recovery.page import template
 from standby.recovery.signing import Signer
-from standby.recovery.snapshots.seal import sealed, unsealed
+from standby.recovery.snapshots.manifest import sealed, unsealed
 from standby.vault.filesystem import Objects
+
+MOST_ANALYZERS = 500
+"""Analyzers that the page lists; the JSON file has all."""
+
+
+def evidence_page(
+    report: DrillReport,
+    failover: FailoverReport | None,
+    analyzers: Sequence[DrilledAnalyzer],
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+) -> str:
+    """Write the page.
+
+    Args:
+        report: of the drill, with where its evidence is.
+        failover: of the rehearsed failover, as far as it came.
+        analyzers: each one at the resource it was rehearsed at.
+        before: digests of what must stay as it is.
+        after: the same, at the end.
+    """
+    # What is wrong comes first, however many there are.
+    listed = sorted(analyzers, key=lambda each: not each.problem)
+    longest = max((phase.seconds for phase in report.phases), default=0.0) or 1.0
+    return template("standby.recovery", "evidence.html.j2").render(
+        report=report,
+        failover=failover,
+        at=report.scratch or report.to,
+        analyzers=listed[:MOST_ANALYZERS],
+        more=len(analyzers) - MOST_ANALYZERS,
+        widths=[round(100 * phase.seconds / longest, 1) for phase in report.phases],
+        untouched=[(name, digest, after.get(name, "unknown")) for name, digest in before.items()],
+    )
+
 
 NAME = "evidence.json"
 SEAL = ".sig"

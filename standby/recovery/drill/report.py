@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from standby.recovery.failover.report import PhaseTime
-from standby.recovery.snapshots.restore_items import Fidelity
+from standby.recovery.snapshots.fidelity import Fidelity
 from standby.replication.report import Via
 
 

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failover.report import CommitReport, FailoverReport
+from standby.replication.items import Status
 from standby.replication.report import Report, ReportItem, Via
-from standby.replication.results import Status
 
 Kept = Literal["home", "standby"]
 """Whose analyzer goes on."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from standby.errors import GuardRefused, sentence
-from standby.recovery.decision.verdict import NEVER_FORCED, Decision, Guard, GuardResult, Verdict
+from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardResult, Verdict
 from standby.recovery.errors import RecoveryError
 
 
@@ -54,38 +54,6 @@ class NothingToRollBack(GuardRefused):
             f"Bring {home} back with standby failback {plan}",
         )
         self.args = (plan, home)
-
-
-class NotASide(RecoveryError):
-    """The plan does not let a resource serve in the place of a source."""
-
-    def __init__(self, plan: str, home: str, resource: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        super().__init__(
-            f"{resource} is no target of {home} in plan {plan}", f"Choose one of {', '.join(names)}"
-        )
-        self.args = (plan, home, resource, names)
-
-
-class NoHome(RecoveryError):
-    """The plan has no source that a resource could serve for."""
-
-    def __init__(self, plan: str, resource: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        super().__init__(f"{resource} is no target of plan {plan}", f"Choose one of {', '.join(names)}")
-        self.args = (plan, resource, names)
-
-
-class SeveralHomes(RecoveryError):
-    """A resource could serve in the place of more than one source."""
-
-    def __init__(self, plan: str, resource: str, homes: Iterable[str]) -> None:
-        names = sorted(homes)
-        super().__init__(
-            f"{resource} can serve in the place of {' and of '.join(names)} in plan {plan}",
-            f"Say which with --from, such as --from {names[0]}",
-        )
-        self.args = (plan, resource, names)
 
 
 class SwitchStopped(RecoveryError):

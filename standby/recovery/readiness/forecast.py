@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from standby.config.failover import FailoverPolicy
-from standby.config.plan import RecoveryPlan
+from standby.config.plan import FailoverPolicy, RecoveryPlan
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import RtoForecast
-from standby.recovery.readiness.durations import Durations, Kind
 
 OFTEN = 0.1
 """Share of the measurements that were faster than the low end of a forecast."""

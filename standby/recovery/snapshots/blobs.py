@@ -14,13 +14,13 @@ from urllib.parse import unquote, urlencode, urlsplit
 
 import httpx
 
+from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob
 from standby.service.auth import EntraAuth, auth_for
+from standby.service.calls import Tls
 from standby.service.errors import ServiceError
-from standby.service.resource import EntraCredentials, KeyCredentials, is_loopback
-from standby.service.tls import Tls
-from standby.service.unlogged import secret_address
+from standby.service.scrubbing import secret_address
 
 BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
 """Hosts of Azure's storage, by cloud."""

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.definition_objects import without_access
 from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
-from standby.recovery.snapshots.restore_items import RestoreItem
+from standby.recovery.snapshots.fidelity import RestoreItem
+from standby.recovery.snapshots.store import without_access
 from standby.replication.direct import try_again
 from standby.replication.errors import TargetAnalyzerGone, TargetAnalyzerNotReady
 from standby.replication.fingerprint import fingerprint
-from standby.replication.pace import pace
-from standby.replication.retrying import is_transient
-from standby.replication.steps import SETTLING
+from standby.replication.steps import SETTLING, is_transient, pace
 from standby.service.errors import (
     AnalyzerNotFound,
     Conflict,

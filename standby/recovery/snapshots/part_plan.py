@@ -8,31 +8,30 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 
 from standby.config.plan import RecoveryPlan
-from standby.recovery.snapshots.definition_objects import without_access
+from standby.config.resource import DeploymentOverrides
 from standby.recovery.snapshots.fidelity import (
     MET,
+    Fidelity,
     Found,
     Holding,
+    RestoreAction,
+    RestoreItem,
     action,
     doubt_of,
     fidelity,
     holding,
     told,
 )
+from standby.recovery.snapshots.id_mapping import Naming, renamed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
-from standby.recovery.snapshots.naming import Naming, renamed
-from standby.recovery.snapshots.restore_items import Fidelity, RestoreAction, RestoreItem
-from standby.replication.dependencies import Dependencies, resolve
-from standby.replication.expectation import expected_definition
+from standby.recovery.snapshots.store import without_access
+from standby.replication.dependencies import LONGEST_ID, Dependencies, TargetNames, resolve
 from standby.replication.fingerprint import fingerprint, writable
 from standby.replication.inventory import Inventory
-from standby.replication.models_policy import JudgedModels, judge_models, with_added_defaults
-from standby.replication.naming import LONGEST_ID, TargetNames
 from standby.replication.rebuilt import RebuiltThere
-from standby.replication.serving import Serving, models_of
-from standby.replication.verdict import CopyRecord
+from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
+from standby.replication.verdict import CopyRecord, expected_definition
 from standby.service.models import JsonValue
-from standby.service.resource import DeploymentOverrides
 
 
 @dataclass(frozen=True)

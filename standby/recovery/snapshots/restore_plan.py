@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from standby.config.errors import UnknownName
+from standby.config.names import UnknownName
 from standby.config.plan import RecoveryPlan
+from standby.config.resource import DeploymentOverrides
 from standby.recovery.context import RecoveryContext
+from standby.recovery.snapshots.catalog import Snapshot, readable_definitions
 from standby.recovery.snapshots.errors import NotOfThisPlan
-from standby.recovery.snapshots.fidelity import Holding
+from standby.recovery.snapshots.fidelity import Holding, RestorePlan
+from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
-from standby.recovery.snapshots.naming import Naming, keep_names
-from standby.recovery.snapshots.opening import Snapshot, readable_definitions
 from standby.recovery.snapshots.part_plan import Part, PartPlan, PlannedPart
-from standby.recovery.snapshots.places import ids_at
-from standby.recovery.snapshots.restore_items import RestorePlan
 from standby.replication.errors import NothingSelected
-from standby.replication.filters import matches
-from standby.replication.inventory import Inventory, take_inventory
+from standby.replication.inventory import Inventory, matches, take_inventory
 from standby.replication.ledger import read_ledger
 from standby.replication.rebuilt import RebuiltThere, read_rebuilt
 from standby.replication.serving import Serving
 from standby.replication.verdict import CopyRecord
 from standby.service.models import Deployment
-from standby.service.resource import DeploymentOverrides
 
 
 async def plan_restore(

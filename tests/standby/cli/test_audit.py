@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from standby.config.load import load_configuration
+from standby.config.configuration import load_configuration
 from standby.recovery.audit import Deed, note
 from standby.recovery.context import open_recovery
 from standby.service.models import JsonValue

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from standby.cli.diagnosis import Check, diagnose
+from standby.cli.doctor import Check, diagnose
 from standby.clock import SystemClock
-from standby.config.load import load_configuration
+from standby.config.configuration import load_configuration
 from standby.orchestrator import Health, NoOrchestrator
 from standby.service.client import ContentUnderstandingClient
 

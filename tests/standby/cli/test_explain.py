@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from standby.config.load import load_configuration
+from standby.config.configuration import load_configuration
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.decide import decide
+from standby.recovery.decision.input import Outcome
 from standby.recovery.decision.record import record_decision
-from standby.recovery.decision.verdict import Outcome
 from tests.standby.recovery.decision.cases import a_case, candidate
 
 if TYPE_CHECKING:

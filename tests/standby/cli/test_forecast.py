@@ -9,16 +9,15 @@ import pytest
 
 from standby.cli.render import forecast_words
 from standby.config.plan import CopyDeadlines, RecoveryPlan, RegionPair
-from standby.replication.actions import Action
+from standby.config.resource import SEED_PAGE_API_VERSION, Resource
 from standby.replication.forecast import (
     ANSWER_SECONDS,
     GRANT_SECONDS,
     Forecast,
     forecast,
 )
-from standby.replication.planned import PlanItem, ReplicationPlan
-from standby.replication.verdict import Sighting, Verdict
-from standby.service.resource import SEED_PAGE_API_VERSION, Resource
+from standby.replication.items import PlanItem, ReplicationPlan
+from standby.replication.verdict import Action, Sighting, Verdict
 
 SEEN = Sighting("f", "ready", None, None, trained=False)
 DEADLINES = CopyDeadlines(first_interval=1.0, longest_interval=1.0)

@@ -18,7 +18,7 @@ Until = Callable[[Callable[[], bool]], None]
 NEVER_ENDS = """
 import asyncio
 from standby.cli.output import Output
-from standby.cli.running import run
+from standby.cli.run import run
 
 class Context:
     obj = Output()

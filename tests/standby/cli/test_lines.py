@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from standby.cli.lines import Line, as_line
+from standby.cli.output import Line, as_line
 
 
 def test_a_wrapped_line_hangs_behind_its_mark() -> None:

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from standby.cli.progress import show_progress
-from standby.replication.results import Progress, Status
+from standby.replication.items import Progress, Status
 
 
 def at(**ended: int) -> Progress:

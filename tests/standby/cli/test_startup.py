@@ -42,5 +42,5 @@ def test_help_needs_neither_prefect_nor_the_emulator_nor_a_client(workspace: Wor
 def test_a_plan_needs_neither_prefect_nor_the_emulator(workspace: Workspace) -> None:
     modules = imported(workspace, "plan", "invoices")
 
-    assert "standby.replication.planned" in modules
+    assert "standby.replication.items" in modules
     assert not modules & {"prefect", "emulator", "flows", "uvicorn"}

@@ -6,9 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from standby import __version__
-from standby.cli.app import app
-from standby.cli.commands import COMMANDS
-from standby.cli.options import hoist
+from standby.cli.app import COMMANDS, app, hoist
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Workspace

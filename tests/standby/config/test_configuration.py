@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from standby.config.configuration import Configuration
-from standby.config.errors import ConfigurationError, UnknownName
+from standby.config.names import ConfigurationError, UnknownName
 
 
 def resource(account: str, **values: Any) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
-from standby.service.encryption import FreshKey, GivenKey, NoEncryption
-from standby.service.resource import DeploymentOverrides
+from standby.config.plan import FreshKey, GivenKey, NoEncryption, RecoveryPlan, RetryPolicy, StepRetries
+from standby.config.resource import DeploymentOverrides
 
 
 def plan(**values: Any) -> RecoveryPlan:

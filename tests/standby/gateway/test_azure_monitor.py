@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.fencing import hold_fence
-from standby.recovery.watch.observation import Observation
+from standby.recovery.probe import Observation
 from tests.standby.gateway.conftest import HEALTHY, NOW, UNHEALTHY
 from tests.standby.gateway.samples import FIRED_AT, metric_alert, resource_health, resource_id
 

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.gateway.app import make_app
-from standby.gateway.duplicates import REMEMBERED, Duplicates
+from standby.gateway.app import REMEMBERED, Duplicates, make_app
 from standby.gateway.errors import NoPrefectServer
 from standby.gateway.posting import ATTEMPTS, open_poster, prefect_api
 from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, Prefect, StillClock, configuration_of

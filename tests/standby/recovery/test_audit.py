@@ -14,17 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.recovery.audit import (
+    FIRST,
     PATIENCE,
     AuditBroken,
     AuditBusy,
     AuditLine,
     Deed,
     audit_path,
+    head_path,
     note,
+    sealed,
     verify_audit,
 )
-from standby.recovery.audit_head import head_path
-from standby.recovery.audit_line import FIRST, sealed
 from standby.recovery.signing import HmacSigner, Signer
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder

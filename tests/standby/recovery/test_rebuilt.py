@@ -10,25 +10,23 @@ from typing import Any
 import httpx
 import pytest
 
-from standby.cli.failback_lines import divergence_lines
+from standby.cli.failback import divergence_lines
 from standby.fencing import Phase
+from standby.recovery.context import DirectStages
 from standby.recovery.failback.divergence import Divergence
-from standby.recovery.failback.failing_back import divergence, fail_back
+from standby.recovery.failback.failback import divergence, fail_back
 from standby.recovery.failback.report import DivergenceItem, DivergenceReport, FailbackReport, Kept
-from standby.recovery.snapshots.naming import Naming, keep_names
-from standby.recovery.snapshots.opening import open_snapshot
-from standby.recovery.snapshots.restore_items import Fidelity, RestoreAction, RestoreItem
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
+from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
-from standby.recovery.snapshots.restore_report import RestoreReport
-from standby.recovery.snapshots.restoring import restore
-from standby.recovery.snapshots.taking import take_snapshot
-from standby.recovery.stages import DirectStages
-from standby.recovery.synchronise import synchronise
-from standby.replication.actions import Action
-from standby.replication.planned import Selection
+from standby.recovery.snapshots.take import take_snapshot
+from standby.recovery.sync import synchronise
+from standby.replication.items import Selection, Status
 from standby.replication.rebuilt import AGAIN, Rebuilt, add_rebuilt, read_rebuilt
 from standby.replication.report import Report
-from standby.replication.results import Status
+from standby.replication.verdict import Action
 from standby.vault.errors import Held
 from tests.standby.recovery.failback.world import RUN, Shelf, World
 from tests.standby.recovery.snapshots.world import Cloud

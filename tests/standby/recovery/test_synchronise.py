@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 
 from standby.fencing import Fenced, Phase
-from standby.recovery.failback.direction import NoPairBetween
-from standby.recovery.synchronise import PATIENCE, synchronise
-from standby.replication.actions import Action
+from standby.recovery.sync import PATIENCE, NoPairBetween, synchronise
 from standby.replication.errors import LedgerBusy
+from standby.replication.items import Status
 from standby.replication.ledger import write_ledger
 from standby.replication.report import Report
-from standby.replication.results import Status
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import Action, Verdict
 from tests.standby.recovery.failback.world import RUN, World
 from tests.standby.replication.world import RELEASED, recorded, recovery_plan
 

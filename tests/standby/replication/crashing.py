@@ -11,7 +11,7 @@ from typing import Any
 
 from standby.config.configuration import Configuration
 from standby.replication.direct import DirectSteps
-from standby.replication.planned import Selection
+from standby.replication.items import Selection
 from standby.replication.replicate import begin, open_run
 
 

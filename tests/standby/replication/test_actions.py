@@ -8,8 +8,7 @@ from typing import get_args
 import pytest
 
 from standby.config.plan import OnExisting
-from standby.replication.actions import ACTING, COPYING, Action, decide, explain
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import ACTING, COPYING, Action, Verdict, decide, explain
 
 POLICIES: tuple[OnExisting, ...] = get_args(OnExisting)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from standby.fencing import Fenced
-from standby.replication.chunk_run import Notebook, Order, begin_chunk
-from standby.replication.chunks import Chunk
+from standby.replication.chunks import Chunk, Notebook, Order, begin_chunk
 from standby.replication.direct import DirectSteps
 from tests.standby.recovery.failback.world import World
 

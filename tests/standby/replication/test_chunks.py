@@ -9,11 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import RecoveryPlan
-from standby.replication.actions import ACTING, Action
-from standby.replication.chunk_run import hold_to
-from standby.replication.chunks import Chunk, cut, part, records_for
-from standby.replication.planned import PlanItem, ReplicationPlan
-from standby.replication.verdict import Verdict
+from standby.replication.chunks import Chunk, cut, hold_to, records_for
+from standby.replication.items import PlanItem, ReplicationPlan, part
+from standby.replication.verdict import ACTING, Action, Verdict
 from tests.standby.replication.world import plan_item, record, sighting
 
 IN_SYNC = {"verdict": Verdict.IN_SYNC, "action": Action.SKIP}

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any
 
 from standby.config.configuration import Configuration
-from standby.replication.planned import Selection
+from standby.replication.items import Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.verdict import Verdict
 from tests.standby.replication import crashing

@@ -16,16 +16,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.replication.actions import Action
 from standby.replication.engine import GRANT_WAIT, GRANTS, Replication
 from standby.replication.errors import CopyDiffers, ReplicationError
+from standby.replication.items import GOOD, ItemResult, PlanItem, Progress, ReplicationPlan, Status
 from standby.replication.ledger import write_ledger
-from standby.replication.planning import PlanItem, ReplicationPlan
-from standby.replication.results import GOOD, ItemResult, Progress, Status
 from standby.replication.steps import ADOPTED, Receipt, Verified
-from standby.replication.verdict import Verdict
-from standby.service.authorization import CopyAuthorization
+from standby.replication.verdict import Action, Verdict
 from standby.service.errors import GrantVoid
+from standby.service.protocols import CopyAuthorization
 from standby.vault.folder import LocalFolder
 from tests.standby.replication.world import (
     RELEASED,

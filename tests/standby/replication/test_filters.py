@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from standby.replication.filters import is_protected
+from standby.replication.inventory import is_protected
 from standby.service.models import Analyzer
 from tests.standby.replication.world import START, definition, recovery_plan
 

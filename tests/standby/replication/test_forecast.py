@@ -11,13 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import CopyDeadlines
-from standby.replication.actions import Action
+from standby.config.resource import Resource
 from standby.replication.direct import DirectSteps
 from standby.replication.forecast import LONGEST_COPY, Forecast, forecast, polls_of_copy
-from standby.replication.planning import PlanItem, ReplicationPlan, Selection
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import begin, survey
-from standby.replication.verdict import Verdict
-from standby.service.resource import Resource
+from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, Service, definition, plan_item, recovery_plan, resource
 
 RESOURCES = {name: resource(name) for name in ("east", "west", "north")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from standby.config.plan import MissingDefaults
-from standby.replication.models_policy import judge_models, with_added_defaults
-from standby.service.resource import DeploymentOverrides
+from standby.config.resource import DeploymentOverrides
+from standby.replication.serving import judge_models, with_added_defaults
 from tests.standby.replication.world import DEFAULTS, MODELS, SEED_PAGE, deployment, resource, serving
 
 NONE = DeploymentOverrides()

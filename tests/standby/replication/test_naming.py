@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from standby.replication.actions import Action
-from standby.replication.planned import PlanItem
-from standby.replication.planning import Selection, make_plan
-from standby.replication.verdict import Verdict
+from standby.replication.items import PlanItem, Selection
+from standby.replication.plan import make_plan
+from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, definition, inventory, recovery_plan
 
 

@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from standby.replication.actions import Action
-from standby.replication.objectives import RecoveryPoint, missed_after, recovery_points
-from standby.replication.planned import PlanItem, ReplicationPlan
-from standby.replication.results import ItemResult, Status
-from standby.replication.verdict import CopyRecord, Verdict
+from standby.replication.items import ItemResult, PlanItem, ReplicationPlan, Status
+from standby.replication.report import RecoveryPoint, missed_after, recovery_points
+from standby.replication.verdict import Action, CopyRecord, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
 
 DAY = timedelta(days=1)

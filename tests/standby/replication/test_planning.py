@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import RecoveryPlan
-from standby.replication.actions import ACTING, COPYING, Action
 from standby.replication.errors import NothingSelected
 from standby.replication.inventory import Inventory
-from standby.replication.planning import PlanItem, ReplicationPlan, Selection, make_plan, selected_pairs
-from standby.replication.verdict import CopyRecord, Verdict
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
+from standby.replication.plan import make_plan, selected_pairs
+from standby.replication.verdict import ACTING, COPYING, Action, CopyRecord, Verdict
 from tests.standby.replication.world import (
     DEFAULTS,
     MODELS,

@@ -15,16 +15,15 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.replication.actions import Action
 from standby.replication.context import RunContext
 from standby.replication.direct import DirectSteps
 from standby.replication.errors import LedgerBusy, NothingSelected, PlanMoved
+from standby.replication.items import Progress, Selection, Status
 from standby.replication.ledger import write_ledger
-from standby.replication.planning import Selection
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.report import Report
-from standby.replication.results import Progress, Status
 from standby.replication.saved_plan import SavedPlan, load_plan, save_plan
+from standby.replication.verdict import Action
 from standby.service.errors import NotAuthorized
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import FileSystem

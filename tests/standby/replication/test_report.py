@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from standby.replication.actions import Action
-from standby.replication.planning import ReplicationPlan
+from standby.replication.items import GOOD, ItemResult, Progress, ReplicationPlan, Status, count
 from standby.replication.report import Report, drift_document, make_report, plan_document
-from standby.replication.results import GOOD, ItemResult, Progress, Status, count
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
 
 COPIED = ItemResult(

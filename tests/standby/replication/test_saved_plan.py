@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from standby.replication.actions import Action
 from standby.replication.errors import PlanMoved, PlanUnreadable
-from standby.replication.planning import PlanItem, ReplicationPlan, Selection
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.saved_plan import MOST_NAMED, SavedPlan, load_plan, refuse_if_moved, save_plan
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
 
 ITEM = plan_item("a", "b", found=sighting("old"), verdict=Verdict.SOURCE_AHEAD, action=Action.REPLACE)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from standby.config.resource import DeploymentOverrides
 from standby.replication.serving import Finding, Serving, Severity, check_models, default_to_add, models_of
 from standby.service.models import Deployment
-from standby.service.resource import DeploymentOverrides
 from tests.standby.replication.world import RELEASED, SEED_PAGE, definition, deployment, resource, serving
 
 COMPLETION = [("completion", "gpt-4.1")]

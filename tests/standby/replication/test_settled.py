@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from standby.replication.actions import Action
-from standby.replication.planned import PlanItem, Selection
-from standby.replication.planning import make_plan
-from standby.replication.verdict import CopyRecord, Verdict
+from standby.replication.items import PlanItem, Selection
+from standby.replication.plan import make_plan
+from standby.replication.verdict import Action, CopyRecord, Verdict
 from tests.standby.replication.world import START, definition, inventory, labelled, recovery_plan
 
 

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.configuration import Configuration
-from standby.replication.chunks import Chunk
-from standby.replication.sharing import spread, with_shares
+from standby.replication.chunks import Chunk, spread, with_shares
 
 ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/"
 NAMES = ("east", "west", "north", "south")

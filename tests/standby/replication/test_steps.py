@@ -15,7 +15,6 @@ import pytest
 
 from standby.config.plan import CopyDeadlines, RecoveryPlan
 from standby.replication import steps
-from standby.replication.actions import Action
 from standby.replication.context import SERVING_AGE, RunContext, connect
 from standby.replication.errors import (
     CopyDiffers,
@@ -26,9 +25,10 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
-from standby.replication.planning import PlanItem, Selection
+from standby.replication.items import PlanItem, Selection
 from standby.replication.replicate import survey
 from standby.replication.steps import ADOPTED, SETTLING, Receipt
+from standby.replication.verdict import Action
 from standby.service.errors import (
     AnalyzerNotFound,
     Conflict,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from standby.replication.results import Progress, Status
-from standby.replication.tally import Tally
+from standby.replication.chunks import Tally
+from standby.replication.items import Progress, Status
 
 
 def test_the_whole_is_told_after_every_change_of_a_part() -> None:

@@ -17,18 +17,17 @@ from typing import Any
 import httpx
 
 from standby.config.plan import RecoveryPlan
-from standby.replication.actions import Action
+from standby.config.resource import Resource
 from standby.replication.context import Connections, RunContext
 from standby.replication.inventory import Inventory
+from standby.replication.items import PlanItem
 from standby.replication.ledger import read_ledger
-from standby.replication.planning import PlanItem
 from standby.replication.serving import Serving
-from standby.replication.verdict import CopyRecord, Sighting, Verdict
+from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
+from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.models import Analyzer, Deployment
-from standby.service.resource import Resource
 from standby.service.retrying import HttpRetries
-from standby.service.tls import trusted_certificates
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
 

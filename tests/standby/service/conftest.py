@@ -14,14 +14,13 @@ from typing import Any, TypeAlias, TypeVar
 import httpx
 import pytest
 
-from standby.service.authorization import CopyAuthorization
+from standby.config.plan import Encryption, FreshKey
+from standby.config.resource import DeploymentOverrides, Resource
+from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
-from standby.service.encryption import Encryption, FreshKey
 from standby.service.models import StartedOperation
-from standby.service.protocols import CopyProtocol, protocol_for
-from standby.service.resource import DeploymentOverrides, Resource
+from standby.service.protocols import CopyAuthorization, CopyProtocol, protocol_for
 from standby.service.retrying import HttpRetries
-from standby.service.tls import trusted_certificates
 
 T = TypeVar("T")
 

@@ -11,12 +11,11 @@ import pytest
 from azure.core.credentials import AccessToken
 from pydantic import SecretStr
 
+from standby.config.resource import DeploymentOverrides, EntraCredentials, KeyCredentials
 from standby.service.auth import ARM_SCOPE, DATA_SCOPE, EntraAuth, auth_for
-from standby.service.authorization import CopyAuthorization
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, NotConnected
-from standby.service.protocols import protocol_for
-from standby.service.resource import DeploymentOverrides, EntraCredentials, KeyCredentials
+from standby.service.protocols import CopyAuthorization, protocol_for
 from standby.service.retrying import HttpRetries
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from standby.service.calls import origin_of, spelled
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError
-from standby.service.origin import origin_of, spelled
 from standby.service.retrying import HttpRetries
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from standby.service.encryption import NoEncryption
+from standby.config.plan import NoEncryption
 from standby.service.errors import (
     ApiVersionMismatch,
     Conflict,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from standby.service.encryption import NoEncryption
+from standby.config.plan import NoEncryption
+from standby.config.resource import DeploymentOverrides
 from standby.service.errors import AnalyzerNotFound
 from standby.service.protocols import protocol_for
-from standby.service.resource import DeploymentOverrides
 
 if TYPE_CHECKING:
     from standby.service.client import ContentUnderstandingClient

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from standby.service.encryption import NoEncryption
+from standby.config.plan import NoEncryption
+from standby.config.resource import DeploymentOverrides
 from standby.service.errors import GrantVoid, ProtocolError
-from standby.service.resource import DeploymentOverrides
 
 if TYPE_CHECKING:
     from tests.standby.service.conftest import Failure, Pair

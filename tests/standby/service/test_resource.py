@@ -8,8 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from standby.service.origin import origin_of
-from standby.service.resource import (
+from standby.config.resource import (
     ARM_HOSTS,
     AZURE_SUFFIXES,
     DeploymentOverrides,
@@ -17,6 +16,7 @@ from standby.service.resource import (
     KeyCredentials,
     is_loopback,
 )
+from standby.service.calls import origin_of
 
 if TYPE_CHECKING:
     from tests.standby.service.conftest import MakeResource

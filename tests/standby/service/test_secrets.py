@@ -13,14 +13,14 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from standby.config.plan import GivenKey
+from standby.config.resource import EntraCredentials
 from standby.errors import StandbyError
 from standby.service.auth import EntraAuth, auth_for
-from standby.service.authorization import CopyAuthorization
 from standby.service.calls import Answer, Call
-from standby.service.encryption import GivenKey
 from standby.service.errors import NotAuthorized, ServiceError
 from standby.service.models import Grant
-from standby.service.resource import EntraCredentials
+from standby.service.protocols import CopyAuthorization
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from standby.service.encryption import FreshKey, GivenKey, NoEncryption
+from standby.config.plan import FreshKey, GivenKey, NoEncryption
 from standby.service.errors import DeploymentMissing, EmbeddingMismatch, InvalidRequest, ProtocolError
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import httpx
 import pytest
 import trustme
 
+from standby.service.calls import trusted_certificates
 from standby.service.errors import UntrustedCertificate
-from standby.service.tls import trusted_certificates
 
 if TYPE_CHECKING:
     from pathlib import Path

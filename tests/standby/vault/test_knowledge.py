@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from standby.vault.errors import VaultUnavailable
-from standby.vault.knowledge import read_knowledge
+from standby.vault.filesystem import read_knowledge
 from tests.standby.vault.world import Memory
 
 

@@ -13,9 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.activation import file as file_sink
-from standby.recovery.activation.document import Activation, ActivationBook, ActiveEndpoint
 from standby.recovery.activation.file import FileActivation
-from standby.recovery.activation.sink import SinkAhead, SinkFailed
+from standby.recovery.activation.sinks import (
+    Activation,
+    ActivationBook,
+    ActiveEndpoint,
+    SinkAhead,
+    SinkFailed,
+)
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
-from standby.recovery.activation.document import Activation
 from standby.recovery.activation.opening import open_sinks
-from standby.recovery.activation.publishing import read_back, tell
-from standby.recovery.activation.sink import SinkFailed
+from standby.recovery.activation.sinks import Activation, SinkFailed, read_back, tell
 from tests.standby.recovery.activation.test_file import activation
 
 

@@ -15,8 +15,7 @@ import pytest
 from pydantic import SecretStr
 
 from standby.config.sinks import WebhookSink
-from standby.recovery.activation.document import Activation
-from standby.recovery.activation.sink import SinkAhead, SinkFailed
+from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
 from standby.recovery.activation.webhook import WebhookActivation, webhook_name
 from standby.service.retrying import HttpRetries
 from tests.standby.recovery.activation.test_file import activation

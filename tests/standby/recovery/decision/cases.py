@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from standby.config.failover import FailoverPolicy
+from standby.config.plan import FailoverPolicy
 from standby.fencing import Side
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.case import Candidate, Case, CopyAge, Fitness
-from standby.recovery.watch.observation import Observation
+from standby.recovery.decision.input import Candidate, Case, CopyAge, Fitness
+from standby.recovery.probe import Observation
 
 NOW = datetime(2026, 11, 24, 3, 14, 2, tzinfo=UTC)
 

@@ -11,10 +11,20 @@ import pytest
 
 from standby.fencing import Phase, Side
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.case import Candidate, Case, CopyAge, Restorable
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.verdict import FORCEABLE, NEVER_FORCED, Guard, GuardResult, Outcome, Verdict
-from standby.recovery.snapshots.restore_items import Fidelity
+from standby.recovery.decision.input import (
+    FORCEABLE,
+    NEVER_FORCED,
+    Candidate,
+    Case,
+    CopyAge,
+    Guard,
+    GuardResult,
+    Outcome,
+    Restorable,
+    Verdict,
+)
+from standby.recovery.snapshots.fidelity import Fidelity
 from tests.standby.recovery.decision.cases import NOW, PROVED, SELF, a_case, candidate, look
 
 OFF = Automation(on=False, changed_at=NOW - timedelta(hours=1), by="ada@desk", reason="maintenance")

@@ -9,18 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.cli.replicate import replicate_directly
-from standby.config.failover import FailoverPolicy
+from standby.config.plan import FailoverPolicy
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.automation import set_automation
-from standby.recovery.decision.case import Case
-from standby.recovery.decision.evaluating import evaluate, rounds_of, until_settled
-from standby.recovery.decision.request import Request, candidates
-from standby.recovery.decision.verdict import Decision, Guard, Outcome
-from standby.recovery.failover.errors import NotASide
-from standby.recovery.snapshots.taking import take_snapshot
-from standby.recovery.watch.observation import Observation
-from standby.recovery.watch.tries import Limits
-from standby.replication.planned import Selection
+from standby.recovery.decision.evaluate import evaluate, rounds_of, until_settled
+from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request, candidates
+from standby.recovery.errors import NotASide
+from standby.recovery.probe import Limits, Observation
+from standby.recovery.snapshots.take import take_snapshot
+from standby.replication.items import Selection
 from tests.standby.recovery.bare import CONFIGURATION
 from tests.standby.recovery.decision.cases import SELF, a_case, look
 from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time

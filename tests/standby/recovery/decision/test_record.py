@@ -9,12 +9,16 @@ import pytest
 
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.case import Case
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.errors import DecisionUnreadable, NoSuchDecision
-from standby.recovery.decision.explaining import explain
-from standby.recovery.decision.record import decision_path, plan_of, record_decision
-from standby.recovery.decision.verdict import Outcome
+from standby.recovery.decision.input import Case, Outcome
+from standby.recovery.decision.record import (
+    DecisionUnreadable,
+    NoSuchDecision,
+    decision_path,
+    explain,
+    plan_of,
+    record_decision,
+)
 from standby.recovery.signing import HmacSigner, Signer
 from standby.vault.folder import LocalFolder
 from tests.standby.recovery.bare import bare_context

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.case import Case
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.verdict import Outcome
-from standby.recovery.watch.observation import Observation
+from standby.recovery.decision.input import Case, Outcome
+from standby.recovery.probe import Observation
 from tests.standby.recovery.decision.cases import NOW, SELF, a_case, look
 
 looks = st.builds(

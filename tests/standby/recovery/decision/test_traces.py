@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.recovery.decision.verdict import Guard, Verdict
-from standby.recovery.watch.probe import LIMITS
+from standby.recovery.decision.input import Guard, Verdict
+from standby.recovery.probe import LIMITS
 from tests.standby.recovery.decision.world import BLIP, OUTAGE, POLICY, Act, first_act_in, seconds_of
 from tests.standby.recovery.decision.worlds import calm_world, dark_world, doubly_dark_world, isolated_world
 

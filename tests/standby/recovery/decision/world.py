@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from standby.config.failover import FailoverPolicy
+from standby.config.plan import FailoverPolicy
 from standby.fencing import Side
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.case import Candidate, Case, CopyAge, Fitness
-from standby.recovery.decision.evaluating import until_settled
-from standby.recovery.decision.verdict import Decision, Outcome
-from standby.recovery.watch.observation import Check, Observation, observed
-from standby.recovery.watch.probe import LIMITS
-from standby.recovery.watch.tries import check
+from standby.recovery.decision.evaluate import until_settled
+from standby.recovery.decision.input import Candidate, Case, CopyAge, Decision, Fitness, Outcome
+from standby.recovery.probe import LIMITS, Check, Observation, check, observed
 from standby.service.errors import NotAuthorized, NotConnected, ServiceUnavailable, Throttled
 from tests.standby.recovery.decision.virtual_time import BEGINNING, LoopClock, run_in_no_time
 

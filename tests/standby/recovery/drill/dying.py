@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from standby.config.configuration import Configuration
 from standby.recovery.context import open_recovery
-from standby.recovery.drill.drilling import drill
+from standby.recovery.drill.drill import drill
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.recovery.drill.cleaning import WAITS, clean
-from standby.recovery.drill.intent import TAG, Intent
+from standby.recovery.drill.cleanup import WAITS, clean
+from standby.recovery.drill.manifest import TAG, Intent
 from standby.recovery.drill.report import CleanUp
 from standby.service.client import ContentUnderstandingClient
 from standby.service.retrying import HttpRetries

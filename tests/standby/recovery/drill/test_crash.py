@@ -11,10 +11,9 @@ from typing import Any
 from standby.config.configuration import Configuration
 from standby.fencing import read_fence
 from standby.recovery.audit import Deed, verify_audit
-from standby.recovery.context import RecoveryContext, open_recovery
-from standby.recovery.drill.leftovers import clean_up
-from standby.recovery.snapshots.taking import take_snapshot
-from standby.recovery.stages import DirectStages
+from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
+from standby.recovery.drill.cleanup import clean_up
+from standby.recovery.snapshots.take import take_snapshot
 from tests.standby.recovery.drill import dying
 
 NEVER = 1_000_000

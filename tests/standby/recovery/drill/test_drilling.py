@@ -18,11 +18,12 @@ import pytest
 from standby.config.configuration import Configuration
 from standby.config.vault import HmacSigning
 from standby.fencing import Fence, Phase, Side, hold_fence, read_fence
-from standby.recovery.activation.document import Activation
 from standby.recovery.activation.file import FileActivation
+from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import Deed, verify_audit
-from standby.recovery.context import RecoveryContext, open_recovery
-from standby.recovery.drill.drilling import drill
+from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
+from standby.recovery.drill.cleanup import clean_up
+from standby.recovery.drill.drill import drill
 from standby.recovery.drill.errors import (
     DrillUnderWay,
     LeftBehind,
@@ -31,16 +32,14 @@ from standby.recovery.drill.errors import (
     ServesAlready,
 )
 from standby.recovery.drill.evidence import check_evidence, verify_evidence
-from standby.recovery.drill.intent import TAG, Intent, hold_drills
-from standby.recovery.drill.leftovers import clean_up
-from standby.recovery.drill.rehearsal import Told
+from standby.recovery.drill.manifest import TAG, Intent, hold_drills
 from standby.recovery.drill.report import DrillReport
-from standby.recovery.drill.summary import read_latest
-from standby.recovery.failover.errors import NotASide
-from standby.recovery.readiness.durations import Kind, read_durations
-from standby.recovery.snapshots.restore_items import Fidelity
-from standby.recovery.snapshots.taking import take_snapshot
-from standby.recovery.stages import DirectStages
+from standby.recovery.drill.sandbox import Told
+from standby.recovery.durations import Kind, read_durations
+from standby.recovery.errors import NotASide
+from standby.recovery.readiness.last_runs import read_latest
+from standby.recovery.snapshots.fidelity import Fidelity
+from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.report import Via
 from tests.standby.replication.world import FakeClock
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
-from standby.recovery.drill.page import MOST_ANALYZERS, evidence_page
-from standby.recovery.drill.proving import DrilledAnalyzer
+from standby.recovery.drill.evidence import MOST_ANALYZERS, evidence_page
 from standby.recovery.drill.report import CleanUp, DrilledAnalyzers, DrillReport
+from standby.recovery.drill.verification import DrilledAnalyzer
 from standby.recovery.failover.report import PhaseTime
-from standby.recovery.snapshots.restore_items import Fidelity
+from standby.recovery.snapshots.fidelity import Fidelity
 
 BEGUN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NASTY = "<script>alert('x')</script>\"&"

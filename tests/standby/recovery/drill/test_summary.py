@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from standby.recovery.drill.summary import DrillSummary, LatestDrills, read_latest, write_latest
+from standby.recovery.readiness.last_runs import DrillSummary, LatestDrills, read_latest, write_latest
 from tests.standby.vault.world import Memory
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.drill.vault_view import OWN, RehearsalVault
+from standby.recovery.drill.sandbox import OWN, RehearsalVault
 from tests.standby.vault.world import HandClock, Memory
 
 FOLDER = "drills/p/run"

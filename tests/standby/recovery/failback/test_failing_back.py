@@ -14,6 +14,7 @@ import pytest
 from standby.errors import GuardRefused
 from standby.fencing import Phase
 from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.context import DirectStages, Stages
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
@@ -24,15 +25,14 @@ from standby.recovery.failback.errors import (
     SeveralHomes,
     UnsettledEdits,
 )
-from standby.recovery.failback.failing_back import divergence, fail_back
-from standby.recovery.failback.progress import hold_progress
+from standby.recovery.failback.failback import divergence, fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
+from standby.recovery.failback.state import hold_progress
+from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.errors import SwitchUnfinished
-from standby.recovery.failover.order import FailoverOrder
-from standby.recovery.failover.switching import fail_over
-from standby.recovery.stages import DirectStages, Stages
-from standby.replication.actions import Action
-from standby.replication.results import Status
+from standby.recovery.failover.failover import fail_over
+from standby.replication.items import Status
+from standby.replication.verdict import Action
 from standby.service.errors import NotConnected
 from tests.standby.recovery.failback.world import World
 from tests.standby.replication.world import recovery_plan, refusal

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.recovery.failback.failing_back import divergence, fail_back
+from standby.recovery.context import DirectStages
+from standby.recovery.failback.failback import divergence, fail_back
 from standby.recovery.failback.report import FailbackReport, Kept
-from standby.recovery.stages import DirectStages
-from standby.replication.actions import Action
+from standby.replication.verdict import Action
 from tests.standby.recovery.failback.world import World
 from tests.standby.replication.world import recovery_plan
 

@@ -13,7 +13,7 @@ from standby.config.plan import RecoveryPlan
 from standby.fencing import Fence, Phase, Side, hold_fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.replication.direct import DirectSteps
-from standby.replication.planned import Selection
+from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.report import Report
 from standby.vault.errors import Held

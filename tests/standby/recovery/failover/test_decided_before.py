@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from standby.fencing import Phase
+from standby.recovery.context import DirectStages
 from standby.recovery.failover.errors import AlreadyActive, DecidedBefore
-from standby.recovery.failover.ordering import Ask, carry_out, order_for
-from standby.recovery.stages import DirectStages
+from standby.recovery.failover.failover import Ask, carry_out, order_for
 from tests.standby.recovery.failover.world import Site
 
 

@@ -7,8 +7,9 @@ import pytest
 from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, Side
-from standby.recovery.failover.errors import AlreadyActive, NoHome, NotASide, SeveralHomes
-from standby.recovery.failover.ordering import Ask, choose_home
+from standby.recovery.errors import NoHome, NotASide, SeveralHomes
+from standby.recovery.failover.errors import AlreadyActive
+from standby.recovery.failover.failover import Ask, choose_home
 
 PLAN = RecoveryPlan.model_validate(
     {

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from standby.fencing import Fenced, Phase, SwitchUnderWay, hold_fence
-from standby.recovery.activation.sink import SinkAhead, SinkFailed
-from standby.recovery.failover.errors import AlreadyActive, NotASide, NothingToRollBack, SwitchUnfinished
-from standby.recovery.failover.order import FailoverOrder
-from standby.recovery.failover.switching import fail_over
-from standby.recovery.readiness.durations import Kind, read_durations
-from standby.recovery.stages import DirectStages
+from standby.recovery.activation.sinks import SinkAhead, SinkFailed
+from standby.recovery.context import DirectStages
+from standby.recovery.durations import Kind, read_durations
+from standby.recovery.errors import NotASide
+from standby.recovery.failover.begin import FailoverOrder
+from standby.recovery.failover.errors import AlreadyActive, NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.failover import fail_over
 from standby.replication.ledger import write_ledger
 from standby.replication.report import Report
 from tests.standby.recovery.failover.world import Site

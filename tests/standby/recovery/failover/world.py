@@ -10,16 +10,12 @@ from typing import Any
 import httpx
 
 from standby.fencing import Fence, Side, read_fence
-from standby.recovery.activation.document import Activation, ActiveEndpoint
-from standby.recovery.activation.sink import SinkFailed
-from standby.recovery.activation.succession import must_follow
+from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkFailed, must_follow
 from standby.recovery.audit import verify_audit
-from standby.recovery.context import RecoveryContext
-from standby.recovery.failover.committing import commit
-from standby.recovery.failover.order import FailoverOrder
+from standby.recovery.context import DirectStages, RecoveryContext
+from standby.recovery.failover.begin import FailoverOrder
+from standby.recovery.failover.failover import commit, fail_over, roll_back
 from standby.recovery.failover.report import CommitReport, FailoverReport
-from standby.recovery.failover.switching import fail_over, roll_back
-from standby.recovery.stages import DirectStages
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import Journal
 from tests.standby.recovery.failback.world import Shelf, World

@@ -8,9 +8,9 @@ from typing import Any
 
 from standby.config.plan import RecoveryPlan
 from standby.fencing import Side
-from standby.recovery.drill.summary import DrillSummary
-from standby.recovery.readiness.durations import Durations, Kind
-from standby.recovery.readiness.facts import Facts, ModelFact, Standing
+from standby.recovery.durations import Durations, Kind
+from standby.recovery.readiness.document import Facts, ModelFact, Standing
+from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
 

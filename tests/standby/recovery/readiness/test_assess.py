@@ -12,11 +12,11 @@ import pytest
 from standby.cli.replicate import replicate_directly
 from standby.fencing import Phase, Side, hold_fence
 from standby.recovery.context import RecoveryContext, open_recovery
-from standby.recovery.drill.summary import DrillSummary, write_latest
+from standby.recovery.readiness.assess import assess, assess_plan
 from standby.recovery.readiness.document import Bucket, Readiness, State
-from standby.recovery.readiness.gathering import assess, assess_plan
-from standby.recovery.snapshots.taking import take_snapshot
-from standby.replication.planned import Selection
+from standby.recovery.readiness.last_runs import DrillSummary, write_latest
+from standby.recovery.snapshots.take import take_snapshot
+from standby.replication.items import Selection
 
 if TYPE_CHECKING:
     from tests.conftest import Scene, SceneMaker

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import RtoForecast
-from standby.recovery.readiness.durations import Durations, Kind
 from standby.recovery.readiness.forecast import forecast_rto, share
 from tests.standby.recovery.readiness.facts_at_hand import a_plan
 

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 
 from standby.errors import StandbyError
 from standby.fencing import Phase, Side
-from standby.recovery.readiness.document import Bucket, Readiness, Retirement, Severity, State
-from standby.recovery.readiness.durations import Durations, Kind
-from standby.recovery.readiness.facts import Facts, ModelFact, Standing
-from standby.recovery.readiness.judging import judge_readiness
-from standby.recovery.readiness.words import points_words, serving_words
+from standby.recovery.durations import Durations, Kind
+from standby.recovery.readiness.document import (
+    Bucket,
+    Facts,
+    ModelFact,
+    Readiness,
+    Retirement,
+    Standing,
+    State,
+)
+from standby.recovery.readiness.judge import judge_readiness
+from standby.recovery.readiness.wording import points_words, serving_words
+from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ResourceNotFound, Unreachable
 from tests.standby.recovery.readiness.facts_at_hand import (

@@ -6,13 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from standby.recovery.readiness.durations import Kind, read_durations
+from standby.recovery.durations import Kind, read_durations
 from standby.recovery.readiness.last_runs import LastRuns, PairLeft, read_last_runs, remember_run
-from standby.replication.actions import Action
-from standby.replication.planned import Selection
+from standby.replication.items import ItemResult, Selection, Status
 from standby.replication.report import Report, make_report
-from standby.replication.results import ItemResult, Status
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan
 from tests.standby.vault.world import Memory
 

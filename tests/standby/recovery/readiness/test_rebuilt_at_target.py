@@ -9,21 +9,21 @@ import pytest
 
 from standby.cli.replicate import replicate_directly
 from standby.fencing import Side, hold_fence
-from standby.recovery.context import open_recovery
+from standby.recovery.context import DirectStages, open_recovery
 from standby.recovery.failback.divergence import Divergence
-from standby.recovery.failback.failing_back import fail_back
-from standby.recovery.readiness.document import Bucket, Readiness, Reason, Severity, State
-from standby.recovery.readiness.gathering import assess
-from standby.recovery.readiness.judging import judge_readiness
-from standby.recovery.snapshots.opening import open_snapshot
-from standby.recovery.snapshots.restore_items import Fidelity
+from standby.recovery.failback.failback import fail_back
+from standby.recovery.readiness.assess import assess
+from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
+from standby.recovery.readiness.judge import judge_readiness
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.fidelity import Fidelity
+from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.restore_plan import plan_restore
-from standby.recovery.snapshots.restoring import restore
-from standby.recovery.snapshots.taking import take_snapshot
-from standby.recovery.stages import DirectStages
-from standby.replication.actions import Action
-from standby.replication.planned import Selection
+from standby.recovery.snapshots.take import take_snapshot
+from standby.replication.items import Selection
 from standby.replication.report import Report
+from standby.replication.serving import Severity
+from standby.replication.verdict import Action
 from standby.service.errors import Unreachable
 from tests.standby.recovery.readiness.facts_at_hand import facts, good
 

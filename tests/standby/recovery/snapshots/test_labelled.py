@@ -6,13 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
+from standby.config.resource import KeyCredentials
 from standby.recovery.snapshots import blobs, labelled
 from standby.recovery.snapshots.blobs import BlobReader, BlobsUnknown, open_blobs, parse_page
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.labelled import see_labelled
-from standby.recovery.snapshots.opening import open_snapshot
-from standby.recovery.snapshots.restore_items import Fidelity
 from standby.service.auth import EntraAuth
-from standby.service.resource import KeyCredentials
 from tests.standby.recovery.snapshots.storage import Container, storage
 from tests.standby.recovery.snapshots.world import World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import certificates

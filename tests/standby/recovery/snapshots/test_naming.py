@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.snapshots.naming import Naming, keep_names, renamed
+from standby.recovery.snapshots.id_mapping import Naming, keep_names, renamed
 
 ids = st.text("abcXYZ019._-", min_size=1, max_size=64)
 

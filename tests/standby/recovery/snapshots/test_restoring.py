@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.config.errors import UnknownName
+from standby.config.names import UnknownName
 from standby.recovery.audit import verify_audit
-from standby.recovery.readiness.durations import Kind, read_durations
-from standby.recovery.snapshots.naming import Naming
-from standby.recovery.snapshots.opening import open_snapshot
-from standby.recovery.snapshots.restore_items import Fidelity, RestoreAction
+from standby.recovery.durations import Kind, read_durations
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction
+from standby.recovery.snapshots.id_mapping import Naming
+from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.restore_plan import plan_restore
-from standby.recovery.snapshots.restoring import restore
 from standby.replication.errors import NothingSelected
+from standby.replication.items import Progress, Status
 from standby.replication.rebuilt import read_rebuilt
-from standby.replication.results import Progress, Status
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import recovery_plan
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.snapshots.catalog import load_definitions, open_snapshot
 from standby.recovery.snapshots.errors import NothingReachable
-from standby.recovery.snapshots.listing import list_snapshots, verify_snapshots
-from standby.recovery.snapshots.opening import load_definitions, open_snapshot
-from standby.recovery.snapshots.taking import SnapshotTaken, take_snapshot
+from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.recovery.snapshots.verify import list_snapshots, verify_snapshots
 from standby.vault.errors import Held, VaultUnavailable
 from tests.standby.recovery.snapshots.world import Died, Files, World, analyzer, labelled_by, served
 from tests.standby.replication.world import DEFAULTS, recovery_plan

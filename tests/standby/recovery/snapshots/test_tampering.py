@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.recovery.signing import HmacSigner
+from standby.recovery.snapshots.catalog import load_definitions, open_snapshot
 from standby.recovery.snapshots.errors import NoSnapshot, SnapshotDamaged, SnapshotTampered
 from standby.recovery.snapshots.index import entry_of, parse_index, write_index
-from standby.recovery.snapshots.listing import list_snapshots, verify_snapshots
 from standby.recovery.snapshots.manifest import Manifest
-from standby.recovery.snapshots.opening import load_definitions, open_snapshot
+from standby.recovery.snapshots.verify import list_snapshots, verify_snapshots
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, flipped, served
 
 INDEX = "snapshots/invoices/index.jsonl"

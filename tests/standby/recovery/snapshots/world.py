@@ -16,16 +16,14 @@ from standby.config.plan import RecoveryPlan
 from standby.fencing import Fence, Side
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import HmacSigner, Signer
-from standby.recovery.snapshots.opening import open_snapshot
-from standby.recovery.snapshots.restore_items import RestorePlan
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.fidelity import RestorePlan
+from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
-from standby.recovery.snapshots.restore_report import RestoreReport
-from standby.recovery.snapshots.restoring import restore
-from standby.recovery.snapshots.taking import SnapshotTaken, take_snapshot
-from standby.replication.expectation import sight
+from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.replication.fingerprint import fingerprint
 from standby.replication.ledger import write_ledger
-from standby.replication.verdict import CopyRecord
+from standby.replication.verdict import CopyRecord, sight
 from standby.service.models import Analyzer
 from standby.vault.errors import Held, VaultUnavailable
 from standby.vault.filesystem import Journal

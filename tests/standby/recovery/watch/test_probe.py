@@ -10,13 +10,11 @@ import httpx
 import pytest
 
 from standby.clock import SystemClock
-from standby.recovery.watch.observation import Observation
-from standby.recovery.watch.probe import look_at, observer_here, probe, probe_client
-from standby.recovery.watch.tries import Limits
+from standby.config.resource import Resource
+from standby.recovery.probe import Limits, Observation, look_at, observer_here, probe, probe_client
+from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
-from standby.service.resource import Resource
-from standby.service.tls import Tls, trusted_certificates
 
 if TYPE_CHECKING:
     from tests.conftest import SceneMaker

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from standby.recovery.watch.observation import Check
-from standby.recovery.watch.tries import Limits, check
+from standby.recovery.probe import Check, Limits, check
 from standby.service.errors import NotAuthorized, NotConnected, ServiceUnavailable
 from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time
 

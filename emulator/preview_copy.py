@@ -1,0 +1,151 @@
+"""The copy of the product's disaster-recovery page: a token goes from the source to the target.
+
+Rules and shapes are those of the page. Inferred throughout: the codes of refusals, that `models` names
+deployments under this api-version, and that overrides of models the analyzer does not have mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from urllib.parse import quote, urlsplit
+
+from emulator.analyzers import Stored, with_fraction
+from emulator.answers import Answer, already_exists, invalid_request, json_answer, no_such_path, not_granted
+from emulator.catalogue import SEED_PAGE
+from emulator.definitions import check_id, copied, models_of
+from emulator.faults import ShortGrant, VoidGrant
+from emulator.handlers import Call
+from emulator.operations import ending_of
+from emulator.state import ResourceState
+from emulator.tokens import SeedGrant, void_token
+from emulator.world import World
+from standby.service.models import JsonObject, JsonValue
+
+TOKEN_SECONDS = 24 * 60 * 60.0
+
+OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}
+"""Role of a model, and its name in `deployments`."""
+
+
+def authorize(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:getCopyAuthorization` with a token."""
+    if call.api_version != SEED_PAGE:
+        # A live resource answers 404 under the released version (REFERENCE: user).
+        raise no_such_path()
+    state.get(call.api_version, call.analyzer)
+    seconds = call.twist.seconds if isinstance(call.twist, ShortGrant) else TOKEN_SECONDS
+    permitted = SeedGrant(
+        resource=state.place.name,
+        analyzer_id=call.analyzer,
+        source=_url(state, call.analyzer),
+        target=_optional_url(call.body, "target"),
+        encryption_key=_optional_text(call.body, "encryptionKey"),
+        expires_at=call.now + timedelta(seconds=seconds),
+    )
+    void = isinstance(call.twist, VoidGrant)
+    answer: JsonObject = {
+        "source": permitted.source,
+        "authorizationToken": void_token() if void else world.seed_tokens.issue(permitted),
+        "expiresAt": with_fraction(permitted.expires_at),
+    }
+    return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
+
+
+def copy(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:copy` with 200, `creating` and warnings where there are any; nothing is ever replaced."""
+    check_id(call.analyzer)
+    if state.own(call.api_version, call.analyzer) is not None:
+        raise already_exists(call.analyzer)
+    source, found = _source(world, state, call)
+    models = _target_models(models_of(found.body), call.body.get("deployments"))
+    warnings = _check_models(source, state, models_of(found.body), models)
+    body = copied(found.body, call.analyzer, call.now)
+    if models:
+        body["models"] = dict(models)
+    state.begin(
+        call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist), warnings=warnings
+    )
+    answer: JsonObject = {"analyzerId": call.analyzer, "status": "creating"}
+    if warnings:
+        answer["warnings"] = list(warnings)
+    return json_answer(answer, 200, call.operation_location("Operation-Location"))
+
+
+def _source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, Stored]:
+    url = _optional_url(call.body, "source")
+    if url is None:
+        raise invalid_request("InvalidParameter", "'source' is required.")
+    token = _optional_text(call.body, "authorizationToken")
+    # Inferred: the emulator's resources have no role on each other, so a copy without a token is not granted.
+    permitted = world.seed_tokens.find(token) if token else None
+    if permitted is None or not permitted.opens(url, _url(target, call.analyzer)):
+        raise not_granted(url, url.rpartition("/")[2])
+    if permitted.encryption_key != _optional_text(call.body, "decryptionKey"):
+        raise invalid_request(
+            "InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given."
+        )
+    source = world.resources[permitted.resource]
+    source.settle()
+    found = source.own(SEED_PAGE, permitted.analyzer_id)
+    if found is None:
+        raise invalid_request(
+            "ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found."
+        )
+    if found.status != "ready":
+        raise invalid_request("ModelNotReady", f"The source analyzer is {found.status}, not ready.")
+    return source, found
+
+
+def _target_models(models: Mapping[str, str], sent: JsonValue) -> dict[str, str]:
+    if sent is None:
+        return dict(models)
+    if not isinstance(sent, dict):
+        raise invalid_request("InvalidParameter", "'deployments' must be an object.")
+    return {role: _optional_text(sent, OVERRIDES.get(role, role)) or name for role, name in models.items()}
+
+
+def _check_models(
+    source: ResourceState, target: ResourceState, at_source: Mapping[str, str], at_target: Mapping[str, str]
+) -> tuple[JsonValue, ...]:
+    warnings: list[JsonValue] = []
+    for role, name in at_target.items():
+        deployment = target.settings.deployments.get(name)
+        if deployment is None:
+            raise invalid_request(
+                "DeploymentNotFound", f"The deployment '{name}' was not found in the target resource."
+            )
+        original = source.settings.deployments.get(at_source[role])
+        if original is None or original.model == deployment.model:
+            continue
+        differ = f"model '{deployment.model}' differs from the source's '{original.model}'."
+        if role == "embedding":
+            raise invalid_request("EmbeddingModelMismatch", f"The target's embedding {differ}")
+        warnings.append(
+            {"code": "ChatCompletionModelMismatch", "message": f"The target's chat completion {differ}"}
+        )
+    return tuple(warnings)
+
+
+def _url(state: ResourceState, analyzer_id: str) -> str:
+    return f"{state.place.endpoint}/contentunderstanding/analyzers/{quote(analyzer_id)}"
+
+
+def _optional_text(body: Mapping[str, JsonValue], key: str) -> str | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise invalid_request("InvalidParameter", f"'{key}' must be a string.")
+    return value or None
+
+
+def _optional_url(body: Mapping[str, JsonValue], key: str) -> str | None:
+    value = _optional_text(body, key)
+    if value is None:
+        return None
+    try:
+        is_url = bool(urlsplit(value).netloc)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise invalid_request("InvalidParameter", f"'{key}' must be a URL.")
+    return value

@@ -1,0 +1,145 @@
+"""Authorization tokens of the seed page's protocol.
+
+The page says they are encrypted; here they are opaque names of what the emulator remembers.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import unquote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+DATA_PLANE = "https://cognitiveservices.azure.com"
+MANAGEMENT = "https://management.azure.com"
+API_VERSION = "2019-08-01"
+
+
+@dataclass(frozen=True)
+class _Token:
+    audience: str
+    expires_on: float
+
+
+class TokenIssuer:
+    """Gives out opaque tokens and remembers them.
+
+    Attributes:
+        seconds: how long new tokens last.
+    """
+
+    def __init__(self, seconds: int) -> None:
+        self.header = secrets.token_urlsafe(24)
+        self.seconds = seconds
+        self._tokens: dict[str, _Token] = {}
+
+    def issue(self, audience: str) -> tuple[str, int]:
+        """Give a new token and the Unix time of its end."""
+        token = secrets.token_urlsafe(32)
+        expires_on = int(time.time()) + self.seconds
+        self._tokens[token] = _Token(audience.rstrip("/"), expires_on)
+        return token, expires_on
+
+    def audience(self, token: str) -> str | None:
+        """Say what a token is good for; `None` where it is unknown, revoked or over."""
+        known = self._tokens.get(token)
+        return known.audience if known is not None and time.time() < known.expires_on else None
+
+    def revoke_all(self) -> None:
+        """End all tokens now."""
+        self._tokens.clear()
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer as the managed identity of an App Service does.
+
+        Source: what azure-identity's App Service credential sends and reads, and Microsoft's page
+        "How to use managed identities for App Service".
+        """
+        sent = request.headers.get("x-identity-header", "")
+        if not secrets.compare_digest(sent.encode(), self.header.encode()):
+            return _refused(401, "The header X-IDENTITY-HEADER is missing or wrong.")
+        audience = request.query_params.get("resource")
+        if not audience or request.query_params.get("api-version") != API_VERSION:
+            return _refused(400, f"Give resource, and api-version={API_VERSION}.")
+        token, expires_on = self.issue(audience)
+        return JSONResponse(
+            {
+                "access_token": token,
+                "expires_on": str(expires_on),
+                "resource": audience,
+                "token_type": "Bearer",
+                "client_id": request.query_params.get("client_id", "00000000-0000-0000-0000-000000000000"),
+            }
+        )
+
+
+def bearer_of(authorization: str) -> str | None:
+    """Give the token of an `Authorization` header, where there is one."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _refused(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"statusCode": status, "message": message}, status)
+
+
+@dataclass(frozen=True)
+class SeedGrant:
+    """What a token permits.
+
+    Attributes:
+        resource: name of the source.
+        target: URL of the one target analyzer, where it is locked to one.
+        encryption_key: that the copy must have as `decryptionKey`, where there is one.
+    """
+
+    resource: str
+    analyzer_id: str
+    source: str
+    target: str | None
+    encryption_key: str | None
+    expires_at: datetime
+
+    def opens(self, source: str, target: str) -> bool:
+        """Say whether it permits a copy now, from and to these URLs."""
+        return (
+            datetime.now(UTC) < self.expires_at
+            and same_place(self.source, source)
+            and (self.target is None or same_place(self.target, target))
+        )
+
+
+class SeedTokens:
+    """The tokens that were given out."""
+
+    def __init__(self) -> None:
+        self._grants: dict[str, SeedGrant] = {}
+
+    def issue(self, grant: SeedGrant) -> str:
+        """Give a token for a grant."""
+        token = void_token()
+        self._grants[token] = grant
+        return token
+
+    def find(self, token: str) -> SeedGrant | None:
+        """Give what a token stands for, where it stands for anything."""
+        return self._grants.get(token)
+
+
+def void_token() -> str:
+    """Make a token that stands for nothing."""
+    return secrets.token_urlsafe(96)
+
+
+def same_place(one: str, other: str) -> bool:
+    """Say whether two URLs name the same analyzer, whatever the host's case, the query and a last slash."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(url: str) -> tuple[str, str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower(), unquote(parts.path).rstrip("/")

@@ -1,0 +1,244 @@
+"""Puts everything a configuration needs on a Prefect server; a second time changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+
+from blocks import save_configuration
+from flows.errors import DeployFailed, NoDeploymentsFile
+from flows.leases import ensure_limits
+from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
+
+FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
+
+TAG = "standby"
+"""Tag of every deployment of ours."""
+
+OUTAGE = "standby outage of"
+"""What the name of the automation begins with that starts a plan's failover; the plan's name follows."""
+
+SHORTEST_INTERVAL = 10.0
+"""Seconds between two watches, at least: each is a process that takes some of them to start."""
+
+PROBES = 3
+"""Probe periods within which repeated unhealthy events start a failover's evaluation."""
+
+SHORTEST_WINDOW = 90.0
+"""Seconds that they may lie apart in any case: a watch may start late."""
+
+
+def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict[str, Any]:
+    """Give the content of a `prefect.yaml` for some plans.
+
+    A scheduled deployment lets one run at a time pass and cancels those that come meanwhile. That must not
+    hit another plan's run, so each plan has a deployment of its own, and likewise of what has a trigger: the
+    first plan has the name in the file, any other one has its plan's name behind it.
+
+    Args:
+        plans: recovery plans, in the order of the configuration.
+        file: where the deployments are described.
+
+    Raises:
+        NoDeploymentsFile: the file is not there.
+    """
+    try:
+        described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NoDeploymentsFile(str(file)) from None
+    deployments = [
+        made
+        for deployment in described["deployments"]
+        for made in (_per_plan(deployment, plans) if starts_by_itself(deployment) else [deployment])
+    ]
+    return {**described, "deployments": [{**made, "version": _version(made, file)} for made in deployments]}
+
+
+def full_name(deployment: dict[str, Any]) -> str:
+    """Give a deployment's name as flow/deployment; a flow has the name of its function, with dashes."""
+    function = deployment["entrypoint"].rsplit(":", 1)[1]
+    return f"{function.replace('_', '-')}/{deployment['name']}"
+
+
+def starts_by_itself(deployment: dict[str, Any]) -> bool:
+    """Say whether a schedule or a trigger starts it, so that each plan has one of its own."""
+    return "schedules" in deployment or "triggers" in deployment
+
+
+def _per_plan(deployment: dict[str, Any], plans: Sequence[RecoveryPlan]) -> Iterator[dict[str, Any]]:
+    for position, plan in enumerate(plans):
+        made = {
+            **deployment,
+            "name": deployment["name"] if position == 0 else f"{deployment['name']}-{plan.name}",
+            "parameters": {**deployment.get("parameters", {}), "plan": plan.name},
+        }
+        if "schedules" in deployment:
+            made["schedules"] = [_schedule(schedule, plan) for schedule in deployment["schedules"]]
+        if "triggers" in deployment:
+            made["triggers"] = [_trigger(trigger, plan) for trigger in deployment["triggers"]]
+        yield made
+
+
+def _schedule(schedule: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
+    made = {
+        **schedule,
+        "slug": plan.name,
+        "parameters": {**schedule.get("parameters", {}), "plan": plan.name},
+    }
+    if "interval" in schedule:
+        made["interval"] = max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
+    return made
+
+
+def _trigger(trigger: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
+    period = max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
+    return {
+        **trigger,
+        "name": f"{OUTAGE} {plan.name}",
+        "match_related": {**trigger["match_related"], "prefect.resource.id": f"standby.plan.{plan.name}"},
+        "within": max(PROBES * period, SHORTEST_WINDOW),
+        "parameters": {**trigger["parameters"], "plan": plan.name},
+    }
+
+
+def _version(deployment: dict[str, Any], file: Path) -> str:
+    """Tell by a version whether what is deployed is what is wanted, from where it is wanted."""
+    text = yaml.safe_dump([deployment, str(file.parent)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+WORK_POOL = "standby"
+
+DEPLOY_SECONDS = 180.0
+"""How long `prefect deploy` may take."""
+
+
+async def save_what_runs_need(configuration: Configuration) -> list[str]:
+    """Save blocks and concurrency limits; give a line for each that changed."""
+    changes = [f"block {saved.slug} {saved.outcome}" for saved in await save_configuration(configuration)]
+    targets = {target for plan in configuration.plans.values() for target in plan.targets}
+    async with get_client() as client:
+        created = await ensure_limits(client, sorted(targets))
+    return changes + [f"concurrency limit {name} created" for name in created]
+
+
+async def save_what_starts_runs(configuration: Configuration) -> list[str]:
+    """Create the work pool and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
+    wanted = wanted_deployments(list(configuration.plans.values()))
+    async with get_client() as client:
+        changes = await _work_pool(client)
+        stale = [entry for entry in wanted["deployments"] if await _is_stale(client, entry)]
+        if stale:
+            await _deploy({**wanted, "deployments": stale})
+        changes += [f"deployment {full_name(entry)} saved" for entry in stale]
+        changes += await _remove_schedules(client, wanted)
+        return changes + await _retire(client, wanted)
+
+
+async def pause_schedules() -> None:
+    """Let nothing start by the clock: a demonstration, or a test, has a clock of its own."""
+    async with get_client() as client:
+        for deployment in await client.read_deployments():
+            if deployment.schedules:
+                await client.pause_deployment(deployment.id)
+
+
+async def _work_pool(client: PrefectClient) -> list[str]:
+    try:
+        await client.read_work_pool(WORK_POOL)
+    except ObjectNotFound:
+        await client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        return [f"work pool {WORK_POOL} created"]
+    return []
+
+
+async def _is_stale(client: PrefectClient, wanted: dict[str, Any]) -> bool:
+    found = await _read(client, wanted)
+    return found is None or found.version != wanted["version"]
+
+
+async def _read(client: PrefectClient, deployment: dict[str, Any]) -> DeploymentResponse | None:
+    try:
+        return await client.read_deployment_by_name(full_name(deployment))
+    except ObjectNotFound:
+        return None
+
+
+async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
+    """Remove the schedules of other plans: a deploy leaves them in place."""
+    removed = []
+    for deployment in wanted["deployments"]:
+        slugs = {schedule["slug"] for schedule in deployment.get("schedules", [])}
+        found = await _read(client, deployment)
+        for schedule in found.schedules if found else []:
+            # One without a slug was made by hand, in the UI.
+            if found and schedule.slug and schedule.slug not in slugs:
+                await client.delete_deployment_schedule(found.id, schedule.id)
+                removed.append(f"schedule {schedule.slug} of {full_name(deployment)} removed")
+    return removed
+
+
+async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
+    """Delete the deployments that were made for plans which are no longer configured."""
+    names = {full_name(deployment) for deployment in wanted["deployments"]}
+    per_plan = {full_name(entry) for entry in wanted["deployments"] if starts_by_itself(entry)}
+    retired = []
+    for deployment in await client.read_deployments(
+        deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    ):
+        flow = await client.read_flow(deployment.flow_id)
+        name = f"{flow.name}/{deployment.name}"
+        if name not in names and any(name.startswith(f"{base}-") for base in per_plan):
+            await client.delete_deployment(deployment.id)
+            retired.append(f"deployment {name} removed")
+    return retired
+
+
+async def _deploy(wanted: dict[str, Any]) -> None:
+    """Let Prefect's own command deploy: it alone knows triggers, schedules and entrypoints whole.
+
+    Raises:
+        DeployFailed: it ended with an error, or not in time.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "prefect.yaml"
+        file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)),
+            cwd=FILE.parent,
+            env={**os.environ, **_where(), "NO_COLOR": "1"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(DEPLOY_SECONDS):
+                told, _ = await process.communicate()
+        except TimeoutError:
+            raise DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"]) from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    if process.returncode:
+        raise DeployFailed(told.decode(errors="replace").strip().splitlines()[-1:])
+
+
+def _where() -> dict[str, str]:
+    """Name the server that this process uses: its settings need not come from the environment."""
+    return get_current_settings().to_environment_variables(exclude_unset=True)

@@ -1,0 +1,177 @@
+"""A run that is sent to workers: done in chunks, with one report in the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol
+
+from prefect import get_client
+from prefect.runtime import flow_run
+from pydantic import TypeAdapter
+
+from flows.dispatch import Dispatch, SentChunk
+from standby.config.configuration import Configuration
+from standby.replication.chunks import Chunk, Sharing, Tally, cut, records_for, spread
+from standby.replication.context import RunContext
+from standby.replication.engine import Replication
+from standby.replication.items import Progress, Selection
+from standby.replication.report import Report, Via, make_report
+from standby.replication.verdict import CopyRecord
+
+Where = Literal["inline", "workers"]
+
+AT_ONCE = 4
+"""Chunks at work at the same time. A process copies some twenty analyzers a second, a target takes ten at a
+time of three seconds each: four processes keep more than twenty targets busy."""
+
+_RECORDS = TypeAdapter(dict[str, CopyRecord])
+
+
+class Run(Protocol):
+    """A run that is ready to start; its report is true at any moment."""
+
+    async def run(self) -> None:
+        """Do it."""
+        ...
+
+    def report(self, *, run_id: str, via: Via) -> Report:
+        """Tell what has become of it so far."""
+        ...
+
+
+class ChunkedReplication:
+    """First what needs no copy, then the chunks, a few at a time."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        replication: Replication,
+        rest: Replication,
+        chunks: Iterable[SentChunk],
+        sharing: Sharing,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            context: what it works with.
+            replication: all of it; its plan and ledgers are used, it is not run itself.
+            rest: the part that is in no chunk.
+            chunks: the others.
+            sharing: how many may be at a target at once.
+        """
+        self._context = context
+        self._plan = replication.plan
+        self._rest = rest
+        self._chunks = tuple(chunks)
+        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._at_target = {target: asyncio.Semaphore(most) for target, most in sharing.at_target.items()}
+        self._begun = context.clock.monotonic()
+
+    async def run(self) -> None:
+        """Do everything the plan says; only a cancellation raises."""
+        await self._rest.run()
+        async with asyncio.TaskGroup() as group:
+            for chunk in self._chunks:
+                group.create_task(self._in_turn(chunk))
+
+    def report(self, *, run_id: str, via: Via) -> Report:
+        """Put what has become of all parts so far into one report, in the plan's order."""
+        results = {
+            result.item.key: result
+            for part in (self._rest.results(), *(chunk.results() for chunk in self._chunks))
+            for result in part
+        }
+        return make_report(
+            plan=self._plan.recovery_plan,
+            run_id=run_id,
+            via=via,
+            seconds=self._context.clock.monotonic() - self._begun,
+            results=[results[item.key] for item in self._plan.items],
+            now=self._context.clock.now(),
+        )
+
+    async def _in_turn(self, chunk: SentChunk) -> None:
+        async with self._at_target[chunk.chunk.target], self._at_once:
+            await chunk.run()
+
+
+@asynccontextmanager
+async def in_chunks(
+    context: RunContext,
+    configuration: Configuration,
+    selection: Selection,
+    replication: Replication,
+    where: Where,
+    *,
+    approved: bool,
+    on_progress: Callable[[Progress], None],
+) -> AsyncIterator[Run]:
+    """Give a run in the form that was asked for: whole in this process, or in chunks on workers.
+
+    Args:
+        context: what it works with.
+        configuration: has the resources and their limits.
+        selection: what was asked for.
+        replication: all of it, ready to start.
+        where: in this process, or on the workers of the work pool.
+        approved: whether it does what a saved plan says.
+        on_progress: called after every change.
+
+    Raises:
+        NoChunkDeployment: chunks are to go to workers, and there is no deployment for them.
+    """
+    if where == "inline":
+        yield replication
+        return
+    chunks = cut(replication.plan.items)
+    sharing = spread(chunks, AT_ONCE, configuration)
+    tally = Tally(len(replication.plan.items), on_progress)
+    in_chunk = {key for chunk in chunks for key in chunk.keys}
+    others = [item.key for item in replication.plan.items if item.key not in in_chunk]
+    rest = replication.part(others, tally.part())
+    async with get_client() as client:
+        dispatch = Dispatch(client, run=f"{flow_run.id}-{flow_run.run_count}")
+        await dispatch.must_be_deployed()
+        items = {item.key: item for item in replication.plan.items}
+        sent = [
+            SentChunk(
+                dispatch,
+                number,
+                _name(number, len(chunks), chunk),
+                chunk,
+                tuple(items[key] for key in chunk.keys),
+                _parameters(replication, selection, chunk, sharing, approved=approved),
+                replication.ledgers[chunk.source, chunk.target],
+                tally.part(),
+            )
+            for number, chunk in enumerate(chunks, 1)
+        ]
+        yield ChunkedReplication(context, replication, rest, sent, sharing)
+
+
+def _parameters(
+    replication: Replication, selection: Selection, chunk: Chunk, sharing: Sharing, *, approved: bool
+) -> dict[str, Any]:
+    """Give the parameters of a chunk's flow: what is kept in clear, so no secrets."""
+    plan = replication.plan
+    own = set(chunk.keys)
+    records = replication.ledgers[chunk.source, chunk.target].records
+    return {
+        "plan": plan.recovery_plan.name,
+        "source": chunk.source,
+        "target": chunk.target,
+        "analyzers": list(chunk.analyzers),
+        "on_existing": selection.on_existing,
+        "force": [name for name in selection.force if name in chunk.analyzers],
+        "shares": sharing.shares(chunk),
+        "expected": {item.analyzer: item.expected.fingerprint for item in plan.items if item.key in own}
+        if approved
+        else {},
+        "records": _RECORDS.dump_python(records_for(chunk, plan.items, records), mode="json"),
+    }
+
+
+def _name(number: int, chunks: int, chunk: Chunk) -> str:
+    return f"chunk-{number}-of-{chunks}-{chunk.source}-to-{chunk.target}"

@@ -1,0 +1,201 @@
+"""A switch inside a flow run: its stages as task runs, its report as a page, an event and a final state."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.events import ACTIVATED, REFUSED, tell_of_plan
+from flows.listening import tell_report, to_its_report
+from flows.outcome import bullets, ended, fell_short, page, seconds, stopped, table
+from flows.recovery import TaskStages
+from standby.config.durations import roughly
+from standby.errors import sentence
+from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.input import Case, Decision
+from standby.recovery.decision.record import DecisionRecord
+from standby.recovery.failover.failover import Ordered, carry_out
+from standby.recovery.failover.report import FailoverReport
+from standby.recovery.sync import synchronise
+from tasks.copy import TaskSteps
+
+LATEST = 20
+"""Observations that are shown; the newest."""
+
+ENDED = {
+    "activated": "serves now",
+    "rolled_back": "serves again",
+    "fenced": "is the last side that served; nobody serves until this is run again",
+    "refused": "still serves",
+}
+
+
+def decision_page(record: DecisionRecord) -> str:
+    """Write what a decision is, guard by guard, and what was observed."""
+    case, decision = record.case, record.decision
+    newest = sorted(case.observations, key=lambda each: each.at)[-LATEST:]
+    return page(
+        f"# {case.plan}: {_asked(case, decision)}",
+        f"Decision `{record.id}`; `standby explain {record.id}` replays it.",
+        table(
+            ("guard", "says", "because"),
+            (
+                (result.guard.value, result.verdict.value, sentence(result.text))
+                for result in decision.reasons
+            ),
+        ),
+        f"## What was seen of {case.active}",
+        table(
+            ("at (UTC)", "by", "healthy", "evidence"),
+            (
+                (
+                    f"{each.at:%H:%M:%S}",
+                    each.observer,
+                    {True: "yes", False: "no", None: "cannot be told"}[each.healthy],
+                    each.summary,
+                )
+                for each in newest
+            ),
+        ),
+    )
+
+
+def proposal_text(case: Case, decision: Decision) -> str:
+    """Say in a few lines what is proposed: shown beside the form that approves it."""
+    lasted = f" for {roughly(case.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
+    return (
+        f"{case.active} has been unhealthy{lasted}. It is proposed that {decision.to} serves in its place. "
+        "Approve, name another target, or reject. It is looked at once more before anything is done."
+    )
+
+
+def failover_page(report: FailoverReport) -> str:
+    """Write what a switch did, what it took, and what to do next."""
+    return page(
+        f"# {report.plan}: {report.side} {ENDED[report.state]}",
+        bullets([report.next_action]) if report.next_action else "",
+        table(
+            ("", ""),
+            (
+                ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
+                ("why", report.reason or "no reason was given"),
+                ("decision", report.decision_id or "none"),
+                ("detected after", seconds(report.detection_seconds)),
+                ("switched in", seconds(report.recovery_seconds)),
+                ("from the beginning of the outage", seconds(report.rto_seconds)),
+                ("RTO objective", _objective(report)),
+                ("forced", ", ".join(report.forced) or "nothing"),
+            ),
+        ),
+        bullets(report.problems),
+        "## Phases",
+        table(
+            ("phase", "began (UTC)", "took", "outcome"),
+            (
+                (phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome)
+                for phase in report.phases
+            ),
+        ),
+        "## Sinks",
+        table(
+            ("sink", "status", "was told", "reason"),
+            ((sink.name, sink.status, sink.told, sink.reason) for sink in report.sinks),
+        )
+        or "None is configured: nobody was told.",
+        _restored(report),
+    )
+
+
+def _asked(case: Case, decision: Decision) -> str:
+    by = f"outage of {case.active}" if case.requested_by == "outage" else "an operator's order"
+    return f"{decision.outcome.value} on {by}" + (f", to {decision.to}" if decision.to else "")
+
+
+def _objective(report: FailoverReport) -> str:
+    if report.rto_objective_seconds is None:
+        return "none"
+    met = {True: "met", False: "**missed**", None: "not known whether met"}[report.rto_met]
+    return f"{seconds(report.rto_objective_seconds)}, {met}"
+
+
+def _restored(report: FailoverReport) -> str:
+    if report.restored is None:
+        return ""
+    restored = report.restored
+    return page(
+        f"## Restored from snapshot {restored.snapshot_id} of {restored.taken_at:%Y-%m-%d %H:%M} UTC",
+        bullets(restored.created),
+        table(("not restored", "reason"), restored.failed.items()),
+    )
+
+
+async def switch(context: RecoveryContext, ordered: Ordered) -> State[Any]:
+    """Make another side serve, go on with that, or take it back, and tell everybody."""
+    work = carry_out(context, ordered, TaskStages(), sync=partial(synchronise, steps=TaskSteps))
+    report = await to_its_report(work, UUID(str(flow_run.id)))
+    tell_report(report)
+    await publish_failover(report)
+    return state_of(report)
+
+
+async def publish_failover(report: FailoverReport) -> None:
+    """Leave a switch's page, and emit what came of it."""
+    await acreate_markdown_artifact(
+        key="failover-report",
+        markdown=failover_page(report),
+        description=f"Plan **{report.plan}**: {report.side} {ENDED[report.state]}.",
+    )
+    tell_of_plan(
+        ACTIVATED if serves_as_asked(report) else REFUSED,
+        report.plan,
+        {
+            "home": report.home,
+            "from": report.from_resource,
+            "to": report.to,
+            "side": report.side,
+            "mode": report.mode,
+            "state": report.state,
+            "epoch": report.epoch,
+            "decision": report.decision_id,
+            "detection_seconds": report.detection_seconds,
+            "recovery_seconds": report.recovery_seconds,
+            "rto_seconds": report.rto_seconds,
+            "rto_met": report.rto_met,
+            "sinks": {sink.name: sink.status for sink in report.sinks},
+            "summary": summary_of(report),
+        },
+    )
+
+
+def serves_as_asked(report: FailoverReport) -> bool:
+    """Say whether the side serves now that was asked for, whoever knows of it."""
+    return report.state in {"activated", "rolled_back"} and report.side == report.to
+
+
+def summary_of(report: FailoverReport) -> str:
+    """Say in a few sentences what a switch came to."""
+    parts = [f"{report.side} {ENDED[report.state]} (plan {report.plan}, epoch {report.epoch})"]
+    if report.rto_seconds is not None:
+        parts.append(f"{report.rto_seconds:.0f} s from the beginning of the outage")
+    if report.recovery_seconds is not None:
+        parts.append(f"switched in {report.recovery_seconds:.0f} s")
+    parts += [*report.problems, report.next_action]
+    return " ".join(sentence(part) for part in parts if part)
+
+
+def state_of(report: FailoverReport) -> State[Any]:
+    """Tell by a run's state which side serves; the report is its result."""
+    message = summary_of(report)
+    if report.interrupted:
+        return stopped(message)
+    name = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced", "refused": "Refused"}[
+        report.state
+    ]
+    if report.complete:
+        return ended(name, message, report)
+    return fell_short(f"Partially{name}" if serves_as_asked(report) else name, message, report)

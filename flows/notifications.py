@@ -1,0 +1,204 @@
+"""Who is told of failovers, by automations over Prefect's notification blocks; a second time changes nothing.
+
+Nothing in here starts a failover. That the watch has fallen silent is only told: it may be the watch that is
+down, or the Prefect server's own network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.events.actions import SendNotification
+from prefect.events.schemas.automations import (
+    Automation,
+    AutomationCore,
+    EventTrigger,
+    Posture,
+)
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectNotFound
+
+from flows.bootstrap import OUTAGE
+from flows.errors import NotificationBlockUnusable
+from flows.events import (
+    ACTIVATED,
+    COMMITTED,
+    DRILLED,
+    FAILED_BACK,
+    HEALTHY,
+    PROPOSED,
+    REFUSED,
+    UNHEALTHY,
+    plan_id,
+    resource_id,
+)
+from standby.config.configuration import Configuration
+
+PREFIX = "standby tells"
+"""What the names of these automations begin with."""
+
+ACTION_FAILED = "prefect.automation.action.failed"
+
+SILENCE = 5
+"""Probe periods without any news of a resource after which the watch counts as silent."""
+
+SHORTEST_SILENCE = timedelta(minutes=3)
+
+PAGE = 100
+
+
+async def wanted_automations(configuration: Configuration) -> list[AutomationCore]:
+    """Give the automations that tell the notification blocks of a configuration.
+
+    Raises:
+        NotificationBlockUnusable: a block is not on the server, or cannot notify.
+    """
+    async with get_client() as client:
+        blocks = {name: await _block(client, name) for name in configuration.notifications}
+    silence = _silence(configuration)
+    return [made for name, block in blocks.items() for made in _automations(name, block, silence)]
+
+
+async def save_automations(wanted: list[AutomationCore]) -> list[str]:
+    """Create, change and remove automations that tell of failovers; give a line for each change.
+
+    One that was switched off by hand stays so.
+    """
+    async with get_client() as client:
+        found = {automation.name: automation async for automation in _ours(client)}
+        changes = []
+        for automation in wanted:
+            there = found.pop(automation.name, None)
+            if there is None:
+                await client.create_automation(automation)
+                changes.append(f"automation {automation.name} created")
+            elif not _same(there, automation):
+                kept = automation.model_copy(update={"enabled": there.enabled})
+                await client.update_automation(there.id, kept)
+                changes.append(f"automation {automation.name} changed")
+        for name, left in found.items():
+            await client.delete_automation(left.id)
+            changes.append(f"automation {name} removed")
+        return changes
+
+
+def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
+    yield AutomationCore(
+        name=f"{PREFIX} {name} of failovers",
+        description="A failover was proposed, made, made final or refused; a failback or a drill has ended.",
+        trigger=EventTrigger(
+            expect={PROPOSED, ACTIVATED, COMMITTED, REFUSED, FAILED_BACK, DRILLED},
+            match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="Standby: {{ event.event }} of plan {{ event.resource.name }}",
+                body="{{ event.payload.summary }}\n{{ event.payload.link }}",
+            )
+        ],
+    )
+    yield AutomationCore(
+        name=f"{PREFIX} {name} of failing automations",
+        description="An outage should have started a failover's evaluation, and could not.",
+        trigger=EventTrigger(
+            expect={ACTION_FAILED},
+            # Not of these automations themselves: a block that fails would be told of it without end.
+            match=ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"}),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="Standby: the automation {{ event.resource.name }} failed",
+                body="An outage could not start the failover flow: {{ event.payload.reason }}. "
+                "Decide it by hand: standby status, then standby failover.",
+            )
+        ],
+    )
+    yield AutomationCore(
+        name=f"{PREFIX} {name} of broken failovers",
+        description="A failover's flow run crashed, or ended with an error that it was not prepared for.",
+        trigger=EventTrigger(
+            expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": "flow", "prefect.resource.name": "failover"}
+            ),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="Standby: the failover run {{ event.resource.name }} broke",
+                body="{{ flow_run.state.message }}\nSee standby status, then decide it by hand.\n"
+                "{{ flow_run|ui_url }}",
+            )
+        ],
+    )
+    yield AutomationCore(
+        name=f"{PREFIX} {name} of silence",
+        description="Nothing is heard of a resource any more. This never starts a failover.",
+        trigger=EventTrigger(
+            after={HEALTHY, UNHEALTHY},
+            expect={HEALTHY, UNHEALTHY},
+            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        actions=[
+            SendNotification(
+                block_document_id=block,
+                subject="Standby: the watch is silent",
+                body="Nothing was heard of {{ labels.prefect.resource.id }} for "
+                f"{silence.total_seconds():.0f} s, so no outage of it would be noticed. "
+                "See that a worker runs and watch/scheduled is not paused. No failover follows from this.",
+            )
+        ],
+    )
+
+
+def _silence(configuration: Configuration) -> timedelta:
+    slowest = max(
+        (plan.failover.probe_every for plan in configuration.plans.values()), default=SHORTEST_SILENCE
+    )
+    return max(SILENCE * slowest, SHORTEST_SILENCE)
+
+
+def _same(there: Automation, wanted: AutomationCore) -> bool:
+    return (there.description, there.trigger, there.actions) == (
+        wanted.description,
+        wanted.trigger,
+        wanted.actions,
+    )
+
+
+async def _block(client: PrefectClient, reference: str) -> UUID:
+    slug, name = reference.split("/", 1)
+    try:
+        document = await client.read_block_document_by_name(name, slug, include_secrets=False)
+    except ObjectNotFound:
+        raise NotificationBlockUnusable(reference, "is not on the Prefect server") from None
+    schema = document.block_schema
+    if schema is None or "notify" not in schema.capabilities:
+        raise NotificationBlockUnusable(reference, "is no notification block")
+    return document.id
+
+
+async def _ours(client: PrefectClient) -> AsyncIterator[Automation]:
+    offset = 0
+    while page := await client.read_automations(limit=PAGE, offset=offset):
+        for automation in page:
+            if automation.name.startswith(f"{PREFIX} "):
+                yield automation
+        offset += len(page)

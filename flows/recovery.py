@@ -1,0 +1,87 @@
+"""A recovery inside a flow run: everything it needs comes from blocks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar, cast
+
+from prefect.runtime import deployment, flow_run
+from prefect.utilities.annotations import opaque
+
+from blocks import load_configuration_from_blocks, open_second, open_vault
+from flows.variable_sink import open_flow_sinks
+from standby.fencing import read_fence
+from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.decision.input import Request, candidates
+from standby.recovery.errors import NotASide
+from standby.recovery.failover.errors import AlreadyActive
+from standby.recovery.failover.failover import Ask, choose_home
+from tasks.stage import stage
+
+
+async def chosen(context: RecoveryContext, to: str, home: str = "") -> tuple[str, str]:
+    """Give the source and the target; a target that is not named is the one that an outage would choose.
+
+    Args:
+        context: of the recovery.
+        to: the target, or nothing.
+        home: the source, or nothing.
+
+    Raises:
+        AlreadyActive: every target serves already.
+        SeveralHomes: a target that was named could serve for several sources.
+        NoHome: the plan has no such target.
+        NotASide: the plan has no such pair.
+    """
+    fence = await read_fence(context.vault, context.plan)
+    if to:
+        return choose_home(context.plan, fence, Ask(to, home)), to
+    if home and home not in fence.sides:
+        raise NotASide(context.plan.name, home, home, fence.sides)
+    homes = [home] if home else list(fence.sides)
+    for name in homes:
+        active = fence.sides[name].active
+        others = candidates(context.plan, Request(home=name), active)
+        if others:
+            return name, others[0]
+    raise AlreadyActive(context.plan.name, homes[0], fence.sides[homes[0]].active)
+
+
+T = TypeVar("T")
+
+
+class TaskStages:
+    """Each stage awaited as a task."""
+
+    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Do a stage and give its result; its error is the caller's to see."""
+        # Prefect searches what a task is given for futures, at any depth; there are none in here.
+        return cast(T, await stage(name, cast(Callable[[], Awaitable[T]], opaque(work))))
+
+
+@asynccontextmanager
+async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryContext]:
+    """Open everything a recovery of one plan needs; no resource is asked anything yet.
+
+    Args:
+        plan: name of a saved recovery-plan block.
+        scratch: name of the block of another resource, which no plan uses.
+    """
+    configuration = await load_configuration_from_blocks(plan, scratch=scratch)
+    async with open_recovery(
+        configuration,
+        plan,
+        via="prefect",
+        vault=await open_vault(configuration.vault),
+        second=await open_second(configuration.vault),
+        sinks=open_flow_sinks,
+        actor=_actor(),
+        run_id=str(flow_run.id),
+    ) as context:
+        yield context
+
+
+def _actor() -> str:
+    """Name the flow run, where a deployment started it; otherwise somebody at this machine did."""
+    return f"flow run {flow_run.name}" if deployment.id else ""

@@ -1,0 +1,206 @@
+"""Runs a command's coroutine and turns its end into the process's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from standby.cli.output import Output, error_document
+from standby.config.plan import OnExisting
+from standby.errors import GuardRefused, StandbyError
+from standby.replication.items import Selection
+
+
+class Exit(IntEnum):
+    """Exit statuses that scripts rely on."""
+
+    DONE = 0
+    ERROR = 1
+    DIFFERENCES = 2
+    PARTIAL = 3
+    REFUSED = 4
+    INTERRUPTED = 130
+
+
+def exit_of(error: StandbyError) -> Exit:
+    """Choose the exit status of an error."""
+    return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+STDERR = 2
+SHOW_CURSOR = b"\x1b[?25h"
+"""A live line hides it."""
+
+GRACE = 1.0
+"""Seconds that a second Ctrl-C leaves for closing files and stopping processes of ours."""
+
+
+@contextmanager
+def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -> Iterator[None]:
+    """Let signals cancel a task of the running loop while inside.
+
+    Args:
+        task: what is cancelled.
+        on_first: called in the loop when the first signal has come.
+    """
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            _end_soon()
+        elif not task.done():
+            # Not from here: what is being printed just now must not be printed into.
+            loop.call_soon_threadsafe(on_first)
+        loop.call_soon_threadsafe(task.cancel)
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_soon() -> None:
+    if os.isatty(STDERR):
+        os.write(STDERR, SHOW_CURSOR)
+    # A thread, because the loop may be what hangs.
+    timer = threading.Timer(GRACE, os._exit, [int(Exit.INTERRUPTED)])
+    timer.daemon = True
+    timer.start()
+
+
+OURS = "standby"
+SILENT = ("azure", "stamina")
+"""Loggers whose words come back as errors of ours, without what must not be shown."""
+
+
+class _Handler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(
+            f"{record.levelname.lower()}: {self.format(record)}", markup=False, soft_wrap=True
+        )
+
+
+@contextmanager
+def logging_to(console: Console, *, verbose: bool, quiet: bool) -> Iterator[None]:
+    """Send the log to a console for a while, as much of it as was asked for."""
+    ours, others = logging.getLogger(OURS), logging.getLogger()
+    handler = _Handler(console)
+    changed = [ours, others, *(logging.getLogger(name) for name in SILENT)]
+    before = [(log, log.level, log.propagate) for log in changed]
+    ours.setLevel(logging.DEBUG if verbose else logging.ERROR if quiet else logging.WARNING)
+    # Prefect takes the root's handlers away when it is imported, so ours has its own.
+    ours.propagate = False
+    others.setLevel(logging.WARNING if verbose else logging.CRITICAL)
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    ours.addHandler(handler)
+    others.addHandler(handler)
+    try:
+        yield
+    finally:
+        ours.removeHandler(handler)
+        others.removeHandler(handler)
+        for log, level, propagate in before:
+            log.setLevel(level)
+            log.propagate = propagate
+
+
+Analyzers = Annotated[
+    list[str] | None,
+    typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated."),
+]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only this target; can be repeated.")
+]
+Existing = Annotated[
+    OnExisting | None,
+    typer.Option("--on-existing", help="What to do with older or different analyzers at a target."),
+]
+Forced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force",
+        metavar="ID",
+        help="Overwrite this analyzer at the targets, whatever was done to it there; can be repeated.",
+    ),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
+]
+
+
+def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, forced: Forced) -> Selection:
+    """Put the options together."""
+    return Selection(
+        analyzers=tuple(analyzers or ["*"]),
+        targets=tuple(targets or []),
+        on_existing=on_existing,
+        force=tuple(forced or []),
+    )
+
+
+PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
+Via = Literal["direct", "prefect"]
+Command = Callable[[Output], Coroutine[None, None, Exit]]
+
+log = logging.getLogger("standby.cli")
+
+
+def run(context: typer.Context, command: Command) -> None:
+    """Run a command in one event loop and end the process with its status."""
+    output: Output = context.obj
+    with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
+        status = _status(command, output)
+    raise typer.Exit(status)
+
+
+def _status(command: Command, output: Output) -> Exit:
+    try:
+        return asyncio.run(_stoppable(command, output))
+    except StandbyError as error:
+        output.error(error)
+        return exit_of(error)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        output.say("Interrupted.")
+        output.document(error_document("Interrupted", "It was interrupted", "Run it again"))
+        return Exit.INTERRUPTED
+    except Exception as error:
+        # An error of ours, in both senses: where it happened is for whoever mends it.
+        log.debug("where it happened:", exc_info=error)
+        output.problem(
+            type(error).__name__,
+            f"Standby itself went wrong: unexpected {type(error).__name__}",
+            "Run it again with -v to see where, and report that",
+        )
+        return Exit.ERROR
+
+
+async def _stoppable(command: Command, output: Output) -> Exit:
+    task = asyncio.create_task(command(output))
+    with stopped_by_signals(task, lambda: output.say("Stopping; Ctrl-C again ends it at once.")):
+        return await task

@@ -1,0 +1,342 @@
+"""An evaluation: look, gather, decide, and again while there is reason to wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from standby.clock import Clock
+from standby.concurrency import side_by_side
+from standby.config.plan import FailoverPolicy
+from standby.fencing import read_fence
+from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.automation import read_automation
+from standby.recovery.decision.decide import decide
+from standby.recovery.decision.input import (
+    Candidate,
+    Case,
+    CopyAge,
+    Decision,
+    Fitness,
+    Guard,
+    Outcome,
+    Request,
+    Restorable,
+    Verdict,
+    candidates,
+)
+from standby.recovery.errors import NotASide
+from standby.recovery.probe import LIMITS, Limits, Observation, look_at, observer_here
+from standby.recovery.readiness.assess import assess
+from standby.recovery.readiness.document import Bucket, Readiness
+from standby.recovery.snapshots.catalog import Snapshot, open_snapshot
+from standby.recovery.snapshots.errors import SnapshotError
+from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
+from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.replication.serving import Severity
+from standby.service.errors import ServiceError
+from standby.vault.errors import VaultError
+
+PLANNING_SECONDS = 45.0
+"""After which a restore that cannot be planned counts as one that cannot be done."""
+
+
+@dataclass(frozen=True)
+class Rebuilding:
+    """What a restore would do about what is lacking.
+
+    Attributes:
+        reasons: why something cannot be rebuilt, a sentence each.
+    """
+
+    restorable: tuple[Restorable, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def lacked(readiness: Readiness) -> tuple[str, ...]:
+    """Name the analyzers, by their ids at home, of which the target has nothing."""
+    missing = set(readiness.missing)
+    absent = {
+        name
+        for reason in readiness.reasons
+        if reason.bucket in {Bucket.MISSING, Bucket.BLOCKED}
+        for name in reason.analyzers
+        if name in missing
+    }
+    return tuple(sorted(absent))
+
+
+async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) -> Rebuilding:
+    """Plan the restore that a switch would begin with; nothing is changed, and no source is asked.
+
+    Args:
+        context: the plan, its stores and its ledgers.
+        readiness: of the target.
+    """
+    absent = lacked(readiness)
+    # A switch home restores nothing: what is lost there is brought along by a failback.
+    if not absent or readiness.target in {readiness.home, readiness.active}:
+        return Rebuilding()
+    try:
+        async with asyncio.timeout(PLANNING_SECONDS):
+            snapshot = await open_snapshot(context)
+            plan = await plan_restore(
+                context, snapshot, readiness.target, only_missing=True, home=readiness.home
+            )
+    except (SnapshotError, VaultError, ServiceError) as error:
+        return Rebuilding(reasons=(f"Nothing can be restored: {error.cause}",))
+    except TimeoutError:
+        told = f"Nothing can be restored: no restore could be planned within {PLANNING_SECONDS:.0f} s"
+        return Rebuilding(reasons=(told,))
+    items = {name: item for name, item in _named(readiness, plan) if name in absent}
+    return Rebuilding(
+        restorable=tuple(
+            _restorable(name, items[name], snapshot)
+            for name in absent
+            if name in items and items[name].action is RestoreAction.CREATE
+        ),
+        reasons=tuple(_against(absent, items, snapshot)),
+    )
+
+
+def _named(readiness: Readiness, plan: RestorePlan) -> Iterator[tuple[str, RestoreItem]]:
+    """Give what would be done, with the id at home: a snapshot may be of what served in its place."""
+    at_home = {there: name for name, there in readiness.names.items()}
+    for item in plan.items:
+        if item.resource == readiness.home:
+            yield item.analyzer, item
+        elif item.target_analyzer in at_home:
+            yield at_home[item.target_analyzer], item
+
+
+def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
+    return Restorable(
+        analyzer=name,
+        fidelity=item.fidelity,
+        snapshot=snapshot.id,
+        seen_at=snapshot.resources[item.resource].seen_at,
+        doubt=item.reason if item.fidelity is Fidelity.UNFAITHFUL else "",
+    )
+
+
+def _against(absent: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[str]:
+    for name in absent:
+        if name not in items:
+            yield f"Snapshot {snapshot.id} does not have {name}"
+        elif items[name].action is not RestoreAction.CREATE:
+            yield f"{name} cannot be restored: {items[name].reason}"
+
+
+OF_ABSENCE = frozenset({Bucket.MISSING, Bucket.BLOCKED, Bucket.RPO_MISSED})
+"""Reasons that are gone once the analyzers they are about are restored."""
+
+ASSESSMENT_SECONDS = 45.0
+"""After which a target that answers probes and not much else counts as not known to be ready."""
+
+
+async def gather_case(
+    context: RecoveryContext,
+    request: Request,
+    observations: Sequence[Observation] = (),
+    *,
+    limits: Limits = LIMITS,
+) -> Case:
+    """Gather everything that a decision looks at; nothing is changed.
+
+    Args:
+        context: the plan, its resources and its vault.
+        request: what is asked.
+        observations: what was seen before, by anybody; what is seen now is added.
+        limits: of every check of a probe.
+
+    Raises:
+        FenceUnreadable: it is not known which side serves.
+        AutomationUnreadable: it is not known whether outages may start anything.
+        NotASide: the target that is asked for is none of this source.
+        VaultUnavailable: the vault does not answer.
+    """
+    fence = await read_fence(context.vault, context.plan)
+    automation = await read_automation(context.vault)
+    active = fence.sides[request.home].active
+    names = candidates(context.plan, request, active)
+    _must_be_sides(context, request, names)
+    clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
+    observer = observer_here("evaluation")
+    seen = await look_at(
+        (client.resource for client in clients),
+        observer,
+        context.clock,
+        tls=clients[0].tls,
+        limits=limits,
+    )
+    async with side_by_side() as group:
+        tasks = [
+            group.create_task(_candidate(context, request, name, seen[name], seen[active])) for name in names
+        ]
+    return Case(
+        plan=context.plan.name,
+        home=request.home,
+        run_id=context.run_id,
+        observer=observer,
+        asked_at=context.clock.now(),
+        requested_by=request.requested_by,
+        planned=request.planned,
+        reason=request.reason,
+        forced=request.guards,
+        outage_of=request.outage_of,
+        policy=context.plan.failover,
+        automation=automation,
+        epoch=fence.epoch,
+        sides=dict(fence.sides),
+        candidates=tuple(task.result() for task in tasks),
+        observations=(*(past for past in observations if past.resource == active), seen[active]),
+    )
+
+
+def _must_be_sides(context: RecoveryContext, request: Request, names: Sequence[str]) -> None:
+    """Let only what the plan pairs be judged: somebody may have typed the name."""
+    known = {name for pair in context.plan.pairs if pair.source == request.home for name in pair.targets}
+    for name in names:
+        if name not in known | {request.home}:
+            raise NotASide(context.plan.name, request.home, name, known)
+
+
+async def _candidate(
+    context: RecoveryContext, request: Request, name: str, seen: Observation, source: Observation
+) -> Candidate:
+    """Judge a candidate as far as that matters: not where it is dark, nor where there is no outage."""
+    nothing_to_do = request.requested_by == "outage" and source.healthy is True
+    if not seen.healthy or nothing_to_do:
+        return Candidate(resource=name, observation=seen, fitness=None)
+    try:
+        async with asyncio.timeout(ASSESSMENT_SECONDS):
+            found = await assess(context, request.home, name, ask_source=source.healthy is True)
+    except ServiceError as error:
+        fitness = Fitness(state="unknown", reasons=(error.cause,))
+    except TimeoutError:
+        told = f"{name} did not tell what it holds within {ASSESSMENT_SECONDS:.0f} s"
+        fitness = Fitness(state="unknown", reasons=(told,))
+    else:
+        fitness = fitness_of(found, await what_can_be_rebuilt(context, found))
+    return Candidate(resource=name, observation=seen, fitness=fitness)
+
+
+def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
+    """Take from readiness, and from what a snapshot has, what a decision looks at."""
+    against = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
+    absent = lacked(readiness)
+    only_absent = all(
+        reason.bucket in OF_ABSENCE and set(reason.analyzers) <= set(absent) for reason in against
+    )
+    return Fitness(
+        state=readiness.state.value,
+        reasons=(*(reason.text for reason in against), *rebuilding.reasons),
+        lacking=absent if only_absent else (),
+        restorable=rebuilding.restorable,
+        copies=tuple(
+            CopyAge(
+                analyzer=point.analyzer,
+                verified_at=point.verified_at,
+                source_changed=point.source_changed,
+            )
+            for point in readiness.points
+        ),
+    )
+
+
+SPARE_ROUNDS = 3
+"""Looks beyond what an outage needs to be proved: for a standby side that stumbles, too."""
+
+SHORTEST_PAUSE = timedelta(seconds=1)
+
+Recall = Callable[[], Awaitable[Sequence[Observation]]]
+Look = Callable[[Sequence[Observation]], Awaitable[Case]]
+
+
+async def nothing_more() -> Sequence[Observation]:
+    """Recall nothing: nobody else looks, or nobody can tell."""
+    return ()
+
+
+_PROOF = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE})
+"""Guards that further looks satisfy."""
+
+
+async def evaluate(
+    context: RecoveryContext,
+    request: Request,
+    *,
+    history: Sequence[Observation] = (),
+    recall: Recall = nothing_more,
+    rounds: int | None = None,
+    limits: Limits = LIMITS,
+) -> tuple[Case, Decision]:
+    """Come to a decision.
+
+    It ends with the first one that does not wait: so as soon as the source answers again, with a refusal. One
+    that still waits after the last round is for its caller to take as it is: nothing is to be done.
+
+    Args:
+        context: the plan, its resources and its vault.
+        request: what is asked.
+        history: observations from before, such as those that events told of.
+        recall: asked before every look for those that others have made by then.
+        rounds: how often is looked at most; by default as often as the policy needs, and a few times more.
+        limits: of every check of a probe.
+
+    Raises:
+        FenceUnreadable: it is not known which side serves.
+        AutomationUnreadable: it is not known whether outages may start anything.
+        VaultUnavailable: the vault does not answer.
+    """
+
+    async def look(observations: Sequence[Observation]) -> Case:
+        known = dict.fromkeys([*observations, *await recall()])
+        return await gather_case(context, request, tuple(known), limits=limits)
+
+    return await until_settled(look, context.clock, history=history, rounds=rounds)
+
+
+async def until_settled(
+    look: Look, clock: Clock, *, history: Sequence[Observation] = (), rounds: int | None = None
+) -> tuple[Case, Decision]:
+    """Decide what each look finds, until one is not to wait or the rounds are over.
+
+    Args:
+        look: gathers a case, given the observations before it.
+        clock: waits.
+        history: observations before the first look.
+        rounds: how often at most.
+    """
+    case = await look(history)
+    decision = decide(case)
+    for _ in range(1, rounds_of(case.policy) if rounds is None else rounds):
+        if decision.outcome is not Outcome.WAIT:
+            break
+        await clock.sleep(pause_after(case, decision).total_seconds())
+        case = await look(case.observations)
+        decision = decide(case)
+    return case, decision
+
+
+def rounds_of(policy: FailoverPolicy) -> int:
+    """Say how often is looked so that every outage that lasts is proved."""
+    proof = max(policy.minimum_outage, policy.probe_every * policy.quorum)
+    return math.ceil(proof / policy.probe_every) + 1 + SPARE_ROUNDS
+
+
+def pause_after(case: Case, decision: Decision) -> timedelta:
+    """Say how long to wait: to the next probe period, or to where a look can prove the minimum outage."""
+    period = case.policy.probe_every
+    begun = max((observation.at for observation in case.observations), default=case.asked_at)
+    due = min(begun, case.asked_at) + period
+    waiting = {result.guard for result in decision.saying(Verdict.WAIT)}
+    if Guard.MINIMUM_OUTAGE in waiting <= _PROOF and decision.unhealthy_since is not None:
+        enough = decision.unhealthy_since + case.policy.minimum_outage
+        is_all = waiting == {Guard.MINIMUM_OUTAGE}
+        # A look just before that would only put off the one that settles it.
+        due = enough if enough < due + period / 2 and (is_all or enough >= due) else due
+    return max(SHORTEST_PAUSE, due - case.asked_at)

@@ -1,0 +1,268 @@
+"""What is asked of a decision, by an outage or by an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from standby.config.plan import FailoverPolicy, RecoveryPlan
+from standby.fencing import Side
+from standby.recovery.decision.automation import Automation
+from standby.recovery.probe import Observation
+from standby.recovery.snapshots.fidelity import Fidelity
+
+
+class Guard(StrEnum):
+    """What stands between an outage and a failover, in the order in which it is told."""
+
+    OFF_SWITCH = "off-switch"
+    ALREADY_ACTIVE = "already-active"
+    ONE_AT_A_TIME = "one-at-a-time"
+    COOL_DOWN = "cool-down"
+    QUORUM = "quorum"
+    MINIMUM_OUTAGE = "minimum-outage"
+    OBSERVERS_AGREE = "observers-agree"
+    SOURCE_ANSWERS = "source-answers"
+    STANDBY_HEALTH = "standby-health"
+    READINESS = "readiness"
+    STALENESS = "staleness"
+
+
+NEVER_FORCED = frozenset({Guard.ALREADY_ACTIVE, Guard.ONE_AT_A_TIME, Guard.SOURCE_ANSWERS})
+"""Guards that no force opens: behind them two sides would be active, or nothing could be done."""
+
+FORCEABLE = tuple(guard for guard in Guard if guard not in NEVER_FORCED)
+
+
+class Verdict(StrEnum):
+    """What one guard says."""
+
+    PASS = "pass"  # noqa: S105 - no password
+    WAIT = "wait"
+    REFUSE = "refuse"
+    FORCED = "forced"
+
+
+class Outcome(StrEnum):
+    """What a decision comes to."""
+
+    ACT = "act"
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+class GuardResult(BaseModel):
+    """What one guard says, and why.
+
+    Attributes:
+        text: the reason with its numbers, as a sentence without its full stop.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    guard: Guard
+    verdict: Verdict
+    text: str
+
+
+def says(guard: Guard, verdict: Verdict, text: str) -> GuardResult:
+    """Make what a guard says."""
+    return GuardResult(guard=guard, verdict=verdict, text=text)
+
+
+class Decision(BaseModel):
+    """What follows from a case.
+
+    Attributes:
+        outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
+        needs_approval: the plan does not let an outage switch it by itself: act means propose.
+        to: the target that was judged; `None` where there is none.
+        reasons: every guard that was asked, in order.
+        detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
+        unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    needs_approval: bool
+    to: str | None
+    reasons: tuple[GuardResult, ...]
+    detected_at: datetime | None
+    unhealthy_since: datetime | None
+
+    def saying(self, *verdicts: Verdict) -> tuple[GuardResult, ...]:
+        """Give the guards that say one of these."""
+        return tuple(result for result in self.reasons if result.verdict in verdicts)
+
+
+Requester = Literal["outage", "operator"]
+State = Literal["ready", "not_ready", "unknown"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class CopyAge(_Part):
+    """How old the copy of one analyzer is.
+
+    Attributes:
+        verified_at: when it was last seen to be equal to its source; `None` where it never was.
+        source_changed: whether the source was changed since; `None` where that cannot be told.
+    """
+
+    analyzer: str
+    verified_at: AwareDatetime | None
+    source_changed: bool | None
+
+
+class Restorable(_Part):
+    """An analyzer that a target lacks, and that the switch could rebuild there first.
+
+    Attributes:
+        fidelity: how true it would be to what was lost.
+        snapshot: id of the one that has it.
+        seen_at: when the snapshot saw it, UTC.
+        doubt: why it would not be what it was; empty where nothing says so.
+    """
+
+    analyzer: str
+    fidelity: Fidelity
+    snapshot: str
+    seen_at: AwareDatetime
+    doubt: str = ""
+
+
+class Fitness(_Part):
+    """What readiness says of one target.
+
+    Attributes:
+        reasons: why it is not ready, or not known to be.
+        copies: the age of each copy.
+        lacking: analyzers that it lacks, where nothing else speaks against it; otherwise none.
+        restorable: analyzers that it lacks and the newest snapshot has.
+    """
+
+    state: State
+    reasons: tuple[str, ...] = ()
+    copies: tuple[CopyAge, ...] = ()
+    lacking: tuple[str, ...] = ()
+    restorable: tuple[Restorable, ...] = ()
+
+
+class Candidate(_Part):
+    """A resource that could serve next.
+
+    Attributes:
+        observation: the look at it; `None` where there was none.
+        fitness: `None` where it was not asked for, since the resource does not answer.
+    """
+
+    resource: str
+    observation: Observation | None
+    fitness: Fitness | None
+
+
+class Case(_Part):
+    """What is asked, what was seen, what is configured and what was done before.
+
+    Attributes:
+        home: the source that serves in ordinary times.
+        run_id: of the run that asks.
+        observer: the name under which this run itself looked at the resources.
+        asked_at: now, UTC, by the clock of whoever gathered this.
+        requested_by: an outage that was observed, or an operator.
+        planned: the source is to be left in good order, with a last copy.
+        reason: in the operator's words.
+        forced: guards that the operator opens.
+        outage_of: the resource that an outage was told of; empty where that was not said.
+        epoch: of the fence.
+        sides: every side of the plan, by its home; the fence's own.
+        candidates: in the order of preference.
+        observations: of the resource that serves now, in any order, by any observer.
+    """
+
+    plan: str
+    home: str
+    run_id: str
+    observer: str
+    asked_at: AwareDatetime
+    requested_by: Requester
+    planned: bool = False
+    reason: str = ""
+    forced: tuple[Guard, ...] = ()
+    outage_of: str = ""
+    policy: FailoverPolicy
+    automation: Automation
+    epoch: int
+    sides: dict[str, Side]
+    candidates: tuple[Candidate, ...]
+    observations: tuple[Observation, ...]
+
+    @property
+    def side(self) -> Side:
+        """The side that is asked about."""
+        return self.sides[self.home]
+
+    @property
+    def own_look(self) -> Observation | None:
+        """The newest look at the resource that serves by the run that asks; `None` where it did not look."""
+        own = (look for look in self.observations if look.observer == self.observer)
+        looks = [look for look in own if look.resource == self.active and look.at <= self.asked_at]
+        return max(looks, key=lambda look: look.at, default=None)
+
+    @property
+    def active(self) -> str:
+        """The resource that serves now."""
+        return self.side.active
+
+
+@dataclass(frozen=True)
+class Request:
+    """Who wants which side switched over.
+
+    Attributes:
+        home: the source that serves in ordinary times.
+        to: the target; empty where the decision chooses by the plan's preference.
+        planned: the source is to be left in good order, so it must answer.
+        reason: for people.
+        forced: guards to be passed all the same; names that are none are somebody else's.
+        outage_of: the resource that the outage was told of; empty where that was not said.
+    """
+
+    home: str
+    to: str = ""
+    requested_by: Requester = "outage"
+    planned: bool = False
+    reason: str = ""
+    forced: Iterable[str] = ()
+    outage_of: str = ""
+
+    @property
+    def guards(self) -> tuple[Guard, ...]:
+        """The guards among what is forced."""
+        return tuple(guard for guard in FORCEABLE if guard in set(self.forced))
+
+
+def candidates(plan: RecoveryPlan, request: Request, active: str) -> tuple[str, ...]:
+    """Name the resources that could serve next, in the order of preference.
+
+    Where nobody says which, these are the targets that copies of this source go to: its home is none of them,
+    since what was edited since would have to be brought back there first.
+
+    Args:
+        plan: its pairs and its preference.
+        request: may name one.
+        active: the resource that serves now.
+    """
+    if request.to:
+        return (request.to,)
+    targets = [target for pair in plan.pairs if pair.source == request.home for target in pair.targets]
+    preferred = [target for target in plan.failover.prefer if target in targets]
+    return tuple(name for name in dict.fromkeys([*preferred, *targets]) if name != active)

@@ -1,0 +1,364 @@
+"""Makes a failover final, and tells every sink once more what serves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from standby.config.plan import RecoveryPlan
+from standby.fencing import Fence, HeldFence, Phase, hold_fence, read_fence
+from standby.recovery.activation.sinks import SinkResult, tell
+from standby.recovery.audit import Deed, note
+from standby.recovery.context import RecoveryContext, Stages
+from standby.recovery.decision.evaluate import evaluate
+from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
+from standby.recovery.decision.record import record_decision
+from standby.recovery.errors import NoHome, NotASide, SeveralHomes
+from standby.recovery.failover.begin import FailoverOrder, begin, must_have_ended
+from standby.recovery.failover.errors import (
+    AlreadyActive,
+    FailbackNeeded,
+    FailoverRefused,
+    NothingToRollBack,
+    OldSideDark,
+)
+from standby.recovery.failover.executor import Switch, measure, report_of
+from standby.recovery.failover.prepare import Preparation, Sync
+from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
+from standby.recovery.failover.state import (
+    SwitchRecord,
+    active_map,
+    back_from,
+    catch_up,
+    committed,
+    read_record,
+)
+from standby.recovery.probe import look_at, observer_here
+from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.sync import synchronise
+
+
+async def fail_over(
+    context: RecoveryContext,
+    order: FailoverOrder,
+    stages: Stages,
+    *,
+    sync: Sync | None = None,
+    naming: Naming = keep_names,
+) -> FailoverReport:
+    """Make another resource serve in the place of a source.
+
+    Begins, or goes on where an earlier run was interrupted. Once the plan is fenced nothing is raised any
+    more: the report says what was done, which side serves and what to do next. A cancellation ends it early.
+
+    Args:
+        context: the plan, its resources, its vault and its sinks.
+        order: which side, and why; whoever gives it has decided.
+        stages: runs the phases.
+        sync: brings the target up to what the source has, where that is planned; by default a replication
+            without Prefect.
+        naming: of restored analyzers; with a prefix everything is restored under it, for a rehearsal.
+
+    Raises:
+        SwitchUnderWay: another run is at a switch of this plan.
+        AlreadyActive: the side serves already.
+        SwitchUnfinished: another switch of this plan has to end first.
+        DecidedBefore: another run has switched the plan since this was decided.
+        NotASide: the plan does not have this target.
+        SinkAhead: a sink was told a higher epoch than this vault knows.
+        SinkFailed: a sink cannot be read; nothing was done.
+        AuditBroken: the audit log cannot be added to; nothing was done.
+        VaultUnavailable: the vault does not answer; whether the plan is fenced is not known.
+    """
+    async with hold_fence(context.vault, context.plan) as held:
+        return await _switch(context, held, order, stages, sync or synchronise, naming)
+
+
+async def roll_back(
+    context: RecoveryContext,
+    home: str,
+    stages: Stages,
+    *,
+    reason: str = "",
+    forced: frozenset[str] = frozenset(),
+    decision_id: str = "",
+    epoch: int | None = None,
+) -> FailoverReport:
+    """Bring back the side that served before a switch that is under way, or not committed.
+
+    Nothing is copied and nothing is restored: it served until the switch.
+
+    Args:
+        context: the plan, its resources, its vault and its sinks.
+        home: the source whose side it is.
+        stages: runs the phases.
+        reason: for people.
+        forced: guards that are passed all the same.
+        decision_id: of the recorded decision that this follows from.
+        epoch: of the fence that this was decided by; `None` where that does not matter.
+
+    Raises:
+        NothingToRollBack: there is no such switch.
+        StandbyError: as `fail_over`.
+    """
+    async with hold_fence(context.vault, context.plan) as held:
+        known = await read_record(context.vault, context.plan.name)
+        to = back_from(held.fence, home, known) if home in held.fence.sides else None
+        if to is None:
+            raise NothingToRollBack(context.plan.name, home)
+        order = FailoverOrder(
+            home=home,
+            to=to,
+            planned=False,
+            reason=reason,
+            forced=forced,
+            decision_id=decision_id,
+            epoch=epoch,
+        )
+        return await _switch(context, held, order, stages, synchronise, keep_names, rolling_back=True)
+
+
+async def _switch(
+    context: RecoveryContext,
+    held: HeldFence,
+    order: FailoverOrder,
+    stages: Stages,
+    sync: Sync,
+    naming: Naming,
+    *,
+    rolling_back: bool = False,
+) -> FailoverReport:
+    phases = Phases(stages, context.clock, order.forced)
+    record = await phases.run(
+        f"fence {context.plan.name}", lambda: begin(context, held, order, rolling_back=rolling_back)
+    )
+    preparation = Preparation(context, phases, sync, naming)
+    switch = Switch(context, held, record, preparation, phases)
+    await switch.run()
+    await measure(context, switch, phases)
+    return report_of(context, held.fence, switch, phases, preparation)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What an operator asks for.
+
+    Attributes:
+        to: the resource that is to serve.
+        home: in the place of which source; empty where there is only one.
+        planned: whether the side that serves now is to be left in good order; `None`: it must, or ask again.
+        reason: for people.
+        forced: guards to pass all the same, by name.
+    """
+
+    to: str
+    home: str = ""
+    planned: bool | None = None
+    reason: str = ""
+    forced: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """What is to be done.
+
+    Attributes:
+        active: what serves now.
+        rolling_back: it leads back to the side before a switch that is not final.
+        going_on: it takes up a switch that was interrupted.
+        case: what was decided upon; `None` where there was nothing to decide.
+        decision: likewise.
+    """
+
+    order: FailoverOrder
+    active: str
+    rolling_back: bool = False
+    going_on: bool = False
+    case: Case | None = None
+    decision: Decision | None = None
+
+
+async def order_for(context: RecoveryContext, ask: Ask) -> Ordered:
+    """Decide what an operator asks for, and record the decision; nothing is switched yet.
+
+    What was begun is not decided a second time: it is gone on with, or taken back.
+
+    Raises:
+        FailoverRefused: a guard refuses; the decision is recorded all the same.
+        FailbackNeeded: edits would be lost.
+        OldSideDark: the side that a rollback leads to does not answer.
+        AlreadyActive: the side serves already.
+        SeveralHomes: it is not clear in whose place.
+        NoHome: the plan has no such target.
+        NotASide: the plan has no such pair.
+    """
+    fence = await read_fence(context.vault, context.plan)
+    record = await read_record(context.vault, context.plan.name)
+    home = choose_home(context.plan, fence, ask)
+    side = fence.sides[home]
+    if ask.to == back_from(fence, home, record):
+        if _may_be_told(fence, home, record, ask.to):
+            await _must_answer(context, ask)
+        order = _as_asked(ask, home, fence, planned=False)
+        going_on = side.phase is Phase.SWITCHING
+        return Ordered(order, side.active, rolling_back=True, going_on=going_on)
+    if side.phase is Phase.SWITCHING:
+        planned = record is not None and record.mode == "planned" if ask.planned is None else ask.planned
+        order = _as_asked(ask, home, fence, planned=planned)
+        return Ordered(order, side.active, going_on=True)
+    if ask.to == home and ask.planned is not False:
+        raise FailbackNeeded(context.plan.name, home, side.active)
+    return await _decided(context, ask, home, side.active)
+
+
+async def carry_out(
+    context: RecoveryContext, ordered: Ordered, stages: Stages, *, sync: Sync | None = None
+) -> FailoverReport:
+    """Do what was ordered.
+
+    Raises:
+        StandbyError: as `fail_over` and `roll_back`.
+    """
+    order = ordered.order
+    if ordered.rolling_back:
+        return await roll_back(
+            context, order.home, stages, reason=order.reason, forced=order.forced, epoch=order.epoch
+        )
+    return await fail_over(context, order, stages, sync=sync)
+
+
+def choose_home(plan: RecoveryPlan, fence: Fence, ask: Ask) -> str:
+    """Give the source in whose place a resource is to serve.
+
+    Raises:
+        AlreadyActive: there is one, and the resource serves for it.
+        SeveralHomes: there are several.
+        NoHome: there is none.
+        NotASide: the one that was named has no such target.
+    """
+    able = [
+        pair.source
+        for pair in plan.pairs
+        if ask.to in (pair.source, *pair.targets) and pair.source in fence.sides
+    ]
+    able = list(dict.fromkeys(able))
+    if ask.home:
+        if ask.home not in able:
+            targets = {target for pair in plan.pairs if pair.source == ask.home for target in pair.targets}
+            raise NotASide(plan.name, ask.home, ask.to, targets or {pair.source for pair in plan.pairs})
+        return ask.home
+    if not able:
+        raise NoHome(plan.name, ask.to, plan.targets)
+    sides = fence.sides
+    left = [home for home in able if sides[home].active != ask.to or sides[home].phase is Phase.SWITCHING]
+    if not left:
+        raise AlreadyActive(plan.name, able[0], ask.to)
+    if len(left) > 1:
+        raise SeveralHomes(plan.name, ask.to, left)
+    return left[0]
+
+
+def _as_asked(ask: Ask, home: str, fence: Fence, *, planned: bool) -> FailoverOrder:
+    return FailoverOrder(
+        home, ask.to, planned=planned, reason=ask.reason, forced=ask.forced, epoch=fence.epoch
+    )
+
+
+async def _decided(context: RecoveryContext, ask: Ask, home: str, active: str) -> Ordered:
+    request = Request(
+        home=home,
+        to=ask.to,
+        requested_by="operator",
+        planned=ask.planned is not False,
+        reason=ask.reason,
+        forced=ask.forced,
+    )
+    # An operator waits for nothing: what does not hold now is told now.
+    case, decision = await evaluate(context, request, rounds=1)
+    decision_id = await record_decision(context, case, decision)
+    if decision.outcome is not Outcome.ACT:
+        raise FailoverRefused(context.plan.name, ask.to, decision_id, decision)
+    order = FailoverOrder(
+        home=home,
+        to=ask.to,
+        planned=request.planned,
+        reason=ask.reason,
+        forced=ask.forced,
+        decision_id=decision_id,
+        detected_at=decision.detected_at,
+        unhealthy_since=decision.unhealthy_since,
+        epoch=case.epoch,
+    )
+    return Ordered(order, active, case=case, decision=decision)
+
+
+def _may_be_told(fence: Fence, home: str, record: SwitchRecord | None, to: str) -> bool:
+    """Say whether a rollback changes what any sink says; where none was told anything, it does not."""
+    if fence.sides[home].phase is not Phase.SWITCHING:
+        return True
+    return record is None or not record.speaks_of(fence) or record.may_tell != (to,)
+
+
+async def _must_answer(context: RecoveryContext, ask: Ask) -> None:
+    if Guard.STANDBY_HEALTH in ask.forced:
+        return
+    resource = context.configuration.resource(ask.to)
+    seen = await look_at([resource], observer_here("rollback"), context.clock)
+    if not seen[ask.to].healthy:
+        raise OldSideDark(context.plan.name, ask.to, seen[ask.to].summary)
+
+
+async def commit(context: RecoveryContext, home: str | None = None) -> CommitReport:
+    """Make the failovers of a plan final; from then on the way back is a failback.
+
+    Where nothing waits for it, the sinks are told all the same: one that could not be told during the switch
+    is brought up to date so.
+
+    Args:
+        context: the plan, its vault and its sinks.
+        home: only this source's; every one's if left out.
+
+    Raises:
+        SwitchUnderWay: another run is at a switch of this plan.
+        SwitchUnfinished: a switch was interrupted.
+        NotASide: the plan has no such source.
+        VaultUnavailable: the vault does not answer.
+    """
+    async with hold_fence(context.vault, context.plan) as held:
+        fence = held.fence
+        if home is not None and home not in fence.sides:
+            raise NotASide(fence.plan, home, home, fence.sides)
+        record = await read_record(context.vault, fence.plan)
+        must_have_ended(fence, record)
+        await catch_up(context, fence, record)
+        waiting = [
+            name
+            for name, side in fence.sides.items()
+            if side.phase is Phase.ACTIVATED and home in (None, name)
+        ]
+        for name in waiting:
+            active = fence.sides[name].active
+            await note(context, Deed.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
+            await held.write(committed(held.fence, name, context.run_id))
+        sinks = await _told_again(context, held.fence, record)
+    failed = [sink for sink in sinks if sink.status == "failed"]
+    return CommitReport(
+        plan=fence.plan,
+        run_id=context.run_id,
+        via=context.via,
+        epoch=held.fence.epoch,
+        committed={name: held.fence.sides[name].active for name in waiting},
+        sides={name: side.active for name, side in held.fence.sides.items()},
+        sinks=sinks,
+        problems=tuple(sink.reason for sink in failed),
+        next_action=f"Mend the sink, then run standby commit {fence.plan} again" if failed else "",
+    )
+
+
+async def _told_again(
+    context: RecoveryContext, fence: Fence, record: SwitchRecord | None
+) -> tuple[SinkResult, ...]:
+    # Word for word what the switch told, so that who was told it already sees that it is the same.
+    same = record is not None and record.epoch == fence.epoch
+    at = record.told_at if record is not None and same and record.told_at else context.clock.now()
+    home = record.home if record is not None else context.plan.pairs[0].source
+    return await tell(context.sinks, active_map(context, fence, record, at), home)

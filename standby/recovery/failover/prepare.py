@@ -1,0 +1,221 @@
+"""What is done at the target before anybody is told of it, and what must hold there."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Protocol
+
+from standby.concurrency import side_by_side
+from standby.recovery.context import RecoveryContext
+from standby.recovery.failover.errors import ReplicationAtWork, SyncIncomplete, TargetNotReady
+from standby.recovery.failover.report import Phases, Restored
+from standby.recovery.readiness.assess import assess
+from standby.recovery.readiness.document import Bucket, Readiness
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.errors import SnapshotError
+from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.snapshots.restore import RestoreReport, restore
+from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.replication.dependencies import PREBUILT
+from standby.replication.errors import LedgerBusy, ReplicationError
+from standby.replication.items import GOOD, Status
+from standby.replication.ledger import write_ledger
+from standby.replication.report import Report
+from standby.replication.serving import Severity
+from standby.service.errors import ServiceError
+from standby.service.models import Analyzer
+
+RESTORE = "restore at"
+"""How the phases that restore are called."""
+
+PATIENCE = 60.0
+"""Seconds that a replication which began before the switch is waited for."""
+
+LOOK = 1.0
+"""Seconds between two looks whether it ended."""
+
+LISTING_SECONDS = 15.0
+"""What one listing of the target may take."""
+
+OURS = frozenset({Bucket.FENCED, Bucket.SWITCH_UNDER_WAY})
+"""Reasons against a target that the switch itself is."""
+
+
+class Sync(Protocol):
+    """Brings one resource up to what another has, as a part of a switch."""
+
+    async def __call__(self, context: RecoveryContext, source: str, target: str, /) -> Report:
+        """Do it, and say what became of each analyzer."""
+        ...
+
+
+@dataclass
+class Preparation:
+    """Brings the target up to date, and sees that it could take over.
+
+    Attributes:
+        naming: how restored analyzers are called; with a prefix all of them are restored, for a rehearsal.
+        restored: from a snapshot, where that was needed.
+    """
+
+    context: RecoveryContext
+    phases: Phases
+    sync: Sync
+    naming: Naming = keep_names
+    restored: Restored | None = None
+
+    async def run(self, home: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
+        """Do it, and give the id at the target of each analyzer, by its id at home.
+
+        Args:
+            home: the source that serves in ordinary times.
+            source: what serves now.
+            to: the target.
+            planned: the source still answers; otherwise it is asked nothing.
+        """
+        context, phases = self.context, self.phases
+        await phases.must("wait for replication", lambda: wait_for_replication(context, to))
+        if planned:
+            await phases.must("last sync", lambda: sync_wholly(context, self.sync, source, to))
+        if self.naming.prefix:
+            return await phases.run(f"{RESTORE} {to}", lambda: self._restore_all(home, to))
+        if to == home:
+            return await phases.run(f"readiness of {to}", lambda: names_at_home(context, home))
+        return await self._made_ready(home, to, planned=planned)
+
+    async def _made_ready(self, home: str, to: str, *, planned: bool) -> dict[str, str]:
+        async def look() -> Readiness:
+            return await assessed(self.context, home, to, ask_source=planned)
+
+        readiness = await self.phases.run(f"readiness of {to}", look)
+        if readiness.missing:
+            try:
+                await self.phases.run(f"{RESTORE} {to}", lambda: self._restore(home, to))
+            except (SnapshotError, ServiceError) as error:
+                # What that means for the target is for its readiness to say.
+                self.phases.problems.append(f"Nothing was restored: {error}")
+            readiness = await self.phases.run(f"readiness of {to}", look)
+        if against := reasons_against(readiness):
+            self.phases.pass_by_force(TargetNotReady(to, against))
+        return dict(readiness.names)
+
+    async def _restore_all(self, home: str, to: str) -> dict[str, str]:
+        report = await self._restore(home, to)
+        if not report.complete:
+            left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
+            self.phases.pass_by_force(TargetNotReady(to, left))
+        return {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
+
+    async def _restore(self, home: str, to: str) -> RestoreReport:
+        """Build what the target lacks from the newest snapshot; no other resource is asked anything."""
+        context, naming = self.context, self.naming
+        snapshot = await open_snapshot(context)
+        plan = await plan_restore(
+            context, snapshot, to, naming=naming, only_missing=not naming.prefix, home=home
+        )
+        report = await restore(context, plan)
+        self.restored = Restored(
+            snapshot_id=snapshot.id,
+            taken_at=snapshot.taken_at,
+            created=tuple(item.analyzer for item in report.items if item.status is Status.SUCCEEDED),
+            failed={item.analyzer: item.reason for item in report.items if item.status not in GOOD},
+        )
+        if report.interrupted:
+            raise asyncio.CancelledError
+        return report
+
+
+async def wait_for_replication(context: RecoveryContext, to: str) -> None:
+    """See that no run writes to the target any more; since the plan is fenced, none begins.
+
+    Raises:
+        ReplicationAtWork: one that began earlier has not ended in time.
+    """
+    async with side_by_side() as group:
+        for pair in context.plan.pairs:
+            if to in pair.targets:
+                group.create_task(_wait(context, (pair.source, to)))
+            if to == pair.source:
+                # What a failback that began earlier copies home.
+                for target in pair.targets:
+                    group.create_task(_wait(context, (target, to)))
+
+
+async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
+    version = context.connections[pair[0]].resource.api_version
+    begun = context.clock.monotonic()
+    while True:
+        try:
+            async with write_ledger(context.vault, *pair, version):
+                return
+        except LedgerBusy:
+            if context.clock.monotonic() - begun > PATIENCE:
+                raise ReplicationAtWork(pair, PATIENCE) from None
+        await context.clock.sleep(LOOK)
+
+
+async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target: str) -> Report:
+    """Bring the target up to what the source has.
+
+    Raises:
+        SyncIncomplete: something was left behind, or the source does not answer.
+    """
+    try:
+        report = await sync(context, source, target)
+    except (ServiceError, ReplicationError) as error:
+        raise SyncIncomplete(source, target, [str(error)]) from None
+    if not report.complete:
+        left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
+        raise SyncIncomplete(source, target, left)
+    return report
+
+
+async def assessed(context: RecoveryContext, home: str, to: str, *, ask_source: bool) -> Readiness:
+    """Say whether the target could take over.
+
+    Raises:
+        TargetNotReady: it does not answer.
+    """
+    try:
+        return await assess(context, home, to, ask_source=ask_source)
+    except ServiceError as error:
+        raise TargetNotReady(to, [str(error)]) from None
+
+
+def reasons_against(readiness: Readiness) -> list[str]:
+    """Give what speaks against a target, beside the switch itself."""
+    return [
+        reason.text
+        for reason in readiness.reasons
+        if reason.severity is not Severity.WARNING and reason.bucket not in OURS
+    ]
+
+
+async def names_at_home(context: RecoveryContext, home: str) -> dict[str, str]:
+    """List what a source has by itself.
+
+    Raises:
+        TargetNotReady: it does not answer.
+    """
+    listed = await listing(context, home)
+    return {
+        analyzer.analyzer_id: analyzer.analyzer_id
+        for analyzer in listed
+        if not analyzer.analyzer_id.startswith(PREBUILT)
+    }
+
+
+async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ...]:
+    """List the analyzers of a resource, in bounded time.
+
+    Raises:
+        TargetNotReady: it does not answer.
+    """
+    try:
+        async with asyncio.timeout(LISTING_SECONDS):
+            return await context.connections[resource].list_analyzers()
+    except ServiceError as error:
+        raise TargetNotReady(resource, [str(error)]) from None
+    except TimeoutError:
+        raise TargetNotReady(resource, [f"It gave no answer within {LISTING_SECONDS:.0f} s"]) from None

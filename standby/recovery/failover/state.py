@@ -1,0 +1,270 @@
+"""What the audit log says of a switch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from standby.concurrency import to_its_end
+from standby.config.explanation import summary
+from standby.fencing import Fence, Phase, Side
+from standby.recovery.activation.sinks import Activation, ActiveEndpoint
+from standby.recovery.audit import Deed, note, verify_audit
+from standby.recovery.context import RecoveryContext
+from standby.recovery.failover.report import Mode
+from standby.service.models import JsonValue
+from standby.vault.filesystem import Objects
+
+log = logging.getLogger("standby.recovery")
+
+
+class SwitchRecord(BaseModel):
+    """One switch of a plan; the last one stays as the record of what the sinks were told.
+
+    Attributes:
+        epoch: of the run that is at it.
+        before: the side as it was before the switch; where undoing it leads.
+        from_resource: the side that is left.
+        to: the side that is to serve.
+        started_at: when the first run began it, UTC.
+        prepared: the target was brought up to date and found ready.
+        touched: a sink may have been told something under this switch.
+        may_tell: the sides that a sink may be naming now. One of them may be named again at any time; another
+            only when none of them is named any more.
+        told_at: when the side that is to serve was first named, UTC.
+        ended: it is done or undone, and the audit log says so.
+        names: id of an analyzer at a resource by its id at its source; by source and resource.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    home: str
+    run_id: str
+    epoch: int
+    before: Side
+    from_resource: str
+    to: str
+    mode: Mode
+    reason: str = ""
+    decision_id: str = ""
+    forced: tuple[str, ...] = ()
+    started_at: datetime
+    detected_at: datetime | None = None
+    unhealthy_since: datetime | None = None
+    prepared: bool = False
+    touched: bool = False
+    may_tell: tuple[str, ...]
+    told_at: datetime | None = None
+    ended: bool = False
+    names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+
+    def speaks_of(self, fence: Fence) -> bool:
+        """Say whether this is the switch that a fence has under way; the record is written first."""
+        side = fence.sides.get(self.home)
+        return (
+            side is not None
+            and side.phase is Phase.SWITCHING
+            and self.epoch - fence.epoch in (0, 1)
+            and side.target in (self.to, self.from_resource)
+        )
+
+    def names_at(self, home: str, resource: str) -> Mapping[str, str]:
+        """Give the ids to call at a resource; an id that is not among them is called as it is."""
+        known = self.names.get(home, {})
+        if resource == home and home not in known:
+            return {name: name for names in known.values() for name in names}
+        return known.get(resource, {})
+
+    def naming(self, resource: str, names: Mapping[str, str]) -> SwitchRecord:
+        """Add the ids to call at one side of this switch."""
+        ours = {**self.names.get(self.home, {}), resource: dict(names)}
+        return self.model_copy(update={"names": {**self.names, self.home: ours}})
+
+
+async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
+    """Read how far the last switch of a plan is; one that cannot be understood counts as none.
+
+    Without it nothing is taken for done: whoever goes on begins at the beginning, which is safe.
+
+    Raises:
+        VaultUnavailable: it cannot be told.
+    """
+    path = _path(plan)
+    content = await objects.read(path)
+    if not content:
+        return None
+    try:
+        return SwitchRecord.model_validate_json(content)
+    except ValidationError as error:
+        log.warning("%s cannot be read, so the switch begins anew: %s", objects.where(path), summary(error))
+        return None
+
+
+async def write_record(objects: Objects, record: SwitchRecord) -> None:
+    """Write how far a switch is; it is safe when this returns.
+
+    Raises:
+        VaultUnavailable: it may or may not have been written.
+    """
+    content = record.model_dump_json(indent=1).encode()
+    # A write that is left to its thread would come later than what follows it.
+    await to_its_end(objects.write(_path(record.plan), content))
+
+
+def _path(plan: str) -> str:
+    return f"recovery/{plan}/switch.json"
+
+
+def active_map(
+    context: RecoveryContext,
+    fence: Fence,
+    record: SwitchRecord | None,
+    at: datetime,
+    *,
+    named: Mapping[str, str | None] | None = None,
+) -> Activation:
+    """Make the map that sinks are told.
+
+    Args:
+        context: the plan and its resources.
+        fence: which side serves in the place of each source.
+        record: of the last switch, which has the names.
+        at: when it changed, UTC.
+        named: what is told of some sources instead of what the fence says; `None` for nobody.
+
+    Raises:
+        UnknownName: a resource that serves is no longer configured.
+    """
+    told: dict[str, str | None] = {home: side.active for home, side in fence.sides.items()}
+    told |= named or {}
+    return Activation(
+        plan=context.plan.name,
+        epoch=fence.epoch,
+        changed_at=at,
+        run_id=record.run_id if record is not None else context.run_id,
+        sources={
+            home: None if resource is None else _endpoint(context, home, resource, record)
+            for home, resource in told.items()
+        },
+    )
+
+
+def _endpoint(
+    context: RecoveryContext, home: str, resource: str, record: SwitchRecord | None
+) -> ActiveEndpoint:
+    found = context.configuration.resource(resource)
+    return ActiveEndpoint(
+        resource=resource,
+        endpoint=found.endpoint,
+        region=found.region,
+        resource_id=found.resource_id,
+        api_version=found.api_version,
+        analyzers=record.names_at(home, resource) if record is not None else {},
+    )
+
+
+def is_forward(record: SwitchRecord) -> bool:
+    """Say whether a switch leads to a new side, and not back to one that served before."""
+    return record.mode != "rollback" and record.to != record.before.active
+
+
+def switching(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
+    """Give the fence while a switch is under way."""
+    changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now}
+    return _with(fence, record, record.before.model_copy(update=changed))
+
+
+def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
+    """Give the fence when a switch has ended, at the side that it leads to."""
+    if record.to == record.before.active and not record.touched:
+        # Nobody was told of it: to the cool-down it was no switch.
+        side = record.before
+    elif record.to == record.before.active:
+        side = record.before.model_copy(update={"run_id": record.run_id, "since": now})
+    elif is_forward(record):
+        side = Side(
+            active=record.to,
+            phase=Phase.ACTIVATED,
+            previous=record.before.active,
+            run_id=record.run_id,
+            since=now,
+        )
+    else:
+        side = Side(active=record.to, run_id=record.run_id, since=now)
+    return _with(fence, record, side)
+
+
+def committed(fence: Fence, home: str, run_id: str) -> Fence:
+    """Give the fence when a side is final: there is no way back to the one before.
+
+    It serves since it was switched to, and the cool-down counts from then.
+    """
+    side = Side(active=fence.sides[home].active, run_id=run_id, since=fence.sides[home].since)
+    return fence.model_copy(update={"sides": {**fence.sides, home: side}})
+
+
+def back_from(fence: Fence, home: str, record: SwitchRecord | None) -> str | None:
+    """Give the resource that undoing a switch leads to; `None` where there is nothing to undo.
+
+    Args:
+        fence: as it stands.
+        home: the source whose side it is.
+        record: of the plan's last switch.
+    """
+    side = fence.sides[home]
+    if side.phase is Phase.SWITCHING:
+        if record is None or not record.speaks_of(fence):
+            return side.active
+        # A rollback that was interrupted is gone on with.
+        return record.to if record.mode == "rollback" else record.before.active
+    return side.previous if side.phase is Phase.ACTIVATED else None
+
+
+def _with(fence: Fence, record: SwitchRecord, side: Side) -> Fence:
+    return fence.model_copy(update={"epoch": record.epoch, "sides": {**fence.sides, record.home: side}})
+
+
+async def note_begin(context: RecoveryContext, record: SwitchRecord) -> None:
+    """Say that a switch begins, or is gone on with."""
+    await note(context, Deed.FENCED, _facts(record), epoch=record.epoch)
+
+
+async def note_end(context: RecoveryContext, record: SwitchRecord, *, late: bool = False) -> None:
+    """Say that a switch is done or undone; the record then says that it was said."""
+    facts = {**_facts(record), "noted_late": True} if late else _facts(record)
+    await note(context, _end_of(record), facts, epoch=record.epoch)
+    await write_record(context.vault, record.model_copy(update={"ended": True}))
+
+
+async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> None:
+    """Say it of a switch that ended, and whose run died before it could."""
+    if record is None or record.ended or record.epoch != fence.epoch:
+        return
+    side = fence.sides.get(record.home)
+    if side is None or side.phase is Phase.SWITCHING or side.active != record.to:
+        return
+    said = (await verify_audit(context.vault, record.plan, None)).lines
+    if any(line.epoch == record.epoch and line.deed == _end_of(record) for line in said):
+        await write_record(context.vault, record.model_copy(update={"ended": True}))
+    else:
+        await note_end(context, record, late=True)
+
+
+def _end_of(record: SwitchRecord) -> Deed:
+    return Deed.ACTIVATED if is_forward(record) else Deed.ROLLED_BACK
+
+
+def _facts(record: SwitchRecord) -> dict[str, JsonValue]:
+    return {
+        "home": record.home,
+        "from": record.from_resource,
+        "to": record.to,
+        "mode": record.mode,
+        "reason": record.reason,
+        "decision": record.decision_id,
+        "forced": list(record.forced),
+    }

@@ -1,0 +1,271 @@
+"""Writes the page: one file that needs nothing else, in which every word of others is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from standby.config.plan import RecoveryPlan
+from standby.errors import StandbyError, sentence
+from standby.fencing import Fence, Phase, read_fence
+from standby.recovery.audit import AuditCheck, facts_told, verify_audit
+from standby.recovery.context import RecoveryContext
+from standby.recovery.readiness.assess import LOOK_SECONDS, assess_plan
+from standby.recovery.readiness.document import Readiness, State
+from standby.recovery.readiness.last_runs import LatestDrills, read_latest
+from standby.recovery.readiness.wording import (
+    STATES,
+    drill_words,
+    forecast_words,
+    point_words,
+    points_words,
+    serving_words,
+    span_words,
+)
+from standby.recovery.snapshots.verify import SnapshotEntry, list_snapshots
+from standby.replication.serving import Severity
+
+
+@cache
+def template(package: str, name: str) -> Template:
+    """Load a template from the folder `templates` of a package."""
+    environment = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """One plan at one moment.
+
+    Attributes:
+        regions: Azure region by name of the resource.
+        readiness: of every pair.
+        audit: the log, and what is wrong with it.
+        drills: the last one at each resource.
+        snapshots: newest first.
+        snapshots_problem: why they could not be listed; empty where they could.
+    """
+
+    plan: RecoveryPlan
+    made_at: datetime
+    actor: str
+    regions: dict[str, str]
+    fence: Fence
+    readiness: tuple[Readiness, ...]
+    audit: AuditCheck
+    drills: LatestDrills
+    snapshots: tuple[SnapshotEntry, ...]
+    snapshots_problem: str = ""
+
+
+async def gather_content(context: RecoveryContext, *, seconds: float = LOOK_SECONDS) -> PageContent:
+    """Look at everything that the page is about; nothing is changed.
+
+    Args:
+        context: the plan, its connections and its vault.
+        seconds: that every resource has to answer.
+
+    Raises:
+        FenceUnreadable: what says which side is active cannot be understood.
+        VaultUnavailable: what was recorded cannot be read.
+    """
+    plan, vault = context.plan, context.vault
+    readiness = await assess_plan(context, seconds=seconds)
+    snapshots: tuple[SnapshotEntry, ...] = ()
+    problem = ""
+    try:
+        snapshots = await list_snapshots(context)
+    except StandbyError as error:
+        # A page about what goes wrong must not be lost to one of the things that do.
+        problem = str(error)
+    return PageContent(
+        plan=plan,
+        made_at=context.clock.now(),
+        actor=context.actor,
+        regions={name: context.configuration.resource(name).region for name in plan.resources},
+        fence=await read_fence(vault, plan),
+        readiness=readiness,
+        audit=await verify_audit(vault, plan.name, context.signer),
+        drills=await read_latest(vault, plan.name),
+        snapshots=snapshots,
+        snapshots_problem=problem,
+    )
+
+
+WIDTH = 720
+BOX_WIDTH = 220
+BOX_HEIGHT = 58
+GAP = 24
+MARGIN = 12
+
+
+@dataclass(frozen=True)
+class Box:
+    """One resource.
+
+    Attributes:
+        x: left edge, in units of the drawing.
+        y: upper edge.
+        role: what it does now, in a few words.
+        serves: whether it serves somebody.
+    """
+
+    name: str
+    region: str
+    x: float
+    y: float
+    role: str
+    serves: bool
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """One pair, from the right edge of its source to the left edge of its target.
+
+    Attributes:
+        label_y: where its state is written: above a line that rises, below one that falls.
+    """
+
+    home: str
+    target: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+    label_y: float
+    state: State
+
+
+@dataclass(frozen=True)
+class RegionMap:
+    """The drawing, in units of its own."""
+
+    width: float
+    height: float
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def draw_map(readiness: Sequence[Readiness], fence: Fence, regions: Mapping[str, str]) -> RegionMap:
+    """Place every resource once; a source that is another's target, too, stays among the sources."""
+    homes = list(dict.fromkeys(each.home for each in readiness))
+    targets = [name for name in dict.fromkeys(each.target for each in readiness) if name not in homes]
+    height = max(len(homes), len(targets)) * (BOX_HEIGHT + GAP) - GAP + 2 * MARGIN
+    places = {**_column(homes, MARGIN, height), **_column(targets, WIDTH - MARGIN - BOX_WIDTH, height)}
+    roles = _roles(fence)
+    boxes = tuple(
+        Box(name, regions.get(name, ""), x, y, roles.get(name, "stands by"), serves=name in roles)
+        for name, (x, y) in places.items()
+    )
+    return RegionMap(WIDTH, height, boxes, tuple(_arrow(each, places) for each in readiness))
+
+
+def _column(names: Sequence[str], x: float, height: float) -> dict[str, tuple[float, float]]:
+    tall = len(names) * (BOX_HEIGHT + GAP) - GAP
+    top = (height - tall) / 2
+    return {name: (x, top + number * (BOX_HEIGHT + GAP)) for number, name in enumerate(names)}
+
+
+def _roles(fence: Fence) -> dict[str, str]:
+    roles: dict[str, str] = {}
+    for home, side in fence.sides.items():
+        told = "serves" if side.active == home else f"serves for {home}"
+        if side.phase is Phase.SWITCHING:
+            told = f"served until a switch to {side.target} began"
+        elif side.phase is Phase.ACTIVATED:
+            told = f"{told}, not committed"
+        roles[side.active] = f"{roles[side.active]}; {told}" if side.active in roles else told
+    return roles
+
+
+def _arrow(readiness: Readiness, places: Mapping[str, tuple[float, float]]) -> Arrow:
+    (x1, y1), (x2, y2) = places[readiness.home], places[readiness.target]
+    middle = BOX_HEIGHT / 2
+    # Both may be sources, one above the other: then the line goes along their right edges.
+    end = x2 + BOX_WIDTH if x2 <= x1 else x2
+    return Arrow(
+        home=readiness.home,
+        target=readiness.target,
+        x1=x1 + BOX_WIDTH,
+        y1=y1 + middle,
+        x2=end,
+        y2=y2 + middle,
+        label_y=y2 + middle + (18 if y2 > y1 else -8),
+        state=readiness.state,
+    )
+
+
+MOST_ANALYZERS = 500
+"""Analyzers of a pair that the page lists; `standby status --json` has all."""
+
+MOST_LINES = 100
+"""Newest lines of the log that it shows."""
+
+MOST_SNAPSHOTS = 20
+
+
+@dataclass(frozen=True)
+class _Row:
+    analyzer: str
+    target_analyzer: str
+    told: str
+    problems: str
+    wrong: bool
+
+
+def render_page(content: PageContent) -> str:
+    """Write the page as HTML."""
+    states = {readiness.state for readiness in content.readiness}
+    worst = next((state for state in (State.NOT_READY, State.UNKNOWN) if state in states), State.READY)
+    return template("standby.recovery", "report.html.j2").render(
+        content=content,
+        plan=content.plan.name,
+        states=STATES,
+        worst=worst,
+        map=draw_map(content.readiness, content.fence, content.regions),
+        box=(BOX_WIDTH, BOX_HEIGHT),
+        rows=[list(_rows(readiness)) for readiness in content.readiness],
+        most_analyzers=MOST_ANALYZERS,
+        serving=serving_words,
+        points=points_words,
+        forecast=forecast_words,
+        span=span_words,
+        drill=drill_words,
+        sentence=sentence,
+        lines=list(reversed(content.audit.lines[-MOST_LINES:])),
+        older=max(0, len(content.audit.lines) - MOST_LINES),
+        facts=facts_told,
+        snapshots=content.snapshots[:MOST_SNAPSHOTS],
+    )
+
+
+def _rows(readiness: Readiness) -> Iterator[_Row]:
+    """Give a row for each analyzer, those with something wrong first."""
+    told: dict[str, list[str]] = {}
+    wrong: set[str] = set()
+    for reason in readiness.reasons:
+        for analyzer in reason.analyzers:
+            told.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
+            if reason.severity is not Severity.WARNING:
+                wrong.add(analyzer)
+    points = sorted(
+        readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in told)
+    )
+    for point in points:
+        yield _Row(
+            analyzer=point.analyzer,
+            target_analyzer=readiness.names.get(point.analyzer, ""),
+            told=point_words(point, readiness.assessed_at).removeprefix(f"{point.analyzer}: "),
+            problems=", ".join(dict.fromkeys(told.get(point.analyzer, ()))) or "ready",
+            wrong=point.analyzer in wrong,
+        )

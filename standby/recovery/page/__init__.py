@@ -1,1 +1,0 @@
-"""One page about a plan, to read, to print and to send: regions, readiness, timeline."""

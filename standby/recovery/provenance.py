@@ -1,0 +1,98 @@
+"""Which analyzer at home each analyzer of a standby stands for: copies may be called otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from standby.config.plan import RecoveryPlan
+from standby.replication.dependencies import PLACE_OF_ID, TargetNames, referenced_anywhere, resolve
+from standby.replication.inventory import Inventory, is_protected
+from standby.replication.items import Records
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Every analyzer of a standby, traced to its home.
+
+    Attributes:
+        home_ids: id at home, by id at the standby.
+        belonging: ids at the standby of what goes home: copies, what the plan's filters would choose at home,
+            and what those need.
+        superseded: ids at the standby of older copies, beside which a newer one of the same analyzer is.
+        outside: ids at the standby of what is none of the plan's concern.
+    """
+
+    home_ids: Mapping[str, str]
+    belonging: tuple[str, ...]
+    superseded: tuple[str, ...]
+    outside: tuple[str, ...]
+
+    @property
+    def standby_ids(self) -> Mapping[str, str]:
+        """Id at the standby of what goes home, by its id there."""
+        return {self.home_ids[name]: name for name in self.belonging}
+
+
+def trace(
+    plan: RecoveryPlan, home: Inventory | None, standby: Inventory, records: Records, now: datetime
+) -> Lineage:
+    """Trace what a standby holds.
+
+    Args:
+        plan: as it is in ordinary times.
+        home: what the source of ordinary times holds; `None` where it does not answer.
+        standby: what the resource that serves in its place holds.
+        records: the ledger of copies from home to the standby.
+        now: UTC.
+    """
+    copies = _copies(plan, home)
+    home_ids = {name: _home_id(plan, name, copies, records) for name in standby.analyzers}
+    newest: dict[str, str] = {}
+    for name in sorted(home_ids, key=lambda name: (_copied_at(records, name), name in copies, name)):
+        newest[home_ids[name]] = name
+    superseded = {name for name in home_ids if newest[home_ids[name]] != name}
+    # An edit long ago is an edit, too.
+    filters = plan.model_copy(update={"modified_since": None})
+    protected = {
+        name
+        for name, analyzer in standby.analyzers.items()
+        if name in records
+        or is_protected(filters, analyzer.model_copy(update={"analyzer_id": home_ids[name]}), now)
+    }
+    needed = resolve(protected, standby.definitions).children.keys()
+    return Lineage(
+        home_ids=home_ids,
+        belonging=tuple(sorted(needed - superseded)),
+        superseded=tuple(sorted(needed & superseded)),
+        outside=tuple(sorted(home_ids.keys() - needed)),
+    )
+
+
+def _copies(plan: RecoveryPlan, home: Inventory | None) -> dict[str, str]:
+    """Give the id at home of every copy that the plan would make, by the copy's."""
+    originals = {} if home is None else home.definitions
+    names = TargetNames(plan.target_id, referenced_anywhere(originals), taken=())
+    # What keeps its id goes before what is renamed to it, as when it was copied.
+    return {names.of(name): name for name in sorted(originals, key=lambda name: names.of(name) == name)}
+
+
+def _home_id(plan: RecoveryPlan, name: str, copies: Mapping[str, str], records: Records) -> str:
+    record = records.get(name)
+    if record is not None and record.analyzer is not None:
+        return record.analyzer
+    return copies.get(name) or _without_template(name, plan.target_id)
+
+
+def _copied_at(records: Records, name: str) -> datetime:
+    record = records.get(name)
+    return LONG_AGO if record is None else record.copied_at
+
+
+def _without_template(name: str, template: str) -> str:
+    before, _, after = template.partition(PLACE_OF_ID)
+    bare = name.removeprefix(before).removesuffix(after)
+    return bare if bare and template.replace(PLACE_OF_ID, bare) == name else name

@@ -1,0 +1,409 @@
+"""Gathers what readiness is judged by: the fence, the records, and what the resources say in time.
+
+It never needs the source: what it does not say is taken from what was recorded while it did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from standby.concurrency import side_by_side
+from standby.config.resource import DeploymentOverrides, Resource
+from standby.fencing import Fence, read_fence
+from standby.recovery.context import RecoveryContext
+from standby.recovery.durations import Durations, read_durations
+from standby.recovery.errors import RecoveryError
+from standby.recovery.readiness.document import Facts, Readiness, Standing
+from standby.recovery.readiness.judge import judge_readiness
+from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
+from standby.recovery.readiness.standing import (
+    Kept,
+    Needed,
+    Recorded,
+    from_records,
+    model_facts,
+    on_the_way_back,
+    retirements,
+    surveyed,
+)
+from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots.errors import NoSnapshot
+from standby.recovery.snapshots.manifest import ResourceSnapshot
+from standby.replication.context import Connections
+from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
+from standby.replication.inventory import Inventory, read_defaults, read_deployments
+from standby.replication.items import Records, Selection
+from standby.replication.ledger import read_ledger
+from standby.replication.plan import make_plan
+from standby.replication.rebuilt import RebuiltThere, read_rebuilt
+from standby.replication.report import recovery_points
+from standby.replication.serving import Serving, models_of
+from standby.service.client import ContentUnderstandingClient
+from standby.service.errors import ServiceError, Unreachable
+from standby.service.models import CatalogModel, Deployment
+from standby.vault.errors import VaultError
+
+LOOK_SECONDS = 15.0
+"""What a resource has to say what it holds: dozens of times what it needs, and little to one who waits."""
+
+MANAGEMENT_SECONDS = 5.0
+"""What Azure's management plane has: without it something less is known, and that is all."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a resource said.
+
+    Attributes:
+        models: those that Azure offers to it; none where that was not asked or not told.
+    """
+
+    inventory: Inventory
+    models: tuple[CatalogModel, ...] = ()
+
+
+Looks = Mapping[str, Look | ServiceError]
+"""By name of the resource: what it said, or why it did not."""
+
+
+async def look_at(
+    connections: Connections, resources: Collection[str], with_models: Collection[str], seconds: float
+) -> Looks:
+    """Look at several resources at once; it takes no longer than the given time.
+
+    Args:
+        connections: a client for each.
+        resources: which.
+        with_models: those of them whose models' dates matter.
+        seconds: that each has.
+    """
+    async with side_by_side() as group:
+        tasks = {
+            name: group.create_task(_look(connections[name], seconds, ask_models=name in with_models))
+            for name in sorted(resources)
+        }
+    return {name: task.result() for name, task in tasks.items()}
+
+
+async def _look(
+    client: ContentUnderstandingClient, seconds: float, *, ask_models: bool
+) -> Look | ServiceError:
+    # Less than the resource itself has: what is a detail must not make the rest unknown.
+    shorter = min(seconds / 2, MANAGEMENT_SECONDS)
+    try:
+        async with asyncio.timeout(seconds), side_by_side() as group:
+            listing = group.create_task(client.list_analyzers())
+            defaults = group.create_task(read_defaults(client))
+            deployments = group.create_task(_deployments(client, shorter))
+            models = group.create_task(_models_of(client, shorter)) if ask_models else None
+    except ServiceError as error:
+        return error
+    except TimeoutError:
+        return Unreachable(
+            f"No whole answer from {client.resource.name} within {seconds:g} s", resource=client.resource.name
+        )
+    analyzers = {
+        analyzer.analyzer_id: analyzer
+        for analyzer in listing.result()
+        if not analyzer.analyzer_id.startswith(PREBUILT)
+    }
+    inventory = Inventory(
+        serving=Serving(client.resource, defaults.result(), deployments.result()),
+        analyzers=analyzers,
+        definitions={name: analyzer.to_json() for name, analyzer in analyzers.items()},
+    )
+    return Look(inventory, models.result() if models else ())
+
+
+async def _deployments(client: ContentUnderstandingClient, seconds: float) -> Mapping[str, Deployment] | None:
+    try:
+        async with asyncio.timeout(seconds):
+            return await read_deployments(client)
+    except TimeoutError:
+        return None
+
+
+async def _models_of(client: ContentUnderstandingClient, seconds: float) -> tuple[CatalogModel, ...]:
+    try:
+        async with asyncio.timeout(seconds):
+            return await client.list_models()
+    except (TimeoutError, ServiceError):
+        # The dates are a warning of what comes; whether the models serve now is told by the deployments.
+        return ()
+
+
+Pair = tuple[str, str]
+"""Source and target."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What was gathered for all pairs of a plan.
+
+    Attributes:
+        ledgers: by source and target.
+        kept: what the newest snapshot has, by source; nothing where it was not needed.
+        rebuilt: by target.
+    """
+
+    resources: Mapping[str, Resource]
+    looks: Looks
+    ledgers: Mapping[Pair, Records]
+    last_runs: LastRuns
+    drills: LatestDrills
+    durations: Durations
+    kept: Mapping[str, Kept]
+    rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
+
+    def seen(self, resource: str) -> Inventory | None:
+        """Give what a resource said it holds."""
+        look = self.looks.get(resource)
+        return look.inventory if isinstance(look, Look) else None
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """How the analyzers of a pair stand.
+
+    Attributes:
+        needed: the models of each.
+        source: what stood behind those models until now.
+        names: id at the target by id at home.
+    """
+
+    standings: tuple[Standing, ...]
+    needed: Needed
+    source: Serving
+    names: Mapping[str, str]
+
+
+def copied(frame: Facts) -> Pair:
+    """Give the pair whose copies are meant: to what would serve, or to what serves on the way back."""
+    return frame.home, frame.side.active if frame.is_way_back else frame.target
+
+
+def facts_of(known: Known, frame: Facts) -> Facts:
+    """Complete the facts of a pair, of which only who and when is known."""
+    look = known.looks[frame.destination]
+    source = known.looks.get(frame.home) if frame.source_asked else None
+    facts = replace(
+        frame,
+        durations=known.durations,
+        drill=None if frame.is_way_back else known.drills.at(frame.target),
+        slots=known.resources[frame.destination].max_concurrent_copies,
+        source_failure=source if isinstance(source, ServiceError) else None,
+    )
+    if isinstance(look, ServiceError):
+        return replace(facts, target_failure=look, names=_names_by_runs(known, facts))
+    there = look.inventory
+    stand = _stand(known, facts, there)
+    return replace(
+        facts,
+        standings=stand.standings,
+        names=stand.names,
+        rebuilt=() if facts.target == facts.home else _rebuilt(known, facts.target, stand.names),
+        models=model_facts(facts.plan, stand.needed, stand.source, there.serving),
+        retirements=retirements(facts.plan, stand.needed, there.serving, look.models),
+    )
+
+
+def _stand(known: Known, facts: Facts, there: Inventory) -> _Stand:
+    pair = copied(facts)
+    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.kept.get(facts.home))
+    if facts.is_way_back:
+        active = known.seen(facts.side.active) if facts.switched else None
+        return _way_back(facts, there, active, recorded)
+    source = known.seen(facts.home) if facts.source_asked else None
+    if source is not None:
+        return _survey(facts, source, there, recorded)
+    standings = from_records(facts.plan, there, recorded, facts.now)
+    return _Stand(
+        standings,
+        {each.analyzer: _models(there, each.target_analyzer) for each in standings},
+        Serving(known.resources[facts.home], defaults=None, deployments=None),
+        {each.analyzer: each.target_analyzer for each in standings},
+    )
+
+
+def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Name what labelled data trained at home, and a restore rebuilt at the target."""
+    there = known.seen(target)
+    if there is None:
+        return ()
+    at_home = {at_target: name for name, at_target in names.items()}
+    found = {
+        at_home.get(name, each.original)
+        for name, each in known.rebuilt.get(target, {}).items()
+        if each.trained and each.is_incarnation_of(there.analyzers.get(name))
+    }
+    # What another plan rebuilt there is none of this one's concern.
+    return tuple(sorted(found & names.keys()))
+
+
+def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorded) -> _Stand:
+    plan = facts.plan
+    # A version beside what is there would be called by another name than the applications call now.
+    on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
+    asked = Selection(targets=(facts.target,), sources=(facts.home,), on_existing=on_existing)
+    inventories = {facts.home: source, facts.target: there}
+    proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now)
+    standings = tuple(
+        surveyed(item, point, recorded.left.analyzers.get(item.analyzer), facts.now)
+        for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
+    )
+    return _Stand(
+        standings,
+        {item.analyzer: item.models for item in proposal.items},
+        source.serving,
+        {each.analyzer: each.target_analyzer for each in standings},
+    )
+
+
+def _way_back(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _Stand:
+    overrides = facts.plan.deployments.get(facts.side.active, DeploymentOverrides())
+    standings, names = on_the_way_back(facts.plan, there, active, recorded, overrides, facts.now)
+    return _Stand(
+        standings,
+        {each.analyzer: _models(there, each.analyzer) for each in standings},
+        there.serving,
+        {name: name for name in names} if facts.target == facts.home else names,
+    )
+
+
+def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
+    return models_of(there.definitions.get(analyzer, {}))
+
+
+def _names_by_runs(known: Known, frame: Facts) -> Mapping[str, str]:
+    left = known.last_runs.of(*copied(frame)).analyzers
+    if frame.target == frame.home:
+        return {name: name for name in left}
+    return {name: each.target_analyzer for name, each in left.items()}
+
+
+log = logging.getLogger("standby.recovery")
+
+
+async def assess(
+    context: RecoveryContext,
+    home: str,
+    target: str,
+    *,
+    ask_source: bool = True,
+    seconds: float = LOOK_SECONDS,
+) -> Readiness:
+    """Say whether a target could take over from a source now.
+
+    Args:
+        context: the plan, its connections and its vault.
+        home: the source that serves in ordinary times.
+        target: what would serve in its place. Where it serves already, or is home itself, the way back is
+            told.
+        ask_source: whether the source is worth asking; it need not answer.
+        seconds: that every resource has to answer.
+
+    Raises:
+        FenceUnreadable: what says which side is active cannot be understood.
+        VaultUnavailable: what was recorded cannot be read.
+    """
+    (only,) = await _assess(context, [(home, target)], ask_source=ask_source, seconds=seconds)
+    return only
+
+
+async def assess_plan(context: RecoveryContext, *, seconds: float = LOOK_SECONDS) -> tuple[Readiness, ...]:
+    """Say it of every pair of a plan; each resource is looked at once.
+
+    Raises:
+        FenceUnreadable: what says which side is active cannot be understood.
+        VaultUnavailable: what was recorded cannot be read.
+    """
+    pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
+    return await _assess(context, pairs, ask_source=True, seconds=seconds)
+
+
+async def _assess(
+    context: RecoveryContext, pairs: Collection[Pair], *, ask_source: bool, seconds: float
+) -> tuple[Readiness, ...]:
+    plan, vault = context.plan, context.vault
+    fence = await read_fence(vault, plan)
+    frames = [_frame(context, fence, pair, ask_source=ask_source) for pair in pairs]
+    wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}
+    looks = await look_at(context.connections, wanted, {frame.destination for frame in frames}, seconds)
+    known = Known(
+        resources=context.configuration.resources,
+        looks=looks,
+        ledgers={pair: await _records(context, pair) for pair in {copied(frame) for frame in frames}},
+        last_runs=await read_last_runs(vault, plan.name),
+        drills=await read_latest(vault, plan.name),
+        durations=await read_durations(vault, plan.name),
+        kept=await _kept(context) if any(_needs_records(frame, looks) for frame in frames) else {},
+        rebuilt={name: await read_rebuilt(vault, name) for name in {frame.target for frame in frames}},
+    )
+    return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)
+
+
+def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bool) -> Facts:
+    home, target = pair
+    side = fence.sides[home]
+    return Facts(
+        plan=context.plan,
+        home=home,
+        target=target,
+        side=side,
+        epoch=fence.epoch,
+        run_id=context.run_id,
+        now=context.clock.now(),
+        source_asked=ask_source and side.active == home and target != home,
+    )
+
+
+def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
+    asked = {frame.destination}
+    if frame.source_asked:
+        asked.add(frame.home)
+    if frame.is_way_back and ask_source:
+        asked.add(frame.side.active)
+    return asked
+
+
+def _needs_records(frame: Facts, looks: Looks) -> bool:
+    return not frame.is_way_back and not isinstance(looks.get(frame.home), Look)
+
+
+async def _records(context: RecoveryContext, pair: Pair) -> Records:
+    source, target = pair
+    if source == target:
+        return {}
+    version = context.connections[source].resource.api_version
+    return (await read_ledger(context.vault, source, target, version)).records
+
+
+async def _kept(context: RecoveryContext) -> Mapping[str, Kept]:
+    """Give what the newest snapshot has of each source under the source's own ids."""
+    try:
+        snapshot = await open_snapshot(context)
+    except NoSnapshot:
+        return {}
+    except (RecoveryError, VaultError) as error:
+        log.warning("The newest snapshot is of no help: %s", error)
+        return {}
+    own_ids = context.plan.target_id == PLACE_OF_ID
+    return {
+        home: _kept_of(part)
+        for name, part in snapshot.resources.items()
+        for home in part.homes
+        if name == home or own_ids
+    }
+
+
+def _kept_of(part: ResourceSnapshot) -> Kept:
+    # A signature to labelled data is cut out of what is kept.
+    cut = (name for name, entry in part.analyzers.items() if any(data.access_cut for data in entry.labelled))
+    return Kept(
+        part.seen_at,
+        {name: entry.fingerprint for name, entry in part.analyzers.items()},
+        frozenset(cut),
+    )

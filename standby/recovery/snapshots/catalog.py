@@ -1,0 +1,398 @@
+"""Writes snapshots into a store: a new one, and those that another store has and it has not."""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import pairwise
+
+from pydantic import ValidationError
+
+from standby.concurrency import side_by_side
+from standby.recovery.context import RecoveryContext
+from standby.recovery.signing import Signer
+from standby.recovery.snapshots.errors import NoSnapshot, SnapshotDamaged, SnapshotTampered
+from standby.recovery.snapshots.index import Index, IndexEntry, entry_of, merged, named_in, parse_index
+from standby.recovery.snapshots.manifest import Manifest, ResourceSnapshot, digest_of, unsealed
+from standby.recovery.snapshots.store import (
+    FILES_AT_ONCE,
+    Store,
+    from_object,
+    index_path,
+    manifest_path,
+    mend,
+    put_objects,
+    read_object,
+    seal_path,
+    stores_of,
+)
+from standby.service.models import JsonValue
+from standby.vault.errors import VaultError, VaultUnavailable
+
+CHANGED = "was changed after it was written"
+
+
+@dataclass(frozen=True)
+class KeptManifest:
+    """A manifest as one store has it, or as the first that has it right.
+
+    Attributes:
+        manifest: `None` where it cannot be trusted.
+        content: the bytes of its file.
+        seal: the bytes of its seal's file; `None` where there is none.
+        problems: what is wrong, a sentence each without its full stop.
+        answered: whether the store could tell.
+    """
+
+    manifest: Manifest | None
+    content: bytes = b""
+    seal: bytes | None = None
+    problems: tuple[str, ...] = ()
+    answered: bool = True
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The lists of a plan's snapshots.
+
+    Attributes:
+        indexes: one a store; `None` where the store did not answer.
+        entries: all snapshots, oldest first, also those that only one store's list has.
+        problems: what is wrong with the lists.
+    """
+
+    plan: str
+    stores: tuple[Store, ...]
+    signer: Signer | None
+    indexes: tuple[Index | None, ...]
+    entries: tuple[IndexEntry, ...]
+    problems: tuple[str, ...]
+
+    @property
+    def kept(self) -> tuple[IndexEntry, ...]:
+        """Those that are not being removed."""
+        return tuple(entry for entry in self.entries if not entry.retiring)
+
+    async def manifest(self, entry: IndexEntry) -> KeptManifest:
+        """Read a manifest from the first store that has it and its seal right, and mend those before it."""
+        problems: list[str] = []
+        broken: list[tuple[Store, KeptManifest]] = []
+        for store, index in zip(self.stores, self.indexes, strict=True):
+            own = (index.find(entry.id) if index else None) or entry
+            found = await look_at(store, self.plan, own, self.signer)
+            if found.manifest is not None:
+                for other, had in broken:
+                    await self._mend(other, entry.id, found, had)
+                return replace(found, problems=tuple(problems))
+            problems += found.problems
+            if found.answered:
+                broken.append((store, found))
+        return KeptManifest(None, problems=tuple(problems))
+
+    async def manifests(self, entries: Sequence[IndexEntry]) -> list[KeptManifest]:
+        """Read several manifests, in the same order."""
+        gate = asyncio.Semaphore(FILES_AT_ONCE)
+
+        async def read(entry: IndexEntry) -> KeptManifest:
+            async with gate:
+                return await self.manifest(entry)
+
+        async with side_by_side() as group:
+            tasks = [group.create_task(read(entry)) for entry in entries]
+        return [task.result() for task in tasks]
+
+    async def _mend(self, store: Store, snapshot: str, good: KeptManifest, had: KeptManifest) -> None:
+        if had.content != good.content:
+            await mend(store, manifest_path(self.plan, snapshot), good.content)
+        if good.seal is not None and had.seal != good.seal:
+            await mend(store, seal_path(self.plan, snapshot), good.seal)
+
+
+async def open_shelf(context: RecoveryContext) -> Shelf:
+    """Read the lists of all stores.
+
+    Raises:
+        VaultUnavailable: no store could tell.
+    """
+    stores, plan = stores_of(context), context.plan.name
+    indexes: list[Index | None] = []
+    problems: list[str] = []
+    unanswered: VaultUnavailable | None = None
+    for store in stores:
+        try:
+            indexes.append(parse_index(await store.read(index_path(plan))))
+        except VaultUnavailable as error:
+            unanswered = error
+            indexes.append(None)
+            problems.append(error.cause)
+    if unanswered is not None and not any(indexes):
+        raise unanswered
+    entries: tuple[IndexEntry, ...] = ()
+    for index in indexes:
+        entries = merged(entries, index.entries if index else ())
+    shelf = Shelf(plan, stores, context.signer, tuple(indexes), entries, tuple(problems))
+    return await _with_damaged_lines(shelf)
+
+
+def differing(shelf: Shelf) -> tuple[str, ...]:
+    """Say where the list of one store lacks, or tells otherwise, what the list of another has."""
+    problems = []
+    for store, index in zip(shelf.stores, shelf.indexes, strict=True):
+        if index is None:
+            continue
+        where = f"{store.files.where(index_path(shelf.plan))} ({store.name})"
+        lacking = [entry.id for entry in shelf.kept if index.find(entry.id) is None]
+        if lacking:
+            problems.append(f"{where} does not have {', '.join(lacking)}")
+        other = [entry.id for entry in shelf.kept if index.find(entry.id) not in (None, entry)]
+        if other:
+            problems.append(f"{where} does not say the same of {', '.join(other)} as another store's")
+    return tuple(problems)
+
+
+def gaps(entries: Sequence[IndexEntry]) -> tuple[str, ...]:
+    """Say where a manifest does not follow from the one that is listed before it."""
+    return tuple(
+        f"Snapshot {later.id} does not follow from {earlier.id}: one between them was removed, or put in"
+        for earlier, later in pairwise(entries)
+        if later.previous != earlier.digest
+    )
+
+
+async def look_at(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> KeptManifest:
+    """Read a manifest and its seal from one store, and check both; this never raises."""
+    path, sealed_at = manifest_path(plan, entry.id), seal_path(plan, entry.id)
+    where = f"{store.files.where(path)} ({store.name})"
+    seal_where = f"{store.files.where(sealed_at)} ({store.name})"
+    try:
+        content, seal = await store.read(path), await store.read(sealed_at)
+    except VaultError as error:
+        return KeptManifest(None, problems=(error.cause,), answered=False)
+    if content is None:
+        return KeptManifest(None, seal=seal, problems=(f"{where} is gone, and the list has it",))
+    bad_seal = unsealed(content, seal, signer)
+    if not bad_seal and seal is None and entry.signed:
+        bad_seal = "is gone"
+    manifest = _parsed(content)
+    problems: list[str] = []
+    if digest_of(content) != entry.digest:
+        # Signed as it is, it is the list that was edited.
+        changed = signer is None or bad_seal or manifest is None
+        listed = f"{store.files.where(index_path(plan))} ({store.name}) names another digest for {entry.id}"
+        problems.append(f"{where} {CHANGED}" if changed else listed)
+    elif manifest is None or (manifest.id, manifest.plan) != (entry.id, plan):
+        problems.append(f"{where} is no manifest of this snapshot")
+    elif not _says_the_same(manifest, content, entry):
+        problems.append(f"{store.files.where(index_path(plan))} ({store.name}) tells otherwise of {entry.id}")
+    if bad_seal and not (problems and seal is not None):
+        problems.append(f"{seal_where} {bad_seal}")
+    return KeptManifest(None if problems else manifest, content, seal, tuple(problems))
+
+
+def _says_the_same(manifest: Manifest, content: bytes, entry: IndexEntry) -> bool:
+    told = entry_of(manifest, content, signed=entry.signed)
+    return told == entry.model_copy(update={"retiring": False})
+
+
+async def _with_damaged_lines(shelf: Shelf) -> Shelf:
+    """Find again, by their manifests, the snapshots that damaged lines were about."""
+    entries, problems = list(shelf.entries), list(shelf.problems)
+    for store, index in zip(shelf.stores, shelf.indexes, strict=True):
+        where = f"{store.files.where(index_path(shelf.plan))} ({store.name})"
+        for line in index.damaged if index else ():
+            snapshot = named_in(line)
+            known = any(entry.id == snapshot for entry in entries)
+            found = None if known or not snapshot else await _unlisted(shelf, snapshot)
+            if found is not None:
+                bisect.insort(entries, found, key=lambda entry: entry.taken_at)
+            lost = "" if known or found else ", and it cannot be told which snapshot it was about"
+            problems.append(f"{where} has a line that was changed after it was written{lost}")
+    return replace(shelf, entries=tuple(entries), problems=tuple(problems))
+
+
+async def _unlisted(shelf: Shelf, snapshot: str) -> IndexEntry | None:
+    for store in shelf.stores:
+        try:
+            content = await store.read(manifest_path(shelf.plan, snapshot))
+            seal = await store.read(seal_path(shelf.plan, snapshot))
+        except VaultError:
+            continue  # What it holds is not known; the problem of its list is told already.
+        manifest = _parsed(content or b"")
+        if content is None or manifest is None or (manifest.id, manifest.plan) != (snapshot, shelf.plan):
+            continue
+        if not unsealed(content, seal, shelf.signer):
+            return entry_of(manifest, content, signed=seal is not None)
+    return None
+
+
+def _parsed(content: bytes) -> Manifest | None:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError:
+        return None
+
+
+log = logging.getLogger("standby.recovery")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot whose manifest was checked.
+
+    Attributes:
+        digest: of its manifest.
+        problems: what was found wrong beside, a sentence each: it does not stand in the way of restoring.
+    """
+
+    manifest: Manifest
+    digest: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.manifest.id
+
+    @property
+    def taken_at(self) -> datetime:
+        """When it was taken, UTC."""
+        return self.manifest.taken_at
+
+    @property
+    def resources(self) -> Mapping[str, ResourceSnapshot]:
+        """What each resource held, by its name."""
+        return self.manifest.resources
+
+
+async def open_snapshot(
+    context: RecoveryContext, as_of: datetime | None = None, snapshot_id: str | None = None
+) -> Snapshot:
+    """Open the newest snapshot, or the newest that is not later than a moment, or the one of an id.
+
+    What one store has not right is taken from the other, and mended. No older snapshot is opened instead of
+    a damaged one: whoever wants that says so.
+
+    Raises:
+        NoSnapshot: there is none.
+        SnapshotTampered: its manifest or its signature is not right in any store.
+        VaultUnavailable: no store answers.
+    """
+    shelf = await open_shelf(context)
+    entry = _chosen(shelf, as_of, snapshot_id)
+    found = await shelf.manifest(entry)
+    if found.manifest is None:
+        raise SnapshotTampered(entry.id, found.problems)
+    problems = (*shelf.problems, *differing(shelf), *gaps(shelf.kept), *found.problems)
+    for problem in problems:
+        log.warning("%s", problem)
+    return Snapshot(found.manifest, entry.digest, problems)
+
+
+async def load_definitions(
+    context: RecoveryContext, snapshot: Snapshot, resource: str
+) -> dict[str, dict[str, JsonValue]]:
+    """Read the definitions of one resource of a snapshot, by analyzer.
+
+    Raises:
+        SnapshotDamaged: an object is not right in any store; each one is named.
+    """
+    definitions, damaged = await readable_definitions(context, snapshot, resource)
+    if damaged:
+        raise SnapshotDamaged(snapshot.id, [problem for each in damaged.values() for problem in each])
+    return definitions
+
+
+async def readable_definitions(
+    context: RecoveryContext, snapshot: Snapshot, resource: str, only: Collection[str] | None = None
+) -> tuple[dict[str, dict[str, JsonValue]], dict[str, tuple[str, ...]]]:
+    """Read the definitions of one resource of a snapshot, as far as that can be done.
+
+    Args:
+        context: has the stores.
+        snapshot: says which.
+        resource: whose.
+        only: these analyzers; all of them where it is not given.
+
+    Returns:
+        Definitions by analyzer; and what is wrong, a sentence each, with those that cannot be read.
+    """
+    stores, plan = stores_of(context), context.plan.name
+    entries = snapshot.resources[resource].analyzers
+    gate = asyncio.Semaphore(FILES_AT_ONCE)
+    definitions: dict[str, dict[str, JsonValue]] = {}
+    damaged: dict[str, tuple[str, ...]] = {}
+
+    async def read(analyzer: str, digest: str) -> None:
+        async with gate:
+            found = await read_object(stores, plan, digest)
+        if found.content is None:
+            damaged[analyzer] = found.problems
+        else:
+            definitions[analyzer] = from_object(found.content)
+            for problem in found.problems:
+                log.warning("%s", problem)
+
+    async with side_by_side() as group:
+        for analyzer, entry in entries.items():
+            if only is None or analyzer in only:
+                group.create_task(read(analyzer, entry.digest))
+    return dict(sorted(definitions.items())), damaged
+
+
+def _chosen(shelf: Shelf, as_of: datetime | None, snapshot_id: str | None) -> IndexEntry:
+    if snapshot_id is not None:
+        fitting = [entry for entry in shelf.kept if entry.id == snapshot_id]
+        asked = f"of the id {snapshot_id}"
+    elif as_of is not None:
+        fitting = [entry for entry in shelf.kept if entry.taken_at <= as_of]
+        asked = f"as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
+    else:
+        fitting, asked = list(shelf.kept), ""
+    if not fitting:
+        raise NoSnapshot(shelf.plan, asked)
+    return fitting[-1]
+
+
+async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:
+    """Write a manifest and its seal.
+
+    Raises:
+        VaultUnavailable: they may not both be there.
+    """
+    if seal is not None:
+        await store.files.write(seal_path(plan, snapshot), seal)
+    await store.files.write(manifest_path(plan, snapshot), content)
+
+
+async def bring_over(shelf: Shelf, store: Store) -> list[str]:
+    """Give a store the snapshots that its list lacks: it was away when they were taken, or lost them.
+
+    Returns:
+        What no store has any more, a sentence each.
+
+    Raises:
+        VaultUnavailable: not all of them are there now.
+    """
+    index = shelf.indexes[shelf.stores.index(store)]
+    problems: list[str] = []
+    for entry in shelf.kept:
+        if index is not None and index.find(entry.id) is not None:
+            continue
+        found = await shelf.manifest(entry)
+        problems += found.problems if found.manifest is None else ()
+        if found.manifest is None:
+            continue
+        objects: dict[str, bytes] = {}
+        for digest in sorted(found.manifest.digests):
+            read = await read_object(shelf.stores, shelf.plan, digest)
+            if read.content is None:
+                problems += read.problems
+            else:
+                objects[digest] = read.content
+        await put_objects(store, shelf.plan, objects)
+        await put_manifest(store, shelf.plan, entry.id, found.content, found.seal)
+    return problems

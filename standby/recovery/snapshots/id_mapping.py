@@ -1,0 +1,125 @@
+"""What an analyzer is called at each resource of a plan, whose copies may have other ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from standby.config.plan import RecoveryPlan
+from standby.replication.dependencies import LONGEST_ID, PLACE_OF_ID, TargetNames, referenced_anywhere
+from standby.service.models import JsonValue
+
+MOST_TAGS = 10
+"""Tags that an analyzer may have (REFERENCE, *The analyzer*)."""
+
+_DIGEST_CHARACTERS = 8
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How restored analyzers differ in name from what was kept.
+
+    Attributes:
+        prefix: put before every id; with none, ids stay what they are at a resource of the plan.
+        tags: added to every analyzer; where there are too many then, its own give way.
+    """
+
+    prefix: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, analyzer: str) -> str:
+        """Give an id under the prefix; one that is too long ends in a digest of it."""
+        whole = f"{self.prefix}{analyzer}"
+        if len(whole) <= LONGEST_ID:
+            return whole
+        digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST_CHARACTERS]
+        return f"{whole[: LONGEST_ID - _DIGEST_CHARACTERS - 1]}-{digest}"
+
+
+keep_names = Naming()
+"""Ids stay what they are."""
+
+
+def renamed(
+    definition: Mapping[str, JsonValue], names: Mapping[str, str], tags: Mapping[str, str]
+) -> dict[str, JsonValue]:
+    """Give a definition whose references lead to the new names, with more tags.
+
+    Args:
+        definition: of an analyzer that is to be restored.
+        names: new id by old one, of what references may lead to.
+        tags: to be added.
+    """
+    told = _with_references(definition, names)
+    if tags:
+        own = definition.get("tags")
+        rest = {key: own[key] for key in own if key not in tags} if isinstance(own, dict) else {}
+        told["tags"] = dict(list({**tags, **rest}.items())[:MOST_TAGS])
+    return told
+
+
+def _with_references(definition: Mapping[str, JsonValue], names: Mapping[str, str]) -> dict[str, JsonValue]:
+    told = dict(definition)
+    base = told.get("baseAnalyzerId")
+    if isinstance(base, str) and base in names:
+        told["baseAnalyzerId"] = names[base]
+    config = told.get("config")
+    if isinstance(config, dict) and isinstance(categories := config.get("contentCategories"), dict):
+        told["config"] = {
+            **config,
+            "contentCategories": {name: _category(category, names) for name, category in categories.items()},
+        }
+    return told
+
+
+def _category(category: JsonValue, names: Mapping[str, str]) -> JsonValue:
+    if not isinstance(category, dict):
+        return category
+    told = dict(category)
+    referred, inline = told.get("analyzerId"), told.get("analyzer")
+    if isinstance(referred, str) and referred in names:
+        told["analyzerId"] = names[referred]
+    if isinstance(inline, dict):
+        told["analyzer"] = _with_references(inline, names)
+    return told
+
+
+def home_id(plan: RecoveryPlan, analyzer: str, at: str, home: str, referenced: Collection[str]) -> str:
+    """Give the id that an analyzer has at its source.
+
+    Args:
+        plan: has the rule for the ids of copies.
+        analyzer: id where it is.
+        at: resource where it is.
+        home: the source.
+        referenced: analyzers that others at that resource refer to; these keep their ids.
+    """
+    if at == home or analyzer in referenced:
+        return analyzer
+    before, _, after = plan.target_id.partition(PLACE_OF_ID)
+    is_a_copy = analyzer.startswith(before) and analyzer.endswith(after)
+    bare = analyzer[len(before) : len(analyzer) - len(after)] if is_a_copy else ""
+    return bare or analyzer
+
+
+def ids_at(
+    plan: RecoveryPlan, at: str, to: str, home: str, definitions: Mapping[str, Mapping[str, JsonValue]]
+) -> dict[str, str]:
+    """Give the ids that the analyzers of one resource have at another.
+
+    Args:
+        plan: has the rule for the ids of copies.
+        at: where they are, as a source or in its place.
+        to: where they are to be.
+        home: the source in whose place the first one serves.
+        definitions: everything that is there.
+    """
+    if at == to:
+        return {analyzer: analyzer for analyzer in definitions}
+    referenced = referenced_anywhere(definitions)
+    bare = {analyzer: home_id(plan, analyzer, at, home, referenced) for analyzer in definitions}
+    if to == home:
+        return bare
+    names = TargetNames(plan.target_id, referenced, ())
+    return {analyzer: analyzer if analyzer in referenced else names.of(own) for analyzer, own in bare.items()}

@@ -1,0 +1,209 @@
+"""The one or two places that have everything of a plan's snapshots, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from standby.concurrency import side_by_side
+from standby.recovery.context import RecoveryContext
+from standby.recovery.snapshots.manifest import digest_of
+from standby.service.models import JsonValue
+from standby.vault.errors import VaultError
+from standby.vault.filesystem import FileSystem
+
+
+def index_path(plan: str) -> str:
+    """Give the list of a plan's snapshots."""
+    return f"snapshots/{plan}/index.jsonl"
+
+
+def manifest_path(plan: str, snapshot: str) -> str:
+    """Give the manifest of a snapshot."""
+    return f"snapshots/{plan}/{snapshot}.json"
+
+
+def seal_path(plan: str, snapshot: str) -> str:
+    """Give the signature of a manifest."""
+    return f"snapshots/{plan}/{snapshot}.sig"
+
+
+def object_path(plan: str, digest: str) -> str:
+    """Give the object that has a definition."""
+    return f"objects/{plan}/{digest[:2]}/{digest}"
+
+
+_SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
+"""A URL that whoever has it may use: its query holds a signature."""
+
+_CONTAINER = "containerUrl"
+
+
+def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Give a definition whose URLs have no signature, and its containers' no query at all."""
+    return {key: _cut(value, key) for key, value in definition.items()}
+
+
+def to_object(definition: Mapping[str, JsonValue]) -> bytes:
+    """Give the bytes of a definition's object; equal definitions have equal ones."""
+    return json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()
+
+
+def from_object(content: bytes) -> dict[str, JsonValue]:
+    """Give the definition of an object whose digest was checked."""
+    found: dict[str, JsonValue] = json.loads(content)
+    return found
+
+
+def _cut(value: JsonValue, key: str) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _cut(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_cut(inner, key) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return value.partition("?")[0] if key == _CONTAINER else _SIGNED_URL.sub(r"\1", value)
+
+
+log = logging.getLogger("standby.recovery")
+
+FILES_AT_ONCE = 8
+"""Files of one store that are read or written at the same time."""
+
+Check = Callable[[bytes], str]
+"""Says what is wrong with a file's content, as the end of a sentence; nothing where it is right."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A file as one store has it.
+
+    Attributes:
+        content: `None` where it is not there, or could not be read.
+        problem: what is wrong with it, a sentence without its full stop that names the file.
+        answered: whether the store could tell.
+    """
+
+    content: bytes | None
+    problem: str = ""
+    answered: bool = True
+
+
+@dataclass(frozen=True)
+class Store:
+    """One place."""
+
+    name: str
+    files: FileSystem
+
+    async def read(self, path: str) -> bytes | None:
+        """Give what a file holds; an empty one counts as absent: not every storage can delete.
+
+        Raises:
+            VaultUnavailable: it cannot be told.
+        """
+        return await self.files.read(path) or None
+
+    async def look(self, path: str, wrong: Check) -> Look:
+        """Read a file and check it; this never raises."""
+        where = f"{self.files.where(path)} ({self.name})"
+        try:
+            content = await self.read(path)
+        except VaultError as error:
+            return Look(None, error.cause, answered=False)
+        if content is None:
+            return Look(None, f"{where} is gone")
+        problem = wrong(content)
+        return Look(content, f"{where} {problem}" if problem else "")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file as the stores have it together.
+
+    Attributes:
+        content: from the first store that has it right; `None` where none has.
+        problems: what is wrong at the stores that were asked before.
+    """
+
+    content: bytes | None
+    problems: tuple[str, ...]
+
+
+def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
+    """Give the vault, and the second store where there is one."""
+    first = Store("the vault", context.vault)
+    return (first,) if context.second is None else (first, Store("the second store", context.second))
+
+
+async def read_anywhere(stores: tuple[Store, ...], path: str, wrong: Check) -> Found:
+    """Read a file from the first store that has it right, and mend it in those asked before."""
+    problems: list[str] = []
+    broken: list[Store] = []
+    for store in stores:
+        look = await store.look(path, wrong)
+        if look.content is not None and not look.problem:
+            for other in broken:
+                await mend(other, path, look.content)
+            return Found(look.content, tuple(problems))
+        problems.append(look.problem)
+        if look.answered:
+            broken.append(store)
+    return Found(None, tuple(problems))
+
+
+async def mend(store: Store, path: str, content: bytes) -> None:
+    """Write a file again that a store has lost; where that fails, it is told again next time."""
+    try:
+        await store.files.write(path, content)
+    except VaultError as error:
+        log.warning("%s", error)
+    else:
+        log.warning("%s was damaged and is written again", store.files.where(path))
+
+
+async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> Found:
+    """Read a definition from the first store that has it right."""
+    return await read_anywhere(stores, object_path(plan, digest), has_digest(digest))
+
+
+async def put_objects(store: Store, plan: str, objects: dict[str, bytes]) -> tuple[int, tuple[str, ...]]:
+    """Make sure that a store has some objects.
+
+    Args:
+        store: where.
+        plan: whose they are.
+        objects: content by digest.
+
+    Returns:
+        How many were not there, and what was found damaged and is now mended.
+
+    Raises:
+        VaultUnavailable: not all of them are there.
+    """
+    gate = asyncio.Semaphore(FILES_AT_ONCE)
+
+    async def put(digest: str, content: bytes) -> tuple[bool, str]:
+        path = object_path(plan, digest)
+        async with gate:
+            there = await store.read(path)
+            if there == content:
+                return False, ""
+            await store.files.write(path, content)
+        if there is None:
+            return True, ""
+        return False, f"{store.files.where(path)} ({store.name}) was damaged, and is written again"
+
+    async with side_by_side() as group:
+        tasks = [group.create_task(put(digest, content)) for digest, content in objects.items()]
+    ends = [task.result() for task in tasks]
+    return sum(new for new, _ in ends), tuple(problem for _, problem in ends if problem)
+
+
+def has_digest(digest: str) -> Check:
+    """Check that a file is what its name says."""
+    return lambda content: "" if digest_of(content) == digest else "was changed after it was written"

@@ -1,0 +1,162 @@
+"""Lists the snapshots of a plan, and checks every file of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from standby.concurrency import side_by_side
+from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.context import RecoveryContext
+from standby.recovery.snapshots.catalog import KeptManifest, Shelf, differing, gaps, look_at, open_shelf
+from standby.recovery.snapshots.index import IndexEntry
+from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, has_digest, index_path, object_path
+
+
+class SnapshotEntry(BaseModel):
+    """One snapshot, for a list of them.
+
+    Attributes:
+        resources: analyzers by resource.
+        size: bytes of its manifest and of the definitions that it needs.
+        problems: what is wrong with its manifest or its signature, a sentence each.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    taken_at: datetime
+    resources: Mapping[str, int]
+    analyzers: int
+    size: int
+    signed: bool
+    problems: tuple[str, ...] = ()
+
+
+class Verification(BaseModel):
+    """What a check of every file of every snapshot found.
+
+    Attributes:
+        stores: where it looked.
+        objects: how many definitions were read, in each store once.
+        problems: what is wrong, a sentence each; the file and the store are named.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: str
+    stores: tuple[str, ...]
+    snapshots: int
+    objects: int
+    problems: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
+    """List the snapshots of the plan, newest first, each with what is wrong with its manifest in any store.
+
+    Raises:
+        VaultUnavailable: no store answers.
+    """
+    shelf = await open_shelf(context)
+    looked = await _look_at_all(shelf)
+    return tuple(
+        SnapshotEntry(
+            id=entry.id,
+            taken_at=entry.taken_at,
+            resources=entry.resources,
+            analyzers=sum(entry.resources.values()),
+            size=entry.size,
+            signed=entry.signed,
+            problems=tuple(problem for found in looked[entry.id] for problem in found.problems),
+        )
+        for entry in reversed(shelf.kept)
+    )
+
+
+async def verify_snapshots(context: RecoveryContext) -> Verification:
+    """Read every file of every snapshot in every store again; nothing is mended.
+
+    The log of who did what is asked, too: a snapshot that was taken, not removed by its age, and is listed
+    nowhere was taken away.
+
+    Raises:
+        VaultUnavailable: no store answers.
+    """
+    shelf = await open_shelf(context)
+    looked = await _look_at_all(shelf)
+    problems = [*shelf.problems, *differing(shelf), *gaps(shelf.kept)]
+    problems += [problem for found in looked.values() for each in found for problem in each.problems]
+    known = [each.manifest for found in looked.values() for each in found if each.manifest is not None]
+    digests = sorted({digest for manifest in known for digest in manifest.digests})
+    problems += await _damaged_objects(shelf, digests)
+    problems += await _taken_away(context, shelf)
+    return Verification(
+        plan=shelf.plan,
+        stores=tuple(store.files.where(index_path(shelf.plan)) for store in shelf.stores),
+        snapshots=len(shelf.kept),
+        objects=len(digests),
+        problems=tuple(dict.fromkeys(problems)),
+    )
+
+
+async def _look_at_all(shelf: Shelf) -> dict[str, list[KeptManifest]]:
+    """Look at every manifest in every store that answers."""
+    gate = asyncio.Semaphore(FILES_AT_ONCE)
+
+    async def look(store: Store, entry: IndexEntry) -> KeptManifest:
+        async with gate:
+            return await look_at(store, shelf.plan, entry, shelf.signer)
+
+    async with side_by_side() as group:
+        tasks = {
+            entry.id: [
+                group.create_task(look(store, index.find(entry.id) or entry))
+                for store, index in zip(shelf.stores, shelf.indexes, strict=True)
+                if index is not None
+            ]
+            for entry in shelf.kept
+        }
+    return {snapshot: [task.result() for task in found] for snapshot, found in tasks.items()}
+
+
+async def _damaged_objects(shelf: Shelf, digests: list[str]) -> list[str]:
+    gate = asyncio.Semaphore(FILES_AT_ONCE)
+
+    async def look(store: Store, digest: str) -> str:
+        async with gate:
+            return (await store.look(object_path(shelf.plan, digest), has_digest(digest))).problem
+
+    async with side_by_side() as group:
+        tasks = [
+            group.create_task(look(store, digest))
+            for store, index in zip(shelf.stores, shelf.indexes, strict=True)
+            if index is not None
+            for digest in digests
+        ]
+    return [problem for task in tasks if (problem := task.result())]
+
+
+async def _taken_away(context: RecoveryContext, shelf: Shelf) -> list[str]:
+    check = await verify_audit(context.vault, shelf.plan, shelf.signer)
+    taken: dict[str, None] = {}
+    for line in check.lines:
+        if line.deed == Deed.SNAPSHOT_TAKEN.value:
+            taken[str(line.facts.get("id"))] = None
+        elif line.deed == Deed.SNAPSHOT_RETIRED.value:
+            ids = line.facts.get("ids")
+            for snapshot in ids if isinstance(ids, list) else []:
+                taken.pop(str(snapshot), None)
+    listed = {entry.id for entry in shelf.entries}
+    return [
+        f"Snapshot {snapshot} was taken, as {check.where} says, and no list of snapshots has it"
+        for snapshot in taken
+        if snapshot not in listed
+    ]

@@ -1,1 +1,0 @@
-"""Looking whether a resource serves, functionally and from where the watch runs."""

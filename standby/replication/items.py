@@ -1,0 +1,166 @@
+"""What became of each item of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from standby.config.plan import OnExisting, RecoveryPlan
+from standby.replication.verdict import ACTING, Action, CopyRecord, Sighting, Verdict
+
+Records = Mapping[str, CopyRecord]
+"""The ledger of one pair: the last verified copy by target analyzer."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a recovery plan is asked for this time; no targets, or no sources, means all of them.
+
+    Attributes:
+        force: ids of analyzers that may be overwritten at the targets, whatever was done to them there.
+        keep: ids of analyzers that stay as the targets have them, whatever the sources have.
+        on_foreign: another policy for what was never copied from here; without it, `on_existing` is for both.
+        names: ids at the targets that go before the plan's `target_id`, by the id at the source.
+    """
+
+    analyzers: tuple[str, ...] = ("*",)
+    targets: tuple[str, ...] = ()
+    on_existing: OnExisting | None = None
+    force: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    on_foreign: OnExisting | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One analyzer at one target: how it stands, what is to be done, and why.
+
+    Attributes:
+        needs: the children, by source id, that must be usable at the target first.
+        models: role and name of every model it uses.
+        expected: what the copy will be verified against.
+        found: what the target held when the plan was made.
+        last: the last verified copy of it, where what the target held is still that one.
+        differences: JSON paths at which the target differs from what is expected.
+    """
+
+    source: str
+    target: str
+    analyzer: str
+    target_analyzer: str
+    verdict: Verdict
+    action: Action
+    reason: str
+    needs: tuple[str, ...]
+    models: tuple[tuple[str, str], ...]
+    expected: Sighting
+    found: Sighting | None
+    last: CopyRecord | None = None
+    differences: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Source, target and analyzer: unique in a plan."""
+        return (self.source, self.target, self.analyzer)
+
+
+@dataclass(frozen=True)
+class ReplicationPlan:
+    """Everything a run would do, before it does any of it.
+
+    Attributes:
+        made_at: UTC.
+        added_defaults: by target, the model names that will be added to its defaults, with their deployments.
+    """
+
+    recovery_plan: RecoveryPlan
+    made_at: datetime
+    items: tuple[PlanItem, ...]
+    added_defaults: Mapping[str, Mapping[str, str]]
+
+    @property
+    def busy_targets(self) -> tuple[str, ...]:
+        """The targets at which something is to be done."""
+        return tuple(sorted({item.target for item in self.items if item.action in ACTING}))
+
+
+class Status(StrEnum):
+    """How an item ended."""
+
+    SUCCEEDED = "succeeded"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    BLOCKED = "blocked"
+    REFUSED = "refused"
+
+
+GOOD = frozenset({Status.SUCCEEDED, Status.SKIPPED})
+"""Ends after which the analyzer is usable at the target."""
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """One item and its end.
+
+    Attributes:
+        reason: one sentence with the cause and the next action, for everything that did not succeed.
+        seconds: from its first call to its last.
+        attempts: how often the service was asked to copy.
+    """
+
+    item: PlanItem
+    status: Status
+    reason: str = ""
+    seconds: float = 0.0
+    attempts: int = 0
+    operation_id: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, at one moment."""
+
+    total: int
+    in_flight: int
+    ended: tuple[tuple[Status, int], ...]
+
+    @property
+    def done(self) -> int:
+        """Items that have ended."""
+        return sum(count for _, count in self.ended)
+
+
+def count(results: Iterable[ItemResult]) -> dict[Status, int]:
+    """Count results by status, every status named."""
+    counts = dict.fromkeys(Status, 0)
+    for result in results:
+        counts[result.status] += 1
+    return counts
+
+
+Key = tuple[str, str, str]
+
+
+def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
+    """Give the part of a plan that has some items.
+
+    What they need outside of it was found good by the plan: else they would be blocked in it.
+    """
+    wanted = set(keys)
+    return replace(
+        plan,
+        items=tuple(
+            replace(
+                item,
+                needs=tuple(child for child in item.needs if (item.source, item.target, child) in wanted),
+            )
+            for item in plan.items
+            if item.key in wanted
+        ),
+    )

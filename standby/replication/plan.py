@@ -1,0 +1,409 @@
+"""From what all resources hold to what a run would do: a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+from functools import cached_property
+from graphlib import TopologicalSorter
+
+from standby.config.plan import RecoveryPlan
+from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides
+from standby.replication.dependencies import (
+    LONGEST_ID,
+    Dependencies,
+    TargetNames,
+    referenced_anywhere,
+    resolve,
+)
+from standby.replication.errors import NothingSelected
+from standby.replication.fingerprint import differences
+from standby.replication.inventory import Inventory, is_protected, matches
+from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection
+from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
+from standby.replication.verdict import (
+    ACTING,
+    COPYING,
+    OVERWRITABLE,
+    Action,
+    CopyRecord,
+    Sighting,
+    Verdict,
+    decide,
+    expected_definition,
+    explain,
+    judge,
+    sight,
+)
+from standby.service.models import JsonValue
+
+AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
+"""Verdicts under which a version at the target stands for the analyzer."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One source and one target of a plan, with what both hold.
+
+    Attributes:
+        records: the pair's ledger.
+        owners: analyzers of the target that the plan already gets from another source, with that source.
+        now: when all of it was seen, UTC.
+    """
+
+    recovery_plan: RecoveryPlan
+    selection: Selection
+    source: Inventory
+    target: Inventory
+    records: Records
+    owners: Mapping[str, str]
+    now: datetime
+
+    @cached_property
+    def names(self) -> TargetNames:
+        """What the copies are called."""
+        return TargetNames(
+            template=self.recovery_plan.target_id,
+            referenced=referenced_anywhere(self.source.definitions),
+            taken=self.target.analyzers.keys() | self.source.analyzers.keys() | self.owners.keys(),
+            given=self.selection.names,
+        )
+
+    def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
+        """Decide for every selected analyzer, and for what those need.
+
+        Returns:
+            The items by name of the analyzer, and what is to be added to the target's defaults.
+        """
+        selected = [
+            name
+            for name, analyzer in self.source.analyzers.items()
+            if is_protected(self.recovery_plan, analyzer, self.now)
+            and matches(name, self.selection.analyzers)
+        ]
+        dependencies = resolve(selected, self.source.definitions)
+        serving, added = with_added_defaults(
+            (model for name in dependencies.children for model in models_of(self.source.definitions[name])),
+            self.source.serving,
+            self.target.serving,
+            self.overrides,
+            self.recovery_plan.missing_defaults,
+        )
+        pair = replace(self, target=replace(self.target, serving=serving))
+        own = {name: pair._item(name, dependencies) for name in dependencies.children}
+        items = list(_after_children(_apart(own), dependencies))
+        needed = {
+            model
+            for item in items
+            if item.action is not Action.REFUSE and not pair._judged_models(item).errors
+            for _, model in item.models
+        }
+        return items, {name: deployment for name, deployment in added.items() if name in needed}
+
+    @property
+    def overrides(self) -> DeploymentOverrides:
+        """The plan's deployment overrides for the target."""
+        target = self.target.serving.resource.name
+        return self.recovery_plan.deployments.get(target, DeploymentOverrides())
+
+    def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
+        source, target = self.source.serving.resource, self.target.serving.resource
+        definition = expected_definition(self.source.definitions[name], target, self.overrides)
+        expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
+        target_name, found = self._counterpart(name, expected)
+        verdict = self._verdict(name, target_name, expected, found)
+        action = self._action(name, verdict)
+        item = PlanItem(
+            source=source.name,
+            target=target.name,
+            analyzer=name,
+            target_analyzer=self.names.free_version(name)
+            if action is Action.COPY_AS_VERSION
+            else target_name,
+            verdict=verdict,
+            action=action,
+            reason=explain(
+                verdict, action, name, source.name, target.name, found.status if found else "ready"
+            ),
+            needs=tuple(sorted(dependencies.children[name])),
+            models=models_of(self.source.definitions[name]),
+            expected=expected,
+            found=found,
+            last=self._last(target_name, found),
+            differences=self._differences(definition, target_name, found, expected),
+            warnings=_pulled_in(name, dependencies),
+        )
+        if owner := self.owners.get(item.target_analyzer):
+            return _blocked(
+                item,
+                f"{target.name} already gets an analyzer of this name from {owner}. "
+                f"Rename one of the two, or exclude it from the plan.",
+            )
+        return self._against_models(_against_source(self._against_target(item), dependencies))
+
+    def _verdict(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
+        record = self.records.get(target_name)
+        verdict = judge(expected, found, record)
+        if verdict is not Verdict.IN_SYNC or found is None or not found.trained:
+            return verdict
+        if record is None or (record.source, record.target) != (expected, found):
+            # One definition can be two trainings: only a record knows better than who says that they differ.
+            if name in self.selection.keep:
+                return Verdict.TARGET_AHEAD
+            if name in self.selection.force:
+                return Verdict.SOURCE_AHEAD
+        return verdict
+
+    def _action(self, name: str, verdict: Verdict) -> Action:
+        if name in self.selection.keep and verdict in OVERWRITABLE:
+            return Action.SKIP
+        policy = self.selection.on_existing or self.recovery_plan.on_existing
+        if verdict is Verdict.FOREIGN and self.selection.on_foreign is not None:
+            policy = self.selection.on_foreign
+        return decide(verdict, policy, forced=name in self.selection.force)
+
+    def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
+        """Find what stands for an analyzer at the target: its namesake, or a version that equals it."""
+        own = self.names.of(name)
+        found = self._sight_target(own)
+        verdict = judge(expected, found, self.records.get(own))
+        if verdict is Verdict.MISSING or verdict in AT_HAND or name in self.selection.names:
+            return own, found
+        for version in self.names.versions(name, self.target.analyzers):
+            if version in self.source.analyzers:
+                continue  # It is called like a version, and is none.
+            candidate = self._sight_target(version)
+            if (
+                candidate is not None
+                and candidate.fingerprint == expected.fingerprint
+                and judge(expected, candidate, self.records.get(version)) in AT_HAND
+            ):
+                return version, candidate
+        return own, found
+
+    def _last(self, target_name: str, found: Sighting | None) -> CopyRecord | None:
+        """Give the record of the last copy, unless the target's analyzer is another one by now."""
+        record = self.records.get(target_name)
+        if record is None or found is None or record.target.created_at != found.created_at:
+            return None
+        return record
+
+    def _sight_target(self, name: str) -> Sighting | None:
+        analyzer = self.target.analyzers.get(name)
+        if analyzer is None:
+            return None
+        return sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
+
+    def _differences(
+        self,
+        definition: Mapping[str, JsonValue],
+        target_name: str,
+        found: Sighting | None,
+        expected: Sighting,
+    ) -> tuple[str, ...]:
+        if found is None or found.fingerprint == expected.fingerprint:
+            return ()
+        return tuple(
+            difference.path
+            for difference in differences(
+                definition, self.target.definitions[target_name], self.recovery_plan.ignore
+            )
+        )
+
+    def _against_target(self, item: PlanItem) -> PlanItem:
+        version = self.target.serving.resource.api_version
+        if item.action is Action.REPLACE and version == SEED_PAGE_API_VERSION:
+            cause = f"{item.target} has one already, and api-version {version} cannot replace it"
+            advice = "Allow a copy beside it with --on-existing version"
+            return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
+        if item.action in COPYING and len(item.target_analyzer) > LONGEST_ID:
+            cause = f"Its copy would be called {item.target_analyzer}, which is too long for an id"
+            advice = "Give it a shorter name, or allow --on-existing replace"
+            return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
+        if item.action is Action.COPY and item.found is not None:
+            return _blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
+        return item
+
+    def _against_models(self, item: PlanItem) -> PlanItem:
+        judged = self._judged_models(item)
+        item = replace(item, warnings=item.warnings + judged.warnings)
+        if not judged.errors:
+            return item
+        if item.action in COPYING:
+            return _blocked(item, " ".join(judged.errors))
+        # What is there already stays there, but it would not work: that must not go unsaid.
+        return replace(item, warnings=item.warnings + judged.errors)
+
+    def _judged_models(self, item: PlanItem) -> JudgedModels:
+        return judge_models(
+            item.models,
+            self.source.serving,
+            self.target.serving,
+            self.overrides,
+            self.recovery_plan.missing_defaults,
+        )
+
+
+def _blocked(item: PlanItem, cause: str) -> PlanItem:
+    return replace(item, verdict=Verdict.BLOCKED, action=Action.REFUSE, reason=cause)
+
+
+def _apart(own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
+    """Block what would get the name of another copy: one that keeps its id goes first."""
+    owners: dict[str, str] = {}
+    for name in sorted(own, key=lambda name: (own[name].target_analyzer != name, name)):
+        owners.setdefault(own[name].target_analyzer, name)
+    return {
+        name: item
+        if owners[item.target_analyzer] == name
+        else _blocked(
+            item,
+            f"Its copy would be called {item.target_analyzer}, as that of {owners[item.target_analyzer]} is. "
+            "Choose another target_id, or exclude one of the two.",
+        )
+        for name, item in own.items()
+    }
+
+
+def _pulled_in(name: str, dependencies: Dependencies) -> tuple[str, ...]:
+    if name not in dependencies.pulled_in:
+        return ()
+    parents = sorted(parent for parent, needed in dependencies.children.items() if name in needed)
+    return (f"Not selected, but needed by {', '.join(parents)}.",)
+
+
+def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
+    if item.action not in ACTING:
+        return item
+    if item.analyzer in dependencies.cycles:
+        path = " → ".join(dependencies.cycles[item.analyzer])
+        return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
+    if missing := dependencies.missing.get(item.analyzer):
+        names = ", ".join(sorted(missing))
+        return _blocked(
+            item, f"It refers to {names}, which {item.source} does not have. Create or unlink it."
+        )
+    if item.action in COPYING and item.expected.status != "ready":
+        return _blocked(
+            item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied."
+        )
+    return item
+
+
+def _after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> Iterator[PlanItem]:
+    """Block what needs a child that will not be at the target under the name the parent refers to."""
+    graph = {
+        name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()
+    }
+    settled: dict[str, PlanItem] = {}
+    for name in TopologicalSorter(graph).static_order():
+        item = own[name]
+        causes = [cause for child in item.needs if (cause := _hindrance(settled.get(child, own[child])))]
+        if causes and item.action in ACTING:
+            item = _blocked(item, f"{' '.join(causes)} Settle that first.")
+        elif causes and item.action is Action.SKIP:
+            item = replace(item, warnings=item.warnings + tuple(causes))
+        settled[name] = item
+    return iter(sorted(settled.values(), key=lambda item: item.analyzer))
+
+
+def _hindrance(child: PlanItem) -> str:
+    if child.action is Action.REFUSE:
+        state = "blocked" if child.verdict is Verdict.BLOCKED else "refused"
+        return f"Its child {child.analyzer} is {state}."
+    if child.target_analyzer != child.analyzer:
+        return f"It refers to {child.analyzer}, and the copy of that is called {child.target_analyzer}."
+    return ""
+
+
+def make_plan(
+    recovery_plan: RecoveryPlan,
+    selection: Selection,
+    inventories: Mapping[str, Inventory],
+    records: Mapping[tuple[str, str], Records],
+    made_at: datetime,
+) -> ReplicationPlan:
+    """Decide for every selected analyzer and target what a run would do.
+
+    Args:
+        recovery_plan: pairs, filters and policies.
+        selection: what of it is asked for.
+        inventories: by resource name, for every resource of the selected pairs.
+        records: the ledgers, by source and target.
+        made_at: now, UTC.
+
+    Raises:
+        NothingSelected: a pattern or target of the selection matches nothing.
+    """
+    _refuse_unknown(recovery_plan, selection, inventories, made_at)
+    items: list[PlanItem] = []
+    added: dict[str, dict[str, str]] = {}
+    owners: dict[str, dict[str, str]] = {}
+    for source, target in selected_pairs(recovery_plan, selection):
+        pair = Pair(
+            recovery_plan,
+            selection,
+            inventories[source],
+            _with_defaults(inventories[target], added.setdefault(target, {})),
+            records.get((source, target), {}),
+            owners.setdefault(target, {}),
+            made_at,
+        )
+        planned, defaults = pair.plan()
+        items.extend(planned)
+        added[target].update(defaults)
+        for item in planned:
+            owners[target].setdefault(item.target_analyzer, source)
+    return ReplicationPlan(
+        recovery_plan=recovery_plan,
+        made_at=made_at,
+        items=tuple(items),
+        added_defaults={target: defaults for target, defaults in added.items() if defaults},
+    )
+
+
+def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterator[tuple[str, str]]:
+    """Yield source and target of every pair that is asked for."""
+    for pair in recovery_plan.pairs:
+        if selection.sources and pair.source not in selection.sources:
+            continue
+        for target in pair.targets:
+            if not selection.targets or target in selection.targets:
+                yield pair.source, target
+
+
+def _refuse_unknown(
+    recovery_plan: RecoveryPlan,
+    selection: Selection,
+    inventories: Mapping[str, Inventory],
+    now: datetime,
+) -> None:
+    for target in selection.targets:
+        if target not in recovery_plan.targets:
+            raise NothingSelected("target", target, list(recovery_plan.targets))
+    sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
+    known = sorted(
+        {
+            name
+            for source in sources
+            for name, analyzer in inventories[source].analyzers.items()
+            if is_protected(recovery_plan, analyzer, now)
+        }
+    )
+    for pattern in selection.analyzers:
+        if pattern != "*" and not any(fnmatchcase(analyzer, pattern) for analyzer in known):
+            raise NothingSelected("analyzer", pattern, known)
+    everything = sorted({name for source in sources for name in inventories[source].analyzers})
+    for forced in selection.force:
+        if forced not in everything:
+            raise NothingSelected("analyzer", forced, everything)
+
+
+def _with_defaults(inventory: Inventory, added: Mapping[str, str]) -> Inventory:
+    """Take for true what an earlier pair of the plan adds to the target's defaults."""
+    if not added:
+        return inventory
+    serving = replace(inventory.serving, defaults={**(inventory.serving.defaults or {}), **added})
+    return replace(inventory, serving=serving)
