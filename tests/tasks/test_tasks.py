@@ -68,7 +68,7 @@ def test_no_task_keeps_its_result_or_caches_it(task: Task[..., Any]) -> None:
 
 
 def test_the_grant_is_not_kept_even_in_memory() -> None:
-    assert tasks.copy.cache_result_in_memory is False
+    assert tasks.authorize.cache_result_in_memory is False
 
 
 def test_a_stage_of_a_recovery_is_named_by_what_it_does_and_never_tried_again_by_prefect() -> None:
