@@ -126,6 +126,4 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
 
 
 def _short(ratio: float) -> str:
-    return (
-        f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}" if ratio >= 10 or ratio < 0.1 else f"{ratio:.2f}"
-    )
+    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}" if ratio >= 10 or ratio < 0.1 else f"{ratio:.2f}"

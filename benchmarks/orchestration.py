@@ -30,16 +30,12 @@ async def copy_by_hand(stage: Stage) -> None:
     """Copy every analyzer to every target."""
     resources = {name: stage.configuration.resource(name) for name in (SOURCE, *TARGETS)}
     async with AsyncExitStack() as stack:
-        clients = {
-            name: await stack.enter_async_context(_client(resource)) for name, resource in resources.items()
-        }
+        clients = {name: await stack.enter_async_context(_client(resource)) for name, resource in resources.items()}
         slots = {target: asyncio.Semaphore(SLOTS) for target in TARGETS}
 
         async def copy(analyzer: str, target: str) -> None:
             async with slots[target]:
-                await _copy_one(
-                    clients[SOURCE], clients[target], resources[SOURCE], resources[target], analyzer
-                )
+                await _copy_one(clients[SOURCE], clients[target], resources[SOURCE], resources[target], analyzer)
 
         async with asyncio.TaskGroup() as group:
             for target in stage.configuration.plan(PLAN).targets:
@@ -164,9 +160,7 @@ async def measure(rounds: int, folder: Path, say: Say) -> Findings:
         folder: an empty one.
         say: told what is under way.
     """
-    findings = Findings(
-        f"Copying: {SERVICE_TIME:.0f} s a copy, {SLOTS} in flight at each of {len(TARGETS)} targets"
-    )
+    findings = Findings(f"Copying: {SERVICE_TIME:.0f} s a copy, {SLOTS} in flight at each of {len(TARGETS)} targets")
     say("starting a Prefect server")
     async with load_orchestrator().own_server(folder / "prefect") as server:
         # Prefect reads its settings when it is first imported, and they name the server.

@@ -11,13 +11,14 @@ from typing import Any
 from benchmarks.figures import Expected, Figure, Findings, measured, ratios
 from benchmarks.stage import COMPLETION, COPIED, EMBEDDING, listed
 from standby.config.configuration import Configuration
+from standby.document import JsonObject
 from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory
 from standby.replication.items import Records, Selection
 from standby.replication.plan import make_plan
 from standby.replication.serving import Serving
 from standby.replication.verdict import Action, CopyRecord, sight
-from standby.service.models import Analyzer, JsonObject
+from standby.service.models import Analyzer
 
 ANALYZERS = 1000
 SOURCE = "east"
@@ -55,9 +56,7 @@ def measure(rounds: int) -> Findings:
     def plan() -> None:
         made = make_plan(configuration.plan("p"), Selection(), inventories, records, NOW)
         actions = [item.action for item in made.items]
-        if [actions.count(action) for action in (Action.COPY, Action.SKIP, Action.REPLACE)] != [
-            ANALYZERS
-        ] * 3:
+        if [actions.count(action) for action in (Action.COPY, Action.SKIP, Action.REPLACE)] != [ANALYZERS] * 3:
             raise RuntimeError("the plan is not what it should be")
 
     written, hashed, planned = (_each(rounds, work) for work in (write, hash_all, plan))
@@ -114,9 +113,7 @@ def _configuration() -> Configuration:
                 }
                 for name in (SOURCE, *TARGETS)
             },
-            "plans": {
-                "p": {"pairs": [{"source": SOURCE, "targets": list(TARGETS)}], "on_existing": "replace"}
-            },
+            "plans": {"p": {"pairs": [{"source": SOURCE, "targets": list(TARGETS)}], "on_existing": "replace"}},
         }
     )
 
@@ -133,7 +130,5 @@ def _inventory(configuration: Configuration, name: str, listing: list[JsonObject
 
 def _records(target: Inventory) -> Records:
     """Remember every analyzer of a target as a copy of what it still equals."""
-    sightings = {
-        name: sight(analyzer, target.definitions[name]) for name, analyzer in target.analyzers.items()
-    }
+    sightings = {name: sight(analyzer, target.definitions[name]) for name, analyzer in target.analyzers.items()}
     return {name: CopyRecord(sighting, sighting, NOW) for name, sighting in sightings.items()}

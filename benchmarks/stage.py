@@ -15,7 +15,7 @@ import httpx
 
 from standby.config.configuration import Configuration
 from standby.config.vault import VaultSettings
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 FIELDS = 12
 """What a document analyzer of some use extracts."""

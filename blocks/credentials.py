@@ -13,9 +13,7 @@ from standby.config.explanation import valid
 from standby.config.resource import EntraCredentials, KeyCredentials
 from standby.service.auth import auth_for
 
-DOCUMENTATION = HttpUrl(
-    "https://learn.microsoft.com/azure/ai-services/content-understanding/how-to/disaster-recovery"
-)
+DOCUMENTATION = HttpUrl("https://learn.microsoft.com/azure/ai-services/content-understanding/how-to/disaster-recovery")
 """The page of the product that the blocks' forms link to."""
 
 

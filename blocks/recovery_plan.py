@@ -191,9 +191,7 @@ class RecoveryPlan(Block):
             model.RecoveryPlan,
             name=name,
             deployments={
-                entry.target: DeploymentOverrides(
-                    chat_completion=entry.chat_completion, embedding=entry.embedding
-                )
+                entry.target: DeploymentOverrides(chat_completion=entry.chat_completion, embedding=entry.embedding)
                 for entry in self.deployments
             },
             encryption=self._encryption(),
@@ -280,7 +278,5 @@ def _signing_fields(signing: Signing | None) -> dict[str, Any]:
             }
 
 
-SHARED = tuple(
-    name for name in model.RecoveryPlan.model_fields if name not in {"name", "deployments", "encryption"}
-)
+SHARED = tuple(name for name in model.RecoveryPlan.model_fields if name not in {"name", "deployments", "encryption"})
 """Fields that the block and the library's plan have alike."""

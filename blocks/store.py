@@ -80,9 +80,7 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
             plans |= await _other_plans(client, plan_name)
         used = {name for plan in plans.values() for name in plan.resources} | ({scratch} - {""})
         found = {name: await _load(client, ContentUnderstandingResource, name) for name in sorted(used)}
-    missing = tuple(
-        _slug(ContentUnderstandingResource, name) for name, block in found.items() if block is None
-    )
+    missing = tuple(_slug(ContentUnderstandingResource, name) for name, block in found.items() if block is None)
     if missing:
         raise BlockMissing(missing)
     resources = {name: block.to_resource(name) for name, block in found.items() if block is not None}

@@ -189,9 +189,7 @@ async def _load(reference: str) -> Block:
     try:
         return await Block.aload(reference)
     except UnknownBlockType:
-        raise VaultBlockUnusable(
-            reference, "is of a type that is not installed here, such as prefect-azure"
-        ) from None
+        raise VaultBlockUnusable(reference, "is of a type that is not installed here, such as prefect-azure") from None
     except ValueError as error:
         if isinstance(error.__cause__, ObjectNotFound):
             raise VaultBlockUnusable(reference, "is not on the Prefect server") from None

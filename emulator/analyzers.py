@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 FEWEST_FRACTION_DIGITS = 5
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.analyzers import encode
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 Header = tuple[str, str]
 
@@ -67,9 +67,7 @@ class Refusal(Exception):
 
     def answer(self) -> Answer:
         """Give the answer; its header `x-ms-error-code` repeats the outer code (same recording)."""
-        return json_answer(
-            {"error": self.error()}, self.status, (("x-ms-error-code", self.code), *self.headers)
-        )
+        return json_answer({"error": self.error()}, self.status, (("x-ms-error-code", self.code), *self.headers))
 
 
 def analyzer_not_found() -> Refusal:

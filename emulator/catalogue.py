@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, get_args
 
 from emulator.analyzers import Stored
-from standby.service.models import JsonObject
+from standby.document import JsonObject
 
 ApiVersion = Literal["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"]
 

@@ -128,9 +128,7 @@ class ResourceConfig(_Part):
 
     @field_validator("analyzers")
     @classmethod
-    def _have_ids_of_their_own(
-        cls, analyzers: tuple[dict[str, JsonValue], ...]
-    ) -> tuple[dict[str, JsonValue], ...]:
+    def _have_ids_of_their_own(cls, analyzers: tuple[dict[str, JsonValue], ...]) -> tuple[dict[str, JsonValue], ...]:
         ids = [analyzer.get("analyzerId") for analyzer in analyzers]
         for analyzer_id in ids:
             if not isinstance(analyzer_id, str) or not ANALYZER_ID.fullmatch(analyzer_id):
@@ -153,9 +151,7 @@ class EmulatorConfig(_Part):
         token_seconds: how long tokens of the identity endpoint last.
     """
 
-    resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(
-        min_length=1
-    )
+    resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(min_length=1)
     service_time: float = Field(2.0, ge=0)
     latency: float = Field(0.0, ge=0)
     tls: bool = False
@@ -207,9 +203,7 @@ def _parsed(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise EmulatorConfigError(
-            f"{path} cannot be read: {error.strerror}", "Name the emulator's file"
-        ) from None
+        raise EmulatorConfigError(f"{path} cannot be read: {error.strerror}", "Name the emulator's file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = " ".join(str(error).split())
         raise EmulatorConfigError(f"{path} is neither YAML nor JSON: {line}", "Correct the file") from None

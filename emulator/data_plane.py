@@ -23,7 +23,7 @@ from emulator.handlers import Call
 from emulator.state import ResourceState
 from emulator.tokens import DATA_PLANE, TokenIssuer, bearer_of
 from emulator.world import World
-from standby.service.models import JsonObject
+from standby.document import JsonObject
 
 BASE = "/contentunderstanding"
 
@@ -63,9 +63,7 @@ class DataPlane:
         """Put the headers around an answer that every answer of the service has (recordings)."""
         is_defaults = arrival.kind in {"get_defaults", "patch_defaults"}
         # On /defaults the seed page's version is not named (recording: update defaults).
-        versions = sorted(
-            version for version in state.api_versions if not (is_defaults and version == SEED_PAGE)
-        )
+        versions = sorted(version for version in state.api_versions if not (is_defaults and version == SEED_PAGE))
         headers = (
             ("api-supported-versions", ",".join(versions)),
             ("apim-request-id", arrival.id),

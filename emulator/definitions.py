@@ -9,7 +9,7 @@ from datetime import datetime
 from emulator.analyzers import whole_seconds
 from emulator.answers import invalid_request
 from emulator.catalogue import DEFAULT_EMBEDDING, SEED_PAGE, SUPPORTED_MODELS
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 ANALYZER_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 MOST_TAGS = 10
@@ -67,9 +67,7 @@ def check_definition(sent: Mapping[str, JsonValue]) -> None:
 def check_tags(tags: Mapping[str, JsonValue]) -> None:
     """Refuse more or longer tags than there may be (REFERENCE, *The analyzer*)."""
     if len(tags) > MOST_TAGS:
-        raise invalid_request(
-            "InvalidTags", f"At most {MOST_TAGS} tags are allowed, and {len(tags)} were sent."
-        )
+        raise invalid_request("InvalidTags", f"At most {MOST_TAGS} tags are allowed, and {len(tags)} were sent.")
     for key, value in tags.items():
         if len(key) > LONGEST_TAG_KEY or len(str(value)) > LONGEST_TAG_VALUE:
             raise invalid_request("InvalidTags", f"The tag '{key[:LONGEST_TAG_KEY]}' is too long.")

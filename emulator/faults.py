@@ -279,9 +279,7 @@ class FaultBook:
         if not self._armed:
             return NOTHING
         delay, instead, twist = 0.0, None, None
-        waiting = [
-            armed for armed in self._armed if armed.rule.matches(resource, kind, analyzer) and armed.count()
-        ]
+        waiting = [armed for armed in self._armed if armed.rule.matches(resource, kind, analyzer) and armed.count()]
         # Those that take the place of the answer come first: a call that is not carried out spends no twist.
         for armed in sorted(waiting, key=lambda armed: isinstance(armed.rule.fault, Twist)):
             fault = armed.rule.fault

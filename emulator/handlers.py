@@ -26,7 +26,7 @@ from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
 from emulator.operations import Ending, ending_of
 from emulator.state import ResourceState
 from emulator.world import World
-from standby.service.models import JsonObject
+from standby.document import JsonObject
 
 
 @dataclass(frozen=True)

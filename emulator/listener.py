@@ -86,9 +86,7 @@ class Listener:
         if self._server is not None or self._reserved is None:
             return
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            self._connection, sock=self._reserved, ssl=self._tls, backlog=BACKLOG
-        )
+        self._server = await loop.create_server(self._connection, sock=self._reserved, ssl=self._tls, backlog=BACKLOG)
         self._reserved = None
 
     async def shut(self) -> None:

@@ -17,7 +17,7 @@ from emulator.gate import Arrival, Gate
 from emulator.state import Place, ResourceState
 from emulator.tokens import MANAGEMENT, bearer_of
 from emulator.world import World
-from standby.service.models import JsonObject
+from standby.document import JsonObject
 
 DEPLOYMENTS = "/deployments"
 MODELS = "/models"

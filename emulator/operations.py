@@ -7,7 +7,7 @@ from typing import Literal
 
 from emulator.analyzers import Stored, encode
 from emulator.faults import AnalyzerFails, OperationFails, OperationHangs, OperationVanishes, Twist
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 OperationStatus = Literal["Running", "Succeeded", "Failed"]
 

@@ -20,7 +20,7 @@ from emulator.operations import ending_of
 from emulator.state import ResourceState
 from emulator.tokens import SeedGrant, void_token
 from emulator.world import World
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 TOKEN_SECONDS = 24 * 60 * 60.0
 
@@ -63,9 +63,7 @@ def copy(world: World, state: ResourceState, call: Call) -> Answer:
     body = copied(found.body, call.analyzer, call.now)
     if models:
         body["models"] = dict(models)
-    state.begin(
-        call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist), warnings=warnings
-    )
+    state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist), warnings=warnings)
     answer: JsonObject = {"analyzerId": call.analyzer, "status": "creating"}
     if warnings:
         answer["warnings"] = list(warnings)
@@ -82,16 +80,12 @@ def _source(world: World, target: ResourceState, call: Call) -> tuple[ResourceSt
     if permitted is None or not permitted.opens(url, _url(target, call.analyzer)):
         raise not_granted(url, url.rpartition("/")[2])
     if permitted.encryption_key != _optional_text(call.body, "decryptionKey"):
-        raise invalid_request(
-            "InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given."
-        )
+        raise invalid_request("InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given.")
     source = world.resources[permitted.resource]
     source.settle()
     found = source.own(SEED_PAGE, permitted.analyzer_id)
     if found is None:
-        raise invalid_request(
-            "ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found."
-        )
+        raise invalid_request("ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found.")
     if found.status != "ready":
         raise invalid_request("ModelNotReady", f"The source analyzer is {found.status}, not ready.")
     return source, found
@@ -121,9 +115,7 @@ def _check_models(
         differ = f"model '{deployment.model}' differs from the source's '{original.model}'."
         if role == "embedding":
             raise invalid_request("EmbeddingModelMismatch", f"The target's embedding {differ}")
-        warnings.append(
-            {"code": "ChatCompletionModelMismatch", "message": f"The target's chat completion {differ}"}
-        )
+        warnings.append({"code": "ChatCompletionModelMismatch", "message": f"The target's chat completion {differ}"})
     return tuple(warnings)
 
 

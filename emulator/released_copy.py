@@ -13,7 +13,7 @@ from emulator.handlers import Call
 from emulator.operations import ending_of
 from emulator.state import GrantKey, ResourceState
 from emulator.world import World
-from standby.service.models import JsonObject
+from standby.document import JsonObject
 
 GRANT_SECONDS = 24 * 60 * 60.0
 

@@ -18,7 +18,7 @@ from emulator.data_plane import data_plane
 from emulator.listener import HOST, Listener, bound, certificates, port_of
 from emulator.state import Place
 from emulator.world import World
-from standby.service.models import JsonObject
+from standby.document import JsonObject
 
 RESOURCE_ID = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/emulator"

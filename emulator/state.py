@@ -15,7 +15,7 @@ from emulator.catalogue import PREBUILT_ANALYZERS, RELEASED, SEED_PAGE
 from emulator.config import Deployment, ResourceConfig
 from emulator.definitions import completed, models_of
 from emulator.operations import Ending, Operation
-from standby.service.models import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue
 
 WINDOW = 60.0
 """Seconds of the sliding minute."""
@@ -279,9 +279,7 @@ class ResourceState:
 
 def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
     now = datetime.now(UTC)
-    return {
-        str(sent["analyzerId"]): Stored(_seed(sent, api_version, settings, now)) for sent in config.analyzers
-    }
+    return {str(sent["analyzerId"]): Stored(_seed(sent, api_version, settings, now)) for sent in config.analyzers}
 
 
 def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime) -> JsonObject:

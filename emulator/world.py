@@ -32,9 +32,7 @@ class World:
 
     def with_id(self, resource_id: str) -> ResourceState | None:
         """Give the resource of an id, compared by case as the service was seen to do (REFERENCE: user)."""
-        return next(
-            (state for state in self.resources.values() if state.place.resource_id == resource_id), None
-        )
+        return next((state for state in self.resources.values() if state.place.resource_id == resource_id), None)
 
     def change(self, change: SettingsChange) -> None:
         """Change settings of one resource or of all."""

@@ -41,9 +41,7 @@ def drift_state(proposal: ReplicationPlan) -> State[dict[str, Any]]:
 
 def _told(proposal: ReplicationPlan) -> str:
     counts = Counter(item.verdict for item in proposal.items)
-    return (
-        ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "nothing to compare"
-    )
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "nothing to compare"
 
 
 def _row(item: PlanItem) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from flows.events import COMMITTED, tell_of_plan
 from flows.listening import tell_report
 from flows.outcome import ended, fell_short, refused
 from flows.recovery import TaskStages, recovering
+from standby.document import JsonValue
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import CommitReport
-from standby.service.models import JsonValue
 
 
 @flow(name="commit", flow_run_name="commit-{plan}", persist_result=False)
@@ -29,9 +29,7 @@ async def commit(plan: str, home: str = "") -> State[Any]:
     """
     try:
         async with recovering(plan) as context:
-            report = await TaskStages().run(
-                f"commit {plan}", lambda: committing.commit(context, home or None)
-            )
+            report = await TaskStages().run(f"commit {plan}", lambda: committing.commit(context, home or None))
     except GuardRefused as error:
         return refused(error)
     tell_report(report)
@@ -49,7 +47,7 @@ async def commit(plan: str, home: str = "") -> State[Any]:
 
 
 def _told(report: CommitReport) -> str:
-    made_final = [f"{side} serves for good in the place of {home}" for home, side in report.committed.items()]
-    serves = [f"{side} serves in the place of {home}" for home, side in report.sides.items() if home != side]
+    made_final = [f"{side} serves for good in the place of {primary}" for primary, side in report.committed.items()]
+    serves = [f"{side} serves in the place of {primary}" for primary, side in report.sides.items() if primary != side]
     parts = made_final or ["Nothing waited to be committed", *serves]
     return " ".join(sentence(part) for part in (*parts, *report.problems, report.next_action) if part)

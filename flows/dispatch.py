@@ -356,9 +356,7 @@ class SentChunk:
             f"No worker took flow run {sent.name} ({sent.id}). "
             "Start one with prefect worker start --pool standby, then run again."
         )
-        await self._dispatch.client.set_flow_run_state(
-            sent.id, Cancelled(message="No worker took it."), force=True
-        )
+        await self._dispatch.client.set_flow_run_state(sent.id, Cancelled(message="No worker took it."), force=True)
 
     async def _stop(self, sent: FlowRun) -> None:
         """Cancel a flow run, and take over what it leaves; bounded, for whoever is cancelled waits."""

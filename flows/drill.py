@@ -14,10 +14,10 @@ from flows.events import DRILLED, tell_of_plan
 from flows.listening import tell_report, to_its_report
 from flows.outcome import bullets, ended, fell_short, page, refused, seconds, stopped, table
 from flows.recovery import TaskStages, chosen, recovering
+from standby.document import JsonValue
 from standby.errors import GuardRefused, sentence
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.report import DrillReport
-from standby.service.models import JsonValue
 
 
 def drill_page(report: DrillReport) -> str:
@@ -28,7 +28,7 @@ def drill_page(report: DrillReport) -> str:
         table(
             ("", ""),
             (
-                ("lost, as rehearsed", report.home),
+                ("lost, as rehearsed", report.primary),
                 ("served in its place", report.to),
                 ("snapshot", report.snapshot_id or "none"),
                 ("analyzers usable", f"{report.analyzers.usable} of {report.analyzers.count}"),
@@ -81,7 +81,7 @@ async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> S
     message = _told(report)
     await acreate_markdown_artifact(key="drill-report", markdown=drill_page(report), description=message)
     facts: dict[str, JsonValue] = {
-        "home": report.home,
+        "home": report.primary,
         "to": report.to,
         "passed": report.passed,
         "evidence": report.evidence,
@@ -89,13 +89,11 @@ async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> S
     tell_of_plan(DRILLED, plan, {**facts, "summary": message})
     if report.interrupted:
         return stopped(message)
-    return (ended if report.passed else fell_short)(
-        "Passed" if report.passed else "NotPassed", message, report
-    )
+    return (ended if report.passed else fell_short)("Passed" if report.passed else "NotPassed", message, report)
 
 
 def _told(report: DrillReport) -> str:
     passed = "passed" if report.passed else "did not pass"
     return " ".join(
-        sentence(part) for part in (f"The drill of {report.home} to {report.to} {passed}", *report.reasons)
+        sentence(part) for part in (f"The drill of {report.primary} to {report.to} {passed}", *report.reasons)
     )

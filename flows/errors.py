@@ -51,9 +51,7 @@ class NoReport(StandbyError):
     """A flow run ended without a report."""
 
     def __init__(self, run: str, message: str) -> None:
-        super().__init__(
-            f"Flow run {run} ended without a report: {message}", "Look at the flow run in the Prefect UI"
-        )
+        super().__init__(f"Flow run {run} ended without a report: {message}", "Look at the flow run in the Prefect UI")
         self.args = (run, message)
 
 

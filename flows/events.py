@@ -18,9 +18,9 @@ from prefect.events.filters import (
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
+from standby.document import JsonValue
 from standby.fencing import Fence
 from standby.recovery.probe import Observation
-from standby.service.models import JsonValue
 
 log = logging.getLogger("standby.flows")
 

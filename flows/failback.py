@@ -44,9 +44,7 @@ async def failback(plan: str, home: str = "", keep: dict[str, Kept] = NOTHING_SA
     """
     try:
         async with recovering(plan) as context, ProgressArtifact(f"Bringing plan {plan} back") as bar:
-            work = fail_back(
-                context, home or None, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show
-            )
+            work = fail_back(context, home or None, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show)
             report = await to_its_report(work, UUID(str(flow_run.id)))
     except GuardRefused as error:
         return refused(error)
@@ -55,7 +53,7 @@ async def failback(plan: str, home: str = "", keep: dict[str, Kept] = NOTHING_SA
         await _leave_divergence(report.divergence)
     message = _told(report)
     if report.state == "failed_back":
-        tell_of_plan(FAILED_BACK, plan, {"home": report.home, "epoch": report.epoch, "summary": message})
+        tell_of_plan(FAILED_BACK, plan, {"home": report.primary, "epoch": report.epoch, "summary": message})
     if report.state == "interrupted":
         return stopped(message)
     end = ended if report.state in {"failed_back", "at_home"} else fell_short
@@ -77,17 +75,17 @@ async def _leave_divergence(found: DivergenceReport) -> None:
             for item in found.items
         ]
         or [{"analyzer": "none"}],
-        description=f"Plan **{found.plan}**, {found.home} and {found.standby}: {totals or 'nothing'}.",
+        description=f"Plan **{found.plan}**, {found.primary} and {found.standby}: {totals or 'nothing'}.",
     )
 
 
 def _told(report: FailbackReport) -> str:
     said = {
-        "failed_back": f"{report.home} serves again, and {report.standby} stands by",
-        "at_home": f"{report.home} serves already",
-        "refused": f"{report.standby} still serves: {report.home} could not take something",
+        "failed_back": f"{report.primary} serves again, and {report.standby} stands by",
+        "at_home": f"{report.primary} serves already",
+        "refused": f"{report.standby} still serves: {report.primary} could not take something",
         "incomplete": "It is not done yet",
-        "unfinished": f"The switch back to {report.home} has not ended",
+        "unfinished": f"The switch back to {report.primary} has not ended",
         "interrupted": "It was told to stop",
     }[report.state]
     return " ".join(sentence(part) for part in (said, *report.problems, report.next_action) if part)

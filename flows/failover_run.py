@@ -44,10 +44,7 @@ def decision_page(record: DecisionRecord) -> str:
         f"Decision `{record.id}`; `standby explain {record.id}` replays it.",
         table(
             ("guard", "says", "because"),
-            (
-                (result.guard.value, result.verdict.value, sentence(result.text))
-                for result in decision.reasons
-            ),
+            ((result.guard.value, result.verdict.value, sentence(result.text)) for result in decision.reasons),
         ),
         f"## What was seen of {case.active}",
         table(
@@ -154,7 +151,7 @@ async def publish_failover(report: FailoverReport) -> None:
         ACTIVATED if serves_as_asked(report) else REFUSED,
         report.plan,
         {
-            "home": report.home,
+            "home": report.primary,
             "from": report.from_resource,
             "to": report.to,
             "side": report.side,

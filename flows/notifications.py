@@ -129,9 +129,7 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
-            match_related=ResourceSpecification(
-                {"prefect.resource.role": "flow", "prefect.resource.name": "failover"}
-            ),
+            match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "failover"}),
             posture=Posture.Reactive,
             threshold=1,
         ),
@@ -139,8 +137,7 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             SendNotification(
                 block_document_id=block,
                 subject="Standby: the failover run {{ event.resource.name }} broke",
-                body="{{ flow_run.state.message }}\nSee standby status, then decide it by hand.\n"
-                "{{ flow_run|ui_url }}",
+                body="{{ flow_run.state.message }}\nSee standby status, then decide it by hand.\n{{ flow_run|ui_url }}",
             )
         ],
     )
@@ -169,9 +166,7 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
 
 
 def _silence(configuration: Configuration) -> timedelta:
-    slowest = max(
-        (plan.failover.probe_every for plan in configuration.plans.values()), default=SHORTEST_SILENCE
-    )
+    slowest = max((plan.failover.probe_every for plan in configuration.plans.values()), default=SHORTEST_SILENCE)
     return max(SILENCE * slowest, SHORTEST_SILENCE)
 
 

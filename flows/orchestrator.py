@@ -18,11 +18,11 @@ from typing import Any, NoReturn, cast
 from flows.errors import NoReport, NoServer, ServerUnreachable
 from flows.server import SETTINGS, own_server
 from standby.config.configuration import Configuration
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.orchestrator import Health
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
-from standby.service.models import JsonValue
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import FileSystem
 

@@ -12,7 +12,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from flows.errors import SlotTaken
 from flows.events import PROPOSED, REFUSED, tell_of_plan, told_of
@@ -21,9 +21,10 @@ from flows.leases import hold
 from flows.outcome import ended, fell_short
 from standby.config.durations import format_duration, roughly
 from standby.config.plan import FailoverPolicy
+from standby.document import Document, JsonValue
 from standby.errors import sentence
 from standby.fencing import read_fence
-from standby.recovery.audit import AuditLine, Deed, note, verify_audit
+from standby.recovery.audit import AuditAction, AuditLine, note, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import evaluate
 from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request, Verdict
@@ -31,7 +32,6 @@ from standby.recovery.decision.record import read_record, record_decision
 from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import Ordered
 from standby.recovery.probe import Observation
-from standby.service.models import JsonValue
 from standby.vault.filesystem import Objects
 
 LOOK = 2
@@ -68,10 +68,10 @@ async def ask(text: str, patience: timedelta) -> Approval | None:
         return None
 
 
-ANSWERS = frozenset({Deed.APPROVED.value, Deed.REJECTED.value})
+ANSWERS = frozenset({AuditAction.APPROVED.value, AuditAction.REJECTED.value})
 
 
-def why_not_now(lines: Sequence[AuditLine], home: str, now: datetime, policy: FailoverPolicy) -> str:
+def why_not_now(lines: Sequence[AuditLine], primary: str, now: datetime, policy: FailoverPolicy) -> str:
     """Say why nobody is to be asked now; empty where somebody may be.
 
     While one proposal waits for its answer there is no second one, and whoever has said no is left alone for
@@ -85,16 +85,14 @@ def why_not_now(lines: Sequence[AuditLine], home: str, now: datetime, policy: Fa
     """
     answers: dict[str, AuditLine] = {}
     for line in reversed(lines):
-        if line.facts.get("home") != home:
+        if line.facts.get("home") != primary:
             continue
         if line.deed in ANSWERS:
             answers.setdefault(line.run_id, line)
             if _said_no(line) and now - line.at < policy.cool_down:
                 return f"a failover was rejected {roughly(now - line.at)} ago{_comment(line)}"
         elif (
-            line.deed == Deed.PROPOSED
-            and line.run_id not in answers
-            and now - line.at < policy.approval_timeout
+            line.deed == AuditAction.PROPOSED and line.run_id not in answers and now - line.at < policy.approval_timeout
         ):
             waits = roughly(now - line.at)
             return f"a proposal made {waits} ago waits for its approval in flow run {line.run_id}"
@@ -102,7 +100,7 @@ def why_not_now(lines: Sequence[AuditLine], home: str, now: datetime, policy: Fa
 
 
 def _said_no(line: AuditLine) -> bool:
-    return line.deed == Deed.REJECTED and line.facts.get("answered") is True
+    return line.deed == AuditAction.REJECTED and line.facts.get("answered") is True
 
 
 def _comment(line: AuditLine) -> str:
@@ -114,12 +112,10 @@ AGAIN = timedelta(hours=1)
 """After which the same is told again."""
 
 
-class LastRefusal(BaseModel):
+class LastRefusal(Document):
     """What was told last, and when."""
 
-    model_config = ConfigDict(frozen=True)
-
-    home: str
+    primary: str = Field(alias="home")
     guards: tuple[Guard, ...]
     at: AwareDatetime
 
@@ -136,7 +132,7 @@ async def tell_refusal(
         summary: for people.
     """
     path = f"recovery/{context.plan.name}/refused.json"
-    refusal = LastRefusal(home=str(facts["home"]), guards=tuple(guards), at=context.clock.now())
+    refusal = LastRefusal(primary=str(facts["home"]), guards=tuple(guards), at=context.clock.now())
     if _is_news(refusal, await _read(context.vault, path)):
         tell_of_plan(REFUSED, context.plan.name, {**facts, "summary": summary})
         await context.vault.write(path, refusal.model_dump_json(indent=1).encode())
@@ -145,7 +141,7 @@ async def tell_refusal(
 def _is_news(refusal: LastRefusal, last: LastRefusal | None) -> bool:
     return (
         last is None
-        or (last.home, last.guards) != (refusal.home, refusal.guards)
+        or (last.primary, last.guards) != (refusal.primary, refusal.guards)
         or refusal.at - last.at >= AGAIN
     )
 
@@ -200,7 +196,7 @@ class Decided:
     def ordered(self) -> Ordered:
         """What is to be done, where it is decided to act."""
         order = FailoverOrder(
-            home=self.request.home,
+            primary=self.request.primary,
             to=str(self.decision.to),
             planned=False,
             reason=self.request.reason,
@@ -215,7 +211,7 @@ class Decided:
     def facts(self) -> dict[str, JsonValue]:
         """What the audit log and the events say of it."""
         return {
-            "home": self.request.home,
+            "home": self.request.primary,
             "from": self.case.active,
             "to": self.decision.to,
             "decision": self.decision_id,
@@ -258,14 +254,14 @@ def slot_of(plan: str) -> str:
 async def _evaluated(context: RecoveryContext, outage_of: str, to: str) -> Decided | str:
     """Decide about each source in whose place the resource serves, until there is something to do."""
     fence = await read_fence(context.vault, context.plan)
-    homes = [home for home, side in fence.sides.items() if side.active == outage_of]
+    primaries = [primary for primary, side in fence.sides.items() if side.active == outage_of]
     found: Decided | str = f"{outage_of} serves for nobody in plan {fence.plan}"
-    for home in homes:
-        quiet = await _why_nobody_is_asked(context, home)
+    for primary in primaries:
+        quiet = await _why_nobody_is_asked(context, primary)
         if quiet:
             found = quiet
             continue
-        request = Request(home=home, to=to, outage_of=outage_of, reason=f"outage of {outage_of}")
+        request = Request(primary=primary, to=to, outage_of=outage_of, reason=f"outage of {outage_of}")
         found = await _decide(context, request)
         if found.decision.outcome is Outcome.ACT:
             break
@@ -282,11 +278,11 @@ async def _decide(context: RecoveryContext, request: Request, before: Sequence[O
     return Decided(request, case, decision, decision_id)
 
 
-async def _why_nobody_is_asked(context: RecoveryContext, home: str) -> str:
+async def _why_nobody_is_asked(context: RecoveryContext, primary: str) -> str:
     if context.plan.failover.automatic:
         return ""
     checked = await verify_audit(context.vault, context.plan.name, context.signer)
-    return why_not_now(checked.lines, home, context.clock.now(), context.plan.failover)
+    return why_not_now(checked.lines, primary, context.clock.now(), context.plan.failover)
 
 
 async def _nothing_done(context: RecoveryContext, found: Decided) -> State[Any]:
@@ -302,7 +298,7 @@ async def _nothing_done(context: RecoveryContext, found: Decided) -> State[Any]:
 
 
 async def _propose(context: RecoveryContext, found: Decided) -> None:
-    await note(context, Deed.PROPOSED, found.facts, epoch=found.case.epoch)
+    await note(context, AuditAction.PROPOSED, found.facts, epoch=found.case.epoch)
     summary = proposal_text(found.case, found.decision)
     tell_of_plan(PROPOSED, context.plan.name, {**found.facts, "summary": summary})
 
@@ -310,7 +306,7 @@ async def _propose(context: RecoveryContext, found: Decided) -> None:
 async def _rejected(context: RecoveryContext, found: Decided, answer: Approval | None) -> State[Any]:
     comment = answer.comment if answer is not None else ""
     facts = {**found.facts, "answered": answer is not None, "comment": comment}
-    await note(context, Deed.REJECTED, facts, epoch=found.case.epoch)
+    await note(context, AuditAction.REJECTED, facts, epoch=found.case.epoch)
     patience = format_duration(context.plan.failover.approval_timeout)
     said = "Nobody answered" if answer is None else "Somebody said no"
     told = f"{said} to the failover from {found.case.active} to {found.decision.to}" + (
@@ -323,7 +319,7 @@ async def _rejected(context: RecoveryContext, found: Decided, answer: Approval |
 async def _approved(context: RecoveryContext, found: Decided, answer: Approval) -> State[Any]:
     """Look once more, since the answer may have taken long, and then do it."""
     facts = {**found.facts, "to": answer.to or found.decision.to, "comment": answer.comment}
-    await note(context, Deed.APPROVED, facts, epoch=found.case.epoch)
+    await note(context, AuditAction.APPROVED, facts, epoch=found.case.epoch)
     request = replace(found.request, to=answer.to or str(found.decision.to))
     try:
         async with hold(slot_of(context.plan.name), AFTER_AN_ANSWER):

@@ -220,6 +220,4 @@ def _row(item: ReportItem) -> dict[str, Any]:
 
 
 def _totals(report: Report) -> str:
-    return (
-        ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"
-    )
+    return ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"

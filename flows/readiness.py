@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from prefect.artifacts import acreate_markdown_artifact
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from flows.events import READINESS_CHANGED, tell_of_plan
 from flows.outcome import bullets, page, seconds, table
+from standby.document import Document
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.document import Readiness, State
 from standby.vault.filesystem import Objects
@@ -19,12 +20,10 @@ MOST_REASONS = 20
 """Reasons of one target that the page shows; the worst come first."""
 
 
-class LastStates(BaseModel):
+class LastStates(Document):
     """What each target was when it was last looked at, by `home/target`."""
 
-    model_config = ConfigDict(frozen=True)
-
-    states: dict[str, State] = {}
+    states: dict[str, State] = Field(default_factory=dict)
 
 
 async def publish_readiness(context: RecoveryContext, found: Sequence[Readiness]) -> None:
@@ -50,7 +49,7 @@ def readiness_page(plan: str, found: Sequence[Readiness]) -> str:
         ("source", "target", "serves now", "state", "oldest copy", "RTO forecast", "last drill"),
         (
             (
-                each.home,
+                each.primary,
                 each.target,
                 each.active,
                 f"**{SAID[each.state]}**",
@@ -73,19 +72,19 @@ def _reasons(each: Readiness) -> str:
     ]
     more = len(each.reasons) - len(shown)
     return page(
-        f"## {each.target} in the place of {each.home}",
+        f"## {each.target} in the place of {each.primary}",
         bullets([*shown, *([f"and {more} more: standby status {each.plan}"] if more else [])]),
     )
 
 
 def _tell(each: Readiness, before: State | None) -> None:
     worst = f" {each.reasons[0].text}" if each.reasons and each.state is not State.READY else ""
-    said = f"{each.target} is {SAID[each.state]} to serve in the place of {each.home}."
+    said = f"{each.target} is {SAID[each.state]} to serve in the place of {each.primary}."
     tell_of_plan(
         READINESS_CHANGED,
         each.plan,
         {
-            "home": each.home,
+            "home": each.primary,
             "target": each.target,
             "before": before.value if before else None,
             "state": each.state.value,
@@ -104,7 +103,7 @@ async def _read(objects: Objects, path: str) -> LastStates:
 
 
 def _pair(each: Readiness) -> str:
-    return f"{each.home}/{each.target}"
+    return f"{each.primary}/{each.target}"
 
 
 def _told(found: Sequence[Readiness]) -> str:

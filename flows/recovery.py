@@ -16,11 +16,11 @@ from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.input import Request, candidates
 from standby.recovery.errors import NotASide
 from standby.recovery.failover.errors import AlreadyActive
-from standby.recovery.failover.failover import Ask, choose_home
+from standby.recovery.failover.failover import Ask, choose_primary
 from tasks.stage import stage
 
 
-async def chosen(context: RecoveryContext, to: str, home: str = "") -> tuple[str, str]:
+async def chosen(context: RecoveryContext, to: str, primary: str = "") -> tuple[str, str]:
     """Give the source and the target; a target that is not named is the one that an outage would choose.
 
     Args:
@@ -36,16 +36,16 @@ async def chosen(context: RecoveryContext, to: str, home: str = "") -> tuple[str
     """
     fence = await read_fence(context.vault, context.plan)
     if to:
-        return choose_home(context.plan, fence, Ask(to, home)), to
-    if home and home not in fence.sides:
-        raise NotASide(context.plan.name, home, home, fence.sides)
-    homes = [home] if home else list(fence.sides)
-    for name in homes:
+        return choose_primary(context.plan, fence, Ask(to, primary)), to
+    if primary and primary not in fence.sides:
+        raise NotASide(context.plan.name, primary, primary, fence.sides)
+    primaries = [primary] if primary else list(fence.sides)
+    for name in primaries:
         active = fence.sides[name].active
-        others = candidates(context.plan, Request(home=name), active)
+        others = candidates(context.plan, Request(primary=name), active)
         if others:
             return name, others[0]
-    raise AlreadyActive(context.plan.name, homes[0], fence.sides[homes[0]].active)
+    raise AlreadyActive(context.plan.name, primaries[0], fence.sides[primaries[0]].active)
 
 
 T = TypeVar("T")

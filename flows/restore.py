@@ -41,9 +41,7 @@ async def restore(
     async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
         found = await open_snapshot(context, as_of=moment)
         wanted = await plan_restore(context, found, to, analyzers=analyzers)
-        report = await to_its_report(
-            restoring.restore(context, wanted, on_progress=bar.show), UUID(str(flow_run.id))
-        )
+        report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show), UUID(str(flow_run.id)))
     tell_report(report)
     await acreate_table_artifact(
         key="restore-report",
@@ -73,6 +71,4 @@ def _rows(report: RestoreReport) -> list[dict[str, Any]]:
 
 
 def _totals(report: RestoreReport) -> str:
-    return (
-        ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"
-    )
+    return ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"

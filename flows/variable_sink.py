@@ -79,9 +79,7 @@ class VariableActivation:
         except ValidationError:
             # Somebody else's: what it says would be lost.
             reason = "it holds something else than an active endpoint map, which is not overwritten"
-            raise SinkFailed(
-                self.name, reason, "Name another variable under activation, or delete this one"
-            ) from None
+            raise SinkFailed(self.name, reason, "Name another variable under activation, or delete this one") from None
 
     async def _write(self, book: ActivationBook) -> None:
         length = len(book.model_dump_json().encode())
@@ -109,7 +107,7 @@ def open_flow_sinks(sinks: Sequence[Sink]) -> Sequence[ActivationSink]:
 def _short(activation: Activation) -> Activation:
     """Leave out the analyzers that are called by their own ids."""
     return activation.model_copy(
-        update={"sources": {home: _renamed(endpoint) for home, endpoint in activation.sources.items()}}
+        update={"sources": {primary: _renamed(endpoint) for primary, endpoint in activation.sources.items()}}
     )
 
 

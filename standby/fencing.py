@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from standby.config.explanation import summary
 from standby.config.plan import RecoveryPlan
+from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
 from standby.vault.errors import Held
 from standby.vault.filesystem import FileSystem, Journal, Objects
@@ -68,7 +69,7 @@ class Phase(StrEnum):
     ACTIVATED = "activated"
 
 
-class Side(BaseModel):
+class Assignment(Document):
     """What serves in the place of one source of the plan.
 
     Attributes:
@@ -79,8 +80,6 @@ class Side(BaseModel):
         run_id: the run that changed it last.
         since: when that was, UTC; `None` where nothing was ever switched.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     active: str
     phase: Phase = Phase.STEADY
@@ -95,7 +94,7 @@ class Side(BaseModel):
         return self.target if self.phase is Phase.SWITCHING else None
 
 
-class Fence(BaseModel):
+class Fence(Document):
     """The sides of one plan.
 
     Attributes:
@@ -103,20 +102,18 @@ class Fence(BaseModel):
         sides: by the source that serves in ordinary times.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
     epoch: int = 0
-    sides: Mapping[str, Side]
+    sides: Mapping[str, Assignment]
 
-    def home_of(self, resource: str) -> str | None:
+    def primary_of(self, resource: str) -> str | None:
         """Give the source in whose place a resource serves, or for which it is about to."""
-        for home, side in self.sides.items():
+        for primary, side in self.sides.items():
             if side.active == resource:
-                return home
+                return primary
         if resource in self.sides:
             return resource
-        return next((home for home, side in self.sides.items() if side.coming == resource), None)
+        return next((primary for primary, side in self.sides.items() if side.coming == resource), None)
 
     def must_let_copy(self, source: str, target: str, switch: str = "") -> None:
         """Let a copy pass only from the side that serves to one that does not.
@@ -129,10 +126,10 @@ class Fence(BaseModel):
         Raises:
             Fenced: it would go the wrong way.
         """
-        home = self.home_of(source)
+        primary = self.primary_of(source)
         served = [side for side in self.sides.values() if side.active == source]
-        if home and not served:
-            raise self._fenced(source, target, self.sides[home])
+        if primary and not served:
+            raise self._fenced(source, target, self.sides[primary])
         if not any(switch and side.run_id == switch for side in served):
             for side in served:
                 if side.phase is Phase.SWITCHING:
@@ -143,7 +140,7 @@ class Fence(BaseModel):
             if serves != target and (is_served or will_be):
                 raise self._fenced(source, target, side)
 
-    def _fenced(self, source: str, target: str, side: Side) -> Fenced:
+    def _fenced(self, source: str, target: str, side: Assignment) -> Fenced:
         return Fenced(self.plan, source, target, side.target or side.active, self.epoch, side.phase)
 
 
@@ -199,7 +196,7 @@ def _path(plan: RecoveryPlan) -> str:
 
 
 def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
-    at_home = {pair.source: Side(active=pair.source) for pair in plan.pairs}
+    at_home = {pair.source: Assignment(active=pair.source) for pair in plan.pairs}
     if not content:
         return Fence(plan=plan.name, sides=at_home)
     try:
@@ -210,5 +207,5 @@ def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
         raise FenceUnreadable(where, f"it is of plan {found.plan}")
     # A source that was added to the plan since serves itself; one that was removed is nobody's concern.
     return found.model_copy(
-        update={"sides": {home: found.sides.get(home, at_home[home]) for home in at_home}}
+        update={"sides": {primary: found.sides.get(primary, at_home[primary]) for primary in at_home}}
     )

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from standby.config.configuration import Configuration
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended
-from standby.service.models import JsonValue
 
 GROUP = "standby.orchestrators"
 

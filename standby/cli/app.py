@@ -122,9 +122,7 @@ class Commands(TyperGroup):
         """Run a command line; by default the process ends with its status."""
         given = hoist(list(sys.argv[1:] if args is None else args))
         try:
-            status = super().main(
-                given, prog_name or "standby", complete_var, False, windows_expand_args, **extra
-            )
+            status = super().main(given, prog_name or "standby", complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
             # Not click's status of 2: that says that differences were found.
             status = Exit.ERROR

@@ -9,10 +9,10 @@ import typer
 
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine, facts_told, verify_audit
 from standby.recovery.signing import signer_for
-from standby.service.models import JsonValue
 from standby.vault.folder import open_folder
 
 
@@ -81,9 +81,7 @@ Asked = Literal["verify", "show"]
 def command(
     context: typer.Context,
     asked: Annotated[Asked, typer.Argument(metavar="verify|show", help="Check every line, or show them.")],
-    plan: Annotated[
-        str | None, typer.Argument(metavar="PLAN", help="A plan; verify without one checks all.")
-    ] = None,
+    plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="A plan; verify without one checks all.")] = None,
     newest: Annotated[
         int, typer.Option("-n", "--lines", min=1, metavar="N", help="How many of the newest lines to show.")
     ] = 20,

@@ -12,6 +12,7 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit, Via, run
 from standby.config.configuration import Configuration
 from standby.config.names import ConfigurationError
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
@@ -22,7 +23,6 @@ from standby.recovery.decision.automation import (
     read_automation,
     set_automation,
 )
-from standby.service.models import JsonValue
 from standby.vault.folder import open_folder
 
 Position = Annotated[
@@ -43,9 +43,7 @@ def command(
     context: typer.Context,
     position: Position = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "",
-    via: Annotated[
-        Via, typer.Option("--via", help="'prefect': the switch of the vault that flows use.")
-    ] = "direct",
+    via: Annotated[Via, typer.Option("--via", help="'prefect': the switch of the vault that flows use.")] = "direct",
 ) -> None:
     """Show or set whether outages may start a failover, in all plans of this vault.
 
@@ -70,8 +68,7 @@ def command(
         if block is not None and via == "direct":
             same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
             output.say(
-                f"This is the switch of the vault in {where}. Flows keep theirs in {block}; "
-                f"{same} is about that one."
+                f"This is the switch of the vault in {where}. Flows keep theirs in {block}; {same} is about that one."
             )
         return Exit.DONE
 
@@ -96,10 +93,7 @@ async def _set(configuration: Configuration, on: bool, reason: str) -> Automatio
     if not configuration.plans:
         raise NoPlans
     async with AsyncExitStack() as stack:
-        plans = [
-            await stack.enter_async_context(open_recovery(configuration, name))
-            for name in configuration.plans
-        ]
+        plans = [await stack.enter_async_context(open_recovery(configuration, name)) for name in configuration.plans]
         return await set_automation(plans, on=on, reason=reason)
 
 

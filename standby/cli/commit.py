@@ -19,9 +19,7 @@ from standby.recovery.failover.report import CommitReport
 def command(
     context: typer.Context,
     plan: PlanName,
-    home: Annotated[
-        str, typer.Option("--from", metavar="SOURCE", help="Only the failover of this source.")
-    ] = "",
+    primary: Annotated[str, typer.Option("--from", metavar="SOURCE", help="Only the failover of this source.")] = "",
     via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
 ) -> None:
     """Make a failover final: from then on the way back is a failback, which brings edits along.
@@ -35,11 +33,11 @@ def command(
         configuration = output.load()
         configuration.plan(plan)
         if via == "prefect":
-            report = await _by_prefect(configuration, plan, home)
+            report = await _by_prefect(configuration, plan, primary)
         else:
             async with open_recovery(configuration, plan) as recovery:
                 await must_be_the_books(recovery)
-                report = await commit(recovery, home or None)
+                report = await commit(recovery, primary or None)
         output.results(commit_lines(report))
         output.document(report.model_dump(mode="json"))
         return Exit.DONE if report.complete else Exit.PARTIAL
@@ -47,7 +45,7 @@ def command(
     run(context, make_final)
 
 
-async def _by_prefect(configuration: Configuration, plan: str, home: str) -> CommitReport:
-    parameters = {"plan": plan, "home": home}
+async def _by_prefect(configuration: Configuration, plan: str, primary: str) -> CommitReport:
+    parameters = {"plan": plan, "home": primary}
     told = await load_orchestrator().recover(configuration, plan, "commit", {**parameters})
     return CommitReport.model_validate(told)

@@ -89,9 +89,7 @@ async def _defaults(client: ContentUnderstandingClient) -> tuple[Mapping[str, st
     return defaults, Check(name, "defaults", True, f"{len(defaults)} model names lead to deployments")
 
 
-async def _management(
-    client: ContentUnderstandingClient, defaults: Mapping[str, str]
-) -> AsyncIterator[Check]:
+async def _management(client: ContentUnderstandingClient, defaults: Mapping[str, str]) -> AsyncIterator[Check]:
     name = client.resource.name
     try:
         yield _identity(client, await client.get_account())
@@ -152,14 +150,10 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     name = client.resource.name
     there = await _time_at(client)
     if there is None:
-        return Check(
-            name, "clock", None, "the service told no time", "Compare this machine's clock with another one"
-        )
+        return Check(name, "clock", None, "the service told no time", "Compare this machine's clock with another one")
     skew = abs(clock.now() - there)
     if skew > TOLERATED_SKEW:
-        return Check(
-            name, "clock", False, f"this machine is {skew.total_seconds():.0f} s off", "Set its clock by NTP"
-        )
+        return Check(name, "clock", False, f"this machine is {skew.total_seconds():.0f} s off", "Set its clock by NTP")
     return Check(name, "clock", True, f"within {max(skew.total_seconds(), 1):.0f} s of the service")
 
 

@@ -12,6 +12,7 @@ from standby.cli.output import Line, Output
 from standby.cli.progress import ToldStages
 from standby.cli.run import Exit, PlanName, Via, run
 from standby.config.configuration import Configuration
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.fencing import read_fence
 from standby.orchestrator import load_orchestrator
@@ -21,9 +22,8 @@ from standby.recovery.drill.drill import drill
 from standby.recovery.drill.errors import some
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.report import CleanUp, CleanUpReport, DrillReport
-from standby.recovery.failover.failover import Ask, choose_home
+from standby.recovery.failover.failover import Ask, choose_primary
 from standby.recovery.signing import signer_for
-from standby.service.models import JsonValue
 from standby.vault.folder import open_folder
 
 
@@ -49,8 +49,7 @@ def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]
     where = f"{report.scratch} for {report.to}" if report.scratch else report.to
     ending = "passed" if report.passed else "did not pass"
     yield Line(
-        f"Drill {report.run_id} of plan {report.plan}, {report.home} → {where}: {ending} "
-        f"in {report.seconds:.1f} s.",
+        f"Drill {report.run_id} of plan {report.plan}, {report.primary} → {where}: {ending} in {report.seconds:.1f} s.",
         mark="✗" if wrong else "✓",
         style="red" if wrong else "green",
         wrong=wrong,
@@ -92,7 +91,7 @@ def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
         report = check.evidence.report
         ending = "passed" if report.passed else "did not pass"
         yield Line(
-            f"Drill {report.run_id} of plan {report.plan}, {report.home} → {report.scratch or report.to}, "
+            f"Drill {report.run_id} of plan {report.plan}, {report.primary} → {report.scratch or report.to}, "
             f"{ending} on {report.ended_at:%Y-%m-%d %H:%M} UTC.",
             2,
         )
@@ -129,14 +128,12 @@ def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")] = "",
-    home: Annotated[
+    primary: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="In the place of which source, if several.")
     ] = "",
     scratch: Annotated[
         str,
-        typer.Option(
-            "--scratch", metavar="RESOURCE", help="Rehearse at this resource, which is in no plan, instead."
-        ),
+        typer.Option("--scratch", metavar="RESOURCE", help="Rehearse at this resource, which is in no plan, instead."),
     ] = "",
     clean: Annotated[
         bool, typer.Option("--clean-up", help="Only remove what unfinished drills left, and prove it.")
@@ -153,7 +150,7 @@ def command(
     Exit status: 0 passed, 3 not passed, 4 refused by a guard. With --clean-up 3 says that something is left;
     with --verify 1 says that the evidence is not genuine.
     """
-    _must_fit(to=to, home=home, scratch=scratch, clean=clean, verify=verify, via=via)
+    _must_fit(to=to, primary=primary, scratch=scratch, clean=clean, verify=verify, via=via)
     # As the person who typed it sees it, wherever the configuration is.
     file = Path(verify).absolute() if verify else None
 
@@ -170,7 +167,7 @@ def command(
             return finish(output, DrillReport.model_validate(told))
         async with open_recovery(configuration, plan) as recovery:
             fence = await read_fence(recovery.vault, recovery.plan)
-            source = choose_home(recovery.plan, fence, Ask(to=to, home=home))
+            source = choose_primary(recovery.plan, fence, Ask(to=to, primary=primary))
             report = await drill(recovery, source, to, ToldStages(output), scratch=scratch or None)
         return finish(output, report)
 
@@ -186,16 +183,16 @@ def finish(output: Output, report: DrillReport) -> Exit:
     return Exit.DONE if report.passed else Exit.PARTIAL
 
 
-def _must_fit(*, to: str, home: str, scratch: str, clean: bool, verify: str, via: Via) -> None:
+def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, via: Via) -> None:
     if clean and verify:
         raise typer.BadParameter("clean up or verify, not both", param_hint="--verify")
     if clean or verify:
-        if to or home or scratch or via == "prefect":
+        if to or primary or scratch or via == "prefect":
             hint = "--clean-up" if clean else "--verify"
             raise typer.BadParameter("nothing is rehearsed with it; leave the rest out", param_hint=hint)
     elif not to:
         raise typer.BadParameter("name the resource that is to serve", param_hint="--to")
-    elif home and via == "prefect":
+    elif primary and via == "prefect":
         raise typer.BadParameter("the flow finds the source by itself; leave it out", param_hint="--from")
 
 

@@ -46,9 +46,9 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
 def _outcome(decision: Decision, case: Case) -> str:
     match decision.outcome:
         case Outcome.ACT if decision.needs_approval:
-            return f"propose to switch {case.home} over from {case.active} to {decision.to}."
+            return f"propose to switch {case.primary} over from {case.active} to {decision.to}."
         case Outcome.ACT:
-            return f"switch {case.home} over from {case.active} to {decision.to}."
+            return f"switch {case.primary} over from {case.active} to {decision.to}."
         case Outcome.WAIT:
             return "wait; nothing was done."
         case Outcome.REFUSE:
@@ -76,8 +76,8 @@ def _known(case: Case) -> Iterator[Line]:
         f"{format_duration(policy.cool_down)}, staleness {format_duration(policy.staleness)}.",
         2,
     )
-    for home, side in sorted(case.sides.items()):
-        yield Line(f"In the place of {home}: {side.active}, {side.phase} (epoch {case.epoch}).", 2)
+    for primary, side in sorted(case.sides.items()):
+        yield Line(f"In the place of {primary}: {side.active}, {side.phase} (epoch {case.epoch}).", 2)
     for candidate in case.candidates:
         yield Line(f"Candidate {candidate.resource}: {_candidate(candidate)}.", 2)
     if case.forced:
@@ -131,9 +131,7 @@ def _replay(explanation: Explanation) -> Iterator[Line]:
 
 def command(
     context: typer.Context,
-    decision: Annotated[
-        str, typer.Argument(metavar="ID", help="A decision, such as invoices-20260131T031402Z-1a2b.")
-    ],
+    decision: Annotated[str, typer.Argument(metavar="ID", help="A decision, such as invoices-20260131T031402Z-1a2b.")],
 ) -> None:
     """Replay a decision about a failover from the vault; no resource is asked anything.
 

@@ -12,27 +12,27 @@ from standby.cli.progress import ToldStages
 from standby.cli.render import report_lines
 from standby.cli.run import Exit, PlanName, Via, run
 from standby.config.configuration import Configuration
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import must_be_the_books, open_recovery
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.failback import divergence, fail_back
 from standby.recovery.failback.report import DivergenceItem, DivergenceReport, FailbackReport, Kept
-from standby.service.models import JsonValue
 
 MOST_NAMED = 10
 """Analyzers of one kind that are named unless all are asked for."""
 
 _TOLD = {
-    Divergence.EDITED_AT_BOTH: "edited at {home} and at {standby}",
+    Divergence.EDITED_AT_BOTH: "edited at {primary} and at {standby}",
     Divergence.DIFFERENT: "different, and no copy of one to the other is known",
     Divergence.EDITED_AT_STANDBY: "edited at {standby}",
     Divergence.NEW_AT_STANDBY: "new at {standby}",
-    Divergence.DELETED_AT_HOME: "gone from {home}",
-    Divergence.UNUSABLE_AT_HOME: "not ready at {home}",
-    Divergence.UNDER_WAY: "being copied to {home}",
-    Divergence.EDITED_AT_HOME: "edited at {home}",
-    Divergence.NEW_AT_HOME: "new at {home}",
+    Divergence.DELETED_AT_PRIMARY: "gone from {primary}",
+    Divergence.UNUSABLE_AT_PRIMARY: "not ready at {primary}",
+    Divergence.UNDER_WAY: "being copied to {primary}",
+    Divergence.EDITED_AT_PRIMARY: "edited at {primary}",
+    Divergence.NEW_AT_PRIMARY: "new at {primary}",
     Divergence.DELETED_AT_STANDBY: "gone from {standby}",
 }
 
@@ -41,9 +41,9 @@ _MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "c
 
 def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iterator[Line]:
     """Show what became of both sides, and whose analyzers go on."""
-    yield Line(f"{report.home} and {report.standby} since the last copies:")
+    yield Line(f"{report.primary} and {report.standby} since the last copies:")
     for kind, words in _TOLD.items():
-        yield from _of_kind(report, kind, words.format(home=report.home, standby=report.standby), verbose)
+        yield from _of_kind(report, kind, words.format(primary=report.primary, standby=report.standby), verbose)
     equal = report.totals[Divergence.IN_SYNC]
     yield Line(f"{equal} in sync", 2, "=")
     yield from _staying("older copies beside a newer one", report.superseded, report.standby)
@@ -62,7 +62,7 @@ def untrained_lines(report: DivergenceReport) -> Iterator[Line]:
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     text = f"rebuilt at {report.standby}, so not trained as before: {', '.join(names[:MOST_NAMED])}{more}"
     yield Line(text, 2, "!", "yellow")
-    yield Line(f"Train again at {report.home} once it serves, from the labelled data.", 4, "→")
+    yield Line(f"Train again at {report.primary} once it serves, from the labelled data.", 4, "→")
 
 
 def failback_lines(report: FailbackReport, *, verbose: bool = False) -> Iterator[Line]:
@@ -94,8 +94,8 @@ def _of_kind(report: DivergenceReport, kind: Divergence, words: str, verbose: bo
 def _goes_on(report: DivergenceReport, kind: Divergence, keep: str | None) -> str:
     if keep is None:
         return ""
-    side = report.home if keep == "home" else report.standby
-    if keep == "home" and kind in {Divergence.DELETED_AT_HOME, Divergence.NEW_AT_STANDBY}:
+    side = report.primary if keep == "home" else report.standby
+    if keep == "home" and kind in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}:
         return f" (stays at {report.standby} only)"
     return f" (that of {side} goes on)"
 
@@ -122,21 +122,21 @@ def _ending(report: FailbackReport) -> str:
     about = f"plan {report.plan}, epoch {report.epoch}"
     match report.state:
         case "failed_back":
-            return f"{report.home} serves again, for good ({about}), after {report.seconds:.1f} s."
+            return f"{report.primary} serves again, for good ({about}), after {report.seconds:.1f} s."
         case "at_home":
-            return f"{report.home} serves already; there is nothing to bring back ({about})."
+            return f"{report.primary} serves already; there is nothing to bring back ({about})."
         case "refused" | "incomplete":
-            return f"Not brought back to {report.home}: {report.standby} still serves ({about})."
+            return f"Not brought back to {report.primary}: {report.standby} still serves ({about})."
         case "unfinished":
-            return f"The switch back to {report.home} has not ended ({about})."
+            return f"The switch back to {report.primary} has not ended ({about})."
         case "interrupted":
-            return f"Interrupted on the way back to {report.home} ({about})."
+            return f"Interrupted on the way back to {report.primary} ({about})."
 
 
 def command(
     context: typer.Context,
     plan: PlanName,
-    home: Annotated[
+    primary: Annotated[
         str, typer.Option("--home", metavar="SOURCE", help="Which source to bring back, if several.")
     ] = "",
     keep: Annotated[
@@ -167,21 +167,21 @@ def command(
         if via == "prefect" and not dry_run:
             if not yes and may_ask(output):
                 await confirm(output, f"Bring plan {plan} back?")
-            report = await _by_prefect(configuration, plan, home, said)
+            report = await _by_prefect(configuration, plan, primary, said)
             if report.divergence is not None:
                 output.results(divergence_lines(report.divergence, verbose=output.verbose))
             return finish(output, report)
         async with open_recovery(configuration, plan) as recovery:
             await must_be_the_books(recovery)
-            found = await divergence(recovery, home or None, keep=said)
+            found = await divergence(recovery, primary or None, keep=said)
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))
             if dry_run:
                 return _compared(output, plan, found)
             if found is not None and not found.unsettled and not yes and may_ask(output):
-                await confirm(output, f"Bring plan {plan} back from {found.standby} to {found.home}?")
+                await confirm(output, f"Bring plan {plan} back from {found.standby} to {found.primary}?")
             stages = ToldStages(output)
-            return finish(output, await fail_back(recovery, home or None, stages, keep=said))
+            return finish(output, await fail_back(recovery, primary or None, stages, keep=said))
 
     run(context, bring_back)
 
@@ -221,9 +221,7 @@ def _parsed(keep: list[str]) -> dict[str, Kept]:
     return said
 
 
-async def _by_prefect(
-    configuration: Configuration, plan: str, home: str, keep: dict[str, Kept]
-) -> FailbackReport:
-    parameters: dict[str, JsonValue] = {"plan": plan, "home": home, "keep": {**keep}}
+async def _by_prefect(configuration: Configuration, plan: str, primary: str, keep: dict[str, Kept]) -> FailbackReport:
+    parameters: dict[str, JsonValue] = {"plan": plan, "home": primary, "keep": {**keep}}
     told = await load_orchestrator().recover(configuration, plan, "failback", parameters)
     return FailbackReport.model_validate(told)

@@ -11,6 +11,7 @@ from standby.cli.output import Line, Output, confirm, may_ask
 from standby.cli.progress import ToldStages
 from standby.cli.run import Exit, PlanName, Via, run
 from standby.config.configuration import Configuration
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.activation.sinks import SinkResult
@@ -21,7 +22,6 @@ from standby.recovery.failover.begin import FORCEABLE as OF_THE_SWITCH
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import Ask, Ordered, carry_out, order_for
 from standby.recovery.failover.report import CommitReport, FailoverReport
-from standby.service.models import JsonValue
 
 _VERDICTS = {
     Verdict.PASS: ("ok", "green"),
@@ -72,9 +72,9 @@ def commit_lines(report: CommitReport) -> Iterator[Line]:
     yield from _sink_lines(report.sinks, reasons=True)
     if not report.committed:
         yield Line("Nothing waited to be committed; the sinks were told again what serves.")
-    for home, side in report.sides.items():
-        final = " for good" if home in report.committed else ""
-        yield Line(f"{side} serves{final} in the place of {home}." if side != home else f"{home} serves.")
+    for primary, side in report.sides.items():
+        final = " for good" if primary in report.committed else ""
+        yield Line(f"{side} serves{final} in the place of {primary}." if side != primary else f"{primary} serves.")
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)
 
@@ -94,7 +94,7 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
 
 def _ending(report: FailoverReport) -> str:
     about = f"plan {report.plan}, epoch {report.epoch}"
-    instead = f" in the place of {report.home}" if report.side != report.home else ""
+    instead = f" in the place of {report.primary}" if report.side != report.primary else ""
     match report.state:
         case "activated":
             return f"{report.side} serves now{instead} ({about})."
@@ -133,7 +133,7 @@ def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")],
-    home: Annotated[
+    primary: Annotated[
         str, typer.Option("--from", metavar="SOURCE", help="In the place of which source, if several.")
     ] = "",
     planned: Annotated[
@@ -165,7 +165,7 @@ def command(
             f"there is no guard {strange[0]} that can be forced; there are {', '.join(GUARDS)}",
             param_hint="--force",
         )
-    ask = Ask(to=to, home=home, planned=planned, reason=reason, forced=frozenset(force or []))
+    ask = Ask(to=to, primary=primary, planned=planned, reason=reason, forced=frozenset(force or []))
 
     async def switch(output: Output) -> Exit:
         configuration = output.load()
@@ -207,7 +207,7 @@ async def _by_prefect(configuration: Configuration, plan: str, ask: Ask) -> Fail
         "mode": "unplanned" if ask.planned is False else "planned",
         "reason": ask.reason,
         "force": [*sorted(ask.forced)],
-        "home": ask.home,
+        "home": ask.primary,
     }
     told = await load_orchestrator().recover(configuration, plan, "failover", parameters)
     return FailoverReport.model_validate(told)

@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
+from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.service.models import JsonValue
 
 
 @dataclass(frozen=True)

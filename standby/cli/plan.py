@@ -10,12 +10,12 @@ import typer
 from standby.cli.output import Output
 from standby.cli.render import plan_lines
 from standby.cli.run import Analyzers, Existing, Exit, Forced, PlanName, Targets, run, selection
+from standby.document import JsonValue
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import plan_document
 from standby.replication.saved_plan import save_plan
 from standby.replication.verdict import Action
-from standby.service.models import JsonValue
 
 
 def command(
@@ -25,9 +25,7 @@ def command(
     target: Targets = None,
     on_existing: Existing = None,
     force: Forced = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Save it, to be applied later.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save it, to be applied later.")] = None,
 ) -> None:
     """Show what a replication would do.
 

@@ -100,9 +100,7 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
             yield from (_done_line(item) for item in told if item.status in GOOD)
         yield from _failure_lines(told, verbose=verbose)
         yield from _warning_lines((item.analyzer, item.warnings) for item in told)
-    yield Line(
-        f"Plan {report.plan}: {_totals(report.items)} in {report.seconds:.1f} s.", wrong=not report.complete
-    )
+    yield Line(f"Plan {report.plan}: {_totals(report.items)} in {report.seconds:.1f} s.", wrong=not report.complete)
 
 
 def _objective_lines(plan: ReplicationPlan) -> Iterator[Line]:
@@ -135,9 +133,7 @@ def _under(pair: tuple[str, str], told: Sequence[Line]) -> Iterator[Line]:
         yield Line("", wrong=wrong)
 
 
-def _pair_lines(
-    plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool
-) -> Iterator[Line]:
+def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     for name, deployment in plan.added_defaults.get(target, {}).items():
         text = f"default {name} = {deployment}: the target's defaults lack it."
         yield Line(text, 2, SYMBOLS[Action.COPY], _STYLES[Action.COPY])

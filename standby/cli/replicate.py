@@ -83,9 +83,7 @@ async def replicate_directly(
     chosen = approved.selection if approved else asked
     async with (
         open_run(configuration, plan) as run_context,
-        begin(
-            run_context, chosen, DirectSteps(run_context), approved=approved, on_progress=on_progress
-        ) as replication,
+        begin(run_context, chosen, DirectSteps(run_context), approved=approved, on_progress=on_progress) as replication,
     ):
         interrupted = False
         try:

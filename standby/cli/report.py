@@ -11,12 +11,12 @@ import typer
 from standby.cli.output import Output
 from standby.cli.run import Exit, PlanName, run
 from standby.cli.status import Wait
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.context import open_recovery
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness.assess import LOOK_SECONDS
 from standby.recovery.readiness.wording import STATES
-from standby.service.models import JsonValue
 
 
 class PageUnwritable(StandbyError):
@@ -46,14 +46,11 @@ def command(
         await asyncio.to_thread(_write, html, render_page(content))
         output.result(f"Written: {html}")
         pairs: list[JsonValue] = [
-            {"home": each.home, "target": each.target, "state": each.state.value}
-            for each in content.readiness
+            {"home": each.primary, "target": each.target, "state": each.state.value} for each in content.readiness
         ]
         for each in content.readiness:
-            output.result(f"  {each.home} → {each.target}: {STATES[each.state]}")
-        output.document(
-            {"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems}
-        )
+            output.result(f"  {each.primary} → {each.target}: {STATES[each.state]}")
+        output.document({"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems})
         return Exit.DONE
 
     run(context, write)

@@ -15,6 +15,7 @@ from standby.cli.run import Analyzers, Exit, PlanName, Via, run
 from standby.cli.snapshot_lines import some_names
 from standby.config.configuration import Configuration
 from standby.config.durations import moment_of
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
@@ -23,7 +24,6 @@ from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, Restore
 from standby.recovery.snapshots.restore import RestoredItem, RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.replication.items import GOOD, Status
-from standby.service.models import JsonValue
 
 _MARKS = {
     RestoreAction.CREATE: ("+", "green"),
@@ -114,9 +114,7 @@ def command(
     to do.
     """
     if dry_run and via == "prefect":
-        raise typer.BadParameter(
-            "a dry run needs no Prefect; leave out one of the two", param_hint="--dry-run"
-        )
+        raise typer.BadParameter("a dry run needs no Prefect; leave out one of the two", param_hint="--dry-run")
     moment = _moment(as_of)
     globs = tuple(analyzer or ["*"])
 

@@ -99,9 +99,7 @@ class _Handler(logging.Handler):
         self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(
-            f"{record.levelname.lower()}: {self.format(record)}", markup=False, soft_wrap=True
-        )
+        self._console.print(f"{record.levelname.lower()}: {self.format(record)}", markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -43,7 +43,7 @@ def status_lines(plan: str, found: Sequence[Readiness], *, verbose: bool) -> Ite
 
 def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     wrong = readiness.state is not State.READY
-    yield Line(f"{readiness.home} → {readiness.target}: {STATES[readiness.state]}", wrong=wrong)
+    yield Line(f"{readiness.primary} → {readiness.target}: {STATES[readiness.state]}", wrong=wrong)
     for reason in readiness.reasons:
         yield from _reason(reason, verbose=verbose)
     yield Line(serving_words(readiness), 2)

@@ -44,9 +44,7 @@ class Configuration(Strict):
     def _named_by_their_keys(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        return {
-            key: {"name": key, **entry} if isinstance(entry, dict) else entry for key, entry in value.items()
-        }
+        return {key: {"name": key, **entry} if isinstance(entry, dict) else entry for key, entry in value.items()}
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
@@ -120,9 +118,7 @@ def disagreements(
                     yield from _versions_apart(where, resources[pair.source], resources[target])
 
 
-def _misnamed(
-    parts: Mapping[str, Resource] | Mapping[str, RecoveryPlan], section: str
-) -> Iterator[tuple[Where, str]]:
+def _misnamed(parts: Mapping[str, Resource] | Mapping[str, RecoveryPlan], section: str) -> Iterator[tuple[Where, str]]:
     for key, part in parts.items():
         if part.name != key:
             yield (section, key, "name"), f"must be {key}, as its key says, or be left out"
@@ -182,17 +178,13 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigurationError(
-            [f"{path} does not exist"], "Write it, or name another with --config"
-        ) from error
+        raise ConfigurationError([f"{path} does not exist"], "Write it, or name another with --config") from error
     except UnicodeDecodeError:
         # The codec's error holds the bytes of the file, so it is not the cause that is kept.
         raise ConfigurationError([f"{path} is not UTF-8 text"], "Save it as UTF-8") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigurationError(
-            [f"{path} cannot be read: {reason}"], "Check the path and its rights"
-        ) from error
+        raise ConfigurationError([f"{path} cannot be read: {reason}"], "Check the path and its rights") from error
 
 
 def _validate(data: Any) -> Configuration | list[Problem]:
@@ -200,9 +192,7 @@ def _validate(data: Any) -> Configuration | list[Problem]:
         return Configuration.model_validate(data)
     except ValidationError as error:
         schema = Configuration.model_json_schema()
-        problems = [
-            explain(details, data, schema) for details in error.errors(include_url=False) if details["loc"]
-        ]
+        problems = [explain(details, data, schema) for details in error.errors(include_url=False) if details["loc"]]
     # Pydantic compares the parts only when each is right; the reader wants to hear of everything at once.
     resources = dict(_right_ones(Resource, data.get("resources")))
     plans = dict(_right_ones(RecoveryPlan, data.get("plans")))
@@ -229,12 +219,8 @@ def _within(inner: Where, outer: Where) -> bool:
 
 
 def _lines(path: Path, document: Document, problems: list[Problem]) -> list[str]:
-    placed = sorted(
-        ((document.line(problem.where) or 1, problem) for problem in problems), key=lambda pair: pair[0]
-    )
+    placed = sorted(((document.line(problem.where) or 1, problem) for problem in problems), key=lambda pair: pair[0])
     return [
-        f"{path}:{line}: {dotted(problem.where)} {problem.message}"
-        if problem.where
-        else f"{path} {problem.message}"
+        f"{path}:{line}: {dotted(problem.where)} {problem.message}" if problem.where else f"{path} {problem.message}"
         for line, problem in placed
     ]

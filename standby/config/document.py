@@ -44,9 +44,7 @@ class Document:
 
     def line(self, where: Where) -> int | None:
         """Tell the line of a value, or of the nearest part around it."""
-        return next(
-            (self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None
-        )
+        return next((self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None)
 
 
 class _Loader(yaml.SafeLoader):
@@ -99,9 +97,7 @@ class _Reader:
         value = self.loader.construct_object(node)
         return _unguarded(value) if isinstance(value, str) else value
 
-    def _mapping(
-        self, node: yaml.MappingNode, where: Where, around: tuple[yaml.Node, ...]
-    ) -> dict[str, object]:
+    def _mapping(self, node: yaml.MappingNode, where: Where, around: tuple[yaml.Node, ...]) -> dict[str, object]:
         # The second time an alias comes by, its merged keys are its own already.
         if id(node) not in self.flattened:
             self._note_keys(node, where)

@@ -45,9 +45,7 @@ def parse_duration(value: object) -> timedelta:
     text = value.strip()
     try:
         if re.fullmatch(_PARTS, text):
-            return _positive(
-                sum((float(number) * UNITS[unit] for number, unit in _PART.findall(text)), timedelta())
-            )
+            return _positive(sum((float(number) * UNITS[unit] for number, unit in _PART.findall(text)), timedelta()))
         if text[:1] == "P":
             return _positive(_ISO.validate_python(text))
     except (OverflowError, ValidationError) as error:

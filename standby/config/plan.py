@@ -88,9 +88,7 @@ class FailoverPolicy(Strict):
         timedelta(days=7),
         description="A copy this old, of a source that has changed, forbids it.",
     )
-    approval_timeout: Duration = Field(
-        timedelta(minutes=30), description="How long a proposal waits for its approval."
-    )
+    approval_timeout: Duration = Field(timedelta(minutes=30), description="How long a proposal waits for its approval.")
 
 
 class SnapshotPolicy(Strict):
@@ -272,7 +270,6 @@ class RecoveryPlan(Strict):
         strange = [name for name in self.failover.prefer if name not in self.targets]
         if strange:
             raise ValueError(
-                f"failover prefers {strange[0]}, which is no target of this plan; "
-                f"{nearest(strange[0], self.targets)}"
+                f"failover prefers {strange[0]}, which is no target of this plan; {nearest(strange[0], self.targets)}"
             )
         return self

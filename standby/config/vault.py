@@ -29,9 +29,7 @@ class Ed25519Signing(Strict):
     private_key: SecretStr | None = Field(
         None, description="32 bytes in base64; without it signatures can only be checked."
     )
-    public_key: str | None = Field(
-        None, description="32 bytes in base64; by default that of the private key."
-    )
+    public_key: str | None = Field(None, description="32 bytes in base64; by default that of the private key.")
 
     @model_validator(mode="after")
     def _one_key_at_least(self) -> Self:

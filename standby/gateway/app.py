@@ -235,9 +235,7 @@ class _Gateway:
         fresh = [event for event in events if self.duplicates.mark(event.id)]
         if fresh:
             await self._post(fresh)
-        return JSONResponse(
-            {"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202
-        )
+        return JSONResponse({"posted": len(fresh), "duplicates": len(events) - len(fresh), "ignored": ignored}, 202)
 
     async def _post(self, events: Sequence[Event]) -> None:
         posted = False

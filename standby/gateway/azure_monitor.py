@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from standby.document import JsonValue
 from standby.gateway import health
 from standby.gateway.errors import Malformed
 from standby.gateway.events import Ignored, Notice, Observer, Source
 from standby.gateway.reading import Moment, Text, Told, unescaped, validated
-from standby.service.models import JsonValue
 
 WHAT = "alert in the common schema"
 
@@ -35,9 +35,7 @@ class Essentials(Told):
     alert_rule: Text | None = Field(None, alias="alertRule")
     severity: Text | None = None
     signal_type: Text | None = Field(None, alias="signalType")
-    condition: Annotated[Literal["fired", "resolved"], BeforeValidator(_lower)] = Field(
-        alias="monitorCondition"
-    )
+    condition: Annotated[Literal["fired", "resolved"], BeforeValidator(_lower)] = Field(alias="monitorCondition")
     service: Text = Field(alias="monitoringService")
     targets: tuple[Text, ...] | None = Field(None, alias="alertTargetIDs")
     items: tuple[Text, ...] | None = Field(None, alias="configurationItems")
@@ -72,9 +70,7 @@ def read_alert(body: JsonValue) -> Notice | Ignored:
     """
     schema = body.get("schemaId") if isinstance(body, dict) else None
     if schema != SCHEMA:
-        raise Malformed(
-            WHAT, f"its schemaId is not {SCHEMA}", "Switch the common schema on in the action group"
-        )
+        raise Malformed(WHAT, f"its schemaId is not {SCHEMA}", "Switch the common schema on in the action group")
     data = validated(CommonAlert, body, WHAT).data
     essentials = data.essentials
     match essentials.service.replace(" ", "").lower():

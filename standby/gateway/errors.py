@@ -136,7 +136,5 @@ class AddressUnusable(GatewayError):
     """The address is taken, or is none of this machine."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(
-            f"Nothing can be served on {address}: {reason}", "Choose others with --host and --port"
-        )
+        super().__init__(f"Nothing can be served on {address}: {reason}", "Choose others with --host and --port")
         self.args = (address, reason)

@@ -13,11 +13,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from standby.document import JsonValue
 from standby.gateway.errors import Malformed
 from standby.gateway.events import Ignored, Notice
 from standby.gateway.health import read_availability
 from standby.gateway.reading import Moment, Text, Told, validated
-from standby.service.models import JsonValue
 
 WHAT = "delivery of Event Grid"
 

@@ -10,14 +10,14 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime
 
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import Resource
+from standby.document import Document, JsonValue
 from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.recovery.probe import Check, Observation
-from standby.service.models import JsonValue
 from standby.service.scrubbing import one_line
 from standby.vault.filesystem import Objects
 
@@ -125,10 +125,8 @@ OLDEST = timedelta(days=1)
 """Age at which an alert says nothing of how things are, and is not known as a duplicate any more."""
 
 
-class Event(BaseModel):
+class Event(Document):
     """An event as `POST /events` of Prefect 3 takes it."""
-
-    model_config = ConfigDict(frozen=True)
 
     id: UUID
     occurred: AwareDatetime
@@ -144,18 +142,14 @@ def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> t
         return Ignored(f"It is of {notice.at:%Y-%m-%d %H:%M} UTC, more than a day ago")
     ids = {each.rstrip("/").lower() for each in notice.resources}
     regions = {_plain(each) for each in notice.regions}
-    found = tuple(
-        each for each in resources if each.resource_id.lower() in ids or _plain(each.region) in regions
-    )
+    found = tuple(each for each in resources if each.resource_id.lower() in ids or _plain(each.region) in regions)
     if found:
         return found
     about = ", ".join((*notice.resources, *notice.regions)) or "nothing"
     return Ignored(f"No resource of the configuration is meant: it is about {about}")
 
 
-def event_of(
-    notice: Notice, resource: str, plans: Iterable[RecoveryPlan], serving: Serving, now: datetime
-) -> Event:
+def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], serving: Serving, now: datetime) -> Event:
     """Make the event that says of one resource what a notice says.
 
     Args:

@@ -13,9 +13,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from standby.document import JsonValue
 from standby.gateway.events import Ignored, Notice, Observer, Source
 from standby.gateway.reading import Moment, Text, Told, unescaped, validated
-from standby.service.models import JsonValue
 
 RESOURCE_HEALTH = "Resource Health alert"
 
@@ -76,9 +76,7 @@ def read_availability(event_id: str, data: JsonValue) -> Notice | Ignored:
     return _notice(Source.EVENT_GRID, event_id, found.state, found.occurred_at, (found.target,))
 
 
-def _notice(
-    source: Source, id: str, state: str, at: datetime, resources: tuple[str, ...]
-) -> Notice | Ignored:
+def _notice(source: Source, id: str, state: str, at: datetime, resources: tuple[str, ...]) -> Notice | Ignored:
     healthy = AVAILABLE.get(state.lower())
     if healthy is None:
         return Ignored(f"Resource Health calls the resource {state}, which is neither well nor lost")
@@ -135,9 +133,7 @@ class IncidentProperties(Told):
     stage: Text | None = None
     title: Text | None = None
     tracking_id: Text | None = Field(None, alias="trackingId")
-    impacted: Annotated[tuple[ImpactedService, ...], BeforeValidator(unescaped)] = Field(
-        alias="impactedServices"
-    )
+    impacted: Annotated[tuple[ImpactedService, ...], BeforeValidator(unescaped)] = Field(alias="impactedServices")
 
 
 class Incident(Told):

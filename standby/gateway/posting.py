@@ -113,13 +113,9 @@ class PrefectPoster:
         if answer.status_code in PASSING:
             raise _Passing(f"HTTP {answer.status_code}")
         if answer.status_code in {401, 403}:
-            raise NotPosted(
-                f"HTTP {answer.status_code}", "Correct PREFECT_API_KEY, or PREFECT_API_AUTH_STRING"
-            )
+            raise NotPosted(f"HTTP {answer.status_code}", "Correct PREFECT_API_KEY, or PREFECT_API_AUTH_STRING")
         if not answer.is_success:
-            raise NotPosted(
-                f"HTTP {answer.status_code}", "See that PREFECT_API_URL is that of a Prefect 3 API"
-            )
+            raise NotPosted(f"HTTP {answer.status_code}", "See that PREFECT_API_URL is that of a Prefect 3 API")
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Stri
 from starlette.requests import ClientDisconnect, Request
 
 from standby.config.explanation import summary
+from standby.document import JsonValue
 from standby.gateway.errors import Malformed, NotJson, TooLarge, TooSlow
-from standby.service.models import JsonValue
 
 MOST_BYTES = 256 * 1024
 """Azure Monitor cuts alerts there; Event Grid's deliveries are smaller by default."""
@@ -26,9 +26,7 @@ DEEPEST = 32
 ESCAPES = 4
 """Times that JSON may be escaped inside JSON."""
 
-CONTENT_TYPES = frozenset(
-    {"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"}
-)
+CONTENT_TYPES = frozenset({"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"})
 
 _NOT_JSON = f"it cannot be parsed, or has more than {DEEPEST} levels"
 

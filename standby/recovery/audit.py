@@ -18,12 +18,12 @@ from enum import StrEnum
 from itertools import groupby
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
+from standby.document import Document, JsonValue
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.recovery.signing import Signer
-from standby.service.models import JsonValue
 from standby.vault.errors import Held
 from standby.vault.filesystem import Objects
 
@@ -34,7 +34,7 @@ LARGEST = 2**53 - 1
 """The largest whole number that canonical JSON has (RFC 8785)."""
 
 
-class AuditLine(BaseModel):
+class AuditLine(Document):
     """One line of the log.
 
     Attributes:
@@ -43,8 +43,6 @@ class AuditLine(BaseModel):
         digest: of everything else but the signature.
         signature: of the digest.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     sequence: int
     at: datetime
@@ -134,7 +132,7 @@ def _no_name_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-class AuditHead(BaseModel):
+class AuditHead(Document):
     """Which line was added last.
 
     Attributes:
@@ -143,8 +141,6 @@ class AuditHead(BaseModel):
         key_id: of the key it is signed with; `None` where there was none.
         signature: over plan, number and digest.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     sequence: int
@@ -219,7 +215,7 @@ LOOKS = 5
 """So often a log and its head are read again that change between two looks."""
 
 
-class Deed(StrEnum):
+class AuditAction(StrEnum):
     """What can be in the log."""
 
     SNAPSHOT_TAKEN = "snapshot.taken"
@@ -282,7 +278,7 @@ class AuditCheck:
 
 async def note(
     context: RecoveryContext,
-    deed: Deed,
+    deed: AuditAction,
     facts: Mapping[str, JsonValue] | None = None,
     *,
     epoch: int | None = None,
@@ -376,7 +372,7 @@ def _broken(context: RecoveryContext, problem: str) -> AuditBroken:
 def _next(
     context: RecoveryContext,
     last: AuditLine | None,
-    deed: Deed,
+    deed: AuditAction,
     facts: Mapping[str, JsonValue],
     epoch: int | None,
 ) -> AuditLine:

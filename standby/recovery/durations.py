@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
-
+from standby.document import Document
 from standby.vault.filesystem import Objects, read_knowledge
 
 MOST = 200
@@ -27,10 +26,8 @@ class Kind(StrEnum):
     ACTIVATE = "activate"
 
 
-class Durations(BaseModel):
+class Durations(Document):
     """Seconds by kind, oldest first."""
-
-    model_config = ConfigDict(frozen=True)
 
     seconds: Mapping[Kind, tuple[float, ...]] = {}
 

@@ -136,7 +136,7 @@ class Arrow:
         label_y: where its state is written: above a line that rises, below one that falls.
     """
 
-    home: str
+    primary: str
     target: str
     x1: float
     y1: float
@@ -158,10 +158,10 @@ class RegionMap:
 
 def draw_map(readiness: Sequence[Readiness], fence: Fence, regions: Mapping[str, str]) -> RegionMap:
     """Place every resource once; a source that is another's target, too, stays among the sources."""
-    homes = list(dict.fromkeys(each.home for each in readiness))
-    targets = [name for name in dict.fromkeys(each.target for each in readiness) if name not in homes]
-    height = max(len(homes), len(targets)) * (BOX_HEIGHT + GAP) - GAP + 2 * MARGIN
-    places = {**_column(homes, MARGIN, height), **_column(targets, WIDTH - MARGIN - BOX_WIDTH, height)}
+    primaries = list(dict.fromkeys(each.primary for each in readiness))
+    targets = [name for name in dict.fromkeys(each.target for each in readiness) if name not in primaries]
+    height = max(len(primaries), len(targets)) * (BOX_HEIGHT + GAP) - GAP + 2 * MARGIN
+    places = {**_column(primaries, MARGIN, height), **_column(targets, WIDTH - MARGIN - BOX_WIDTH, height)}
     roles = _roles(fence)
     boxes = tuple(
         Box(name, regions.get(name, ""), x, y, roles.get(name, "stands by"), serves=name in roles)
@@ -178,8 +178,8 @@ def _column(names: Sequence[str], x: float, height: float) -> dict[str, tuple[fl
 
 def _roles(fence: Fence) -> dict[str, str]:
     roles: dict[str, str] = {}
-    for home, side in fence.sides.items():
-        told = "serves" if side.active == home else f"serves for {home}"
+    for primary, side in fence.sides.items():
+        told = "serves" if side.active == primary else f"serves for {primary}"
         if side.phase is Phase.SWITCHING:
             told = f"served until a switch to {side.target} began"
         elif side.phase is Phase.ACTIVATED:
@@ -189,12 +189,12 @@ def _roles(fence: Fence) -> dict[str, str]:
 
 
 def _arrow(readiness: Readiness, places: Mapping[str, tuple[float, float]]) -> Arrow:
-    (x1, y1), (x2, y2) = places[readiness.home], places[readiness.target]
+    (x1, y1), (x2, y2) = places[readiness.primary], places[readiness.target]
     middle = BOX_HEIGHT / 2
     # Both may be sources, one above the other: then the line goes along their right edges.
     end = x2 + BOX_WIDTH if x2 <= x1 else x2
     return Arrow(
-        home=readiness.home,
+        primary=readiness.primary,
         target=readiness.target,
         x1=x1 + BOX_WIDTH,
         y1=y1 + middle,
@@ -258,9 +258,7 @@ def _rows(readiness: Readiness) -> Iterator[_Row]:
             told.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
             if reason.severity is not Severity.WARNING:
                 wrong.add(analyzer)
-    points = sorted(
-        readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in told)
-    )
+    points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in told))
     for point in points:
         yield _Row(
             analyzer=point.analyzer,

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side
 from standby.config.resource import Resource
+from standby.document import Document
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import (
@@ -64,7 +65,7 @@ def meaning_of(error: ServiceError) -> Meaning:
             return Meaning(None, error.cause, code)
 
 
-class Check(BaseModel):
+class Check(Document):
     """One question that was put to the data plane.
 
     Attributes:
@@ -77,8 +78,6 @@ class Check(BaseModel):
         code: the service's innermost error code, or else the kind of failure; empty where all is well.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     name: str
     ok: bool | None
     detail: str
@@ -87,7 +86,7 @@ class Check(BaseModel):
     code: str = ""
 
 
-class Observation(BaseModel):
+class Observation(Document):
     """One look at a resource, by one observer.
 
     Attributes:
@@ -98,8 +97,6 @@ class Observation(BaseModel):
         seconds: how long it took.
         summary: the evidence in one line.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     resource: str
     observer: str
@@ -115,10 +112,8 @@ class Observation(BaseModel):
         return self.at + timedelta(seconds=self.seconds)
 
 
-class WatchReport(BaseModel):
+class WatchReport(Document):
     """One look at every resource of a plan."""
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     observations: Mapping[str, Observation]
@@ -129,9 +124,7 @@ class WatchReport(BaseModel):
         return all(observation.healthy for observation in self.observations.values())
 
 
-def observed(
-    resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]
-) -> Observation:
+def observed(resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]) -> Observation:
     """Make one observation of several checks.
 
     One that fails is enough: applications need all of what is asked. Where none fails and one cannot be told,
@@ -232,9 +225,7 @@ class _Asking:
                 return found
 
     async def _next(self, patience: float | None) -> Meaning | None:
-        done, self._pending = await asyncio.wait(
-            self._pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-        )
+        done, self._pending = await asyncio.wait(self._pending, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         meanings = [task.result() for task in done]
         return next((found for found in meanings if found.ok is not False), next(iter(meanings), None))
 

@@ -26,7 +26,7 @@ class Lineage:
         outside: ids at the standby of what is none of the plan's concern.
     """
 
-    home_ids: Mapping[str, str]
+    primary_ids: Mapping[str, str]
     belonging: tuple[str, ...]
     superseded: tuple[str, ...]
     outside: tuple[str, ...]
@@ -34,11 +34,11 @@ class Lineage:
     @property
     def standby_ids(self) -> Mapping[str, str]:
         """Id at the standby of what goes home, by its id there."""
-        return {self.home_ids[name]: name for name in self.belonging}
+        return {self.primary_ids[name]: name for name in self.belonging}
 
 
 def trace(
-    plan: RecoveryPlan, home: Inventory | None, standby: Inventory, records: Records, now: datetime
+    plan: RecoveryPlan, primary: Inventory | None, standby: Inventory, records: Records, now: datetime
 ) -> Lineage:
     """Trace what a standby holds.
 
@@ -49,38 +49,37 @@ def trace(
         records: the ledger of copies from home to the standby.
         now: UTC.
     """
-    copies = _copies(plan, home)
-    home_ids = {name: _home_id(plan, name, copies, records) for name in standby.analyzers}
+    copies = _copies(plan, primary)
+    primary_ids = {name: _primary_id(plan, name, copies, records) for name in standby.analyzers}
     newest: dict[str, str] = {}
-    for name in sorted(home_ids, key=lambda name: (_copied_at(records, name), name in copies, name)):
-        newest[home_ids[name]] = name
-    superseded = {name for name in home_ids if newest[home_ids[name]] != name}
+    for name in sorted(primary_ids, key=lambda name: (_copied_at(records, name), name in copies, name)):
+        newest[primary_ids[name]] = name
+    superseded = {name for name in primary_ids if newest[primary_ids[name]] != name}
     # An edit long ago is an edit, too.
     filters = plan.model_copy(update={"modified_since": None})
     protected = {
         name
         for name, analyzer in standby.analyzers.items()
-        if name in records
-        or is_protected(filters, analyzer.model_copy(update={"analyzer_id": home_ids[name]}), now)
+        if name in records or is_protected(filters, analyzer.model_copy(update={"analyzer_id": primary_ids[name]}), now)
     }
     needed = resolve(protected, standby.definitions).children.keys()
     return Lineage(
-        home_ids=home_ids,
+        primary_ids=primary_ids,
         belonging=tuple(sorted(needed - superseded)),
         superseded=tuple(sorted(needed & superseded)),
-        outside=tuple(sorted(home_ids.keys() - needed)),
+        outside=tuple(sorted(primary_ids.keys() - needed)),
     )
 
 
-def _copies(plan: RecoveryPlan, home: Inventory | None) -> dict[str, str]:
+def _copies(plan: RecoveryPlan, primary: Inventory | None) -> dict[str, str]:
     """Give the id at home of every copy that the plan would make, by the copy's."""
-    originals = {} if home is None else home.definitions
+    originals = {} if primary is None else primary.definitions
     names = TargetNames(plan.target_id, referenced_anywhere(originals), taken=())
     # What keeps its id goes before what is renamed to it, as when it was copied.
     return {names.of(name): name for name in sorted(originals, key=lambda name: names.of(name) == name)}
 
 
-def _home_id(plan: RecoveryPlan, name: str, copies: Mapping[str, str], records: Records) -> str:
+def _primary_id(plan: RecoveryPlan, name: str, copies: Mapping[str, str], records: Records) -> str:
     record = records.get(name)
     if record is not None and record.analyzer is not None:
         return record.analyzer

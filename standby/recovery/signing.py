@@ -30,9 +30,7 @@ class KeyUnusable(ConfigurationError):
     """A key of `vault.signing` is none."""
 
     def __init__(self, field: str) -> None:
-        super().__init__(
-            [f"vault.signing.{field} is not 32 bytes in base64"], "Make one with openssl rand -base64 32"
-        )
+        super().__init__([f"vault.signing.{field} is not 32 bytes in base64"], "Make one with openssl rand -base64 32")
         self.args = (field,)
 
 

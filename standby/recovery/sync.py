@@ -39,7 +39,7 @@ class NoPairBetween(RecoveryError):
         self.args = (plan, source, target)
 
 
-def home_between(fence: Fence, plan: RecoveryPlan, source: str, target: str) -> str:
+def primary_between(fence: Fence, plan: RecoveryPlan, source: str, target: str) -> str:
     """Give the source of ordinary times whose analyzers go from one resource to another.
 
     Args:
@@ -51,18 +51,18 @@ def home_between(fence: Fence, plan: RecoveryPlan, source: str, target: str) -> 
     Raises:
         NoPairBetween: there is none.
     """
-    served = [home for home, side in fence.sides.items() if side.active == source]
+    served = [primary for primary, side in fence.sides.items() if side.active == source]
     if target in served:
         return target  # The way back goes before a way that only looks like it.
-    for home in served:
-        if target in targets_of(plan, home):
-            return home
+    for primary in served:
+        if target in targets_of(plan, primary):
+            return primary
     raise NoPairBetween(plan.name, source, target)
 
 
-def targets_of(plan: RecoveryPlan, home: str) -> tuple[str, ...]:
+def targets_of(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:
     """Name the targets of a source, in the plan's order."""
-    return tuple(target for pair in plan.pairs if pair.source == home for target in pair.targets)
+    return tuple(target for pair in plan.pairs if pair.source == primary for target in pair.targets)
 
 
 def plan_between(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
@@ -86,46 +86,46 @@ def plan_between(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
     )
 
 
-async def mirror_ledgers(context: RecoveryContext, home: str, standby: str) -> None:
+async def mirror_ledgers(context: RecoveryContext, primary: str, standby: str) -> None:
     """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went.
 
     Raises:
         LedgerBusy: another run is at this pair.
     """
-    version = context.connections[home].resource.api_version
+    version = context.connections[primary].resource.api_version
     async with (
-        write_ledger(context.vault, home, standby, version) as forward,
-        write_ledger(context.vault, standby, home, version) as backward,
+        write_ledger(context.vault, primary, standby, version) as forward,
+        write_ledger(context.vault, standby, primary, version) as backward,
     ):
         backward.record(newer_than(backward.records, turned_around(forward.records)))
         forward.record(newer_than(forward.records, turned_around(backward.records)))
 
 
-async def record_equal(context: RecoveryContext, home: str, standby: str, equal: Records) -> None:
+async def record_equal(context: RecoveryContext, primary: str, standby: str, equal: Records) -> None:
     """Let both directions of a pair know what was just found equal, and what each knows of copies.
 
     Raises:
         LedgerBusy: another run is at this pair.
     """
-    version = context.connections[home].resource.api_version
+    version = context.connections[primary].resource.api_version
     async with (
-        write_ledger(context.vault, home, standby, version) as forward,
-        write_ledger(context.vault, standby, home, version) as backward,
+        write_ledger(context.vault, primary, standby, version) as forward,
+        write_ledger(context.vault, standby, primary, version) as backward,
     ):
         forward.record(_unknown(forward.records, equal))
         backward.record(_unknown(backward.records, turned_around(equal)))
-    await mirror_ledgers(context, home, standby)
+    await mirror_ledgers(context, primary, standby)
 
 
-async def relate_standbys(context: RecoveryContext, home: str, source: str, target: str) -> None:
+async def relate_standbys(context: RecoveryContext, primary: str, source: str, target: str) -> None:
     """Let the ledger between two standbys know what their copies from the same home have in common.
 
     Raises:
         LedgerBusy: another run is at this pair.
     """
-    version = context.connections[home].resource.api_version
-    at_source = await read_ledger(context.vault, home, source, version)
-    at_target = await read_ledger(context.vault, home, target, version)
+    version = context.connections[primary].resource.api_version
+    at_source = await read_ledger(context.vault, primary, source, version)
+    at_target = await read_ledger(context.vault, primary, target, version)
     async with write_ledger(context.vault, source, target, version) as between:
         between.record(newer_than(between.records, related(at_source.records, at_target.records)))
 
@@ -134,9 +134,7 @@ def _unknown(known: Records, records: Records) -> dict[str, CopyRecord]:
     def sightings(record: CopyRecord | None) -> object:
         return record and (record.source, record.target)
 
-    return {
-        name: record for name, record in records.items() if sightings(known.get(name)) != sightings(record)
-    }
+    return {name: record for name, record in records.items() if sightings(known.get(name)) != sightings(record)}
 
 
 def turned_around(records: Records) -> dict[str, CopyRecord]:
@@ -212,19 +210,19 @@ async def synchronise(
     """
     fence = await read_fence(context.vault, context.plan)
     fence.must_let_copy(source, target, context.run_id)
-    home = home_between(fence, context.plan, source, target)
-    if home == source:
+    primary = primary_between(fence, context.plan, source, target)
+    if primary == source:
         asked = selection or Selection(on_existing="replace", on_foreign="refuse")
         return await _run(context, context.plan, source, target, asked, steps, on_progress)
-    if home == target:
-        await once_free(context.clock, lambda: mirror_ledgers(context, home, source))
+    if primary == target:
+        await once_free(context.clock, lambda: mirror_ledgers(context, primary, source))
     else:
-        await once_free(context.clock, lambda: relate_standbys(context, home, source, target))
-    asked = selection or await _everything(context, home, source, target)
+        await once_free(context.clock, lambda: relate_standbys(context, primary, source, target))
+    asked = selection or await _everything(context, primary, source, target)
     plan = plan_between(context.plan, source, target)
     report = await _run(context, plan, source, target, asked, steps, on_progress)
-    if home == target:
-        await once_free(context.clock, lambda: mirror_ledgers(context, home, source))
+    if primary == target:
+        await once_free(context.clock, lambda: mirror_ledgers(context, primary, source))
     return report
 
 
@@ -266,19 +264,17 @@ async def _run(
         return replication.report(run_id=context.run_id, via=context.via)
 
 
-async def _everything(context: RecoveryContext, home: str, source: str, target: str) -> Selection:
+async def _everything(context: RecoveryContext, primary: str, source: str, target: str) -> Selection:
     """Choose what belongs to the plan at a standby, under the ids that it has at the target."""
-    version = context.connections[home].resource.api_version
-    records = (await read_ledger(context.vault, home, source, version)).records
+    version = context.connections[primary].resource.api_version
+    records = (await read_ledger(context.vault, primary, source, version)).records
     inventories = await take_inventories(context.connections[name] for name in {source, target})
-    lineage = trace(context.plan, inventories.get(home), inventories[source], records, context.clock.now())
-    names = lineage.home_ids
-    if target != home:
-        there = (await read_ledger(context.vault, home, target, version)).records
+    lineage = trace(context.plan, inventories.get(primary), inventories[source], records, context.clock.now())
+    names = lineage.primary_ids
+    if target != primary:
+        there = (await read_ledger(context.vault, primary, target, version)).records
         names = _names_elsewhere(context.plan, lineage, inventories[source], there)
-    originals = _originals(
-        context.plan, inventories, await read_rebuilt(context.vault, source), source, target, names
-    )
+    originals = _originals(context.plan, inventories, await read_rebuilt(context.vault, source), source, target, names)
     return Selection(
         analyzers=lineage.belonging,
         on_existing="replace",
@@ -308,13 +304,11 @@ def _originals(
             yield name
 
 
-def _names_elsewhere(
-    plan: RecoveryPlan, lineage: Lineage, source: Inventory, there: Records
-) -> dict[str, str]:
+def _names_elsewhere(plan: RecoveryPlan, lineage: Lineage, source: Inventory, there: Records) -> dict[str, str]:
     """Give the ids at another standby: those of its copies, or what the plan would call them."""
     copies = {record.analyzer or name: name for name, record in there.items()}
     fresh = TargetNames(plan.target_id, referenced_anywhere(source.definitions), taken=())
     return {
         name: copies.get(at_home) or (name if name in fresh.referenced else fresh.of(at_home))
-        for name, at_home in lineage.home_ids.items()
+        for name, at_home in lineage.primary_ids.items()
     }

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
-from pydantic import BaseModel, ConfigDict
-
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
+from standby.document import Document
 from standby.fencing import read_fence
 from standby.replication.context import RunContext
 from standby.replication.engine import Replication, Steps
@@ -67,8 +66,7 @@ def cut(items: Iterable[PlanItem], most: int = MOST) -> tuple[Chunk, ...]:
         if item.action in ACTING:
             pairs.setdefault((item.source, item.target), {})[item.analyzer] = item
     by_pair = [
-        [Chunk(*pair, analyzers) for analyzers in _pack(_components(acting), most)]
-        for pair, acting in pairs.items()
+        [Chunk(*pair, analyzers) for analyzers in _pack(_components(acting), most)] for pair, acting in pairs.items()
     ]
     # In turns, so that the first chunks to run already keep every target busy.
     return tuple(chunk for turn in zip_longest(*by_pair) for chunk in turn if chunk is not None)
@@ -123,22 +121,18 @@ def _pack(components: Iterable[tuple[str, ...]], most: int) -> Iterator[tuple[st
         yield packed
 
 
-class ChunkReport(BaseModel):
+class ChunkReport(Document):
     """The end of a chunk run, as JSON has it; there are no secrets in it.
 
     Attributes:
         records: what was copied and found good, or found equal, by target analyzer.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     items: tuple[ReportItem, ...]
     records: dict[str, CopyRecord]
 
 
-def results_of(
-    items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str
-) -> tuple[ItemResult, ...]:
+def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str) -> tuple[ItemResult, ...]:
     """Give the results of a chunk's items.
 
     Args:
@@ -254,10 +248,7 @@ def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPl
 def _held(item: PlanItem, fingerprint: str | None) -> PlanItem:
     if item.action not in ACTING or fingerprint in (None, item.expected.fingerprint):
         return item
-    reason = (
-        f"It was edited at {item.source} since the plan was approved. "
-        "Make a new plan, look at it, and apply that."
-    )
+    reason = f"It was edited at {item.source} since the plan was approved. Make a new plan, look at it, and apply that."
     return replace(item, action=Action.REFUSE, reason=reason)
 
 
@@ -365,6 +356,6 @@ class Tally:
 
     def _sum(self) -> Progress:
         ended: Counter[Status] = Counter(dict.fromkeys(Status, 0))
-        for part in self._parts:
-            ended.update(dict(part.ended))
-        return Progress(self._total, sum(part.in_flight for part in self._parts), tuple(ended.items()))
+        for one in self._parts:
+            ended.update(dict(one.ended))
+        return Progress(self._total, sum(one.in_flight for one in self._parts), tuple(ended.items()))

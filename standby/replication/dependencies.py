@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
-from standby.service.models import JsonValue
+from standby.document import JsonValue
 
 PREBUILT = "prebuilt-"
 """Analyzers that every resource has; they are never copied."""

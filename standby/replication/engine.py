@@ -186,9 +186,7 @@ class Replication:
         for (source, target), ledger in self._ledgers.items():
             ledger.record(
                 {
-                    item.target_analyzer: CopyRecord(
-                        item.expected, item.found, self._clock.now(), item.analyzer
-                    )
+                    item.target_analyzer: CopyRecord(item.expected, item.found, self._clock.now(), item.analyzer)
                     for item in self._plan.items
                     if (item.source, item.target, item.verdict) == (source, target, Verdict.IN_SYNC)
                     and item.found is not None
@@ -300,9 +298,7 @@ class Replication:
             reason = f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
         else:
             operation = f" as operation {receipt.operation_id}" if receipt.operation_id else ""
-            reason = (
-                f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
-            )
+            reason = f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
         return self._result(item, Status.FAILED, reason=reason)
 
     def _end(self, result: ItemResult) -> None:

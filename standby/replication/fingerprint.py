@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 import rfc8785
 
-from standby.service.models import JsonValue
+from standby.document import JsonValue
 
 READ_ONLY = frozenset({"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"})
 """Fields only the service writes (REFERENCE, *The analyzer*)."""
@@ -64,11 +64,7 @@ def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) ->
     if not ignore:
         return kept
     return _without_empty(
-        {
-            key: _without_ignored(value, key, ignore)
-            for key, value in kept.items()
-            if not _is_ignored(key, ignore)
-        }
+        {key: _without_ignored(value, key, ignore) for key, value in kept.items() if not _is_ignored(key, ignore)}
     )
 
 

@@ -74,15 +74,12 @@ def forecast(plan: ReplicationPlan, resources: Mapping[str, Resource]) -> Foreca
         else 0.0
         for name in calls
     )
-    shortest, longest = (
-        max(at_least, _seconds(acting, resources, deadlines, slow=slow)) for slow in (False, True)
-    )
+    shortest, longest = (max(at_least, _seconds(acting, resources, deadlines, slow=slow)) for slow in (False, True))
     minutes = max(shortest / MINUTE, 1.0)
     return Forecast(
         calls=dict(calls),
         quota_share={
-            name: min(1.0, count / minutes / resources[name].operations_per_minute)
-            for name, count in calls.items()
+            name: min(1.0, count / minutes / resources[name].operations_per_minute) for name, count in calls.items()
         },
         shortest=shortest,
         longest=longest,
@@ -99,9 +96,7 @@ def polls_of_copy(service_seconds: float, deadlines: CopyDeadlines) -> tuple[int
     return count, moment
 
 
-def _calls(
-    plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping[str, Resource]
-) -> Counter[str]:
+def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping[str, Resource]) -> Counter[str]:
     calls: Counter[str] = Counter()
     for name in {name for item in plan.items for name in (item.source, item.target)}:
         # Planned anew before anything is done: a listing, and defaults where the api-version has them.

@@ -12,11 +12,12 @@ from standby.concurrency import side_by_side
 from standby.config.durations import moment_of
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import SEED_PAGE_API_VERSION
+from standby.document import JsonValue
 from standby.replication.dependencies import PREBUILT
 from standby.replication.serving import Serving
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, DefaultsNotSet, ServiceError
-from standby.service.models import Analyzer, Deployment, JsonValue
+from standby.service.models import Analyzer, Deployment
 
 log = logging.getLogger("standby.replication")
 
@@ -41,9 +42,7 @@ async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
         listing = group.create_task(client.list_analyzers())
         serving = group.create_task(read_serving(client))
     analyzers = {
-        analyzer.analyzer_id: analyzer
-        for analyzer in listing.result()
-        if not analyzer.analyzer_id.startswith(PREBUILT)
+        analyzer.analyzer_id: analyzer for analyzer in listing.result() if not analyzer.analyzer_id.startswith(PREBUILT)
     }
     return Inventory(
         serving=serving.result(),

@@ -67,9 +67,7 @@ async def read_ledger(objects: Objects, source: str, target: str, api_version: s
 
 
 @asynccontextmanager
-async def write_ledger(
-    files: FileSystem, source: str, target: str, api_version: str
-) -> AsyncIterator[Ledger]:
+async def write_ledger(files: FileSystem, source: str, target: str, api_version: str) -> AsyncIterator[Ledger]:
     """Open the records of one pair for adding to them; one run at a time may.
 
     Raises:

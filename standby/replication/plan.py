@@ -11,6 +11,7 @@ from graphlib import TopologicalSorter
 
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides
+from standby.document import JsonValue
 from standby.replication.dependencies import (
     LONGEST_ID,
     Dependencies,
@@ -37,7 +38,6 @@ from standby.replication.verdict import (
     judge,
     sight,
 )
-from standby.service.models import JsonValue
 
 AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
 """Verdicts under which a version at the target stands for the analyzer."""
@@ -80,8 +80,7 @@ class Pair:
         selected = [
             name
             for name, analyzer in self.source.analyzers.items()
-            if is_protected(self.recovery_plan, analyzer, self.now)
-            and matches(name, self.selection.analyzers)
+            if is_protected(self.recovery_plan, analyzer, self.now) and matches(name, self.selection.analyzers)
         ]
         dependencies = resolve(selected, self.source.definitions)
         serving, added = with_added_defaults(
@@ -119,14 +118,10 @@ class Pair:
             source=source.name,
             target=target.name,
             analyzer=name,
-            target_analyzer=self.names.free_version(name)
-            if action is Action.COPY_AS_VERSION
-            else target_name,
+            target_analyzer=self.names.free_version(name) if action is Action.COPY_AS_VERSION else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(
-                verdict, action, name, source.name, target.name, found.status if found else "ready"
-            ),
+            reason=explain(verdict, action, name, source.name, target.name, found.status if found else "ready"),
             needs=tuple(sorted(dependencies.children[name])),
             models=models_of(self.source.definitions[name]),
             expected=expected,
@@ -207,9 +202,7 @@ class Pair:
             return ()
         return tuple(
             difference.path
-            for difference in differences(
-                definition, self.target.definitions[target_name], self.recovery_plan.ignore
-            )
+            for difference in differences(definition, self.target.definitions[target_name], self.recovery_plan.ignore)
         )
 
     def _against_target(self, item: PlanItem) -> PlanItem:
@@ -282,21 +275,15 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
     if missing := dependencies.missing.get(item.analyzer):
         names = ", ".join(sorted(missing))
-        return _blocked(
-            item, f"It refers to {names}, which {item.source} does not have. Create or unlink it."
-        )
+        return _blocked(item, f"It refers to {names}, which {item.source} does not have. Create or unlink it.")
     if item.action in COPYING and item.expected.status != "ready":
-        return _blocked(
-            item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied."
-        )
+        return _blocked(item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied.")
     return item
 
 
 def _after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> Iterator[PlanItem]:
     """Block what needs a child that will not be at the target under the name the parent refers to."""
-    graph = {
-        name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()
-    }
+    graph = {name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()}
     settled: dict[str, PlanItem] = {}
     for name in TopologicalSorter(graph).static_order():
         item = own[name]

@@ -11,10 +11,11 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from standby.clock import Clock
 from standby.config.explanation import summary
+from standby.document import Document
 from standby.replication.items import Records
 from standby.service.models import Analyzer
 from standby.vault.errors import Held
@@ -26,7 +27,7 @@ AGAIN = 0.5
 """Seconds between two tries to write a list that somebody else is writing."""
 
 
-class Rebuilt(BaseModel):
+class Rebuilt(Document):
     """One analyzer that was built from a definition.
 
     Attributes:
@@ -39,8 +40,6 @@ class Rebuilt(BaseModel):
         original: its id there.
         plan: whose restore it was.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     analyzer: str
     created_at: datetime | None
@@ -60,9 +59,7 @@ RebuiltThere = Mapping[str, Rebuilt]
 """What was rebuilt at a resource, by its id there."""
 
 
-class _Entries(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
+class _Entries(Document):
     rebuilt: tuple[Rebuilt, ...] = ()
 
 

@@ -93,10 +93,7 @@ async def begin(
             plan,
             steps,
             ledgers=ledgers,
-            slots={
-                target: asyncio.Semaphore(clients[target].resource.max_concurrent_copies)
-                for _, target in ledgers
-            },
+            slots={target: asyncio.Semaphore(clients[target].resource.max_concurrent_copies) for _, target in ledgers},
             clock=context.clock,
             on_progress=on_progress,
         )
@@ -115,9 +112,7 @@ async def _approved_plan(
     return plan
 
 
-async def make_plan_now(
-    context: RunContext, selection: Selection, records: Mapping[Pair, Records]
-) -> ReplicationPlan:
+async def make_plan_now(context: RunContext, selection: Selection, records: Mapping[Pair, Records]) -> ReplicationPlan:
     """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
     names = sorted({name for pair in records for name in pair})
     inventories = await take_inventories(context.connections[name] for name in names)
@@ -136,9 +131,7 @@ async def _hold_ledgers(context: RunContext, selection: Selection) -> AsyncItera
     async with AsyncExitStack() as stack:
 
         async def hold(pair: Pair) -> Ledger:
-            return await stack.enter_async_context(
-                write_ledger(context.vault, *pair, _version(context, pair))
-            )
+            return await stack.enter_async_context(write_ledger(context.vault, *pair, _version(context, pair)))
 
         pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
         # Side by side: a vault that has leases only takes seconds for each.
@@ -155,9 +148,7 @@ def _version(context: RunContext, pair: Pair) -> str:
 def _tell_what_is_unknown(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger]) -> None:
     """Say once where a ledger is not there although the target already has copies: it may have been lost."""
     for (source, target), ledger in ledgers.items():
-        held = sum(
-            (item.source, item.target) == (source, target) and item.found is not None for item in plan.items
-        )
+        held = sum((item.source, item.target) == (source, target) and item.found is not None for item in plan.items)
         if ledger.missing and held:
             log.warning(
                 "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s: "

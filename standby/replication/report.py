@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from standby.config.plan import RecoveryPlan
+from standby.document import Document, JsonValue
 from standby.replication.items import GOOD, ItemResult, PlanItem, ReplicationPlan, Status, count
 from standby.replication.verdict import Action, Verdict
-from standby.service.models import JsonValue
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,7 @@ def _point(item: PlanItem, now: datetime, objective: timedelta | None) -> Recove
         verified_at=verified_at,
         age=age,
         source_changed=changed,
-        met=None
-        if objective is None
-        else not changed or (age is not None and age <= objective.total_seconds()),
+        met=None if objective is None else not changed or (age is not None and age <= objective.total_seconds()),
     )
 
 
@@ -76,10 +72,8 @@ def _source_changed(item: PlanItem) -> bool:
 Via = Literal["direct", "prefect"]
 
 
-class ReportItem(BaseModel):
+class ReportItem(Document):
     """One analyzer at one target."""
-
-    model_config = ConfigDict(frozen=True)
 
     source: str
     target: str
@@ -95,14 +89,12 @@ class ReportItem(BaseModel):
     warnings: tuple[str, ...]
 
 
-class MissedPoint(BaseModel):
+class MissedPoint(Document):
     """An analyzer whose copy is further behind than the plan allows.
 
     Attributes:
         age_seconds: how old the last verified copy is; `None` where there is none.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     source: str
     target: str
@@ -110,19 +102,15 @@ class MissedPoint(BaseModel):
     age_seconds: float | None
 
 
-class ObjectivesReport(BaseModel):
+class ObjectivesReport(Document):
     """The plan's recovery point objective, held against what the run left."""
-
-    model_config = ConfigDict(frozen=True)
 
     rpo_seconds: float | None
     missed: tuple[MissedPoint, ...]
 
 
-class Report(BaseModel):
+class Report(Document):
     """A whole run."""
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     run_id: str

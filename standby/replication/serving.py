@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from standby.config.plan import MissingDefaults
 from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.document import JsonValue
 from standby.replication.dependencies import inline_analyzers
-from standby.service.models import Deployment, JsonValue
+from standby.service.models import Deployment
 
 
 class Severity(StrEnum):
@@ -108,9 +109,7 @@ def default_to_add(
     return min(fitting, default=None)
 
 
-def _check(
-    role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides
-) -> Iterator[Finding]:
+def _check(role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides) -> Iterator[Finding]:
     override = _override(overrides, role)
     # On the seed page's protocol analyzers name deployments and the copy can override them; on the
     # released one they name models, and only the target's defaults say which deployment serves one.
@@ -240,14 +239,10 @@ def judge_models(
     forgiven = [finding for finding in findings if finding.missing and missing_defaults == "ignore"]
     return JudgedModels(
         errors=tuple(
-            str(finding)
-            for finding in findings
-            if finding.severity is Severity.ERROR and finding not in forgiven
+            str(finding) for finding in findings if finding.severity is Severity.ERROR and finding not in forgiven
         ),
         warnings=tuple(
-            str(finding)
-            for finding in findings
-            if finding.severity is not Severity.ERROR or finding in forgiven
+            str(finding) for finding in findings if finding.severity is not Severity.ERROR or finding in forgiven
         ),
     )
 

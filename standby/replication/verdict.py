@@ -9,8 +9,9 @@ from enum import StrEnum
 
 from standby.config.plan import OnExisting
 from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.document import JsonValue
 from standby.replication.fingerprint import fingerprint
-from standby.service.models import Analyzer, JsonValue
+from standby.service.models import Analyzer
 
 
 class Verdict(StrEnum):
@@ -77,9 +78,7 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) ->
     if last is None:
         return Verdict.FOREIGN
     source_changed = (
-        retrained
-        or source.fingerprint != last.source.fingerprint
-        or source.created_at != last.source.created_at
+        retrained or source.fingerprint != last.source.fingerprint or source.created_at != last.source.created_at
     )
     target_changed = target.fingerprint != last.target.fingerprint
     if source_changed and target_changed:
@@ -194,9 +193,7 @@ def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -
     return always if always is not None else _BY_POLICY[on_existing]
 
 
-def explain(
-    verdict: Verdict, action: Action, analyzer: str, source: str, target: str, status: str = "ready"
-) -> str:
+def explain(verdict: Verdict, action: Action, analyzer: str, source: str, target: str, status: str = "ready") -> str:
     """Say in a sentence or two why an item has its action.
 
     Args:
@@ -208,9 +205,7 @@ def explain(
         status: what the target calls the analyzer it holds.
     """
     unusable = verdict is Verdict.SOURCE_AHEAD and status != "ready"
-    sentence = (_UNUSABLE if unusable else _WHAT_IS_THERE[verdict]).format(
-        source=source, target=target, status=status
-    )
+    sentence = (_UNUSABLE if unusable else _WHAT_IS_THERE[verdict]).format(source=source, target=target, status=status)
     advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
     if advice is None:
         return f"{sentence}."

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, Resource
+from standby.document import JsonValue
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Tls, trusted_certificates
@@ -21,7 +22,6 @@ from standby.service.models import (
     CatalogModel,
     Defaults,
     Deployment,
-    JsonValue,
     Operation,
     PollAnswer,
     StartedOperation,

@@ -86,9 +86,7 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
         request_id=code_of(response.headers.get("apim-request-id")),
         resource=resource,
         analyzer=call.analyzer,
-        retry_after=parse_retry_after(
-            response.headers.get("retry-after"), date=response.headers.get("date"), now=now
-        ),
+        retry_after=parse_retry_after(response.headers.get("retry-after"), date=response.headers.get("date"), now=now),
     )
 
 

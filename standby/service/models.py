@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from standby.document import JsonObject
 from standby.service.scrubbing import hidden
 
 __all__ = [
@@ -29,15 +30,12 @@ __all__ = [
     "Deployment",
     "ErrorDetail",
     "Grant",
-    "JsonObject",
-    "JsonValue",
     "Operation",
     "PollAnswer",
     "StartedOperation",
     "read_timestamp",
 ]
 
-JsonObject = dict[str, JsonValue]
 
 MOST_WARNING_CHARACTERS = 300
 """A warning of the service is cut there before it is carried into reports."""

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from standby.config.plan import Encryption, key_for_copy
 from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.document import JsonObject
 from standby.service.calls import Call
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import (
@@ -26,7 +27,7 @@ from standby.service.errors import (
     ServiceUnavailable,
     Unreachable,
 )
-from standby.service.models import Analyzer, Grant, JsonObject, StartedOperation
+from standby.service.models import Analyzer, Grant, StartedOperation
 from standby.service.retrying import Repeat
 from standby.service.scrubbing import hidden
 

@@ -16,9 +16,10 @@ import socket
 from datetime import datetime, timedelta
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from standby.clock import Clock
+from standby.document import Document
 from standby.vault.errors import Held, VaultTooSlow
 from standby.vault.filesystem import Objects
 
@@ -38,10 +39,8 @@ SKEW = timedelta(minutes=5)
 """How far two machines' clocks may be apart: what ended longer ago need not be watched."""
 
 
-class _Note(BaseModel):
+class _Note(Document):
     """What the object says; an owner that gave it back is nobody."""
-
-    model_config = ConfigDict(frozen=True)
 
     owner: str
     until: datetime

@@ -98,9 +98,7 @@ def test_a_plan_block_becomes_the_plan_its_vault_and_its_sinks(configuration: Co
     ],
     ids=["folder", "second folder", "private key", "public key", "shared key"],
 )
-def test_every_kind_of_vault_comes_back_from_its_block(
-    configuration: Configuration, vault: VaultSettings
-) -> None:
+def test_every_kind_of_vault_comes_back_from_its_block(configuration: Configuration, vault: VaultSettings) -> None:
     assert RecoveryPlan.of(configuration.plan("invoices"), vault).to_vault() == vault
 
 

@@ -183,8 +183,7 @@ async def test_every_resource_that_was_never_saved_is_named(configuration: Confi
     with pytest.raises(BlockMissing) as caught:
         await load_configuration_from_blocks("invoices")
     assert caught.value.problems == tuple(
-        f"The Prefect server has no block content-understanding-resource/{name}"
-        for name in ("east", "north", "west")
+        f"The Prefect server has no block content-understanding-resource/{name}" for name in ("east", "north", "west")
     )
 
 
@@ -195,14 +194,10 @@ async def test_a_block_with_values_that_are_not_valid_is_named_and_mended(
     block: ContentUnderstandingResource = await ContentUnderstandingResource.aload("east")
     block.endpoint = "https://example.com"
     await block.asave("east", overwrite=True)
-    with pytest.raises(
-        BlockUnusable, match=r"content-understanding-resource/east.*not a known Azure host"
-    ) as caught:
+    with pytest.raises(BlockUnusable, match=r"content-understanding-resource/east.*not a known Azure host") as caught:
         await load_configuration_from_blocks("invoices")
     assert not any(canary in str(caught.value) for canary in canaries)
-    assert [block.slug for block in await save_configuration(configuration)] == [
-        "content-understanding-resource/east"
-    ]
+    assert [block.slug for block in await save_configuration(configuration)] == ["content-understanding-resource/east"]
     assert await load_configuration_from_blocks("invoices") == configuration
 
 

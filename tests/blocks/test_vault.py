@@ -218,9 +218,7 @@ async def test_a_block_is_loaded_by_its_reference(prefect_server: Any) -> None:
     assert await remote(place="loaded").read("x") == b"one"
 
 
-async def test_a_local_file_system_block_is_a_folder_with_all_its_safety(
-    prefect_server: Any, tmp_path: Path
-) -> None:
+async def test_a_local_file_system_block_is_a_folder_with_all_its_safety(prefect_server: Any, tmp_path: Path) -> None:
     await LocalFileSystem(basepath=str(tmp_path)).asave("vault", overwrite=True)
     assert await open_vault(VaultSettings(block="local-file-system/vault")) == LocalFolder(tmp_path)
 

@@ -43,8 +43,7 @@ def test_the_table_of_actions_is_what_the_program_decides() -> None:
     assert told == decided
     for policy in policies:
         assert all(
-            decide(verdict, policy, forced=True) is decide(verdict, "refuse", forced=True)
-            for verdict in Verdict
+            decide(verdict, policy, forced=True) is decide(verdict, "refuse", forced=True) for verdict in Verdict
         )
 
 

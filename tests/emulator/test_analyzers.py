@@ -66,9 +66,7 @@ async def test_a_prebuilt_analyzer_can_be_read_but_not_written(east: httpx.Async
     assert (await east.delete("/analyzers/prebuilt-invoice")).status_code == 400
 
 
-async def test_an_analyzer_without_fields_is_ready_at_once(
-    east: httpx.AsyncClient, control: httpx.AsyncClient
-) -> None:
+async def test_an_analyzer_without_fields_is_ready_at_once(east: httpx.AsyncClient, control: httpx.AsyncClient) -> None:
     await control.post("/settings", json={"service_time": 60})
     made = await east.put("/analyzers/plain", json={"baseAnalyzerId": "prebuilt-document"})
     polled = await east.get(made.headers["operation-location"])
@@ -99,9 +97,7 @@ async def test_knowledge_sources_are_kept_as_they_were_sent(east: httpx.AsyncCli
 
 async def test_an_existing_analyzer_is_replaced_only_where_that_is_allowed(east: httpx.AsyncClient) -> None:
     refused = await east.put("/analyzers/invoice", json={"description": "Other"})
-    allowed = await east.put(
-        "/analyzers/invoice", json={"description": "Other"}, params={"allowReplace": "true"}
-    )
+    allowed = await east.put("/analyzers/invoice", json={"description": "Other"}, params={"allowReplace": "true"})
     assert (refused.status_code, refused.headers["x-ms-error-code"]) == (409, "Conflict")
     assert allowed.status_code == 201
     assert (await east.get("/analyzers/invoice")).json()["description"] == "Other"
@@ -143,9 +139,7 @@ async def test_models_need_the_resources_defaults(west: httpx.AsyncClient) -> No
         ("odd", ["a list"]),
     ],
 )
-async def test_a_wrong_definition_is_an_invalid_request(
-    east: httpx.AsyncClient, analyzer: str, body: object
-) -> None:
+async def test_a_wrong_definition_is_an_invalid_request(east: httpx.AsyncClient, analyzer: str, body: object) -> None:
     refused = await east.put(f"/analyzers/{analyzer}", json=body)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "InvalidRequest")
     assert (await east.get(f"/analyzers/{analyzer}")).status_code == 404
@@ -237,9 +231,7 @@ async def test_defaults_are_merged_and_null_removes(west: httpx.AsyncClient) -> 
 
 
 @pytest.mark.parametrize("sent", ["text", {"gpt-4.1": 1}])
-async def test_defaults_of_the_wrong_kind_are_an_invalid_request(
-    west: httpx.AsyncClient, sent: object
-) -> None:
+async def test_defaults_of_the_wrong_kind_are_an_invalid_request(west: httpx.AsyncClient, sent: object) -> None:
     assert (await west.patch("/defaults", json={"modelDeployments": sent})).status_code == 400
 
 

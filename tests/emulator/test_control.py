@@ -97,9 +97,7 @@ async def test_a_reset_puts_everything_back(
     assert (await control.post("/reset")).status_code == 200
     assert (await stats(control, "east"))["calls"] == {}
     after = (await east.get("/analyzers")).json()
-    assert [found["analyzerId"] for found in after["value"]] == [
-        found["analyzerId"] for found in before["value"]
-    ]
+    assert [found["analyzerId"] for found in after["value"]] == [found["analyzerId"] for found in before["value"]]
     assert "gpt-5.2" not in (await east.get("/defaults")).json()["modelDeployments"]
 
 
@@ -110,9 +108,7 @@ async def test_defaults_can_be_set_and_unset(east: httpx.AsyncClient, control: h
     assert (await east.get("/defaults")).json() == {"modelDeployments": {"gpt-4o": "old"}}
 
 
-async def test_what_a_settings_change_does_not_name_stays(
-    east: httpx.AsyncClient, control: httpx.AsyncClient
-) -> None:
+async def test_what_a_settings_change_does_not_name_stays(east: httpx.AsyncClient, control: httpx.AsyncClient) -> None:
     await control.post("/settings", json={"page_size": 5})
     await control.post("/settings", json={"latency": 0})
     assert len((await east.get("/analyzers")).json()["value"]) == 5
@@ -123,9 +119,7 @@ async def test_what_a_settings_change_does_not_name_stays(
 async def test_an_edit_changes_any_field_under_every_version(
     emulator: Emulator, client: Client, control: httpx.AsyncClient
 ) -> None:
-    clients = [
-        client(emulator.resources["east"], version) for version in ("2025-11-01", "2026-06-01-preview")
-    ]
+    clients = [client(emulator.resources["east"], version) for version in ("2025-11-01", "2026-06-01-preview")]
     changes = {"config": {"enableOcr": False}, "fieldSchema": None, "lastModifiedAt": "2031-01-01T00:00:00Z"}
     await control.post("/edit", json={"resource": "east", "analyzer": "invoice", "changes": changes})
     for each in clients:
@@ -173,9 +167,7 @@ async def test_retraining_shows_in_the_date_only(east: httpx.AsyncClient, contro
         ("/faults", "text"),
     ],
 )
-async def test_a_wrong_body_is_refused_with_a_sentence(
-    control: httpx.AsyncClient, path: str, body: object
-) -> None:
+async def test_a_wrong_body_is_refused_with_a_sentence(control: httpx.AsyncClient, path: str, body: object) -> None:
     refused = await control.post(path, json=body)
     assert refused.status_code == 400
     assert refused.json()["error"].endswith(".")

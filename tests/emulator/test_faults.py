@@ -42,9 +42,7 @@ async def statuses(client: httpx.AsyncClient, path: str, times: int) -> list[int
 async def test_a_status_is_answered_with_its_codes_and_retry_after(
     east: httpx.AsyncClient, add_fault: AddFault
 ) -> None:
-    await add_fault(
-        "status", call="get", status=429, code="429", inner_code="Slow", message="Wait", retry_after=2
-    )
+    await add_fault("status", call="get", status=429, code="429", inner_code="Slow", message="Wait", retry_after=2)
     refused = await east.get("/analyzers/invoice")
     assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")
     assert refused.headers["x-ms-error-code"] == "429"
@@ -53,9 +51,7 @@ async def test_a_status_is_answered_with_its_codes_and_retry_after(
     assert (await east.get("/analyzers/invoice")).status_code == 200
 
 
-async def test_retry_after_may_be_a_date_or_a_part_of_a_second(
-    east: httpx.AsyncClient, add_fault: AddFault
-) -> None:
+async def test_retry_after_may_be_a_date_or_a_part_of_a_second(east: httpx.AsyncClient, add_fault: AddFault) -> None:
     for sent in ("Wed, 21 Oct 2026 07:28:00 GMT", 0.25):
         await add_fault("status", status=503, retry_after=sent)
         assert (await east.get("/defaults")).headers["retry-after"] == str(sent)
@@ -106,9 +102,7 @@ async def test_a_call_may_be_carried_out_although_its_answer_is_lost(
     assert (await east.get("/analyzers/second")).status_code == (200 if process else 404)
 
 
-async def test_a_malformed_answer_is_a_200_that_is_not_json(
-    east: httpx.AsyncClient, add_fault: AddFault
-) -> None:
+async def test_a_malformed_answer_is_a_200_that_is_not_json(east: httpx.AsyncClient, add_fault: AddFault) -> None:
     await add_fault("malformed")
     answer = await east.get("/analyzers/invoice")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")

@@ -111,9 +111,7 @@ async def test_resource_ids_are_compared_by_case(
     order: dict[str, str],
 ) -> None:
     lower = emulator.resources["west"].resource_id.lower()
-    granted = await east.post(
-        "/analyzers/invoice:grantCopyAuthorization", json={"targetAzureResourceId": lower}
-    )
+    granted = await east.post("/analyzers/invoice:grantCopyAuthorization", json={"targetAzureResourceId": lower})
     assert granted.status_code == 200
     assert_not_granted(await west.post(COPY, json=order), order["sourceAzureResourceId"])
     await grant()
@@ -212,9 +210,7 @@ async def test_each_protocol_is_there_only_under_its_own_versions(emulator: Emul
     served = emulator.resources["east"]
     target = {"targetAzureResourceId": emulator.resources["west"].resource_id}
     found = {
-        (version, action): (
-            await client(served, version).post(f"/analyzers/invoice:{action}", json=target)
-        ).status_code
+        (version, action): (await client(served, version).post(f"/analyzers/invoice:{action}", json=target)).status_code
         for version in ("2025-05-01-preview", "2025-11-01", "2026-06-01-preview")
         for action in ("grantCopyAuthorization", "getCopyAuthorization")
     }

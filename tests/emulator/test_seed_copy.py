@@ -52,10 +52,7 @@ async def test_a_copy_follows_the_page_to_the_letter(
 ) -> None:
     authorization = await authorized(source)
     assert authorization.keys() == {"source", "authorizationToken", "expiresAt"}
-    assert (
-        authorization["source"]
-        == f"{emulator.resources['east'].endpoint}/contentunderstanding/analyzers/invoice"
-    )
+    assert authorization["source"] == f"{emulator.resources['east'].endpoint}/contentunderstanding/analyzers/invoice"
     # The page: the body of the copy is the response of the authorization.
     started = await target.post(COPY, json=authorization)
     assert started.status_code == 200
@@ -136,9 +133,7 @@ async def test_a_source_deleted_after_its_authorization_is_an_invalid_request(
 async def test_a_source_that_is_not_ready_is_an_invalid_request(
     source: httpx.AsyncClient, target: httpx.AsyncClient, control: httpx.AsyncClient
 ) -> None:
-    await control.post(
-        "/edit", json={"resource": "east", "analyzer": "invoice", "changes": {"status": "failed"}}
-    )
+    await control.post("/edit", json={"resource": "east", "analyzer": "invoice", "changes": {"status": "failed"}})
     refused = await target.post(COPY, json=await authorized(source))
     assert (refused.status_code, inner_code(refused)) == (400, "ModelNotReady")
 
@@ -255,10 +250,6 @@ async def test_an_analyzer_without_models_copies_whatever_the_target_has(
     assert copied.status_code == 200
 
 
-@pytest.mark.parametrize(
-    "body", [{"target": 1}, {"target": "no url"}, {"target": "https://[x"}, {"encryptionKey": 1}]
-)
-async def test_a_wrong_authorization_request_is_refused(
-    source: httpx.AsyncClient, body: dict[str, object]
-) -> None:
+@pytest.mark.parametrize("body", [{"target": 1}, {"target": "no url"}, {"target": "https://[x"}, {"encryptionKey": 1}])
+async def test_a_wrong_authorization_request_is_refused(source: httpx.AsyncClient, body: dict[str, object]) -> None:
     assert (await source.post(AUTHORIZE, json=body)).status_code == 400

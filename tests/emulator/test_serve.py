@@ -50,8 +50,7 @@ async def test_it_ends_at_once_with_calls_that_hang_or_wait_and_connections_kept
     async with httpx.AsyncClient() as client:
         async with running(config) as emulator:
             urls = {
-                name: f"{served.endpoint}/contentunderstanding/analyzers"
-                for name, served in emulator.resources.items()
+                name: f"{served.endpoint}/contentunderstanding/analyzers" for name, served in emulator.resources.items()
             }
             await client.post(f"{emulator.control}/outages", json={"resource": "east", "kind": "hang"})
             await client.post(f"{emulator.control}/settings", json={"resource": "west", "latency": 60})
@@ -117,9 +116,7 @@ async def test_callers_who_leave_in_the_middle_of_a_request_do_no_harm(config: E
         assert stats["east"]["calls"] == {"get": 1}
 
 
-async def test_calls_leave_nothing_in_the_log(
-    config: EmulatorConfig, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_calls_leave_nothing_in_the_log(config: EmulatorConfig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with running(config) as emulator, httpx.AsyncClient() as client:
         await client.get(emulator.resources["east"].endpoint)

@@ -64,9 +64,7 @@ async def test_it_ends_at_once_with_a_call_that_hangs(config: EmulatorConfig) ->
                 client.get(f"{emulator.resources['east'].endpoint}/contentunderstanding/analyzers")
             )
             async with asyncio.timeout(5):
-                while not (await client.get(f"{emulator.control}/stats")).json()["resources"]["east"][
-                    "calls"
-                ]:
+                while not (await client.get(f"{emulator.control}/stats")).json()["resources"]["east"]["calls"]:
                     continue
             ending = loop.time()
     assert loop.time() - ending < 0.5

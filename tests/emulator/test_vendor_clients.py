@@ -155,9 +155,7 @@ class VendorsCopy:
     async def __call__(
         self, source: ContentUnderstandingClient, target: ContentUnderstandingClient, analyzer: str
     ) -> Any:
-        return await asyncio.to_thread(
-            copy_analyzer, source, analyzer, analyzer, target_client=target, **self.places
-        )
+        return await asyncio.to_thread(copy_analyzer, source, analyzer, analyzer, target_client=target, **self.places)
 
 
 @pytest.fixture

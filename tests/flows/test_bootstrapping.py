@@ -27,9 +27,7 @@ from tests.flows.working import delete_deployments, worker
 
 def with_plans(configuration: Configuration, *names: str) -> Configuration:
     plan = configuration.plan("p")
-    return configuration.model_copy(
-        update={"plans": {name: plan.model_copy(update={"name": name}) for name in names}}
-    )
+    return configuration.model_copy(update={"plans": {name: plan.model_copy(update={"name": name}) for name in names}})
 
 
 async def deployed() -> set[str]:

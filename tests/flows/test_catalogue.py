@@ -117,9 +117,7 @@ def test_the_deployments_of_the_contract_are_there() -> None:
 
 
 def test_a_schedule_lets_one_run_pass_and_cancels_those_that_come_meanwhile() -> None:
-    limits = {
-        full_name(entry): entry.get("concurrency_limit") for entry in DEPLOYMENTS if "schedules" in entry
-    }
+    limits = {full_name(entry): entry.get("concurrency_limit") for entry in DEPLOYMENTS if "schedules" in entry}
     assert set(map(str, limits.values())) == {"{'limit': 1, 'collision_strategy': 'CANCEL_NEW'}"}, limits
 
 
@@ -157,9 +155,7 @@ def test_each_plan_has_a_trigger_for_the_resources_that_serve_for_it() -> None:
         assert made[name]["parameters"] == {"plan": of}
 
 
-@pytest.mark.parametrize(
-    ("probe_every", "interval", "within"), [("30s", 30, 90), ("5m", 300, 900), ("1s", 10, 90)]
-)
+@pytest.mark.parametrize(("probe_every", "interval", "within"), [("30s", 30, 90), ("5m", 300, 900), ("1s", 10, 90)])
 def test_the_watch_and_what_follows_it_go_by_the_plans_probe_period(
     probe_every: str, interval: float, within: float
 ) -> None:

@@ -38,7 +38,7 @@ def family(make_analyzer: Any) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def worker(server: Any, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a process worker of our pool, as an operator would."""
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
+    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.primary)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL),
         *("--name", name, "--limit", "1"),

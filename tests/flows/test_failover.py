@@ -56,9 +56,7 @@ def stage(
 
     @asynccontextmanager
     async def make(**policy: Any) -> AsyncIterator[Scene]:
-        async with make_scene(
-            [make_analyzer("invoice")], targets=("west",), failover={**QUICK, **policy}
-        ) as scene:
+        async with make_scene([make_analyzer("invoice")], targets=("west",), failover={**QUICK, **policy}) as scene:
             sinks = (FileSink(path=tmp_path / "active.json"), VariableSink(name=variable(request.node.name)))
             told = scene.configuration.model_copy(update={"activation": sinks})
             await run_replicate(told)
@@ -135,9 +133,7 @@ async def test_an_order_is_carried_out_by_tasks_told_to_all_sinks_and_committed(
     assert (final.name, again.name) == ("Committed", "NothingToCommit"), final.message
     event = await told(ACTIVATED, report.run_id)
     assert (event["payload"]["side"], event["resource"]["prefect.resource.id"]) == ("west", "standby.plan.p")
-    assert (await told(COMMITTED, final.state_details.flow_run_id))["payload"]["committed"] == {
-        "east": "west"
-    }
+    assert (await told(COMMITTED, final.state_details.flow_run_id))["payload"]["committed"] == {"east": "west"}
     names = [run.name for run in await task_runs(report.run_id, 5)]
     assert {"fence p", "last sync"} <= set(names), names
     page = await page_of(report.run_id, "failover-report")
@@ -200,9 +196,7 @@ async def test_an_outage_that_cannot_be_answered_is_told_once(stage: Stage, told
 # The way back, and the rehearsal.
 
 
-async def test_a_plan_is_brought_back_with_what_was_edited_meanwhile(
-    stage: Stage, told: Any, task_runs: Any
-) -> None:
+async def test_a_plan_is_brought_back_with_what_was_edited_meanwhile(stage: Stage, told: Any, task_runs: Any) -> None:
     async with stage(automatic=True) as scene:
         order = {"to": "west", "mode": "unplanned", "reason": "rehearsal"}
         await Prefect().recover(scene.configuration, "p", "failover", order)
@@ -213,9 +207,9 @@ async def test_a_plan_is_brought_back_with_what_was_edited_meanwhile(
         assert (await active(scene))["resource"] == "east"
         again = await failback(plan="p", return_state=True)
         async with connect([scene.configuration.resource("east")]) as connections:
-            home = await connections["east"].get_analyzer("invoice")
+            primary = await connections["east"].get_analyzer("invoice")
     assert report.state == "failed_back", report
-    assert home.description == "edited at west"
+    assert primary.description == "edited at west"
     assert (again.name, again.is_completed()) == ("AtHome", True)
     assert (await told(FAILED_BACK, report.run_id))["payload"]["home"] == "east"
     names = [run.name for run in await task_runs(report.run_id, 3)]
@@ -236,14 +230,10 @@ async def test_a_drill_passes_and_leaves_nothing_behind(stage: Stage, told: Any)
     assert "proven" in await page_of(flow_run_id, "drill-report")
 
 
-async def test_a_drill_at_a_scratch_resource_may_not_be_in_another_plans_way(
-    stage: Stage, make_scene: Any
-) -> None:
+async def test_a_drill_at_a_scratch_resource_may_not_be_in_another_plans_way(stage: Stage, make_scene: Any) -> None:
     async with stage() as scene, make_scene([], targets=("north",)) as elsewhere:
         north = elsewhere.configuration.resource("north")
-        other = RecoveryPlan.model_validate(
-            {"name": "other", "pairs": [{"source": "east", "targets": ["north"]}]}
-        )
+        other = RecoveryPlan.model_validate({"name": "other", "pairs": [{"source": "east", "targets": ["north"]}]})
         configuration = scene.configuration.model_copy(
             update={
                 "resources": {**scene.configuration.resources, "north": north},
@@ -313,9 +303,7 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
     assert dict(done)["failover.approved"]["comment"] == "seen it myself"
 
 
-async def test_a_proposal_that_is_rejected_is_not_made_again_for_a_while(
-    stage: Stage, told: Any, until: Any
-) -> None:
+async def test_a_proposal_that_is_rejected_is_not_made_again_for_a_while(stage: Stage, told: Any, until: Any) -> None:
     async with stage(cool_down="1h") as scene, proposed(scene, until) as (flow_run_id, running):
         assert await answer(flow_run_id, approve=False, comment="maintenance") == "ACCEPT"
         state = await running

@@ -67,9 +67,7 @@ async def ours() -> dict[str, Any]:
     return {each.name: each for each in found if each.name.startswith(PREFIX)}
 
 
-async def test_automations_are_created_once_changed_when_needed_and_removed(
-    make_scene: Any, block: str
-) -> None:
+async def test_automations_are_created_once_changed_when_needed_and_removed(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         wanted = await wanted_automations(telling(scene.configuration, block))
         names = [f"{PREFIX} {BLOCK} of {what}" for what in ("failovers", "failing automations", "silence")]
@@ -103,9 +101,7 @@ async def test_what_was_switched_off_by_hand_stays_off(make_scene: Any, block: s
     assert (await ours())[f"{PREFIX} {BLOCK} of silence"].enabled is False
 
 
-async def test_they_listen_to_what_concerns_people_and_never_start_anything(
-    make_scene: Any, block: str
-) -> None:
+async def test_they_listen_to_what_concerns_people_and_never_start_anything(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         made = {each.name: each for each in await wanted_automations(telling(scene.configuration, block))}
     assert {action.type for each in made.values() for action in each.actions} == {"send-notification"}
@@ -121,9 +117,7 @@ async def test_they_listen_to_what_concerns_people_and_never_start_anything(
     assert failing.match == ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"})
 
 
-async def test_the_block_really_gets_the_message(
-    make_scene: Any, block: str, pager: Receiver, until: Any
-) -> None:
+async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pager: Receiver, until: Any) -> None:
     async with make_scene([], targets=("west",)) as scene:
         await save_automations(await wanted_automations(telling(scene.configuration, block)))
         tell_of_plan(READINESS_CHANGED, "p", {"summary": "nobody is told of this by these"})

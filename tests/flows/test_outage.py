@@ -106,9 +106,7 @@ async def alert(server: Any, configuration: Configuration) -> None:
     async with open_poster(api, trusted_certificates()) as poster:
         app = make_app(configuration, poster, vault)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
-            answer = await http.post(
-                "/azure-monitor", json=alarm, headers={"Authorization": f"Bearer {TOKEN}"}
-            )
+            answer = await http.post("/azure-monitor", json=alarm, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.json()["posted"] == 1, answer.text
 
 

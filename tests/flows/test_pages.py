@@ -21,7 +21,7 @@ def report(**changes: Any) -> FailoverReport:
         run_id="run",
         via="prefect",
         epoch=3,
-        home="east",
+        primary="east",
         from_resource="east",
         to="west",
         mode="unplanned",
@@ -57,9 +57,7 @@ def test_a_page_without_sinks_says_that_nobody_was_told() -> None:
 
 
 def test_a_page_tells_what_was_restored_and_what_was_not() -> None:
-    restored = Restored(
-        snapshot_id="s1", taken_at=AT, created=("invoice",), failed={"receipt": "Its base | is gone."}
-    )
+    restored = Restored(snapshot_id="s1", taken_at=AT, created=("invoice",), failed={"receipt": "Its base | is gone."})
     text = failover_page(report(restored=restored))
     assert "## Restored from snapshot s1 of 2026-01-31 03:12 UTC" in text
     assert "- invoice" in text
@@ -86,9 +84,7 @@ def test_a_state_says_whether_somebody_has_to_look(changes: dict[str, Any], name
 
 
 def test_a_summary_is_sentences_and_ends_with_what_to_do() -> None:
-    told = summary_of(
-        report(problems=("A sink was late",), next_action="Commit it with standby commit invoices")
-    )
+    told = summary_of(report(problems=("A sink was late",), next_action="Commit it with standby commit invoices"))
     assert told == (
         "west serves now (plan invoices, epoch 3). 75 s from the beginning of the outage. switched in 8 s. "
         "A sink was late. Commit it with standby commit invoices."

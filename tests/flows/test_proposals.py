@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from flows.outage import why_not_now
 from standby.config.plan import FailoverPolicy
-from standby.recovery.audit import AuditLine, Deed
+from standby.recovery.audit import AuditAction, AuditLine
 
 NOW = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 POLICY = FailoverPolicy(approval_timeout=timedelta(minutes=30), cool_down=timedelta(hours=1))
 
 
-def line(deed: Deed, ago: timedelta, run: str = "first", home: str = "east", **facts: Any) -> AuditLine:
+def line(deed: AuditAction, ago: timedelta, run: str = "first", primary: str = "east", **facts: Any) -> AuditLine:
     return AuditLine(
         sequence=1,
         at=NOW - ago,
@@ -27,7 +27,7 @@ def line(deed: Deed, ago: timedelta, run: str = "first", home: str = "east", **f
         via="prefect",
         run_id=run,
         epoch=0,
-        facts={"home": home, **facts},
+        facts={"home": primary, **facts},
         previous="",
         digest="",
     )
@@ -39,24 +39,24 @@ def minutes(number: float) -> timedelta:
 
 def test_without_a_proposal_somebody_may_be_asked() -> None:
     assert why_not_now([], "east", NOW, POLICY) == ""
-    assert why_not_now([line(Deed.DECIDED, minutes(1))], "east", NOW, POLICY) == ""
+    assert why_not_now([line(AuditAction.DECIDED, minutes(1))], "east", NOW, POLICY) == ""
 
 
 def test_one_question_at_a_time_is_enough() -> None:
-    waiting = [line(Deed.PROPOSED, minutes(10))]
+    waiting = [line(AuditAction.PROPOSED, minutes(10))]
     assert "waits for its approval in flow run first" in why_not_now(waiting, "east", NOW, POLICY)
     assert why_not_now(waiting, "north", NOW, POLICY) == ""
 
 
 def test_a_run_that_died_while_it_waited_keeps_nobody_from_asking_for_ever() -> None:
-    assert why_not_now([line(Deed.PROPOSED, minutes(31))], "east", NOW, POLICY) == ""
+    assert why_not_now([line(AuditAction.PROPOSED, minutes(31))], "east", NOW, POLICY) == ""
 
 
 @pytest.mark.parametrize("ago", [1, 59])
 def test_a_no_counts_for_the_cool_down(ago: int) -> None:
     lines = [
-        line(Deed.PROPOSED, minutes(ago + 5)),
-        line(Deed.REJECTED, minutes(ago), answered=True, comment="maintenance"),
+        line(AuditAction.PROPOSED, minutes(ago + 5)),
+        line(AuditAction.REJECTED, minutes(ago), answered=True, comment="maintenance"),
     ]
     told = why_not_now(lines, "east", NOW, POLICY)
     assert "was rejected" in told
@@ -64,21 +64,21 @@ def test_a_no_counts_for_the_cool_down(ago: int) -> None:
 
 
 def test_after_the_cool_down_and_where_nobody_answered_it_is_asked_again() -> None:
-    rejected = [line(Deed.PROPOSED, minutes(70)), line(Deed.REJECTED, minutes(61), answered=True)]
-    unanswered = [line(Deed.PROPOSED, minutes(31)), line(Deed.REJECTED, minutes(1), answered=False)]
+    rejected = [line(AuditAction.PROPOSED, minutes(70)), line(AuditAction.REJECTED, minutes(61), answered=True)]
+    unanswered = [line(AuditAction.PROPOSED, minutes(31)), line(AuditAction.REJECTED, minutes(1), answered=False)]
     assert why_not_now(rejected, "east", NOW, POLICY) == ""
     assert why_not_now(unanswered, "east", NOW, POLICY) == ""
 
 
 def test_an_approval_ends_the_wait() -> None:
-    lines = [line(Deed.PROPOSED, minutes(10)), line(Deed.APPROVED, minutes(1))]
+    lines = [line(AuditAction.PROPOSED, minutes(10)), line(AuditAction.APPROVED, minutes(1))]
     assert why_not_now(lines, "east", NOW, POLICY) == ""
 
 
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([Deed.PROPOSED, Deed.APPROVED, Deed.REJECTED, Deed.DECIDED]),
+            st.sampled_from([AuditAction.PROPOSED, AuditAction.APPROVED, AuditAction.REJECTED, AuditAction.DECIDED]),
             st.floats(0, 300),
             st.sampled_from(["first", "second"]),
             st.sampled_from(["east", "north"]),
@@ -87,11 +87,11 @@ def test_an_approval_ends_the_wait() -> None:
         max_size=12,
     )
 )
-def test_in_the_end_somebody_is_always_asked_again(drawn: list[tuple[Deed, float, str, str, bool]]) -> None:
+def test_in_the_end_somebody_is_always_asked_again(drawn: list[tuple[AuditAction, float, str, str, bool]]) -> None:
     """Silence about a source, for as long as either time lasts, leaves no reason not to ask."""
     lines = [
-        line(deed, minutes(ago), run, home, answered=answered)
-        for deed, ago, run, home, answered in sorted(drawn, key=lambda each: -each[1])
+        line(deed, minutes(ago), run, primary, answered=answered)
+        for deed, ago, run, primary, answered in sorted(drawn, key=lambda each: -each[1])
     ]
     later = NOW + max(POLICY.cool_down, POLICY.approval_timeout)
     assert why_not_now(lines, "east", later, POLICY) == ""

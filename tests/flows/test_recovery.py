@@ -52,9 +52,7 @@ def told(events: Any, until: Any) -> Callable[[str, str], Awaitable[list[Any]]]:
 async def artifacts_of(state: Any) -> dict[str, Artifact]:
     async with get_client() as client:
         found = await client.read_artifacts(
-            artifact_filter=ArtifactFilter(
-                flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id])
-            )
+            artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
         )
     return {str(artifact.key): artifact for artifact in found}
 
@@ -111,9 +109,7 @@ async def test_a_snapshot_is_restored_by_flows_without_the_source(
     assert '"invoice"' in str((await artifacts_of(again))["restore-report"].data)
 
 
-async def test_a_snapshot_without_a_resource_needs_somebody(
-    make_scene: Any, make_analyzer: Any, run: Runs
-) -> None:
+async def test_a_snapshot_without_a_resource_needs_somebody(make_scene: Any, make_analyzer: Any, run: Runs) -> None:
     async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         state = await run(snapshot, scene.configuration)

@@ -10,7 +10,7 @@ from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
 
-from standby.fencing import Side, hold_fence
+from standby.fencing import Assignment, hold_fence
 from standby.vault.folder import open_folder
 
 STEPS = ("authorize", "validate-deployments", "copy", "poll", "verify")
@@ -135,9 +135,7 @@ async def test_a_step_is_retried_as_the_plan_says(
     # Four answers use up the client's own attempts; the fifth comes from the task's retry.
     fault = {"resource": "east", "call": "authorize", "times": 5, "fault": {"kind": "status", "status": 503}}
     retries = {"authorize": {"attempts": 3, "delays": [0.05], "jitter": 0}}
-    async with make_scene(
-        [make_analyzer("invoice")], targets=("west",), faults=(fault,), retries=retries
-    ) as scene:
+    async with make_scene([make_analyzer("invoice")], targets=("west",), faults=(fault,), retries=retries) as scene:
         state = await run_replicate(scene.configuration)
     assert state.name == "Completed", state.message
     runs = await task_runs(state.state_details.flow_run_id, len(STEPS))
@@ -173,7 +171,7 @@ async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its
         plan = scene.configuration.plan("p")
         vault = open_folder(scene.configuration.vault)
         async with hold_fence(vault, plan) as held:
-            switched = Side(active="west", since=datetime.now(UTC))
+            switched = Assignment(active="west", since=datetime.now(UTC))
             await held.write(held.fence.model_copy(update={"epoch": 1, "sides": {"east": switched}}))
         state = await run_replicate(scene.configuration)
         assert (state.name, state.is_failed()) == ("Refused", True)

@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused
 from standby.fencing import (
+    Assignment,
     Fence,
     Fenced,
     FenceUnreadable,
     Phase,
-    Side,
     SwitchUnderWay,
     hold_fence,
     read_fence,
@@ -43,8 +43,8 @@ RESOURCES = ("east", "west", "north")
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def fence(**sides: Side) -> Fence:
-    at_home = {home: Side(active=home) for home in ("east", "west")}
+def fence(**sides: Assignment) -> Fence:
+    at_home = {primary: Assignment(active=primary) for primary in ("east", "west")}
     return Fence(plan="p", epoch=3, sides={**at_home, **sides})
 
 
@@ -56,13 +56,15 @@ def lets(fence: Fence, source: str, target: str, switch: str = "") -> bool:
     return True
 
 
-SERVED_BY_WEST = fence(east=Side(active="west", phase=Phase.ACTIVATED, previous="east", run_id="r"))
-ON_ITS_WAY = fence(east=Side(active="east", phase=Phase.SWITCHING, target="north", run_id="r"))
+SERVED_BY_WEST = fence(east=Assignment(active="west", phase=Phase.ACTIVATED, previous="east", run_id="r"))
+ON_ITS_WAY = fence(east=Assignment(active="east", phase=Phase.SWITCHING, target="north", run_id="r"))
 
 
 async def test_without_a_switch_every_source_serves_itself_and_copies_pass() -> None:
     found = await read_fence(Memory(), PLAN)
-    assert found == Fence(plan="p", epoch=0, sides={"east": Side(active="east"), "west": Side(active="west")})
+    assert found == Fence(
+        plan="p", epoch=0, sides={"east": Assignment(active="east"), "west": Assignment(active="west")}
+    )
     assert lets(found, "east", "west")
     assert lets(found, "east", "north")
     assert lets(found, "west", "north")
@@ -79,7 +81,7 @@ def test_after_a_switch_the_side_that_serves_is_copied_from() -> None:
 
 
 def test_nothing_is_copied_over_a_side_that_serves_for_somebody_else() -> None:
-    served_by_north = fence(east=Side(active="north", phase=Phase.STEADY))
+    served_by_north = fence(east=Assignment(active="north", phase=Phase.STEADY))
     assert not lets(served_by_north, "west", "north")
 
 
@@ -96,13 +98,13 @@ def test_during_a_switch_nobody_else_copies_over_the_side_that_is_about_to_serve
 
 def test_nothing_is_copied_from_a_side_that_is_about_to_serve_and_does_not_yet() -> None:
     assert not lets(ON_ITS_WAY, "north", "east")
-    assert ON_ITS_WAY.home_of("north") == "east"
+    assert ON_ITS_WAY.primary_of("north") == "east"
 
 
 def test_a_side_that_serves_for_two_waits_for_the_switch_of_either() -> None:
     both = fence(
-        east=Side(active="north", phase=Phase.ACTIVATED, run_id="a"),
-        west=Side(active="north", phase=Phase.SWITCHING, target="west", run_id="b"),
+        east=Assignment(active="north", phase=Phase.ACTIVATED, run_id="a"),
+        west=Assignment(active="north", phase=Phase.SWITCHING, target="west", run_id="b"),
     )
     assert not lets(both, "north", "east")
     assert not lets(both, "north", "west")
@@ -120,27 +122,27 @@ def test_a_side_that_serves_for_two_waits_for_the_switch_of_either() -> None:
 def test_a_refusal_says_what_serves_and_since_which_epoch(phase: Phase, told: str) -> None:
     active = "east" if phase is Phase.SWITCHING else "north"
     with pytest.raises(Fenced) as refused:
-        fence(east=Side(active=active, phase=phase, target="north", run_id="r")).must_let_copy("east", "west")
+        fence(east=Assignment(active=active, phase=phase, target="north", run_id="r")).must_let_copy("east", "west")
     assert isinstance(refused.value, GuardRefused)
     assert refused.value.cause == f"Plan p {told}, so nothing is copied from east to west"
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
 
 
 def test_while_a_switch_is_being_undone_no_side_is_said_to_have_been_switched_to() -> None:
-    undoing = fence(east=Side(active="east", phase=Phase.SWITCHING, target="east", run_id="r"))
+    undoing = fence(east=Assignment(active="east", phase=Phase.SWITCHING, target="east", run_id="r"))
     with pytest.raises(Fenced, match=r"is being switched to east \(epoch 3\), and that has not ended"):
         undoing.must_let_copy("east", "west")
 
 
 def test_the_home_of_a_resource_is_the_one_in_whose_place_it_serves() -> None:
-    assert fence().home_of("east") == "east"
-    assert fence().home_of("north") is None
-    assert fence(east=Side(active="north")).home_of("north") == "east"
-    assert fence(east=Side(active="north")).home_of("east") == "east"
+    assert fence().primary_of("east") == "east"
+    assert fence().primary_of("north") is None
+    assert fence(east=Assignment(active="north")).primary_of("north") == "east"
+    assert fence(east=Assignment(active="north")).primary_of("east") == "east"
 
 
 sides = st.builds(
-    Side,
+    Assignment,
     active=st.sampled_from(RESOURCES),
     phase=st.sampled_from(Phase),
     target=st.sampled_from([None, *RESOURCES]),
@@ -156,7 +158,7 @@ sides = st.builds(
     switch=st.sampled_from(["", "r", "t"]),
 )
 def test_no_copy_that_passes_writes_over_what_serves_or_comes_from_what_was_left(
-    east: Side, west: Side, source: str, target: str, switch: str
+    east: Assignment, west: Assignment, source: str, target: str, switch: str
 ) -> None:
     state = fence(east=east, west=west)
     if source == target or not lets(state, source, target, switch):
@@ -167,10 +169,10 @@ def test_no_copy_that_passes_writes_over_what_serves_or_comes_from_what_was_left
     assert served or source == "north"
     assert ours or all(side.phase is not Phase.SWITCHING for side in served)
     # Nobody's place is written over, now or in a moment.
-    for home, side in state.sides.items():
-        assert home == target or side.active != target
+    for primary, side in state.sides.items():
+        assert primary == target or side.active != target
         under_way = side.phase is Phase.SWITCHING and side.active != source
-        assert home == target or not under_way or side.target != target
+        assert primary == target or not under_way or side.target != target
 
 
 async def test_what_is_written_while_it_is_held_is_read_by_all(tmp_path: Path) -> None:
@@ -188,7 +190,7 @@ async def test_one_that_was_held_and_not_written_is_at_home(tmp_path: Path) -> N
     vault = LocalFolder(tmp_path)
     async with hold_fence(vault, PLAN):
         pass
-    assert (await read_fence(vault, PLAN)).sides["east"] == Side(active="east")
+    assert (await read_fence(vault, PLAN)).sides["east"] == Assignment(active="east")
 
 
 async def test_one_run_at_a_time_may_switch(tmp_path: Path) -> None:
@@ -235,10 +237,10 @@ async def test_a_vault_that_is_down_says_nothing_of_who_serves() -> None:
 
 
 async def test_a_source_that_came_to_the_plan_serves_itself_and_one_that_left_is_forgotten() -> None:
-    written = Fence(plan="p", epoch=5, sides={"east": Side(active="west"), "gone": Side(active="north")})
+    written = Fence(plan="p", epoch=5, sides={"east": Assignment(active="west"), "gone": Assignment(active="north")})
     found = await read_fence(Memory(files={FENCE: written.model_dump_json().encode()}), PLAN)
     assert found.epoch == 5
-    assert found.sides == {"east": Side(active="west"), "west": Side(active="west")}
+    assert found.sides == {"east": Assignment(active="west"), "west": Assignment(active="west")}
 
 
 @settings(max_examples=60)

@@ -25,9 +25,7 @@ def command(
 
     async def demonstrate(output: Output) -> Exit:
         with tempfile.TemporaryDirectory(prefix="standby-demo-", ignore_cleanup_errors=True) as folder:
-            output.result(
-                "Starting three emulated regions, a Prefect server and a worker; this takes some 30 s."
-            )
+            output.result("Starting three emulated regions, a Prefect server and a worker; this takes some 30 s.")
             async with set_stage(Path(folder)) as stage:
                 output.document(await tell(stage, output))
                 if keep:

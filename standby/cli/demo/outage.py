@@ -16,6 +16,7 @@ from standby.cli.failover import decision_lines
 from standby.cli.output import Output
 from standby.cli.snapshot_lines import taken_lines
 from standby.config.configuration import Configuration
+from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.fencing import read_fence
 from standby.recovery.activation.sinks import Activation, ActivationBook
@@ -28,7 +29,6 @@ from standby.recovery.failover.report import CommitReport
 from standby.recovery.probe import WatchReport
 from standby.recovery.snapshots.take import SnapshotTaken
 from standby.replication.items import Status
-from standby.service.models import JsonValue
 
 EDITED_AWAY = "receipt"
 """Analyzer that somebody edits while the standby side serves."""
@@ -54,9 +54,7 @@ async def tell_outage(stage: Stage, output: Output, configuration: Configuration
     head(output, "7. The lights go out in the east; nobody is awake")
     await _outage(stage, "unavailable")
     active = await _watch_until_switched(stage, output, configuration)
-    output.result(
-        f"Applications were told: call {_called(active)} (epoch {active.epoch}, {_file(configuration)})."
-    )
+    output.result(f"Applications were told: call {_called(active)} (epoch {active.epoch}, {_file(configuration)}).")
     await _tell_why(output, configuration)
     try:
         await replicate(stage, output, configuration)

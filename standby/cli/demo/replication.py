@@ -12,10 +12,10 @@ from standby.cli.output import Output
 from standby.cli.render import drift_lines
 from standby.config.configuration import Configuration
 from standby.config.resource import SEED_PAGE_API_VERSION
+from standby.document import JsonValue
 from standby.replication.items import Selection, Status
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
-from standby.service.models import JsonValue
 
 EDITED = "contract"
 HELD_BACK = 1

@@ -21,13 +21,13 @@ from standby.clock import SystemClock
 from standby.config.configuration import Configuration, load_configuration
 from standby.config.plan import CopyDeadlines, OnExisting
 from standby.config.resource import ApiVersion
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.orchestrator import Orchestrator, load_orchestrator
 from standby.replication.items import Selection
 from standby.replication.report import Report
 from standby.replication.steps import pace
 from standby.service.client import ContentUnderstandingClient
-from standby.service.models import JsonValue
 
 HERE = Path(__file__).parent
 
@@ -137,9 +137,7 @@ async def replicate(
     return ended.report
 
 
-async def edit(
-    configuration: Configuration, resource: str, analyzer: str, field: str, definition: JsonValue
-) -> None:
+async def edit(configuration: Configuration, resource: str, analyzer: str, field: str, definition: JsonValue) -> None:
     """Add a field to an analyzer, as its author would."""
     async with ContentUnderstandingClient(configuration.resource(resource)) as client:
         edited = (await client.get_analyzer(analyzer)).to_json()

@@ -28,9 +28,7 @@ def open_sinks(
     return tuple(_opened(sinks, variable))
 
 
-def _opened(
-    sinks: Sequence[Sink], variable: Callable[[VariableSink], ActivationSink]
-) -> Iterator[ActivationSink]:
+def _opened(sinks: Sequence[Sink], variable: Callable[[VariableSink], ActivationSink]) -> Iterator[ActivationSink]:
     seen: Counter[str] = Counter()
     for sink in sinks:
         match sink:

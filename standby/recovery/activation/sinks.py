@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from standby.concurrency import side_by_side
+from standby.document import Document
 from standby.errors import GuardRefused
 from standby.recovery.errors import RecoveryError
 
 
-class ActiveEndpoint(BaseModel):
+class ActiveEndpoint(Document):
     """A resource that serves.
 
     Attributes:
         analyzers: id to call at this resource, by the id that the analyzer has at its source.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     resource: str
     endpoint: str
@@ -31,7 +28,7 @@ class ActiveEndpoint(BaseModel):
     analyzers: Mapping[str, str]
 
 
-class Activation(BaseModel):
+class Activation(Document):
     """The active endpoint map of one plan.
 
     Attributes:
@@ -40,8 +37,6 @@ class Activation(BaseModel):
             may be called.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
     epoch: int
     changed_at: datetime
@@ -49,10 +44,8 @@ class Activation(BaseModel):
     sources: Mapping[str, ActiveEndpoint | None]
 
 
-class ActivationBook(BaseModel):
+class ActivationBook(Document):
     """What a place that is shared by several plans holds: each plan's map by its name."""
-
-    model_config = ConfigDict(frozen=True)
 
     plans: Mapping[str, Activation] = {}
 
@@ -118,9 +111,9 @@ def must_follow(sink: str, found: Activation | None, told: Activation) -> None:
         return
     if found.epoch > told.epoch or any(
         endpoint is not None
-        and home in told.sources
-        and endpoint.resource != getattr(told.sources[home], "resource", None)
-        for home, endpoint in found.sources.items()
+        and primary in told.sources
+        and endpoint.resource != getattr(told.sources[primary], "resource", None)
+        for primary, endpoint in found.sources.items()
     ):
         raise SinkAhead(sink, found.epoch, told.epoch)
 
@@ -142,7 +135,7 @@ class DeferredSink:
 SinkStatus = Literal["told", "deferred", "failed"]
 
 
-class SinkResult(BaseModel):
+class SinkResult(Document):
     """What became of one sink.
 
     Attributes:
@@ -150,8 +143,6 @@ class SinkResult(BaseModel):
             where it was told nothing.
         reason: why it was not told, with what to do about it.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     status: SinkStatus
@@ -162,7 +153,7 @@ class SinkResult(BaseModel):
 NOBODY = "nobody"
 
 
-async def tell(sinks: Sequence[ActivationSink], activation: Activation, home: str) -> tuple[SinkResult, ...]:
+async def tell(sinks: Sequence[ActivationSink], activation: Activation, primary: str) -> tuple[SinkResult, ...]:
     """Tell every sink the map of a plan; one that fails keeps no other from being told.
 
     Args:
@@ -171,7 +162,7 @@ async def tell(sinks: Sequence[ActivationSink], activation: Activation, home: st
         home: whose side is told in the results.
     """
     async with side_by_side() as group:
-        told = [group.create_task(_tell(sink, activation, home)) for sink in sinks]
+        told = [group.create_task(_tell(sink, activation, primary)) for sink in sinks]
     return tuple(task.result() for task in told)
 
 
@@ -182,19 +173,18 @@ async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activat
     return tuple(task.result() for task in read)
 
 
-async def _tell(sink: ActivationSink, activation: Activation, home: str) -> SinkResult:
+async def _tell(sink: ActivationSink, activation: Activation, primary: str) -> SinkResult:
     if isinstance(sink, DeferredSink):
         return SinkResult(
             name=sink.name,
             status="deferred",
-            reason=f"Only Prefect can tell it. When Prefect answers: "
-            f"standby commit {activation.plan} --via prefect.",
+            reason=f"Only Prefect can tell it. When Prefect answers: standby commit {activation.plan} --via prefect.",
         )
     try:
         await sink.publish(activation)
     except (SinkAhead, SinkFailed) as error:
         return SinkResult(name=sink.name, status="failed", reason=str(error))
-    endpoint = activation.sources.get(home)
+    endpoint = activation.sources.get(primary)
     return SinkResult(name=sink.name, status="told", told=endpoint.resource if endpoint else NOBODY)
 
 

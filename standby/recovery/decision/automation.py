@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from standby.config.explanation import summary
-from standby.recovery.audit import AuditBroken, AuditBusy, Deed, note, plain_text
+from standby.document import Document
+from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, note, plain_text
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.vault.filesystem import Objects
@@ -39,15 +40,13 @@ class SwitchNotNoted(RecoveryError):
         self.args = (on, cause, next_action)
 
 
-class Automation(BaseModel):
+class Automation(Document):
     """The position of the switch, and who put it there.
 
     Attributes:
         on: whether outages may start a failover; each plan's own failover.automatic comes on top.
         changed_at: UTC; `None` where it was never touched.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     on: bool = True
     changed_at: AwareDatetime | None = None
@@ -99,7 +98,7 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     await first.vault.write(AUTOMATION_PATH, automation.model_dump_json(indent=1).encode())
     try:
         for context in plans:
-            await note(context, Deed.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
+            await note(context, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
     except (AuditBroken, AuditBusy) as error:
         raise SwitchNotNoted(on, error.cause, error.next_action) from error
     return automation

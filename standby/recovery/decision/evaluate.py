@@ -78,14 +78,12 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
     """
     absent = lacked(readiness)
     # A switch home restores nothing: what is lost there is brought along by a failback.
-    if not absent or readiness.target in {readiness.home, readiness.active}:
+    if not absent or readiness.target in {readiness.primary, readiness.active}:
         return Rebuilding()
     try:
         async with asyncio.timeout(PLANNING_SECONDS):
             snapshot = await open_snapshot(context)
-            plan = await plan_restore(
-                context, snapshot, readiness.target, only_missing=True, home=readiness.home
-            )
+            plan = await plan_restore(context, snapshot, readiness.target, only_missing=True, primary=readiness.primary)
     except (SnapshotError, VaultError, ServiceError) as error:
         return Rebuilding(reasons=(f"Nothing can be restored: {error.cause}",))
     except TimeoutError:
@@ -106,7 +104,7 @@ def _named(readiness: Readiness, plan: RestorePlan) -> Iterator[tuple[str, Resto
     """Give what would be done, with the id at home: a snapshot may be of what served in its place."""
     at_home = {there: name for name, there in readiness.names.items()}
     for item in plan.items:
-        if item.resource == readiness.home:
+        if item.resource == readiness.primary:
             yield item.analyzer, item
         elif item.target_analyzer in at_home:
             yield at_home[item.target_analyzer], item
@@ -160,7 +158,7 @@ async def gather_case(
     """
     fence = await read_fence(context.vault, context.plan)
     automation = await read_automation(context.vault)
-    active = fence.sides[request.home].active
+    active = fence.sides[request.primary].active
     names = candidates(context.plan, request, active)
     _must_be_sides(context, request, names)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
@@ -173,12 +171,10 @@ async def gather_case(
         limits=limits,
     )
     async with side_by_side() as group:
-        tasks = [
-            group.create_task(_candidate(context, request, name, seen[name], seen[active])) for name in names
-        ]
+        tasks = [group.create_task(_candidate(context, request, name, seen[name], seen[active])) for name in names]
     return Case(
         plan=context.plan.name,
-        home=request.home,
+        primary=request.primary,
         run_id=context.run_id,
         observer=observer,
         asked_at=context.clock.now(),
@@ -198,10 +194,10 @@ async def gather_case(
 
 def _must_be_sides(context: RecoveryContext, request: Request, names: Sequence[str]) -> None:
     """Let only what the plan pairs be judged: somebody may have typed the name."""
-    known = {name for pair in context.plan.pairs if pair.source == request.home for name in pair.targets}
+    known = {name for pair in context.plan.pairs if pair.source == request.primary for name in pair.targets}
     for name in names:
-        if name not in known | {request.home}:
-            raise NotASide(context.plan.name, request.home, name, known)
+        if name not in known | {request.primary}:
+            raise NotASide(context.plan.name, request.primary, name, known)
 
 
 async def _candidate(
@@ -213,7 +209,7 @@ async def _candidate(
         return Candidate(resource=name, observation=seen, fitness=None)
     try:
         async with asyncio.timeout(ASSESSMENT_SECONDS):
-            found = await assess(context, request.home, name, ask_source=source.healthy is True)
+            found = await assess(context, request.primary, name, ask_source=source.healthy is True)
     except ServiceError as error:
         fitness = Fitness(state="unknown", reasons=(error.cause,))
     except TimeoutError:
@@ -228,9 +224,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
     """Take from readiness, and from what a snapshot has, what a decision looks at."""
     against = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
     absent = lacked(readiness)
-    only_absent = all(
-        reason.bucket in OF_ABSENCE and set(reason.analyzers) <= set(absent) for reason in against
-    )
+    only_absent = all(reason.bucket in OF_ABSENCE and set(reason.analyzers) <= set(absent) for reason in against)
     return Fitness(
         state=readiness.state.value,
         reasons=(*(reason.text for reason in against), *rebuilding.reasons),

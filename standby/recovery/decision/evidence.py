@@ -52,9 +52,7 @@ class Evidence:
         return tuple(sorted({observation.observer for observation in self.counted}))
 
 
-def weigh(
-    observations: Sequence[Observation], resource: str, now: datetime, policy: FailoverPolicy
-) -> Evidence:
+def weigh(observations: Sequence[Observation], resource: str, now: datetime, policy: FailoverPolicy) -> Evidence:
     """Find the present streak.
 
     A healthy observation, whoever made it, ends the streak before it; one that cannot tell does nothing. An
@@ -78,9 +76,7 @@ def weigh(
         streak=tuple(streak),
         counted=_one_a_period(streak, policy.probe_every * SAME_LOOK),
         newest=told[-1] if told else None,
-        contradicting=tuple(
-            sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)
-        ),
+        contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),
     )
 
 
@@ -98,9 +94,7 @@ def proved_at(evidence: Evidence, policy: FailoverPolicy) -> datetime | None:
     return min(proofs, default=None)
 
 
-def _in_order(
-    observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta
-) -> list[Observation]:
+def _in_order(observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta) -> list[Observation]:
     """Give those that tell something, oldest first; of two at one moment the healthy one is the later.
 
     What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
@@ -108,9 +102,7 @@ def _in_order(
     believed = [
         observation.model_copy(update={"at": min(observation.at, now)})
         for observation in observations
-        if observation.resource == resource
-        and observation.healthy is not None
-        and observation.at <= now + ahead
+        if observation.resource == resource and observation.healthy is not None and observation.at <= now + ahead
     ]
     return sorted(believed, key=_order)
 

@@ -38,13 +38,13 @@ def off_switch(case: Case) -> GuardResult:
 def already_active(case: Case, to: str | None) -> GuardResult:
     """Ask whether there is anything to switch."""
     if case.outage_of and case.outage_of != case.active:
-        text = f"the outage is of {case.outage_of}, and {case.active} serves in the place of {case.home}"
+        text = f"the outage is of {case.outage_of}, and {case.active} serves in the place of {case.primary}"
         return says(Guard.ALREADY_ACTIVE, Verdict.REFUSE, text)
     if to is None:
-        text = f"nothing but {case.active} could serve in the place of {case.home}"
+        text = f"nothing but {case.active} could serve in the place of {case.primary}"
         return says(Guard.ALREADY_ACTIVE, Verdict.REFUSE, text)
     if to == case.active:
-        text = f"{to} serves in the place of {case.home} already (epoch {case.epoch})"
+        text = f"{to} serves in the place of {case.primary} already (epoch {case.epoch})"
         return says(Guard.ALREADY_ACTIVE, Verdict.REFUSE, text)
     return says(Guard.ALREADY_ACTIVE, Verdict.PASS, f"{case.active} serves (epoch {case.epoch})")
 
@@ -55,10 +55,10 @@ def one_at_a_time(case: Case, to: str | None) -> GuardResult:
     An operator may finish what another run left half done, or take it back: the fence lets one run at it.
     """
     operator = case.requested_by == "operator"
-    for home, side in sorted(case.sides.items()):
+    for primary, side in sorted(case.sides.items()):
         if side.phase is Phase.SWITCHING and side.run_id != case.run_id:
-            told = f"run {side.run_id} switches {home} over to {side.target}, or was interrupted in it"
-            if operator and home == case.home and to in {side.target, side.active, side.previous}:
+            told = f"run {side.run_id} switches {primary} over to {side.target}, or was interrupted in it"
+            if operator and primary == case.primary and to in {side.target, side.active, side.previous}:
                 return says(Guard.ONE_AT_A_TIME, Verdict.PASS, f"{told}; this goes on from there")
             verdict = Verdict.REFUSE if operator else Verdict.WAIT
             return says(Guard.ONE_AT_A_TIME, verdict, told)
@@ -73,7 +73,7 @@ def cool_down(case: Case) -> GuardResult:
     """Ask whether the last switch is long enough ago."""
     needed = case.policy.cool_down
     if case.side.since is None:
-        return says(Guard.COOL_DOWN, Verdict.PASS, f"{case.home} was never switched")
+        return says(Guard.COOL_DOWN, Verdict.PASS, f"{case.primary} was never switched")
     elapsed = case.asked_at - case.side.since
     text = f"the last switch was {roughly(elapsed)} ago, and {roughly(needed)} must lie between two"
     return says(Guard.COOL_DOWN, Verdict.PASS if elapsed >= needed else Verdict.REFUSE, text)
@@ -122,9 +122,7 @@ def observers_agree(case: Case, evidence: Evidence) -> GuardResult:
     """Ask whether somebody else finds the source healthy."""
     if evidence.contradicting:
         period = case.policy.probe_every.total_seconds()
-        text = (
-            f"{', '.join(evidence.contradicting)} found {case.active} healthy within the last {period:.0f} s"
-        )
+        text = f"{', '.join(evidence.contradicting)} found {case.active} healthy within the last {period:.0f} s"
         return says(Guard.OBSERVERS_AGREE, Verdict.WAIT, text)
     return says(Guard.OBSERVERS_AGREE, Verdict.PASS, f"nobody finds {case.active} healthy")
 

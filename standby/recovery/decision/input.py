@@ -8,10 +8,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, Field
 
 from standby.config.plan import FailoverPolicy, RecoveryPlan
-from standby.fencing import Side
+from standby.document import Document
+from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
 from standby.recovery.probe import Observation
 from standby.recovery.snapshots.fidelity import Fidelity
@@ -56,14 +57,12 @@ class Outcome(StrEnum):
     REFUSE = "refuse"
 
 
-class GuardResult(BaseModel):
+class GuardResult(Document):
     """What one guard says, and why.
 
     Attributes:
         text: the reason with its numbers, as a sentence without its full stop.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     guard: Guard
     verdict: Verdict
@@ -75,7 +74,7 @@ def says(guard: Guard, verdict: Verdict, text: str) -> GuardResult:
     return GuardResult(guard=guard, verdict=verdict, text=text)
 
 
-class Decision(BaseModel):
+class Decision(Document):
     """What follows from a case.
 
     Attributes:
@@ -86,8 +85,6 @@ class Decision(BaseModel):
         detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
         unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     outcome: Outcome
     needs_approval: bool
@@ -105,8 +102,8 @@ Requester = Literal["outage", "operator"]
 State = Literal["ready", "not_ready", "unknown"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
+class _Part(Document):
+    pass
 
 
 class CopyAge(_Part):
@@ -189,7 +186,7 @@ class Case(_Part):
     """
 
     plan: str
-    home: str
+    primary: str = Field(alias="home")
     run_id: str
     observer: str
     asked_at: AwareDatetime
@@ -201,14 +198,14 @@ class Case(_Part):
     policy: FailoverPolicy
     automation: Automation
     epoch: int
-    sides: dict[str, Side]
+    sides: dict[str, Assignment]
     candidates: tuple[Candidate, ...]
     observations: tuple[Observation, ...]
 
     @property
-    def side(self) -> Side:
+    def side(self) -> Assignment:
         """The side that is asked about."""
-        return self.sides[self.home]
+        return self.sides[self.primary]
 
     @property
     def own_look(self) -> Observation | None:
@@ -236,7 +233,7 @@ class Request:
         outage_of: the resource that the outage was told of; empty where that was not said.
     """
 
-    home: str
+    primary: str
     to: str = ""
     requested_by: Requester = "outage"
     planned: bool = False
@@ -263,6 +260,6 @@ def candidates(plan: RecoveryPlan, request: Request, active: str) -> tuple[str, 
     """
     if request.to:
         return (request.to,)
-    targets = [target for pair in plan.pairs if pair.source == request.home for target in pair.targets]
+    targets = [target for pair in plan.pairs if pair.source == request.primary for target in pair.targets]
     preferred = [target for target in plan.failover.prefer if target in targets]
     return tuple(name for name in dict.fromkeys([*preferred, *targets]) if name != active)

@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from uuid import uuid4
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
-from standby.recovery.audit import AuditLine, Deed, note, unsigned, verify_audit
+from standby.document import Document
+from standby.recovery.audit import AuditAction, AuditLine, note, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
 from standby.recovery.decision.input import Case, Decision
@@ -45,7 +46,7 @@ class DecisionUnreadable(RecoveryError):
 _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
 
-class DecisionRecord(BaseModel):
+class DecisionRecord(Document):
     """One decision.
 
     Attributes:
@@ -54,8 +55,6 @@ class DecisionRecord(BaseModel):
         actor: who asked for it.
         version: of Standby, whose rules it follows.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     recorded_at: AwareDatetime
@@ -92,13 +91,13 @@ async def record_decision(context: RecoveryContext, case: Case, decision: Decisi
     await context.vault.write(decision_path(decision_id), content)
     facts = {
         "decision": decision_id,
-        "home": case.home,
+        "home": case.primary,
         "outcome": decision.outcome.value,
         "to": decision.to,
         "requested_by": case.requested_by,
         "digest": digest_of(content),
     }
-    await note(context, Deed.DECIDED, facts, epoch=case.epoch)
+    await note(context, AuditAction.DECIDED, facts, epoch=case.epoch)
     return decision_id
 
 
@@ -155,7 +154,7 @@ async def _free_id(objects: Objects, stem: str) -> str:
             return decision_id
 
 
-class Explanation(BaseModel):
+class Explanation(Document):
     """A recorded decision, and what its case comes to now.
 
     Attributes:
@@ -164,8 +163,6 @@ class Explanation(BaseModel):
         same: whether that is what was decided.
         problems: why the record may not be the one that was written, a sentence each; none where it is.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     where: str
     record: DecisionRecord
@@ -200,13 +197,11 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
         problems.append(f"{where} was changed after it was written: the audit log has another digest of it")
     if line is not None and (reason := unsigned(line, signer)):
         problems.append(f"Its line in {checked.where} does not count: {reason}")
-    return Explanation(
-        where=where, record=record, again=again, same=again == record.decision, problems=tuple(problems)
-    )
+    return Explanation(where=where, record=record, again=again, same=again == record.decision, problems=tuple(problems))
 
 
 def _is_of(line: AuditLine, decision_id: str) -> bool:
-    return line.deed == Deed.DECIDED and line.facts.get("decision") == decision_id
+    return line.deed == AuditAction.DECIDED and line.facts.get("decision") == decision_id
 
 
 def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[str]:

@@ -12,9 +12,10 @@ import re
 from collections import Counter
 
 from standby.concurrency import to_its_end
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
-from standby.recovery.audit import AuditLine, Deed, note
+from standby.recovery.audit import AuditAction, AuditLine, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.drill.cleanup import clean, must_be_clean, remove_leftovers
 from standby.recovery.drill.errors import (
@@ -30,7 +31,7 @@ from standby.recovery.drill.report import CleanUp, DrilledAnalyzers, DrillReport
 from standby.recovery.drill.sandbox import Rehearsal, connected, rehearsing, seen_now
 from standby.recovery.drill.verification import DrilledAnalyzer, Findings, look_at, reasons_against
 from standby.recovery.durations import Kind, add_durations, read_durations
-from standby.recovery.errors import NoHome, NotASide
+from standby.recovery.errors import NoPrimary, NotASide
 from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
@@ -40,13 +41,12 @@ from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.replication.dependencies import PREBUILT
-from standby.service.models import JsonValue
 
 RUN_CHARACTERS = 12
 """Characters of a run id that a prefix has: an id may have 64 in all."""
 
 
-def must_be_rehearsable(context: RecoveryContext, fence: Fence, home: str, to: str) -> None:
+def must_be_rehearsable(context: RecoveryContext, fence: Fence, primary: str, to: str) -> None:
     """Let only a failover be rehearsed that could really be asked for now.
 
     Raises:
@@ -56,19 +56,19 @@ def must_be_rehearsable(context: RecoveryContext, fence: Fence, home: str, to: s
         ServesAlready: the target serves already.
     """
     plan = context.plan
-    known = {name for pair in plan.pairs if pair.source == home for name in (home, *pair.targets)}
+    known = {name for pair in plan.pairs if pair.source == primary for name in (primary, *pair.targets)}
     if not known:
-        raise NoHome(plan.name, to, plan.targets)
+        raise NoPrimary(plan.name, to, plan.targets)
     if to not in known:
-        raise NotASide(plan.name, home, to, known)
+        raise NotASide(plan.name, primary, to, known)
     for served, side in fence.sides.items():
         if side.phase is Phase.SWITCHING:
             raise ReallySwitching(plan.name, served)
-    if fence.sides[home].active == to:
-        raise ServesAlready(plan.name, home, to)
+    if fence.sides[primary].active == to:
+        raise ServesAlready(plan.name, primary, to)
 
 
-async def new_intent(context: RecoveryContext, home: str, to: str, scratch: str | None) -> Intent:
+async def new_intent(context: RecoveryContext, primary: str, to: str, scratch: str | None) -> Intent:
     """Say what a drill is going to make; nothing is made or written yet.
 
     Raises:
@@ -78,7 +78,7 @@ async def new_intent(context: RecoveryContext, home: str, to: str, scratch: str 
     """
     return Intent(
         run_id=context.run_id,
-        home=home,
+        primary=primary,
         to=scratch or to,
         scratch=scratch,
         prefix="" if scratch else prefix_of(context.run_id),
@@ -102,7 +102,7 @@ async def must_not_clash(rehearsal: Rehearsal, intent: Intent) -> None:
         ServiceError: the resource does not answer.
     """
     snapshot = await open_snapshot(rehearsal.context)
-    plan = await plan_restore(rehearsal.context, snapshot, intent.to, home=intent.home)
+    plan = await plan_restore(rehearsal.context, snapshot, intent.to, primary=intent.primary)
     held = sorted({item.target_analyzer for item in plan.items} & intent.found)
     if held:
         raise ScratchUnfit(intent.to, f"it has {some(held)} already")
@@ -119,7 +119,7 @@ async def _found(context: RecoveryContext, scratch: str) -> frozenset[str]:
 
 
 async def drill(
-    context: RecoveryContext, home: str, to: str, stages: Stages, *, scratch: str | None = None
+    context: RecoveryContext, primary: str, to: str, stages: Stages, *, scratch: str | None = None
 ) -> DrillReport:
     """Rehearse the loss of a source with a target in its place.
 
@@ -148,18 +148,18 @@ async def drill(
         leftovers = await remove_leftovers(context, drills, stages)
         must_be_clean(leftovers, scratch or to)
         fence = await read_fence(context.vault, context.plan)
-        must_be_rehearsable(context, fence, home, to)
-        intent = await new_intent(context, home, to, scratch)
+        must_be_rehearsable(context, fence, primary, to)
+        intent = await new_intent(context, primary, to, scratch)
         async with rehearsing(context, intent, fence, to) as rehearsal:
             if scratch:
                 await must_not_clash(rehearsal, intent)
             facts: dict[str, JsonValue] = {
-                "home": home,
+                "home": primary,
                 "to": to,
                 "scratch": scratch,
                 "prefix": intent.prefix,
             }
-            begun = await note(context, Deed.DRILL_BEGUN, facts)
+            begun = await note(context, AuditAction.DRILL_BEGUN, facts)
             await drills.begin(intent)
             return await _Drill(context, to, intent, rehearsal, drills, begun, stages).run()
 
@@ -210,7 +210,7 @@ class _Drill:
         intent, phases, rehearsal = self._intent, self._phases, self._rehearsal
         snapshot, plan = await phases.run(f"plan the rehearsal at {intent.to}", self._planned)
         self._snapshot, self._plan = snapshot, plan
-        order = FailoverOrder(home=intent.home, to=intent.to, planned=False, reason=f"drill {intent.run_id}")
+        order = FailoverOrder(primary=intent.primary, to=intent.to, planned=False, reason=f"drill {intent.run_id}")
         self._may_have_made = True
         report = await fail_over(rehearsal.context, order, self._stages, naming=_naming(intent))
         self._found.failover = report
@@ -231,10 +231,10 @@ class _Drill:
             intent.to,
             naming=_naming(intent),
             only_missing=not intent.prefix,
-            home=intent.home,
+            primary=intent.primary,
         )
         if not plan.items:
-            raise NothingToRehearse(context.plan.name, intent.home)
+            raise NothingToRehearse(context.plan.name, intent.primary)
         return snapshot, plan
 
     async def _clean_up(self) -> None:
@@ -249,9 +249,7 @@ class _Drill:
             self._found.cleanup = CleanUp(proven=True)
             return
         client = self._rehearsal.context.connections[intent.to]
-        self._found.cleanup = await self._phases.run(
-            f"clean up {intent.to}", lambda: clean(client, intent, clock)
-        )
+        self._found.cleanup = await self._phases.run(f"clean up {intent.to}", lambda: clean(client, intent, clock))
 
     async def _told(self, begun: float) -> DrillReport:
         """Write down how it ended, and cross it off where nothing is left."""
@@ -282,7 +280,7 @@ class _Drill:
             "left": len(found.cleanup.left),
             "evidence": report.evidence_digest,
         }
-        await note(context, Deed.DRILL_ENDED, facts)
+        await note(context, AuditAction.DRILL_ENDED, facts)
         if found.cleanup.proven:
             await self._drills.end(intent.run_id)
         return report
@@ -303,7 +301,7 @@ class _Drill:
             run_id=intent.run_id,
             via=context.via,
             actor=context.actor,
-            home=intent.home,
+            primary=intent.primary,
             to=self._to,
             scratch=intent.scratch,
             passed=not reasons,
@@ -346,5 +344,5 @@ def _summary(report: DrillReport) -> DrillSummary:
         seconds=report.seconds,
         recovery_seconds=report.recovery_seconds,
         reason=report.reasons[0] if report.reasons else "",
-        home=report.home,
+        primary=report.primary,
     )

@@ -25,23 +25,23 @@ class DrillUnderWay(GuardRefused):
 class ServesAlready(GuardRefused):
     """What is to be rehearsed is how things are."""
 
-    def __init__(self, plan: str, home: str, resource: str) -> None:
+    def __init__(self, plan: str, primary: str, resource: str) -> None:
         super().__init__(
-            f"{resource} serves in the place of {home} in plan {plan}, so there is no failover to rehearse",
-            f"Choose another target, or bring {home} back first with standby failback {plan}",
+            f"{resource} serves in the place of {primary} in plan {plan}, so there is no failover to rehearse",
+            f"Choose another target, or bring {primary} back first with standby failback {plan}",
         )
-        self.args = (plan, home, resource)
+        self.args = (plan, primary, resource)
 
 
 class ReallySwitching(GuardRefused):
     """A real switch is under way, and a rehearsal would be in its way."""
 
-    def __init__(self, plan: str, home: str) -> None:
+    def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
-            f"Plan {plan} is being switched in the place of {home}, so nothing is rehearsed now",
+            f"Plan {plan} is being switched in the place of {primary}, so nothing is rehearsed now",
             f"See standby status {plan}, and run again when that has ended",
         )
-        self.args = (plan, home)
+        self.args = (plan, primary)
 
 
 class ScratchUnfit(GuardRefused):
@@ -58,12 +58,12 @@ class ScratchUnfit(GuardRefused):
 class NothingToRehearse(RecoveryError):
     """The newest snapshot has nothing that a failover would restore."""
 
-    def __init__(self, plan: str, home: str) -> None:
+    def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
-            f"The newest snapshot of plan {plan} has no analyzer of {home}, so a drill would prove nothing",
-            f"Take one with standby snapshot {plan} while {home} answers",
+            f"The newest snapshot of plan {plan} has no analyzer of {primary}, so a drill would prove nothing",
+            f"Take one with standby snapshot {plan} while {primary} answers",
         )
-        self.args = (plan, home)
+        self.args = (plan, primary)
 
 
 class LeftBehind(RecoveryError):
@@ -84,8 +84,7 @@ class IntentUnreadable(RecoveryError):
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
             f"{where}, which says what unfinished drills left behind, cannot be read: {reason}",
-            "Bring back an older version of it; or delete all analyzers with the tag standby-drill, "
-            "then the file",
+            "Bring back an older version of it; or delete all analyzers with the tag standby-drill, then the file",
         )
         self.args = (where, reason)
 

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
+from standby.document import Document
 from standby.recovery.activation.sinks import Activation
-from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.errors import NoEvidence
 from standby.recovery.drill.report import DrillReport
@@ -66,7 +67,7 @@ NAME = "evidence.json"
 SEAL = ".sig"
 
 
-class Evidence(BaseModel):
+class Evidence(Document):
     """Everything that shows what a drill proved.
 
     Attributes:
@@ -78,8 +79,6 @@ class Evidence(BaseModel):
         before: digests of the real fence and of what real sinks were told; `unknown` where they cannot say.
         after: the same, at the end.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     format: Literal["standby.drill/1"] = "standby.drill/1"
     standby: str = __version__
@@ -201,7 +200,7 @@ async def _noted(objects: Objects, plan: str, signer: Signer | None, run_id: str
     noted = [
         line.facts.get("evidence")
         for line in check.lines
-        if line.deed == Deed.DRILL_ENDED and line.run_id == run_id
+        if line.deed == AuditAction.DRILL_ENDED and line.run_id == run_id
     ]
     problems = []
     if not noted:

@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from standby.config.explanation import summary
+from standby.document import Document
 from standby.recovery.drill.errors import DrillUnderWay, IntentUnreadable
 from standby.replication.inventory import DRILL_TAG
 from standby.service.models import Analyzer
@@ -23,7 +24,7 @@ TAG = DRILL_TAG
 """Tag of every analyzer that a drill makes; its value is the drill's run id."""
 
 
-class Intent(BaseModel):
+class Intent(Document):
     """One drill, and how its analyzers are told from all others.
 
     Attributes:
@@ -35,10 +36,8 @@ class Intent(BaseModel):
         begun_at: UTC.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     run_id: str
-    home: str
+    primary: str = Field(alias="home")
     to: str
     scratch: str | None
     prefix: str
@@ -56,10 +55,8 @@ class Intent(BaseModel):
         )
 
 
-class OpenDrills(BaseModel):
+class OpenDrills(Document):
     """The drills of a plan that were begun and not proven clean, oldest first."""
-
-    model_config = ConfigDict(frozen=True)
 
     drills: tuple[Intent, ...] = ()
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, Field
 
+from standby.document import Document
 from standby.recovery.failover.report import PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.replication.report import Via
 
 
-class CleanUp(BaseModel):
+class CleanUp(Document):
     """What was done about the analyzers that a drill made.
 
     Attributes:
@@ -22,8 +23,6 @@ class CleanUp(BaseModel):
         problem: why it is not proven.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     created: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
@@ -32,7 +31,7 @@ class CleanUp(BaseModel):
     seconds: float = 0.0
 
 
-class DrilledAnalyzers(BaseModel):
+class DrilledAnalyzers(Document):
     """How many analyzers were rehearsed with.
 
     Attributes:
@@ -41,14 +40,12 @@ class DrilledAnalyzers(BaseModel):
         fidelity: how true they are to what would be lost.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     count: int = 0
     usable: int = 0
     fidelity: Mapping[Fidelity, int] = {}
 
 
-class DrillReport(BaseModel):
+class DrillReport(Document):
     """A whole drill.
 
     Attributes:
@@ -67,13 +64,11 @@ class DrillReport(BaseModel):
         key_id: of the key that signed it; `None` where there is no key.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
     run_id: str
     via: Via
     actor: str
-    home: str
+    primary: str = Field(alias="home")
     to: str
     scratch: str | None
     passed: bool
@@ -95,10 +90,8 @@ class DrillReport(BaseModel):
     key_id: str | None = None
 
 
-class CleanedUp(BaseModel):
+class CleanedUp(Document):
     """What was left by one drill that had not come to its end, and what became of it."""
-
-    model_config = ConfigDict(frozen=True)
 
     run_id: str
     to: str
@@ -106,10 +99,8 @@ class CleanedUp(BaseModel):
     cleanup: CleanUp
 
 
-class CleanUpReport(BaseModel):
+class CleanUpReport(Document):
     """What earlier drills of a plan had left."""
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     drills: tuple[CleanedUp, ...]

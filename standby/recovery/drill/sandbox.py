@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from standby.config.plan import RecoveryPlan, RegionPair
+from standby.document import Document
 from standby.fencing import Fence, hold_fence
 from standby.recovery.activation.sinks import Activation, SinkFailed, must_follow, read_back
 from standby.recovery.context import RecoveryContext
@@ -104,10 +105,8 @@ def _digest(content: bytes | None) -> str:
 TOLD = "told.json"
 
 
-class Told(BaseModel):
+class Told(Document):
     """Everything a rehearsal's sink was told, in order."""
-
-    model_config = ConfigDict(frozen=True)
 
     activations: tuple[Activation, ...] = ()
 
@@ -166,9 +165,7 @@ class Rehearsal:
 
 
 @asynccontextmanager
-async def rehearsing(
-    context: RecoveryContext, intent: Intent, fence: Fence, like: str
-) -> AsyncIterator[Rehearsal]:
+async def rehearsing(context: RecoveryContext, intent: Intent, fence: Fence, like: str) -> AsyncIterator[Rehearsal]:
     """Set the stage.
 
     Args:
@@ -224,7 +221,7 @@ def _rehearsed(plan: RecoveryPlan, intent: Intent, like: str) -> RecoveryPlan:
     if plan.missing_defaults == "sync":
         changed["missing_defaults"] = "fail"
     if intent.scratch:
-        added = RegionPair(source=intent.home, targets=(intent.scratch,))
+        added = RegionPair(source=intent.primary, targets=(intent.scratch,))
         changed["pairs"] = (*plan.pairs, added)
         if like in plan.deployments:
             changed["deployments"] = {**plan.deployments, intent.scratch: plan.deployments[like]}

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel, ConfigDict
-
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import Resource
+from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.context import RecoveryContext
@@ -24,15 +23,13 @@ from standby.replication.serving import Serving, Severity, check_models, models_
 from standby.service.models import Analyzer, Deployment
 
 
-class DrilledAnalyzer(BaseModel):
+class DrilledAnalyzer(Document):
     """One analyzer of the snapshot at the resource it was rehearsed at.
 
     Attributes:
         problem: why it could not serve; empty where it could.
         unknown: what could not be told about its models.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     analyzer: str
     target_analyzer: str
@@ -61,8 +58,7 @@ async def look_at(
     context.connections.forget_serving(intent.to)
     serving = await context.connections.serving(intent.to)
     sources = {
-        name: _source(context, snapshot, name, client.resource)
-        for name in {item.resource for item in plan.items}
+        name: _source(context, snapshot, name, client.resource) for name in {item.resource for item in plan.items}
     }
     return tuple(
         _seen(context, intent, item, listed.get(item.target_analyzer), sources[item.resource], serving)
@@ -89,9 +85,7 @@ def _seen(
     definition = found.to_json() if found else {}
     findings = check_models(models_of(definition), source, serving, context.run.overrides(intent.to))
     forgiven = context.plan.missing_defaults == "ignore"
-    errors = [
-        str(each) for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)
-    ]
+    errors = [str(each) for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)]
     unknown = [str(each) for each in findings if each.severity is Severity.UNKNOWN]
     problem = _problem(intent, item, found, fingerprint(definition, context.plan.ignore))
     return DrilledAnalyzer(
@@ -194,9 +188,9 @@ def _failover(plan: RecoveryPlan, intent: Intent, found: Findings) -> Iterator[s
 
 
 def _told(intent: Intent, found: Findings, report: FailoverReport) -> Iterator[str]:
-    named = [activation.sources.get(intent.home) for activation in found.told]
+    named = [activation.sources.get(intent.primary) for activation in found.told]
     if not named or named[-1] is None or named[-1].resource != intent.to:
-        yield f"The sink was not told that {intent.to} serves in the place of {intent.home}."
+        yield f"The sink was not told that {intent.to} serves in the place of {intent.primary}."
     elif found.told[-1].epoch != report.epoch:
         yield f"The sink was told epoch {found.told[-1].epoch}, and the failover had {report.epoch}."
     elif named[0] is not None:

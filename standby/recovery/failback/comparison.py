@@ -9,10 +9,11 @@ from datetime import datetime
 from standby.concurrency import side_by_side
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
+from standby.document import JsonValue
 from standby.fencing import read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.divergence import (
-    COMES_HOME,
+    COMES_TO_PRIMARY,
     CONFLICTS,
     Against,
     Divergence,
@@ -20,7 +21,7 @@ from standby.recovery.failback.divergence import (
     meaning,
     with_rebuilt,
 )
-from standby.recovery.failback.errors import HomeDoesNotAnswer, NotCompared, NothingThere
+from standby.recovery.failback.errors import NotCompared, NothingThere, PrimaryDoesNotAnswer
 from standby.recovery.failback.report import DivergenceItem, DivergenceReport, Kept
 from standby.recovery.provenance import Lineage, trace
 from standby.recovery.sync import newer_than, turned_around
@@ -32,7 +33,6 @@ from standby.replication.ledger import read_ledger
 from standby.replication.rebuilt import RebuiltThere, read_rebuilt
 from standby.replication.verdict import CopyRecord, Sighting, expected_definition, sight
 from standby.service.errors import ServiceError
-from standby.service.models import JsonValue
 
 Keep = Mapping[str, Kept]
 """Whose analyzer goes on, by its id at home, where somebody said so."""
@@ -46,7 +46,7 @@ class Compared:
     """One analyzer, and how each side has it; home reduced to what a copy of it would be."""
 
     item: DivergenceItem
-    home: Sighting | None
+    primary: Sighting | None
     standby: Sighting | None
 
 
@@ -80,7 +80,7 @@ class Comparison:
             item.analyzer
             for item in self.report.items
             if item.keep == "home"
-            and item.divergence in CONFLICTS | {Divergence.EDITED_AT_HOME, Divergence.EDITED_AT_STANDBY}
+            and item.divergence in CONFLICTS | {Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
         )
 
     @property
@@ -90,21 +90,20 @@ class Comparison:
         left = {
             item.standby_analyzer
             for item in self.report.items
-            if item.keep == "home"
-            and item.divergence in {Divergence.DELETED_AT_HOME, Divergence.NEW_AT_STANDBY}
+            if item.keep == "home" and item.divergence in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}
         }
         return Selection(
             analyzers=tuple(name for name in self.lineage.belonging if name not in left),
             on_existing="refuse",
             force=tuple(sorted(coming)),
-            keep=tuple(sorted(self.lineage.home_ids.keys() - coming - self.equal.keys())),
-            names=self.lineage.home_ids,
+            keep=tuple(sorted(self.lineage.primary_ids.keys() - coming - self.equal.keys())),
+            names=self.lineage.primary_ids,
         )
 
 
 async def compare(
     context: RecoveryContext,
-    home: str,
+    primary: str,
     standby: str,
     keep: Keep,
     begun_at: datetime | None = None,
@@ -125,25 +124,23 @@ async def compare(
     """
     async with side_by_side() as group:
         serving = group.create_task(take_inventory(context.connections[standby]))
-        away = group.create_task(_home(context, home))
-    version = context.connections[home].resource.api_version
-    forward = (await read_ledger(context.vault, home, standby, version)).records
-    backward = (await read_ledger(context.vault, standby, home, version)).records
+        away = group.create_task(_primary(context, primary))
+    version = context.connections[primary].resource.api_version
+    forward = (await read_ledger(context.vault, primary, standby, version)).records
+    backward = (await read_ledger(context.vault, standby, primary, version)).records
     records = {**forward, **newer_than(forward, turned_around(backward))}
     now = context.clock.now()
     lineage = trace(context.plan, away.result(), serving.result(), records, now)
     rebuilt = await read_rebuilt(context.vault, standby)
-    found = divergences(
-        context.plan, away.result(), serving.result(), records, lineage, now, begun_at, rebuilt
-    )
+    found = divergences(context.plan, away.result(), serving.result(), records, lineage, now, begun_at, rebuilt)
     fence = await read_fence(context.vault, context.plan)
     report = DivergenceReport(
         plan=context.plan.name,
-        home=home,
+        primary=primary,
         standby=standby,
         epoch=fence.epoch,
         compared_at=now,
-        items=settled([each.item for each in found], keep, context.plan.name, home, standby),
+        items=settled([each.item for each in found], keep, context.plan.name, primary, standby),
         superseded=lineage.superseded,
         outside=lineage.outside,
     )
@@ -152,7 +149,7 @@ async def compare(
 
 def divergences(
     plan: RecoveryPlan,
-    home: Inventory,
+    primary: Inventory,
     standby: Inventory,
     records: Records,
     lineage: Lineage,
@@ -164,15 +161,15 @@ def divergences(
     overrides = plan.deployments.get(standby.serving.resource.name, DeploymentOverrides())
     expected = {
         name: expected_definition(definition, standby.serving.resource, overrides)
-        for name, definition in home.definitions.items()
+        for name, definition in primary.definitions.items()
     }
     counterparts = lineage.standby_ids
-    last = _last_by_home(records)
-    concerned = counterparts.keys() | _concerned(plan, home, last, now)
+    last = _last_by_primary(records)
+    concerned = counterparts.keys() | _concerned(plan, primary, last, now)
 
     def compared(analyzer: str) -> Compared:
         there = counterparts.get(analyzer)
-        at_home = _sight(home, analyzer, expected.get(analyzer), plan)
+        at_home = _sight(primary, analyzer, expected.get(analyzer), plan)
         at_standby = None if there is None else _sight(standby, there, standby.definitions[there], plan)
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_home, at_standby, known, begun_at)
@@ -182,22 +179,20 @@ def divergences(
         if built is not None and at_home is not None and at_standby is not None:
             against = Against(
                 rebuilt=built,
-                home=at_home,
+                primary=at_home,
                 last=known,
-                home_meaning=meaning(expected[analyzer], plan.ignore),
+                primary_meaning=meaning(expected[analyzer], plan.ignore),
                 standby_meaning=meaning(standby.definitions[built.analyzer], plan.ignore),
                 equal=at_home.fingerprint == at_standby.fingerprint,
             )
-            found = with_rebuilt(found, against, home.serving.resource.name)
+            found = with_rebuilt(found, against, primary.serving.resource.name)
         item = DivergenceItem(
             analyzer=analyzer,
             standby_analyzer=there,
             divergence=found,
             keep=_unasked(found),
             rebuilt=built is not None and built.trained,
-            differences=()
-            if there is None
-            else _paths(expected.get(analyzer), standby.definitions[there], plan),
+            differences=() if there is None else _paths(expected.get(analyzer), standby.definitions[there], plan),
         )
         return Compared(item, at_home, at_standby)
 
@@ -205,7 +200,7 @@ def divergences(
 
 
 def settled(
-    items: Sequence[DivergenceItem], keep: Keep, plan: str, home: str, standby: str
+    items: Sequence[DivergenceItem], keep: Keep, plan: str, primary: str, standby: str
 ) -> tuple[DivergenceItem, ...]:
     """Put in what somebody said about whose analyzers go on.
 
@@ -216,28 +211,26 @@ def settled(
     known = {item.analyzer: item for item in items}
     for analyzer, kept in keep.items():
         if analyzer not in known:
-            raise NotCompared(plan, analyzer, home, standby)
+            raise NotCompared(plan, analyzer, primary, standby)
         if kept == "standby" and known[analyzer].standby_analyzer is None:
             raise NothingThere(analyzer, standby)
     return tuple(item.model_copy(update={"keep": keep.get(item.analyzer, item.keep)}) for item in items)
 
 
-async def _home(context: RecoveryContext, home: str) -> Inventory:
+async def _primary(context: RecoveryContext, primary: str) -> Inventory:
     try:
-        return await take_inventory(context.connections[home])
+        return await take_inventory(context.connections[primary])
     except ServiceError as error:
-        raise HomeDoesNotAnswer(context.plan.name, home, error.cause) from None
+        raise PrimaryDoesNotAnswer(context.plan.name, primary, error.cause) from None
 
 
-def _concerned(
-    plan: RecoveryPlan, home: Inventory, last: Mapping[str, CopyRecord], now: datetime
-) -> frozenset[str]:
+def _concerned(plan: RecoveryPlan, primary: Inventory, last: Mapping[str, CopyRecord], now: datetime) -> frozenset[str]:
     """Name what the plan copies from home, and what it once copied and is still there."""
-    protected = [name for name, analyzer in home.analyzers.items() if is_protected(plan, analyzer, now)]
-    return frozenset(resolve(protected, home.definitions).children) | (last.keys() & home.analyzers.keys())
+    protected = [name for name, analyzer in primary.analyzers.items() if is_protected(plan, analyzer, now)]
+    return frozenset(resolve(protected, primary.definitions).children) | (last.keys() & primary.analyzers.keys())
 
 
-def _last_by_home(records: Records) -> dict[str, CopyRecord]:
+def _last_by_primary(records: Records) -> dict[str, CopyRecord]:
     ordered = sorted(records.items(), key=lambda entry: entry[1].copied_at)
     return {record.analyzer or name: record for name, record in ordered}
 
@@ -251,25 +244,22 @@ def _sight(
 
 
 def _paths(
-    home: Mapping[str, JsonValue] | None, standby: Mapping[str, JsonValue], plan: RecoveryPlan
+    primary: Mapping[str, JsonValue] | None, standby: Mapping[str, JsonValue], plan: RecoveryPlan
 ) -> tuple[str, ...]:
-    if home is None:
+    if primary is None:
         return ()
-    return tuple(difference.path for difference in differences(home, standby, plan.ignore))
+    return tuple(difference.path for difference in differences(primary, standby, plan.ignore))
 
 
 def _equal(found: Iterable[Compared], now: datetime) -> dict[str, CopyRecord]:
     return {
-        each.item.standby_analyzer: CopyRecord(each.home, each.standby, now, each.item.analyzer)
+        each.item.standby_analyzer: CopyRecord(each.primary, each.standby, now, each.item.analyzer)
         for each in found
-        if each.item.divergence is Divergence.IN_SYNC
-        and each.item.standby_analyzer
-        and each.home
-        and each.standby
+        if each.item.divergence is Divergence.IN_SYNC and each.item.standby_analyzer and each.primary and each.standby
     }
 
 
 def _unasked(found: Divergence) -> Kept | None:
     if found in CONFLICTS:
         return None
-    return "standby" if found in COMES_HOME else "home"
+    return "standby" if found in COMES_TO_PRIMARY else "home"

@@ -11,22 +11,20 @@ MOST_NAMED = 5
 """Analyzers that a sentence names before it only counts them."""
 
 
-class SeveralHomes(RecoveryError):
+class SeveralPrimaries(RecoveryError):
     """A plan has several sources, and it was not said which."""
 
-    def __init__(self, plan: str, homes: Iterable[str]) -> None:
-        names = sorted(homes)
-        super().__init__(
-            f"Plan {plan} has several sources: {', '.join(names)}", f"Say which with --home {names[0]}"
-        )
+    def __init__(self, plan: str, primaries: Iterable[str]) -> None:
+        names = sorted(primaries)
+        super().__init__(f"Plan {plan} has several sources: {', '.join(names)}", f"Say which with --home {names[0]}")
         self.args = (plan, names)
 
 
-class NotAHome(RecoveryError):
+class NotAPrimary(RecoveryError):
     """A resource is no source of the plan."""
 
-    def __init__(self, plan: str, resource: str, homes: Iterable[str]) -> None:
-        names = sorted(homes)
+    def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
+        names = sorted(primaries)
         super().__init__(f"{resource} is no source of plan {plan}", f"Choose one of {', '.join(names)}")
         self.args = (plan, resource, names)
 
@@ -35,56 +33,54 @@ class NothingThere(RecoveryError):
     """An analyzer is to be kept as a side has it that does not have it."""
 
     def __init__(self, analyzer: str, standby: str) -> None:
-        super().__init__(
-            f"{standby} has no {analyzer} that could be kept", f"Leave out --keep {analyzer}=standby"
-        )
+        super().__init__(f"{standby} has no {analyzer} that could be kept", f"Leave out --keep {analyzer}=standby")
         self.args = (analyzer, standby)
 
 
 class NotCompared(RecoveryError):
     """An analyzer that is to be kept is on neither side."""
 
-    def __init__(self, plan: str, analyzer: str, home: str, standby: str) -> None:
+    def __init__(self, plan: str, analyzer: str, primary: str, standby: str) -> None:
         super().__init__(
-            f"Neither {home} nor {standby} has an analyzer {analyzer} of plan {plan}",
+            f"Neither {primary} nor {standby} has an analyzer {analyzer} of plan {plan}",
             f"Name it as it is called at home; standby failback {plan} --dry-run lists those that differ",
         )
-        self.args = (plan, analyzer, home, standby)
+        self.args = (plan, analyzer, primary, standby)
 
 
 class UnsettledEdits(GuardRefused):
     """Both sides have something of their own, and nobody said which is right."""
 
-    def __init__(self, plan: str, home: str, standby: str, analyzers: Iterable[str]) -> None:
+    def __init__(self, plan: str, primary: str, standby: str, analyzers: Iterable[str]) -> None:
         names = sorted(analyzers)
         super().__init__(
-            f"{home} and {standby} each have something of their own under {some(names)}",
+            f"{primary} and {standby} each have something of their own under {some(names)}",
             f"Say for each which goes on, as in --keep {names[0]}=home or --keep {names[0]}=standby; "
             f"the other one is kept in the vault. See standby failback {plan} --dry-run",
         )
-        self.args = (plan, home, standby, names)
+        self.args = (plan, primary, standby, names)
 
 
-class HomeDoesNotAnswer(GuardRefused):
+class PrimaryDoesNotAnswer(GuardRefused):
     """Nothing can go back to a resource that does not answer."""
 
-    def __init__(self, plan: str, home: str, reason: str) -> None:
+    def __init__(self, plan: str, primary: str, reason: str) -> None:
         super().__init__(
-            f"{home} does not answer as it must: {reason.removesuffix('.')}",
+            f"{primary} does not answer as it must: {reason.removesuffix('.')}",
             f"Mend that, see standby doctor {plan}, then run again",
         )
-        self.args = (plan, home, reason)
+        self.args = (plan, primary, reason)
 
 
 class FailbackUnderWay(GuardRefused):
     """Another run brings the same source back."""
 
-    def __init__(self, plan: str, home: str, where: str) -> None:
+    def __init__(self, plan: str, primary: str, where: str) -> None:
         super().__init__(
-            f"Another run is bringing plan {plan} back to {home} (it holds {where})",
+            f"Another run is bringing plan {plan} back to {primary} (it holds {where})",
             f"Wait for its end, then see standby status {plan}",
         )
-        self.args = (plan, home, where)
+        self.args = (plan, primary, where)
 
 
 def some(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from standby.errors import StandbyError
 from standby.fencing import read_fence
-from standby.recovery.audit import Deed, note
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.failback.comparison import Comparison, Keep, compare
 from standby.recovery.failback.errors import UnsettledEdits, some
@@ -17,7 +17,7 @@ from standby.recovery.failback.state import (
     FailbackProgress,
     HeldProgress,
     Way,
-    choose_home,
+    choose_primary,
     hold_progress,
     way_back,
 )
@@ -31,7 +31,7 @@ from standby.replication.report import Report, ReportItem
 
 
 async def divergence(
-    context: RecoveryContext, home: str | None = None, *, keep: Keep | None = None
+    context: RecoveryContext, primary: str | None = None, *, keep: Keep | None = None
 ) -> DivergenceReport | None:
     """Say what became of both sides since one serves in the place of the other; nothing is changed.
 
@@ -48,15 +48,15 @@ async def divergence(
         SwitchUnfinished: a switch that leads elsewhere has to end first.
     """
     fence = await read_fence(context.vault, context.plan)
-    way = way_back(fence, choose_home(context.plan, fence, home), None)
+    way = way_back(fence, choose_primary(context.plan, fence, primary), None)
     if way.standby is None:
         return None
-    return (await compare(context, way.home, way.standby, keep or {})).report
+    return (await compare(context, way.primary, way.standby, keep or {})).report
 
 
 async def fail_back(
     context: RecoveryContext,
-    home: str | None,
+    primary: str | None,
     stages: Stages,
     *,
     keep: Keep | None = None,
@@ -82,7 +82,7 @@ async def fail_back(
         SwitchUnfinished: a switch that leads elsewhere has to end first.
     """
     fence = await read_fence(context.vault, context.plan)
-    chosen = choose_home(context.plan, fence, home)
+    chosen = choose_primary(context.plan, fence, primary)
     async with hold_progress(context, chosen) as held:
         unfinished = held.unfinished
         way = way_back(
@@ -126,18 +126,16 @@ class _Failback:
         if standby is None:
             return "at_home"
         if not self.way.is_back:
-            found = await self.stages.run(
-                f"compare {self.way.home} with {standby}", lambda: self._compare(standby)
-            )
+            found = await self.stages.run(f"compare {self.way.primary} with {standby}", lambda: self._compare(standby))
             self.first = found.report
             await self._begin(standby)
-            if not self.way.is_switching and not await self._bring_home(standby, found):
+            if not self.way.is_switching and not await self._bring_to_primary(standby, found):
                 return await self._end("refused" if self._is_refused else "incomplete")
             if not await self._switch(standby):
                 return await self._end(self._state_of_switch)
         await self._begin(standby)
         self.committed = await self.stages.run(
-            f"commit {self.way.home}", lambda: commit(self.context, self.way.home)
+            f"commit {self.way.primary}", lambda: commit(self.context, self.way.primary)
         )
         self.problems += self.committed.problems
         self.next_action = self.committed.next_action
@@ -151,7 +149,7 @@ class _Failback:
             return
         self._progress = FailbackProgress(
             plan=self.context.plan.name,
-            home=self.way.home,
+            primary=self.way.primary,
             standby=standby,
             run_id=self.context.run_id,
             begun_at=begun.begun_at if begun and begun.standby == standby else self.context.clock.now(),
@@ -161,9 +159,9 @@ class _Failback:
         totals = self.first.totals if self.first else {}
         await note(
             self.context,
-            Deed.FAILBACK_BEGUN,
+            AuditAction.FAILBACK_BEGUN,
             {
-                "home": self.way.home,
+                "home": self.way.primary,
                 "standby": standby,
                 "divergence": {kind.value: count for kind, count in totals.items() if count},
                 "keep": dict(self.keep),
@@ -173,31 +171,29 @@ class _Failback:
     async def _compare(self, standby: str) -> Comparison:
         """Look at both sides; what is not settled stops it here."""
         begun_at = self._progress.begun_at if self._progress else None
-        found = await compare(self.context, self.way.home, standby, self.keep, begun_at)
+        found = await compare(self.context, self.way.primary, standby, self.keep, begun_at)
         if found.report.unsettled:
-            raise UnsettledEdits(self.context.plan.name, self.way.home, standby, found.report.unsettled)
+            raise UnsettledEdits(self.context.plan.name, self.way.primary, standby, found.report.unsettled)
         return found
 
-    async def _bring_home(self, standby: str, found: Comparison) -> bool:
+    async def _bring_to_primary(self, standby: str, found: Comparison) -> bool:
         """Copy while the standby still serves: what is left for the switch is little."""
         self.sync = await self.stages.run(
-            f"copy {standby} to {self.way.home}", lambda: self._copy_home(standby, found)
+            f"copy {standby} to {self.way.primary}", lambda: self._copy_to_primary(standby, found)
         )
         left = self._left_behind(self.sync, found)
         if left:
             self.problems += [f"{item.analyzer} {item.status}: {item.reason}" for item in left]
-            names = [found.lineage.home_ids[item.analyzer] for item in left]
-            self.next_action = (
-                f"Mend that and run again, or leave it at {standby} with --keep {names[0]}=home"
-            )
+            names = [found.lineage.primary_ids[item.analyzer] for item in left]
+            self.next_action = f"Mend that and run again, or leave it at {standby} with --keep {names[0]}=home"
         return not left
 
-    async def _copy_home(self, standby: str, found: Comparison) -> Report:
+    async def _copy_to_primary(self, standby: str, found: Comparison) -> Report:
         await self._record_equal(standby, found)
         return await synchronise(
             self.context,
             standby,
-            self.way.home,
+            self.way.primary,
             selection=found.homeward,
             steps=self.steps,
             on_progress=self.on_progress,
@@ -206,18 +202,18 @@ class _Failback:
     async def _record_equal(self, standby: str, found: Comparison) -> None:
         await once_free(
             self.context.clock,
-            lambda: record_equal(self.context, self.way.home, standby, found.equal),
+            lambda: record_equal(self.context, self.way.primary, standby, found.equal),
         )
 
     async def _switch(self, standby: str) -> bool:
         async def last_sync(_context: RecoveryContext, _source: str, _target: str, /) -> Report:
             # What was edited since the first look, too.
-            report = await self._copy_home(standby, await self._compare(standby))
+            report = await self._copy_to_primary(standby, await self._compare(standby))
             self.sync = report if self.sync is None else joined(self.sync, report)
             return report
 
         order = FailoverOrder(
-            home=self.way.home, to=self.way.home, planned=True, reason=f"failback from {standby}"
+            primary=self.way.primary, to=self.way.primary, planned=True, reason=f"failback from {standby}"
         )
         self.failover = await fail_over(self.context, order, self.stages, sync=last_sync)
         self.problems += self.failover.problems
@@ -229,12 +225,12 @@ class _Failback:
 
         async def go_out() -> Report:
             begun_at = self._progress.begun_at if self._progress else None
-            found = await compare(self.context, self.way.home, standby, self.keep, begun_at)
+            found = await compare(self.context, self.way.primary, standby, self.keep, begun_at)
             await self._record_equal(standby, found)
             selection = Selection(on_existing="replace", on_foreign="refuse", force=found.going_out)
             return await synchronise(
                 self.context,
-                self.way.home,
+                self.way.primary,
                 standby,
                 selection=selection,
                 steps=self.steps,
@@ -242,7 +238,7 @@ class _Failback:
             )
 
         try:
-            self.forward = await self.stages.run(f"copy {self.way.home} to {standby}", go_out)
+            self.forward = await self.stages.run(f"copy {self.way.primary} to {standby}", go_out)
         except StandbyError as error:
             # Home serves, with all that it should have: a standby that is behind does not undo that.
             self.problems.append(f"{standby} could not be brought up to date: {error}")
@@ -257,9 +253,9 @@ class _Failback:
     async def _end(self, state: State, *, is_whole: bool = False) -> State:
         await note(
             self.context,
-            Deed.FAILBACK_ENDED,
+            AuditAction.FAILBACK_ENDED,
             {
-                "home": self.way.home,
+                "home": self.way.primary,
                 "standby": self.way.standby,
                 "state": state,
                 "problems": list(self.problems),
@@ -295,7 +291,7 @@ class _Failback:
             run_id=context.run_id,
             via=context.via,
             epoch=(await read_fence(context.vault, context.plan)).epoch,
-            home=self.way.home,
+            primary=self.way.primary,
             standby=self.way.standby or "",
             divergence=self.first,
             sync=self.sync,

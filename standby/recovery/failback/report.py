@@ -6,8 +6,9 @@ from collections import Counter
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from standby.document import Document
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.replication.items import Status
@@ -24,7 +25,7 @@ serves; the switch is neither done nor undone; it was asked to stop.
 """
 
 
-class DivergenceItem(BaseModel):
+class DivergenceItem(Document):
     """One analyzer on both sides.
 
     Attributes:
@@ -35,8 +36,6 @@ class DivergenceItem(BaseModel):
         rebuilt: that of the standby was built from a definition that has labelled data, and not copied there.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     analyzer: str
     standby_analyzer: str | None
     divergence: Divergence
@@ -45,7 +44,7 @@ class DivergenceItem(BaseModel):
     rebuilt: bool = False
 
 
-class DivergenceReport(BaseModel):
+class DivergenceReport(Document):
     """What became of two sides while one served in the place of the other.
 
     Attributes:
@@ -53,10 +52,8 @@ class DivergenceReport(BaseModel):
         outside: ids at the standby that are none of the plan's concern; they stay there.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
-    home: str
+    primary: str = Field(alias="home")
     standby: str
     epoch: int
     compared_at: datetime
@@ -85,7 +82,7 @@ class DivergenceReport(BaseModel):
         )
 
 
-class FailbackReport(BaseModel):
+class FailbackReport(Document):
     """A whole failback.
 
     Attributes:
@@ -98,13 +95,11 @@ class FailbackReport(BaseModel):
         next_action: the one thing to do now; empty where there is nothing.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
     run_id: str
     via: Via
     epoch: int
-    home: str
+    primary: str = Field(alias="home")
     standby: str
     divergence: DivergenceReport | None
     sync: Report | None

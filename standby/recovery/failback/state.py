@@ -8,13 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from standby.config.explanation import summary
 from standby.config.plan import RecoveryPlan
+from standby.document import Document
 from standby.fencing import Fence, Phase
 from standby.recovery.context import RecoveryContext
-from standby.recovery.failback.errors import FailbackUnderWay, NotAHome, SeveralHomes
+from standby.recovery.failback.errors import FailbackUnderWay, NotAPrimary, SeveralPrimaries
 from standby.recovery.failback.report import Kept
 from standby.recovery.failover.errors import SwitchUnfinished
 from standby.vault.errors import Held
@@ -31,33 +32,31 @@ class Way:
         is_switching: the switch has begun, and has not ended.
     """
 
-    home: str
+    primary: str
     standby: str | None
     is_back: bool
     is_switching: bool
 
 
-def choose_home(plan: RecoveryPlan, fence: Fence, home: str | None) -> str:
+def choose_primary(plan: RecoveryPlan, fence: Fence, primary: str | None) -> str:
     """Give the source to bring back: the one that was named, or the only one that it can be.
 
     Raises:
         NotAHome: the one that was named is no source.
         SeveralHomes: it is not clear which.
     """
-    if home is not None:
-        if home not in fence.sides:
-            raise NotAHome(plan.name, home, fence.sides)
-        return home
-    away = [
-        name for name, side in fence.sides.items() if name != side.active or side.phase is not Phase.STEADY
-    ]
+    if primary is not None:
+        if primary not in fence.sides:
+            raise NotAPrimary(plan.name, primary, fence.sides)
+        return primary
+    away = [name for name, side in fence.sides.items() if name != side.active or side.phase is not Phase.STEADY]
     candidates = away or list(fence.sides)
     if len(candidates) > 1:
-        raise SeveralHomes(plan.name, candidates)
+        raise SeveralPrimaries(plan.name, candidates)
     return candidates[0]
 
 
-def way_back(fence: Fence, home: str, unfinished: str | None) -> Way:
+def way_back(fence: Fence, primary: str, unfinished: str | None) -> Way:
     """Say from where a source is to be brought back.
 
     Args:
@@ -68,20 +67,20 @@ def way_back(fence: Fence, home: str, unfinished: str | None) -> Way:
     Raises:
         SwitchUnfinished: a switch that leads elsewhere has to end first.
     """
-    side = fence.sides[home]
+    side = fence.sides[primary]
     if side.phase is Phase.SWITCHING:
-        if side.active == home or side.target != home:
-            raise SwitchUnfinished(fence.plan, home, side.target or side.active, side.active)
-        return Way(home, side.active, is_back=False, is_switching=True)
-    if side.active != home:
-        return Way(home, side.active, is_back=False, is_switching=False)
-    return Way(home, unfinished or side.previous, is_back=True, is_switching=False)
+        if side.active == primary or side.target != primary:
+            raise SwitchUnfinished(fence.plan, primary, side.target or side.active, side.active)
+        return Way(primary, side.active, is_back=False, is_switching=True)
+    if side.active != primary:
+        return Way(primary, side.active, is_back=False, is_switching=False)
+    return Way(primary, unfinished or side.previous, is_back=True, is_switching=False)
 
 
 log = logging.getLogger("standby.recovery")
 
 
-class FailbackProgress(BaseModel):
+class FailbackProgress(Document):
     """A failback that was begun.
 
     Attributes:
@@ -90,10 +89,8 @@ class FailbackProgress(BaseModel):
         ended: it is done, and the next one is another one.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
-    home: str
+    primary: str = Field(alias="home")
     standby: str
     run_id: str
     begun_at: datetime
@@ -118,18 +115,18 @@ class HeldProgress:
 
 
 @asynccontextmanager
-async def hold_progress(context: RecoveryContext, home: str) -> AsyncIterator[HeldProgress]:
+async def hold_progress(context: RecoveryContext, primary: str) -> AsyncIterator[HeldProgress]:
     """Hold the failback of one source of a plan.
 
     Raises:
         FailbackUnderWay: another run does.
     """
-    path = f"recovery/{context.plan.name}/failback-{home}.json"
+    path = f"recovery/{context.plan.name}/failback-{primary}.json"
     async with AsyncExitStack() as stack:
         try:
             journal = await stack.enter_async_context(context.vault.hold(path))
         except Held as held:
-            raise FailbackUnderWay(context.plan.name, home, held.where) from None
+            raise FailbackUnderWay(context.plan.name, primary, held.where) from None
         yield HeldProgress(_unfinished(context.vault.where(path), journal.found), journal)
 
 

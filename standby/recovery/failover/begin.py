@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from standby.fencing import Fence, HeldFence, Phase, Side
+from standby.fencing import Assignment, Fence, HeldFence, Phase
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import NotASide
@@ -53,7 +53,7 @@ class FailoverOrder:
             depends on.
     """
 
-    home: str
+    primary: str
     to: str
     planned: bool
     reason: str = ""
@@ -86,7 +86,7 @@ async def begin(
     """
     _must_be_a_side(context, order)
     known = await read_record(context.vault, context.plan.name)
-    must_have_ended(held.fence, known, but=order.home)
+    must_have_ended(held.fence, known, but=order.primary)
     record = _record(context, held.fence, order, known, rolling_back=rolling_back)
     _must_be_current(held.fence, order)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in order.forced)
@@ -107,38 +107,38 @@ def _record(
     *,
     rolling_back: bool,
 ) -> SwitchRecord:
-    side = fence.sides[order.home]
+    side = fence.sides[order.primary]
     if side.phase is Phase.SWITCHING:
         found = known if known is not None and known.speaks_of(fence) else _presumed(context, side, order)
         return _going_on(context, found, order)
     if not rolling_back:
         if side.active == order.to:
-            raise AlreadyActive(fence.plan, order.home, order.to)
+            raise AlreadyActive(fence.plan, order.primary, order.to)
         return _fresh(context, side, order, known, "planned" if order.planned else "unplanned")
     if side.phase is not Phase.ACTIVATED or side.previous != order.to:
-        raise NothingToRollBack(fence.plan, order.home)
+        raise NothingToRollBack(fence.plan, order.primary)
     # It served until just now: there is nothing to bring there.
     fresh = _fresh(context, side, order, known, "rollback")
     return fresh.model_copy(update={"prepared": True})
 
 
 def _must_be_a_side(context: RecoveryContext, order: FailoverOrder) -> None:
-    known = _sides(context, order.home)
+    known = _sides(context, order.primary)
     if order.to not in known:
-        raise NotASide(context.plan.name, order.home, order.to, known)
+        raise NotASide(context.plan.name, order.primary, order.to, known)
 
 
 def _must_be_current(fence: Fence, order: FailoverOrder) -> None:
     """Let nothing begin that was decided while another side served, or another switch was under way."""
     if order.epoch not in (None, fence.epoch):
-        active = fence.sides[order.home].active
-        raise DecidedBefore(fence.plan, order.home, active, order.epoch, fence.epoch)
+        active = fence.sides[order.primary].active
+        raise DecidedBefore(fence.plan, order.primary, active, order.epoch, fence.epoch)
 
 
-def _sides(context: RecoveryContext, home: str) -> tuple[str, ...]:
+def _sides(context: RecoveryContext, primary: str) -> tuple[str, ...]:
     """Give every resource that may serve in the place of a source; none where it is no source."""
-    pairs = [pair for pair in context.plan.pairs if pair.source == home]
-    return tuple(dict.fromkeys(name for pair in pairs for name in (home, *pair.targets)))
+    pairs = [pair for pair in context.plan.pairs if pair.source == primary]
+    return tuple(dict.fromkeys(name for pair in pairs for name in (primary, *pair.targets)))
 
 
 def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "") -> None:
@@ -152,21 +152,21 @@ def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "")
     Raises:
         SwitchUnfinished: there is another one.
     """
-    for home, side in fence.sides.items():
-        if home != but and side.phase is Phase.SWITCHING:
-            known = record is not None and record.home == home and record.speaks_of(fence)
+    for primary, side in fence.sides.items():
+        if primary != but and side.phase is Phase.SWITCHING:
+            known = record is not None and record.primary == primary and record.speaks_of(fence)
             both = (record.to, record.from_resource) if record is not None and known else (side.active,)
             target = side.target or side.active
             back = next((each for each in both if each != target), side.active)
-            raise SwitchUnfinished(fence.plan, home, target, back)
+            raise SwitchUnfinished(fence.plan, primary, target, back)
 
 
 def _fresh(
-    context: RecoveryContext, side: Side, order: FailoverOrder, known: SwitchRecord | None, mode: Mode
+    context: RecoveryContext, side: Assignment, order: FailoverOrder, known: SwitchRecord | None, mode: Mode
 ) -> SwitchRecord:
     return SwitchRecord(
         plan=context.plan.name,
-        home=order.home,
+        primary=order.primary,
         run_id=context.run_id,
         epoch=0,
         before=side,
@@ -188,7 +188,7 @@ def _going_on(context: RecoveryContext, found: SwitchRecord, order: FailoverOrde
     """Take up a switch where it is, in the direction that is asked for."""
     both = {found.to, found.from_resource}
     if order.to not in both:
-        raise SwitchUnfinished(found.plan, found.home, found.to, found.from_resource)
+        raise SwitchUnfinished(found.plan, found.primary, found.to, found.from_resource)
     undoing = order.to == found.before.active or (found.mode == "rollback" and order.to == found.to)
     mode: Mode = "rollback" if undoing else "planned" if order.planned else "unplanned"
     return found.model_copy(
@@ -204,27 +204,24 @@ def _going_on(context: RecoveryContext, found: SwitchRecord, order: FailoverOrde
             "unhealthy_since": order.unhealthy_since or found.unhealthy_since,
             # What another run found ready may have changed since, unless that side serves already. A rollback
             # prepares nothing.
-            "prepared": found.prepared
-            and (undoing or (found.mode != "rollback" and order.to in found.may_tell)),
+            "prepared": found.prepared and (undoing or (found.mode != "rollback" and order.to in found.may_tell)),
             "told_at": found.told_at if order.to == found.to else None,
         }
     )
 
 
-def _presumed(context: RecoveryContext, side: Side, order: FailoverOrder) -> SwitchRecord:
+def _presumed(context: RecoveryContext, side: Assignment, order: FailoverOrder) -> SwitchRecord:
     """Make the record of a switch whose own is lost: nothing is taken for done, and anything for told."""
     phase = Phase.STEADY if side.previous is None else Phase.ACTIVATED
     before = side.model_copy(update={"phase": phase, "target": None})
-    sides = _sides(context, order.home)
+    sides = _sides(context, order.primary)
     likely = (side.target, order.to, *sides)
     other = next(each for each in likely if each is not None and each != side.active)
     fresh = _fresh(context, before, order, None, "unplanned")
     return fresh.model_copy(update={"to": other, "may_tell": sides, "touched": True})
 
 
-async def _highest_epoch(
-    context: RecoveryContext, fence: Fence, record: SwitchRecord, *, forced: bool
-) -> int:
+async def _highest_epoch(context: RecoveryContext, fence: Fence, record: SwitchRecord, *, forced: bool) -> int:
     highest = fence.epoch
     found = await read_back(context.sinks, fence.plan)
     for sink, read in zip(context.sinks, found, strict=True):

@@ -12,48 +12,48 @@ from standby.recovery.errors import RecoveryError
 class AlreadyActive(GuardRefused):
     """The resource serves already."""
 
-    def __init__(self, plan: str, home: str, resource: str) -> None:
-        place = "" if resource == home else f" in the place of {home}"
+    def __init__(self, plan: str, primary: str, resource: str) -> None:
+        place = "" if resource == primary else f" in the place of {primary}"
         super().__init__(
             f"{resource} already serves{place} in plan {plan}",
             f"See standby status {plan}; standby commit {plan} tells every sink once more",
         )
-        self.args = (plan, home, resource)
+        self.args = (plan, primary, resource)
 
 
 class SwitchUnfinished(GuardRefused):
     """Another switch of the plan was interrupted, and is neither done nor undone."""
 
-    def __init__(self, plan: str, home: str, target: str, back: str) -> None:
+    def __init__(self, plan: str, primary: str, target: str, back: str) -> None:
         super().__init__(
-            f"Plan {plan} is being switched to {target} in the place of {home}, and that has not ended",
+            f"Plan {plan} is being switched to {target} in the place of {primary}, and that has not ended",
             f"Go on with standby failover {plan} --to {target}, or undo it with "
             f"standby failover {plan} --to {back}; then ask again",
         )
-        self.args = (plan, home, target, back)
+        self.args = (plan, primary, target, back)
 
 
 class DecidedBefore(GuardRefused):
     """The plan was switched since this was decided."""
 
-    def __init__(self, plan: str, home: str, active: str, decided: int, epoch: int) -> None:
+    def __init__(self, plan: str, primary: str, active: str, decided: int, epoch: int) -> None:
         super().__init__(
             f"This was decided by epoch {decided} of plan {plan}, and another run has switched since: "
-            f"{active} serves in the place of {home} (epoch {epoch})",
+            f"{active} serves in the place of {primary} (epoch {epoch})",
             f"See standby status {plan}, and ask again where it is still needed",
         )
-        self.args = (plan, home, active, decided, epoch)
+        self.args = (plan, primary, active, decided, epoch)
 
 
 class NothingToRollBack(GuardRefused):
     """There is no switch that is not final."""
 
-    def __init__(self, plan: str, home: str) -> None:
+    def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
-            f"Plan {plan} has no switch of {home} that could be undone: there was none, or it was committed",
-            f"Bring {home} back with standby failback {plan}",
+            f"Plan {plan} has no switch of {primary} that could be undone: there was none, or it was committed",
+            f"Bring {primary} back with standby failback {plan}",
         )
-        self.args = (plan, home)
+        self.args = (plan, primary)
 
 
 class SwitchStopped(RecoveryError):
@@ -74,8 +74,7 @@ class ReplicationAtWork(SwitchStopped):
 
     def __init__(self, pair: tuple[str, str], seconds: float) -> None:
         super().__init__(
-            f"A replication from {pair[0]} to {pair[1]} that began earlier was still at work after "
-            f"{seconds:.0f} s",
+            f"A replication from {pair[0]} to {pair[1]} that began earlier was still at work after {seconds:.0f} s",
             "Stop it or wait for its end, then run again; --force replication goes on beside it",
             "replication",
         )
@@ -124,13 +123,13 @@ class SinksNotTold(SwitchStopped):
 class FailbackNeeded(GuardRefused):
     """A switch back after a commit would leave behind what was edited since."""
 
-    def __init__(self, plan: str, home: str, active: str) -> None:
+    def __init__(self, plan: str, primary: str, active: str) -> None:
         super().__init__(
-            f"{active} serves for good in the place of {home} in plan {plan}, and what was edited there "
-            f"since is not at {home}",
+            f"{active} serves for good in the place of {primary} in plan {plan}, and what was edited there "
+            f"since is not at {primary}",
             f"Bring it back with standby failback {plan}; where {active} is lost, say --unplanned",
         )
-        self.args = (plan, home, active)
+        self.args = (plan, primary, active)
 
 
 class OldSideDark(GuardRefused):

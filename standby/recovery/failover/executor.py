@@ -102,7 +102,7 @@ class Switch:
         is_named = record.to in record.may_tell
         if is_forward(record) and not record.prepared:
             names = await self._preparation.run(
-                record.home, record.before.active, record.to, planned=self._is_planned
+                record.primary, record.before.active, record.to, planned=self._is_planned
             )
             self.record = record.naming(record.to, names)
             await self._save(prepared=True)
@@ -123,10 +123,10 @@ class Switch:
         record = self.record
         source = record.before.active
         report = await sync_wholly(self._context, self._preparation.sync, source, record.to)
-        if source == record.home:
+        if source == record.primary:
             # What was created there at the last moment is called by its id here, too.
             new = {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
-            self.record = record.naming(record.to, {**new, **record.names_at(record.home, record.to)})
+            self.record = record.naming(record.to, {**new, **record.names_at(record.primary, record.to)})
             await self._save()
 
     async def _name_the_side(self) -> None:
@@ -137,7 +137,7 @@ class Switch:
 
     async def _tell(self, resource: str | None, at: datetime) -> None:
         activation = self._map(resource, at)
-        self.sinks = await tell(self._context.sinks, activation, self.record.home)
+        self.sinks = await tell(self._context.sinks, activation, self.record.primary)
         failed = [sink.reason for sink in self.sinks if sink.status == "failed"]
         if failed:
             raise SinksNotTold(failed)
@@ -146,7 +146,7 @@ class Switch:
         """See that the sinks which can be read say what they were told."""
         told = self._map(self.record.to, self.record.told_at or self._context.clock.now())
         found = await read_back(self._context.sinks, told.plan)
-        wrong = list(_contradictions(self.sinks, found, told, self.record.home))
+        wrong = list(_contradictions(self.sinks, found, told, self.record.primary))
         if wrong:
             raise SinksNotTold(wrong)
 
@@ -159,7 +159,7 @@ class Switch:
 
     def _map(self, resource: str | None, at: datetime) -> Activation:
         record = self.record
-        return active_map(self._context, self._held.fence, record, at, named={record.home: resource})
+        return active_map(self._context, self._held.fence, record, at, named={record.primary: resource})
 
     async def _turn_back(self) -> None:
         """Lead the switch back to where it came from, under an epoch of its own."""
@@ -190,7 +190,7 @@ def _contradictions(
     sinks: Sequence[SinkResult],
     found: Sequence[Activation | SinkFailed | None],
     told: Activation,
-    home: str,
+    primary: str,
 ) -> list[str]:
     wrong = []
     for sink, read in zip(sinks, found, strict=True):
@@ -198,7 +198,7 @@ def _contradictions(
             continue
         if isinstance(read, SinkFailed):
             wrong.append(str(read))
-        elif (read.epoch, read.sources.get(home)) != (told.epoch, told.sources[home]):
+        elif (read.epoch, read.sources.get(primary)) != (told.epoch, told.sources[primary]):
             wrong.append(f"{sink.name} says something else than it was just told (epoch {read.epoch})")
     return wrong
 
@@ -206,12 +206,7 @@ def _contradictions(
 async def measure(context: RecoveryContext, switch: Switch, phases: Phases) -> None:
     """Keep how long it took, for forecasts; one that was interrupted tells nothing about the next."""
     record = switch.record
-    if (
-        not switch.ended
-        or not is_forward(record)
-        or switch.told_at is None
-        or _was_interrupted(switch, phases)
-    ):
+    if not switch.ended or not is_forward(record) or switch.told_at is None or _was_interrupted(switch, phases):
         return
     activation = _between(record.started_at, switch.told_at) - phases.seconds_of(RESTORE)
     plan = context.plan.name
@@ -233,9 +228,7 @@ def report_of(
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
     forward = told is not None and is_forward(record)
-    taken = (
-        None if told is None or not forward else _between(record.unhealthy_since or record.started_at, told)
-    )
+    taken = None if told is None or not forward else _between(record.unhealthy_since or record.started_at, told)
     stopped = [sentence(error.cause) for error in switch.stopped]
     detected = record.detected_at or record.started_at
     return FailoverReport(
@@ -243,7 +236,7 @@ def report_of(
         run_id=context.run_id,
         via=context.via,
         epoch=fence.epoch,
-        home=record.home,
+        primary=record.primary,
         from_resource=asked.from_resource,
         to=asked.to,
         mode=asked.mode,
@@ -258,7 +251,7 @@ def report_of(
         rto_seconds=taken,
         rto_objective_seconds=objective,
         rto_met=None if taken is None or objective is None else taken <= objective,
-        side=fence.sides[record.home].active,
+        side=fence.sides[record.primary].active,
         state=_state(switch),
         forced=record.forced,
         problems=tuple(dict.fromkeys((*phases.problems, *stopped))),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from standby.config.plan import RecoveryPlan
 from standby.fencing import Fence, HeldFence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkResult, tell
-from standby.recovery.audit import Deed, note
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.decision.evaluate import evaluate
 from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
 from standby.recovery.decision.record import record_decision
-from standby.recovery.errors import NoHome, NotASide, SeveralHomes
+from standby.recovery.errors import NoPrimary, NotASide, SeveralPrimaries
 from standby.recovery.failover.begin import FailoverOrder, begin, must_have_ended
 from standby.recovery.failover.errors import (
     AlreadyActive,
@@ -75,7 +75,7 @@ async def fail_over(
 
 async def roll_back(
     context: RecoveryContext,
-    home: str,
+    primary: str,
     stages: Stages,
     *,
     reason: str = "",
@@ -102,11 +102,11 @@ async def roll_back(
     """
     async with hold_fence(context.vault, context.plan) as held:
         known = await read_record(context.vault, context.plan.name)
-        to = back_from(held.fence, home, known) if home in held.fence.sides else None
+        to = back_from(held.fence, primary, known) if primary in held.fence.sides else None
         if to is None:
-            raise NothingToRollBack(context.plan.name, home)
+            raise NothingToRollBack(context.plan.name, primary)
         order = FailoverOrder(
-            home=home,
+            primary=primary,
             to=to,
             planned=False,
             reason=reason,
@@ -151,7 +151,7 @@ class Ask:
     """
 
     to: str
-    home: str = ""
+    primary: str = ""
     planned: bool | None = None
     reason: str = ""
     forced: frozenset[str] = frozenset()
@@ -193,21 +193,21 @@ async def order_for(context: RecoveryContext, ask: Ask) -> Ordered:
     """
     fence = await read_fence(context.vault, context.plan)
     record = await read_record(context.vault, context.plan.name)
-    home = choose_home(context.plan, fence, ask)
-    side = fence.sides[home]
-    if ask.to == back_from(fence, home, record):
-        if _may_be_told(fence, home, record, ask.to):
+    primary = choose_primary(context.plan, fence, ask)
+    side = fence.sides[primary]
+    if ask.to == back_from(fence, primary, record):
+        if _may_be_told(fence, primary, record, ask.to):
             await _must_answer(context, ask)
-        order = _as_asked(ask, home, fence, planned=False)
+        order = _as_asked(ask, primary, fence, planned=False)
         going_on = side.phase is Phase.SWITCHING
         return Ordered(order, side.active, rolling_back=True, going_on=going_on)
     if side.phase is Phase.SWITCHING:
         planned = record is not None and record.mode == "planned" if ask.planned is None else ask.planned
-        order = _as_asked(ask, home, fence, planned=planned)
+        order = _as_asked(ask, primary, fence, planned=planned)
         return Ordered(order, side.active, going_on=True)
-    if ask.to == home and ask.planned is not False:
-        raise FailbackNeeded(context.plan.name, home, side.active)
-    return await _decided(context, ask, home, side.active)
+    if ask.to == primary and ask.planned is not False:
+        raise FailbackNeeded(context.plan.name, primary, side.active)
+    return await _decided(context, ask, primary, side.active)
 
 
 async def carry_out(
@@ -221,12 +221,12 @@ async def carry_out(
     order = ordered.order
     if ordered.rolling_back:
         return await roll_back(
-            context, order.home, stages, reason=order.reason, forced=order.forced, epoch=order.epoch
+            context, order.primary, stages, reason=order.reason, forced=order.forced, epoch=order.epoch
         )
     return await fail_over(context, order, stages, sync=sync)
 
 
-def choose_home(plan: RecoveryPlan, fence: Fence, ask: Ask) -> str:
+def choose_primary(plan: RecoveryPlan, fence: Fence, ask: Ask) -> str:
     """Give the source in whose place a resource is to serve.
 
     Raises:
@@ -235,37 +235,31 @@ def choose_home(plan: RecoveryPlan, fence: Fence, ask: Ask) -> str:
         NoHome: there is none.
         NotASide: the one that was named has no such target.
     """
-    able = [
-        pair.source
-        for pair in plan.pairs
-        if ask.to in (pair.source, *pair.targets) and pair.source in fence.sides
-    ]
+    able = [pair.source for pair in plan.pairs if ask.to in (pair.source, *pair.targets) and pair.source in fence.sides]
     able = list(dict.fromkeys(able))
-    if ask.home:
-        if ask.home not in able:
-            targets = {target for pair in plan.pairs if pair.source == ask.home for target in pair.targets}
-            raise NotASide(plan.name, ask.home, ask.to, targets or {pair.source for pair in plan.pairs})
-        return ask.home
+    if ask.primary:
+        if ask.primary not in able:
+            targets = {target for pair in plan.pairs if pair.source == ask.primary for target in pair.targets}
+            raise NotASide(plan.name, ask.primary, ask.to, targets or {pair.source for pair in plan.pairs})
+        return ask.primary
     if not able:
-        raise NoHome(plan.name, ask.to, plan.targets)
+        raise NoPrimary(plan.name, ask.to, plan.targets)
     sides = fence.sides
-    left = [home for home in able if sides[home].active != ask.to or sides[home].phase is Phase.SWITCHING]
+    left = [primary for primary in able if sides[primary].active != ask.to or sides[primary].phase is Phase.SWITCHING]
     if not left:
         raise AlreadyActive(plan.name, able[0], ask.to)
     if len(left) > 1:
-        raise SeveralHomes(plan.name, ask.to, left)
+        raise SeveralPrimaries(plan.name, ask.to, left)
     return left[0]
 
 
-def _as_asked(ask: Ask, home: str, fence: Fence, *, planned: bool) -> FailoverOrder:
-    return FailoverOrder(
-        home, ask.to, planned=planned, reason=ask.reason, forced=ask.forced, epoch=fence.epoch
-    )
+def _as_asked(ask: Ask, primary: str, fence: Fence, *, planned: bool) -> FailoverOrder:
+    return FailoverOrder(primary, ask.to, planned=planned, reason=ask.reason, forced=ask.forced, epoch=fence.epoch)
 
 
-async def _decided(context: RecoveryContext, ask: Ask, home: str, active: str) -> Ordered:
+async def _decided(context: RecoveryContext, ask: Ask, primary: str, active: str) -> Ordered:
     request = Request(
-        home=home,
+        primary=primary,
         to=ask.to,
         requested_by="operator",
         planned=ask.planned is not False,
@@ -278,7 +272,7 @@ async def _decided(context: RecoveryContext, ask: Ask, home: str, active: str) -
     if decision.outcome is not Outcome.ACT:
         raise FailoverRefused(context.plan.name, ask.to, decision_id, decision)
     order = FailoverOrder(
-        home=home,
+        primary=primary,
         to=ask.to,
         planned=request.planned,
         reason=ask.reason,
@@ -291,9 +285,9 @@ async def _decided(context: RecoveryContext, ask: Ask, home: str, active: str) -
     return Ordered(order, active, case=case, decision=decision)
 
 
-def _may_be_told(fence: Fence, home: str, record: SwitchRecord | None, to: str) -> bool:
+def _may_be_told(fence: Fence, primary: str, record: SwitchRecord | None, to: str) -> bool:
     """Say whether a rollback changes what any sink says; where none was told anything, it does not."""
-    if fence.sides[home].phase is not Phase.SWITCHING:
+    if fence.sides[primary].phase is not Phase.SWITCHING:
         return True
     return record is None or not record.speaks_of(fence) or record.may_tell != (to,)
 
@@ -307,7 +301,7 @@ async def _must_answer(context: RecoveryContext, ask: Ask) -> None:
         raise OldSideDark(context.plan.name, ask.to, seen[ask.to].summary)
 
 
-async def commit(context: RecoveryContext, home: str | None = None) -> CommitReport:
+async def commit(context: RecoveryContext, primary: str | None = None) -> CommitReport:
     """Make the failovers of a plan final; from then on the way back is a failback.
 
     Where nothing waits for it, the sinks are told all the same: one that could not be told during the switch
@@ -325,19 +319,17 @@ async def commit(context: RecoveryContext, home: str | None = None) -> CommitRep
     """
     async with hold_fence(context.vault, context.plan) as held:
         fence = held.fence
-        if home is not None and home not in fence.sides:
-            raise NotASide(fence.plan, home, home, fence.sides)
+        if primary is not None and primary not in fence.sides:
+            raise NotASide(fence.plan, primary, primary, fence.sides)
         record = await read_record(context.vault, fence.plan)
         must_have_ended(fence, record)
         await catch_up(context, fence, record)
         waiting = [
-            name
-            for name, side in fence.sides.items()
-            if side.phase is Phase.ACTIVATED and home in (None, name)
+            name for name, side in fence.sides.items() if side.phase is Phase.ACTIVATED and primary in (None, name)
         ]
         for name in waiting:
             active = fence.sides[name].active
-            await note(context, Deed.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
+            await note(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
             await held.write(committed(held.fence, name, context.run_id))
         sinks = await _told_again(context, held.fence, record)
     failed = [sink for sink in sinks if sink.status == "failed"]
@@ -354,11 +346,9 @@ async def commit(context: RecoveryContext, home: str | None = None) -> CommitRep
     )
 
 
-async def _told_again(
-    context: RecoveryContext, fence: Fence, record: SwitchRecord | None
-) -> tuple[SinkResult, ...]:
+async def _told_again(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> tuple[SinkResult, ...]:
     # Word for word what the switch told, so that who was told it already sees that it is the same.
     same = record is not None and record.epoch == fence.epoch
     at = record.told_at if record is not None and same and record.told_at else context.clock.now()
-    home = record.home if record is not None else context.plan.pairs[0].source
-    return await tell(context.sinks, active_map(context, fence, record, at), home)
+    primary = record.primary if record is not None else context.plan.pairs[0].source
+    return await tell(context.sinks, active_map(context, fence, record, at), primary)

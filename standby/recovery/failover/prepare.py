@@ -65,7 +65,7 @@ class Preparation:
     naming: Naming = keep_names
     restored: Restored | None = None
 
-    async def run(self, home: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
+    async def run(self, primary: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
         """Do it, and give the id at the target of each analyzer, by its id at home.
 
         Args:
@@ -79,19 +79,19 @@ class Preparation:
         if planned:
             await phases.must("last sync", lambda: sync_wholly(context, self.sync, source, to))
         if self.naming.prefix:
-            return await phases.run(f"{RESTORE} {to}", lambda: self._restore_all(home, to))
-        if to == home:
-            return await phases.run(f"readiness of {to}", lambda: names_at_home(context, home))
-        return await self._made_ready(home, to, planned=planned)
+            return await phases.run(f"{RESTORE} {to}", lambda: self._restore_all(primary, to))
+        if to == primary:
+            return await phases.run(f"readiness of {to}", lambda: names_at_primary(context, primary))
+        return await self._made_ready(primary, to, planned=planned)
 
-    async def _made_ready(self, home: str, to: str, *, planned: bool) -> dict[str, str]:
+    async def _made_ready(self, primary: str, to: str, *, planned: bool) -> dict[str, str]:
         async def look() -> Readiness:
-            return await assessed(self.context, home, to, ask_source=planned)
+            return await assessed(self.context, primary, to, ask_source=planned)
 
         readiness = await self.phases.run(f"readiness of {to}", look)
         if readiness.missing:
             try:
-                await self.phases.run(f"{RESTORE} {to}", lambda: self._restore(home, to))
+                await self.phases.run(f"{RESTORE} {to}", lambda: self._restore(primary, to))
             except (SnapshotError, ServiceError) as error:
                 # What that means for the target is for its readiness to say.
                 self.phases.problems.append(f"Nothing was restored: {error}")
@@ -100,20 +100,18 @@ class Preparation:
             self.phases.pass_by_force(TargetNotReady(to, against))
         return dict(readiness.names)
 
-    async def _restore_all(self, home: str, to: str) -> dict[str, str]:
-        report = await self._restore(home, to)
+    async def _restore_all(self, primary: str, to: str) -> dict[str, str]:
+        report = await self._restore(primary, to)
         if not report.complete:
             left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
             self.phases.pass_by_force(TargetNotReady(to, left))
         return {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
 
-    async def _restore(self, home: str, to: str) -> RestoreReport:
+    async def _restore(self, primary: str, to: str) -> RestoreReport:
         """Build what the target lacks from the newest snapshot; no other resource is asked anything."""
         context, naming = self.context, self.naming
         snapshot = await open_snapshot(context)
-        plan = await plan_restore(
-            context, snapshot, to, naming=naming, only_missing=not naming.prefix, home=home
-        )
+        plan = await plan_restore(context, snapshot, to, naming=naming, only_missing=not naming.prefix, primary=primary)
         report = await restore(context, plan)
         self.restored = Restored(
             snapshot_id=snapshot.id,
@@ -171,14 +169,14 @@ async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target:
     return report
 
 
-async def assessed(context: RecoveryContext, home: str, to: str, *, ask_source: bool) -> Readiness:
+async def assessed(context: RecoveryContext, primary: str, to: str, *, ask_source: bool) -> Readiness:
     """Say whether the target could take over.
 
     Raises:
         TargetNotReady: it does not answer.
     """
     try:
-        return await assess(context, home, to, ask_source=ask_source)
+        return await assess(context, primary, to, ask_source=ask_source)
     except ServiceError as error:
         raise TargetNotReady(to, [str(error)]) from None
 
@@ -192,13 +190,13 @@ def reasons_against(readiness: Readiness) -> list[str]:
     ]
 
 
-async def names_at_home(context: RecoveryContext, home: str) -> dict[str, str]:
+async def names_at_primary(context: RecoveryContext, primary: str) -> dict[str, str]:
     """List what a source has by itself.
 
     Raises:
         TargetNotReady: it does not answer.
     """
-    listed = await listing(context, home)
+    listed = await listing(context, primary)
     return {
         analyzer.analyzer_id: analyzer.analyzer_id
         for analyzer in listed

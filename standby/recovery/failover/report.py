@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from standby.clock import Clock
+from standby.document import Document
 from standby.errors import StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stages
@@ -23,14 +24,12 @@ State = Literal["activated", "rolled_back", "fenced", "refused"]
 """How a switch ended; fenced: it is neither done nor undone, and is to be run again."""
 
 
-class PhaseTime(BaseModel):
+class PhaseTime(Document):
     """One phase of a switch.
 
     Attributes:
         outcome: `done`, or why it was not.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     started_at: datetime
@@ -38,7 +37,7 @@ class PhaseTime(BaseModel):
     outcome: str
 
 
-class Restored(BaseModel):
+class Restored(Document):
     """What was restored at the target from a snapshot.
 
     Attributes:
@@ -46,15 +45,13 @@ class Restored(BaseModel):
         failed: those that could not be, with the reason of each.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     snapshot_id: str
     taken_at: datetime
     created: tuple[str, ...]
     failed: dict[str, str]
 
 
-class FailoverReport(BaseModel):
+class FailoverReport(Document):
     """A whole switch.
 
     Attributes:
@@ -72,13 +69,11 @@ class FailoverReport(BaseModel):
         next_action: the one thing to do now; empty where there is nothing.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
     run_id: str
     via: Via
     epoch: int
-    home: str
+    primary: str = Field(alias="home")
     from_resource: str
     to: str
     mode: Mode
@@ -110,7 +105,7 @@ class FailoverReport(BaseModel):
         )
 
 
-class CommitReport(BaseModel):
+class CommitReport(Document):
     """A failover that was made final.
 
     Attributes:
@@ -118,8 +113,6 @@ class CommitReport(BaseModel):
         sides: what serves now, likewise.
         sinks: each was told once more what serves now.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     run_id: str

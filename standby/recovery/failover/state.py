@@ -6,22 +6,22 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
 from standby.concurrency import to_its_end
 from standby.config.explanation import summary
-from standby.fencing import Fence, Phase, Side
+from standby.document import Document, JsonValue
+from standby.fencing import Assignment, Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
-from standby.recovery.audit import Deed, note, verify_audit
+from standby.recovery.audit import AuditAction, note, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
-from standby.service.models import JsonValue
 from standby.vault.filesystem import Objects
 
 log = logging.getLogger("standby.recovery")
 
 
-class SwitchRecord(BaseModel):
+class SwitchRecord(Document):
     """One switch of a plan; the last one stays as the record of what the sinks were told.
 
     Attributes:
@@ -39,13 +39,11 @@ class SwitchRecord(BaseModel):
         names: id of an analyzer at a resource by its id at its source; by source and resource.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
-    home: str
+    primary: str = Field(alias="home")
     run_id: str
     epoch: int
-    before: Side
+    before: Assignment
     from_resource: str
     to: str
     mode: Mode
@@ -64,7 +62,7 @@ class SwitchRecord(BaseModel):
 
     def speaks_of(self, fence: Fence) -> bool:
         """Say whether this is the switch that a fence has under way; the record is written first."""
-        side = fence.sides.get(self.home)
+        side = fence.sides.get(self.primary)
         return (
             side is not None
             and side.phase is Phase.SWITCHING
@@ -72,17 +70,17 @@ class SwitchRecord(BaseModel):
             and side.target in (self.to, self.from_resource)
         )
 
-    def names_at(self, home: str, resource: str) -> Mapping[str, str]:
+    def names_at(self, primary: str, resource: str) -> Mapping[str, str]:
         """Give the ids to call at a resource; an id that is not among them is called as it is."""
-        known = self.names.get(home, {})
-        if resource == home and home not in known:
+        known = self.names.get(primary, {})
+        if resource == primary and primary not in known:
             return {name: name for names in known.values() for name in names}
         return known.get(resource, {})
 
     def naming(self, resource: str, names: Mapping[str, str]) -> SwitchRecord:
         """Add the ids to call at one side of this switch."""
-        ours = {**self.names.get(self.home, {}), resource: dict(names)}
-        return self.model_copy(update={"names": {**self.names, self.home: ours}})
+        ours = {**self.names.get(self.primary, {}), resource: dict(names)}
+        return self.model_copy(update={"names": {**self.names, self.primary: ours}})
 
 
 async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
@@ -139,7 +137,7 @@ def active_map(
     Raises:
         UnknownName: a resource that serves is no longer configured.
     """
-    told: dict[str, str | None] = {home: side.active for home, side in fence.sides.items()}
+    told: dict[str, str | None] = {primary: side.active for primary, side in fence.sides.items()}
     told |= named or {}
     return Activation(
         plan=context.plan.name,
@@ -147,15 +145,13 @@ def active_map(
         changed_at=at,
         run_id=record.run_id if record is not None else context.run_id,
         sources={
-            home: None if resource is None else _endpoint(context, home, resource, record)
-            for home, resource in told.items()
+            primary: None if resource is None else _endpoint(context, primary, resource, record)
+            for primary, resource in told.items()
         },
     )
 
 
-def _endpoint(
-    context: RecoveryContext, home: str, resource: str, record: SwitchRecord | None
-) -> ActiveEndpoint:
+def _endpoint(context: RecoveryContext, primary: str, resource: str, record: SwitchRecord | None) -> ActiveEndpoint:
     found = context.configuration.resource(resource)
     return ActiveEndpoint(
         resource=resource,
@@ -163,7 +159,7 @@ def _endpoint(
         region=found.region,
         resource_id=found.resource_id,
         api_version=found.api_version,
-        analyzers=record.names_at(home, resource) if record is not None else {},
+        analyzers=record.names_at(primary, resource) if record is not None else {},
     )
 
 
@@ -186,7 +182,7 @@ def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
     elif record.to == record.before.active:
         side = record.before.model_copy(update={"run_id": record.run_id, "since": now})
     elif is_forward(record):
-        side = Side(
+        side = Assignment(
             active=record.to,
             phase=Phase.ACTIVATED,
             previous=record.before.active,
@@ -194,20 +190,20 @@ def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
             since=now,
         )
     else:
-        side = Side(active=record.to, run_id=record.run_id, since=now)
+        side = Assignment(active=record.to, run_id=record.run_id, since=now)
     return _with(fence, record, side)
 
 
-def committed(fence: Fence, home: str, run_id: str) -> Fence:
+def committed(fence: Fence, primary: str, run_id: str) -> Fence:
     """Give the fence when a side is final: there is no way back to the one before.
 
     It serves since it was switched to, and the cool-down counts from then.
     """
-    side = Side(active=fence.sides[home].active, run_id=run_id, since=fence.sides[home].since)
-    return fence.model_copy(update={"sides": {**fence.sides, home: side}})
+    side = Assignment(active=fence.sides[primary].active, run_id=run_id, since=fence.sides[primary].since)
+    return fence.model_copy(update={"sides": {**fence.sides, primary: side}})
 
 
-def back_from(fence: Fence, home: str, record: SwitchRecord | None) -> str | None:
+def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | None:
     """Give the resource that undoing a switch leads to; `None` where there is nothing to undo.
 
     Args:
@@ -215,7 +211,7 @@ def back_from(fence: Fence, home: str, record: SwitchRecord | None) -> str | Non
         home: the source whose side it is.
         record: of the plan's last switch.
     """
-    side = fence.sides[home]
+    side = fence.sides[primary]
     if side.phase is Phase.SWITCHING:
         if record is None or not record.speaks_of(fence):
             return side.active
@@ -224,13 +220,13 @@ def back_from(fence: Fence, home: str, record: SwitchRecord | None) -> str | Non
     return side.previous if side.phase is Phase.ACTIVATED else None
 
 
-def _with(fence: Fence, record: SwitchRecord, side: Side) -> Fence:
-    return fence.model_copy(update={"epoch": record.epoch, "sides": {**fence.sides, record.home: side}})
+def _with(fence: Fence, record: SwitchRecord, side: Assignment) -> Fence:
+    return fence.model_copy(update={"epoch": record.epoch, "sides": {**fence.sides, record.primary: side}})
 
 
 async def note_begin(context: RecoveryContext, record: SwitchRecord) -> None:
     """Say that a switch begins, or is gone on with."""
-    await note(context, Deed.FENCED, _facts(record), epoch=record.epoch)
+    await note(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
 
 
 async def note_end(context: RecoveryContext, record: SwitchRecord, *, late: bool = False) -> None:
@@ -244,7 +240,7 @@ async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord 
     """Say it of a switch that ended, and whose run died before it could."""
     if record is None or record.ended or record.epoch != fence.epoch:
         return
-    side = fence.sides.get(record.home)
+    side = fence.sides.get(record.primary)
     if side is None or side.phase is Phase.SWITCHING or side.active != record.to:
         return
     said = (await verify_audit(context.vault, record.plan, None)).lines
@@ -254,13 +250,13 @@ async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord 
         await note_end(context, record, late=True)
 
 
-def _end_of(record: SwitchRecord) -> Deed:
-    return Deed.ACTIVATED if is_forward(record) else Deed.ROLLED_BACK
+def _end_of(record: SwitchRecord) -> AuditAction:
+    return AuditAction.ACTIVATED if is_forward(record) else AuditAction.ROLLED_BACK
 
 
 def _facts(record: SwitchRecord) -> dict[str, JsonValue]:
     return {
-        "home": record.home,
+        "home": record.primary,
         "from": record.from_resource,
         "to": record.to,
         "mode": record.mode,

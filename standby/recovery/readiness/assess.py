@@ -88,9 +88,7 @@ async def look_at(
     return {name: task.result() for name, task in tasks.items()}
 
 
-async def _look(
-    client: ContentUnderstandingClient, seconds: float, *, ask_models: bool
-) -> Look | ServiceError:
+async def _look(client: ContentUnderstandingClient, seconds: float, *, ask_models: bool) -> Look | ServiceError:
     # Less than the resource itself has: what is a detail must not make the rest unknown.
     shorter = min(seconds / 2, MANAGEMENT_SECONDS)
     try:
@@ -106,9 +104,7 @@ async def _look(
             f"No whole answer from {client.resource.name} within {seconds:g} s", resource=client.resource.name
         )
     analyzers = {
-        analyzer.analyzer_id: analyzer
-        for analyzer in listing.result()
-        if not analyzer.analyzer_id.startswith(PREBUILT)
+        analyzer.analyzer_id: analyzer for analyzer in listing.result() if not analyzer.analyzer_id.startswith(PREBUILT)
     }
     inventory = Inventory(
         serving=Serving(client.resource, defaults.result(), deployments.result()),
@@ -182,13 +178,13 @@ class _Stand:
 
 def copied(frame: Facts) -> Pair:
     """Give the pair whose copies are meant: to what would serve, or to what serves on the way back."""
-    return frame.home, frame.side.active if frame.is_way_back else frame.target
+    return frame.primary, frame.side.active if frame.is_way_back else frame.target
 
 
 def facts_of(known: Known, frame: Facts) -> Facts:
     """Complete the facts of a pair, of which only who and when is known."""
     look = known.looks[frame.destination]
-    source = known.looks.get(frame.home) if frame.source_asked else None
+    source = known.looks.get(frame.primary) if frame.source_asked else None
     facts = replace(
         frame,
         durations=known.durations,
@@ -204,7 +200,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         facts,
         standings=stand.standings,
         names=stand.names,
-        rebuilt=() if facts.target == facts.home else _rebuilt(known, facts.target, stand.names),
+        rebuilt=() if facts.target == facts.primary else _rebuilt(known, facts.target, stand.names),
         models=model_facts(facts.plan, stand.needed, stand.source, there.serving),
         retirements=retirements(facts.plan, stand.needed, there.serving, look.models),
     )
@@ -212,18 +208,18 @@ def facts_of(known: Known, frame: Facts) -> Facts:
 
 def _stand(known: Known, facts: Facts, there: Inventory) -> _Stand:
     pair = copied(facts)
-    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.kept.get(facts.home))
+    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.kept.get(facts.primary))
     if facts.is_way_back:
         active = known.seen(facts.side.active) if facts.switched else None
         return _way_back(facts, there, active, recorded)
-    source = known.seen(facts.home) if facts.source_asked else None
+    source = known.seen(facts.primary) if facts.source_asked else None
     if source is not None:
         return _survey(facts, source, there, recorded)
     standings = from_records(facts.plan, there, recorded, facts.now)
     return _Stand(
         standings,
         {each.analyzer: _models(there, each.target_analyzer) for each in standings},
-        Serving(known.resources[facts.home], defaults=None, deployments=None),
+        Serving(known.resources[facts.primary], defaults=None, deployments=None),
         {each.analyzer: each.target_analyzer for each in standings},
     )
 
@@ -247,8 +243,8 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
     plan = facts.plan
     # A version beside what is there would be called by another name than the applications call now.
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
-    asked = Selection(targets=(facts.target,), sources=(facts.home,), on_existing=on_existing)
-    inventories = {facts.home: source, facts.target: there}
+    asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
+    inventories = {facts.primary: source, facts.target: there}
     proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now)
     standings = tuple(
         surveyed(item, point, recorded.left.analyzers.get(item.analyzer), facts.now)
@@ -269,7 +265,7 @@ def _way_back(facts: Facts, there: Inventory, active: Inventory | None, recorded
         standings,
         {each.analyzer: _models(there, each.analyzer) for each in standings},
         there.serving,
-        {name: name for name in names} if facts.target == facts.home else names,
+        {name: name for name in names} if facts.target == facts.primary else names,
     )
 
 
@@ -279,7 +275,7 @@ def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
 
 def _names_by_runs(known: Known, frame: Facts) -> Mapping[str, str]:
     left = known.last_runs.of(*copied(frame)).analyzers
-    if frame.target == frame.home:
+    if frame.target == frame.primary:
         return {name: name for name in left}
     return {name: each.target_analyzer for name, each in left.items()}
 
@@ -289,7 +285,7 @@ log = logging.getLogger("standby.recovery")
 
 async def assess(
     context: RecoveryContext,
-    home: str,
+    primary: str,
     target: str,
     *,
     ask_source: bool = True,
@@ -309,7 +305,7 @@ async def assess(
         FenceUnreadable: what says which side is active cannot be understood.
         VaultUnavailable: what was recorded cannot be read.
     """
-    (only,) = await _assess(context, [(home, target)], ask_source=ask_source, seconds=seconds)
+    (only,) = await _assess(context, [(primary, target)], ask_source=ask_source, seconds=seconds)
     return only
 
 
@@ -346,31 +342,31 @@ async def _assess(
 
 
 def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bool) -> Facts:
-    home, target = pair
-    side = fence.sides[home]
+    primary, target = pair
+    side = fence.sides[primary]
     return Facts(
         plan=context.plan,
-        home=home,
+        primary=primary,
         target=target,
         side=side,
         epoch=fence.epoch,
         run_id=context.run_id,
         now=context.clock.now(),
-        source_asked=ask_source and side.active == home and target != home,
+        source_asked=ask_source and side.active == primary and target != primary,
     )
 
 
 def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
     asked = {frame.destination}
     if frame.source_asked:
-        asked.add(frame.home)
+        asked.add(frame.primary)
     if frame.is_way_back and ask_source:
         asked.add(frame.side.active)
     return asked
 
 
 def _needs_records(frame: Facts, looks: Looks) -> bool:
-    return not frame.is_way_back and not isinstance(looks.get(frame.home), Look)
+    return not frame.is_way_back and not isinstance(looks.get(frame.primary), Look)
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:
@@ -392,10 +388,10 @@ async def _kept(context: RecoveryContext) -> Mapping[str, Kept]:
         return {}
     own_ids = context.plan.target_id == PLACE_OF_ID
     return {
-        home: _kept_of(part)
+        primary: _kept_of(part)
         for name, part in snapshot.resources.items()
-        for home in part.homes
-        if name == home or own_ids
+        for primary in part.primaries
+        if name == primary or own_ids
     }
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from standby.config.plan import RecoveryPlan
+from standby.document import Document
 from standby.errors import StandbyError
-from standby.fencing import Side
+from standby.fencing import Assignment
 from standby.recovery.durations import Durations
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
@@ -55,7 +56,7 @@ class Bucket(StrEnum):
     SWITCH_UNDER_WAY = "switch_under_way"
 
 
-class Reason(BaseModel):
+class Reason(Document):
     """One thing to know before switching.
 
     Attributes:
@@ -65,8 +66,6 @@ class Reason(BaseModel):
         analyzers: by their ids at home; none where it is about the resource.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     bucket: Bucket
     severity: Severity
     text: str
@@ -74,7 +73,7 @@ class Reason(BaseModel):
     analyzers: tuple[str, ...] = ()
 
 
-class AnalyzerPoint(BaseModel):
+class AnalyzerPoint(Document):
     """What a target holds of one analyzer.
 
     Attributes:
@@ -85,8 +84,6 @@ class AnalyzerPoint(BaseModel):
         met: whether the plan's RPO holds; `None` where there is none, or it cannot be told.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     analyzer: str
     verified_at: datetime | None
     age_seconds: float | None
@@ -94,7 +91,7 @@ class AnalyzerPoint(BaseModel):
     met: bool | None
 
 
-class RtoForecast(BaseModel):
+class RtoForecast(Document):
     """How long a failover would take, from the first sign of an outage.
 
     Attributes:
@@ -105,8 +102,6 @@ class RtoForecast(BaseModel):
         met: whether even `high` is within it; `None` where one of the two is unknown.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     low: float | None
     high: float | None
     basis: str
@@ -114,14 +109,12 @@ class RtoForecast(BaseModel):
     met: bool | None
 
 
-class Retirement(BaseModel):
+class Retirement(Document):
     """When a model that the analyzers need at the target ends.
 
     Attributes:
         analyzers: those that need it, by their ids at home.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     resource: str
     deployment: str
@@ -131,7 +124,7 @@ class Retirement(BaseModel):
     analyzers: tuple[str, ...]
 
 
-class Readiness(BaseModel):
+class Readiness(Document):
     """Whether one target could take over from one source of a plan.
 
     Attributes:
@@ -149,10 +142,8 @@ class Readiness(BaseModel):
         names: id at the target by id at home, of every analyzer that is known.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     plan: str
-    home: str
+    primary: str = Field(alias="home")
     target: str
     active: str
     epoch: int
@@ -171,7 +162,7 @@ class Readiness(BaseModel):
     @property
     def is_way_back(self) -> bool:
         """Whether it tells of the way home, because another resource serves in the place of home."""
-        return self.target in {self.active, self.home}
+        return self.target in {self.active, self.primary}
 
 
 @dataclass(frozen=True)
@@ -227,9 +218,9 @@ class Facts:
     """
 
     plan: RecoveryPlan
-    home: str
+    primary: str
     target: str
-    side: Side
+    side: Assignment
     epoch: int
     run_id: str
     now: datetime
@@ -248,14 +239,14 @@ class Facts:
     @property
     def switched(self) -> bool:
         """Whether another resource than home serves."""
-        return self.side.active != self.home
+        return self.side.active != self.primary
 
     @property
     def is_way_back(self) -> bool:
         """Whether the only way left leads home: the target serves already, or is home itself."""
-        return self.target in {self.side.active, self.home}
+        return self.target in {self.side.active, self.primary}
 
     @property
     def destination(self) -> str:
         """The resource that would have to serve."""
-        return self.home if self.is_way_back else self.target
+        return self.primary if self.is_way_back else self.target

@@ -127,12 +127,12 @@ def _nothing_known(facts: Facts) -> Reason:
     return Reason(
         bucket=Bucket.NOTHING_KNOWN,
         severity=Severity.UNKNOWN,
-        text=f"{facts.home} has no analyzer that the plan protects"
+        text=f"{facts.primary} has no analyzer that the plan protects"
         if answered
-        else f"Nothing is recorded of what {facts.home} holds, so nothing can be told of {facts.destination}",
+        else f"Nothing is recorded of what {facts.primary} holds, so nothing can be told of {facts.destination}",
         next_action=f"See include, exclude, tags and base of plan {facts.plan.name}"
         if answered
-        else f"Run standby replicate {facts.plan.name} as soon as {facts.home} answers",
+        else f"Run standby replicate {facts.plan.name} as soon as {facts.primary} answers",
     )
 
 
@@ -158,28 +158,27 @@ def side_reasons(facts: Facts) -> Iterator[Reason]:
             bucket=Bucket.SWITCH_UNDER_WAY,
             severity=Severity.UNKNOWN,
             text=f"A switch from {side.active} to {to} has not ended (run {side.run_id})",
-            next_action=f"Wait for its end; where it was interrupted, "
-            f"run standby failover {plan} --to {to} again",
+            next_action=f"Wait for its end; where it was interrupted, run standby failover {plan} --to {to} again",
         )
     if not facts.switched:
         return
     since = f" since {side.since:%Y-%m-%d %H:%M} UTC" if side.since else ""
-    served = f"{side.active} serves in the place of {facts.home}{since} (epoch {facts.epoch})"
+    served = f"{side.active} serves in the place of {facts.primary}{since} (epoch {facts.epoch})"
     if not facts.is_way_back:
         yield _fenced(
             f"{served}, and nothing is copied to {facts.target} meanwhile",
-            f"Bring {facts.home} back with standby failback {plan}",
+            f"Bring {facts.primary} back with standby failback {plan}",
         )
     elif side.phase is Phase.ACTIVATED:
         yield _fenced(
             f"{served}, and that is not committed",
             f"Make it final with standby commit {plan}, "
-            f"or take it back with standby failover {plan} --to {facts.home}",
+            f"or take it back with standby failover {plan} --to {facts.primary}",
         )
     else:
         yield _fenced(
             f"{served}; what is told here is the way back",
-            f"Bring {facts.home} back with standby failback {plan}",
+            f"Bring {facts.primary} back with standby failback {plan}",
         )
 
 
@@ -263,8 +262,7 @@ def _of_source(failure: StandbyError, facts: Facts) -> Reason:
     return Reason(
         bucket=Bucket.PERMISSION if refused else Bucket.SOURCE_UNREACHABLE,
         severity=Severity.WARNING,
-        text=f"{facts.home} does not say what it holds, so this is judged by what was recorded: "
-        f"{failure.cause}",
+        text=f"{facts.primary} does not say what it holds, so this is judged by what was recorded: {failure.cause}",
         next_action=failure.next_action or f"See standby doctor {facts.plan.name}",
     )
 
@@ -302,7 +300,7 @@ def judge_readiness(facts: Facts) -> Readiness:
     ]
     return Readiness(
         plan=facts.plan.name,
-        home=facts.home,
+        primary=facts.primary,
         target=facts.target,
         active=facts.side.active,
         epoch=facts.epoch,

@@ -10,8 +10,9 @@ import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, Field
 
+from standby.document import Document
 from standby.recovery.durations import Kind, add_durations
 from standby.replication.items import GOOD, Selection, Status
 from standby.replication.report import Report, ReportItem
@@ -25,7 +26,7 @@ EVERYTHING = ("*",)
 """The patterns of a run that chooses nothing."""
 
 
-class Left(BaseModel):
+class Left(Document):
     """How a run left one analyzer.
 
     Attributes:
@@ -34,14 +35,12 @@ class Left(BaseModel):
         behind: whether the source had something that the target still lacked.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     target_analyzer: str
     at: AwareDatetime
     behind: bool
 
 
-class PairLeft(BaseModel):
+class PairLeft(Document):
     """How the last runs left one pair.
 
     Attributes:
@@ -50,16 +49,12 @@ class PairLeft(BaseModel):
         analyzers: by id at the source.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     listed_at: AwareDatetime | None = None
     analyzers: Mapping[str, Left] = {}
 
 
-class LastRuns(BaseModel):
+class LastRuns(Document):
     """How the last runs left each pair, by source and target."""
-
-    model_config = ConfigDict(frozen=True)
 
     sources: Mapping[str, Mapping[str, PairLeft]] = {}
 
@@ -86,9 +81,7 @@ async def remember_run(objects: Objects, report: Report, selection: Selection, e
         selection: what of the plan it was asked for.
         ended_at: UTC.
     """
-    copied = (
-        item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING
-    )
+    copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
         known = await read_last_runs(objects, report.plan)
         content = _with(known, report.items, selection, ended_at).model_dump_json()
@@ -120,7 +113,7 @@ def _path(plan: str) -> str:
     return f"readiness/{plan}.json"
 
 
-class DrillSummary(BaseModel):
+class DrillSummary(Document):
     """One drill and its result.
 
     Attributes:
@@ -134,8 +127,6 @@ class DrillSummary(BaseModel):
         home: the source whose outage was rehearsed; empty where an older drill does not say.
     """
 
-    model_config = ConfigDict(frozen=True)
-
     run_id: str
     ended_at: AwareDatetime
     target: str
@@ -143,15 +134,13 @@ class DrillSummary(BaseModel):
     seconds: float
     recovery_seconds: float | None
     reason: str
-    home: str = ""
+    primary: str = Field("", alias="home")
 
 
-class LatestDrills(BaseModel):
+class LatestDrills(Document):
     """The last drill of each target of a plan, by the name of the target."""
 
-    model_config = ConfigDict(frozen=True)
-
-    drills: dict[str, DrillSummary] = {}
+    drills: dict[str, DrillSummary] = Field(default_factory=dict)
 
     def at(self, target: str) -> DrillSummary | None:
         """Give the last drill at a target."""

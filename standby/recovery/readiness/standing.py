@@ -78,17 +78,15 @@ def surveyed(item: PlanItem, point: RecoveryPoint, left: Left | None, now: datet
     )
 
 
-def from_records(
-    plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime
-) -> tuple[Standing, ...]:
+def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:
     """Tell how the analyzers of a source stand at a target, where the source does not say what it holds."""
     names = _known_names(plan, target, recorded, now)
-    return tuple(_recorded(plan, target, recorded, home, there) for home, there in sorted(names.items()))
+    return tuple(_recorded(plan, target, recorded, primary, there) for primary, there in sorted(names.items()))
 
 
 def on_the_way_back(
     plan: RecoveryPlan,
-    home: Inventory,
+    primary: Inventory,
     active: Inventory | None,
     recorded: Recorded,
     overrides: DeploymentOverrides,
@@ -107,16 +105,14 @@ def on_the_way_back(
     Returns:
         The standings, and the id at what serves by id at home.
     """
-    known = dict.fromkeys(
-        (name for name, found in home.analyzers.items() if is_protected(plan, found, now)), ""
-    )
+    known = dict.fromkeys((name for name, found in primary.analyzers.items() if is_protected(plan, found, now)), "")
     names: dict[str, str] = {name: name for name in known}
     if active is not None:
         names |= _known_names(plan, active, recorded, now)
     else:
         names |= {name: left.target_analyzer for name, left in recorded.left.analyzers.items()}
     standings = tuple(
-        _at_home(plan, home, active, overrides, name, there, now) for name, there in sorted(names.items())
+        _at_primary(plan, primary, active, overrides, name, there, now) for name, there in sorted(names.items())
     )
     return standings, names
 
@@ -129,17 +125,17 @@ def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
     """
     kept, left, records = recorded.kept, recorded.left, recorded.records
     whole = max(filter(None, (left.listed_at, kept.seen_at if kept else None)), default=None)
-    traced = trace(plan, None, target, records, now).home_ids
+    traced = trace(plan, None, target, records, now).primary_ids
     names: dict[str, str] = {}
     if kept is not None and kept.seen_at == whole:
         names |= {name: _at_target(plan, target, name) for name in kept.fingerprints}
     for there, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
-        home = record.analyzer or traced.get(there, there)
-        if home in names or whole is None or record.copied_at > whole:
-            names[home] = there
-    for home, each in left.analyzers.items():
-        if home in names or whole is None or each.at >= whole:
-            names[home] = each.target_analyzer
+        primary = record.analyzer or traced.get(there, there)
+        if primary in names or whole is None or record.copied_at > whole:
+            names[primary] = there
+    for primary, each in left.analyzers.items():
+        if primary in names or whole is None or each.at >= whole:
+            names[primary] = each.target_analyzer
     return names
 
 
@@ -186,9 +182,7 @@ def _verdict_of(found: Sighting, record: CopyRecord | None, kept: Kept | None, n
     return None if kept is None or expected is None or name in kept.altered else Verdict.FOREIGN
 
 
-def _moments(
-    record: CopyRecord | None, left: Left | None, kept: Kept | None, name: str
-) -> tuple[datetime | None, ...]:
+def _moments(record: CopyRecord | None, left: Left | None, kept: Kept | None, name: str) -> tuple[datetime | None, ...]:
     """Give when source and target were seen to be equal."""
     expected = kept.fingerprints.get(name) if kept else None
     in_snapshot = kept is not None and (record is None or record.source.fingerprint == expected)
@@ -206,20 +200,20 @@ def _changed_in_snapshot(record: CopyRecord | None, kept: Kept | None, name: str
     return kept.fingerprints.get(name, record.source.fingerprint) != record.source.fingerprint
 
 
-def _at_home(
+def _at_primary(
     plan: RecoveryPlan,
-    home: Inventory,
+    primary: Inventory,
     active: Inventory | None,
     overrides: DeploymentOverrides,
     name: str,
     there: str,
     now: datetime,
 ) -> Standing:
-    analyzer = home.analyzers.get(name)
+    analyzer = primary.analyzers.get(name)
     serving = active.definitions.get(there) if active else None
     equal: bool | None = None
     if analyzer is not None and active is not None and serving is not None:
-        expected = expected_definition(home.definitions[name], active.serving.resource, overrides)
+        expected = expected_definition(primary.definitions[name], active.serving.resource, overrides)
         equal = fingerprint(expected, plan.ignore) == fingerprint(serving, plan.ignore)
     verdicts = {True: Verdict.IN_SYNC, False: Verdict.SOURCE_AHEAD, None: Verdict.IN_SYNC}
     return Standing(

@@ -103,9 +103,7 @@ def _blocked(told: Told) -> tuple[str, str]:
 
 def _broken(told: Told) -> tuple[str, str]:
     states = ", ".join(sorted({str(each.status) for each in told.standings}))
-    return f"{told.them} {told.are} at {told.where} and not usable: {states}", told.bring(
-        " --on-existing replace"
-    )
+    return f"{told.them} {told.are} at {told.where} and not usable: {states}", told.bring(" --on-existing replace")
 
 
 def _creating(told: Told) -> tuple[str, str]:
@@ -119,9 +117,9 @@ def _creating(told: Told) -> tuple[str, str]:
 def _differing(told: Told, how: str) -> tuple[str, str]:
     forced = " ".join(f"--force {name}" for name in told.names[:MOST_NAMED])
     return (
-        f"{told.them} {how}, so {told.where} would answer otherwise than {told.facts.home}",
+        f"{told.them} {how}, so {told.where} would answer otherwise than {told.facts.primary}",
         f"See the difference with standby check {told.plan}; "
-        f"take that of {told.facts.home} with standby replicate {told.plan} {forced}",
+        f"take that of {told.facts.primary} with standby replicate {told.plan} {forced}",
     )
 
 
@@ -144,8 +142,8 @@ def _was(told: Told) -> str:
 def _unverified(told: Told) -> tuple[str, str]:
     return (
         f"{told.them} {told.are} at {told.where}, and nothing recorded says whether it is what "
-        f"{told.facts.home} had",
-        f"Compare it with standby check {told.plan} when {told.facts.home} answers",
+        f"{told.facts.primary} had",
+        f"Compare it with standby check {told.plan} when {told.facts.primary} answers",
     )
 
 
@@ -154,12 +152,12 @@ def _stale(told: Told) -> tuple[str, str]:
         return f"{told.them} at {told.where} differs from what serves now", told.bring()
     if told.kind.explanation:
         return (
-            f"Whether {told.them} changed at {told.facts.home} since it was last seen equal "
+            f"Whether {told.them} changed at {told.facts.primary} since it was last seen equal "
             f"({told.oldest}) cannot be told",
-            f"Run standby check {told.plan} when {told.facts.home} answers",
+            f"Run standby check {told.plan} when {told.facts.primary} answers",
         )
     return (
-        f"{told.them} at {told.where} {told.are} behind {told.facts.home}, last equal {told.oldest}",
+        f"{told.them} at {told.where} {told.are} behind {told.facts.primary}, last equal {told.oldest}",
         told.bring(" --on-existing replace"),
     )
 
@@ -168,7 +166,7 @@ def _rpo_missed(told: Told) -> tuple[str, str]:
     allowed = told.facts.plan.objectives.rpo
     within = f" and the plan allows {format_duration(allowed)}" if allowed else ""
     return (
-        f"{told.them} at {told.where} {told.are} behind {told.facts.home}, last equal {told.oldest},{within}",
+        f"{told.them} at {told.where} {told.are} behind {told.facts.primary}, last equal {told.oldest},{within}",
         told.bring(" --on-existing replace"),
     )
 
@@ -181,14 +179,14 @@ def rebuilt_words(facts: Facts) -> tuple[str, str]:
     again = f"standby replicate {facts.plan.name} --target {facts.target} {forced}"
     copy = f"copy {'it' if one else 'them'} again from there with {again}"
     if facts.switched:
-        action = f"When {facts.home} serves again, {copy}"
+        action = f"When {facts.primary} serves again, {copy}"
     elif not facts.source_asked or facts.source_failure is not None:
-        action = f"When {facts.home} answers, {copy}"
+        action = f"When {facts.primary} answers, {copy}"
     else:
-        action = f"Copy {'it' if one else 'them'} again from {facts.home} with {again}"
+        action = f"Copy {'it' if one else 'them'} again from {facts.primary} with {again}"
     return (
         f"{some_of(names)} at {facts.target} {'was' if one else 'were'} rebuilt by a restore, "
-        f"and may not read as {'it does' if one else 'they do'} at {facts.home}, where labelled data "
+        f"and may not read as {'it does' if one else 'they do'} at {facts.primary}, where labelled data "
         f"trained {'it' if one else 'them'}",
         action,
     )
@@ -213,8 +211,8 @@ STATES = {State.READY: "ready", State.NOT_READY: "not ready", State.UNKNOWN: "un
 
 def serving_words(readiness: Readiness) -> str:
     """Say what serves, and whether the source was heard."""
-    place = "" if readiness.active == readiness.home else f" in the place of {readiness.home}"
-    asked = "" if readiness.source_answered else f"; {readiness.home} was not heard"
+    place = "" if readiness.active == readiness.primary else f" in the place of {readiness.primary}"
+    asked = "" if readiness.source_answered else f"; {readiness.primary} was not heard"
     return f"{readiness.active} serves{place}{asked}."
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from standby.document import JsonValue
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
 from standby.recovery.snapshots.fidelity import RestoreItem
@@ -25,7 +26,7 @@ from standby.service.errors import (
     Unreachable,
     operation_failed,
 )
-from standby.service.models import Analyzer, JsonValue
+from standby.service.models import Analyzer
 
 log = logging.getLogger("standby.recovery")
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pydantic import ValidationError
 
 from standby.concurrency import side_by_side
+from standby.document import JsonValue
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import Signer
 from standby.recovery.snapshots.errors import NoSnapshot, SnapshotDamaged, SnapshotTampered
@@ -30,7 +31,6 @@ from standby.recovery.snapshots.store import (
     seal_path,
     stores_of,
 )
-from standby.service.models import JsonValue
 from standby.vault.errors import VaultError, VaultUnavailable
 
 CHANGED = "was changed after it was written"

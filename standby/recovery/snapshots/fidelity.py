@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
+from standby.document import Document, JsonValue
 from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import without_access
 from standby.replication.fingerprint import fingerprint
 from standby.replication.rebuilt import Rebuilt
 from standby.replication.verdict import CopyRecord, sight
-from standby.service.models import Analyzer, JsonValue
+from standby.service.models import Analyzer
 
 
 class Fidelity(StrEnum):
@@ -38,7 +39,7 @@ class RestoreAction(StrEnum):
     REFUSE = "refuse"
 
 
-class RestoreItem(BaseModel):
+class RestoreItem(Document):
     """One analyzer of a snapshot at the resource that is restored to.
 
     Attributes:
@@ -52,9 +53,7 @@ class RestoreItem(BaseModel):
         fingerprint: that it must have at the target.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    home: str
+    primary: str = Field(alias="home")
     resource: str
     analyzer: str
     target_analyzer: str
@@ -195,12 +194,8 @@ def told(held: Holding, kept: AnalyzerEntry, changed: str, to: str, status: str)
     sentences = {
         Holding.NOTHING: f"{to} does not have it. {_rebuilt(kept, changed)}",
         Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",
-        Holding.REBUILT: (
-            f"{to} has it already, rebuilt from its definition.{f' {changed}.' if changed else ''}"
-        ),
-        Holding.SAME_DEFINITION: (
-            f"{to} has it already, by the same definition.{f' {changed}.' if changed else ''}"
-        ),
+        Holding.REBUILT: (f"{to} has it already, rebuilt from its definition.{f' {changed}.' if changed else ''}"),
+        Holding.SAME_DEFINITION: (f"{to} has it already, by the same definition.{f' {changed}.' if changed else ''}"),
         Holding.EARLIER_TRAINING: f"{to} has a copy of it that was made before it was trained again.",
         Holding.OTHER_VERSION: (
             f"{to} has a copy of another version of it, which is left alone. Delete that to restore this."

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from standby.config.plan import RecoveryPlan
+from standby.document import JsonValue
 from standby.replication.dependencies import LONGEST_ID, PLACE_OF_ID, TargetNames, referenced_anywhere
-from standby.service.models import JsonValue
 
 MOST_TAGS = 10
 """Tags that an analyzer may have (REFERENCE, *The analyzer*)."""
@@ -85,7 +85,7 @@ def _category(category: JsonValue, names: Mapping[str, str]) -> JsonValue:
     return told
 
 
-def home_id(plan: RecoveryPlan, analyzer: str, at: str, home: str, referenced: Collection[str]) -> str:
+def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referenced: Collection[str]) -> str:
     """Give the id that an analyzer has at its source.
 
     Args:
@@ -95,7 +95,7 @@ def home_id(plan: RecoveryPlan, analyzer: str, at: str, home: str, referenced: C
         home: the source.
         referenced: analyzers that others at that resource refer to; these keep their ids.
     """
-    if at == home or analyzer in referenced:
+    if at == primary or analyzer in referenced:
         return analyzer
     before, _, after = plan.target_id.partition(PLACE_OF_ID)
     is_a_copy = analyzer.startswith(before) and analyzer.endswith(after)
@@ -104,7 +104,7 @@ def home_id(plan: RecoveryPlan, analyzer: str, at: str, home: str, referenced: C
 
 
 def ids_at(
-    plan: RecoveryPlan, at: str, to: str, home: str, definitions: Mapping[str, Mapping[str, JsonValue]]
+    plan: RecoveryPlan, at: str, to: str, primary: str, definitions: Mapping[str, Mapping[str, JsonValue]]
 ) -> dict[str, str]:
     """Give the ids that the analyzers of one resource have at another.
 
@@ -118,8 +118,8 @@ def ids_at(
     if at == to:
         return {analyzer: analyzer for analyzer in definitions}
     referenced = referenced_anywhere(definitions)
-    bare = {analyzer: home_id(plan, analyzer, at, home, referenced) for analyzer in definitions}
-    if to == home:
+    bare = {analyzer: primary_id(plan, analyzer, at, primary, referenced) for analyzer in definitions}
+    if to == primary:
         return bare
     names = TargetNames(plan.target_id, referenced, ())
     return {analyzer: analyzer if analyzer in referenced else names.of(own) for analyzer, own in bare.items()}

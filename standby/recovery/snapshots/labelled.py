@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from standby.concurrency import side_by_side
 from standby.config.resource import EntraCredentials, KeyCredentials
+from standby.document import JsonObject, JsonValue
 from standby.recovery.snapshots.blobs import BlobsUnknown, open_blobs
 from standby.recovery.snapshots.manifest import Blob, LabelledData
 from standby.replication.dependencies import inline_analyzers
 from standby.service.calls import Tls
-from standby.service.models import JsonObject, JsonValue
 
 LISTINGS_AT_ONCE = 4
 

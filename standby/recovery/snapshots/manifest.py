@@ -95,7 +95,7 @@ class ResourceSnapshot(_Kept):
         analyzers: those that the plan protects and what they refer to, by id.
     """
 
-    homes: tuple[str, ...]
+    primaries: tuple[str, ...]
     region: str
     endpoint: str
     api_version: str
@@ -105,9 +105,9 @@ class ResourceSnapshot(_Kept):
     analyzers: Mapping[str, AnalyzerEntry]
 
     @property
-    def home(self) -> str:
+    def primary(self) -> str:
         """The source in whose place it served."""
-        return self.homes[0]
+        return self.primaries[0]
 
 
 class Manifest(_Kept):

@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
+from standby.document import JsonValue
 from standby.recovery.snapshots.fidelity import (
     MET,
     Fidelity,
@@ -31,7 +32,6 @@ from standby.replication.inventory import Inventory
 from standby.replication.rebuilt import RebuiltThere
 from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
 from standby.replication.verdict import CopyRecord, expected_definition
-from standby.service.models import JsonValue
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ class PartPlan:
         Args:
             changed: why labelled data is not proven to be what it was, by analyzer.
         """
-        creating = [
-            analyzer for analyzer, held in self.holdings.items() if action(held) is RestoreAction.CREATE
-        ]
+        creating = [analyzer for analyzer, held in self.holdings.items() if action(held) is RestoreAction.CREATE]
         serving, added = with_added_defaults(
             (model for analyzer in creating for model in models_of(self._sent[analyzer])),
             self._part.source,
@@ -145,9 +143,7 @@ class PartPlan:
         return {
             analyzer: writable(
                 renamed(
-                    expected_definition(
-                        part.definitions[analyzer], part.target.serving.resource, part.overrides
-                    ),
+                    expected_definition(part.definitions[analyzer], part.target.serving.resource, part.overrides),
                     self._names,
                     part.naming.tags,
                 )
@@ -189,14 +185,11 @@ class PartPlan:
         """Give the analyzers, children first; those in a circle come as they are."""
         cycles = self._dependencies.cycles
         graph = {
-            analyzer: () if analyzer in cycles else needed
-            for analyzer, needed in self._dependencies.children.items()
+            analyzer: () if analyzer in cycles else needed for analyzer, needed in self._dependencies.children.items()
         }
         return TopologicalSorter(graph).static_order()
 
-    def _item(
-        self, analyzer: str, changed: str, serving: Serving, settled: Mapping[str, RestoreItem]
-    ) -> RestoreItem:
+    def _item(self, analyzer: str, changed: str, serving: Serving, settled: Mapping[str, RestoreItem]) -> RestoreItem:
         part = self._part
         kept = part.kept.analyzers[analyzer]
         target_analyzer, held = self._counterparts[analyzer]
@@ -204,7 +197,7 @@ class PartPlan:
         if held is Holding.REBUILT and not changed and kept.labelled:
             changed = doubt_of(part.rebuilt[target_analyzer])
         item = RestoreItem(
-            home=part.kept.home,
+            primary=part.kept.primary,
             resource=part.name,
             analyzer=analyzer,
             target_analyzer=target_analyzer,
@@ -214,9 +207,7 @@ class PartPlan:
             met=held in MET,
             reason=told(held, kept, changed, self._to, there.status if there else ""),
             needs=tuple(
-                sorted(
-                    part.ids[child] for child in self._dependencies.children[analyzer] if child != analyzer
-                )
+                sorted(part.ids[child] for child in self._dependencies.children[analyzer] if child != analyzer)
             ),
             fingerprint=self._expected[analyzer],
             warnings=self._warnings(analyzer),
@@ -231,9 +222,7 @@ class PartPlan:
             return item
         return item.model_copy(update={"action": RestoreAction.REFUSE, "reason": obstacle})
 
-    def _obstacles(
-        self, analyzer: str, settled: Mapping[str, RestoreItem], is_deleted: bool
-    ) -> Iterator[str]:
+    def _obstacles(self, analyzer: str, settled: Mapping[str, RestoreItem], is_deleted: bool) -> Iterator[str]:
         """Say why an analyzer cannot be created, and what to do about it."""
         part, there = self._part, self._part.target
         version, spoken = part.kept.api_version, there.serving.resource.api_version
@@ -288,7 +277,7 @@ class PartPlan:
             if problems := self._part.damaged.get(analyzer):
                 target_analyzer = self._part.naming.of(analyzer)
                 yield RestoreItem(
-                    home=self._part.kept.home,
+                    primary=self._part.kept.primary,
                     resource=self._part.name,
                     analyzer=analyzer,
                     target_analyzer=target_analyzer,

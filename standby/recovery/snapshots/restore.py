@@ -8,11 +8,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from graphlib import TopologicalSorter
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from standby.concurrency import to_its_end
+from standby.document import Document, JsonValue
 from standby.errors import StandbyError
-from standby.recovery.audit import Deed, note
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.building import Builder
@@ -23,20 +24,17 @@ from standby.replication.items import GOOD, Progress, Status
 from standby.replication.rebuilt import Rebuilt, add_rebuilt
 from standby.replication.report import Via
 from standby.replication.steps import is_transient
-from standby.service.models import JsonValue
 from standby.vault.errors import Held, VaultError
 
 
-class RestoredItem(BaseModel):
+class RestoredItem(Document):
     """One analyzer and its end.
 
     Attributes:
         reason: for everything that did not succeed, the cause and the next action.
     """
 
-    model_config = ConfigDict(frozen=True)
-
-    home: str
+    primary: str = Field(alias="home")
     resource: str
     analyzer: str
     target_analyzer: str
@@ -48,7 +46,7 @@ class RestoredItem(BaseModel):
     warnings: tuple[str, ...] = ()
 
 
-class RestoreReport(BaseModel):
+class RestoreReport(Document):
     """A whole restore.
 
     Attributes:
@@ -56,8 +54,6 @@ class RestoreReport(BaseModel):
         interrupted: whether it was cancelled before its end; the items say how far it came.
         problems: what was found wrong with the snapshot's files and made good by another store.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     run_id: str
@@ -186,7 +182,7 @@ async def restore(
     """
     await note(
         context,
-        Deed.RESTORE_BEGUN,
+        AuditAction.RESTORE_BEGUN,
         {
             "snapshot": plan.snapshot_id,
             "to": plan.to,
@@ -209,9 +205,7 @@ async def restore(
 class Restoration:
     """One restore. Its report is true at any moment, also after a cancellation."""
 
-    def __init__(
-        self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]
-    ) -> None:
+    def __init__(self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]) -> None:
         """Prepare; nothing is sent yet."""
         self._context = context
         self._plan = plan
@@ -254,9 +248,7 @@ class Restoration:
 
     def report(self, *, interrupted: bool = False) -> RestoreReport:
         """Put what has become of each analyzer so far into a report."""
-        items = tuple(
-            self._ended.get(place) or self._interrupted(item) for place, item in enumerate(self._plan.items)
-        )
+        items = tuple(self._ended.get(place) or self._interrupted(item) for place, item in enumerate(self._plan.items))
         return RestoreReport(
             plan=self._context.plan.name,
             run_id=self._context.run_id,
@@ -328,14 +320,10 @@ class Restoration:
             except Exception as error:
                 # One analyzer never stops another, whatever happened to it; the trace goes to the log.
                 log.exception("restoring %s at %s failed unexpectedly", name, self._plan.to)
-                return self._timed(
-                    item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run."
-                )
+                return self._timed(item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run.")
             return self._timed(item, Status.SUCCEEDED, "", warnings)
 
-    def _timed(
-        self, item: RestoreItem, status: Status, reason: str, warnings: tuple[str, ...] = ()
-    ) -> RestoredItem:
+    def _timed(self, item: RestoreItem, status: Status, reason: str, warnings: tuple[str, ...] = ()) -> RestoredItem:
         seconds = self._context.clock.monotonic() - self._started[item.target_analyzer]
         return _ended(item, status, reason, round(seconds, 3), warnings)
 
@@ -370,7 +358,7 @@ async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: Rebui
     deeds: tuple[Callable[[], Awaitable[object]], ...] = (
         rebuilt.close,
         lambda: add_durations(context.vault, report.plan, Kind.RESTORE, report.durations),
-        lambda: note(context, Deed.RESTORE_ENDED, told),
+        lambda: note(context, AuditAction.RESTORE_ENDED, told),
     )
     problems: list[str] = []
     for deed in deeds:
@@ -400,7 +388,7 @@ def _ended(
     warnings: tuple[str, ...] = (),
 ) -> RestoredItem:
     return RestoredItem(
-        home=item.home,
+        primary=item.primary,
         resource=item.resource,
         analyzer=item.analyzer,
         target_analyzer=item.target_analyzer,

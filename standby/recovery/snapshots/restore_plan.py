@@ -32,7 +32,7 @@ async def plan_restore(
     analyzers: Sequence[str] = ("*",),
     naming: Naming = keep_names,
     only_missing: bool = False,
-    home: str = "",
+    primary: str = "",
 ) -> RestorePlan:
     """Decide what to do about every analyzer of a snapshot at one resource; no other resource is asked.
 
@@ -53,20 +53,14 @@ async def plan_restore(
     """
     if to not in context.plan.resources:
         raise UnknownName(f"resource of plan {context.plan.name}", to, context.plan.resources)
-    parts = {
-        name: part
-        for name, part in snapshot.resources.items()
-        if _belongs(context.plan, name, part, to, home)
-    }
+    parts = {name: part for name, part in snapshot.resources.items() if _belongs(context.plan, name, part, to, primary)}
     if not parts:
         raise NotOfThisPlan(context.plan.name, to, snapshot.taken_at)
     _refuse_unmatched(parts.values(), analyzers)
     inventory = await take_inventory(context.connections[to])
     context.connections.remember_serving(inventory.serving)
     rebuilt = await read_rebuilt(context.vault, to)
-    there = {
-        name: each for name, each in rebuilt.items() if each.is_incarnation_of(inventory.analyzers.get(name))
-    }
+    there = {name: each for name, each in rebuilt.items() if each.is_incarnation_of(inventory.analyzers.get(name))}
     planned: list[PlannedPart] = []
     owners: dict[str, str] = {}
     for name in parts:
@@ -101,7 +95,7 @@ async def _plan_part(
 ) -> PlannedPart:
     kept, to = snapshot.resources[name], inventory.serving.resource.name
     definitions, damaged = await readable_definitions(context, snapshot, name)
-    ids = ids_at(context.plan, name, to, kept.home, definitions)
+    ids = ids_at(context.plan, name, to, kept.primary, definitions)
     if naming.prefix:
         ids = {analyzer: naming.of(analyzer) for analyzer in definitions}
     part = Part(
@@ -124,8 +118,7 @@ async def _plan_part(
     doubtful = {
         analyzer: definitions[analyzer]
         for analyzer, held in decided.holdings.items()
-        if held in {Holding.NOTHING, Holding.SAME_DEFINITION, Holding.REBUILT}
-        and kept.analyzers[analyzer].labelled
+        if held in {Holding.NOTHING, Holding.SAME_DEFINITION, Holding.REBUILT} and kept.analyzers[analyzer].labelled
     }
     client = context.connections[to]
     now = await see_labelled(doubtful, client.resource.credentials, client.tls)
@@ -134,11 +127,11 @@ async def _plan_part(
     )
 
 
-def _belongs(plan: RecoveryPlan, name: str, part: ResourceSnapshot, to: str, home: str) -> bool:
+def _belongs(plan: RecoveryPlan, name: str, part: ResourceSnapshot, to: str, primary: str) -> bool:
     """Say whether what a resource held belongs at another: it is in one recovery with it."""
-    homes = [each for each in part.homes if not home or each == home]
-    targets = {target for pair in plan.pairs if pair.source in homes for target in pair.targets}
-    return bool(homes) and (to == name or to in homes or to in targets)
+    primaries = [each for each in part.primaries if not primary or each == primary]
+    targets = {target for pair in plan.pairs if pair.source in primaries for target in pair.targets}
+    return bool(primaries) and (to == name or to in primaries or to in targets)
 
 
 def _refuse_unmatched(parts: Iterable[ResourceSnapshot], analyzers: Sequence[str]) -> None:
@@ -148,12 +141,10 @@ def _refuse_unmatched(parts: Iterable[ResourceSnapshot], analyzers: Sequence[str
             raise NothingSelected("analyzer", pattern, known)
 
 
-async def _records(
-    context: RecoveryContext, name: str, part: ResourceSnapshot, to: str
-) -> dict[str, CopyRecord]:
+async def _records(context: RecoveryContext, name: str, part: ResourceSnapshot, to: str) -> dict[str, CopyRecord]:
     """Read what was copied to the target from where the snapshot is of, by id at the target."""
     records: dict[str, CopyRecord] = {}
-    for source in dict.fromkeys((*part.homes, name)):
+    for source in dict.fromkeys((*part.primaries, name)):
         if source != to:
             version = context.connections[to].resource.api_version
             records |= (await read_ledger(context.vault, source, to, version)).records

@@ -7,13 +7,13 @@ from datetime import datetime
 from typing import Protocol
 
 from standby.config.plan import SnapshotPolicy
-from standby.recovery.audit import Deed, note
+from standby.document import JsonValue
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import Shelf
 from standby.recovery.snapshots.index import IndexEntry, write_index
 from standby.recovery.snapshots.manifest import Manifest
 from standby.recovery.snapshots.store import Store, index_path, manifest_path, object_path, seal_path
-from standby.service.models import JsonValue
 from standby.vault.errors import VaultError
 
 
@@ -70,9 +70,7 @@ async def retire(
     names = {entry.id for entry in (*leaving, *(each for each in entries if each.retiring))}
     if not names:
         return (), ()
-    marked = tuple(
-        entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries
-    )
+    marked = tuple(entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries)
     kept = tuple(entry for entry in marked if not entry.retiring)
     going = tuple(entry for entry in marked if entry.retiring)
     found = [read.manifest for read in await shelf.manifests(going)]
@@ -83,7 +81,7 @@ async def retire(
     first, *others = shelf.stores
     await journal.rewrite(write_index(marked))
     told: list[JsonValue] = [*sorted(names)]
-    await note(context, Deed.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
+    await note(context, AuditAction.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
     await _remove(first, shelf.plan, going, objects)
     await journal.rewrite(write_index(kept))
     problems = []

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict
-
 from standby.concurrency import side_by_side
+from standby.document import Document, JsonValue
 from standby.fencing import Fence, read_fence
-from standby.recovery.audit import Deed, note
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import Shelf, bring_over, open_shelf, put_manifest
 from standby.recovery.snapshots.errors import NothingReachable
-from standby.recovery.snapshots.id_mapping import home_id
+from standby.recovery.snapshots.id_mapping import primary_id
 from standby.recovery.snapshots.index import IndexEntry, entry_of, write_index
 from standby.recovery.snapshots.labelled import see_labelled
 from standby.recovery.snapshots.manifest import (
@@ -34,7 +33,7 @@ from standby.replication.dependencies import referenced_anywhere, resolve
 from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.service.errors import ServiceError
-from standby.service.models import Analyzer, Deployment, JsonValue
+from standby.service.models import Analyzer, Deployment
 from standby.vault.errors import VaultError
 
 
@@ -62,14 +61,14 @@ class Gathered:
 
     seen: Mapping[str, Seen]
     missing: Mapping[str, str]
-    homes: Mapping[str, tuple[str, ...]]
+    primaries: Mapping[str, tuple[str, ...]]
 
 
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
     """Read every resource that serves in the place of a source; one that does not answer stops no other."""
-    homes: dict[str, tuple[str, ...]] = {}
-    for home, side in fence.sides.items():
-        homes[side.active] = (*homes.get(side.active, ()), home)
+    primaries: dict[str, tuple[str, ...]] = {}
+    for primary, side in fence.sides.items():
+        primaries[side.active] = (*primaries.get(side.active, ()), primary)
     seen: dict[str, Seen] = {}
     missing: dict[str, str] = {}
 
@@ -78,27 +77,27 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
             missing[name] = f"{name} serves, and is no resource of the plan any more"
             return
         try:
-            seen[name] = await _see(context, name, homes[name])
+            seen[name] = await _see(context, name, primaries[name])
         except ServiceError as error:
             missing[name] = str(error)
 
     async with side_by_side() as group:
-        for name in homes:
+        for name in primaries:
             group.create_task(look(name))
-    return Gathered(seen, missing, homes)
+    return Gathered(seen, missing, primaries)
 
 
-async def _see(context: RecoveryContext, name: str, homes: tuple[str, ...]) -> Seen:
+async def _see(context: RecoveryContext, name: str, primaries: tuple[str, ...]) -> Seen:
     client = context.connections[name]
     inventory = await take_inventory(client)
     seen_at = context.clock.now()
-    protected = _protected(context, name, homes, inventory, seen_at)
+    protected = _protected(context, name, primaries, inventory, seen_at)
     labelled = await see_labelled(protected, client.resource.credentials, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in protected.items()}
     objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
     return Seen(
         part=ResourceSnapshot(
-            homes=homes,
+            primaries=primaries,
             region=client.resource.region,
             endpoint=client.resource.endpoint,
             api_version=client.resource.api_version,
@@ -120,28 +119,26 @@ async def _see(context: RecoveryContext, name: str, homes: tuple[str, ...]) -> S
 
 
 def _protected(
-    context: RecoveryContext, name: str, homes: tuple[str, ...], inventory: Inventory, now: datetime
+    context: RecoveryContext, name: str, primaries: tuple[str, ...], inventory: Inventory, now: datetime
 ) -> dict[str, Mapping[str, JsonValue]]:
     """Choose what the plan protects, by the id that an analyzer has at home, and what that refers to."""
     there = {analyzer: found for analyzer, found in inventory.analyzers.items() if found.status != "deleting"}
     definitions = {analyzer: inventory.definitions[analyzer] for analyzer in there}
     referenced = referenced_anywhere(definitions)
 
-    def at_home(found: Analyzer, home: str) -> Analyzer:
-        own = home_id(context.plan, found.analyzer_id, name, home, referenced)
+    def at_home(found: Analyzer, primary: str) -> Analyzer:
+        own = primary_id(context.plan, found.analyzer_id, name, primary, referenced)
         return found if own == found.analyzer_id else found.model_copy(update={"analyzer_id": own})
 
     selected = [
         analyzer
         for analyzer, found in there.items()
-        if any(is_protected(context.plan, at_home(found, home), now) for home in homes)
+        if any(is_protected(context.plan, at_home(found, primary), now) for primary in primaries)
     ]
     return {analyzer: definitions[analyzer] for analyzer in resolve(selected, definitions).children}
 
 
-def _entry(
-    analyzer: Analyzer, content: bytes, meaning: str, labelled: tuple[LabelledData, ...]
-) -> AnalyzerEntry:
+def _entry(analyzer: Analyzer, content: bytes, meaning: str, labelled: tuple[LabelledData, ...]) -> AnalyzerEntry:
     return AnalyzerEntry(
         digest=digest_of(content),
         size=len(content),
@@ -174,7 +171,7 @@ LOOKED_BACK = 10
 """Snapshots in which a source that does not answer is looked for, newest first."""
 
 
-class SnapshotTaken(BaseModel):
+class SnapshotTaken(Document):
     """A snapshot that was just taken.
 
     Attributes:
@@ -187,8 +184,6 @@ class SnapshotTaken(BaseModel):
         stores: where it is.
         problems: what went wrong beside, a sentence each.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     id: str
@@ -279,7 +274,7 @@ async def _manifest(
     """Make the manifest; also give what stands in the way of carrying on what cannot be seen."""
     last = shelf.kept[-1] if shelf.kept else None
     parts = {name: seen.part for name, seen in gathered.seen.items()}
-    unseen = {home for name in gathered.missing for home in gathered.homes[name]}
+    unseen = {primary for name in gathered.missing for primary in gathered.primaries[name]}
     carried, problems = await _carried(shelf, unseen)
     now = context.clock.now()
     manifest = Manifest(
@@ -304,9 +299,9 @@ async def _carried(shelf: Shelf, unseen: set[str]) -> tuple[dict[str, ResourceSn
         found = await shelf.manifest(entry)
         problems += found.problems
         for name, part in found.manifest.resources.items() if found.manifest else ():
-            if unseen.intersection(part.homes):
+            if unseen.intersection(part.primaries):
                 carried.setdefault(name, part)
-                unseen = unseen.difference(part.homes)
+                unseen = unseen.difference(part.primaries)
     return carried, problems
 
 
@@ -335,7 +330,7 @@ async def _note(
 ) -> None:
     await note(
         context,
-        Deed.SNAPSHOT_TAKEN,
+        AuditAction.SNAPSHOT_TAKEN,
         {
             "id": entry.id,
             "digest": entry.digest,

@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict
-
 from standby.concurrency import side_by_side
-from standby.recovery.audit import Deed, verify_audit
+from standby.document import Document
+from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import KeptManifest, Shelf, differing, gaps, look_at, open_shelf
 from standby.recovery.snapshots.index import IndexEntry
 from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, has_digest, index_path, object_path
 
 
-class SnapshotEntry(BaseModel):
+class SnapshotEntry(Document):
     """One snapshot, for a list of them.
 
     Attributes:
@@ -24,8 +23,6 @@ class SnapshotEntry(BaseModel):
         size: bytes of its manifest and of the definitions that it needs.
         problems: what is wrong with its manifest or its signature, a sentence each.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     taken_at: datetime
@@ -36,7 +33,7 @@ class SnapshotEntry(BaseModel):
     problems: tuple[str, ...] = ()
 
 
-class Verification(BaseModel):
+class Verification(Document):
     """What a check of every file of every snapshot found.
 
     Attributes:
@@ -44,8 +41,6 @@ class Verification(BaseModel):
         objects: how many definitions were read, in each store once.
         problems: what is wrong, a sentence each; the file and the store are named.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     plan: str
     stores: tuple[str, ...]
@@ -148,9 +143,9 @@ async def _taken_away(context: RecoveryContext, shelf: Shelf) -> list[str]:
     check = await verify_audit(context.vault, shelf.plan, shelf.signer)
     taken: dict[str, None] = {}
     for line in check.lines:
-        if line.deed == Deed.SNAPSHOT_TAKEN.value:
+        if line.deed == AuditAction.SNAPSHOT_TAKEN.value:
             taken[str(line.facts.get("id"))] = None
-        elif line.deed == Deed.SNAPSHOT_RETIRED.value:
+        elif line.deed == AuditAction.SNAPSHOT_RETIRED.value:
             ids = line.facts.get("ids")
             for snapshot in ids if isinstance(ids, list) else []:
                 taken.pop(str(snapshot), None)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from standby.config.configuration import load_configuration
-from standby.recovery.audit import Deed, note
+from standby.document import JsonValue
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import open_recovery
-from standby.service.models import JsonValue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def write(workspace: Workspace, count: int) -> None:
         async with open_recovery(configuration, "invoices", actor="ada@desk", run_id="run-1") as context:
             for number in range(count):
                 facts: dict[str, JsonValue] = {"to": "west", "number": number, "reason": "x" * 300}
-                await note(context, Deed.ACTIVATED, facts, epoch=number)
+                await note(context, AuditAction.ACTIVATED, facts, epoch=number)
 
     asyncio.run(notes())
 
@@ -89,8 +89,7 @@ def test_notices_an_end_that_was_cut_off(workspace: Workspace) -> None:
     (told,) = ran.document["plans"]
     assert not ran.document["whole"]
     assert told["problems"] == [
-        f"{log(workspace).with_name('invoices.head.json')} knows 3 lines, and the log has 1: "
-        "its end was cut off"
+        f"{log(workspace).with_name('invoices.head.json')} knows 3 lines, and the log has 1: its end was cut off"
     ]
 
 

@@ -26,9 +26,7 @@ def test_is_switched_off_with_a_reason_and_on_again(workspace: Workspace, cloud:
 
     assert (off.status, shown.status, on.status) == (0, 0, 0)
     assert off.out.startswith("Automation is off, by ")
-    assert off.out.endswith(
-        " UTC: east is being moved.\n  invoices: an outage is told of, and nothing is switched.\n"
-    )
+    assert off.out.endswith(" UTC: east is being moved.\n  invoices: an outage is told of, and nothing is switched.\n")
     # Silence must not hide that nothing would happen.
     assert shown.out == off.out.splitlines(keepends=True)[0]
     assert on.out.startswith("Automation is on, by ")

@@ -11,8 +11,7 @@ from tests.standby.cli.conftest import Cloud, Workspace
 def apart(workspace: Workspace) -> Workspace:
     text = workspace.file.read_text(encoding="utf-8").replace("targets: [west, north]", "targets: [west]")
     more = (
-        "vault: {path: ./vault, block: remote-file-system/vault}\n"
-        "activation:\n  - {kind: file, path: ./active.json}\n"
+        "vault: {path: ./vault, block: remote-file-system/vault}\nactivation:\n  - {kind: file, path: ./active.json}\n"
     )
     workspace.file.write_text(text + more, encoding="utf-8")
     return workspace
@@ -35,9 +34,7 @@ def test_nothing_is_switched_by_books_that_flows_do_not_read(
     assert not (apart.folder / "active.json").exists()
 
 
-def test_where_prefect_is_lost_it_can_be_forced_and_is_then_gone_on_with(
-    apart: Workspace, cloud: Cloud
-) -> None:
+def test_where_prefect_is_lost_it_can_be_forced_and_is_then_gone_on_with(apart: Workspace, cloud: Cloud) -> None:
     apart.run("replicate", "invoices")
     cloud.tell("outages", resource="east", kind="refuse")
 

@@ -61,9 +61,7 @@ def expect(workspace: Workspace, status: int, *arguments: str) -> Any:
     return ran.document
 
 
-def test_every_recovery_command_works_with_everything_else_taken_away(
-    stripped: Workspace, cloud: Cloud
-) -> None:
+def test_every_recovery_command_works_with_everything_else_taken_away(stripped: Workspace, cloud: Cloud) -> None:
     expect(stripped, 0, "replicate", "invoices")
     expect(stripped, 0, "snapshot", "invoices")
     calls = cloud.stats("east")["calls"]

@@ -51,9 +51,7 @@ def entra(workspace: Workspace, cloud: Cloud) -> Workspace:
 
 def found(ran: Ran, subject: str, name: str) -> dict[str, Any]:
     """The one check of this name."""
-    (check,) = (
-        check for check in ran.document["checks"] if (check["subject"], check["name"]) == (subject, name)
-    )
+    (check,) = (check for check in ran.document["checks"] if (check["subject"], check["name"]) == (subject, name))
     assert isinstance(check, dict)
     return check
 
@@ -241,21 +239,15 @@ def test_a_vault_in_a_block_is_tried_by_prefect(
 ) -> None:
     workspace.edit("resources:", f"vault: {settings}\nresources:")
     vault = Health(well, "it was tried", "" if well else "Mend it")
-    monkeypatch.setattr(
-        "standby.cli.doctor.load_orchestrator", lambda: Prefect(Health(True, "it answers"), vault)
-    )
+    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: Prefect(Health(True, "it answers"), vault))
 
     ran = workspace.run("doctor", "--json")
 
     assert ran.status == (0 if well else 1)
-    assert Check(**found(ran, "prefect", "vault")) == Check(
-        "prefect", "vault", well, vault.detail, vault.next_action
-    )
+    assert Check(**found(ran, "prefect", "vault")) == Check("prefect", "vault", well, vault.detail, vault.next_action)
 
 
-def test_an_installation_without_flows_is_nothing_wrong(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_installation_without_flows_is_nothing_wrong(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise NoOrchestrator
 

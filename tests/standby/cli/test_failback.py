@@ -55,9 +55,7 @@ def test_dry_run_compares_and_does_nothing(site: Workspace, cloud: Cloud) -> Non
     ran = site.run("failback", "invoices", "--dry-run", "--json")
 
     assert ran.status == 0
-    assert set(ran.document) == {
-        *("plan", "home", "standby", "epoch", "compared_at", "items", "superseded", "outside")
-    }
+    assert set(ran.document) == {*("plan", "home", "standby", "epoch", "compared_at", "items", "superseded", "outside")}
     (edited,) = (item for item in ran.document["items"] if item["divergence"] != "in_sync")
     assert edited == {
         "analyzer": "invoice",
@@ -87,9 +85,7 @@ def test_edits_on_both_sides_refuse_it_until_they_are_settled(site: Workspace, c
     assert report["sync"]["totals"]["succeeded"] == 1
     assert active(site) == "east"
     kept = list((site.folder / "vault" / "replaced" / "east" / "invoice").iterdir())
-    assert [json.loads(each.read_text(encoding="utf-8"))["description"] for each in kept] == [
-        "edited at east"
-    ]
+    assert [json.loads(each.read_text(encoding="utf-8"))["description"] for each in kept] == ["edited at east"]
 
 
 def test_a_second_one_says_that_there_is_nothing_to_bring_back(site: Workspace) -> None:

@@ -68,9 +68,7 @@ def test_a_planned_failover_takes_along_the_last_edits(site: Workspace, cloud: C
 
 
 @pytest.mark.parametrize("kind", ["refuse", "hang"])
-def test_in_the_dark_it_switches_within_seconds_and_says_what_is_next(
-    site: Workspace, cloud: Cloud, kind: str
-) -> None:
+def test_in_the_dark_it_switches_within_seconds_and_says_what_is_next(site: Workspace, cloud: Cloud, kind: str) -> None:
     dark(cloud, kind)
     begun = time.monotonic()
     ran = site.run("failover", "invoices", "--to", "west", "--unplanned", "--reason", "east is dark")
@@ -91,9 +89,7 @@ def test_without_being_told_so_it_gives_up_no_source_that_is_dark(site: Workspac
     assert fence(site)["epoch"] == 0
 
 
-def test_a_target_that_is_not_ready_is_refused_with_its_reasons_and_forced(
-    site: Workspace, cloud: Cloud
-) -> None:
+def test_a_target_that_is_not_ready_is_refused_with_its_reasons_and_forced(site: Workspace, cloud: Cloud) -> None:
     cloud.tell("edit", resource="west", analyzer="invoice", changes={"description": "somebody's own"})
     refused = site.run("failover", "invoices", "--to", "west", "--unplanned")
     assert refused.status == 4
@@ -231,9 +227,7 @@ def test_what_is_missing_and_in_no_snapshot_is_refused_and_says_so(site: Workspa
     ("harm", "why"),
     [("tampered", "Nothing can be restored: Snapshot "), ("damaged", "contract cannot be restored: ")],
 )
-def test_a_snapshot_that_cannot_be_trusted_restores_nothing(
-    site: Workspace, cloud: Cloud, harm: str, why: str
-) -> None:
+def test_a_snapshot_that_cannot_be_trusted_restores_nothing(site: Workspace, cloud: Cloud, harm: str, why: str) -> None:
     assert site.run("snapshot", "invoices").status == 0
     vault = site.folder / "vault"
     files = (
@@ -273,9 +267,7 @@ def test_nobody_is_asked_where_nobody_sits(site: Workspace) -> None:
 def test_at_a_terminal_it_asks_before_it_acts(site: Workspace, answer: str, status: int, side: str) -> None:
     ours, theirs = pty.openpty()
     try:
-        process = site.start(
-            "failover", "invoices", "--to", "west", stdin=theirs, stderr=theirs, stdout=theirs
-        )
+        process = site.start("failover", "invoices", "--to", "west", stdin=theirs, stderr=theirs, stdout=theirs)
         shown = b""
         while b"[y/N]" not in shown:
             shown += os.read(ours, 4096)
@@ -291,9 +283,7 @@ def test_at_a_terminal_it_asks_before_it_acts(site: Workspace, answer: str, stat
 def test_ctrl_c_at_the_question_ends_it_with_nothing_done(site: Workspace) -> None:
     ours, theirs = pty.openpty()
     try:
-        process = site.start(
-            "failover", "invoices", "--to", "west", stdin=theirs, stderr=theirs, stdout=theirs
-        )
+        process = site.start("failover", "invoices", "--to", "west", stdin=theirs, stderr=theirs, stdout=theirs)
         shown = b""
         while b"[y/N]" not in shown:
             shown += os.read(ours, 4096)

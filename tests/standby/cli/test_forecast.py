@@ -133,8 +133,6 @@ def test_many_copies_are_forecast_at_once() -> None:
     [(2.7, 5.7, "about 3 to 6 s"), (5.0, 5.0, "about 5 s"), (100.0, 700.0, "about 1 to 12 min")],
 )
 def test_is_told_in_one_sentence(shortest: float, longest: float, words: str) -> None:
-    told = forecast_words(
-        Forecast({"east": 3, "west": 10}, {"east": 0.001, "west": 0.034}, shortest, longest)
-    )
+    told = forecast_words(Forecast({"east": 3, "west": 10}, {"east": 0.001, "west": 0.034}, shortest, longest))
 
     assert told == f"At most 13 calls, 4% of the quota per minute of west, {words}."

@@ -77,9 +77,7 @@ def test_it_announces_its_url_passes_an_alert_on_and_ends_when_interrupted(
     ((path, authorization, (event,)),) = prefect[1]
     assert (path, authorization) == ("/api/events", "Bearer canary-prefect-key")
     assert event["event"] == "content-understanding.resource.unhealthy"
-    assert event["related"] == [
-        {"prefect.resource.id": "standby.plan.invoices", "prefect.resource.role": "served-by"}
-    ]
+    assert event["related"] == [{"prefect.resource.id": "standby.plan.invoices", "prefect.resource.role": "served-by"}]
     assert (ran.status, ran.out) == (130, "")
     assert "posted content-understanding.resource.unhealthy of east" in ran.err
     assert "refused (401)" in ran.err

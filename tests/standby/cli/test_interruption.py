@@ -58,14 +58,11 @@ def test_leaves_a_true_report_of_what_is_under_way(
     assert items["invoice"]["reason"] == "Interrupted before it was begun. Run again."
     assert cloud.stats("west")["copies_accepted"] == {"claim": 1, "contract": 1}
     assert ran.err == (
-        "Stopping; Ctrl-C again ends it at once.\n"
-        "Interrupted. Run it again to go on: copies under way are adopted.\n"
+        "Stopping; Ctrl-C again ends it at once.\nInterrupted. Run it again to go on: copies under way are adopted.\n"
     )
 
 
-def test_run_again_it_goes_on_and_copies_nothing_twice(
-    workspace: Workspace, cloud: Cloud, until: Until
-) -> None:
+def test_run_again_it_goes_on_and_copies_nothing_twice(workspace: Workspace, cloud: Cloud, until: Until) -> None:
     cloud.fault("copy", "operation_hangs", resource="west", analyzer="contract")
     workspace.edit("targets: [west, north]", "targets: [west]")
 
@@ -77,10 +74,7 @@ def test_run_again_it_goes_on_and_copies_nothing_twice(
     again = workspace.run("replicate", "invoices")
 
     assert interrupted.status == 130
-    assert (
-        "  ! contract failed: Interrupted while its copy is under way at west as operation "
-        in interrupted.out
-    )
+    assert "  ! contract failed: Interrupted while its copy is under way at west as operation " in interrupted.out
     assert again.status == 0
     assert set(cloud.stats("west")["copies_accepted"].values()) == {1}
 

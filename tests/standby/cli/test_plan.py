@@ -73,9 +73,7 @@ def test_shows_defaults_that_would_be_added_before_the_copies(workspace: Workspa
     made = [{"name": name, "model": name} for name in models]
     cloud.tell("settings", resource="west", defaults=None, deployments=made)
     # Which deployments there are is told by the management plane, and that only to Entra.
-    workspace.edit(
-        '{kind: key, key: ${WEST_KEY}}\n    arm_endpoint: ""', "{kind: entra}\n    arm_endpoint: ARM"
-    )
+    workspace.edit('{kind: key, key: ${WEST_KEY}}\n    arm_endpoint: ""', "{kind: entra}\n    arm_endpoint: ARM")
     workspace.edit("ARM", cloud.emulator.arm)
 
     ran = workspace.run("plan", "invoices", "--target", "west", "--analyzer", "claim")
@@ -112,9 +110,7 @@ def test_a_saved_plan_can_be_applied(workspace: Workspace, tmp_path: Path, cloud
     assert cloud.stats("west")["copies_accepted"] == {"invoice": 1}
 
 
-def test_a_saved_plan_is_refused_once_the_world_has_moved(
-    workspace: Workspace, tmp_path: Path, cloud: Cloud
-) -> None:
+def test_a_saved_plan_is_refused_once_the_world_has_moved(workspace: Workspace, tmp_path: Path, cloud: Cloud) -> None:
     file = str(tmp_path / "plan.json")
     workspace.run("plan", "invoices", "--out", file)
     cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited"})

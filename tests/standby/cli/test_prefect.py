@@ -87,9 +87,7 @@ def test_switches_the_automation_of_flows_and_notes_it_in_the_log_of_every_plan(
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("  contracts:\n    pairs: [{source: east, targets: [west]}]\n")
 
-    ran = workspace.ended(
-        workspace.start("automation", "off", "--reason", "a test", "--via", "prefect", "--json")
-    )
+    ran = workspace.ended(workspace.start("automation", "off", "--reason", "a test", "--via", "prefect", "--json"))
 
     assert ran.status == 0, ran.err
     assert (ran.document["on"], ran.document["reason"]) == (False, "a test")

@@ -115,9 +115,7 @@ def test_names_each_copy_when_asked_to_say_more(workspace: Workspace) -> None:
     assert "  + invoice: copied, " in ran.out
 
 
-@pytest.mark.parametrize(
-    "more", [("--analyzer", "invoice"), ("--target", "west"), ("--on-existing", "replace")]
-)
+@pytest.mark.parametrize("more", [("--analyzer", "invoice"), ("--target", "west"), ("--on-existing", "replace")])
 def test_a_saved_plan_leaves_nothing_else_to_choose(
     workspace: Workspace, tmp_path: Path, more: tuple[str, str]
 ) -> None:
@@ -135,10 +133,7 @@ def test_a_plan_file_that_is_none_is_an_error(workspace: Workspace, tmp_path: Pa
     ran = workspace.run("replicate", "invoices", "--apply", str(file))
 
     assert ran.status == 1
-    assert (
-        ran.err
-        == f"error: {file} is not a saved plan of this version.\n  → Make one with standby plan --out.\n"
-    )
+    assert ran.err == f"error: {file} is not a saved plan of this version.\n  → Make one with standby plan --out.\n"
 
 
 def test_a_target_that_cannot_be_reached_is_one_error_with_its_next_action(

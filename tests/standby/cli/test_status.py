@@ -91,9 +91,7 @@ def test_gives_one_document_as_json(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["refuse", "hang", "unavailable"])
-def test_works_within_seconds_while_the_source_region_is_dark(
-    to_west: Workspace, cloud: Cloud, kind: str
-) -> None:
+def test_works_within_seconds_while_the_source_region_is_dark(to_west: Workspace, cloud: Cloud, kind: str) -> None:
     to_west.run("replicate", "invoices")
     cloud.tell("outages", resource="east", kind=kind)
 

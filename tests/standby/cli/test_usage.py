@@ -74,9 +74,7 @@ def test_a_global_option_after_the_command_does_what_it_does_before(workspace: W
         ),
     ],
 )
-def test_wrong_usage_is_an_error_and_never_taken_for_differences(
-    args: list[str], cause: str, action: str
-) -> None:
+def test_wrong_usage_is_an_error_and_never_taken_for_differences(args: list[str], cause: str, action: str) -> None:
     result = CliRunner().invoke(app, args)
 
     assert result.exit_code == 1
@@ -122,9 +120,7 @@ def test_a_missing_configuration_says_what_to_do() -> None:
     result = CliRunner().invoke(app, ["-c", "nowhere.yaml", "plan", "invoices"])
 
     assert result.exit_code == 1
-    assert result.stderr == (
-        "error: nowhere.yaml does not exist.\n  → Write it, or name another with --config.\n"
-    )
+    assert result.stderr == ("error: nowhere.yaml does not exist.\n  → Write it, or name another with --config.\n")
 
 
 def test_a_missing_variable_is_named_with_its_place(workspace: Workspace) -> None:
@@ -148,9 +144,7 @@ def test_every_problem_of_the_configuration_is_told_at_once(workspace: Workspace
     assert ran.document["error"]["kind"] == "ConfigurationError"
 
 
-def test_the_environment_can_switch_colours_off(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_can_switch_colours_off(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = {**workspace.environment, "FORCE_COLOR": "1"}
     args = ["-c", str(workspace.file), "plan", "invoices"]
 

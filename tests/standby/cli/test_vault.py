@@ -14,9 +14,7 @@ BLOCK = "vault: {block: azure-blob-storage-container/vault}\nplans:"
 
 
 @pytest.mark.parametrize("command", ["plan", "check", "replicate"])
-def test_a_vault_in_a_block_alone_is_an_error_that_names_the_remedy(
-    workspace: Workspace, command: str
-) -> None:
+def test_a_vault_in_a_block_alone_is_an_error_that_names_the_remedy(workspace: Workspace, command: str) -> None:
     workspace.edit("plans:", BLOCK)
     ran = workspace.run("--json", command, "invoices")
     assert ran.status == 1

@@ -15,9 +15,7 @@ def resource(account: str, **values: Any) -> dict[str, Any]:
     return {
         "endpoint": f"https://{account}.services.ai.azure.com",
         "region": f"{account}us",
-        "resource_id": (
-            f"/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/{account}"
-        ),
+        "resource_id": (f"/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/{account}"),
         "credentials": {"kind": "entra"},
         **values,
     }

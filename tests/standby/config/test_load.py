@@ -72,9 +72,7 @@ def problems(folder: Path, text: str) -> list[str]:
         load(folder, text)
     assert "canary" not in f"{caught.value} {caught.value!r} {caught.value.__cause__}"
     assert all("\n" not in problem for problem in caught.value.problems)
-    return [
-        problem.removeprefix(f"{folder / 'standby.yaml'}").lstrip(": ") for problem in caught.value.problems
-    ]
+    return [problem.removeprefix(f"{folder / 'standby.yaml'}").lstrip(": ") for problem in caught.value.problems]
 
 
 def edited(old: str, new: str) -> str:
@@ -90,9 +88,7 @@ def test_the_contracts_file_loads(tmp_path: Path) -> None:
     plan = configuration.plan("invoices")
     assert plan.targets == ("north", "west")
     assert plan.exclude == ("projectAnalyzer_*",)
-    assert plan.deployments == {
-        "west": DeploymentOverrides(chat_completion="gpt41-west", embedding="emb-west")
-    }
+    assert plan.deployments == {"west": DeploymentOverrides(chat_completion="gpt41-west", embedding="emb-west")}
     assert plan.encryption == FreshKey()
     assert (plan.objectives.rpo, plan.objectives.rto) == (timedelta(days=1), timedelta(minutes=15))
     assert configuration.vault.folder == tmp_path / "vault"
@@ -102,9 +98,7 @@ def test_the_contracts_file_loads(tmp_path: Path) -> None:
     )
 
 
-def test_paths_are_absolute_whatever_the_working_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_are_absolute_whatever_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, CONTRACT)
     monkeypatch.chdir(tmp_path)
     assert load_configuration(Path("standby.yaml"), ENVIRON).vault.folder == tmp_path / "vault"
@@ -204,9 +198,7 @@ def test_parts_are_compared_although_other_parts_are_wrong(tmp_path: Path) -> No
     ],
 )
 @pytest.mark.parametrize("literal", ["canary", "canary-${EAST_KEY}", "123456", "$${EAST_KEY}", '""'])
-def test_a_secret_comes_from_the_environment_only(
-    tmp_path: Path, secret: str, where: str, literal: str
-) -> None:
+def test_a_secret_comes_from_the_environment_only(tmp_path: Path, secret: str, where: str, literal: str) -> None:
     key, _, _ = secret.partition(" ")
     (told,) = problems(tmp_path, edited(secret, f"{key} {literal}"))
     assert f"{where} is a secret and must not be written here" in told

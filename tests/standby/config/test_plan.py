@@ -30,9 +30,7 @@ def test_a_plan_needs_only_its_pairs() -> None:
 
 
 def test_targets_and_resources_are_told_once_and_sorted() -> None:
-    both = plan(
-        pairs=[{"source": "west", "targets": ["north", "east"]}, {"source": "east", "targets": ["north"]}]
-    )
+    both = plan(pairs=[{"source": "west", "targets": ["north", "east"]}, {"source": "east", "targets": ["north"]}])
     assert both.targets == ("east", "north")
     assert both.resources == ("east", "north", "west")
 
@@ -99,9 +97,7 @@ def test_deployments_are_overridden_by_the_services_names() -> None:
 
 
 def test_objectives_and_seconds_are_written_as_durations() -> None:
-    timed = plan(
-        objectives={"rpo": "24h"}, deadlines={"poll": "20m"}, retries={"copy": {"delays": ["2s", 30]}}
-    )
+    timed = plan(objectives={"rpo": "24h"}, deadlines={"poll": "20m"}, retries={"copy": {"delays": ["2s", 30]}})
     assert timed.objectives.rpo == timedelta(days=1)
     assert timed.deadlines.poll == 1200.0
     assert timed.retries.copy_.delays == (2.0, 30.0)

@@ -111,9 +111,7 @@ def configuration_of(vault: Path, prefix: str = "") -> Configuration:
                 for name, region in regions.items()
             },
             "plans": {
-                f"{prefix}{name}": {
-                    "pairs": [{"source": f"{prefix}{source}", "targets": [f"{prefix}{target}"]}]
-                }
+                f"{prefix}{name}": {"pairs": [{"source": f"{prefix}{source}", "targets": [f"{prefix}{target}"]}]}
                 for name, source, target in (("invoices", "east", "west"), ("claims", "west", "north"))
             },
             "vault": {"path": str(vault)},

@@ -54,14 +54,10 @@ async def test_without_the_token_nothing_is_read(
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert gateway.prefect.requests == []
-    assert (
-        "A delivery to /azure-monitor is refused (401): It does not have the gateway's token" in caplog.text
-    )
+    assert "A delivery to /azure-monitor is refused (401): It does not have the gateway's token" in caplog.text
 
 
-async def test_the_token_is_never_logged_or_answered(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_token_is_never_logged_or_answered(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     answers = [
         await gateway.alert(metric_alert()),
@@ -114,9 +110,7 @@ async def test_a_body_that_is_packed_is_not_unpacked(gateway: Gateway) -> None:
 
 async def deliver(gateway: Gateway, content: Any) -> int:
     headers = {"content-type": "application/json"}
-    answer = await gateway.http.post(
-        "/azure-monitor", params={"token": TOKEN}, headers=headers, content=content
-    )
+    answer = await gateway.http.post("/azure-monitor", params={"token": TOKEN}, headers=headers, content=content)
     return answer.status_code
 
 
@@ -134,9 +128,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(gateway: Ga
     assert asked <= 6
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_body_that_does_not_come_is_not_waited_for(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -177,9 +169,7 @@ async def test_more_than_it_takes_in_a_minute_is_refused_for_the_rest_of_it(gate
 async def test_strangers_use_up_nobody_elses_pace_and_not_the_log(
     gateway: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    statuses = [
-        (await gateway.http.post("/azure-monitor", json={})).status_code for _ in range(PER_MINUTE + 1)
-    ]
+    statuses = [(await gateway.http.post("/azure-monitor", json={})).status_code for _ in range(PER_MINUTE + 1)]
 
     assert statuses.count(401) == STRANGERS_PER_MINUTE
     assert statuses[-1] == 429

@@ -145,9 +145,7 @@ NEEDED = [
 
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(NEEDED), JSON)
-def test_without_what_is_needed_there_is_no_event(
-    needed: tuple[str, Any, tuple[Any, ...]], junk: Any
-) -> None:
+def test_without_what_is_needed_there_is_no_event(needed: tuple[str, Any, tuple[Any, ...]], junk: Any) -> None:
     path, make, where = needed
     # Any text is an id, and this is about what no event can be made of.
     junk = junk if where[-1] != "alertId" or not isinstance(junk, str) else None

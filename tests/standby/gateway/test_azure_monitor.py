@@ -130,9 +130,7 @@ async def test_an_alert_that_is_malformed_is_refused_and_its_problem_told(
     assert gateway.prefect.requests == []
 
 
-async def test_another_schema_is_refused_with_what_to_do(
-    gateway: Gateway, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_another_schema_is_refused_with_what_to_do(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     answer = await gateway.alert({"schemaId": "Microsoft.Insights/activityLogs", "data": {}})
 
     assert answer.status_code == 400
@@ -155,9 +153,7 @@ async def test_resource_health_counts_by_its_status_and_not_by_having_fired(
 async def test_a_status_between_well_and_lost_is_ignored(gateway: Gateway, status: str) -> None:
     answer = await gateway.alert(resource_health(status))
 
-    assert answer.json()["ignored"] == [
-        f"Resource Health calls the resource {status}, which is neither well nor lost"
-    ]
+    assert answer.json()["ignored"] == [f"Resource Health calls the resource {status}, which is neither well nor lost"]
     assert gateway.told() == []
 
 

@@ -105,9 +105,7 @@ async def test_a_delivery_of_several_events_is_posted_at_once(gateway: Gateway) 
         [grid_event(id=str(number)) for number in range(1001)],
     ],
 )
-async def test_one_event_that_is_malformed_refuses_the_whole_delivery(
-    gateway: Gateway, delivery: Any
-) -> None:
+async def test_one_event_that_is_malformed_refuses_the_whole_delivery(gateway: Gateway, delivery: Any) -> None:
     answer = await gateway.tell("/event-grid", delivery)
 
     assert answer.status_code in {400, 413}

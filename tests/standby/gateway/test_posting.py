@@ -47,9 +47,7 @@ async def test_another_condition_or_another_time_is_no_duplicate(gateway: Gatewa
     assert len({event["id"] for event in gateway.prefect.posted}) == 3
 
 
-async def test_a_gateway_that_was_restarted_gives_an_alert_the_same_id(
-    gateway: Gateway, tmp_path: Path
-) -> None:
+async def test_a_gateway_that_was_restarted_gives_an_alert_the_same_id(gateway: Gateway, tmp_path: Path) -> None:
     await gateway.alert(metric_alert(alertTargetIDs=[resource_id("east"), resource_id("west")]))
     first = [event["id"] for event in gateway.prefect.posted]
 
@@ -68,9 +66,7 @@ async def test_a_gateway_that_was_restarted_gives_an_alert_the_same_id(
 
 
 @pytest.mark.parametrize("failure", [503, 500, 429, 408, httpx.ConnectError("no"), httpx.ReadTimeout("no")])
-async def test_what_prefect_does_not_take_at_once_is_posted_again(
-    gateway: Gateway, failure: int | Exception
-) -> None:
+async def test_what_prefect_does_not_take_at_once_is_posted_again(gateway: Gateway, failure: int | Exception) -> None:
     gateway.prefect.answers = [failure]
 
     answer = await gateway.alert(metric_alert())

@@ -21,9 +21,7 @@ async def test_an_incident_is_about_every_resource_of_its_regions(gateway: Gatew
     payload = gateway.prefect.posted[0]["payload"]
     assert (payload["observer"], payload["source"]) == ("service-health", "service-health")
     assert payload["at"].startswith("2026-03-22T13:57:19")
-    assert payload["summary"] == (
-        "Service Health incident 0DET-URB is active: Azure AI services: errors in East US"
-    )
+    assert payload["summary"] == ("Service Health incident 0DET-URB is active: Azure AI services: errors in East US")
 
 
 @pytest.mark.parametrize("escapes", [0, 1, 2, 3])
@@ -73,9 +71,7 @@ async def test_without_a_stage_the_status_counts(gateway: Gateway) -> None:
         ({"services": []}, "Service Health's incident is about other services"),
     ],
 )
-async def test_what_is_no_outage_of_ours_is_ignored(
-    gateway: Gateway, change: dict[str, Any], reason: str
-) -> None:
+async def test_what_is_no_outage_of_ours_is_ignored(gateway: Gateway, change: dict[str, Any], reason: str) -> None:
     answer = await gateway.alert(service_health(**change))
 
     assert answer.status_code == 202

@@ -296,7 +296,7 @@ async def test_home_that_was_trained_again_goes_out_to_the_standby(copied: bool)
     item = await item_of(world)
     await bring_back(world)
 
-    assert (item.divergence, item.keep) == (Divergence.EDITED_AT_HOME, "home")
+    assert (item.divergence, item.keep) == (Divergence.EDITED_AT_PRIMARY, "home")
     assert world.at("east")["taught"]["_training"] == 2
     assert world.at("west")["taught"]["_training"] == 2
 
@@ -330,7 +330,7 @@ async def test_an_earlier_version_of_home_never_goes_there_unasked(
 
     item = await item_of(world)
 
-    assert item.divergence is (divergence_of_it or Divergence.EDITED_AT_HOME)
+    assert item.divergence is (divergence_of_it or Divergence.EDITED_AT_PRIMARY)
     assert item.keep == (None if divergence_of_it else "home")
 
 

@@ -93,6 +93,4 @@ def test_both_resources_are_named_where_both_matter() -> None:
 def test_an_analyzer_that_is_behind_for_being_failed_is_not_called_old() -> None:
     told = explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "invoice", "east", "west", "failed")
     assert told == "west has one of this name that is failed, not ready."
-    assert (
-        explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "invoice", "east", "west") == "west has an older copy."
-    )
+    assert explain(Verdict.SOURCE_AHEAD, Action.REPLACE, "invoice", "east", "west") == "west has an older copy."

@@ -37,9 +37,7 @@ def graphs(draw: st.DrawFn) -> list[PlanItem]:
 
 
 def recovery(items: list[PlanItem]) -> ReplicationPlan:
-    plan = RecoveryPlan.model_validate(
-        {"name": "p", "pairs": [{"source": "east", "targets": ["west", "north"]}]}
-    )
+    plan = RecoveryPlan.model_validate({"name": "p", "pairs": [{"source": "east", "targets": ["west", "north"]}]})
     return ReplicationPlan(plan, datetime(2026, 1, 1, tzinfo=UTC), tuple(items), {})
 
 
@@ -49,10 +47,7 @@ def together(chunk: Chunk, items: list[PlanItem]) -> bool:
     reached = {chunk.analyzers[0]}
     while True:
         more = {
-            name
-            for name, item in own.items()
-            for other in reached
-            if other in item.needs or name in own[other].needs
+            name for name, item in own.items() for other in reached if other in item.needs or name in own[other].needs
         }
         if more <= reached:
             return reached == own.keys()
@@ -66,9 +61,7 @@ def test_everything_to_do_is_in_exactly_one_chunk(items: list[PlanItem], most: i
 
 
 @given(graphs(), st.integers(1, 20))
-def test_what_an_analyzer_needs_is_in_its_chunk_or_has_nothing_to_do(
-    items: list[PlanItem], most: int
-) -> None:
+def test_what_an_analyzer_needs_is_in_its_chunk_or_has_nothing_to_do(items: list[PlanItem], most: int) -> None:
     acting = {item.key: item for item in items if item.action in ACTING}
     for chunk in cut(items, most):
         for key in chunk.keys:
@@ -107,9 +100,7 @@ def test_a_chunk_takes_the_records_of_what_it_needs_along() -> None:
         plan_item("grandchild", **IN_SYNC),
         plan_item("other"),
     ]
-    known = {
-        name: record(sighting(name), sighting(name)) for name in ("parent-dr", "grandchild", "other", "gone")
-    }
+    known = {name: record(sighting(name), sighting(name)) for name in ("parent-dr", "grandchild", "other", "gone")}
     chunk = Chunk("east", "west", ("parent",))
     assert records_for(chunk, items, known).keys() == {"parent-dr", "grandchild"}
 

@@ -45,9 +45,7 @@ async def test_a_run_that_is_killed_at_any_boundary_between_steps_is_made_good_b
             only_edited = configuration.plan("p").model_copy(update={"include": ("edited",)})
             first = configuration.model_copy(update={"plans": {"p": only_edited}})
             assert await run_killed_at(first, NEVER) == 0
-            await scene.control(
-                "/edit", {"resource": "east", "analyzer": "edited", "changes": {"description": "new"}}
-            )
+            await scene.control("/edit", {"resource": "east", "analyzer": "edited", "changes": {"description": "new"}})
             ended = await run_killed_at(configuration, boundary)
             assert await run_killed_at(configuration, NEVER) == 0
             assert await verdicts(configuration) == {Verdict.IN_SYNC}

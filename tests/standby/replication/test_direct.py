@@ -102,9 +102,7 @@ async def test_jitter_leaves_its_share_of_a_delay_to_chance_and_no_more(
         (is_transient, ValueError("odd"), False),
     ],
 )
-def test_each_step_has_its_own_idea_of_what_is_worth_a_retry(
-    worth_it: Any, error: Exception, again: bool
-) -> None:
+def test_each_step_has_its_own_idea_of_what_is_worth_a_retry(worth_it: Any, error: Exception, again: bool) -> None:
     assert worth_it(error) is again
 
 

@@ -204,9 +204,7 @@ async def test_a_parent_starts_the_moment_its_last_child_is_verified_and_waits_f
 
 @given(st.integers(1, 5), st.integers(0, 25), st.integers(0, 25))
 @settings(max_examples=25, deadline=None)
-def test_a_target_never_has_more_copies_in_flight_than_it_has_slots(
-    slots: int, west: int, north: int
-) -> None:
+def test_a_target_never_has_more_copies_in_flight_than_it_has_slots(slots: int, west: int, north: int) -> None:
     async def go() -> None:
         items = [plan_item(f"w{number}") for number in range(west)]
         items += [plan_item(f"n{number}", target="north") for number in range(north)]
@@ -254,9 +252,7 @@ async def test_a_failure_at_one_target_blocks_nothing_at_another() -> None:
 
     async with prepared(items, hook) as run:
         await run.replication.run()
-        ended = {
-            (result.item.target, result.item.analyzer): result.status for result in run.replication.results()
-        }
+        ended = {(result.item.target, result.item.analyzer): result.status for result in run.replication.results()}
         assert ended == {
             ("west", "leaf"): Status.FAILED,
             ("west", "top"): Status.BLOCKED,
@@ -324,9 +320,7 @@ async def test_a_void_grant_is_made_again_after_a_growing_wait(step: str) -> Non
 
 @pytest.mark.parametrize("step", ["authorize", "copy"])
 async def test_a_grant_that_stays_void_fails_after_a_bounded_number(step: str) -> None:
-    async with prepared(
-        [plan_item("a")], raising({(step, "a"): GrantVoid("No grant", "Get the role")})
-    ) as run:
+    async with prepared([plan_item("a")], raising({(step, "a"): GrantVoid("No grant", "Get the role")})) as run:
         await run.replication.run()
         assert (run.ended["a"].status, run.ended["a"].reason) == (Status.FAILED, "No grant. Get the role.")
         assert run.steps.done.count((step, "a")) == GRANTS
@@ -516,11 +510,7 @@ def acyclic(draw: st.DrawFn, most: int = 500) -> list[PlanItem]:
     chance.shuffle(order)
     made = []
     for place, number in enumerate(order):
-        children = (
-            {order[chance.randrange(place)] for _ in range(chance.choice([0, 0, 1, 2, 3]))}
-            if place
-            else set()
-        )
+        children = {order[chance.randrange(place)] for _ in range(chance.choice([0, 0, 1, 2, 3]))} if place else set()
         made.append(plan_item(f"n{number}", *sorted(f"n{child}" for child in children)))
     chance.shuffle(made)
     return made

@@ -77,9 +77,7 @@ def _shuffled(value: Any, draw: Any) -> Any:
 
 
 @given(ANALYZERS, st.data())
-def test_every_change_of_a_meaningful_leaf_at_any_depth_is_seen(
-    definition: dict[str, Any], data: Any
-) -> None:
+def test_every_change_of_a_meaningful_leaf_at_any_depth_is_seen(definition: dict[str, Any], data: Any) -> None:
     meaning = writable(definition)
     path = data.draw(st.sampled_from(_leaves(meaning)))
     changed = _put(meaning, path, data.draw(SCALARS.filter(lambda new: new not in ("", None))))
@@ -104,9 +102,7 @@ def test_every_change_of_a_meaningful_leaf_at_any_depth_is_seen(
 def test_a_field_that_is_taken_away_is_seen(definition: dict[str, Any], data: Any) -> None:
     fields = definition["fieldSchema"]["fields"]
     name = data.draw(st.sampled_from(sorted(fields)))
-    fewer = _put(
-        definition, ("fieldSchema", "fields"), {key: value for key, value in fields.items() if key != name}
-    )
+    fewer = _put(definition, ("fieldSchema", "fields"), {key: value for key, value in fields.items() if key != name})
     assert fingerprint(fewer) != fingerprint(definition)
     assert f"$.fieldSchema.fields.{name}" in {found.path for found in differences(definition, fewer)}
 
@@ -167,9 +163,7 @@ def test_an_inline_analyzer_is_reduced_like_any_other() -> None:
         }
     )
     assert fingerprint(plain) == fingerprint(noisy)
-    assert fingerprint(plain) != fingerprint(
-        router({"baseAnalyzerId": "prebuilt-document", "description": "b"})
-    )
+    assert fingerprint(plain) != fingerprint(router({"baseAnalyzerId": "prebuilt-document", "description": "b"}))
 
 
 @pytest.mark.parametrize(

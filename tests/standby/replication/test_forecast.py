@@ -72,9 +72,7 @@ def test_a_small_quota_sets_the_pace_and_is_used_up() -> None:
 
 
 @given(st.floats(0, 500), st.floats(0.05, 5), st.floats(1, 4))
-def test_the_end_of_a_copy_is_known_at_a_question_and_not_before(
-    seconds: float, first: float, factor: float
-) -> None:
+def test_the_end_of_a_copy_is_known_at_a_question_and_not_before(seconds: float, first: float, factor: float) -> None:
     limits = CopyDeadlines(first_interval=first, longest_interval=first * factor)
     count, moment = polls_of_copy(seconds, limits)
     assert seconds <= moment <= seconds + limits.longest_interval

@@ -166,9 +166,7 @@ def test_a_cycle_that_is_at_the_target_already_is_left_alone() -> None:
 
 
 def test_a_child_that_the_source_lacks_blocks_its_parents_all_the_way_up() -> None:
-    source = inventory(
-        "east", definition("top", "middle"), definition("middle", "gone", "lost"), definition("other")
-    )
+    source = inventory("east", definition("top", "middle"), definition("middle", "gone", "lost"), definition("other"))
     made = items(plan(source, at()))
     assert made["middle"].reason == "It refers to gone, lost, which east does not have. Create or unlink it."
     assert made["top"].reason == "Its child middle is blocked. Settle that first."
@@ -205,9 +203,7 @@ def test_a_parent_that_is_there_is_left_but_its_childs_trouble_is_said() -> None
 
 def test_a_parent_that_somebody_is_copying_is_blocked_by_a_refused_child() -> None:
     source = inventory("east", definition("top", "child"), definition("child"))
-    made = items(
-        plan(source, at(definition("top", status="creating"), definition("child", description="theirs")))
-    )
+    made = items(plan(source, at(definition("top", status="creating"), definition("child", description="theirs"))))
     assert made["top"].action is Action.REFUSE
 
 
@@ -218,9 +214,7 @@ def test_a_version_of_a_child_refuses_its_parents_because_they_keep_the_old_name
     assert made["child"].action is Action.COPY_AS_VERSION
     assert made["child"].target_analyzer == "child_v2"
     assert made["top"].verdict is Verdict.BLOCKED
-    assert made["top"].reason == (
-        "It refers to child, and the copy of that is called child_v2. Settle that first."
-    )
+    assert made["top"].reason == ("It refers to child, and the copy of that is called child_v2. Settle that first.")
 
 
 # What is there already.
@@ -329,8 +323,7 @@ def test_one_analyzer_of_a_target_is_written_from_the_first_source_only() -> Non
     assert told["east", "west", "a"][0] is told["north", "west", "b"][0] is Action.COPY
     assert told["north", "west", "a"] == (
         Action.REFUSE,
-        "west already gets an analyzer of this name from east. "
-        "Rename one of the two, or exclude it from the plan.",
+        "west already gets an analyzer of this name from east. Rename one of the two, or exclude it from the plan.",
     )
 
 
@@ -459,9 +452,7 @@ def test_sync_adds_nothing_for_what_is_not_copied_anyway() -> None:
 
 def test_sync_completes_the_defaults_under_a_copy_that_is_there_already() -> None:
     serves = serving(resource("west"), None, [deployment(*each) for each in WEST])
-    made = plan(
-        source_with("a"), inventory("west", definition("a", models=MODELS), serves=serves), recovery=SYNC
-    )
+    made = plan(source_with("a"), inventory("west", definition("a", models=MODELS), serves=serves), recovery=SYNC)
     assert made.items[0].action is Action.SKIP
     assert made.items[0].warnings == ()
     assert made.added_defaults["west"].keys() == DEFAULTS.keys()
@@ -485,9 +476,7 @@ def test_sync_adds_one_deployment_for_a_name_that_two_sources_need() -> None:
 @st.composite
 def graphs(draw: st.DrawFn) -> dict[str, list[str]]:
     count = draw(st.integers(1, 200))
-    edges = draw(
-        st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count + 1)), max_size=2 * count)
-    )
+    edges = draw(st.lists(st.tuples(st.integers(0, count - 1), st.integers(0, count + 1)), max_size=2 * count))
     graph: dict[str, list[str]] = {f"n{number}": [] for number in range(count)}
     for parent, child in edges:
         # The two beyond the last one are references that lead nowhere.
@@ -520,9 +509,7 @@ def test_any_graph_is_planned_so_that_nothing_is_copied_before_or_without_its_ch
             assert all(made[child].action is not Action.REFUSE for child in graph[name])
         elif item.verdict is Verdict.BLOCKED:
             gone = set(graph[name]) - graph.keys()
-            refused = {
-                child for child in graph[name] if child in made and made[child].action is Action.REFUSE
-            }
+            refused = {child for child in graph[name] if child in made and made[child].action is Action.REFUSE}
             assert gone or refused or "through" in item.reason
         if item.warnings and item.warnings[0].startswith("Not selected"):
             assert name not in chosen

@@ -97,9 +97,7 @@ def service() -> Service:
     return made
 
 
-async def test_everything_is_copied_once_and_found_in_sync_the_next_time(
-    service: Service, tmp_path: Path
-) -> None:
+async def test_everything_is_copied_once_and_found_in_sync_the_next_time(service: Service, tmp_path: Path) -> None:
     progress: list[Progress] = []
     first = await replicate(service, tmp_path, TWO_TARGETS, on_progress=progress.append)
     assert first.complete
@@ -168,9 +166,7 @@ async def test_a_second_run_beside_the_first_is_refused(service: Service, tmp_pa
         assert len((await survey(context, Selection())).items) == 3
 
 
-async def test_two_runs_on_two_machines_at_once_start_each_copy_once(
-    service: Service, tmp_path: Path
-) -> None:
+async def test_two_runs_on_two_machines_at_once_start_each_copy_once(service: Service, tmp_path: Path) -> None:
     """They do not see each other's ledgers: what the target refuses or is making is adopted."""
     one, other = await asyncio.gather(
         replicate(service, tmp_path / "one", TWO_TARGETS), replicate(service, tmp_path / "other", TWO_TARGETS)
@@ -220,9 +216,7 @@ async def test_nothing_is_overwritten_because_a_ledger_was_harmed(
     """What is edited meanwhile, at either side, cannot be told from somebody else's: it is left alone."""
     memory = Memory(HandClock())
     await replicate(service, memory)
-    memory.files = {
-        path: harmed for path, content in memory.files.items() if (harmed := harm(content)) is not None
-    }
+    memory.files = {path: harmed for path, content in memory.files.items() if (harmed := harm(content)) is not None}
     memory.clock = HandClock(short=LEASE)
     for name in ("top", "leaf", "other"):
         service.region("west").analyzers[name]["description"] = "edited at the target"
@@ -234,9 +228,7 @@ async def test_nothing_is_overwritten_because_a_ledger_was_harmed(
     assert not service.accepted
 
 
-async def test_a_ledger_of_another_api_version_is_not_mixed_up_with_this_ones(
-    service: Service, tmp_path: Path
-) -> None:
+async def test_a_ledger_of_another_api_version_is_not_mixed_up_with_this_ones(service: Service, tmp_path: Path) -> None:
     await replicate(service, tmp_path)
     service.region("east").analyzers["other"]["description"] = "edited"
     verdicts = []
@@ -276,9 +268,7 @@ async def test_a_vault_that_fails_during_a_run_costs_knowledge_only(
     assert (await recorded(memory, "east", "west")).keys() == {"top", "leaf", "other"}
 
 
-async def test_a_target_that_cannot_be_asked_stops_the_run_before_it_begins(
-    service: Service, tmp_path: Path
-) -> None:
+async def test_a_target_that_cannot_be_asked_stops_the_run_before_it_begins(service: Service, tmp_path: Path) -> None:
     def refuse(when: str, request: httpx.Request) -> httpx.Response | None:
         return refusal(401, "PermissionDenied", "NoRole", "No.") if request.url.host[:4] == "west" else None
 
@@ -295,9 +285,7 @@ async def test_a_saved_plan_is_done_as_it_says(service: Service, tmp_path: Path)
     service.hold("west", definition("other", description="theirs"))
     approved = await save(service, tmp_path, Selection(("other",), ("west",), "version"))
     report = await replicate(service, tmp_path, approved=approved)
-    assert [(item.action, item.target_analyzer) for item in report.items] == [
-        (Action.COPY_AS_VERSION, "other_v2")
-    ]
+    assert [(item.action, item.target_analyzer) for item in report.items] == [(Action.COPY_AS_VERSION, "other_v2")]
     assert service.accepted == {("west", "other_v2"): 1}
 
 
@@ -373,8 +361,7 @@ REPLACE = Selection(on_existing="replace")
 
 def end_state(service: Service) -> dict[str, tuple[str, str]]:
     return {
-        name: (held["status"], held["description"])
-        for name, held in sorted(service.region("west").analyzers.items())
+        name: (held["status"], held["description"]) for name, held in sorted(service.region("west").analyzers.items())
     }
 
 

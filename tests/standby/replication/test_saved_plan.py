@@ -114,9 +114,7 @@ def test_analyzers_that_came_and_went_are_named(path: Path) -> None:
     ],
     ids=["action", "name", "children"],
 )
-def test_another_deed_from_the_same_two_analyzers_is_named_with_its_reason(
-    path: Path, other: PlanItem
-) -> None:
+def test_another_deed_from_the_same_two_analyzers_is_named_with_its_reason(path: Path, other: PlanItem) -> None:
     (told,) = moved(path, plan(ITEM, CHILD), plan(other, CHILD))
     assert told == f"a (east → west) would be {other.action} now, not replace: {other.reason}"
 
@@ -167,9 +165,7 @@ def edited(**fields: Any) -> Callable[[str], bytes]:
     ],
     ids=["half", "empty", "binary", "list", "format", "more", "less", "policy"],
 )
-def test_a_damaged_file_is_unreadable_and_nothing_of_it_is_used(
-    path: Path, damage: Callable[[str], bytes]
-) -> None:
+def test_a_damaged_file_is_unreadable_and_nothing_of_it_is_used(path: Path, damage: Callable[[str], bytes]) -> None:
     save_plan(path, plan(ITEM), Selection())
     path.write_bytes(damage(path.read_text(encoding="utf-8")))
     with pytest.raises(PlanUnreadable, match="is not a saved plan of this version"):

@@ -76,11 +76,7 @@ def test_whatever_runs_at_once_stays_within_every_limit(
                 running.append(chunk)
         for name in NAMES:
             shares = [with_shares(plain, sharing.shares(chunk)).resources[name] for chunk in running]
-            busy = [
-                share
-                for share, chunk in zip(shares, running, strict=True)
-                if name in (chunk.source, chunk.target)
-            ]
+            busy = [share for share, chunk in zip(shares, running, strict=True) if name in (chunk.source, chunk.target)]
             into = [share for share, chunk in zip(shares, running, strict=True) if name == chunk.target]
             assert sum(share.max_concurrent_copies for share in into) <= copies
             assert sum(share.operations_per_minute for share in busy) <= operations

@@ -195,9 +195,7 @@ async def test_a_copy_gives_its_operation(on: Stage) -> None:
 
 
 @pytest.mark.parametrize("lost", [LOST, GATEWAY, httpx.Response(201, text="half an ans")])
-async def test_a_lost_answer_to_a_copy_that_was_begun_is_adopted(
-    on: Stage, lost: httpx.Response | Exception
-) -> None:
+async def test_a_lost_answer_to_a_copy_that_was_begun_is_adopted(on: Stage, lost: httpx.Response | Exception) -> None:
     on.service.intervene = answering("POST", ":copy", lost, when="after")
     _, receipt = await on.copied()
     assert receipt == replace(ADOPTED, attempts=1)
@@ -288,9 +286,7 @@ def kept_files(vault: Path) -> list[Path]:
     return sorted(vault.rglob("replaced/**/*.json"))
 
 
-async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(
-    on: Stage, tmp_path: Path
-) -> None:
+async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(on: Stage, tmp_path: Path) -> None:
     on.service.hold("west", definition("a", description="theirs, später"))
     before: list[Any] = []
 
@@ -355,9 +351,7 @@ async def test_what_was_deleted_at_the_target_after_the_plan_is_copied(on: Stage
 
 
 @pytest.mark.parametrize("over", [False, True])
-async def test_a_replacement_is_not_begun_twice_when_even_the_look_at_the_target_fails(
-    on: Stage, over: bool
-) -> None:
+async def test_a_replacement_is_not_begun_twice_when_even_the_look_at_the_target_fails(on: Stage, over: bool) -> None:
     on.service.hold("west", definition("a", description="theirs"))
     item = await on.plan("replace")
     authorization = await steps.authorize(on.context, item)
@@ -440,9 +434,7 @@ async def test_an_operation_that_hangs_over_a_vanished_analyzer_says_so(on: Stag
 async def test_an_operation_that_vanished_is_settled_by_the_analyzer(on: Stage, status: str) -> None:
     item, receipt = await on.copied()
     gone = refusal(404, "NotFound", "OperationNotFound", "No such operation.")
-    seen = [
-        httpx.Response(200, json=definition("a", status=each)) for each in ("creating", "creating", status)
-    ]
+    seen = [httpx.Response(200, json=definition("a", status=each)) for each in ("creating", "creating", status)]
 
     def both(when: str, request: httpx.Request) -> httpx.Response | None:
         if when == "after":

@@ -34,9 +34,7 @@ def test_what_the_target_is_deleting_is_as_good_as_missing(last: CopyRecord | No
 
 @pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
 @pytest.mark.parametrize("holds", ["v1", "other"])
-def test_what_the_target_is_making_is_creating_whatever_it_will_be(
-    last: CopyRecord | None, holds: str
-) -> None:
+def test_what_the_target_is_making_is_creating_whatever_it_will_be(last: CopyRecord | None, holds: str) -> None:
     assert judge(sighting("v1"), sighting(holds, status="creating"), last) is Verdict.CREATING
 
 
@@ -126,9 +124,7 @@ def test_a_source_trained_again_is_ahead_without_a_ledger_when_it_is_newer_than_
 
 @pytest.mark.parametrize("changed_at", [EARLIER, START])
 @pytest.mark.parametrize("last", [None, record(TRAINED, TRAINED)], ids=["never copied", "copied once"])
-def test_a_trained_source_that_did_not_change_since_is_in_sync(
-    changed_at: datetime, last: CopyRecord | None
-) -> None:
+def test_a_trained_source_that_did_not_change_since_is_in_sync(changed_at: datetime, last: CopyRecord | None) -> None:
     assert judge(replace(TRAINED, changed_at=changed_at), TRAINED, last) is Verdict.IN_SYNC
 
 

@@ -118,9 +118,7 @@ def serving(
     return Serving(where, defaults, known)
 
 
-def inventory(
-    where: str | Resource, *definitions: Mapping[str, Any], serves: Serving | None = None
-) -> Inventory:
+def inventory(where: str | Resource, *definitions: Mapping[str, Any], serves: Serving | None = None) -> Inventory:
     place = resource(where) if isinstance(where, str) else where
     analyzers = [Analyzer.model_validate(each) for each in definitions]
     return Inventory(

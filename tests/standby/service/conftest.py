@@ -315,9 +315,7 @@ class Loopback:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
                 first, *lines = head.strip().split("\r\n")
                 method, target, _ = first.split(" ")
-                headers = {
-                    name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
-                }
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 answer = await self._speaking(Heard(method, target, headers, body))
                 told = "".join(f"{name}: {value}\r\n" for name, value in answer.headers.items())
@@ -352,9 +350,7 @@ async def listen() -> AsyncIterator[Listen]:
         loopback = speaking if isinstance(speaking, Loopback) else Loopback(speaking)
         # From Python 3.12 on closing a server waits for its connections, and TLS for a client's goodbye.
         goodbye = None if context is None else 0.1
-        server = await asyncio.start_server(
-            loopback.serve, "127.0.0.1", 0, ssl=context, ssl_shutdown_timeout=goodbye
-        )
+        server = await asyncio.start_server(loopback.serve, "127.0.0.1", 0, ssl=context, ssl_shutdown_timeout=goodbye)
         started.append((server, loopback))
         scheme = "http" if context is None else "https"
         return f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"

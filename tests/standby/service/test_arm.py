@@ -36,9 +36,7 @@ def deployments(*entries: dict[str, Any], following: str | None = None) -> httpx
     return httpx.Response(200, json={"value": list(entries), "nextLink": following})
 
 
-async def test_the_account_is_told_in_azures_own_spelling(
-    client: ContentUnderstandingClient, service: Service
-) -> None:
+async def test_the_account_is_told_in_azures_own_spelling(client: ContentUnderstandingClient, service: Service) -> None:
     body = {
         "id": ACCOUNT.replace("resourceGroups/g", "resourceGroups/G"),
         "location": "westus",
@@ -62,9 +60,7 @@ async def test_an_account_may_have_no_endpoints(
     assert (await client.get_account()).endpoints == {}
 
 
-async def test_deployments_are_read_over_all_their_pages(
-    client: ContentUnderstandingClient, service: Service
-) -> None:
+async def test_deployments_are_read_over_all_their_pages(client: ContentUnderstandingClient, service: Service) -> None:
     chat = {
         "name": "chat",
         "properties": {"model": {"name": "gpt-4.1", "version": "2025"}, "provisioningState": "Succeeded"},
@@ -121,9 +117,7 @@ async def test_the_models_tell_when_they_end_over_all_pages(
     assert [str(request.url) for request in service.requests] == [f"{ARM}{ACCOUNT}/models?{VERSION}", link]
 
 
-@pytest.mark.parametrize(
-    "link", ["https://elsewhere.example/deployments", "https://west.services.ai.azure.com/x"]
-)
+@pytest.mark.parametrize("link", ["https://elsewhere.example/deployments", "https://west.services.ai.azure.com/x"])
 async def test_the_management_token_goes_to_no_other_origin(
     client: ContentUnderstandingClient, service: Service, link: str
 ) -> None:

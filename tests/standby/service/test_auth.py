@@ -70,9 +70,7 @@ async def test_a_key_is_on_every_request_and_no_token(connect: Connect, service:
         assert "authorization" not in request.headers
 
 
-async def test_a_key_that_is_refused_is_not_tried_again(
-    connect: Connect, service: Service, failure: Failure
-) -> None:
+async def test_a_key_that_is_refused_is_not_tried_again(connect: Connect, service: Service, failure: Failure) -> None:
     service.will(failure(401, "PermissionDenied"))
     with pytest.raises(NotAuthorized, match="Cognitive Services User"):
         await connect(service).get_analyzer("a")
@@ -102,9 +100,7 @@ async def test_a_token_is_kept_until_shortly_before_its_end(
     assert len(identity.asked) == 1
 
 
-async def test_a_token_about_to_end_is_renewed_before_it_is_used_again(
-    connect: Connect, service: Service
-) -> None:
+async def test_a_token_about_to_end_is_renewed_before_it_is_used_again(connect: Connect, service: Service) -> None:
     credential = Fake(lifetimes=[299, 3600])
     auth = EntraAuth(lambda: credential, "scope")
     async with httpx.AsyncClient(auth=auth, transport=httpx.MockTransport(service.handle)) as http:
@@ -163,9 +159,7 @@ async def test_requests_that_are_refused_together_ask_for_one_new_token(
     assert (len(service.requests), len(identity.asked)) == (20, 2)
 
 
-async def test_whoever_gives_up_while_a_token_is_fetched_holds_nobody_up(
-    connect: Connect, service: Service
-) -> None:
+async def test_whoever_gives_up_while_a_token_is_fetched_holds_nobody_up(connect: Connect, service: Service) -> None:
     credential = Fake(lifetimes=[3600, 3600], hold_first=True)
     auth = EntraAuth(lambda: credential, "scope")
     service.always(found)
@@ -240,9 +234,7 @@ def test_a_client_secret_fails_cleanly_where_entra_cannot_be_reached(
     fast_time: FastTime, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AZURE_AUTHORITY_HOST", "https://127.0.0.1:1")
-    credentials = EntraCredentials(
-        tenant_id="tenant", client_id="client", client_secret=SecretStr("canary-secret")
-    )
+    credentials = EntraCredentials(tenant_id="tenant", client_id="client", client_secret=SecretStr("canary-secret"))
 
     async def ask() -> None:
         auth = auth_for(credentials)
@@ -272,9 +264,7 @@ def test_a_copy_for_which_no_token_could_be_had_has_certainly_not_begun(
         transport = httpx.MockTransport(lambda _: httpx.Response(500))
         retries = HttpRetries(attempts=2)
         async with ContentUnderstandingClient(target, retries=retries, transport=transport) as client:
-            await protocol_for(source, target).copy(
-                client, leave, overrides=DeploymentOverrides(), allow_replace=False
-            )
+            await protocol_for(source, target).copy(client, leave, overrides=DeploymentOverrides(), allow_replace=False)
 
     with pytest.raises(NotConnected, match="west: Entra cannot be asked"):
         fast_time(copy(), grace=0.02)

@@ -97,17 +97,13 @@ async def test_a_build_whose_operation_is_nowhere_is_an_error(
         await connect(service).put_analyzer("a", {})
 
 
-async def test_an_operation_of_another_origin_is_refused_when_it_is_named(
-    connect: Connect, service: Service
-) -> None:
+async def test_an_operation_of_another_origin_is_refused_when_it_is_named(connect: Connect, service: Service) -> None:
     service.will(begun("https://elsewhere.example/operations/1"))
     with pytest.raises(ForeignOrigin, match=r"https://elsewhere\.example"):
         await connect(service).put_analyzer("a", {})
 
 
-async def test_an_operation_of_another_origin_is_refused_when_it_is_asked(
-    connect: Connect, service: Service
-) -> None:
+async def test_an_operation_of_another_origin_is_refused_when_it_is_asked(connect: Connect, service: Service) -> None:
     with pytest.raises(ForeignOrigin, match=r"https://elsewhere\.example"):
         await connect(service).poll("https://elsewhere.example/operations/1")
     assert service.requests == []
@@ -151,9 +147,7 @@ async def test_only_what_is_to_change_is_patched(connect: Connect, service: Serv
         {"tags": {}},
         {"description": "Bills"},
     ]
-    assert {request.headers["content-type"] for request in service.requests} == {
-        "application/merge-patch+json"
-    }
+    assert {request.headers["content-type"] for request in service.requests} == {"application/merge-patch+json"}
 
 
 async def test_defaults_that_were_never_set_are_told_apart(

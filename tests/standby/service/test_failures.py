@@ -39,9 +39,7 @@ if TYPE_CHECKING:
     from tests.standby.service.conftest import Connect, Failure, Service
 
 ONCE = HttpRetries(attempts=1)
-TREE = [
-    value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ServiceError)
-]
+TREE = [value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, ServiceError)]
 every_error = pytest.mark.parametrize("kind", TREE, ids=lambda kind: kind.__name__)
 
 
@@ -135,9 +133,7 @@ async def test_the_innermost_message_is_told(connect: Connect, service: Service)
     assert (error.code, error.inner_code) == ("A", "C")
 
 
-async def test_the_outer_message_is_told_where_the_inner_one_has_none(
-    connect: Connect, service: Service
-) -> None:
+async def test_the_outer_message_is_told_where_the_inner_one_has_none(connect: Connect, service: Service) -> None:
     body = {"error": {"code": "A", "message": "Outer.", "innererror": {"code": "B"}}}
     error = await failed(connect, service, httpx.Response(400, json=body))
     assert error.cause == "invoice at west: Outer"
@@ -218,9 +214,7 @@ async def test_no_answer_is_told_by_what_went_wrong(
     assert (error.status, error.resource, error.analyzer) == (None, "west", "invoice")
 
 
-async def test_a_certificate_is_told_apart_however_deep_its_error_lies(
-    connect: Connect, service: Service
-) -> None:
+async def test_a_certificate_is_told_apart_however_deep_its_error_lies(connect: Connect, service: Service) -> None:
     problem = httpx.ConnectError("outer")
     problem.__cause__ = OSError("between")
     problem.__cause__.__context__ = ssl.SSLCertVerificationError("self-signed")

@@ -41,9 +41,7 @@ async def test_a_page_that_holds_nothing_does_not_end_a_list(connect: Connect, s
     assert len(await connect(service).list_analyzers()) == 1
 
 
-async def test_what_moves_on_to_the_next_page_meanwhile_is_listed_once(
-    connect: Connect, service: Service
-) -> None:
+async def test_what_moves_on_to_the_next_page_meanwhile_is_listed_once(connect: Connect, service: Service) -> None:
     service.will(page("b", "c", following=f"{ANALYZERS}?p=2"), page("c", "d"))
     found = await connect(service).list_analyzers()
     assert [analyzer.analyzer_id for analyzer in found] == ["b", "c", "d"]
@@ -67,9 +65,7 @@ async def test_links_that_lead_in_a_circle_are_an_error(
     assert len(service.requests) == len(links)
 
 
-async def test_a_page_that_comes_again_under_another_link_is_an_error(
-    connect: Connect, service: Service
-) -> None:
+async def test_a_page_that_comes_again_under_another_link_is_an_error(connect: Connect, service: Service) -> None:
     service.will(page("a", "b", following=f"{ANALYZERS}?p=2"), page("b", "a", following=f"{ANALYZERS}?p=3"))
     with pytest.raises(ProtocolError, match="goes in a circle"):
         await connect(service).list_analyzers()
@@ -99,9 +95,7 @@ async def test_pages_that_hold_nothing_for_ever_are_an_error(connect: Connect, s
         "\t//elsewhere.example/",
     ],
 )
-async def test_no_byte_goes_to_a_next_link_of_another_origin(
-    connect: Connect, service: Service, link: str
-) -> None:
+async def test_no_byte_goes_to_a_next_link_of_another_origin(connect: Connect, service: Service, link: str) -> None:
     service.will(page("a", following=link))
     service.always(lambda _: page("b"))
     with pytest.raises(ForeignOrigin) as caught:
@@ -143,15 +137,11 @@ async def test_a_foreign_origin_is_named_beside_our_own(connect: Connect, servic
 async def test_the_port_of_https_and_the_case_of_a_host_make_no_other_origin(
     connect: Connect, service: Service
 ) -> None:
-    service.will(
-        page("a", following="HTTPS://West.Services.AI.Azure.com:443/contentunderstanding/x"), page("b")
-    )
+    service.will(page("a", following="HTTPS://West.Services.AI.Azure.com:443/contentunderstanding/x"), page("b"))
     assert len(await connect(service).list_analyzers()) == 2
 
 
-@pytest.mark.parametrize(
-    "body", [{"value": None}, {"value": [{"id": "a"}]}, {}, [], {"value": [], "nextLink": 5}]
-)
+@pytest.mark.parametrize("body", [{"value": None}, {"value": [{"id": "a"}]}, {}, [], {"value": [], "nextLink": 5}])
 async def test_a_list_of_another_shape_is_an_error(connect: Connect, service: Service, body: object) -> None:
     service.will(httpx.Response(200, json=body))
     with pytest.raises(ProtocolError, match="An answer of west lacks"):

@@ -30,8 +30,7 @@ def test_a_pair_must_agree_on_the_api_version(make_resource: MakeResource) -> No
     with pytest.raises(ApiVersionMismatch) as caught:
         protocol_for(source, make_resource("west"))
     assert str(caught.value) == (
-        "east has api_version 2025-05-01-preview and west 2025-11-01. "
-        "Set the same api_version on both resources."
+        "east has api_version 2025-05-01-preview and west 2025-11-01. Set the same api_version on both resources."
     )
 
 
@@ -91,13 +90,9 @@ async def test_an_analyzer_that_is_there_already_is_a_conflict(pair: Pair, failu
         httpx.Response(200, json={"analyzerId": "invoice-copy"}),
         httpx.Response(304),
     ],
-    ids=lambda lost: (
-        type(lost).__name__ if isinstance(lost, Exception) else f"{lost.status_code}-{lost.text}"
-    ),
+    ids=lambda lost: type(lost).__name__ if isinstance(lost, Exception) else f"{lost.status_code}-{lost.text}",
 )
-async def test_a_lost_answer_to_a_copy_is_never_repeated(
-    pair: Pair, lost: Exception | httpx.Response
-) -> None:
+async def test_a_lost_answer_to_a_copy_is_never_repeated(pair: Pair, lost: Exception | httpx.Response) -> None:
     leave = await pair.granted()
     pair.service.will(lost)
     with pytest.raises(CopyOutcomeUnknown) as caught:
@@ -107,12 +102,8 @@ async def test_a_lost_answer_to_a_copy_is_never_repeated(
     assert caught.value.next_action == "Look at the target before it is asked again"
 
 
-@pytest.mark.parametrize(
-    "nowhere", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError]
-)
-async def test_a_copy_that_was_never_sent_is_sent_again(
-    pair: Pair, nowhere: type[httpx.TransportError]
-) -> None:
+@pytest.mark.parametrize("nowhere", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
+async def test_a_copy_that_was_never_sent_is_sent_again(pair: Pair, nowhere: type[httpx.TransportError]) -> None:
     leave = await pair.granted()
     pair.service.will(nowhere("1"), nowhere("2"), pair.taken())
     assert (await pair.copy(leave)).operation_id == "op-1"
@@ -124,9 +115,7 @@ async def test_a_copy_that_was_too_many_is_sent_again(pair: Pair, failure: Failu
     assert (await pair.copy(leave)).operation_id == "op-1"
 
 
-async def test_after_all_attempts_the_reason_that_a_copy_was_not_taken_is_told(
-    pair: Pair, failure: Failure
-) -> None:
+async def test_after_all_attempts_the_reason_that_a_copy_was_not_taken_is_told(pair: Pair, failure: Failure) -> None:
     leave = await pair.granted()
     pair.service.always(lambda _: failure(429))
     with pytest.raises(Throttled):
@@ -146,7 +135,5 @@ async def test_a_copy_whose_operation_is_elsewhere_names_both_places(pair: Pair)
             headers={"Operation-Location": "https://elsewhere.example/operations/1"},
         )
     )
-    with pytest.raises(
-        ForeignOrigin, match=r"west is at https://west.* and names a place at https://elsewhere"
-    ):
+    with pytest.raises(ForeignOrigin, match=r"west is at https://west.* and names a place at https://elsewhere"):
         await pair.copy(leave)

@@ -73,9 +73,7 @@ def assert_asked(service: Service, exchange: Exchange, *, body: Any = None) -> N
 
 
 @pytest.mark.parametrize("exchange", exchanges("PUT"))
-async def test_a_build_is_asked_for_as_recorded(
-    connect: Connect, service: Service, exchange: Exchange
-) -> None:
+async def test_a_build_is_asked_for_as_recorded(connect: Connect, service: Service, exchange: Exchange) -> None:
     service.will(answer_of(exchange))
     started = await recorded(connect, service).put_analyzer(
         analyzer_in(exchange),
@@ -137,16 +135,12 @@ async def test_of_a_recorded_patch_only_what_takes_effect_is_sent(connect: Conne
     assert_asked(service, exchange, body={"description": description})
 
 
-async def test_the_recorded_grant_and_copy_are_spoken_word_for_word(
-    connect: Connect, service: Service
-) -> None:
+async def test_the_recorded_grant_and_copy_are_spoken_word_for_word(connect: Connect, service: Service) -> None:
     (grant,) = exchanges("POST", action=":grantCopyAuthorization")[0].values
     (copy,) = exchanges("POST", action=":copy")[0].values
     client = recorded(connect, service)
     # Ids and regions of the resources are blanked in the recording.
-    target = connect(
-        service, "sanitized", region="swedencentral", resource_id=client.resource.resource_id + "2"
-    )
+    target = connect(service, "sanitized", region="swedencentral", resource_id=client.resource.resource_id + "2")
     named = {"targetAzureResourceId": target.resource.resource_id, "targetRegion": target.resource.region}
     service.will(answer_of({**grant, "ResponseBody": {**grant["ResponseBody"], **named}}))
     protocol = protocol_for(client.resource, target.resource)

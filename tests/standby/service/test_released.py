@@ -63,9 +63,7 @@ async def test_within_one_resource_only_the_analyzer_is_named(released: Pair) ->
         released.source, "invoice", released.source.resource, "invoice-copy", encryption=NoEncryption()
     )
     released.service.will(
-        httpx.Response(
-            201, json={"analyzerId": "invoice-copy"}, headers={"operation-location": f"{EAST}/operations/1"}
-        )
+        httpx.Response(201, json={"analyzerId": "invoice-copy"}, headers={"operation-location": f"{EAST}/operations/1"})
     )
     await released.protocol.copy(released.source, leave, overrides=DeploymentOverrides(), allow_replace=False)
     assert released.sent() == {"sourceAnalyzerId": "invoice"}

@@ -40,9 +40,7 @@ def test_every_known_host_may_have_the_key(make_resource: MakeResource, suffix: 
         ("https://127.8.8.8", "https://127.8.8.8"),
     ],
 )
-def test_an_endpoint_is_kept_as_scheme_and_host(
-    make_resource: MakeResource, endpoint: str, kept: str
-) -> None:
+def test_an_endpoint_is_kept_as_scheme_and_host(make_resource: MakeResource, endpoint: str, kept: str) -> None:
     assert make_resource(endpoint=endpoint).endpoint == kept
 
 
@@ -91,9 +89,7 @@ def test_an_endpoint_that_may_not_have_the_key_is_refused(make_resource: MakeRes
         make_resource(endpoint=endpoint)
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["https://gateway.example:8443", "https://my_gateway", "https://[fd00::1]"]
-)
+@pytest.mark.parametrize("endpoint", ["https://gateway.example:8443", "https://my_gateway", "https://[fd00::1]"])
 def test_another_host_has_to_be_meant(make_resource: MakeResource, endpoint: str) -> None:
     assert make_resource(endpoint=endpoint, allow_host=True).endpoint == endpoint
 
@@ -159,10 +155,7 @@ def test_a_token_for_all_of_azure_goes_nowhere_else(make_resource: MakeResource,
 
 
 def test_another_management_host_has_to_be_meant(make_resource: MakeResource) -> None:
-    assert (
-        make_resource(arm_endpoint="https://arm.example/", allow_host=True).arm_endpoint
-        == "https://arm.example"
-    )
+    assert make_resource(arm_endpoint="https://arm.example/", allow_host=True).arm_endpoint == "https://arm.example"
 
 
 @pytest.mark.parametrize(
@@ -222,9 +215,7 @@ def test_a_client_secret_needs_its_application() -> None:
         {"unknown": 1},
     ],
 )
-def test_other_values_out_of_range_are_refused(
-    make_resource: MakeResource, changes: dict[str, object]
-) -> None:
+def test_other_values_out_of_range_are_refused(make_resource: MakeResource, changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         make_resource(**changes)
 
@@ -239,8 +230,6 @@ def test_this_machine_is_known(host: str) -> None:
     assert is_loopback(host)
 
 
-@pytest.mark.parametrize(
-    "host", [None, "", "0.0.0.0", "::", "128.0.0.1", "localhost.", "127.0.0.1.x", "2130706433"]
-)
+@pytest.mark.parametrize("host", [None, "", "0.0.0.0", "::", "128.0.0.1", "localhost.", "127.0.0.1.x", "2130706433"])
 def test_what_may_be_another_machine_is_not_this_one(host: str | None) -> None:
     assert not is_loopback(host)

@@ -31,16 +31,12 @@ FOUND = httpx.Response(200, json={"analyzerId": "a"})
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-async def test_what_passes_is_tried_again(
-    connect: Connect, service: Service, failure: Failure, status: int
-) -> None:
+async def test_what_passes_is_tried_again(connect: Connect, service: Service, failure: Failure, status: int) -> None:
     service.will(failure(status, retry_after="0"), failure(status, retry_after="0"), FOUND)
     assert (await connect(service).get_analyzer("a")).analyzer_id == "a"
 
 
-@pytest.mark.parametrize(
-    "problem", [httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout, httpx.WriteError]
-)
+@pytest.mark.parametrize("problem", [httpx.ConnectError, httpx.ReadError, httpx.ReadTimeout, httpx.WriteError])
 async def test_a_lost_connection_is_tried_again(
     connect: Connect, service: Service, problem: type[httpx.TransportError]
 ) -> None:
@@ -49,35 +45,27 @@ async def test_a_lost_connection_is_tried_again(
 
 
 @pytest.mark.parametrize("status", [300, 304, 400, 401, 403, 404, 409, 410, 412, 422])
-async def test_what_stays_is_not_tried_again(
-    connect: Connect, service: Service, failure: Failure, status: int
-) -> None:
+async def test_what_stays_is_not_tried_again(connect: Connect, service: Service, failure: Failure, status: int) -> None:
     service.will(failure(status, retry_after="0"))
     with pytest.raises(ServiceError):
         await connect(service).get_analyzer("a")
     assert len(service.requests) == 1
 
 
-async def test_an_answer_that_cannot_be_understood_is_not_asked_for_again(
-    connect: Connect, service: Service
-) -> None:
+async def test_an_answer_that_cannot_be_understood_is_not_asked_for_again(connect: Connect, service: Service) -> None:
     service.will(httpx.Response(200, text="?"))
     with pytest.raises(ServiceError):
         await connect(service).get_analyzer("a")
     assert len(service.requests) == 1
 
 
-async def test_every_attempt_has_a_request_id_of_its_own(
-    connect: Connect, service: Service, failure: Failure
-) -> None:
+async def test_every_attempt_has_a_request_id_of_its_own(connect: Connect, service: Service, failure: Failure) -> None:
     service.will(failure(503), failure(503), FOUND)
     await connect(service).get_analyzer("a")
     assert len({request.headers["x-ms-client-request-id"] for request in service.requests}) == 3
 
 
-async def test_the_last_failure_is_the_one_that_is_told(
-    connect: Connect, service: Service, failure: Failure
-) -> None:
+async def test_the_last_failure_is_the_one_that_is_told(connect: Connect, service: Service, failure: Failure) -> None:
     service.will(failure(503), failure(503), failure(503), failure(429))
     with pytest.raises(Throttled):
         await connect(service).get_analyzer("a")
@@ -111,9 +99,7 @@ def waits(fast_time: FastTime, make_resource: MakeResource, tls: ssl.SSLContext,
     return measure
 
 
-def test_waits_double_up_to_a_bound_with_some_jitter(
-    waits: Waits, service: Service, failure: Failure
-) -> None:
+def test_waits_double_up_to_a_bound_with_some_jitter(waits: Waits, service: Service, failure: Failure) -> None:
     service.always(lambda _: failure(503))
     retries = HttpRetries(attempts=7, wait_initial=0.25, wait_max=2.0, wait_jitter=0.25)
     for waited, least in zip(waits(retries), [0.25, 0.5, 1.0, 2.0, 2.0, 2.0], strict=True):
@@ -139,9 +125,7 @@ def test_the_service_may_say_it_with_a_date(waits: Waits, service: Service, fail
     assert waits(HttpRetries()) == [pytest.approx(9.0, abs=0.1)]
 
 
-def test_a_wish_that_cannot_be_read_leaves_the_usual_wait(
-    waits: Waits, service: Service, failure: Failure
-) -> None:
+def test_a_wish_that_cannot_be_read_leaves_the_usual_wait(waits: Waits, service: Service, failure: Failure) -> None:
     service.will(failure(503, retry_after="soon"), FOUND)
     retries = HttpRetries(wait_initial=1.0, wait_jitter=0.0)
     assert waits(retries) == [pytest.approx(1.0, abs=0.1)]

@@ -69,9 +69,7 @@ def test_a_code_is_taken_as_it_is(code: str) -> None:
     assert code_of(code) == code
 
 
-@pytest.mark.parametrize(
-    "value", [None, 5, b"NotFound", "", "-a", "a b", "a\n", "é", "x" * 101, ["a"], "<b>"]
-)
+@pytest.mark.parametrize("value", [None, 5, b"NotFound", "", "-a", "a b", "a\n", "é", "x" * 101, ["a"], "<b>"])
 def test_what_is_no_code_is_not_taken(value: object) -> None:
     assert code_of(value) is None
 

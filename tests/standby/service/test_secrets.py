@@ -40,9 +40,7 @@ def echo(headers: Mapping[str, str], content: bytes) -> str:
     """What a service might say that quotes all the secrets it was sent."""
     body = json.loads(content) if content else {}
     given = [headers.get(name, "") for name in ("ocp-apim-subscription-key", "authorization")]
-    given += [
-        str(body[name]) for name in ("authorizationToken", "encryptionKey", "decryptionKey") if name in body
-    ]
+    given += [str(body[name]) for name in ("authorizationToken", "encryptionKey", "decryptionKey") if name in body]
     return f"Refused: {' '.join(given)} {quote(' '.join(given))} {LOOKS_SECRET}"
 
 
@@ -105,9 +103,7 @@ def assert_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def forget_azure_identity(caplog: pytest.LogCaptureFixture) -> None:
     """Its own log at DEBUG quotes an answer that it cannot read; that is not ours to mend."""
-    caplog.handler.records[:] = [
-        record for record in caplog.records if not record.name.startswith("azure.identity")
-    ]
+    caplog.handler.records[:] = [record for record in caplog.records if not record.name.startswith("azure.identity")]
 
 
 @pytest.fixture(autouse=True)
@@ -236,9 +232,7 @@ async def test_no_library_below_logs_a_secret_either(
 
     async def answer(request: Heard) -> httpx.Response:
         heard.append(request)
-        return httpx.Response(
-            status, json={"analyzerId": "canary", "error": {"message": echo(request.headers, b"")}}
-        )
+        return httpx.Response(status, json={"analyzerId": "canary", "error": {"message": echo(request.headers, b"")}})
 
     endpoint = await listen(answer)
     for credentials in ({"kind": "key", "key": "canary-key"}, ENTRA):
@@ -256,9 +250,7 @@ async def test_no_library_below_logs_a_secret_either(
 
 def test_no_value_shows_what_it_keeps(pair: Pair) -> None:
     token = Grant.model_validate({"authorizationToken": "canary"})
-    leave = CopyAuthorization(
-        pair.source.resource, "a", "a", None, token=token.token, decryption_key=GIVEN.key
-    )
+    leave = CopyAuthorization(pair.source.resource, "a", "a", None, token=token.token, decryption_key=GIVEN.key)
     call = Call("POST", "/x", body={"authorizationToken": "canary"}, secrets=(GIVEN.key,))
     answer = Answer(200, httpx.Headers({"x": "canary"}), b"canary", "west", "a")
     assert "canary" not in repr([pair.source.resource, token, leave, GIVEN, call, answer])

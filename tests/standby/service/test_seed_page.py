@@ -114,9 +114,7 @@ async def test_a_token_for_another_target_is_refused(seed: Pair, target: str) ->
 
 
 @pytest.mark.parametrize("target", [None, f"{WEST}/invoice-copy".upper()])
-async def test_a_token_may_leave_its_target_unsaid_or_spell_it_otherwise(
-    seed: Pair, target: str | None
-) -> None:
+async def test_a_token_may_leave_its_target_unsaid_or_spell_it_otherwise(seed: Pair, target: str | None) -> None:
     seed.service.will(seed.grant(target=target))
     assert (await seed.authorize()).token is not None
 

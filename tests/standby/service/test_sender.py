@@ -44,9 +44,7 @@ async def test_every_request_says_who_asks_and_under_which_id(connect: Connect, 
 async def test_ids_and_times_are_logged_and_queries_are_not(
     connect: Connect, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = httpx.Response(
-        200, json={"id": "1", "status": "Running"}, headers={"apim-request-id": "theirs-1"}
-    )
+    answer = httpx.Response(200, json={"id": "1", "status": "Running"}, headers={"apim-request-id": "theirs-1"})
     service.will(answer)
     with caplog.at_level(logging.DEBUG, "standby.service"):
         await connect(service).poll("https://west.services.ai.azure.com/operations/1?sig=canary")
@@ -116,9 +114,7 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_no_redirect_is_followed_to_another_origin(
-    connect: Connect, service: Service, status: int
-) -> None:
+async def test_no_redirect_is_followed_to_another_origin(connect: Connect, service: Service, status: int) -> None:
     service.will(httpx.Response(status, headers={"Location": "https://elsewhere.example/x"}))
     with pytest.raises(ForeignOrigin, match=r"https://west\.services.* names a place at https://elsewhere"):
         await connect(service).get_analyzer("a")

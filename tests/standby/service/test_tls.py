@@ -53,9 +53,7 @@ async def test_an_own_authority_is_trusted_for_its_own_names(
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    client = connect(
-        endpoint=await listen(answer, server_context(authority, name)), trusted=trusted_certificates()
-    )
+    client = connect(endpoint=await listen(answer, server_context(authority, name)), trusted=trusted_certificates())
     if name == "127.0.0.1":
         assert (await client.get_analyzer("a")).analyzer_id == "a"
     else:

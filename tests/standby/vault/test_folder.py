@@ -68,9 +68,7 @@ def folder(tmp_path: Path) -> LocalFolder:
 
 @contextmanager
 def process(code: str, root: Path, says: str) -> Iterator[subprocess.Popen[str]]:
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True
-    ) as started:
+    with subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True) as started:
         try:
             assert started.stdout is not None
             assert started.stdout.readline() == f"{says}\n"

@@ -87,9 +87,7 @@ async def test_what_is_no_map_is_not_overwritten(tmp_path: Path, content: str) -
 
 async def test_a_place_that_cannot_be_written_is_told_with_its_cause(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder")
-    with pytest.raises(
-        SinkFailed, match=r"taken/active.json could not be told .*(Not a directory|File exists)"
-    ):
+    with pytest.raises(SinkFailed, match=r"taken/active.json could not be told .*(Not a directory|File exists)"):
         await FileActivation(tmp_path / "taken" / "active.json").publish(activation(1, "west"))
 
 

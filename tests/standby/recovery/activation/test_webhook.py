@@ -119,9 +119,7 @@ async def test_a_redirect_is_not_followed() -> None:
     "answer",
     [200, 400, 409, 503, httpx.ConnectError(URL), httpx.TooManyRedirects(URL), httpx.ReadError(SECRET)],
 )
-async def test_neither_secret_nor_address_nor_answer_is_told(
-    answer: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_neither_secret_nor_address_nor_answer_is_told(answer: Any, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="standby")
     sink = webhook(Receiver(answer))
     told = sink.name
@@ -129,9 +127,7 @@ async def test_neither_secret_nor_address_nor_answer_is_told(
         await sink.publish(activation(1, "west"))
     except (SinkFailed, SinkAhead) as error:
         told += f"{error} {error.args} {error.__cause__} {error.__context__!r}"
-    told += json.dumps(
-        [record.getMessage() for record in caplog.records if record.name.startswith("standby")]
-    )
+    told += json.dumps([record.getMessage() for record in caplog.records if record.name.startswith("standby")])
     assert "canary" not in told
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from standby.config.plan import FailoverPolicy
-from standby.fencing import Side
+from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.input import Candidate, Case, CopyAge, Fitness
 from standby.recovery.probe import Observation
@@ -40,18 +40,14 @@ PROVED = (look(61), look(31), look(1), look(0.6, observer=SELF))
 """The least that proves an outage to the default policy, and the look of whoever decides."""
 
 
-def candidate(
-    name: str = "west", healthy: bool | None = True, state: Any = "ready", **more: Any
-) -> Candidate:
+def candidate(name: str = "west", healthy: bool | None = True, state: Any = "ready", **more: Any) -> Candidate:
     """Make a target; a dark one was not asked whether it is ready."""
     verified = CopyAge(analyzer="invoice", verified_at=NOW - timedelta(hours=3), source_changed=None)
     fitness = Fitness(state=state, **{"copies": (verified,), **more}) if healthy else None
     return Candidate(resource=name, observation=look(1, healthy, SELF, name), fitness=fitness)
 
 
-def a_case(
-    observations: Sequence[Observation] = PROVED, policy: dict[str, Any] | None = None, **more: Any
-) -> Case:
+def a_case(observations: Sequence[Observation] = PROVED, policy: dict[str, Any] | None = None, **more: Any) -> Case:
     """Make a case: by default of an outage that is proved, with a standby side that is ready."""
     fields: dict[str, Any] = {
         "plan": "invoices",
@@ -63,7 +59,7 @@ def a_case(
         "policy": FailoverPolicy.model_validate({"automatic": True, **(policy or {})}),
         "automation": Automation(),
         "epoch": 0,
-        "sides": {"east": Side(active="east")},
+        "sides": {"east": Assignment(active="east")},
         "candidates": (candidate(),),
         "observations": tuple(observations),
         **more,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from standby.fencing import Phase, Side
+from standby.fencing import Assignment, Phase
 from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.decide import decide
 from standby.recovery.decision.input import (
@@ -124,10 +124,7 @@ class TestQuorum:
         case = a_case([look(ago, observer=SELF) for ago in (190, 160, 130, 100)])
 
         assert decide(case).outcome is Outcome.WAIT
-        assert (
-            says(case, Guard.QUORUM).text
-            == "the newest observation of east is 100 s old, and 90 s are the most"
-        )
+        assert says(case, Guard.QUORUM).text == "the newest observation of east is 100 s old, and 90 s are the most"
 
     def test_waits_where_nothing_was_seen(self) -> None:
         assert decide(a_case([])).outcome is Outcome.WAIT
@@ -139,9 +136,7 @@ class TestQuorum:
         assert decide(case).outcome is Outcome.WAIT
         assert decide(case).unhealthy_since is None
 
-    @pytest.mark.parametrize(
-        "own", [[], [look(0.6, healthy=None, observer=SELF)], [look(100, observer=SELF)]]
-    )
+    @pytest.mark.parametrize("own", [[], [look(0.6, healthy=None, observer=SELF)], [look(100, observer=SELF)]])
     def test_waits_where_it_has_not_seen_it_itself(self, own: list[Any]) -> None:
         case = a_case([*PROVED[:3], *own])
 
@@ -223,12 +218,10 @@ class TestOffSwitch:
 
 class TestSides:
     def test_refuses_an_outage_of_what_serves_nobody(self) -> None:
-        case = a_case(sides={"east": Side(active="west")}, outage_of="east", candidates=(candidate("north"),))
+        case = a_case(sides={"east": Assignment(active="west")}, outage_of="east", candidates=(candidate("north"),))
 
         assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.ALREADY_ACTIVE).text == (
-            "the outage is of east, and west serves in the place of east"
-        )
+        assert says(case, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves in the place of east")
 
     def test_refuses_what_is_so_already(self) -> None:
         case = operator(candidates=(candidate("east"),), forced=FORCEABLE)
@@ -242,24 +235,24 @@ class TestSides:
 
     @pytest.mark.parametrize(("by", "outcome"), [("run-2", Outcome.WAIT), ("run-1", Outcome.ACT)])
     def test_lets_one_run_switch_at_a_time(self, by: str, outcome: Outcome) -> None:
-        side = Side(active="east", phase=Phase.SWITCHING, target="west", run_id=by)
+        side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id=by)
 
         assert decide(a_case(sides={"east": side})).outcome is outcome
 
     def test_waits_for_the_switch_of_another_source_of_the_plan(self) -> None:
-        other = Side(active="south", phase=Phase.SWITCHING, target="west", run_id="run-2")
+        other = Assignment(active="south", phase=Phase.SWITCHING, target="west", run_id="run-2")
 
-        assert decide(a_case(sides={"east": Side(active="east"), "south": other})).outcome is Outcome.WAIT
+        assert decide(a_case(sides={"east": Assignment(active="east"), "south": other})).outcome is Outcome.WAIT
 
     def test_lets_an_operator_finish_what_was_interrupted(self) -> None:
-        side = Side(active="east", phase=Phase.SWITCHING, target="west", run_id="run-2")
+        side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id="run-2")
         sides = {"east": side}
 
         assert decide(operator(sides=sides)).outcome is Outcome.ACT
         assert decide(operator(sides=sides, candidates=(candidate("north"),))).outcome is Outcome.REFUSE
 
     def test_refuses_until_the_last_one_is_committed(self) -> None:
-        side = Side(
+        side = Assignment(
             active="west",
             phase=Phase.ACTIVATED,
             previous="east",
@@ -275,7 +268,7 @@ class TestSides:
 
     @pytest.mark.parametrize(("minutes", "outcome"), [(59, Outcome.REFUSE), (60, Outcome.ACT)])
     def test_lets_time_lie_between_two_failovers(self, minutes: int, outcome: Outcome) -> None:
-        side = Side(active="east", previous="west", since=NOW - timedelta(minutes=minutes))
+        side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=minutes))
 
         assert decide(a_case(sides={"east": side})).outcome is outcome
 
@@ -312,9 +305,7 @@ class TestStandby:
             (None, False, Outcome.ACT),
         ],
     )
-    def test_refuses_copies_that_are_too_old(
-        self, days: int | None, changed: bool | None, outcome: Outcome
-    ) -> None:
+    def test_refuses_copies_that_are_too_old(self, days: int | None, changed: bool | None, outcome: Outcome) -> None:
         verified = None if days is None else NOW - timedelta(days=days)
         copy = CopyAge(analyzer="invoice", verified_at=verified, source_changed=changed)
 
@@ -330,9 +321,7 @@ class TestStandby:
         assert says(case, Guard.STALENESS).verdict is Verdict.PASS
 
     @pytest.mark.parametrize("asked", [a_case, operator])
-    def test_refuses_what_could_only_be_restored_otherwise_than_it_was(
-        self, asked: Callable[..., Case]
-    ) -> None:
+    def test_refuses_what_could_only_be_restored_otherwise_than_it_was(self, asked: Callable[..., Case]) -> None:
         west = lacking("claim", "contract", kept=("claim", "contract"), unfaithful="claim")
         case = asked(candidates=(west,))
 
@@ -377,9 +366,7 @@ class TestStandby:
         assert (decision.outcome, decision.to) == (Outcome.ACT, "north")
 
     def test_rather_waits_for_one_than_gives_up_on_another(self) -> None:
-        decision = decide(
-            a_case(candidates=(candidate("west", state="not_ready"), candidate("north", False)))
-        )
+        decision = decide(a_case(candidates=(candidate("west", state="not_ready"), candidate("north", False))))
 
         assert (decision.outcome, decision.to) == (Outcome.WAIT, "north")
 
@@ -401,13 +388,11 @@ class TestOperators:
         assert decide(case).outcome is outcome
 
     def test_may_force_most_guards(self) -> None:
-        side = Side(active="east", previous="west", since=NOW - timedelta(minutes=1))
+        side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=1))
         stuck = operator(
             sides={"east": side},
             candidates=(
-                candidate(
-                    state="unknown", copies=(CopyAge(analyzer="a", verified_at=None, source_changed=None),)
-                ),
+                candidate(state="unknown", copies=(CopyAge(analyzer="a", verified_at=None, source_changed=None),)),
             ),
         )
         forced = stuck.model_copy(update={"forced": (Guard.COOL_DOWN, Guard.READINESS, Guard.STALENESS)})
@@ -417,6 +402,6 @@ class TestOperators:
         assert {result.guard for result in decide(forced).saying(Verdict.FORCED)} == set(forced.forced)
 
     def test_may_not_force_two_switches_at_once(self) -> None:
-        side = Side(active="east", phase=Phase.SWITCHING, target="north", run_id="run-2")
+        side = Assignment(active="east", phase=Phase.SWITCHING, target="north", run_id="run-2")
 
         assert decide(operator(sides={"east": side}, forced=tuple(NEVER_FORCED))).outcome is Outcome.REFUSE

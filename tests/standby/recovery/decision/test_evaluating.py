@@ -34,7 +34,7 @@ EAGER = {"automatic": True, "probe_every": "0.4s", "minimum_outage": "0.6s"}
 
 async def evaluated(scene: Scene, **request: Any) -> tuple[Case, Decision]:
     async with open_recovery(scene.configuration, "p") as context:
-        return await evaluate(context, Request(**{"home": "east", **request}), limits=QUICK)
+        return await evaluate(context, Request(**{"primary": "east", **request}), limits=QUICK)
 
 
 async def copied(scene: Scene, *targets: str) -> None:
@@ -62,9 +62,7 @@ async def test_proves_an_outage_by_itself_and_chooses_the_side_that_is_ready(
         assert [copy.analyzer for copy in ready.copies] == ["invoice"]
 
 
-async def test_ends_at_once_where_the_source_answers(
-    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
-) -> None:
+async def test_ends_at_once_where_the_source_answers(make_scene: SceneMaker, make_analyzer: MakeAnalyzer) -> None:
     async with make_scene([make_analyzer("invoice")], failover={"automatic": True}) as scene:
         case, decision = await evaluated(scene)
 
@@ -74,9 +72,7 @@ async def test_ends_at_once_where_the_source_answers(
         assert [known.fitness for known in case.candidates] == [None, None]
 
 
-async def test_refuses_at_once_while_automation_is_off(
-    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
-) -> None:
+async def test_refuses_at_once_while_automation_is_off(make_scene: SceneMaker, make_analyzer: MakeAnalyzer) -> None:
     async with make_scene([make_analyzer("invoice")], failover=EAGER) as scene:
         async with open_recovery(scene.configuration, "p") as context:
             await set_automation([context], on=False, reason="maintenance")
@@ -162,9 +158,7 @@ async def test_lets_what_labelled_data_may_have_changed_be_rebuilt_by_force_only
         assert forced.outcome is Outcome.ACT
 
 
-async def test_refuses_an_operator_a_side_that_has_nothing(
-    make_scene: SceneMaker, make_analyzer: MakeAnalyzer
-) -> None:
+async def test_refuses_an_operator_a_side_that_has_nothing(make_scene: SceneMaker, make_analyzer: MakeAnalyzer) -> None:
     async with make_scene([make_analyzer("invoice")]) as scene:
         order = {"requested_by": "operator", "to": "west"}
 
@@ -254,7 +248,7 @@ def test_prefers_targets_as_the_plan_says(
     plan = CONFIGURATION.plan("p")
     plan = plan.model_copy(update={"failover": FailoverPolicy(prefer=prefer)})
 
-    assert candidates(plan, Request(home="east", to=to), active) == expected
+    assert candidates(plan, Request(primary="east", to=to), active) == expected
 
 
 async def test_names_what_may_be_chosen_where_a_target_was_mistyped(make_scene: SceneMaker) -> None:

@@ -22,9 +22,7 @@ looks = st.builds(
 )
 histories = st.lists(looks, max_size=14, unique_by=lambda seen: seen.at)
 dark = st.lists(
-    st.builds(
-        look, ago=st.integers(0, 200).map(float), observer=st.sampled_from([SELF, "watch@a", "watch@b"])
-    ),
+    st.builds(look, ago=st.integers(0, 200).map(float), observer=st.sampled_from([SELF, "watch@a", "watch@b"])),
     min_size=4,
     max_size=14,
     unique_by=lambda seen: seen.at,

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Literal
 
 from standby.config.plan import FailoverPolicy
-from standby.fencing import Side
+from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.evaluate import until_settled
 from standby.recovery.decision.input import Candidate, Case, CopyAge, Decision, Fitness, Outcome
@@ -167,7 +167,7 @@ class _Running:
         fitness = Fitness(state="ready", copies=copies) if standby.healthy else None
         return Case(
             plan="invoices",
-            home="east",
+            primary="east",
             run_id="run",
             observer="evaluation@a",
             asked_at=now,
@@ -175,7 +175,7 @@ class _Running:
             policy=POLICY,
             automation=Automation(),
             epoch=0,
-            sides={"east": Side(active="east")},
+            sides={"east": Assignment(active="east")},
             candidates=(Candidate(resource="west", observation=standby, fitness=fitness),),
             observations=observations,
         )
@@ -221,10 +221,7 @@ class _Running:
         now = self.clock.monotonic()
         here = observer.partition("@")[2]
         of_us = (
-            spell
-            for name, spells in self.world.isolated.items()
-            if name.partition("@")[2] == here
-            for spell in spells
+            spell for name, spells in self.world.isolated.items() if name.partition("@")[2] == here for spell in spells
         )
         of_it = self.world.source if resource == "east" else self.world.standby
         return next((spell.manner for spell in (*of_us, *of_it) if spell.covers(now)), None)

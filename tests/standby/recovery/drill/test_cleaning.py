@@ -115,9 +115,7 @@ async def test_nothing_but_the_drill_s_own_is_ever_deleted(
     others = {
         name: found
         for name, found in made.listed.items()
-        if found["tags"].get(TAG) != RUN
-        or not name.startswith(drill.prefix)
-        or (drill.scratch and name in drill.found)
+        if found["tags"].get(TAG) != RUN or not name.startswith(drill.prefix) or (drill.scratch and name in drill.found)
     }
 
     told = await cleaned(made, drill)

@@ -10,7 +10,7 @@ from typing import Any
 
 from standby.config.configuration import Configuration
 from standby.fencing import read_fence
-from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
 from standby.recovery.drill.cleanup import clean_up
 from standby.recovery.snapshots.take import take_snapshot
@@ -68,7 +68,7 @@ async def test_killed_at_any_boundary_between_phases_the_next_clean_up_proves_it
         check = await verify_audit(context.vault, "p", None)
         assert check.problems == ()
         deeds = [line.deed for line in check.lines]
-        assert deeds.count(Deed.DRILL_BEGUN) == deeds.count(Deed.DRILL_ENDED) == boundary + 1
+        assert deeds.count(AuditAction.DRILL_BEGUN) == deeds.count(AuditAction.DRILL_ENDED) == boundary + 1
         assert (await read_fence(context.vault, context.plan)).epoch == 0
 
 

@@ -17,10 +17,10 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.vault import HmacSigning
-from standby.fencing import Fence, Phase, Side, hold_fence, read_fence
+from standby.fencing import Assignment, Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
-from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
 from standby.recovery.drill.cleanup import clean_up
 from standby.recovery.drill.drill import drill
@@ -129,15 +129,13 @@ async def test_passes_without_the_source_and_leaves_nothing(
 
         assert report.reasons == ()
         assert report.passed
-        assert (report.home, report.to, report.scratch, report.via) == ("east", "west", None, VIA)
+        assert (report.primary, report.to, report.scratch, report.via) == ("east", "west", None, VIA)
         assert (report.analyzers.count, report.analyzers.usable) == (3, 3)
         assert dict(report.analyzers.fidelity) == {Fidelity.EQUIVALENT: 3}
         assert report.recovery_seconds is not None
         assert (report.rto_seconds, report.rto_met) == (600.0, True)
         prefix = "drill-run1-"
-        assert set(report.cleanup.created) == {
-            f"{prefix}{name}" for name in ("router", "invoice", "contract")
-        }
+        assert set(report.cleanup.created) == {f"{prefix}{name}" for name in ("router", "invoice", "contract")}
         assert report.cleanup.deleted == report.cleanup.created
         assert (report.cleanup.left, report.cleanup.proven) == ((), True)
         assert await ids(scene, "west") == set()
@@ -159,9 +157,7 @@ async def test_the_real_fence_log_measurements_and_sinks_have_no_part_in_it(
         configuration = Configuration.model_validate(
             {**scene.configuration.model_dump(), "activation": sinks}
         ).model_copy(update={"vault": scene.configuration.vault, "resources": scene.configuration.resources})
-        active = Activation(
-            plan="p", epoch=4, changed_at=datetime.now(UTC), run_id="before", sources={"east": None}
-        )
+        active = Activation(plan="p", epoch=4, changed_at=datetime.now(UTC), run_id="before", sources={"east": None})
         await FileActivation(sink).publish(active)
         async with opened(configuration) as context:
             async with hold_fence(context.vault, context.plan) as held:
@@ -179,8 +175,8 @@ async def test_the_real_fence_log_measurements_and_sinks_have_no_part_in_it(
             lines = (folder / "audit" / "p.jsonl").read_text().splitlines()
             assert lines[: len(log)] == log
             assert [json.loads(line)["deed"] for line in lines[len(log) :]] == [
-                Deed.DRILL_BEGUN,
-                Deed.DRILL_ENDED,
+                AuditAction.DRILL_BEGUN,
+                AuditAction.DRILL_ENDED,
             ]
             assert (await verify_audit(context.vault, "p", context.signer)).problems == ()
             # The rehearsal's own log is whole, too, and its epoch follows the real one.
@@ -198,9 +194,7 @@ async def test_the_real_fence_log_measurements_and_sinks_have_no_part_in_it(
             assert len(durations.of(Kind.ACTIVATE)) == 1
 
 
-async def test_writes_evidence_that_can_be_checked(
-    make_scene: Any, make_analyzer: Any, tmp_path: Path
-) -> None:
+async def test_writes_evidence_that_can_be_checked(make_scene: Any, make_analyzer: Any, tmp_path: Path) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         report = await drill(context, "east", "west", DirectStages())
         folder = tmp_path / "vault" / "drills" / "p" / "run1"
@@ -237,9 +231,7 @@ async def test_writes_evidence_that_can_be_checked(
         assert unkeyed.notes == ("vault.signing has no key, so no signature was checked",)
 
 
-async def test_says_plainly_that_evidence_is_not_signed(
-    make_scene: Any, make_analyzer: Any, tmp_path: Path
-) -> None:
+async def test_says_plainly_that_evidence_is_not_signed(make_scene: Any, make_analyzer: Any, tmp_path: Path) -> None:
     async with make_scene([make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         await take_snapshot(context)
         report = await drill(context, "east", "west", DirectStages())
@@ -247,10 +239,7 @@ async def test_says_plainly_that_evidence_is_not_signed(
         assert report.key_id is None
         folder = tmp_path / "vault" / "drills" / "p" / "run1"
         assert not (folder / "evidence.json.sig").exists()
-        assert (
-            "vault.signing has no key. Only the audit log vouches for it."
-            in (folder / "evidence.html").read_text()
-        )
+        assert "vault.signing has no key. Only the audit log vouches for it." in (folder / "evidence.html").read_text()
         assert (await verify_evidence(context.vault, "p", "run1", None)).problems == ()
 
 
@@ -259,9 +248,7 @@ async def test_fails_where_a_model_is_not_served(make_scene: Any, make_analyzer:
     async with kept(make_scene, [make_analyzer("invoice"), other]) as scene:
         report = await rehearsed(scene.configuration)
         assert not report.passed
-        assert any(
-            reason.startswith("claim: ") and "text-embedding-ada-002" in reason for reason in report.reasons
-        )
+        assert any(reason.startswith("claim: ") and "text-embedding-ada-002" in reason for reason in report.reasons)
         assert report.analyzers.usable < 2
         assert report.recovery_seconds is None
         assert report.cleanup.proven
@@ -329,9 +316,7 @@ async def test_fails_where_it_takes_longer_than_the_rto(make_scene: Any, make_an
         assert reason.startswith("The recovery took ")
 
 
-async def test_a_target_that_is_down_fails_the_drill_and_leaves_evidence(
-    make_scene: Any, make_analyzer: Any
-) -> None:
+async def test_a_target_that_is_down_fails_the_drill_and_leaves_evidence(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene:
         await scene.control("/outages", {"resource": "west", "kind": "refuse"})
         async with opened(scene.configuration) as context:
@@ -342,7 +327,7 @@ async def test_a_target_that_is_down_fails_the_drill_and_leaves_evidence(
             assert report.cleanup.proven
             latest = (await read_latest(context.vault, "p")).at("west")
             assert latest is not None
-            assert (latest.passed, latest.run_id, latest.home) == (False, "run1", "east")
+            assert (latest.passed, latest.run_id, latest.primary) == (False, "run1", "east")
             assert (await verify_evidence(context.vault, "p", "run1", context.signer)).problems == ()
 
 
@@ -393,27 +378,25 @@ async def test_one_drill_at_a_time(make_scene: Any, make_analyzer: Any) -> None:
 async def test_only_what_could_really_happen_is_rehearsed(make_scene: Any, make_analyzer: Any) -> None:
     async with make_scene([make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
 
-        async def really(side: Side) -> None:
+        async def really(side: Assignment) -> None:
             async with hold_fence(context.vault, context.plan) as held:
                 await held.write(Fence(plan="p", epoch=3, sides={"east": side}))
 
         with pytest.raises(NotASide):
             await drill(context, "east", "south", DirectStages())
-        await really(Side(active="west", phase=Phase.ACTIVATED, previous="east"))
+        await really(Assignment(active="west", phase=Phase.ACTIVATED, previous="east"))
         with pytest.raises(ServesAlready):
             await drill(context, "east", "west", DirectStages())
-        await really(Side(active="east", phase=Phase.SWITCHING, target="north"))
+        await really(Assignment(active="east", phase=Phase.SWITCHING, target="north"))
         with pytest.raises(ReallySwitching):
             await drill(context, "east", "west", DirectStages())
         assert (await read_fence(context.vault, context.plan)).epoch == 3
 
 
-async def test_a_side_that_was_switched_is_rehearsed_from_where_it_is(
-    make_scene: Any, make_analyzer: Any
-) -> None:
+async def test_a_side_that_was_switched_is_rehearsed_from_where_it_is(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         async with hold_fence(context.vault, context.plan) as held:
-            await held.write(Fence(plan="p", epoch=3, sides={"east": Side(active="west")}))
+            await held.write(Fence(plan="p", epoch=3, sides={"east": Assignment(active="west")}))
         report = await drill(context, "east", "north", DirectStages())
         assert report.passed, report.reasons
 
@@ -433,7 +416,7 @@ async def test_what_a_dead_drill_left_is_removed_by_the_next_and_by_a_clean_up(
                 await drills.begin(
                     Intent(
                         run_id=run_id,
-                        home="east",
+                        primary="east",
                         to=resource,
                         scratch=None,
                         prefix=f"drill-{run_id}-",
@@ -452,7 +435,7 @@ async def test_what_a_dead_drill_left_is_removed_by_the_next_and_by_a_clean_up(
         assert await ids(scene, "west") == {"invoice", "drill-dead-mine"}
         assert (await clean_up(context, DirectStages())).drills == ()
         line = (await verify_audit(context.vault, "p", context.signer)).lines[-2]
-        assert (line.deed, line.facts["drill"], line.facts["passed"]) == (Deed.DRILL_ENDED, "dead", False)
+        assert (line.deed, line.facts["drill"], line.facts["passed"]) == (AuditAction.DRILL_ENDED, "dead", False)
 
 
 def with_scratch(configuration: Configuration) -> Configuration:
@@ -482,9 +465,7 @@ async def test_a_scratch_resource_is_used_under_the_real_ids_and_left_as_it_was(
         assert await ids(scene, "west") == set()
 
 
-async def test_a_scratch_resource_that_has_one_of_the_ids_is_refused(
-    make_scene: Any, make_analyzer: Any
-) -> None:
+async def test_a_scratch_resource_that_has_one_of_the_ids_is_refused(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene:
         async with open_recovery(scene.configuration, "p") as context:
             body = make_analyzer("x")

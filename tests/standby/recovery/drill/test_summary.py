@@ -25,7 +25,7 @@ async def test_before_the_first_drill_there_is_none() -> None:
 async def test_the_last_one_of_each_target_is_kept() -> None:
     vault = Memory()
     first, second = drill("west"), drill("west", NOON + timedelta(days=1), passed=False, reason="no")
-    other = drill("north", NOON - timedelta(days=1), home="east")
+    other = drill("north", NOON - timedelta(days=1), primary="east")
     for each in (first, second, other):
         await write_latest(vault, "p", each)
     latest = await read_latest(vault, "p")

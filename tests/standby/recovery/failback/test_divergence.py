@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.failback.divergence import COMES_HOME, CONFLICTS, Divergence, diverge
+from standby.recovery.failback.divergence import COMES_TO_PRIMARY, CONFLICTS, Divergence, diverge
 from standby.replication.verdict import CopyRecord, Sighting
 from tests.standby.replication.world import START, record, sighting
 
@@ -27,37 +27,37 @@ TRAINED_THEN = CopyRecord(trained(), trained(created_at=LATER, changed_at=LATER)
 
 
 @pytest.mark.parametrize(
-    ("home", "standby", "last", "expected"),
+    ("primary", "standby", "last", "expected"),
     [
         (sighting("a"), sighting("a"), THEN, Divergence.IN_SYNC),
-        (sighting("b"), sighting("a"), THEN, Divergence.EDITED_AT_HOME),
+        (sighting("b"), sighting("a"), THEN, Divergence.EDITED_AT_PRIMARY),
         (sighting("a"), sighting("b"), THEN, Divergence.EDITED_AT_STANDBY),
         (sighting("b"), sighting("c"), THEN, Divergence.EDITED_AT_BOTH),
         (sighting("b"), sighting("b"), THEN, Divergence.IN_SYNC),
         (sighting("a"), sighting("a"), None, Divergence.IN_SYNC),
         (sighting("a"), sighting("b"), None, Divergence.DIFFERENT),
-        (sighting("a"), None, None, Divergence.NEW_AT_HOME),
+        (sighting("a"), None, None, Divergence.NEW_AT_PRIMARY),
         (sighting("a"), None, THEN, Divergence.DELETED_AT_STANDBY),
         (None, sighting("a"), None, Divergence.NEW_AT_STANDBY),
-        (None, sighting("a"), THEN, Divergence.DELETED_AT_HOME),
-        (sighting("a", status="deleting"), sighting("a"), THEN, Divergence.DELETED_AT_HOME),
+        (None, sighting("a"), THEN, Divergence.DELETED_AT_PRIMARY),
+        (sighting("a", status="deleting"), sighting("a"), THEN, Divergence.DELETED_AT_PRIMARY),
         (sighting("a"), sighting("a", status="deleting"), THEN, Divergence.DELETED_AT_STANDBY),
         (sighting("a", status="creating"), sighting("a"), THEN, Divergence.UNDER_WAY),
-        (sighting("a", status="failed"), sighting("a"), THEN, Divergence.UNUSABLE_AT_HOME),
-        (sighting("a", status="failed"), sighting("b"), THEN, Divergence.UNUSABLE_AT_HOME),
-        (sighting("b", status="failed"), sighting("a"), THEN, Divergence.EDITED_AT_HOME),
+        (sighting("a", status="failed"), sighting("a"), THEN, Divergence.UNUSABLE_AT_PRIMARY),
+        (sighting("a", status="failed"), sighting("b"), THEN, Divergence.UNUSABLE_AT_PRIMARY),
+        (sighting("b", status="failed"), sighting("a"), THEN, Divergence.EDITED_AT_PRIMARY),
     ],
 )
 def test_both_sides_are_held_against_what_they_had_in_common(
-    home: Sighting | None, standby: Sighting | None, last: CopyRecord | None, expected: Divergence
+    primary: Sighting | None, standby: Sighting | None, last: CopyRecord | None, expected: Divergence
 ) -> None:
-    assert diverge(home, standby, last) is expected
+    assert diverge(primary, standby, last) is expected
 
 
 def test_one_that_was_replaced_by_another_definition_is_edited_and_not_unknown() -> None:
     replaced = sighting("b", created_at=LATER, changed_at=LATER)
 
-    assert diverge(replaced, sighting("a"), THEN) is Divergence.EDITED_AT_HOME
+    assert diverge(replaced, sighting("a"), THEN) is Divergence.EDITED_AT_PRIMARY
     assert diverge(sighting("a"), replaced, THEN) is Divergence.EDITED_AT_STANDBY
 
 
@@ -66,21 +66,21 @@ def test_one_that_was_made_again_as_it_was_is_in_sync() -> None:
 
 
 @pytest.mark.parametrize(
-    ("home", "standby", "expected"),
+    ("primary", "standby", "expected"),
     [
         ({}, {}, Divergence.IN_SYNC),
-        ({"changed_at": LATEST}, {}, Divergence.EDITED_AT_HOME),
-        ({"created_at": LATEST, "changed_at": LATEST}, {}, Divergence.EDITED_AT_HOME),
+        ({"changed_at": LATEST}, {}, Divergence.EDITED_AT_PRIMARY),
+        ({"created_at": LATEST, "changed_at": LATEST}, {}, Divergence.EDITED_AT_PRIMARY),
         ({}, {"changed_at": LATEST}, Divergence.EDITED_AT_STANDBY),
         ({"changed_at": LATEST}, {"changed_at": LATEST}, Divergence.EDITED_AT_BOTH),
     ],
 )
 def test_labelled_data_edits_what_looks_the_same(
-    home: dict[str, Any], standby: dict[str, Any], expected: Divergence
+    primary: dict[str, Any], standby: dict[str, Any], expected: Divergence
 ) -> None:
     at_standby = trained(**{"created_at": LATER, "changed_at": LATER, **standby})
 
-    assert diverge(trained(**home), at_standby, TRAINED_THEN) is expected
+    assert diverge(trained(**primary), at_standby, TRAINED_THEN) is expected
 
 
 def test_without_a_record_dates_tell_whether_a_trained_one_was_made_of_the_other() -> None:
@@ -91,12 +91,12 @@ def test_without_a_record_dates_tell_whether_a_trained_one_was_made_of_the_other
 
 
 def test_what_came_home_by_a_failback_that_was_killed_is_in_sync() -> None:
-    home = trained(created_at=LATEST, changed_at=LATEST)
+    primary = trained(created_at=LATEST, changed_at=LATEST)
     standby = trained(created_at=LATER, changed_at=LATER + timedelta(minutes=5))
 
-    assert diverge(home, standby, TRAINED_THEN) is Divergence.EDITED_AT_BOTH
-    assert diverge(home, standby, TRAINED_THEN, begun_at=LATEST) is Divergence.IN_SYNC
-    assert diverge(home, standby, TRAINED_THEN, begun_at=LATEST + timedelta(minutes=1)) is (
+    assert diverge(primary, standby, TRAINED_THEN) is Divergence.EDITED_AT_BOTH
+    assert diverge(primary, standby, TRAINED_THEN, begun_at=LATEST) is Divergence.IN_SYNC
+    assert diverge(primary, standby, TRAINED_THEN, begun_at=LATEST + timedelta(minutes=1)) is (
         Divergence.EDITED_AT_BOTH
     )
 
@@ -113,24 +113,22 @@ RECORDS = st.none() | st.builds(record, SIGHTINGS, SIGHTINGS)
 
 @given(SIGHTINGS, SIGHTINGS, RECORDS)
 def test_what_home_has_of_its_own_never_gives_way_unasked(
-    home: Sighting, standby: Sighting, last: CopyRecord | None
+    primary: Sighting, standby: Sighting, last: CopyRecord | None
 ) -> None:
-    found = diverge(home, standby, last)
+    found = diverge(primary, standby, last)
 
-    if last is None or home.fingerprint != last.source.fingerprint != standby.fingerprint:
-        assert found not in COMES_HOME or home.fingerprint == standby.fingerprint
+    if last is None or primary.fingerprint != last.source.fingerprint != standby.fingerprint:
+        assert found not in COMES_TO_PRIMARY or primary.fingerprint == standby.fingerprint
 
 
 @given(SIGHTINGS, SIGHTINGS, RECORDS)
-def test_it_is_the_same_seen_from_the_other_side(
-    home: Sighting, standby: Sighting, last: CopyRecord | None
-) -> None:
+def test_it_is_the_same_seen_from_the_other_side(primary: Sighting, standby: Sighting, last: CopyRecord | None) -> None:
     swapped = {
-        Divergence.EDITED_AT_HOME: Divergence.EDITED_AT_STANDBY,
-        Divergence.EDITED_AT_STANDBY: Divergence.EDITED_AT_HOME,
+        Divergence.EDITED_AT_PRIMARY: Divergence.EDITED_AT_STANDBY,
+        Divergence.EDITED_AT_STANDBY: Divergence.EDITED_AT_PRIMARY,
     }
     turned = None if last is None else CopyRecord(last.target, last.source, last.copied_at)
-    found = diverge(home, standby, last)
+    found = diverge(primary, standby, last)
 
-    assert diverge(standby, home, turned) is swapped.get(found, found)
-    assert (found in CONFLICTS) is (diverge(standby, home, turned) in CONFLICTS)
+    assert diverge(standby, primary, turned) is swapped.get(found, found)
+    assert (found in CONFLICTS) is (diverge(standby, primary, turned) in CONFLICTS)

@@ -13,16 +13,16 @@ import pytest
 
 from standby.errors import GuardRefused
 from standby.fencing import Phase
-from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, Stages
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
-    HomeDoesNotAnswer,
-    NotAHome,
+    NotAPrimary,
     NotCompared,
     NothingThere,
-    SeveralHomes,
+    PrimaryDoesNotAnswer,
+    SeveralPrimaries,
     UnsettledEdits,
 )
 from standby.recovery.failback.failback import divergence, fail_back
@@ -56,10 +56,10 @@ async def bring_back(
     *,
     run_id: str = "back",
     stages: Stages | None = None,
-    home: str | None = None,
+    primary: str | None = None,
 ) -> FailbackReport:
     async with world.context(run_id) as context:
-        report = await fail_back(context, home, stages or DirectStages(), keep=keep)
+        report = await fail_back(context, primary, stages or DirectStages(), keep=keep)
     world.pass_time()
     return report
 
@@ -85,7 +85,7 @@ async def test_edits_of_the_standby_come_home_and_home_serves_again() -> None:
 
     report = await bring_back(world)
 
-    assert (report.state, report.home, report.standby) == ("failed_back", "east", "west")
+    assert (report.state, report.primary, report.standby) == ("failed_back", "east", "west")
     assert world.says("east") == world.says("west")
     assert world.says("east")["invoice"] == "edited at west"
     side = await world.active()
@@ -124,11 +124,11 @@ async def test_it_compares_before_it_does_anything() -> None:
     told = {item.analyzer: (item.divergence, item.keep) for item in report.items}
     assert told == {
         "same": (Divergence.IN_SYNC, "home"),
-        "here": (Divergence.EDITED_AT_HOME, "home"),
+        "here": (Divergence.EDITED_AT_PRIMARY, "home"),
         "there": (Divergence.EDITED_AT_STANDBY, "standby"),
-        "gone-here": (Divergence.DELETED_AT_HOME, "standby"),
+        "gone-here": (Divergence.DELETED_AT_PRIMARY, "standby"),
         "gone-there": (Divergence.DELETED_AT_STANDBY, "home"),
-        "new-here": (Divergence.NEW_AT_HOME, "home"),
+        "new-here": (Divergence.NEW_AT_PRIMARY, "home"),
         "new-there": (Divergence.NEW_AT_STANDBY, "standby"),
     }
     assert report.outside == ("other-app",)
@@ -165,9 +165,7 @@ async def test_an_analyzer_that_was_never_copied_and_differs_has_to_be_settled_t
 
 
 @pytest.mark.parametrize(("kept", "where", "other"), [("home", "east", "west"), ("standby", "west", "east")])
-async def test_whose_goes_on_is_said_and_the_other_one_is_kept_in_the_vault(
-    kept: Kept, where: str, other: str
-) -> None:
+async def test_whose_goes_on_is_said_and_the_other_one_is_kept_in_the_vault(kept: Kept, where: str, other: str) -> None:
     world = await away("invoice")
     for side in ("east", "west"):
         world.put(side, "invoice", f"edited at {side}")
@@ -287,9 +285,7 @@ async def test_a_home_that_lacks_a_model_is_not_switched_to() -> None:
     report = await bring_back(world)
 
     assert report.state == "refused"
-    assert (
-        "invoice blocked: east has no defaults, so model gpt-4.1 leads to no deployment" in report.problems[0]
-    )
+    assert "invoice blocked: east has no defaults, so model gpt-4.1 leads to no deployment" in report.problems[0]
     assert "--keep invoice=home" in report.next_action
     assert (await world.active()).active == "west"
     assert report.failover is None
@@ -319,12 +315,10 @@ async def test_a_copy_that_fails_leaves_the_standby_serving_and_the_next_run_goe
 async def test_a_home_that_does_not_answer_is_no_home_yet() -> None:
     world = await away("invoice")
     world.service.intervene = lambda when, request: (
-        refusal(403, "Forbidden", "Denied", "No.")
-        if when == "before" and request.url.host.startswith("east")
-        else None
+        refusal(403, "Forbidden", "Denied", "No.") if when == "before" and request.url.host.startswith("east") else None
     )
 
-    with pytest.raises(HomeDoesNotAnswer) as caught:
+    with pytest.raises(PrimaryDoesNotAnswer) as caught:
         await bring_back(world)
 
     assert isinstance(caught.value, GuardRefused)
@@ -397,11 +391,11 @@ async def test_it_says_what_it_did_in_the_audit_log() -> None:
     await bring_back(world)
 
     assert await deeds(world) == [
-        Deed.FAILBACK_BEGUN,
-        Deed.FENCED,
-        Deed.ACTIVATED,
-        Deed.COMMITTED,
-        Deed.FAILBACK_ENDED,
+        AuditAction.FAILBACK_BEGUN,
+        AuditAction.FENCED,
+        AuditAction.ACTIVATED,
+        AuditAction.COMMITTED,
+        AuditAction.FAILBACK_ENDED,
     ]
 
 
@@ -425,7 +419,7 @@ async def test_a_switch_back_that_was_made_by_hand_is_finished() -> None:
     world = await away("invoice", "receipt")
     world.patch("west", "invoice", "edited at west")
     async with world.context("hand") as context:
-        order = FailoverOrder(home="east", to="east", planned=True)
+        order = FailoverOrder(primary="east", to="east", planned=True)
         assert (await fail_over(context, order, DirectStages())).state == "activated"
     world.patch("east", "receipt", "edited at east")
 
@@ -446,13 +440,13 @@ async def test_a_switch_back_that_was_made_by_hand_is_finished() -> None:
 async def test_which_source_comes_back_is_asked_where_it_is_not_clear() -> None:
     pairs = [{"source": "east", "targets": ["west"]}, {"source": "north", "targets": ["south"]}]
     world = World(recovery_plan(pairs=pairs))
-    with pytest.raises(SeveralHomes, match="east, north"):
+    with pytest.raises(SeveralPrimaries, match="east, north"):
         await bring_back(world)
-    with pytest.raises(NotAHome):
-        await bring_back(world, home="west")
-    await world.serve_at("south", home="north")
+    with pytest.raises(NotAPrimary):
+        await bring_back(world, primary="west")
+    await world.serve_at("south", primary="north")
 
-    assert (await bring_back(world)).home == "north"
+    assert (await bring_back(world)).primary == "north"
 
 
 async def test_cancelled_anywhere_it_goes_on_and_loses_nothing() -> None:
@@ -492,9 +486,7 @@ async def test_cancelled_anywhere_it_goes_on_and_loses_nothing() -> None:
     pytest.fail("it never came to its end")
 
 
-def cut(
-    world: World, running: asyncio.Future[FailbackReport], last: int, when: str, _request: httpx.Request
-) -> None:
+def cut(world: World, running: asyncio.Future[FailbackReport], last: int, when: str, _request: httpx.Request) -> None:
     if when == "before" and len(world.service.calls) == last:
         running.cancel()
 

@@ -17,7 +17,7 @@ from tests.standby.recovery.failback.world import World
 from tests.standby.replication.world import recovery_plan
 
 Where = Literal["east", "west"]
-Deed = tuple[Where, str, str]
+AuditAction = tuple[Where, str, str]
 Content = tuple[str, int]
 """What an author wrote, and which labelled data it was trained with: the definition does not say that."""
 
@@ -35,9 +35,7 @@ DEEDS = st.lists(
     ),
     max_size=10,
 )
-CHOICES = st.fixed_dictionaries(
-    {name: st.sampled_from(["home", "standby"]) for name in FROM_THE_START + LATER}
-)
+CHOICES = st.fixed_dictionaries({name: st.sampled_from(["home", "standby"]) for name in FROM_THE_START + LATER})
 ROUNDS = st.lists(st.tuples(DEEDS, CHOICES), min_size=1, max_size=3)
 
 
@@ -118,18 +116,16 @@ def content_of(body: Mapping[str, Any]) -> Content:
     return (body["description"], body.get("_training", 0))
 
 
-def winner(
-    before: Content | None, home: Content | None, standby: Content | None, choice: Kept
-) -> Content | None:
+def winner(before: Content | None, primary: Content | None, standby: Content | None, choice: Kept) -> Content | None:
     """What home should serve: the side that has changed; where both have, the one that was chosen."""
-    if home == standby or standby is None or standby == before:
-        return home or standby
-    if home is None or home == before:
+    if primary == standby or standby is None or standby == before:
+        return primary or standby
+    if primary is None or primary == before:
         return standby
-    return home if choice == "home" else standby
+    return primary if choice == "home" else standby
 
 
-async def live_through(rounds: Sequence[tuple[Sequence[Deed], Mapping[str, Kept]]], template: str) -> None:
+async def live_through(rounds: Sequence[tuple[Sequence[AuditAction], Mapping[str, Kept]]], template: str) -> None:
     story = Story(template)
     world = story.world
     await world.replicate()
@@ -143,16 +139,16 @@ async def live_through(rounds: Sequence[tuple[Sequence[Deed], Mapping[str, Kept]
         edits = story.contents()
         conflicts = {
             name
-            for name, (home, there) in sides.items()
-            if home is not None and there is not None and len({before[name], home, there}) == 3
+            for name, (primary, there) in sides.items()
+            if primary is not None and there is not None and len({before[name], primary, there}) == 3
         }
         assert await story.unsettled() == conflicts
 
         report = await story.bring_back({name: choices[name] for name in conflicts})
 
         assert (report.state, report.problems) == ("failed_back", ()), report
-        for name, (home, there) in sides.items():
-            assert story.content("east", name) == winner(before[name], home, there, choices[name]), name
+        for name, (primary, there) in sides.items():
+            assert story.content("east", name) == winner(before[name], primary, there, choices[name]), name
             if story.content("east", name) is not None:
                 assert story.content("west", name) == story.content("east", name), name
         assert edits <= story.contents() | {content_of(each) for each in world.kept()}
@@ -173,6 +169,6 @@ async def nothing_more_to_do(story: Story) -> None:
 @given(ROUNDS, st.sampled_from(["{id}", "{id}-dr"]))
 @settings(max_examples=25, deadline=None)
 def test_no_edit_is_lost_and_nothing_is_copied_to_and_fro(
-    rounds: list[tuple[list[Deed], dict[str, Kept]]], template: str
+    rounds: list[tuple[list[AuditAction], dict[str, Kept]]], template: str
 ) -> None:
     asyncio.run(live_through(rounds, template))

@@ -10,7 +10,7 @@ from typing import Any
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.fencing import Fence, Phase, Side, hold_fence, read_fence
+from standby.fencing import Assignment, Fence, Phase, hold_fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.replication.direct import DirectSteps
 from standby.replication.items import Selection
@@ -118,18 +118,16 @@ class World:
         self.pass_time()
         return report
 
-    async def serve_at(
-        self, active: str, home: str = "east", phase: Phase = Phase.STEADY, **side: Any
-    ) -> None:
+    async def serve_at(self, active: str, primary: str = "east", phase: Phase = Phase.STEADY, **side: Any) -> None:
         """Let a resource serve, as after a failover that was committed."""
         async with hold_fence(self.vault, self.plan) as held:
-            changed = Side(active=active, phase=phase, **side)
-            sides = {**held.fence.sides, home: changed}
+            changed = Assignment(active=active, phase=phase, **side)
+            sides = {**held.fence.sides, primary: changed}
             await held.write(Fence(plan=self.plan.name, epoch=held.fence.epoch + 1, sides=sides))
         self.pass_time()
 
-    async def active(self, home: str = "east") -> Side:
-        return (await read_fence(self.vault, self.plan)).sides[home]
+    async def active(self, primary: str = "east") -> Assignment:
+        return (await read_fence(self.vault, self.plan)).sides[primary]
 
     def pass_time(self, seconds: float = 2.0) -> None:
         """Dates of the service are whole seconds."""

@@ -16,10 +16,10 @@ from standby.recovery.failover.errors import AlreadyActive, NothingToRollBack, S
 from standby.recovery.failover.report import FailoverReport
 from tests.standby.recovery.failover.world import Killed, Site
 
-Deed = Literal["unplanned", "forced", "planned", "back", "commit"]
+AuditAction = Literal["unplanned", "forced", "planned", "back", "commit"]
 
 
-async def do(site: Site, deed: Deed) -> FailoverReport | None:
+async def do(site: Site, deed: AuditAction) -> FailoverReport | None:
     """Do something; that there is nothing to do is an answer, too."""
     try:
         match deed:
@@ -35,7 +35,7 @@ async def do(site: Site, deed: Deed) -> FailoverReport | None:
         return None
 
 
-async def do_and_die(site: Site, deed: Deed, boundary: int) -> bool:
+async def do_and_die(site: Site, deed: AuditAction, boundary: int) -> bool:
     """Do it in a process that is killed at a boundary; say whether it lived to its end."""
     site.reaper.revive(boundary)
     try:
@@ -65,7 +65,7 @@ async def check_settled(site: Site, side: str) -> None:
     await site.deeds()
 
 
-async def site_for(deed: Deed) -> Site:
+async def site_for(deed: AuditAction) -> Site:
     """Make a site at which this is to be done."""
     site = await Site.made(targets=("west",))
     site.world.patch("east", "invoice", "edited")
@@ -88,7 +88,7 @@ async def site_for(deed: Deed) -> Site:
     ],
 )
 async def test_killed_at_any_boundary_it_ends_at_the_side_that_the_next_run_is_told(
-    deed: Deed, again: Deed, side: str
+    deed: AuditAction, again: AuditAction, side: str
 ) -> None:
     template = await site_for(deed)
     for boundary in count():
@@ -121,12 +121,12 @@ async def test_killed_at_any_boundary_it_ends_at_the_side_that_the_next_run_is_t
     last=st.sampled_from(["unplanned", "planned"]),
 )
 def test_after_any_history_of_deaths_the_last_run_ends_where_it_is_told(
-    history: list[tuple[Deed, int]], last: Deed
+    history: list[tuple[AuditAction, int]], last: AuditAction
 ) -> None:
     asyncio.run(live(history, last))
 
 
-async def live(history: list[tuple[Deed, int]], last: Deed) -> None:
+async def live(history: list[tuple[AuditAction, int]], last: AuditAction) -> None:
     site = await Site.made(targets=("west",))
     epoch = 0
     for deed, boundary in history:
@@ -144,7 +144,7 @@ async def live(history: list[tuple[Deed, int]], last: Deed) -> None:
     assert len(ends) <= deeds.count("failover.fenced")
 
 
-async def do_and_die_as_allowed(site: Site, deed: Deed, boundary: int) -> None:
+async def do_and_die_as_allowed(site: Site, deed: AuditAction, boundary: int) -> None:
     try:
         await do_and_die(site, deed, boundary)
     except SwitchUnfinished:

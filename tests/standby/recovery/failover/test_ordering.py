@@ -6,10 +6,10 @@ import pytest
 
 from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError
-from standby.fencing import Fence, Phase, Side
-from standby.recovery.errors import NoHome, NotASide, SeveralHomes
+from standby.fencing import Assignment, Fence, Phase
+from standby.recovery.errors import NoPrimary, NotASide, SeveralPrimaries
 from standby.recovery.failover.errors import AlreadyActive
-from standby.recovery.failover.failover import Ask, choose_home
+from standby.recovery.failover.failover import Ask, choose_primary
 
 PLAN = RecoveryPlan.model_validate(
     {
@@ -24,11 +24,11 @@ PLAN = RecoveryPlan.model_validate(
 
 def fence(**active: str) -> Fence:
     sides = {"east": "east", "south": "south", **active}
-    return Fence(plan="p", epoch=1, sides={home: Side(active=name) for home, name in sides.items()})
+    return Fence(plan="p", epoch=1, sides={primary: Assignment(active=name) for primary, name in sides.items()})
 
 
 @pytest.mark.parametrize(
-    ("ask", "now", "home"),
+    ("ask", "now", "primary"),
     [
         (Ask("north"), fence(), "east"),
         (Ask("west", "south"), fence(), "south"),
@@ -38,27 +38,27 @@ def fence(**active: str) -> Fence:
         (Ask("east"), fence(), "south"),
     ],
 )
-def test_it_is_the_only_source_that_it_can_be(ask: Ask, now: Fence, home: str) -> None:
-    assert choose_home(PLAN, now, ask) == home
+def test_it_is_the_only_source_that_it_can_be(ask: Ask, now: Fence, primary: str) -> None:
+    assert choose_primary(PLAN, now, ask) == primary
 
 
 @pytest.mark.parametrize(
     ("ask", "now", "error"),
     [
-        (Ask("west"), fence(), SeveralHomes),
+        (Ask("west"), fence(), SeveralPrimaries),
         (Ask("north"), fence(east="north"), AlreadyActive),
-        (Ask("nowhere"), fence(), NoHome),
+        (Ask("nowhere"), fence(), NoPrimary),
         (Ask("north", "south"), fence(), NotASide),
         (Ask("north", "west"), fence(), NotASide),
     ],
 )
 def test_what_cannot_be_told_is_asked_back(ask: Ask, now: Fence, error: type[StandbyError]) -> None:
     with pytest.raises(error):
-        choose_home(PLAN, now, ask)
+        choose_primary(PLAN, now, ask)
 
 
 def test_a_switch_that_is_under_way_can_be_gone_on_with_or_taken_back() -> None:
-    side = Side(active="east", phase=Phase.SWITCHING, target="north")
-    under_way = Fence(plan="p", epoch=1, sides={"east": side, "south": Side(active="east")})
+    side = Assignment(active="east", phase=Phase.SWITCHING, target="north")
+    under_way = Fence(plan="p", epoch=1, sides={"east": side, "south": Assignment(active="east")})
     for to in ("north", "east"):
-        assert choose_home(PLAN, under_way, Ask(to)) == "east"
+        assert choose_primary(PLAN, under_way, Ask(to)) == "east"

@@ -301,7 +301,7 @@ async def test_from_one_standby_to_the_next_one() -> None:
 async def test_a_replication_that_began_earlier_is_waited_for() -> None:
     site = await Site.made()
     async with site.context() as context:
-        order = FailoverOrder(home="east", to="west", planned=False)
+        order = FailoverOrder(primary="east", to="west", planned=False)
         ready = asyncio.Event()
 
         async def replicate() -> None:
@@ -440,7 +440,7 @@ async def test_a_sync_of_the_callers_own_is_used() -> None:
                 }
             )
 
-        order = FailoverOrder(home="east", to="west", planned=True)
+        order = FailoverOrder(primary="east", to="west", planned=True)
         report = await fail_over(context, order, DirectStages(), sync=sync)
     assert report.state == "activated"
     # Once while the source serves, and once when nobody does.

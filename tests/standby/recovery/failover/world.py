@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from standby.fencing import Fence, Side, read_fence
+from standby.fencing import Assignment, Fence, read_fence
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkFailed, must_follow
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import DirectStages, RecoveryContext
@@ -133,8 +133,8 @@ class MemorySink:
     def last(self) -> Activation | None:
         return self.heard[-1] if self.heard else None
 
-    def endpoint(self, home: str = "east") -> ActiveEndpoint | None:
-        return self.last.sources[home] if self.last is not None else None
+    def endpoint(self, primary: str = "east") -> ActiveEndpoint | None:
+        return self.last.sources[primary] if self.last is not None else None
 
     @property
     def side(self) -> str | None:
@@ -173,7 +173,7 @@ class Site:
 
     async def fail_over(self, to: str = "west", *, planned: bool = False, **order: Any) -> FailoverReport:
         async with self.context() as context:
-            asked = FailoverOrder(home="east", to=to, planned=planned, **order)
+            asked = FailoverOrder(primary="east", to=to, planned=planned, **order)
             return await fail_over(context, asked, DirectStages())
 
     async def roll_back(self, **more: Any) -> FailoverReport:
@@ -187,7 +187,7 @@ class Site:
     async def fence(self) -> Fence:
         return await read_fence(self.vault, self.world.plan)
 
-    async def side(self) -> Side:
+    async def side(self) -> Assignment:
         return (await self.fence()).sides["east"]
 
     async def deeds(self) -> list[str]:

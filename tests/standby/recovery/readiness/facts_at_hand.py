@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from standby.config.plan import RecoveryPlan
-from standby.fencing import Side
+from standby.fencing import Assignment
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import Facts, ModelFact, Standing
 from standby.recovery.readiness.last_runs import DrillSummary
@@ -56,9 +56,9 @@ def facts(*standings: Standing, plan: RecoveryPlan | None = None, **more: Any) -
     """Of east to west, where east serves and both answered."""
     ready = Facts(
         plan=plan or a_plan(),
-        home="east",
+        primary="east",
         target="west",
-        side=Side(active="east"),
+        side=Assignment(active="east"),
         epoch=0,
         run_id="me",
         now=NOW,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.cli.replicate import replicate_directly
-from standby.fencing import Phase, Side, hold_fence
+from standby.fencing import Assignment, Phase, hold_fence
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.readiness.assess import assess, assess_plan
 from standby.recovery.readiness.document import Bucket, Readiness, State
@@ -39,15 +39,15 @@ async def recovering(scene: Scene) -> AsyncIterator[RecoveryContext]:
         yield context
 
 
-async def assessed(scene: Scene, home: str = "east", target: str = "west", **how: Any) -> Readiness:
+async def assessed(scene: Scene, primary: str = "east", target: str = "west", **how: Any) -> Readiness:
     async with recovering(scene) as context:
-        return await assess(context, home, target, **{"seconds": PLENTY, **how})
+        return await assess(context, primary, target, **{"seconds": PLENTY, **how})
 
 
 async def switched(scene: Scene, active: str, phase: Phase = Phase.STEADY) -> None:
     """Let another resource serve in the place of east."""
     async with recovering(scene) as context, hold_fence(context.vault, context.plan) as held:
-        side = Side(active=active, phase=phase, previous="east", run_id="a-switch", since=context.clock.now())
+        side = Assignment(active=active, phase=phase, previous="east", run_id="a-switch", since=context.clock.now())
         await held.write(held.fence.model_copy(update={"epoch": 1, "sides": {"east": side}}))
 
 
@@ -85,7 +85,7 @@ async def test_each_pair_of_a_plan_is_told(make_scene: SceneMaker, two: list[Any
         async with recovering(scene) as context:
             found = await assess_plan(context, seconds=PLENTY)
         calls = (await scene.stats("east"))["calls"]
-    assert {(each.home, each.target): each.state for each in found} == {
+    assert {(each.primary, each.target): each.state for each in found} == {
         ("east", "west"): State.READY,
         ("east", "north"): State.NOT_READY,
     }
@@ -128,9 +128,7 @@ async def test_what_is_at_the_target_by_other_hands_is_foreign(
         await copied(scene)
         async with recovering(scene) as context:
             await context.vault.write("ledger/2025-11-01/east_west.jsonl", b"")
-        await scene.control(
-            "/edit", {"resource": "west", "analyzer": "invoice", "changes": {"description": "theirs"}}
-        )
+        await scene.control("/edit", {"resource": "west", "analyzer": "invoice", "changes": {"description": "theirs"}})
         found = await assessed(scene)
     assert (found.state, of(found, Bucket.FOREIGN)) == (State.NOT_READY, ("invoice",))
 
@@ -152,9 +150,7 @@ async def test_a_model_that_the_target_lacks_is_told_also_of_copies_in_sync(
 async def test_a_target_that_refuses_us_is_not_ready(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await copied(scene)
-        await scene.control(
-            "/faults", {"resource": "west", "call": "list", "fault": {"kind": "status", "status": 401}}
-        )
+        await scene.control("/faults", {"resource": "west", "call": "list", "fault": {"kind": "status", "status": 401}})
         found = await assessed(scene)
     assert (found.state, buckets(found)) == (State.NOT_READY, {Bucket.PERMISSION})
     assert found.names == {"invoice": "invoice", "router": "router"}
@@ -201,9 +197,7 @@ async def test_in_the_dark_what_is_gone_or_was_edited_at_the_target_is_seen(
         await copied(scene)
         async with recovering(scene) as context:
             await context.connections["west"].delete_analyzer("router")
-        await scene.control(
-            "/edit", {"resource": "west", "analyzer": "invoice", "changes": {"description": "edited"}}
-        )
+        await scene.control("/edit", {"resource": "west", "analyzer": "invoice", "changes": {"description": "edited"}})
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         found = await assessed(scene, seconds=DARK)
     assert (found.state, found.missing) == (State.NOT_READY, ("router",))
@@ -212,14 +206,10 @@ async def test_in_the_dark_what_is_gone_or_was_edited_at_the_target_is_seen(
     assert "standby restore p --to west" in missing.next_action
 
 
-async def test_in_the_dark_what_a_run_had_left_behind_misses_the_rpo(
-    make_scene: SceneMaker, two: list[Any]
-) -> None:
+async def test_in_the_dark_what_a_run_had_left_behind_misses_the_rpo(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",), objectives={"rpo": "0.001s"}) as scene:
         await copied(scene)
-        await scene.control(
-            "/edit", {"resource": "east", "analyzer": "router", "changes": {"description": "newer"}}
-        )
+        await scene.control("/edit", {"resource": "east", "analyzer": "router", "changes": {"description": "newer"}})
         await copied(scene)  # Refused: what is there may not be replaced.
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         found = await assessed(scene, seconds=DARK)
@@ -230,9 +220,7 @@ async def test_in_the_dark_what_a_run_had_left_behind_misses_the_rpo(
     }
 
 
-async def test_in_the_dark_what_was_deleted_at_both_sides_is_not_missed(
-    make_scene: SceneMaker, two: list[Any]
-) -> None:
+async def test_in_the_dark_what_was_deleted_at_both_sides_is_not_missed(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await copied(scene)
         async with recovering(scene) as context:
@@ -260,9 +248,7 @@ async def test_in_the_dark_a_newer_snapshot_says_what_no_run_has_seen(
     assert (found.state, found.missing) == (State.NOT_READY, ("fresh",))
 
 
-async def test_in_the_dark_without_records_nothing_can_be_told(
-    make_scene: SceneMaker, two: list[Any]
-) -> None:
+async def test_in_the_dark_without_records_nothing_can_be_told(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         found = await assessed(scene, seconds=DARK)
@@ -279,18 +265,14 @@ async def test_in_the_dark_a_snapshot_says_what_is_missing(make_scene: SceneMake
     assert (found.state, found.missing) == (State.NOT_READY, ("invoice", "router"))
 
 
-async def test_in_the_dark_what_equals_the_snapshot_needs_no_ledger(
-    make_scene: SceneMaker, two: list[Any]
-) -> None:
+async def test_in_the_dark_what_equals_the_snapshot_needs_no_ledger(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await copied(scene)
         async with recovering(scene) as context:
             await take_snapshot(context)
             await context.vault.write("ledger/2025-11-01/east_west.jsonl", b"")
             await context.vault.write("readiness/p.json", b"")
-        await scene.control(
-            "/edit", {"resource": "west", "analyzer": "router", "changes": {"description": "other"}}
-        )
+        await scene.control("/edit", {"resource": "west", "analyzer": "router", "changes": {"description": "other"}})
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         found = await assessed(scene, seconds=DARK)
     assert (found.state, of(found, Bucket.FOREIGN)) == (State.NOT_READY, ("router",))
@@ -300,9 +282,7 @@ async def test_in_the_dark_what_equals_the_snapshot_needs_no_ledger(
     }
 
 
-async def test_in_the_dark_a_lost_ledger_leaves_the_copies_unverified(
-    make_scene: SceneMaker, two: list[Any]
-) -> None:
+async def test_in_the_dark_a_lost_ledger_leaves_the_copies_unverified(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await copied(scene)
         async with recovering(scene) as context:
@@ -332,9 +312,7 @@ async def test_once_switched_the_way_back_is_told(make_scene: SceneMaker, two: l
     assert (dark.state, buckets(dark)) == (State.UNKNOWN, {Bucket.FENCED, Bucket.UNREACHABLE})
 
 
-async def test_once_switched_the_other_target_is_told_by_records(
-    make_scene: SceneMaker, two: list[Any]
-) -> None:
+async def test_once_switched_the_other_target_is_told_by_records(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two) as scene:
         await copied(scene)
         await switched(scene, "west")

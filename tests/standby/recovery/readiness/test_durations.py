@@ -51,12 +51,8 @@ async def test_only_the_newest_are_kept_in_order(batches: list[list[float]]) -> 
     assert list((await read_durations(vault, "p")).of(Kind.RESTORE)) == everything[-MOST:]
 
 
-@pytest.mark.parametrize(
-    "content", [b"{", b"[]", b'{"seconds": {"copy": ["fast"]}}', b'{"seconds": {"x": []}}']
-)
-async def test_a_damaged_file_is_warned_of_and_begun_anew(
-    content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"seconds": {"copy": ["fast"]}}', b'{"seconds": {"x": []}}'])
+async def test_a_damaged_file_is_warned_of_and_begun_anew(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     vault = Memory(files={"durations/p.json": content})
     await add_durations(vault, "p", Kind.COPY, [1.0])
     assert "durations/p.json cannot be read" in caplog.text

@@ -32,8 +32,7 @@ def test_a_detection_that_was_never_measured_is_as_long_as_the_policy_says() -> 
     found = forecast({Kind.ACTIVATE: (2.0,)})
     assert (found.low, found.high, found.met) == (62.0, 92.0, True)
     assert found.basis == (
-        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); never measured. "
-        "Switching: 2 s, measured once."
+        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); never measured. Switching: 2 s, measured once."
     )
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.errors import StandbyError
-from standby.fencing import Phase, Side
+from standby.fencing import Assignment, Phase
 from standby.recovery.durations import Durations, Kind
 from standby.recovery.readiness.document import (
     Bucket,
@@ -224,7 +224,7 @@ def test_a_forecast_that_misses_the_objective_is_a_warning() -> None:
 
 
 def test_a_switch_under_way_makes_it_unknown_except_to_itself() -> None:
-    side = Side(active="east", phase=Phase.SWITCHING, target="west", run_id="other")
+    side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id="other")
     readiness = judge_readiness(facts(side=side, epoch=3))
     assert (readiness.state, buckets(readiness)) == (State.UNKNOWN, [Bucket.SWITCH_UNDER_WAY])
     assert judge_readiness(facts(side=side, run_id="other")).state is State.READY
@@ -240,7 +240,7 @@ def test_a_switch_under_way_makes_it_unknown_except_to_itself() -> None:
     ],
 )
 def test_where_the_plan_was_switched_it_says_so(phase: Phase, target: str, command: str) -> None:
-    side = Side(active="west", phase=phase, previous="east", since=NOW - DAY)
+    side = Assignment(active="west", phase=phase, previous="east", since=NOW - DAY)
     readiness = judge_readiness(facts(side=side, epoch=4, target=target, source_asked=False))
     (reason,) = [reason for reason in readiness.reasons if reason.bucket is Bucket.FENCED]
     assert reason.text.startswith("west serves in the place of east since 2026-05-03 03:12 UTC (epoch 4)")
@@ -249,11 +249,9 @@ def test_where_the_plan_was_switched_it_says_so(phase: Phase, target: str, comma
 
 
 def test_on_the_way_back_neither_drills_nor_the_rpo_count() -> None:
-    side = Side(active="west", previous="east")
+    side = Assignment(active="west", previous="east")
     behind = good(verdict=Verdict.SOURCE_AHEAD, verified_at=None, source_changed=True)
-    readiness = judge_readiness(
-        facts(behind, plan=AN_HOUR_ALLOWED, side=side, source_asked=False, drill=None)
-    )
+    readiness = judge_readiness(facts(behind, plan=AN_HOUR_ALLOWED, side=side, source_asked=False, drill=None))
     assert readiness.state is State.READY
     assert buckets(readiness) == [Bucket.STALE, Bucket.FENCED]
     assert "standby failback p" in readiness.reasons[0].next_action
@@ -261,7 +259,7 @@ def test_on_the_way_back_neither_drills_nor_the_rpo_count() -> None:
 
 
 def test_on_the_way_back_home_was_heard_where_it_answered() -> None:
-    side = Side(active="west", previous="east")
+    side = Assignment(active="west", previous="east")
     back = facts(side=side, source_asked=False)
     silent = replace(back, standings=(), target_failure=Unreachable("No answer from east"))
     assert serving_words(judge_readiness(back)) == "west serves in the place of east."
@@ -270,7 +268,7 @@ def test_on_the_way_back_home_was_heard_where_it_answered() -> None:
 
 def test_what_home_still_builds_is_waited_for_by_a_failback() -> None:
     building = good(verdict=Verdict.CREATING, status="creating")
-    back = facts(building, side=Side(active="west"), source_asked=False)
+    back = facts(building, side=Assignment(active="west"), source_asked=False)
     (reason,) = [each for each in judge_readiness(back).reasons if each.bucket is Bucket.CREATING]
     assert "standby failback p" in reason.next_action
 
@@ -317,7 +315,7 @@ model_facts = st.builds(
     st.sampled_from("abcdef"),
 )
 sides = st.builds(
-    Side,
+    Assignment,
     active=st.sampled_from(["east", "west", "north"]),
     phase=st.sampled_from(Phase),
     target=st.none() | st.sampled_from(["east", "west"]),
@@ -332,7 +330,7 @@ drills = st.none() | st.builds(
 all_facts = st.builds(
     Facts,
     plan=st.sampled_from([a_plan(), AN_HOUR_ALLOWED, a_plan(objectives={"rpo": "7d", "rto": "2m"})]),
-    home=st.just("east"),
+    primary=st.just("east"),
     target=st.sampled_from(["east", "west", "north"]),
     side=sides,
     epoch=st.integers(0, 9),
@@ -344,9 +342,7 @@ all_facts = st.builds(
     standings=st.lists(standings, max_size=4).map(tuple),
     models=st.lists(model_facts, max_size=2).map(tuple),
     drill=drills,
-    durations=st.sampled_from(
-        [Durations(), Durations(seconds={Kind.ACTIVATE: (1.0, 5.0), Kind.COPY: (3.0,)})]
-    ),
+    durations=st.sampled_from([Durations(), Durations(seconds={Kind.ACTIVATE: (1.0, 5.0), Kind.COPY: (3.0,)})]),
     slots=st.integers(1, 10),
 )
 BADNESS = {State.READY: 0, State.UNKNOWN: 1, State.NOT_READY: 2}
@@ -359,9 +355,7 @@ def test_anything_can_be_judged_and_every_reason_says_what_to_do(known: Facts) -
         assert reason.text
         assert reason.next_action.strip()
         assert "None" not in reason.text
-    assert (readiness.state is State.READY) == all(
-        reason.severity is Severity.WARNING for reason in readiness.reasons
-    )
+    assert (readiness.state is State.READY) == all(reason.severity is Severity.WARNING for reason in readiness.reasons)
     assert Readiness.model_validate_json(readiness.model_dump_json()) == readiness
 
 

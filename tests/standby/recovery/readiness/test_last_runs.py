@@ -25,9 +25,7 @@ def result(
 
 
 def report(*results: ItemResult) -> Report:
-    return make_report(
-        plan=recovery_plan(), run_id="run-1", via="direct", seconds=9.0, results=results, now=START
-    )
+    return make_report(plan=recovery_plan(), run_id="run-1", via="direct", seconds=9.0, results=results, now=START)
 
 
 async def test_every_analyzer_is_remembered_with_its_name_and_whether_it_was_left_behind() -> None:

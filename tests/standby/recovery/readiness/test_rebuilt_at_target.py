@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.cli.replicate import replicate_directly
-from standby.fencing import Side, hold_fence
+from standby.fencing import Assignment, hold_fence
 from standby.recovery.context import DirectStages, open_recovery
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.failback import fail_back
@@ -49,7 +49,7 @@ async def switched(scene: Scene, active: str) -> None:
         open_recovery(scene.configuration, "p") as context,
         hold_fence(context.vault, context.plan) as held,
     ):
-        changed = {"epoch": held.fence.epoch + 1, "sides": {"east": Side(active=active)}}
+        changed = {"epoch": held.fence.epoch + 1, "sides": {"east": Assignment(active=active)}}
         await held.write(held.fence.model_copy(update=changed))
 
 
@@ -88,7 +88,7 @@ async def test_it_is_warned_of_until_a_copy_takes_its_place(
         async with open_recovery(scene.configuration, "p", run_id="back") as context:
             back = await fail_back(context, "east", DirectStages())
         again = await replicated(scene)
-        home = await assessed(scene)
+        primary = await assessed(scene)
         before = await fidelities(scene)
         copied = await replicated(scene, targets=("west",), force=("taught",))
         after = await assessed(scene)
@@ -101,11 +101,9 @@ async def test_it_is_warned_of_until_a_copy_takes_its_place(
     assert back.divergence is not None
     assert back.divergence.totals[Divergence.IN_SYNC] == 2
     assert {item.action for item in again.items} == {Action.SKIP}
-    [reason] = told(home)
-    assert (reason.severity, reason.analyzers, home.state) == (Severity.WARNING, ("taught",), State.READY)
-    assert reason.next_action == (
-        "Copy it again from east with standby replicate p --target west --force taught"
-    )
+    [reason] = told(primary)
+    assert (reason.severity, reason.analyzers, primary.state) == (Severity.WARNING, ("taught",), State.READY)
+    assert reason.next_action == ("Copy it again from east with standby replicate p --target west --force taught")
     assert before == {"plain": Fidelity.EQUIVALENT, "taught": Fidelity.UNFAITHFUL}
     assert {item.analyzer: item.action for item in copied.items} == {
         "plain": Action.SKIP,

@@ -138,9 +138,7 @@ async def test_uses_the_signature_of_the_url_and_keeps_it_nowhere(container: Con
 
     assert container.asked[0]["sig"] == "canary+signature="
     assert b"canary" not in b"".join(world.vault.files.values())
-    assert (
-        (await open_snapshot(world.context())).resources["east"].analyzers["trained"].labelled[0].access_cut
-    )
+    assert (await open_snapshot(world.context())).resources["east"].analyzers["trained"].labelled[0].access_cut
 
 
 @pytest.mark.parametrize(
@@ -231,9 +229,7 @@ async def test_a_token_goes_to_storage_accounts_only(url: str, signed: bool) -> 
     found = await BlobReader(auth, certificates(), httpx.MockTransport(answer)).list(url, "set/")
 
     assert found == ()
-    assert [request.headers.get("authorization") for request in asked] == [
-        "Bearer canary-token" if signed else None
-    ]
+    assert [request.headers.get("authorization") for request in asked] == ["Bearer canary-token" if signed else None]
     assert asked[0].headers["x-ms-version"] == blobs.STORAGE_VERSION
 
 
@@ -254,17 +250,13 @@ def test_what_is_no_list_is_not_taken_for_one(content: bytes) -> None:
 
 
 def test_names_that_xml_cannot_have_are_read_as_they_are() -> None:
-    page, marker = parse_page(
-        b'<E><Blob><Name Encoded="true">a%01b</Name></Blob><NextMarker>n</NextMarker></E>'
-    )
+    page, marker = parse_page(b'<E><Blob><Name Encoded="true">a%01b</Name></Blob><NextMarker>n</NextMarker></E>')
 
     assert ([blob.name for blob in page], marker) == (["a\x01b"], "n")
 
 
 async def test_a_list_without_an_end_is_given_up() -> None:
-    transport = httpx.MockTransport(
-        lambda _: httpx.Response(200, text="<E><Blobs/><NextMarker>again</NextMarker></E>")
-    )
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<E><Blobs/><NextMarker>again</NextMarker></E>"))
     async with open_blobs(KEY, certificates(), transport) as reader:
         with pytest.raises(BlobsUnknown, match="without an end"):
             await reader.list("https://x.blob.core.windows.net/labels", "")

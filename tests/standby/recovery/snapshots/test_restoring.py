@@ -47,18 +47,10 @@ def estates(draw: st.DrawFn) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for number in range(draw(st.integers(1, 5))):
         children = (
-            draw(st.lists(st.sampled_from([f"a{each}" for each in range(number)]), unique=True))
-            if number
-            else []
+            draw(st.lists(st.sampled_from([f"a{each}" for each in range(number)]), unique=True)) if number else []
         )
-        inline = (
-            {"analyzer": {"baseAnalyzerId": children[0], "status": None}}
-            if children
-            else {"description": "x"}
-        )
-        extra = {
-            "contentCategories": {**{child: {"analyzerId": child} for child in children}, "inline": inline}
-        }
+        inline = {"analyzer": {"baseAnalyzerId": children[0], "status": None}} if children else {"description": "x"}
+        extra = {"contentCategories": {**{child: {"analyzerId": child} for child in children}, "inline": inline}}
         config = {"_experimental": {"_a": 1}, "enableOcr": draw(st.booleans()), **extra}
         schema = {"fieldSchema": {"fields": {"_mine": draw(schemas), "Total": {"type": "number"}}}}
         made.append(analyzer(f"a{number}", config=config, description=draw(st.text(max_size=5)), **schema))
@@ -381,9 +373,7 @@ async def test_never_overwrites() -> None:
     assert world.cloud.built == []
 
 
-@pytest.mark.parametrize(
-    ("status", "action"), [("creating", "keep"), ("failed", "refuse"), ("deleting", "refuse")]
-)
+@pytest.mark.parametrize(("status", "action"), [("creating", "keep"), ("failed", "refuse"), ("deleting", "refuse")])
 async def test_what_is_not_ready_at_the_target_is_told(status: str, action: str) -> None:
     world = await kept(analyzer("invoice"))
     world.hold("west", analyzer("invoice", status=status))
@@ -513,7 +503,7 @@ async def test_two_sources_with_one_id_do_not_share_a_target() -> None:
     await world.take()
 
     plan = await world.planned()
-    only = await world.planned(home="south")
+    only = await world.planned(primary="south")
 
     assert [(item.resource, item.action) for item in plan.items] == [
         ("east", RestoreAction.CREATE),

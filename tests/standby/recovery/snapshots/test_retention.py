@@ -31,9 +31,7 @@ def entry(number: int, minutes: int) -> IndexEntry:
     keep=st.integers(1, 10),
     keep_for=st.integers(1, 500),
 )
-def test_the_newest_always_stay_and_of_the_rest_the_young(
-    minutes: list[int], keep: int, keep_for: int
-) -> None:
+def test_the_newest_always_stay_and_of_the_rest_the_young(minutes: list[int], keep: int, keep_for: int) -> None:
     entries = [entry(number, each) for number, each in enumerate(sorted(minutes))]
     now = START + timedelta(minutes=1000)
     policy = SnapshotPolicy(keep=keep, keep_for=timedelta(minutes=keep_for))
@@ -42,9 +40,7 @@ def test_the_newest_always_stay_and_of_the_rest_the_young(
 
     assert not [each for each in entries[-keep:] if each in going]
     assert all(now - each.taken_at > timedelta(minutes=keep_for) for each in going)
-    assert all(
-        each in going or now - each.taken_at <= timedelta(minutes=keep_for) for each in entries[:-keep]
-    )
+    assert all(each in going or now - each.taken_at <= timedelta(minutes=keep_for) for each in entries[:-keep])
 
 
 @settings(max_examples=40, deadline=None)
@@ -52,9 +48,7 @@ def test_the_newest_always_stay_and_of_the_rest_the_young(
     states=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2), min_size=1), max_size=8),
     keep=st.integers(1, 3),
 )
-def test_no_object_goes_that_a_kept_snapshot_needs_and_no_other_stays(
-    states: list[dict[str, int]], keep: int
-) -> None:
+def test_no_object_goes_that_a_kept_snapshot_needs_and_no_other_stays(states: list[dict[str, int]], keep: int) -> None:
     async def everything() -> tuple[World, int]:
         world = served(World(plan=recovery_plan(snapshots={"keep": keep, "keep_for": "1s"}), second=Files()))
         needed = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from standby.recovery.audit import Deed, verify_audit
+from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.snapshots.catalog import load_definitions, open_snapshot
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
@@ -27,16 +27,14 @@ def world_of(*definitions: dict[str, Any], **plan: Any) -> World:
 
 
 async def test_keeps_what_the_plan_protects_and_what_that_needs() -> None:
-    world = world_of(
-        analyzer("router", "invoice"), analyzer("invoice"), analyzer("scratch"), include=["router"]
-    )
+    world = world_of(analyzer("router", "invoice"), analyzer("invoice"), analyzer("scratch"), include=["router"])
 
     await world.take()
 
     snapshot = await open_snapshot(world.context())
     part = snapshot.resources["east"]
     assert list(part.analyzers) == ["invoice", "router"]
-    assert (part.home, part.defaults, part.deployments) == ("east", DEFAULTS, None)
+    assert (part.primary, part.defaults, part.deployments) == ("east", DEFAULTS, None)
     definitions = await load_definitions(world.context(), snapshot, "east")
     assert definitions["router"] == analyzer("router", "invoice")
 
@@ -94,7 +92,7 @@ async def test_keeps_the_side_that_serves_now() -> None:
 
     snapshot = await open_snapshot(world.context())
     assert list(snapshot.resources) == ["west"]
-    assert (snapshot.resources["west"].home, snapshot.manifest.epoch) == ("east", 7)
+    assert (snapshot.resources["west"].primary, snapshot.manifest.epoch) == ("east", 7)
     assert list(snapshot.resources["west"].analyzers) == ["invoice", "made-here"]
 
 
@@ -110,9 +108,7 @@ async def test_filters_copies_by_the_id_they_have_at_home() -> None:
 
 def two_sources() -> World:
     pairs = [{"source": "east", "targets": ["west"]}, {"source": "south", "targets": ["west"]}]
-    world = served(
-        World(plan=recovery_plan().model_validate({"name": "invoices", "pairs": pairs})), "east", "south"
-    )
+    world = served(World(plan=recovery_plan().model_validate({"name": "invoices", "pairs": pairs})), "east", "south")
     world.hold("east", analyzer("invoice"))
     world.hold("south", analyzer("receipt"))
     return world
@@ -160,7 +156,7 @@ async def test_notes_what_it_took() -> None:
     check = await verify_audit(world.vault, "invoices", world.signer)
 
     assert [(line.deed, line.facts["id"], line.facts["digest"]) for line in check.lines] == [
-        (Deed.SNAPSHOT_TAKEN.value, taken.id, taken.digest)
+        (AuditAction.SNAPSHOT_TAKEN.value, taken.id, taken.digest)
     ]
 
 
@@ -298,9 +294,7 @@ async def test_a_crash_at_any_write_leaves_nothing_that_looks_damaged(dies_at: i
 async def test_tells_of_a_second_store_that_it_cannot_reach() -> None:
     world = world_of(analyzer("invoice"))
     context = world.context()
-    vault = context.configuration.vault.model_validate(
-        {"second": {"block": "azure-blob-storage-container/dr"}}
-    )
+    vault = context.configuration.vault.model_validate({"second": {"block": "azure-blob-storage-container/dr"}})
     blocked = context.configuration.model_copy(update={"vault": vault})
 
     taken = await take_snapshot(replace(context, configuration=blocked))

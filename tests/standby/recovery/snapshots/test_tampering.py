@@ -181,8 +181,7 @@ async def test_a_snapshot_taken_out_of_the_list_is_missed() -> None:
     snapshot = await open_snapshot(world.context())
 
     assert snapshot.problems == (
-        f"Snapshot {entries[2].id} does not follow from {entries[0].id}: "
-        "one between them was removed, or put in",
+        f"Snapshot {entries[2].id} does not follow from {entries[0].id}: one between them was removed, or put in",
     )
 
 
@@ -209,10 +208,7 @@ async def test_a_damaged_line_of_the_list_does_not_lose_its_snapshot() -> None:
 
     assert snapshot.id == entries[-1].id
     assert [entry.id for entry in listed] == [entry.id for entry in reversed(entries)]
-    assert (
-        taken.problems
-        == (f"memory:{INDEX} (the vault) has a line that was changed after it was written",) * 2
-    )
+    assert taken.problems == (f"memory:{INDEX} (the vault) has a line that was changed after it was written",) * 2
     assert (await verify_snapshots(world.context())).whole
     assert world.vault.files[f"{INDEX}.damaged"].count(b"\n") == 2
 

@@ -13,7 +13,7 @@ import httpx
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.fencing import Fence, Side
+from standby.fencing import Assignment, Fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import HmacSigner, Signer
 from standby.recovery.snapshots.catalog import open_snapshot
@@ -207,14 +207,12 @@ class World:
 
     async def restored(self, to: str = "west", **options: Any) -> RestoreReport:
         context = self.context()
-        return await restore(
-            context, await plan_restore(context, await open_snapshot(context), to, **options)
-        )
+        return await restore(context, await plan_restore(context, await open_snapshot(context), to, **options))
 
     def switch(self, epoch: int = 1, **active: str) -> None:
         """Let other resources serve in the place of sources."""
-        homes = {pair.source: Side(active=active.get(pair.source, pair.source)) for pair in self.plan.pairs}
-        fence = Fence(plan=self.plan.name, epoch=epoch, sides=homes)
+        primaries = {pair.source: Assignment(active=active.get(pair.source, pair.source)) for pair in self.plan.pairs}
+        fence = Fence(plan=self.plan.name, epoch=epoch, sides=primaries)
         self.vault.files[f"recovery/{self.plan.name}/fence.json"] = fence.model_dump_json().encode()
 
     def meanings(self, where: str) -> dict[str, str]:
@@ -244,9 +242,7 @@ async def recorded(world: World, *copies: str, **source: Any) -> None:
         for name in copies:
             there = Analyzer.model_validate(world.cloud.region("east").analyzers[name] | source)
             here = Analyzer.model_validate(world.cloud.region("west").analyzers[name])
-            ledger.record(
-                {name: CopyRecord(sight(there, there.to_json()), sight(here, here.to_json()), START)}
-            )
+            ledger.record({name: CopyRecord(sight(there, there.to_json()), sight(here, here.to_json()), START)})
 
 
 def flipped(content: bytes, place: int, mask: int) -> bytes:

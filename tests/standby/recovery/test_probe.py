@@ -85,12 +85,8 @@ async def test_finds_a_resource_unhealthy_that_answers_that_it_cannot(tls: Tls, 
     assert f"listing: HTTP {status} (RegionDown)" in found.summary
 
 
-@pytest.mark.parametrize(
-    "error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError]
-)
-async def test_finds_a_resource_unhealthy_that_does_not_answer(
-    tls: Tls, error: type[httpx.TransportError]
-) -> None:
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.ReadTimeout, httpx.ReadError])
+async def test_finds_a_resource_unhealthy_that_does_not_answer(tls: Tls, error: type[httpx.TransportError]) -> None:
     def answering(_: httpx.Request) -> httpx.Response:
         raise error("nobody there")
 
@@ -169,9 +165,7 @@ async def test_an_observation_survives_an_event(tls: Tls) -> None:
 async def test_looks_at_several_resources_and_tells_them_apart(make_scene: SceneMaker) -> None:
     async with make_scene([]) as scene:
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
-        await scene.control(
-            "/faults", {"resource": "north", "call": "list", "times": None, "fault": {"kind": "hang"}}
-        )
+        await scene.control("/faults", {"resource": "north", "call": "list", "times": None, "fault": {"kind": "hang"}})
 
         resources = scene.configuration.resources.values()
         found = await look_at(resources, observer_here("watch"), SystemClock(), limits=QUICK)
@@ -190,9 +184,7 @@ async def test_ends_in_its_time_however_slow_the_resource_is(make_scene: SceneMa
         await scene.control("/faults", {"resource": "east", "times": None, "fault": {"kind": "hang"}})
 
         async with asyncio.timeout(QUICK.seconds + 5):
-            found = await look_at(
-                [scene.configuration.resource("east")], "watch", SystemClock(), limits=QUICK
-            )
+            found = await look_at([scene.configuration.resource("east")], "watch", SystemClock(), limits=QUICK)
 
         assert found["east"].healthy is False
         assert found["east"].seconds < QUICK.seconds + 1
