@@ -1,0 +1,28 @@
+"""Names and counts, as a sentence says them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
+    """Name the first few and count the rest: "a, b and c", or "a, b, c and 4 more".
+
+    Args:
+        names: what there is.
+        most: that are named before the rest is only counted.
+        between: what separates one from the next.
+    """
+    every = list(names)
+    parts = [*every[:most], f"{len(every) - most} more"] if len(every) > most else every
+    return " and ".join(part for part in (between.join(parts[:-1]), *parts[-1:]) if part)
+
+
+def totals(counts: Mapping[str, int], none: str = "nothing to do") -> str:
+    """Say how many there are of each kind, without those that there are none of: "3 succeeded, 1 failed"."""
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or none
+
+
+def counted(count: int, noun: str) -> str:
+    """Say how many there are of one thing: "1 snapshot", "2 snapshots"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"

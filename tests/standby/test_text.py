@@ -1,0 +1,38 @@
+"""Names and counts, as a sentence says them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pytest
+
+from standby.text import counted, some_of, totals
+
+
+class Kind(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("", ""), ("a", "a"), ("ab", "a and b"), ("abc", "a, b and c"), ("abcd", "a, b, c and 1 more")],
+)
+def test_a_few_are_named_and_the_rest_is_counted(names: str, words: str) -> None:
+    assert some_of(names) == words
+
+
+def test_how_many_are_named_and_how_they_are_separated_is_free() -> None:
+    assert some_of("abcd", 1) == "a and 3 more"
+    assert some_of(iter("abcd"), 2, "; ") == "a; b and 2 more"
+
+
+def test_totals_leave_out_what_there_is_none_of() -> None:
+    assert totals({Kind.DONE: 3, Kind.FAILED: 0}) == "3 done"
+    assert totals({Kind.DONE: 3, Kind.FAILED: 1}) == "3 done, 1 failed"
+    assert totals({Kind.DONE: 0}) == "nothing to do"
+    assert totals({}, "nothing") == "nothing"
+
+
+def test_one_thing_is_said_in_the_singular() -> None:
+    assert [counted(count, "store") for count in (0, 1, 2)] == ["0 stores", "1 store", "2 stores"]
