@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Document", "JsonObject", "JsonValue"]
+__all__ = ["Document", "JsonObject", "JsonValue", "digest_of"]
 
 JsonObject = dict[str, JsonValue]
 
@@ -13,3 +15,8 @@ class Document(BaseModel):
     """A value that crosses a boundary: frozen, read by a field's name or by the key that it has in JSON."""
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
+
+
+def digest_of(content: bytes) -> str:
+    """Give the digest that files are named and vouched for by: SHA-256 in hex."""
+    return hashlib.sha256(content).hexdigest()

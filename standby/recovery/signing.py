@@ -10,9 +10,11 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from pydantic import ConfigDict, ValidationError
 
 from standby.config.names import ConfigurationError
 from standby.config.vault import Ed25519Signing, HmacSigning, Signing
+from standby.document import Document
 
 
 class CannotSign(ConfigurationError):
@@ -176,3 +178,48 @@ def _decoded(signature: str, algorithm: str) -> bytes | None:
 
 def _short(digest: bytes) -> str:
     return digest.hex()[:12]
+
+
+class Seal(Document):
+    """A signature and the key it is of.
+
+    Attributes:
+        key_id: tells keys apart, and nothing about them.
+        signature: as `algorithm:base64`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    key_id: str
+    signature: str
+
+
+def sealed(content: bytes, signer: Signer) -> bytes:
+    """Sign some content, and give what its seal's file holds."""
+    return Seal(key_id=signer.key_id, signature=signer.sign(content)).model_dump_json().encode()
+
+
+def unsealed(content: bytes, seal: bytes | None, signer: Signer | None) -> str:
+    """Say what is wrong with the seal of some content; nothing is, where there is no key to check it with."""
+    if signer is None:
+        return ""
+    if seal is None:
+        return "is missing, though a key is configured"
+    try:
+        found = Seal.model_validate_json(seal)
+    except ValidationError:
+        return "cannot be read"
+    if found.model_dump_json().encode() != seal or not _is_plain(found.signature):
+        return "was changed after it was written"
+    if found.key_id != signer.key_id:
+        return f"is of the key {found.key_id[:12]}, and the configured one is {signer.key_id}"
+    return "" if signer.verifies(content, found.signature) else "belongs to other content"
+
+
+def _is_plain(signature: str) -> bool:
+    """Say whether a signature is written in the only way we write it: base64 has spare bits at its end."""
+    text = signature.partition(":")[2]
+    try:
+        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
+    except (binascii.Error, ValueError):
+        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from uuid import uuid4
@@ -11,7 +10,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
-from standby.document import Document
+from standby.document import Document, digest_of
 from standby.recovery.audit import AuditAction, AuditLine, note, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
@@ -140,11 +139,6 @@ def plan_of(decision_id: str) -> str:
     if found is None:
         raise NoSuchDecision(decision_id, "file of such a name")
     return found.group(1)
-
-
-def digest_of(content: bytes) -> str:
-    """Give the digest of a decision's file."""
-    return hashlib.sha256(content).hexdigest()
 
 
 async def _free_id(objects: Objects, stem: str) -> str:

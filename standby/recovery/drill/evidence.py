@@ -6,7 +6,6 @@ that it cannot be made anew later, also where there is no key.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +14,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
-from standby.document import Document
+from standby.document import Document, digest_of
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
@@ -25,8 +24,7 @@ from standby.recovery.drill.sandbox import drill_folder
 from standby.recovery.drill.verification import DrilledAnalyzer
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template
-from standby.recovery.signing import Signer
-from standby.recovery.snapshots.manifest import sealed, unsealed
+from standby.recovery.signing import Signer, sealed, unsealed
 from standby.vault.filesystem import Objects
 
 MOST_ANALYZERS = 500
@@ -188,11 +186,6 @@ async def check_evidence(
 def evidence_path(plan: str, run_id: str) -> str:
     """Give the path of a drill's evidence in the vault."""
     return f"{drill_folder(plan, run_id)}/{NAME}"
-
-
-def digest_of(content: bytes) -> str:
-    """Give the SHA-256 of a file."""
-    return hashlib.sha256(content).hexdigest()
 
 
 async def _noted(objects: Objects, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:

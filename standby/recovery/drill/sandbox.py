@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from standby.config.plan import RecoveryPlan, RegionPair
-from standby.document import Document
+from standby.document import Document, digest_of
 from standby.fencing import Fence, hold_fence
 from standby.recovery.activation.sinks import Activation, SinkFailed, must_follow, read_back
 from standby.recovery.context import RecoveryContext
@@ -99,7 +98,7 @@ async def seen_now(context: RecoveryContext) -> Mapping[str, str]:
 
 
 def _digest(content: bytes | None) -> str:
-    return hashlib.sha256(content or b"").hexdigest()
+    return digest_of(content or b"")
 
 
 TOLD = "told.json"

@@ -13,12 +13,12 @@ from itertools import pairwise
 from pydantic import ValidationError
 
 from standby.concurrency import side_by_side
-from standby.document import JsonValue
+from standby.document import JsonValue, digest_of
 from standby.recovery.context import RecoveryContext
-from standby.recovery.signing import Signer
+from standby.recovery.signing import Signer, unsealed
 from standby.recovery.snapshots.errors import NoSnapshot, SnapshotDamaged, SnapshotTampered
 from standby.recovery.snapshots.index import Index, IndexEntry, entry_of, merged, named_in, parse_index
-from standby.recovery.snapshots.manifest import Manifest, ResourceSnapshot, digest_of, unsealed
+from standby.recovery.snapshots.manifest import Manifest, ResourceSnapshot
 from standby.recovery.snapshots.store import (
     FILES_AT_ONCE,
     Store,

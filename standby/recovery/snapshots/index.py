@@ -14,7 +14,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
-from standby.recovery.snapshots.manifest import Manifest, digest_of
+from standby.document import digest_of
+from standby.recovery.snapshots.manifest import Manifest
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 """Begins with the time at which it was taken."""

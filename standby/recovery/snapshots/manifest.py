@@ -6,16 +6,11 @@ anew. It is small; definitions are objects of their own, shared by all snapshots
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from standby.recovery.signing import Signer
+from pydantic import BaseModel, ConfigDict
 
 
 class _Kept(BaseModel):
@@ -146,53 +141,3 @@ class Manifest(_Kept):
     def size(self) -> int:
         """Bytes of those objects."""
         return sum({entry.digest: entry.size for entry in self.entries}.values())
-
-
-def digest_of(content: bytes) -> str:
-    """Give the digest that files are named by: SHA-256 in hex."""
-    return hashlib.sha256(content).hexdigest()
-
-
-class Seal(BaseModel):
-    """A signature and the key it is of.
-
-    Attributes:
-        key_id: tells keys apart, and nothing about them.
-        signature: as `algorithm:base64`.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    key_id: str
-    signature: str
-
-
-def sealed(manifest: bytes, signer: Signer) -> bytes:
-    """Sign a manifest, and give what its seal's file holds."""
-    return Seal(key_id=signer.key_id, signature=signer.sign(manifest)).model_dump_json().encode()
-
-
-def unsealed(manifest: bytes, seal: bytes | None, signer: Signer | None) -> str:
-    """Say what is wrong with the seal of a manifest; nothing is, where there is no key to check it with."""
-    if signer is None:
-        return ""
-    if seal is None:
-        return "is missing, though a key is configured"
-    try:
-        found = Seal.model_validate_json(seal)
-    except ValidationError:
-        return "cannot be read"
-    if found.model_dump_json().encode() != seal or not _is_plain(found.signature):
-        return "was changed after it was written"
-    if found.key_id != signer.key_id:
-        return f"is of the key {found.key_id[:12]}, and the configured one is {signer.key_id}"
-    return "" if signer.verifies(manifest, found.signature) else "is not of this manifest"
-
-
-def _is_plain(signature: str) -> bool:
-    """Say whether a signature is written in the only way we write it: base64 has spare bits at its end."""
-    text = signature.partition(":")[2]
-    try:
-        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
-    except (binascii.Error, ValueError):
-        return False

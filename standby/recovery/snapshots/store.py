@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from standby.concurrency import side_by_side
-from standby.document import JsonValue
+from standby.document import JsonValue, digest_of
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.manifest import digest_of
 from standby.vault.errors import VaultError
 from standby.vault.filesystem import FileSystem
 

@@ -9,10 +9,11 @@ from datetime import datetime
 from uuid import uuid4
 
 from standby.concurrency import side_by_side
-from standby.document import Document, JsonValue
+from standby.document import Document, JsonValue, digest_of
 from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
+from standby.recovery.signing import sealed
 from standby.recovery.snapshots.catalog import Shelf, bring_over, open_shelf, put_manifest
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.id_mapping import primary_id
@@ -24,8 +25,6 @@ from standby.recovery.snapshots.manifest import (
     LabelledData,
     Manifest,
     ResourceSnapshot,
-    digest_of,
-    sealed,
 )
 from standby.recovery.snapshots.retention import retire
 from standby.recovery.snapshots.store import Store, index_path, put_objects, to_object, without_access

@@ -222,7 +222,7 @@ async def test_writes_evidence_that_can_be_checked(make_scene: Any, make_analyze
         changed = content.replace(b'"passed": true', b'"passed": false')
         assert changed != content
         forged = await check_evidence(vault, "p", signer, "x", changed, seal)
-        assert "Its signature is not of this" in forged.problems[0]
+        assert "Its signature belongs to other content" in forged.problems[0]
         assert "the audit log has another digest" in forged.problems[1]
         without = await check_evidence(vault, "p", signer, "x", content, None)
         assert without.problems == ("Its signature is missing, though a key is configured",)

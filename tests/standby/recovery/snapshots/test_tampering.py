@@ -129,7 +129,7 @@ async def test_an_edited_manifest_is_refused_though_the_list_was_edited_with_it(
     world = await taken_twice()
     path = edited(world).replace(".json", ".sig")
 
-    with pytest.raises(SnapshotTampered, match=f"{path} .the vault. is not of this manifest"):
+    with pytest.raises(SnapshotTampered, match=f"{path} .the vault. belongs to other content"):
         await open_snapshot(world.context())
 
 
@@ -140,7 +140,7 @@ async def test_an_edited_manifest_is_taken_from_the_second_store_instead() -> No
     snapshot = await open_snapshot(world.context())
 
     assert snapshot.manifest.epoch == 0
-    assert any("is not of this manifest" in problem for problem in snapshot.problems)
+    assert any("belongs to other content" in problem for problem in snapshot.problems)
 
 
 async def test_a_manifest_without_a_signature_is_refused_where_there_is_a_key() -> None:
