@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from graphlib import TopologicalSorter
 from typing import Protocol
 
@@ -45,31 +45,85 @@ Key = tuple[str, str, str]
 
 
 class Steps(Protocol):
-    """The steps of one copy; each raises what went wrong."""
+    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong."""
 
-    async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        """Add model names to a target's defaults."""
-        ...
-
-    async def authorize(self, item: PlanItem) -> CopyAuthorization:
+    def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]:
         """Ask the source for a grant."""
         ...
 
-    async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
+    def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]:
         """Check the models at the target; give warnings."""
         ...
 
-    async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
+    def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]:
         """Start the copy."""
         ...
 
-    async def poll(self, item: PlanItem, receipt: Receipt) -> None:
+    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[None]:
         """Wait for the copy's end."""
         ...
 
-    async def verify(self, item: PlanItem) -> Verified:
+    def verify(self, item: PlanItem, /) -> Awaitable[Verified]:
         """Compare the copy with what was planned."""
         ...
+
+    def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
+        """Add model names to a target's defaults, before any copy."""
+        ...
+
+
+@dataclass
+class Attempt:
+    """What is known of one copy so far; true at any moment, also after a cancellation.
+
+    Attributes:
+        begun: when it began, in the clock's monotonic seconds.
+        asked: how often the service was asked to copy.
+        receipt: what the service answered; `None` until it has.
+    """
+
+    begun: float
+    asked: int = 0
+    receipt: Receipt | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def attempts(self) -> int:
+        """How often the service was asked to copy, the retries of the step included."""
+        return self.receipt.attempts + max(self.asked - 1, 0) if self.receipt else self.asked
+
+
+async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: Clock) -> Verified:
+    """Make one copy: authorize, validate the deployments, copy, poll, verify.
+
+    A copy that is under way already is only polled and verified. A grant that is void is asked for again.
+
+    Args:
+        steps: how each step is done: as a task of Prefect, or plainly.
+        item: what is copied to where.
+        attempt: is kept up to date.
+        clock: for the waits between two grants.
+    """
+    receipt = replace(ADOPTED, begun=clock.monotonic()) if item.action is Action.ADOPT else None
+    grants = 0
+    while receipt is None:
+        grants += 1
+        try:
+            authorization = await steps.authorize(item)
+            attempt.warnings = await steps.validate_deployments(item)
+            attempt.asked += 1
+            receipt = await steps.copy(item, authorization)
+        except GrantVoid:
+            if grants == GRANTS:
+                raise
+            await clock.sleep(GRANT_WAIT * grants)
+    attempt.receipt = receipt
+    # Also when the copy fails from here on: they say where what was replaced is kept.
+    attempt.warnings += receipt.warnings
+    await steps.poll(item, receipt)
+    verified = await steps.verify(item)
+    attempt.warnings += verified.warnings
+    return verified
 
 
 class Book(Protocol):
@@ -116,10 +170,7 @@ class Replication:
         self._on_progress = on_progress
         self._begun = clock.monotonic()
         self._results: dict[Key, ItemResult] = {}
-        self._started: dict[Key, float] = {}
-        self._asked: dict[Key, int] = {}
-        self._receipts: dict[Key, Receipt] = {}
-        self._warned: dict[Key, tuple[str, ...]] = {}
+        self._attempts: dict[Key, Attempt] = {}
         self._broken_targets: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -234,72 +285,43 @@ class Replication:
 
     async def _attempt(self, item: PlanItem) -> ItemResult:
         async with self._slots[item.target]:
-            self._started[item.key] = self._clock.monotonic()
+            attempt = self._attempts[item.key] = Attempt(begun=self._clock.monotonic())
             self._report()
             try:
-                await self._copy(item)
-                verified = await self._steps.verify(item)
+                verified = await copy_analyzer(self._steps, item, attempt, self._clock)
                 record = CopyRecord(verified.source, verified.target, self._clock.now(), item.analyzer)
                 self._ledgers[item.source, item.target].record({item.target_analyzer: record})
             except StandbyError as error:
-                return self._result(item, Status.FAILED, reason=str(error))
+                return self._result(item, attempt, Status.FAILED, reason=str(error))
             except Exception as error:
                 # One analyzer never stops another, whatever happened to it; the trace goes to the log.
                 log.exception("%s to %s failed unexpectedly", item.analyzer, item.target)
-                return self._result(
-                    item, Status.FAILED, reason=f"Unexpected {type(error).__name__}. See the log of this run."
-                )
-            self._warned[item.key] = (*self._warned.get(item.key, ()), *verified.warnings)
-            return self._result(item, Status.SUCCEEDED)
+                reason = f"Unexpected {type(error).__name__}. See the log of this run."
+                return self._result(item, attempt, Status.FAILED, reason=reason)
+            return self._result(item, attempt, Status.SUCCEEDED)
 
-    async def _copy(self, item: PlanItem) -> None:
-        """Take an item up to the end of its copy at the service."""
-        if item.action is Action.ADOPT:
-            receipt = replace(ADOPTED, begun=self._clock.monotonic())
-            self._receipts[item.key] = receipt
-            await self._steps.poll(item, receipt)
-            return
-        for grant in range(1, GRANTS + 1):
-            try:
-                authorization = await self._steps.authorize(item)
-                self._warned[item.key] = await self._steps.validate_deployments(item)
-                self._asked[item.key] = asked = self._asked.get(item.key, 0) + 1
-                receipt = await self._steps.copy(item, authorization)
-            except GrantVoid:
-                if grant == GRANTS:
-                    raise
-                await self._clock.sleep(GRANT_WAIT * grant)
-            else:
-                break
-        receipt = replace(receipt, attempts=receipt.attempts + asked - 1)
-        self._receipts[item.key] = receipt
-        # Also when the copy fails from here on: they say where what was replaced is kept.
-        self._warned[item.key] += receipt.warnings
-        await self._steps.poll(item, receipt)
-
-    def _result(self, item: PlanItem, status: Status, *, reason: str = "") -> ItemResult:
-        receipt = self._receipts.get(item.key)
+    def _result(self, item: PlanItem, attempt: Attempt, status: Status, *, reason: str = "") -> ItemResult:
         return ItemResult(
             item=item,
             status=status,
             reason=reason,
-            seconds=self._clock.monotonic() - self._started[item.key],
-            attempts=receipt.attempts if receipt else self._asked.get(item.key, 0),
-            operation_id=receipt.operation_id if receipt else "",
-            warnings=tuple(dict.fromkeys(item.warnings + self._warned.get(item.key, ()))),
+            seconds=self._clock.monotonic() - attempt.begun,
+            attempts=attempt.attempts,
+            operation_id=attempt.receipt.operation_id if attempt.receipt else "",
+            warnings=tuple(dict.fromkeys(item.warnings + attempt.warnings)),
         )
 
     def _interrupted(self, item: PlanItem) -> ItemResult:
-        if item.key not in self._started:
+        attempt = self._attempts.get(item.key)
+        if attempt is None:
             reason = "Interrupted before it was begun. Run again."
             return ItemResult(item, Status.FAILED, reason, warnings=item.warnings)
-        receipt = self._receipts.get(item.key)
-        if receipt is None:
+        if attempt.receipt is None:
             reason = f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
         else:
-            operation = f" as operation {receipt.operation_id}" if receipt.operation_id else ""
+            operation = f" as operation {attempt.receipt.operation_id}" if attempt.receipt.operation_id else ""
             reason = f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
-        return self._result(item, Status.FAILED, reason=reason)
+        return self._result(item, attempt, Status.FAILED, reason=reason)
 
     def _end(self, result: ItemResult) -> None:
         self._results[result.item.key] = result
@@ -307,7 +329,7 @@ class Replication:
 
     def _report(self) -> None:
         counts = count(self._results.values())
-        in_flight = len(self._started.keys() - self._results.keys())
+        in_flight = len(self._attempts.keys() - self._results.keys())
         self._on_progress(Progress(len(self._plan.items), in_flight, tuple(counts.items())))
 
 
