@@ -17,6 +17,7 @@ from flows.recovery import TaskStages, recovering
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
+from standby.text import totals
 from tasks.copy import TaskSteps
 
 NOTHING_SAID: dict[str, Kept] = {}
@@ -61,7 +62,6 @@ async def failback(plan: str, home: str = "", keep: dict[str, Kept] = NOTHING_SA
 
 
 async def _leave_divergence(found: DivergenceReport) -> None:
-    totals = ", ".join(f"{count} {kind}" for kind, count in found.totals.items() if count)
     await acreate_table_artifact(
         key="divergence",
         table=[
@@ -75,7 +75,7 @@ async def _leave_divergence(found: DivergenceReport) -> None:
             for item in found.items
         ]
         or [{"analyzer": "none"}],
-        description=f"Plan **{found.plan}**, {found.primary} and {found.standby}: {totals or 'nothing'}.",
+        description=f"Plan **{found.plan}**, {found.primary} and {found.standby}: {totals(found.totals, 'nothing')}.",
     )
 
 

@@ -26,6 +26,7 @@ from flows.listening import tell_progress
 from standby.errors import GuardRefused
 from standby.replication.items import GOOD, PlanItem, Progress, ReplicationPlan, Status
 from standby.replication.report import Report, ReportItem, plan_document
+from standby.text import totals
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -164,7 +165,7 @@ async def publish_report(report: Report) -> None:
         # What needs somebody's attention comes first.
         table=[_row(item) for item in sorted(report.items, key=lambda item: item.status in GOOD)]
         or [{"analyzer": "none selected"}],
-        description=f"Plan **{report.plan}**: {_totals(report)} in {report.seconds:.0f} s.",
+        description=f"Plan **{report.plan}**: {totals(report.totals)} in {report.seconds:.0f} s.",
     )
     emit_event(
         event="standby.replication.completed",
@@ -185,10 +186,10 @@ def final_state(report: Report) -> State[dict[str, Any]]:
     """Tell by a run's state what became of it; the report is its result."""
     data = report.model_dump(mode="json")
     if not report.complete:
-        return Failed(name="PartiallyFailed", message=f"{_totals(report)}.", data=data)
+        return Failed(name="PartiallyFailed", message=f"{totals(report.totals)}.", data=data)
     if report.totals[Status.SKIPPED]:
-        return Completed(name="CompletedWithSkips", message=f"{_totals(report)}.", data=data)
-    return Completed(message=f"{_totals(report)}.", data=data)
+        return Completed(name="CompletedWithSkips", message=f"{totals(report.totals)}.", data=data)
+    return Completed(message=f"{totals(report.totals)}.", data=data)
 
 
 def _planned(item: PlanItem) -> dict[str, Any]:
@@ -217,7 +218,3 @@ def _row(item: ReportItem) -> dict[str, Any]:
         "seconds": item.seconds,
         "warnings": " ".join(item.warnings),
     }
-
-
-def _totals(report: Report) -> str:
-    return ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"

@@ -19,6 +19,7 @@ from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.replication.items import GOOD
+from standby.text import totals
 
 EVERY_ANALYZER: list[str] = ["*"]
 
@@ -46,12 +47,12 @@ async def restore(
     await acreate_table_artifact(
         key="restore-report",
         table=_rows(report) or [{"analyzer": "none selected"}],
-        description=f"Plan **{plan}**, snapshot {report.snapshot}: {_totals(report)}.",
+        description=f"Plan **{plan}**, snapshot {report.snapshot}: {totals(report.totals)}.",
     )
     if report.interrupted:
-        return stopped(f"It was told to stop: {_totals(report)}.")
+        return stopped(f"It was told to stop: {totals(report.totals)}.")
     end = ended if report.complete else fell_short
-    return end("Completed" if report.complete else "PartiallyFailed", f"{_totals(report)}.", report)
+    return end("Completed" if report.complete else "PartiallyFailed", f"{totals(report.totals)}.", report)
 
 
 def _rows(report: RestoreReport) -> list[dict[str, Any]]:
@@ -68,7 +69,3 @@ def _rows(report: RestoreReport) -> list[dict[str, Any]]:
         }
         for item in sorted(report.items, key=lambda item: item.status in GOOD)
     ]
-
-
-def _totals(report: RestoreReport) -> str:
-    return ", ".join(f"{count} {status}" for status, count in report.totals.items() if count) or "nothing to do"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Kind = TypeVar("Kind", bound=str)
 
 
 def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
@@ -18,7 +21,7 @@ def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
     return " and ".join(part for part in (between.join(parts[:-1]), *parts[-1:]) if part)
 
 
-def totals(counts: Mapping[str, int], none: str = "nothing to do") -> str:
+def totals(counts: Mapping[Kind, int], none: str = "nothing to do") -> str:
     """Say how many there are of each kind, without those that there are none of: "3 succeeded, 1 failed"."""
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or none
 

@@ -19,11 +19,11 @@ from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
 from standby.recovery.drill.cleanup import clean_up
 from standby.recovery.drill.drill import drill
-from standby.recovery.drill.errors import some
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.report import CleanUp, CleanUpReport, DrillReport
 from standby.recovery.failover.failover import Ask, choose_primary
 from standby.recovery.signing import signer_for
+from standby.text import some_of
 from standby.vault.folder import open_folder
 
 
@@ -120,7 +120,7 @@ def _cleaned(cleanup: CleanUp) -> str:
     deleted = f"{len(cleanup.deleted)} of {len(cleanup.created)} deleted"
     if cleanup.proven:
         return f"{deleted}, proven complete"
-    left = f"; {some(cleanup.left)} left" if cleanup.left else ""
+    left = f"; {some_of(cleanup.left, 5)} left" if cleanup.left else ""
     return f"{deleted}, not proven complete{left}"
 
 

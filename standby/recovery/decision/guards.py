@@ -19,6 +19,7 @@ from standby.recovery.decision.input import (
     says,
 )
 from standby.recovery.snapshots.fidelity import Fidelity
+from standby.text import some_of
 
 
 def off_switch(case: Case) -> GuardResult:
@@ -137,10 +138,6 @@ def source_answers(case: Case, evidence: Evidence) -> GuardResult:
     return says(Guard.SOURCE_ANSWERS, Verdict.REFUSE, text)
 
 
-SHOWN = 3
-"""So many analyzers or reasons are named; the rest is counted."""
-
-
 def standby_health(case: Case, candidate: Candidate) -> GuardResult:
     """Ask whether it answers now. An outage waits for it, an operator is told at once."""
     seen = candidate.observation
@@ -167,7 +164,7 @@ def readiness(case: Case, candidate: Candidate) -> GuardResult:
     if needed := _to_be_restored(fitness):
         return _after_a_restore(candidate.resource, needed)
     told = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
-    reasons = _some(fitness.reasons, "; ")
+    reasons = some_of((reason.rstrip(".") for reason in fitness.reasons), between="; ")
     text = f"{candidate.resource} {told}{': ' + reasons if reasons else ''}"
     return says(Guard.READINESS, Verdict.REFUSE, text)
 
@@ -180,7 +177,7 @@ def staleness(case: Case, candidate: Candidate) -> GuardResult:
     kept = {each.analyzer: each.seen_at for each in fitness.restorable}
     stale = [copy for copy in copies if _is_stale(case, copy, kept.get(copy.analyzer))]
     if stale:
-        names = _some([copy.analyzer for copy in stale], ", ")
+        names = some_of(copy.analyzer for copy in stale)
         text = f"{len(stale)} of {len(copies)} copies were not verified within {roughly(limit)}: {names}"
         return says(Guard.STALENESS, Verdict.REFUSE, text)
     text = f"{len(copies)} copies are younger than {roughly(limit)}, or their source has not changed"
@@ -203,7 +200,7 @@ def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
     unfaithful = [each for each in needed if each.fidelity is Fidelity.UNFAITHFUL]
     if not unfaithful:
         return says(Guard.READINESS, Verdict.PASS, has)
-    names = _some([each.analyzer for each in unfaithful], ", ")
+    names = some_of(each.analyzer for each in unfaithful)
     doubt = unfaithful[0].doubt.rstrip(".")
     text = f"{has}, but {names} would be unfaithful{': ' + doubt if doubt else ''}"
     return says(Guard.READINESS, Verdict.REFUSE, text)
@@ -215,9 +212,3 @@ def _is_stale(case: Case, copy: CopyAge, kept_at: datetime | None) -> bool:
     # What the target lacks becomes as old as the snapshot that it is restored from.
     since = kept_at or copy.verified_at
     return since is None or case.asked_at - since > case.policy.staleness
-
-
-def _some(names: list[str] | tuple[str, ...], between: str) -> str:
-    more = len(names) - SHOWN
-    shown = between.join(name.rstrip(".") for name in names[:SHOWN])
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -23,7 +23,6 @@ from standby.recovery.drill.errors import (
     ReallySwitching,
     ScratchUnfit,
     ServesAlready,
-    some,
 )
 from standby.recovery.drill.evidence import Evidence, write_evidence
 from standby.recovery.drill.manifest import TAG, HeldDrills, Intent, hold_drills
@@ -41,6 +40,7 @@ from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.replication.dependencies import PREBUILT
+from standby.text import some_of
 
 RUN_CHARACTERS = 12
 """Characters of a run id that a prefix has: an id may have 64 in all."""
@@ -105,7 +105,7 @@ async def must_not_clash(rehearsal: Rehearsal, intent: Intent) -> None:
     plan = await plan_restore(rehearsal.context, snapshot, intent.to, primary=intent.primary)
     held = sorted({item.target_analyzer for item in plan.items} & intent.found)
     if held:
-        raise ScratchUnfit(intent.to, f"it has {some(held)} already")
+        raise ScratchUnfit(intent.to, f"it has {some_of(held, 5)} already")
 
 
 async def _found(context: RecoveryContext, scratch: str) -> frozenset[str]:

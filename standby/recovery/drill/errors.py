@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from standby.errors import GuardRefused
 from standby.recovery.errors import RecoveryError
-
-MOST_NAMED = 5
-"""Analyzers that a message names before it only counts them."""
+from standby.text import some_of
 
 
 class DrillUnderWay(GuardRefused):
@@ -70,7 +68,7 @@ class LeftBehind(RecoveryError):
     """What an earlier drill left at the same target cannot be removed, so another one would prove nothing."""
 
     def __init__(self, plan: str, run_id: str, resource: str, left: Sequence[str], problem: str) -> None:
-        told = f": {problem}" if problem else f": {some(left)} cannot be deleted"
+        told = f": {problem}" if problem else f": {some_of(left, 5)} cannot be deleted"
         super().__init__(
             f"What drill {run_id} left at {resource} is not removed{told}",
             f"Mend that, then run standby drill {plan} --clean-up",
@@ -95,10 +93,3 @@ class NoEvidence(RecoveryError):
     def __init__(self, where: str) -> None:
         super().__init__(f"{where} is not there", "Name a run id of standby audit show, or an evidence.json")
         self.args = (where,)
-
-
-def some(names: Iterable[str]) -> str:
-    """Name a few analyzers and count the rest."""
-    known = list(names)
-    more = f" and {len(known) - MOST_NAMED} more" if len(known) > MOST_NAMED else ""
-    return f"{', '.join(known[:MOST_NAMED])}{more}"

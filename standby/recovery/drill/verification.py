@@ -11,7 +11,6 @@ from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.context import RecoveryContext
-from standby.recovery.drill.errors import some
 from standby.recovery.drill.manifest import Intent
 from standby.recovery.drill.report import CleanUp
 from standby.recovery.drill.sandbox import UNKNOWN
@@ -21,6 +20,7 @@ from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePl
 from standby.replication.fingerprint import fingerprint
 from standby.replication.serving import Serving, Severity, check_models, models_of
 from standby.service.models import Analyzer, Deployment
+from standby.text import some_of
 
 
 class DrilledAnalyzer(Document):
@@ -208,5 +208,5 @@ def _left(intent: Intent, cleanup: CleanUp) -> Iterator[str]:
     if cleanup.proven:
         return
     unknown = f"It is not known what is left at {intent.to}"
-    what = f"{some(cleanup.left)} left at {intent.to}" if cleanup.left else unknown
+    what = f"{some_of(cleanup.left, 5)} left at {intent.to}" if cleanup.left else unknown
     yield f"The clean-up is not proven complete. {sentence(f'{what}: {cleanup.problem}')}"

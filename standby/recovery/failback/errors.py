@@ -6,9 +6,7 @@ from collections.abc import Iterable
 
 from standby.errors import GuardRefused
 from standby.recovery.errors import RecoveryError
-
-MOST_NAMED = 5
-"""Analyzers that a sentence names before it only counts them."""
+from standby.text import some_of
 
 
 class SeveralPrimaries(RecoveryError):
@@ -54,7 +52,7 @@ class UnsettledEdits(GuardRefused):
     def __init__(self, plan: str, primary: str, standby: str, analyzers: Iterable[str]) -> None:
         names = sorted(analyzers)
         super().__init__(
-            f"{primary} and {standby} each have something of their own under {some(names)}",
+            f"{primary} and {standby} each have something of their own under {some_of(names, 5)}",
             f"Say for each which goes on, as in --keep {names[0]}=home or --keep {names[0]}=standby; "
             f"the other one is kept in the vault. See standby failback {plan} --dry-run",
         )
@@ -81,9 +79,3 @@ class FailbackUnderWay(GuardRefused):
             f"Wait for its end, then see standby status {plan}",
         )
         self.args = (plan, primary, where)
-
-
-def some(names: list[str]) -> str:
-    """Name the first few, and count the rest."""
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(names[:MOST_NAMED])}{more}"

@@ -11,7 +11,7 @@ from standby.fencing import read_fence
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.failback.comparison import Comparison, Keep, compare
-from standby.recovery.failback.errors import UnsettledEdits, some
+from standby.recovery.failback.errors import UnsettledEdits
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, State, joined
 from standby.recovery.failback.state import (
     FailbackProgress,
@@ -28,6 +28,7 @@ from standby.recovery.sync import StepsFactory, once_free, record_equal, synchro
 from standby.replication.direct import DirectSteps
 from standby.replication.items import GOOD, Progress, Selection, Status
 from standby.replication.report import Report, ReportItem
+from standby.text import some_of
 
 
 async def divergence(
@@ -246,7 +247,7 @@ class _Failback:
             return False
         behind = sorted(item.analyzer for item in self.forward.items if item.status not in GOOD)
         if behind:
-            self.problems.append(f"{standby} is behind with {some(behind)}")
+            self.problems.append(f"{standby} is behind with {some_of(behind, 5)}")
             self.next_action = f"See standby check {self.context.plan.name}, then replicate again"
         return True
 

@@ -23,10 +23,11 @@ from standby.recovery.readiness.document import (
     State,
 )
 from standby.recovery.readiness.forecast import forecast_rto
-from standby.recovery.readiness.wording import WORDS, Kind, Told, rebuilt_words, some_of
+from standby.recovery.readiness.wording import WORDS, Kind, Told, rebuilt_words
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ServiceError
+from standby.text import some_of
 
 
 def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:

@@ -19,6 +19,7 @@ from standby.recovery.readiness.document import (
 )
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Severity
+from standby.text import some_of
 
 MOST_NAMED = 3
 """Analyzers that a text names before it only counts them."""
@@ -35,13 +36,6 @@ class Kind:
     bucket: Bucket
     severity: Severity
     explanation: str = ""
-
-
-def some_of(names: Sequence[str]) -> str:
-    """Name the first of some analyzers, and count the rest."""
-    if len(names) > MOST_NAMED:
-        return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
-    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from standby.recovery.snapshots.blobs import BlobsUnknown, open_blobs
 from standby.recovery.snapshots.manifest import Blob, LabelledData
 from standby.replication.dependencies import inline_analyzers
 from standby.service.calls import Tls
+from standby.text import some_of
 
 LISTINGS_AT_ONCE = 4
 
@@ -77,8 +78,7 @@ def what_changed(then: Sequence[LabelledData], now: Sequence[LabelledData]) -> s
         if kept.blobs and not found.blobs:
             return "Its labelled data is gone"
         if changed := _changed(kept.blobs, found.blobs):
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            return f"Its labelled data has changed: {changed[0]}{more}"
+            return f"Its labelled data has changed: {some_of(changed, 1)}"
     return ""
 
 
