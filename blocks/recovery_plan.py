@@ -130,7 +130,7 @@ class RecoveryPlan(Block):
     target_id: model.TargetId = same_as(model.RecoveryPlan, "target_id")
     on_existing: model.OnExisting = same_as(model.RecoveryPlan, "on_existing")
     missing_defaults: model.MissingDefaults = same_as(model.RecoveryPlan, "missing_defaults")
-    # A list, not a mapping: an update of a block cannot empty a mapping (Prefect 3.8.8 merges them).
+    # A list, not a mapping: an update of a block cannot empty a mapping (Prefect 3.9 merges them).
     deployments: tuple[TargetDeployments, ...] = Field(
         (), description="Deployments that stand in for the analyzer's own, one entry per target."
     )

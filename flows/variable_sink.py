@@ -1,6 +1,6 @@
 """The active endpoint map in a Prefect variable, which several plans may share.
 
-A variable holds 5,000 characters (Prefect 3.8.8). So an analyzer that is called by its own id is left out of
+A variable holds 5,000 characters (Prefect 3.9). So an analyzer that is called by its own id is left out of
 it: whoever reads the variable calls by its own id whatever is not listed.
 """
 

@@ -32,10 +32,7 @@ Condition = Callable[[Task[..., Any], TaskRun, State[Any]], bool]
 
 
 def retry_when(worth_it: Callable[[BaseException], bool]) -> Condition:
-    """Make a `retry_condition_fn` of a predicate on the error.
-
-    Prefect 3.8.8 silently never retries where this is not a plain function: no method, no partial.
-    """
+    """Make a `retry_condition_fn` of a predicate on the error."""
 
     def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
         return isinstance(state.data, BaseException) and worth_it(state.data)
