@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+import rfc8785
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Document", "JsonObject", "JsonValue", "digest_of"]
+__all__ = ["Document", "JsonObject", "JsonValue", "digest_of", "digest_of_json"]
 
 JsonObject = dict[str, JsonValue]
 
@@ -20,3 +21,8 @@ class Document(BaseModel):
 def digest_of(content: bytes) -> str:
     """Give the digest that files are named and vouched for by: SHA-256 in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def digest_of_json(value: JsonValue) -> str:
+    """Give the SHA-256 of a value's canonical JSON (RFC 8785): the same however it was written."""
+    return digest_of(rfc8785.dumps(value))

@@ -8,7 +8,6 @@ lines cut off the end are missed, too.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,10 +16,9 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 
-import rfc8785
 from pydantic import ValidationError
 
-from standby.document import Document, JsonValue
+from standby.document import Document, JsonValue, digest_of_json
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.recovery.signing import Signer
@@ -122,7 +120,7 @@ def _digest(text: bytes) -> str:
     """Give the digest of what stands in a line, also of what this version knows nothing of."""
     told = json.loads(text)
     kept = {name: value for name, value in told.items() if name not in {"digest", "signature"}}
-    return hashlib.sha256(rfc8785.dumps(kept)).hexdigest()
+    return digest_of_json(kept)
 
 
 def _no_name_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from standby.document import Document
-from standby.vault.filesystem import Objects, read_knowledge
+from standby.vault.documents import read_document
+from standby.vault.filesystem import Objects
 
 MOST = 200
 """Measurements of each kind that are kept, the newest ones."""
@@ -42,7 +43,7 @@ async def read_durations(objects: Objects, plan: str) -> Durations:
     Raises:
         VaultUnavailable: it cannot be told.
     """
-    return await read_knowledge(objects, _path(plan), Durations)
+    return await read_document(objects, _path(plan), Durations) or Durations()
 
 
 async def add_durations(objects: Objects, plan: str, kind: Kind, seconds: Iterable[float]) -> None:

@@ -6,14 +6,11 @@ the service's own `_` keys, its defaults written out, nulls and key order carry 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import rfc8785
-
-from standby.document import JsonValue
+from standby.document import JsonValue, digest_of_json
 
 READ_ONLY = frozenset({"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"})
 """Fields only the service writes (REFERENCE, *The analyzer*)."""
@@ -70,7 +67,7 @@ def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) ->
 
 def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> str:
     """Hash the meaning of a definition: SHA-256 in hex over its RFC 8785 form."""
-    return hashlib.sha256(rfc8785.dumps(_exact(writable(definition, ignore)))).hexdigest()
+    return digest_of_json(_exact(writable(definition, ignore)))
 
 
 def differences(

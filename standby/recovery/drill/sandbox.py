@@ -87,18 +87,14 @@ UNKNOWN = "unknown"
 async def seen_now(context: RecoveryContext) -> Mapping[str, str]:
     """Give the digest of everything real that a failover would change, by what it is."""
     fence = f"recovery/{context.plan.name}/fence.json"
-    seen = {f"fence {context.vault.where(fence)}": _digest(await context.vault.read(fence))}
+    seen = {f"fence {context.vault.where(fence)}": digest_of(await context.vault.read(fence) or b"")}
     told = await read_back(context.sinks, context.plan.name)
     for sink, activation in zip(context.sinks, told, strict=True):
         if activation is None or isinstance(activation, SinkFailed):
             seen[sink.name] = UNKNOWN
         else:
-            seen[sink.name] = _digest(activation.model_dump_json().encode())
+            seen[sink.name] = digest_of(activation.model_dump_json().encode())
     return seen
-
-
-def _digest(content: bytes | None) -> str:
-    return digest_of(content or b"")
 
 
 TOLD = "told.json"

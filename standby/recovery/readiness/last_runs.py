@@ -17,8 +17,9 @@ from standby.recovery.durations import Kind, add_durations
 from standby.replication.items import GOOD, Selection, Status
 from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
+from standby.vault.documents import read_document
 from standby.vault.errors import VaultError
-from standby.vault.filesystem import Objects, read_knowledge
+from standby.vault.filesystem import Objects
 
 log = logging.getLogger("standby.recovery")
 
@@ -69,7 +70,7 @@ async def read_last_runs(objects: Objects, plan: str) -> LastRuns:
     Raises:
         VaultUnavailable: it cannot be told.
     """
-    return await read_knowledge(objects, _path(plan), LastRuns)
+    return await read_document(objects, _path(plan), LastRuns) or LastRuns()
 
 
 async def remember_run(objects: Objects, report: Report, selection: Selection, ended_at: datetime) -> None:
@@ -163,7 +164,7 @@ async def read_latest(objects: Objects, plan: str) -> LatestDrills:
     Raises:
         VaultUnavailable: it cannot be told.
     """
-    return await read_knowledge(objects, latest_path(plan), LatestDrills)
+    return await read_document(objects, latest_path(plan), LatestDrills) or LatestDrills()
 
 
 async def write_latest(objects: Objects, plan: str, drill: DrillSummary) -> None:

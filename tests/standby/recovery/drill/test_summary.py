@@ -36,6 +36,6 @@ async def test_the_last_one_of_each_target_is_kept() -> None:
 async def test_a_damaged_file_is_warned_of_and_counts_as_none(caplog: pytest.LogCaptureFixture) -> None:
     vault = Memory(files={"drills/p/latest.json": b'{"drills": {"west": {}}}'})
     assert await read_latest(vault, "p") == LatestDrills()
-    assert "drills/p/latest.json cannot be read and is begun anew" in caplog.text
+    assert "drills/p/latest.json cannot be read and counts as missing" in caplog.text
     await write_latest(vault, "p", drill("west"))
     assert (await read_latest(vault, "p")).at("west") == drill("west")

@@ -1,0 +1,115 @@
+"""One document of the vault: read, held by one run at a time, written back, and waited for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from standby.vault.documents import AGAIN, hold_document, once_free, read_document
+from standby.vault.errors import Held, VaultUnavailable
+from standby.vault.folder import LocalFolder
+from tests.standby.vault.world import HandClock, Memory
+
+
+class Known(BaseModel):
+    times: int = 0
+
+
+class Damaged(Exception):
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(f"{where}: {reason}")
+
+
+class Busy(Exception):
+    pass
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> LocalFolder:
+    return LocalFolder(tmp_path)
+
+
+@pytest.mark.parametrize(("files", "found"), [({}, None), ({"k": b""}, None), ({"k": b'{"times": 3}'}, Known(times=3))])
+async def test_what_is_there_is_read(files: dict[str, bytes], found: Known | None) -> None:
+    assert await read_document(Memory(files=files), "k", Known) == found
+    async with hold_document(Memory(files=files), "k", Known) as held:
+        assert held.found == found
+
+
+async def test_what_cannot_be_understood_is_warned_of_by_name(caplog: pytest.LogCaptureFixture) -> None:
+    found = await read_document(Memory(files={"k": b"secret nonsense"}), "k", Known)
+
+    assert found is None
+    assert "memory:k cannot be read and counts as missing" in caplog.text
+    assert "nonsense" not in caplog.text
+
+
+async def test_what_cannot_be_understood_is_an_error_where_the_caller_says_so() -> None:
+    memory = Memory(files={"k": b"nonsense"})
+
+    with pytest.raises(Damaged, match="memory:k: "):
+        await read_document(memory, "k", Known, Damaged)
+    with pytest.raises(Damaged, match="memory:k: "):
+        async with hold_document(memory, "k", Known, unreadable=Damaged):
+            pass
+
+
+async def test_a_vault_that_is_down_is_no_empty_one() -> None:
+    memory = Memory()
+    memory.down = True
+
+    with pytest.raises(VaultUnavailable):
+        await read_document(memory, "k", Known)
+
+
+async def test_what_a_holder_wrote_is_there_for_the_next_one() -> None:
+    memory = Memory()
+    async with hold_document(memory, "k", Known) as held:
+        await held.write(Known(times=1))
+        assert await read_document(memory, "k", Known) == held.found == Known(times=1)
+    async with hold_document(memory, "k", Known) as held:
+        assert (held.where, held.found) == ("memory:k", Known(times=1))
+
+
+async def test_one_run_at_a_time_holds_it_and_gets_the_error_it_asked_for(folder: LocalFolder) -> None:
+    async with hold_document(folder, "k", Known):
+        with pytest.raises(Held):
+            async with hold_document(folder, "k", Known):
+                pass
+        with pytest.raises(Busy, match=r"k$"):
+            async with hold_document(folder, "k", Known, busy=Busy):
+                pass
+    async with hold_document(folder, "k", Known, busy=Busy):
+        pass
+
+
+async def test_an_error_of_the_work_is_not_taken_for_a_held_document(folder: LocalFolder) -> None:
+    with pytest.raises(Held, match="another"):
+        async with hold_document(folder, "k", Known, busy=Busy):
+            raise Held("another")
+
+
+async def test_somebody_else_is_waited_for_no_longer_than_patience_says() -> None:
+    clock, tries = HandClock(), 0
+
+    async def work() -> int:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise Busy
+        return tries
+
+    assert await once_free(clock, work, patience=10, busy=Busy) == 4
+    assert clock.monotonic() == 3 * AGAIN
+
+    tries = 0
+    with pytest.raises(Busy):
+        await once_free(clock, work, patience=2 * AGAIN, busy=Busy)
+    assert tries == 3
+
+    tries = 0
+    with pytest.raises(Busy):
+        await once_free(clock, work, patience=0, busy=Busy)
+    assert tries == 1
