@@ -14,8 +14,8 @@ API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
 
 RELEASED: ApiVersion = "2025-11-01"
 
-SEED_PAGE: ApiVersion = "2025-05-01-preview"
-"""The api-version that speaks the copy protocol of the disaster-recovery page."""
+PREVIEW_2025: ApiVersion = "2025-05-01-preview"
+"""The api-version whose copy protocol hands a token to the caller."""
 
 SUPPORTED_MODELS: JsonObject = {
     "completion": ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5.2"],

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import handlers, preview_copy, released_copy
 from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
-from emulator.catalogue import SEED_PAGE, region_name
+from emulator.catalogue import PREVIEW_2025, region_name
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
 from emulator.handlers import Call
@@ -62,8 +62,8 @@ class DataPlane:
     def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
         """Put the headers around an answer that every answer of the service has (recordings)."""
         is_defaults = arrival.kind in {"get_defaults", "patch_defaults"}
-        # On /defaults the seed page's version is not named (recording: update defaults).
-        versions = sorted(version for version in state.api_versions if not (is_defaults and version == SEED_PAGE))
+        # On /defaults `2025-05-01-preview` is not named (recording: update defaults).
+        versions = sorted(version for version in state.api_versions if not (is_defaults and version == PREVIEW_2025))
         headers = (
             ("api-supported-versions", ",".join(versions)),
             ("apim-request-id", arrival.id),
@@ -170,7 +170,7 @@ def parsed_object(body: bytes) -> JsonObject:
 
 
 def _copy(world: World, state: ResourceState, call: Call) -> Answer:
-    if call.api_version == SEED_PAGE:
+    if call.api_version == PREVIEW_2025:
         return preview_copy.copy(world, state, call)
     return released_copy.copy(world, state, call)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from emulator.analyzers import whole_seconds
 from emulator.answers import invalid_request
-from emulator.catalogue import DEFAULT_EMBEDDING, SEED_PAGE, SUPPORTED_MODELS
+from emulator.catalogue import DEFAULT_EMBEDDING, PREVIEW_2025, SUPPORTED_MODELS
 from standby.document import JsonObject, JsonValue
 
 ANALYZER_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
@@ -130,7 +130,7 @@ def takes_time(sent: Mapping[str, JsonValue]) -> bool:
 
 
 def models_of(body: Mapping[str, JsonValue]) -> dict[str, str]:
-    """Give an analyzer's models by role: names of models, or of deployments under the seed page's version."""
+    """Give an analyzer's models by role: names of models, or of deployments under `2025-05-01-preview`."""
     return {role: name for role, name in _object(body.get("models")).items() if isinstance(name, str)}
 
 
@@ -141,8 +141,8 @@ def _completed_config(sent: Mapping[str, JsonValue]) -> JsonObject:
 
 
 def _completed_models(sent: JsonObject, api_version: str) -> JsonObject:
-    # Inferred: the seed page's version names deployments, and which of them embeds cannot be guessed.
-    if api_version == SEED_PAGE or "completion" not in sent:
+    # Inferred: `2025-05-01-preview` names deployments, and which of them embeds cannot be guessed.
+    if api_version == PREVIEW_2025 or "completion" not in sent:
         return sent
     return {**sent, "embedding": sent.get("embedding", DEFAULT_EMBEDDING)}
 

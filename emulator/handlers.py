@@ -20,7 +20,7 @@ from emulator.answers import (
     no_such_path,
     operation_not_found,
 )
-from emulator.catalogue import SEED_PAGE
+from emulator.catalogue import PREVIEW_2025
 from emulator.definitions import check_definition, check_id, check_tags, completed, echoed, takes_time
 from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
 from emulator.operations import Ending, ending_of
@@ -93,8 +93,8 @@ def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     check_definition(call.body)
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
         raise already_exists(call.analyzer)
-    # Inferred: the seed page's version knows no defaults, so it cannot miss them.
-    if call.body.get("models") and state.settings.defaults is None and call.api_version != SEED_PAGE:
+    # Inferred: `2025-05-01-preview` knows no defaults, so it cannot miss them.
+    if call.body.get("models") and state.settings.defaults is None and call.api_version != PREVIEW_2025:
         raise defaults_not_set()
     ending = ending_of(call.twist)
     status = "creating" if takes_time(call.body) or ending != Ending() else "ready"
@@ -135,7 +135,7 @@ def get_operation(_: World, state: ResourceState, call: Call) -> Answer:
 
 def get_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `GET /defaults` (recording: update defaults)."""
-    _refuse_defaults_of_the_seed_page(call)
+    _refuse_defaults_of_the_preview(call)
     if state.settings.defaults is None:
         raise defaults_not_set()
     return json_answer({"modelDeployments": dict(state.settings.defaults)})
@@ -143,7 +143,7 @@ def get_defaults(_: World, state: ResourceState, call: Call) -> Answer:
 
 def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `PATCH /defaults`, a merge patch (recording: update defaults)."""
-    _refuse_defaults_of_the_seed_page(call)
+    _refuse_defaults_of_the_preview(call)
     sent = call.body.get("modelDeployments") or {}
     if not isinstance(sent, dict):
         raise invalid_request("InvalidParameter", "'modelDeployments' must be an object.")
@@ -166,8 +166,8 @@ def _next_link(call: Call, first: int, end: int, total: int) -> str | None:
     return f"{call.origin}/contentunderstanding/analyzers?api-version={version}&skip={next_page}"
 
 
-def _refuse_defaults_of_the_seed_page(call: Call) -> None:
+def _refuse_defaults_of_the_preview(call: Call) -> None:
     # Inferred: 404, as for other paths a version lacks; `api-supported-versions` on /defaults names only
     # 2025-11-01 (recording: update defaults).
-    if call.api_version == SEED_PAGE:
+    if call.api_version == PREVIEW_2025:
         raise no_such_path()

@@ -56,7 +56,7 @@ class Operation:
         id: the `apim-request-id` of the call that began it (recordings).
         analyzer: what it builds, as it stands for this operation.
         is_copy: whether it counts as a copy in flight.
-        warnings: what the seed page's protocol warns of.
+        warnings: what the `2025-05-01-preview` protocol warns of.
     """
 
     id: str

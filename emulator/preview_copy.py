@@ -1,7 +1,8 @@
-"""The copy of the product's disaster-recovery page: a token goes from the source to the target.
+"""The copy of `2025-05-01-preview`: a token goes from the source to the target.
 
-Rules and shapes are those of the page. Inferred throughout: the codes of refusals, that `models` names
-deployments under this api-version, and that overrides of models the analyzer does not have mean nothing.
+Rules and shapes are those of the product's disaster-recovery page. Inferred throughout: the codes of refusals,
+that `models` names deployments under this api-version, and that overrides of models which the analyzer does not have
+mean nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from emulator.analyzers import Stored, with_fraction
 from emulator.answers import Answer, already_exists, invalid_request, json_answer, no_such_path, not_granted
-from emulator.catalogue import SEED_PAGE
+from emulator.catalogue import PREVIEW_2025
 from emulator.definitions import check_id, copied, models_of
 from emulator.faults import ShortGrant, VoidGrant
 from emulator.handlers import Call
@@ -30,7 +31,7 @@ OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}
 
 def authorize(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:getCopyAuthorization` with a token."""
-    if call.api_version != SEED_PAGE:
+    if call.api_version != PREVIEW_2025:
         # A live resource answers 404 under the released version (REFERENCE: user).
         raise no_such_path()
     state.get(call.api_version, call.analyzer)
@@ -46,7 +47,7 @@ def authorize(world: World, state: ResourceState, call: Call) -> Answer:
     void = isinstance(call.twist, VoidGrant)
     answer: JsonObject = {
         "source": permitted.source,
-        "authorizationToken": void_token() if void else world.seed_tokens.issue(permitted),
+        "authorizationToken": void_token() if void else world.copy_tokens.issue(permitted),
         "expiresAt": with_fraction(permitted.expires_at),
     }
     return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
@@ -76,14 +77,14 @@ def _source(world: World, target: ResourceState, call: Call) -> tuple[ResourceSt
         raise invalid_request("InvalidParameter", "'source' is required.")
     token = _optional_text(call.body, "authorizationToken")
     # Inferred: the emulator's resources have no role on each other, so a copy without a token is not granted.
-    permitted = world.seed_tokens.find(token) if token else None
+    permitted = world.copy_tokens.find(token) if token else None
     if permitted is None or not permitted.opens(url, _url(target, call.analyzer)):
         raise not_granted(url, url.rpartition("/")[2])
     if permitted.encryption_key != _optional_text(call.body, "decryptionKey"):
         raise invalid_request("InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given.")
     source = world.resources[permitted.resource]
     source.settle()
-    found = source.own(SEED_PAGE, permitted.analyzer_id)
+    found = source.own(PREVIEW_2025, permitted.analyzer_id)
     if found is None:
         raise invalid_request("ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found.")
     if found.status != "ready":

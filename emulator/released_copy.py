@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from emulator.analyzers import Stored, with_fraction
 from emulator.answers import Answer, already_exists, invalid_request, json_answer, no_such_path, not_granted
-from emulator.catalogue import SEED_PAGE, same_region
+from emulator.catalogue import PREVIEW_2025, same_region
 from emulator.definitions import check_id, copied
 from emulator.faults import ShortGrant, VoidGrant
 from emulator.handlers import Call
@@ -20,7 +20,7 @@ GRANT_SECONDS = 24 * 60 * 60.0
 
 def grant(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:grantCopyAuthorization`: no token, and no `source` either (recording: grant copy)."""
-    if call.api_version == SEED_PAGE:
+    if call.api_version == PREVIEW_2025:
         raise no_such_path()
     state.get(call.api_version, call.analyzer)
     target_id = call.body.get("targetAzureResourceId")

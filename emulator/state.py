@@ -11,7 +11,7 @@ from time import monotonic
 
 from emulator.analyzers import Stored, whole_seconds
 from emulator.answers import analyzer_not_found
-from emulator.catalogue import PREBUILT_ANALYZERS, RELEASED, SEED_PAGE
+from emulator.catalogue import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED
 from emulator.config import Deployment, ResourceConfig
 from emulator.definitions import completed, models_of
 from emulator.operations import Ending, Operation
@@ -285,7 +285,7 @@ def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dic
 def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime) -> JsonObject:
     analyzer_id = str(sent["analyzerId"])
     body = completed(analyzer_id, sent, api_version=RELEASED, now=now, status="ready")
-    if api_version == SEED_PAGE and "models" in body:
+    if api_version == PREVIEW_2025 and "models" in body:
         body["models"] = _deployments(models_of(body), models_of(sent), settings)
     # What the file says about an analyzer's past is believed.
     past = ("createdAt", "lastModifiedAt", "status", "warnings")
@@ -293,7 +293,7 @@ def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime)
 
 
 def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: Settings) -> JsonObject:
-    # Inferred: an analyzer made under the seed page's version names a deployment where others name a model.
+    # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
     # What was only filled in, and leads to no deployment, is left out again.
     defaults = settings.defaults or {}
     return {

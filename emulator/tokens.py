@@ -1,4 +1,4 @@
-"""Authorization tokens of the seed page's protocol.
+"""Authorization tokens of the `2025-05-01-preview` protocol.
 
 The page says they are encrypted; here they are opaque names of what the emulator remembers.
 """
@@ -113,7 +113,7 @@ class SeedGrant:
         )
 
 
-class SeedTokens:
+class CopyTokens:
     """The tokens that were given out."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from emulator.config import Deployment, EmulatorConfig, OutageKind, SettingsChange
 from emulator.faults import FaultBook
 from emulator.state import Place, ResourceState, Settings
-from emulator.tokens import SeedTokens, TokenIssuer
+from emulator.tokens import CopyTokens, TokenIssuer
 
 RESOURCE_SETTINGS = ("service_time", "latency", "operations_per_minute", "page_size")
 
@@ -27,7 +27,7 @@ class World:
         self.faults = FaultBook(self._config.faults)
         self.outages: dict[str, OutageKind] = dict.fromkeys(self._places, "none")
         self.outages.update({outage.resource: outage.kind for outage in self._config.outages})
-        self.seed_tokens = SeedTokens()
+        self.copy_tokens = CopyTokens()
         self.issuer.seconds = self._config.token_seconds
 
     def with_id(self, resource_id: str) -> ResourceState | None:

@@ -18,7 +18,7 @@ from standby.cli.run import Exit, run
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
-from standby.config.resource import SEED_PAGE_API_VERSION, Resource
+from standby.config.resource import PREVIEW_2025, Resource
 from standby.config.vault import VaultSettings
 from standby.errors import sentence
 from standby.orchestrator import NoOrchestrator, Orchestrator, load_orchestrator
@@ -68,7 +68,7 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
     yield _answers(client)
     yield Check(name, "permission", True, f"its {own} own analyzers can be listed")
     defaults = None
-    if client.resource.api_version != SEED_PAGE_API_VERSION:
+    if client.resource.api_version != PREVIEW_2025:
         defaults, check = await _defaults(client)
         yield check
     async for check in _management(client, defaults or {}):

@@ -46,7 +46,7 @@ class GivenKey(_Strict):
 
 
 Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="kind")]
-"""Second encryption of the authorization token, in the seed page's protocol only."""
+"""Second encryption of the authorization token, in the `2025-05-01-preview` protocol only."""
 
 KEY_BYTES = 32
 """Length of a fresh key; the page says nothing of lengths."""

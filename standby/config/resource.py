@@ -11,8 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 ApiVersion = Literal["2025-11-01", "2026-06-01-preview", "2025-05-01-preview"]
 
-SEED_PAGE_API_VERSION: ApiVersion = "2025-05-01-preview"
-"""The api-version that speaks the copy protocol of the product's disaster-recovery page."""
+PREVIEW_2025: ApiVersion = "2025-05-01-preview"
+"""The api-version whose copy protocol hands a token to the caller, as the product's disaster-recovery page has it."""
 
 AZURE_SUFFIXES = (
     ".services.ai.azure.com",

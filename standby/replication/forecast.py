@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from standby.config.plan import CopyDeadlines
-from standby.config.resource import SEED_PAGE_API_VERSION, Resource
+from standby.config.resource import PREVIEW_2025, Resource
 from standby.replication.items import PlanItem, ReplicationPlan
 from standby.replication.steps import GROWTH
 from standby.replication.verdict import ACTING, Action
@@ -100,7 +100,7 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
     calls: Counter[str] = Counter()
     for name in {name for item in plan.items for name in (item.source, item.target)}:
         # Planned anew before anything is done: a listing, and defaults where the api-version has them.
-        calls[name] += 1 if resources[name].api_version == SEED_PAGE_API_VERSION else 2
+        calls[name] += 1 if resources[name].api_version == PREVIEW_2025 else 2
     for target in plan.added_defaults:
         calls[target] += 3  # Read once more, added, and read again.
     for item in acting:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from standby.concurrency import side_by_side
 from standby.config.durations import moment_of
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import SEED_PAGE_API_VERSION
+from standby.config.resource import PREVIEW_2025
 from standby.document import JsonValue
 from standby.replication.dependencies import PREBUILT
 from standby.replication.serving import Serving
@@ -68,7 +68,7 @@ async def read_serving(client: ContentUnderstandingClient) -> Serving:
 
 async def read_defaults(client: ContentUnderstandingClient) -> Mapping[str, str] | None:
     """Read which deployment serves which model name; `None` where that was never set."""
-    if client.resource.api_version == SEED_PAGE_API_VERSION:
+    if client.resource.api_version == PREVIEW_2025:
         return None  # It has no such call: its analyzers name deployments themselves (recording: defaults).
     try:
         return (await client.get_defaults()).model_deployments

@@ -10,7 +10,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides
+from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
 from standby.replication.dependencies import (
     LONGEST_ID,
@@ -207,7 +207,7 @@ class Pair:
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version
-        if item.action is Action.REPLACE and version == SEED_PAGE_API_VERSION:
+        if item.action is Action.REPLACE and version == PREVIEW_2025:
             cause = f"{item.target} has one already, and api-version {version} cannot replace it"
             advice = "Allow a copy beside it with --on-existing version"
             return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")

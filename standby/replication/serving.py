@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from standby.config.plan import MissingDefaults
-from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
 from standby.replication.dependencies import inline_analyzers
 from standby.service.models import Deployment
@@ -111,9 +111,9 @@ def default_to_add(
 
 def _check(role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides) -> Iterator[Finding]:
     override = _override(overrides, role)
-    # On the seed page's protocol analyzers name deployments and the copy can override them; on the
+    # In the `2025-05-01-preview` protocol analyzers name deployments and the copy can override them; on the
     # released one they name models, and only the target's defaults say which deployment serves one.
-    by_deployment = target.resource.api_version == SEED_PAGE_API_VERSION
+    by_deployment = target.resource.api_version == PREVIEW_2025
     mapped = None if target.defaults is None else target.defaults.get(name)
     deployment = (override or name) if by_deployment else mapped
     if deployment is None:
@@ -178,11 +178,11 @@ def _source_model(name: str, source: Serving) -> str | None:
     found = _source_deployment(name, source)
     if found is not None:
         return found.model
-    return None if source.resource.api_version == SEED_PAGE_API_VERSION else name
+    return None if source.resource.api_version == PREVIEW_2025 else name
 
 
 def _source_deployment(name: str, source: Serving) -> Deployment | None:
-    by_deployment = source.resource.api_version == SEED_PAGE_API_VERSION
+    by_deployment = source.resource.api_version == PREVIEW_2025
     deployment = name if by_deployment else (source.defaults or {}).get(name)
     return (source.deployments or {}).get(deployment or "")
 
@@ -259,7 +259,7 @@ def with_added_defaults(
     Returns:
         The target as it would be, and the additions: deployment by model name.
     """
-    if missing_defaults != "sync" or target.resource.api_version == SEED_PAGE_API_VERSION:
+    if missing_defaults != "sync" or target.resource.api_version == PREVIEW_2025:
         return target, {}
     present = target.defaults or {}
     added: dict[str, str] = {}

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from standby.config.plan import OnExisting
-from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
 from standby.replication.fingerprint import fingerprint
 from standby.service.models import Analyzer
@@ -101,11 +101,11 @@ def expected_definition(
 ) -> dict[str, JsonValue]:
     """Give the definition that a copy of an analyzer has at a target.
 
-    Inferred: on the seed page's protocol an overridden deployment stands in the copy's `models`.
+    Inferred: in the `2025-05-01-preview` protocol an overridden deployment stands in the copy's `models`.
     """
     expected = dict(definition)
     models = definition.get("models")
-    if target.api_version == SEED_PAGE_API_VERSION and isinstance(models, dict):
+    if target.api_version == PREVIEW_2025 and isinstance(models, dict):
         chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
         expected["models"] = models | {role: name for role, name in chosen.items() if name and role in models}
     return expected

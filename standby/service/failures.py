@@ -52,7 +52,7 @@ _BY_STATUS: dict[int, type[ServiceError]] = {
     429: Throttled,
 }
 
-# Inferred: the codes of the seed page's two refusals are not recorded anywhere.
+# Inferred: the codes of the two refusals of `2025-05-01-preview` are not recorded anywhere.
 _BY_CODE: dict[str, type[ServiceError]] = {
     "DefaultsNotSet": DefaultsNotSet,
     "DeploymentNotFound": DeploymentMissing,

@@ -203,8 +203,8 @@ class Grant(_Wire):
     """The source's answer to a request for a copy authorization, of either protocol.
 
     Attributes:
-        token: only in the seed page's protocol.
-        source: URL of the source analyzer, only in the seed page's protocol (the recordings have none).
+        token: only in the `2025-05-01-preview` protocol.
+        source: URL of the source analyzer, only in the `2025-05-01-preview` protocol (the recordings have none).
         target: URL that the token is locked to.
     """
 

@@ -1,6 +1,6 @@
 """The two ways the service copies an analyzer between resources, behind one interface.
 
-The released API keeps the grant at the source; the disaster-recovery page's hands a token to the caller.
+The released API keeps the grant at the source; `2025-05-01-preview` hands a token to the caller.
 Which one is spoken follows from the api-version of source and target (REFERENCE, *Two protocols*).
 """
 
@@ -14,7 +14,7 @@ from typing import Protocol
 from pydantic import SecretStr
 
 from standby.config.plan import Encryption, key_for_copy
-from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides, Resource
+from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonObject
 from standby.service.calls import Call
 from standby.service.client import ContentUnderstandingClient
@@ -41,7 +41,7 @@ class CopyAuthorization:
         analyzer: id at the source.
         target_analyzer: id the copy gets.
         expires_at: UTC; `None` where the service did not say.
-        source_url: the source analyzer as the service names it; only in the seed page's protocol.
+        source_url: the source analyzer as the service names it; only in the `2025-05-01-preview` protocol.
         token: likewise.
         decryption_key: key without which the token is of no use, where one was asked for.
     """
@@ -145,7 +145,7 @@ class ReleasedProtocol:
         return await start_copy(target, authorization, body, target.version | replace)
 
 
-class SeedPageProtocol:
+class Preview2025Protocol:
     """`:getCopyAuthorization`, then `:copy` with its token; always locked to one target analyzer."""
 
     async def authorize(
@@ -272,4 +272,4 @@ def protocol_for(source: Resource, target: Resource) -> CopyProtocol:
             f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}",
             resource=target.name,
         )
-    return SeedPageProtocol() if target.api_version == SEED_PAGE_API_VERSION else ReleasedProtocol()
+    return Preview2025Protocol() if target.api_version == PREVIEW_2025 else ReleasedProtocol()

@@ -235,6 +235,6 @@ async def test_defaults_of_the_wrong_kind_are_an_invalid_request(west: httpx.Asy
     assert (await west.patch("/defaults", json={"modelDeployments": sent})).status_code == 400
 
 
-async def test_the_seed_pages_version_has_no_defaults(emulator: Emulator, client: Client) -> None:
-    seed_page = client(emulator.resources["east"], "2025-05-01-preview")
-    assert (await seed_page.get("/defaults")).status_code == 404
+async def test_the_preview_version_has_no_defaults(emulator: Emulator, client: Client) -> None:
+    preview = client(emulator.resources["east"], "2025-05-01-preview")
+    assert (await preview.get("/defaults")).status_code == 404

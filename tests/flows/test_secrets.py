@@ -1,4 +1,4 @@
-"""No secret stays anywhere: the seed page's protocol with canaries, which every byte is searched for."""
+"""No secret stays anywhere: the `2025-05-01-preview` protocol with canaries, which every byte is searched for."""
 
 from __future__ import annotations
 

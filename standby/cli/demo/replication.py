@@ -11,7 +11,7 @@ from standby.cli.demo.stage import PLAN, DemoWentWrong, Stage, edit, head, repli
 from standby.cli.output import Output
 from standby.cli.render import drift_lines
 from standby.config.configuration import Configuration
-from standby.config.resource import SEED_PAGE_API_VERSION
+from standby.config.resource import PREVIEW_2025
 from standby.document import JsonValue
 from standby.replication.items import Selection, Status
 from standby.replication.replicate import open_run, survey
@@ -59,9 +59,9 @@ async def tell(stage: Stage, output: Output) -> JsonValue:
 
     head(
         output,
-        "5. The same by the protocol of the disaster-recovery page, with encrypted tokens",
+        "5. The same with the 2025-05-01-preview protocol and encrypted tokens",
     )
-    fourth = await replicate(stage, output, stage.configuration(SEED_PAGE_API_VERSION))
+    fourth = await replicate(stage, output, stage.configuration(PREVIEW_2025))
     _must(fourth, succeeded=2 * analyzers - HELD_BACK, blocked=HELD_BACK)
 
     outage = await tell_outage(stage, output, configuration)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import SEED_PAGE_API_VERSION, DeploymentOverrides
+from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.recovery.provenance import trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import Left, PairLeft
@@ -276,7 +276,7 @@ def retirements(
 
 
 def _deployment(plan: RecoveryPlan, there: Serving, role: str, name: str) -> str:
-    if there.resource.api_version == SEED_PAGE_API_VERSION:
+    if there.resource.api_version == PREVIEW_2025:
         overrides = _overrides(plan, there)
         chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
         return chosen.get(role) or name

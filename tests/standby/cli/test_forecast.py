@@ -9,7 +9,7 @@ import pytest
 
 from standby.cli.render import forecast_words
 from standby.config.plan import CopyDeadlines, RecoveryPlan, RegionPair
-from standby.config.resource import SEED_PAGE_API_VERSION, Resource
+from standby.config.resource import PREVIEW_2025, Resource
 from standby.replication.forecast import (
     ANSWER_SECONDS,
     GRANT_SECONDS,
@@ -89,8 +89,8 @@ def test_a_copy_under_way_needs_no_grant_and_no_copy() -> None:
     assert found.calls == {"east": 2, "west": 2 + 6 + 1}
 
 
-def test_counts_no_defaults_on_the_seed_pages_protocol() -> None:
-    assert expected(item("a"), api_version=SEED_PAGE_API_VERSION).calls["east"] == 1 + 1
+def test_counts_no_defaults_in_the_preview_protocol() -> None:
+    assert expected(item("a"), api_version=PREVIEW_2025).calls["east"] == 1 + 1
 
 
 def test_counts_defaults_that_are_added() -> None:

@@ -12,7 +12,7 @@ from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable
 from standby.service.models import Deployment
 from tests.standby.replication.world import (
-    SEED_PAGE,
+    PREVIEW_2025,
     Service,
     certificates,
     definition,
@@ -60,8 +60,8 @@ async def test_with_a_key_deployments_are_unknown_and_not_none(service: Service)
     assert (await taken(service)).serving.deployments is None
 
 
-async def test_the_seed_pages_protocol_has_no_defaults_to_ask_for(service: Service) -> None:
-    async with service.client("west", api_version=SEED_PAGE) as client:
+async def test_the_preview_protocol_has_no_defaults_to_ask_for(service: Service) -> None:
+    async with service.client("west", api_version=PREVIEW_2025) as client:
         assert (await read_serving(client)).defaults is None
     assert service.calls == []
 

@@ -22,7 +22,7 @@ from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
 from standby.vault.journal import SAVE_EVERY
 from standby.vault.lease import LEASE
-from tests.standby.replication.world import RELEASED, SEED_PAGE, record, sighting
+from tests.standby.replication.world import PREVIEW_2025, RELEASED, record, sighting
 from tests.standby.vault.world import HandClock, Killed, Memory, settled
 
 ONE, TWO = record(sighting("1"), sighting("1")), record(sighting("2"), sighting("2", created_at=None))
@@ -90,11 +90,11 @@ async def test_pairs_have_ledgers_of_their_own(files: FileSystem) -> None:
 
 async def test_api_versions_have_ledgers_of_their_own(files: FileSystem) -> None:
     """What is registered under one cannot be seen under another."""
-    async with east_west(files) as one, write_ledger(files, "east", "west", SEED_PAGE) as other:
+    async with east_west(files) as one, write_ledger(files, "east", "west", PREVIEW_2025) as other:
         one.record({"a": ONE})
         other.record({"a": TWO})
     assert await read(files) == {"a": ONE}
-    assert (await read_ledger(files, "east", "west", SEED_PAGE)).records == {"a": TWO}
+    assert (await read_ledger(files, "east", "west", PREVIEW_2025)).records == {"a": TWO}
 
 
 async def test_a_ledger_from_before_there_was_one_an_api_version_counts_for_nothing(

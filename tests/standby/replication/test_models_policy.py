@@ -7,7 +7,7 @@ import pytest
 from standby.config.plan import MissingDefaults
 from standby.config.resource import DeploymentOverrides
 from standby.replication.serving import judge_models, with_added_defaults
-from tests.standby.replication.world import DEFAULTS, MODELS, SEED_PAGE, deployment, resource, serving
+from tests.standby.replication.world import DEFAULTS, MODELS, PREVIEW_2025, deployment, resource, serving
 
 NONE = DeploymentOverrides()
 ALL = tuple(MODELS.items())
@@ -60,8 +60,8 @@ def test_sync_gives_the_target_as_it_will_be() -> None:
     assert after.deployments == west.deployments
 
 
-def test_sync_has_nothing_to_add_on_the_seed_pages_protocol() -> None:
-    west = serving(resource("west", SEED_PAGE), None, BOTH)
+def test_sync_has_nothing_to_add_in_the_preview_protocol() -> None:
+    west = serving(resource("west", PREVIEW_2025), None, BOTH)
     assert with_added_defaults(ALL, EAST, west, NONE, "sync") == (west, {})
 
 

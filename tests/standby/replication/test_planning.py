@@ -18,7 +18,7 @@ from standby.replication.verdict import ACTING, COPYING, Action, CopyRecord, Ver
 from tests.standby.replication.world import (
     DEFAULTS,
     MODELS,
-    SEED_PAGE,
+    PREVIEW_2025,
     START,
     definition,
     deployment,
@@ -343,16 +343,16 @@ def test_versions_from_two_sources_get_different_numbers() -> None:
     assert len(names) == len(set(names)) == 2
 
 
-# The seed page's protocol.
+# The `2025-05-01-preview` protocol.
 
 
-def seed_pair(source: Mapping[str, Any], *target: Mapping[str, Any]) -> tuple[Inventory, Inventory]:
-    east, west = resource("east", SEED_PAGE), resource("west", SEED_PAGE)
+def preview_pair(source: Mapping[str, Any], *target: Mapping[str, Any]) -> tuple[Inventory, Inventory]:
+    east, west = resource("east", PREVIEW_2025), resource("west", PREVIEW_2025)
     return inventory(east, source), inventory(west, *target)
 
 
-def test_the_seed_pages_protocol_cannot_replace_and_the_refusal_names_the_way_out() -> None:
-    source, target = seed_pair(definition("a"), definition("a", description="old"))
+def test_the_preview_protocol_cannot_replace_and_the_refusal_names_the_way_out() -> None:
+    source, target = preview_pair(definition("a"), definition("a", description="old"))
     (item,) = plan(source, target, selection=Selection(on_existing="replace")).items
     assert (item.verdict, item.action) == (Verdict.FOREIGN, Action.REFUSE)
     assert item.reason.endswith("Allow a copy beside it with --on-existing version.")
@@ -360,10 +360,10 @@ def test_the_seed_pages_protocol_cannot_replace_and_the_refusal_names_the_way_ou
     assert item.action is Action.COPY_AS_VERSION
 
 
-def test_a_copy_under_the_seed_pages_protocol_is_expected_with_the_plans_deployments() -> None:
+def test_a_copy_under_the_preview_protocol_is_expected_with_the_plans_deployments() -> None:
     recovery = recovery_plan(deployments={"west": {"chatCompletion": "gpt-west"}})
     models = {"completion": "gpt-east", "embedding": "emb"}
-    source, target = seed_pair(
+    source, target = preview_pair(
         definition("a", models=models), definition("a", models=models | {"completion": "gpt-west"})
     )
     (item,) = plan(source, target, recovery=recovery).items

@@ -9,7 +9,7 @@ import pytest
 from standby.config.resource import DeploymentOverrides
 from standby.replication.serving import Finding, Serving, Severity, check_models, default_to_add, models_of
 from standby.service.models import Deployment
-from tests.standby.replication.world import RELEASED, SEED_PAGE, definition, deployment, resource, serving
+from tests.standby.replication.world import PREVIEW_2025, RELEASED, definition, deployment, resource, serving
 
 COMPLETION = [("completion", "gpt-4.1")]
 EMBEDDING = [("embedding", "text-embedding-3-small")]
@@ -148,31 +148,31 @@ def test_an_override_that_the_defaults_agree_with_is_not_spoken_of() -> None:
     assert findings(COMPLETION, at, DeploymentOverrides(chat_completion="mine")) == []
 
 
-# The seed page's protocol: analyzers name deployments, defaults play no part.
+# The `2025-05-01-preview` protocol: analyzers name deployments, defaults play no part.
 
 
-def test_on_the_seed_pages_protocol_the_deployment_of_the_same_name_is_meant() -> None:
-    at = target(*EAST, api_version=SEED_PAGE, defaults=None)
-    assert findings([("completion", "gpt"), ("embedding", "emb")], at, origin=source(SEED_PAGE)) == []
+def test_in_the_preview_protocol_the_deployment_of_the_same_name_is_meant() -> None:
+    at = target(*EAST, api_version=PREVIEW_2025, defaults=None)
+    assert findings([("completion", "gpt"), ("embedding", "emb")], at, origin=source(PREVIEW_2025)) == []
 
 
-def test_on_the_seed_pages_protocol_an_override_stands_in() -> None:
-    at = target(deployment("mine", "gpt-4.1"), api_version=SEED_PAGE)
+def test_in_the_preview_protocol_an_override_stands_in() -> None:
+    at = target(deployment("mine", "gpt-4.1"), api_version=PREVIEW_2025)
     overrides = DeploymentOverrides(chat_completion="mine")
-    assert findings([("completion", "gpt")], at, overrides, source(SEED_PAGE)) == []
-    finding = only([("completion", "gpt")], at, NONE, source(SEED_PAGE))
+    assert findings([("completion", "gpt")], at, overrides, source(PREVIEW_2025)) == []
+    finding = only([("completion", "gpt")], at, NONE, source(PREVIEW_2025))
     assert finding.cause == "west has no deployment gpt for model gpt"
     assert "--deployment-name gpt --model-name gpt-4.1 " in finding.next_action
 
 
-def test_on_the_seed_pages_protocol_another_embedding_model_is_an_error_too() -> None:
-    at = target(deployment("emb", "text-embedding-ada-002"), api_version=SEED_PAGE)
-    assert only([("embedding", "emb")], at, NONE, source(SEED_PAGE)).severity is Severity.ERROR
+def test_in_the_preview_protocol_another_embedding_model_is_an_error_too() -> None:
+    at = target(deployment("emb", "text-embedding-ada-002"), api_version=PREVIEW_2025)
+    assert only([("embedding", "emb")], at, NONE, source(PREVIEW_2025)).severity is Severity.ERROR
 
 
-def test_on_the_seed_pages_protocol_an_unknown_source_deployment_is_compared_with_nothing() -> None:
-    at = target(deployment("gpt", "gpt-4o"), api_version=SEED_PAGE)
-    origin = serving(resource("east", SEED_PAGE), None)
+def test_in_the_preview_protocol_an_unknown_source_deployment_is_compared_with_nothing() -> None:
+    at = target(deployment("gpt", "gpt-4o"), api_version=PREVIEW_2025)
+    origin = serving(resource("east", PREVIEW_2025), None)
     assert findings([("completion", "gpt")], at, NONE, origin) == []
 
 

@@ -33,7 +33,7 @@ from standby.vault.folder import LocalFolder
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RELEASED = "2025-11-01"
-SEED_PAGE = "2025-05-01-preview"
+PREVIEW_2025 = "2025-05-01-preview"
 GROUP = "/subscriptions/s-1/resourceGroups/group-1/providers/Microsoft.CognitiveServices/accounts"
 MODELS = {"completion": "gpt-4.1", "embedding": "text-embedding-3-small"}
 DEFAULTS = {"gpt-4.1": "gpt", "text-embedding-3-small": "emb"}

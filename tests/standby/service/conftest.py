@@ -230,7 +230,7 @@ class Pair:
 
     @staticmethod
     def grant(**changes: Any) -> httpx.Response:
-        """What the page's protocol answers to a request for a grant."""
+        """What the `2025-05-01-preview` protocol answers to a request for a grant."""
         body = {
             "source": f"{EAST}/invoice",
             "authorizationToken": "canary-token",
@@ -258,7 +258,7 @@ class Pair:
 
 @pytest.fixture
 def seed(connect: Connect, service: Service) -> Pair:
-    """A pair that speaks the protocol of the disaster-recovery page."""
+    """A pair that speaks the `2025-05-01-preview` protocol."""
     return Pair(connect, service, SEED)
 
 

@@ -1,4 +1,4 @@
-"""The copy of the disaster-recovery page: a token goes from the source to the target."""
+"""The copy of `2025-05-01-preview`: a token goes from the source to the target."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COPY = "/analyzers/invoice:copy"
 
 @pytest.fixture
 def source(emulator: Emulator, client: Client) -> httpx.AsyncClient:
-    """East, under the seed page's version."""
+    """East, under `2025-05-01-preview`."""
     return client(emulator.resources["east"], VERSION)
 
 
 @pytest.fixture
 def target(emulator: Emulator, client: Client) -> httpx.AsyncClient:
-    """West, under the seed page's version."""
+    """West, under `2025-05-01-preview`."""
     return client(emulator.resources["west"], VERSION)
 
 
