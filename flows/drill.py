@@ -13,9 +13,11 @@ from prefect.runtime import flow_run
 from flows.events import DRILLED, tell_of_plan
 from flows.listening import tell_report, to_its_report
 from flows.outcome import bullets, ended, fell_short, page, refused, seconds, stopped, table
-from flows.recovery import TaskStages, chosen, recovering
+from flows.recovery import TaskStages, recovering
 from standby.document import JsonValue
 from standby.errors import GuardRefused, sentence
+from standby.fencing import read_fence
+from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.report import DrillReport
 
@@ -72,7 +74,9 @@ async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> S
     """
     try:
         async with recovering(plan, scratch=scratch) as context:
-            source, target = await chosen(context, to, home)
+            source, target = choose_assignment(
+                context.plan, await read_fence(context.vault, context.plan), to=to, named=home
+            )
             work = drilling.drill(context, source, target, TaskStages(), scratch=scratch or None)
             report = await to_its_report(work, UUID(str(flow_run.id)))
     except GuardRefused as error:

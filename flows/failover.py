@@ -11,8 +11,10 @@ from flows.events import REFUSED, tell_of_plan
 from flows.failover_run import switch
 from flows.outage import after_outage, leave_decision
 from flows.outcome import refused
-from flows.recovery import chosen, recovering
+from flows.recovery import recovering
 from standby.errors import GuardRefused
+from standby.fencing import read_fence
+from standby.recovery.assignments import choose_assignment
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import Ask, order_for
@@ -49,7 +51,9 @@ async def failover(
         try:
             if outage_of:
                 return await after_outage(context, outage_of, to)
-            served, target = await chosen(context, to, home)
+            served, target = choose_assignment(
+                context.plan, await read_fence(context.vault, context.plan), to=to, named=home
+            )
             ask = Ask(target, served, planned=mode == "planned", reason=reason, forced=frozenset(force))
             return await on_order(context, ask)
         except GuardRefused as error:

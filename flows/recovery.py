@@ -11,42 +11,8 @@ from prefect.utilities.annotations import opaque
 
 from blocks import load_configuration_from_blocks, open_second, open_vault
 from flows.variable_sink import open_flow_sinks
-from standby.fencing import read_fence
 from standby.recovery.context import RecoveryContext, open_recovery
-from standby.recovery.decision.input import Request, candidates
-from standby.recovery.errors import NotASide
-from standby.recovery.failover.errors import AlreadyActive
-from standby.recovery.failover.failover import Ask, choose_primary
 from tasks.stage import stage
-
-
-async def chosen(context: RecoveryContext, to: str, primary: str = "") -> tuple[str, str]:
-    """Give the source and the target; a target that is not named is the one that an outage would choose.
-
-    Args:
-        context: of the recovery.
-        to: the target, or nothing.
-        home: the source, or nothing.
-
-    Raises:
-        AlreadyActive: every target serves already.
-        SeveralHomes: a target that was named could serve for several sources.
-        NoHome: the plan has no such target.
-        NotASide: the plan has no such pair.
-    """
-    fence = await read_fence(context.vault, context.plan)
-    if to:
-        return choose_primary(context.plan, fence, Ask(to, primary)), to
-    if primary and primary not in fence.sides:
-        raise NotASide(context.plan.name, primary, primary, fence.sides)
-    primaries = [primary] if primary else list(fence.sides)
-    for name in primaries:
-        active = fence.sides[name].active
-        others = candidates(context.plan, Request(primary=name), active)
-        if others:
-            return name, others[0]
-    raise AlreadyActive(context.plan.name, primaries[0], fence.sides[primaries[0]].active)
-
 
 T = TypeVar("T")
 

@@ -16,12 +16,12 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.fencing import read_fence
 from standby.orchestrator import load_orchestrator
+from standby.recovery.assignments import choose_primary
 from standby.recovery.context import open_recovery
 from standby.recovery.drill.cleanup import clean_up
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.report import CleanUp, CleanUpReport, DrillReport
-from standby.recovery.failover.failover import Ask, choose_primary
 from standby.recovery.signing import signer_for
 from standby.text import some_of
 from standby.vault.folder import open_folder
@@ -167,7 +167,7 @@ def command(
             return finish(output, DrillReport.model_validate(told))
         async with open_recovery(configuration, plan) as recovery:
             fence = await read_fence(recovery.vault, recovery.plan)
-            source = choose_primary(recovery.plan, fence, Ask(to=to, primary=primary))
+            source = choose_primary(recovery.plan, fence, to=to, named=primary)
             report = await drill(recovery, source, to, ToldStages(output), scratch=scratch or None)
         return finish(output, report)
 

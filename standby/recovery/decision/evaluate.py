@@ -12,6 +12,7 @@ from standby.clock import Clock
 from standby.concurrency import side_by_side
 from standby.config.plan import FailoverPolicy
 from standby.fencing import read_fence
+from standby.recovery.assignments import candidates
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.decide import decide
@@ -26,9 +27,7 @@ from standby.recovery.decision.input import (
     Request,
     Restorable,
     Verdict,
-    candidates,
 )
-from standby.recovery.errors import NotASide
 from standby.recovery.probe import LIMITS, Limits, Observation, look_at, observer_here
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness
@@ -153,14 +152,13 @@ async def gather_case(
     Raises:
         FenceUnreadable: it is not known which side serves.
         AutomationUnreadable: it is not known whether outages may start anything.
-        NotASide: the target that is asked for is none of this source.
+        NotATarget: the target that is asked for is none of this primary.
         VaultUnavailable: the vault does not answer.
     """
     fence = await read_fence(context.vault, context.plan)
     automation = await read_automation(context.vault)
     active = fence.sides[request.primary].active
-    names = candidates(context.plan, request, active)
-    _must_be_sides(context, request, names)
+    names = candidates(context.plan, request.primary, active, request.to)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
     seen = await look_at(
@@ -190,14 +188,6 @@ async def gather_case(
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
     )
-
-
-def _must_be_sides(context: RecoveryContext, request: Request, names: Sequence[str]) -> None:
-    """Let only what the plan pairs be judged: somebody may have typed the name."""
-    known = {name for pair in context.plan.pairs if pair.source == request.primary for name in pair.targets}
-    for name in names:
-        if name not in known | {request.primary}:
-            raise NotASide(context.plan.name, request.primary, name, known)
 
 
 async def _candidate(

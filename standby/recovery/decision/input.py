@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from standby.config.plan import FailoverPolicy, RecoveryPlan
+from standby.config.plan import FailoverPolicy
 from standby.document import Document
 from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
@@ -245,21 +245,3 @@ class Request:
     def guards(self) -> tuple[Guard, ...]:
         """The guards among what is forced."""
         return tuple(guard for guard in FORCEABLE if guard in set(self.forced))
-
-
-def candidates(plan: RecoveryPlan, request: Request, active: str) -> tuple[str, ...]:
-    """Name the resources that could serve next, in the order of preference.
-
-    Where nobody says which, these are the targets that copies of this source go to: its home is none of them,
-    since what was edited since would have to be brought back there first.
-
-    Args:
-        plan: its pairs and its preference.
-        request: may name one.
-        active: the resource that serves now.
-    """
-    if request.to:
-        return (request.to,)
-    targets = [target for pair in plan.pairs if pair.source == request.primary for target in pair.targets]
-    preferred = [target for target in plan.failover.prefer if target in targets]
-    return tuple(name for name in dict.fromkeys([*preferred, *targets]) if name != active)

@@ -15,6 +15,7 @@ from standby.concurrency import to_its_end
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
+from standby.recovery.assignments import must_be_able_to_serve
 from standby.recovery.audit import AuditAction, AuditLine, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.drill.cleanup import clean, must_be_clean, remove_leftovers
@@ -30,7 +31,6 @@ from standby.recovery.drill.report import CleanUp, DrilledAnalyzers, DrillReport
 from standby.recovery.drill.sandbox import Rehearsal, connected, rehearsing, seen_now
 from standby.recovery.drill.verification import DrilledAnalyzer, Findings, look_at, reasons_against
 from standby.recovery.durations import Kind, add_durations, read_durations
-from standby.recovery.errors import NoPrimary, NotASide
 from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
@@ -50,17 +50,13 @@ def must_be_rehearsable(context: RecoveryContext, fence: Fence, primary: str, to
     """Let only a failover be rehearsed that could really be asked for now.
 
     Raises:
-        NoHome: the plan has no such source.
-        NotASide: the plan does not have this target.
+        NotAPrimary: the plan has no such primary.
+        NotATarget: the plan does not have this target.
         ReallySwitching: a real switch is under way.
         ServesAlready: the target serves already.
     """
     plan = context.plan
-    known = {name for pair in plan.pairs if pair.source == primary for name in (primary, *pair.targets)}
-    if not known:
-        raise NoPrimary(plan.name, to, plan.targets)
-    if to not in known:
-        raise NotASide(plan.name, primary, to, known)
+    must_be_able_to_serve(plan, primary, to)
     for served, side in fence.sides.items():
         if side.phase is Phase.SWITCHING:
             raise ReallySwitching(plan.name, served)
@@ -139,7 +135,7 @@ async def drill(
         ReallySwitching: a real switch is under way.
         ScratchUnfit: the scratch resource is in the way of a plan, or has one of its ids.
         LeftBehind: what an earlier drill left at the same resource cannot be removed.
-        NotASide: the plan does not have this target.
+        NotATarget: the plan does not have this target.
         AuditBroken: the audit log cannot be added to; nothing was made.
         VaultUnavailable: the vault does not answer.
     """

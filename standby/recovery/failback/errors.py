@@ -9,24 +9,6 @@ from standby.recovery.errors import RecoveryError
 from standby.text import some_of
 
 
-class SeveralPrimaries(RecoveryError):
-    """A plan has several sources, and it was not said which."""
-
-    def __init__(self, plan: str, primaries: Iterable[str]) -> None:
-        names = sorted(primaries)
-        super().__init__(f"Plan {plan} has several sources: {', '.join(names)}", f"Say which with --home {names[0]}")
-        self.args = (plan, names)
-
-
-class NotAPrimary(RecoveryError):
-    """A resource is no source of the plan."""
-
-    def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
-        names = sorted(primaries)
-        super().__init__(f"{resource} is no source of plan {plan}", f"Choose one of {', '.join(names)}")
-        self.args = (plan, resource, names)
-
-
 class NothingThere(RecoveryError):
     """An analyzer is to be kept as a side has it that does not have it."""
 

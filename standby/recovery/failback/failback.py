@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from standby.errors import StandbyError
 from standby.fencing import read_fence
+from standby.recovery.assignments import choose_primary
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.failback.comparison import Comparison, Keep, compare
@@ -17,7 +18,6 @@ from standby.recovery.failback.state import (
     FailbackProgress,
     HeldProgress,
     Way,
-    choose_primary,
     hold_progress,
     way_back,
 )
@@ -49,7 +49,7 @@ async def divergence(
         SwitchUnfinished: a switch that leads elsewhere has to end first.
     """
     fence = await read_fence(context.vault, context.plan)
-    way = way_back(fence, choose_primary(context.plan, fence, primary), None)
+    way = way_back(fence, choose_primary(context.plan, fence, named=primary or ""), None)
     if way.standby is None:
         return None
     return (await compare(context, way.primary, way.standby, keep or {})).report
@@ -83,7 +83,7 @@ async def fail_back(
         SwitchUnfinished: a switch that leads elsewhere has to end first.
     """
     fence = await read_fence(context.vault, context.plan)
-    chosen = choose_primary(context.plan, fence, primary)
+    chosen = choose_primary(context.plan, fence, named=primary or "")
     async with hold_progress(context, chosen) as held:
         unfinished = held.unfinished
         way = way_back(

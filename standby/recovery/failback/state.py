@@ -11,11 +11,10 @@ from datetime import datetime
 from pydantic import Field, ValidationError
 
 from standby.config.explanation import summary
-from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.fencing import Fence, Phase
 from standby.recovery.context import RecoveryContext
-from standby.recovery.failback.errors import FailbackUnderWay, NotAPrimary, SeveralPrimaries
+from standby.recovery.failback.errors import FailbackUnderWay
 from standby.recovery.failback.report import Kept
 from standby.recovery.failover.errors import SwitchUnfinished
 from standby.vault.errors import Held
@@ -36,24 +35,6 @@ class Way:
     standby: str | None
     is_back: bool
     is_switching: bool
-
-
-def choose_primary(plan: RecoveryPlan, fence: Fence, primary: str | None) -> str:
-    """Give the source to bring back: the one that was named, or the only one that it can be.
-
-    Raises:
-        NotAHome: the one that was named is no source.
-        SeveralHomes: it is not clear which.
-    """
-    if primary is not None:
-        if primary not in fence.sides:
-            raise NotAPrimary(plan.name, primary, fence.sides)
-        return primary
-    away = [name for name, side in fence.sides.items() if name != side.active or side.phase is not Phase.STEADY]
-    candidates = away or list(fence.sides)
-    if len(candidates) > 1:
-        raise SeveralPrimaries(plan.name, candidates)
-    return candidates[0]
 
 
 def way_back(fence: Fence, primary: str, unfinished: str | None) -> Way:

@@ -7,9 +7,9 @@ from datetime import datetime
 
 from standby.fencing import Assignment, Fence, HeldFence, Phase
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
+from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
 from standby.recovery.context import RecoveryContext
-from standby.recovery.errors import NotASide
-from standby.recovery.failover.errors import AlreadyActive, DecidedBefore, NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.errors import DecidedBefore, NothingToRollBack, SwitchUnfinished
 from standby.recovery.failover.report import Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
@@ -80,11 +80,11 @@ async def begin(
         NothingToRollBack: there is no side to bring back.
         SwitchUnfinished: another switch has to end first.
         DecidedBefore: another run has switched since.
-        NotASide: the plan does not have this target.
+        NotATarget: the plan does not have this target.
         SinkAhead: a sink was told a higher epoch than this vault knows, and that is not forced.
         SinkFailed: a sink cannot be read, and that is not forced; nothing has been done.
     """
-    _must_be_a_side(context, order)
+    must_be_able_to_serve(context.plan, order.primary, order.to)
     known = await read_record(context.vault, context.plan.name)
     must_have_ended(held.fence, known, but=order.primary)
     record = _record(context, held.fence, order, known, rolling_back=rolling_back)
@@ -122,23 +122,11 @@ def _record(
     return fresh.model_copy(update={"prepared": True})
 
 
-def _must_be_a_side(context: RecoveryContext, order: FailoverOrder) -> None:
-    known = _sides(context, order.primary)
-    if order.to not in known:
-        raise NotASide(context.plan.name, order.primary, order.to, known)
-
-
 def _must_be_current(fence: Fence, order: FailoverOrder) -> None:
     """Let nothing begin that was decided while another side served, or another switch was under way."""
     if order.epoch not in (None, fence.epoch):
         active = fence.sides[order.primary].active
         raise DecidedBefore(fence.plan, order.primary, active, order.epoch, fence.epoch)
-
-
-def _sides(context: RecoveryContext, primary: str) -> tuple[str, ...]:
-    """Give every resource that may serve in the place of a source; none where it is no source."""
-    pairs = [pair for pair in context.plan.pairs if pair.source == primary]
-    return tuple(dict.fromkeys(name for pair in pairs for name in (primary, *pair.targets)))
 
 
 def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "") -> None:
@@ -214,7 +202,7 @@ def _presumed(context: RecoveryContext, side: Assignment, order: FailoverOrder) 
     """Make the record of a switch whose own is lost: nothing is taken for done, and anything for told."""
     phase = Phase.STEADY if side.previous is None else Phase.ACTIVATED
     before = side.model_copy(update={"phase": phase, "target": None})
-    sides = _sides(context, order.primary)
+    sides = may_serve(context.plan, order.primary)
     likely = (side.target, order.to, *sides)
     other = next(each for each in likely if each is not None and each != side.active)
     fresh = _fresh(context, before, order, None, "unplanned")

@@ -9,18 +9,6 @@ from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, Guard
 from standby.recovery.errors import RecoveryError
 
 
-class AlreadyActive(GuardRefused):
-    """The resource serves already."""
-
-    def __init__(self, plan: str, primary: str, resource: str) -> None:
-        place = "" if resource == primary else f" in the place of {primary}"
-        super().__init__(
-            f"{resource} already serves{place} in plan {plan}",
-            f"See standby status {plan}; standby commit {plan} tells every sink once more",
-        )
-        self.args = (plan, primary, resource)
-
-
 class SwitchUnfinished(GuardRefused):
     """Another switch of the plan was interrupted, and is neither done nor undone."""
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from standby.config.plan import RecoveryPlan
 from standby.fencing import Fence, HeldFence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkResult, tell
+from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.decision.evaluate import evaluate
 from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
 from standby.recovery.decision.record import record_decision
-from standby.recovery.errors import NoPrimary, NotASide, SeveralPrimaries
 from standby.recovery.failover.begin import FailoverOrder, begin, must_have_ended
 from standby.recovery.failover.errors import (
-    AlreadyActive,
     FailbackNeeded,
     FailoverRefused,
     NothingToRollBack,
@@ -63,7 +61,7 @@ async def fail_over(
         AlreadyActive: the side serves already.
         SwitchUnfinished: another switch of this plan has to end first.
         DecidedBefore: another run has switched the plan since this was decided.
-        NotASide: the plan does not have this target.
+        NotATarget: the plan does not have this target.
         SinkAhead: a sink was told a higher epoch than this vault knows.
         SinkFailed: a sink cannot be read; nothing was done.
         AuditBroken: the audit log cannot be added to; nothing was done.
@@ -187,13 +185,11 @@ async def order_for(context: RecoveryContext, ask: Ask) -> Ordered:
         FailbackNeeded: edits would be lost.
         OldSideDark: the side that a rollback leads to does not answer.
         AlreadyActive: the side serves already.
-        SeveralHomes: it is not clear in whose place.
-        NoHome: the plan has no such target.
-        NotASide: the plan has no such pair.
+        RecoveryError: as `choose_primary`.
     """
     fence = await read_fence(context.vault, context.plan)
     record = await read_record(context.vault, context.plan.name)
-    primary = choose_primary(context.plan, fence, ask)
+    primary = choose_primary(context.plan, fence, to=ask.to, named=ask.primary)
     side = fence.sides[primary]
     if ask.to == back_from(fence, primary, record):
         if _may_be_told(fence, primary, record, ask.to):
@@ -224,33 +220,6 @@ async def carry_out(
             context, order.primary, stages, reason=order.reason, forced=order.forced, epoch=order.epoch
         )
     return await fail_over(context, order, stages, sync=sync)
-
-
-def choose_primary(plan: RecoveryPlan, fence: Fence, ask: Ask) -> str:
-    """Give the source in whose place a resource is to serve.
-
-    Raises:
-        AlreadyActive: there is one, and the resource serves for it.
-        SeveralHomes: there are several.
-        NoHome: there is none.
-        NotASide: the one that was named has no such target.
-    """
-    able = [pair.source for pair in plan.pairs if ask.to in (pair.source, *pair.targets) and pair.source in fence.sides]
-    able = list(dict.fromkeys(able))
-    if ask.primary:
-        if ask.primary not in able:
-            targets = {target for pair in plan.pairs if pair.source == ask.primary for target in pair.targets}
-            raise NotASide(plan.name, ask.primary, ask.to, targets or {pair.source for pair in plan.pairs})
-        return ask.primary
-    if not able:
-        raise NoPrimary(plan.name, ask.to, plan.targets)
-    sides = fence.sides
-    left = [primary for primary in able if sides[primary].active != ask.to or sides[primary].phase is Phase.SWITCHING]
-    if not left:
-        raise AlreadyActive(plan.name, able[0], ask.to)
-    if len(left) > 1:
-        raise SeveralPrimaries(plan.name, ask.to, left)
-    return left[0]
 
 
 def _as_asked(ask: Ask, primary: str, fence: Fence, *, planned: bool) -> FailoverOrder:
@@ -314,13 +283,13 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     Raises:
         SwitchUnderWay: another run is at a switch of this plan.
         SwitchUnfinished: a switch was interrupted.
-        NotASide: the plan has no such source.
+        NotAPrimary: the plan has no such primary.
         VaultUnavailable: the vault does not answer.
     """
     async with hold_fence(context.vault, context.plan) as held:
         fence = held.fence
         if primary is not None and primary not in fence.sides:
-            raise NotASide(fence.plan, primary, primary, fence.sides)
+            raise NotAPrimary(fence.plan, primary, fence.sides)
         record = await read_record(context.vault, fence.plan)
         must_have_ended(fence, record)
         await catch_up(context, fence, record)

@@ -10,11 +10,11 @@ import pytest
 
 from standby.cli.replicate import replicate_directly
 from standby.config.plan import FailoverPolicy
+from standby.recovery.assignments import NotATarget, candidates
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.automation import set_automation
 from standby.recovery.decision.evaluate import evaluate, rounds_of, until_settled
-from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request, candidates
-from standby.recovery.errors import NotASide
+from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
 from standby.recovery.probe import Limits, Observation
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
@@ -248,10 +248,10 @@ def test_prefers_targets_as_the_plan_says(
     plan = CONFIGURATION.plan("p")
     plan = plan.model_copy(update={"failover": FailoverPolicy(prefer=prefer)})
 
-    assert candidates(plan, Request(primary="east", to=to), active) == expected
+    assert candidates(plan, "east", active, to) == expected
 
 
 async def test_names_what_may_be_chosen_where_a_target_was_mistyped(make_scene: SceneMaker) -> None:
     async with make_scene([]) as scene:
-        with pytest.raises(NotASide, match="norht is no target of east"):
+        with pytest.raises(NotATarget, match="norht is no target of east"):
             await evaluated(scene, to="norht", outage_of="east")

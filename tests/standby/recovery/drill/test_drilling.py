@@ -20,6 +20,7 @@ from standby.config.vault import HmacSigning
 from standby.fencing import Assignment, Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
+from standby.recovery.assignments import NotATarget
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
 from standby.recovery.drill.cleanup import clean_up
@@ -36,7 +37,6 @@ from standby.recovery.drill.manifest import TAG, Intent, hold_drills
 from standby.recovery.drill.report import DrillReport
 from standby.recovery.drill.sandbox import Told
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.errors import NotASide
 from standby.recovery.readiness.last_runs import read_latest
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
@@ -382,7 +382,7 @@ async def test_only_what_could_really_happen_is_rehearsed(make_scene: Any, make_
             async with hold_fence(context.vault, context.plan) as held:
                 await held.write(Fence(plan="p", epoch=3, sides={"east": side}))
 
-        with pytest.raises(NotASide):
+        with pytest.raises(NotATarget):
             await drill(context, "east", "south", DirectStages())
         await really(Assignment(active="west", phase=Phase.ACTIVATED, previous="east"))
         with pytest.raises(ServesAlready):

@@ -13,16 +13,15 @@ import pytest
 
 from standby.errors import GuardRefused
 from standby.fencing import Phase
+from standby.recovery.assignments import NotAPrimary, SeveralPrimaries
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, Stages
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
-    NotAPrimary,
     NotCompared,
     NothingThere,
     PrimaryDoesNotAnswer,
-    SeveralPrimaries,
     UnsettledEdits,
 )
 from standby.recovery.failback.failback import divergence, fail_back

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.fencing import Phase
-from standby.recovery.failover.errors import AlreadyActive, NothingToRollBack, SwitchUnfinished
+from standby.recovery.assignments import AlreadyActive
+from standby.recovery.failover.errors import NothingToRollBack, SwitchUnfinished
 from standby.recovery.failover.report import FailoverReport
 from tests.standby.recovery.failover.world import Killed, Site
 

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from standby.fencing import Phase
+from standby.recovery.assignments import AlreadyActive
 from standby.recovery.context import DirectStages
-from standby.recovery.failover.errors import AlreadyActive, DecidedBefore
+from standby.recovery.failover.errors import DecidedBefore
 from standby.recovery.failover.failover import Ask, carry_out, order_for
 from tests.standby.recovery.failover.world import Site
 

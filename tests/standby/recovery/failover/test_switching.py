@@ -10,11 +10,11 @@ import pytest
 
 from standby.fencing import Fenced, Phase, SwitchUnderWay, hold_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed
+from standby.recovery.assignments import AlreadyActive, NotATarget
 from standby.recovery.context import DirectStages
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.errors import NotASide
 from standby.recovery.failover.begin import FailoverOrder
-from standby.recovery.failover.errors import AlreadyActive, NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.errors import NothingToRollBack, SwitchUnfinished
 from standby.recovery.failover.failover import fail_over
 from standby.replication.ledger import write_ledger
 from standby.replication.report import Report
@@ -222,13 +222,13 @@ async def test_what_serves_already_is_not_switched_to() -> None:
     with pytest.raises(AlreadyActive):
         await site.fail_over("east")
     await site.fail_over()
-    with pytest.raises(AlreadyActive, match="west already serves in the place of east"):
+    with pytest.raises(AlreadyActive, match="west already serves for east"):
         await site.fail_over()
 
 
 async def test_a_resource_that_is_no_target_is_refused() -> None:
     site = await Site.made(targets=("west",))
-    with pytest.raises(NotASide, match="north is no target of east"):
+    with pytest.raises(NotATarget, match="north is no target of east"):
         await site.fail_over("north")
 
 

@@ -1,0 +1,151 @@
+"""Which primary an operation is about, and which resource may serve for it: asked here by every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from standby.config.plan import RecoveryPlan
+from standby.errors import GuardRefused
+from standby.fencing import Fence, Phase
+from standby.recovery.errors import RecoveryError
+
+
+class NotAPrimary(RecoveryError):
+    """The plan has no such primary."""
+
+    def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
+        names = sorted(primaries)
+        super().__init__(f"{resource} is no primary of plan {plan}", f"Choose one of {', '.join(names)}")
+        self.args = (plan, resource, names)
+
+
+class NotATarget(RecoveryError):
+    """The plan does not let a resource serve for a primary, or for any."""
+
+    def __init__(self, plan: str, resource: str, known: Iterable[str], primary: str = "") -> None:
+        names = sorted(known)
+        pair = f"{primary} in plan {plan}" if primary else f"plan {plan}"
+        super().__init__(f"{resource} is no target of {pair}", f"Choose one of {', '.join(names)}")
+        self.args = (plan, resource, names, primary)
+
+
+class SeveralPrimaries(RecoveryError):
+    """More than one primary can be meant."""
+
+    def __init__(self, plan: str, primaries: Iterable[str]) -> None:
+        names = sorted(primaries)
+        super().__init__(
+            f"Plan {plan} has several primaries that this can be about: {', '.join(names)}",
+            f"Name one of them, such as --primary {names[0]}",
+        )
+        self.args = (plan, names)
+
+
+class AlreadyActive(GuardRefused):
+    """The resource serves already."""
+
+    def __init__(self, plan: str, primary: str, resource: str) -> None:
+        place = "" if resource == primary else f" for {primary}"
+        super().__init__(
+            f"{resource} already serves{place} in plan {plan}",
+            f"See standby status {plan}; standby commit {plan} publishes to every sink once more",
+        )
+        self.args = (plan, primary, resource)
+
+
+def may_serve(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:
+    """Name every resource that may serve for a primary, itself included; none where it is no primary."""
+    pairs = [pair for pair in plan.pairs if pair.source == primary]
+    return tuple(dict.fromkeys(name for pair in pairs for name in (primary, *pair.targets)))
+
+
+def must_be_able_to_serve(plan: RecoveryPlan, primary: str, resource: str) -> None:
+    """Accept only a resource that the plan pairs with a primary.
+
+    Raises:
+        NotAPrimary: the plan has no such primary.
+        NotATarget: it has, and the resource is not among its targets.
+    """
+    able = may_serve(plan, primary)
+    if not able:
+        raise NotAPrimary(plan.name, primary, {pair.source for pair in plan.pairs})
+    if resource not in able:
+        raise NotATarget(plan.name, resource, set(able) - {primary}, primary)
+
+
+def choose_primary(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str = "") -> str:
+    """Give the primary that an operation is about: the one that was named, or the only one that it can be.
+
+    Args:
+        plan: its pairs.
+        fence: what serves now.
+        to: the resource that is to serve; empty where the primary itself is to serve again.
+        named: the primary that somebody named; empty where nobody did.
+
+    Raises:
+        NotAPrimary: the plan has no primary of that name.
+        NotATarget: the resource may not serve for it, or for any primary.
+        AlreadyActive: the resource serves for the only one.
+        SeveralPrimaries: there are several.
+    """
+    if named:
+        must_be_able_to_serve(plan, named, to or named)
+        return named
+    assignments = fence.sides
+    if to:
+        able = [primary for primary in assignments if to in may_serve(plan, primary)]
+        if not able:
+            raise NotATarget(plan.name, to, plan.targets)
+        left = [name for name in able if assignments[name].active != to or assignments[name].phase is Phase.SWITCHING]
+        if not left:
+            raise AlreadyActive(plan.name, able[0], to)
+    else:
+        away = [name for name, each in assignments.items() if name != each.active or each.phase is not Phase.STEADY]
+        left = away or list(assignments)
+    if len(left) > 1:
+        raise SeveralPrimaries(plan.name, left)
+    return left[0]
+
+
+def candidates(plan: RecoveryPlan, primary: str, active: str, to: str = "") -> tuple[str, ...]:
+    """Name the resources that could serve next for a primary, in the order of preference.
+
+    Where none is named, these are its targets. The primary itself is then none of them: what was edited since
+    would have to be copied there first.
+
+    Args:
+        plan: its pairs and its preference.
+        primary: whose analyzers are called.
+        active: the resource that serves now.
+        to: the only candidate, where somebody named it.
+
+    Raises:
+        NotATarget: the plan does not let the resource that was named serve for this primary.
+    """
+    if to:
+        must_be_able_to_serve(plan, primary, to)
+        return (to,)
+    targets = [name for name in may_serve(plan, primary) if name != primary]
+    preferred = [target for target in plan.failover.prefer if target in targets]
+    return tuple(name for name in dict.fromkeys([*preferred, *targets]) if name != active)
+
+
+def choose_assignment(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str = "") -> tuple[str, str]:
+    """Give the primary and the resource that is to serve for it.
+
+    A target that is not named is the one that the decision about an outage would try first.
+
+    Raises:
+        AlreadyActive: every target serves already.
+        RecoveryError: as `choose_primary`.
+    """
+    if to:
+        return choose_primary(plan, fence, to=to, named=named), to
+    if named:
+        must_be_able_to_serve(plan, named, named)
+    primaries = [named] if named else list(fence.sides)
+    for primary in primaries:
+        others = candidates(plan, primary, fence.sides[primary].active)
+        if others:
+            return primary, others[0]
+    raise AlreadyActive(plan.name, primaries[0], fence.sides[primaries[0]].active)
