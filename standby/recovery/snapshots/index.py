@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import StringConstraints, ValidationError
 
 from standby.document import digest_of
-from standby.recovery.snapshots.manifest import Manifest
+from standby.recovery.snapshots.manifest import Manifest, Stored
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
 """Begins with the time at which it was taken."""
@@ -29,7 +29,7 @@ _ID = re.compile(rb'"id":"(' + SNAPSHOT_ID.encode() + rb')"')
 Digest = Annotated[str, StringConstraints(pattern=DIGEST)]
 
 
-class IndexEntry(BaseModel):
+class IndexEntry(Stored):
     """One snapshot.
 
     Attributes:
@@ -40,8 +40,6 @@ class IndexEntry(BaseModel):
         size: bytes of the manifest and of the objects that it needs.
         retiring: whether it is being removed, and may be gone in part.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, StringConstraints(pattern=f"^{SNAPSHOT_ID}$")]
     taken_at: datetime

@@ -10,14 +10,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
+
+from standby.document import Document
 
 
-class _Kept(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Stored(Document):
+    """What is written to a store: a key that is not known is damage."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
-class Blob(_Kept):
+class Blob(Stored):
     """One file of labelled data.
 
     Attributes:
@@ -32,7 +36,7 @@ class Blob(_Kept):
     etag: str | None = None
 
 
-class LabelledData(_Kept):
+class LabelledData(Stored):
     """Labelled data that trained an analyzer, as far as it could be seen.
 
     Attributes:
@@ -49,7 +53,7 @@ class LabelledData(_Kept):
     access_cut: bool = False
 
 
-class AnalyzerEntry(_Kept):
+class AnalyzerEntry(Stored):
     """One analyzer.
 
     Attributes:
@@ -68,7 +72,7 @@ class AnalyzerEntry(_Kept):
     labelled: tuple[LabelledData, ...] = ()
 
 
-class KeptDeployment(_Kept):
+class KeptDeployment(Stored):
     """A model deployment."""
 
     name: str
@@ -78,11 +82,11 @@ class KeptDeployment(_Kept):
     state: str = ""
 
 
-class ResourceSnapshot(_Kept):
+class ResourceSnapshot(Stored):
     """What one resource held.
 
     Attributes:
-        homes: the sources in whose place it served; itself in ordinary times.
+        primaries: those it served for; itself in ordinary times.
         seen_at: when it was read. Earlier than the snapshot where it did not answer, and what the snapshot
             before had is carried on.
         defaults: deployment by model name; `None` where they were never set, or its api-version has none.
@@ -90,7 +94,7 @@ class ResourceSnapshot(_Kept):
         analyzers: those that the plan protects and what they refer to, by id.
     """
 
-    primaries: tuple[str, ...]
+    primaries: tuple[str, ...] = Field(alias="homes")
     region: str
     endpoint: str
     api_version: str
@@ -105,7 +109,7 @@ class ResourceSnapshot(_Kept):
         return self.primaries[0]
 
 
-class Manifest(_Kept):
+class Manifest(Stored):
     """One snapshot.
 
     Attributes:

@@ -310,3 +310,4 @@ async def test_the_manifest_is_json_that_people_can_read() -> None:
 
     assert told["plan"] == "invoices"
     assert told["resources"]["east"]["analyzers"]["invoice"]["status"] == "ready"
+    assert told["resources"]["east"]["homes"] == ["east"], "the key that snapshots have had since the first one"
