@@ -25,9 +25,9 @@ from standby.recovery.snapshots.store import (
     from_object,
     index_path,
     manifest_path,
-    mend,
     put_objects,
     read_object,
+    repair,
     seal_path,
     stores_of,
 )
@@ -37,7 +37,7 @@ CHANGED = "was changed after it was written"
 
 
 @dataclass(frozen=True)
-class KeptManifest:
+class StoredManifest:
     """A manifest as one store has it, or as the first that has it right.
 
     Attributes:
@@ -56,7 +56,7 @@ class KeptManifest:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Catalog:
     """The lists of a plan's snapshots.
 
     Attributes:
@@ -73,31 +73,31 @@ class Shelf:
     problems: tuple[str, ...]
 
     @property
-    def kept(self) -> tuple[IndexEntry, ...]:
+    def listed(self) -> tuple[IndexEntry, ...]:
         """Those that are not being removed."""
         return tuple(entry for entry in self.entries if not entry.retiring)
 
-    async def manifest(self, entry: IndexEntry) -> KeptManifest:
+    async def manifest(self, entry: IndexEntry) -> StoredManifest:
         """Read a manifest from the first store that has it and its seal right, and mend those before it."""
         problems: list[str] = []
-        broken: list[tuple[Store, KeptManifest]] = []
+        broken: list[tuple[Store, StoredManifest]] = []
         for store, index in zip(self.stores, self.indexes, strict=True):
             own = (index.find(entry.id) if index else None) or entry
-            found = await look_at(store, self.plan, own, self.signer)
+            found = await inspect_manifest(store, self.plan, own, self.signer)
             if found.manifest is not None:
                 for other, had in broken:
-                    await self._mend(other, entry.id, found, had)
+                    await self._repair(other, entry.id, found, had)
                 return replace(found, problems=tuple(problems))
             problems += found.problems
             if found.answered:
                 broken.append((store, found))
-        return KeptManifest(None, problems=tuple(problems))
+        return StoredManifest(None, problems=tuple(problems))
 
-    async def manifests(self, entries: Sequence[IndexEntry]) -> list[KeptManifest]:
+    async def manifests(self, entries: Sequence[IndexEntry]) -> list[StoredManifest]:
         """Read several manifests, in the same order."""
         gate = asyncio.Semaphore(FILES_AT_ONCE)
 
-        async def read(entry: IndexEntry) -> KeptManifest:
+        async def read(entry: IndexEntry) -> StoredManifest:
             async with gate:
                 return await self.manifest(entry)
 
@@ -105,14 +105,14 @@ class Shelf:
             tasks = [group.create_task(read(entry)) for entry in entries]
         return [task.result() for task in tasks]
 
-    async def _mend(self, store: Store, snapshot: str, good: KeptManifest, had: KeptManifest) -> None:
+    async def _repair(self, store: Store, snapshot: str, good: StoredManifest, had: StoredManifest) -> None:
         if had.content != good.content:
-            await mend(store, manifest_path(self.plan, snapshot), good.content)
+            await repair(store, manifest_path(self.plan, snapshot), good.content)
         if good.seal is not None and had.seal != good.seal:
-            await mend(store, seal_path(self.plan, snapshot), good.seal)
+            await repair(store, seal_path(self.plan, snapshot), good.seal)
 
 
-async def open_shelf(context: RecoveryContext) -> Shelf:
+async def open_catalog(context: RecoveryContext) -> Catalog:
     """Read the lists of all stores.
 
     Raises:
@@ -134,21 +134,21 @@ async def open_shelf(context: RecoveryContext) -> Shelf:
     entries: tuple[IndexEntry, ...] = ()
     for index in indexes:
         entries = merged(entries, index.entries if index else ())
-    shelf = Shelf(plan, stores, context.signer, tuple(indexes), entries, tuple(problems))
-    return await _with_damaged_lines(shelf)
+    catalog = Catalog(plan, stores, context.signer, tuple(indexes), entries, tuple(problems))
+    return await _with_damaged_lines(catalog)
 
 
-def differing(shelf: Shelf) -> tuple[str, ...]:
+def differing(catalog: Catalog) -> tuple[str, ...]:
     """Say where the list of one store lacks, or tells otherwise, what the list of another has."""
     problems = []
-    for store, index in zip(shelf.stores, shelf.indexes, strict=True):
+    for store, index in zip(catalog.stores, catalog.indexes, strict=True):
         if index is None:
             continue
-        where = f"{store.files.where(index_path(shelf.plan))} ({store.name})"
-        lacking = [entry.id for entry in shelf.kept if index.find(entry.id) is None]
+        where = f"{store.files.where(index_path(catalog.plan))} ({store.name})"
+        lacking = [entry.id for entry in catalog.listed if index.find(entry.id) is None]
         if lacking:
             problems.append(f"{where} does not have {', '.join(lacking)}")
-        other = [entry.id for entry in shelf.kept if index.find(entry.id) not in (None, entry)]
+        other = [entry.id for entry in catalog.listed if index.find(entry.id) not in (None, entry)]
         if other:
             problems.append(f"{where} does not say the same of {', '.join(other)} as another store's")
     return tuple(problems)
@@ -163,7 +163,7 @@ def gaps(entries: Sequence[IndexEntry]) -> tuple[str, ...]:
     )
 
 
-async def look_at(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> KeptManifest:
+async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> StoredManifest:
     """Read a manifest and its seal from one store, and check both; this never raises."""
     path, sealed_at = manifest_path(plan, entry.id), seal_path(plan, entry.id)
     where = f"{store.files.where(path)} ({store.name})"
@@ -171,9 +171,9 @@ async def look_at(store: Store, plan: str, entry: IndexEntry, signer: Signer | N
     try:
         content, seal = await store.read(path), await store.read(sealed_at)
     except VaultError as error:
-        return KeptManifest(None, problems=(error.cause,), answered=False)
+        return StoredManifest(None, problems=(error.cause,), answered=False)
     if content is None:
-        return KeptManifest(None, seal=seal, problems=(f"{where} is gone, and the list has it",))
+        return StoredManifest(None, seal=seal, problems=(f"{where} is gone, and the list has it",))
     bad_seal = unsealed(content, seal, signer)
     if not bad_seal and seal is None and entry.signed:
         bad_seal = "is gone"
@@ -190,7 +190,7 @@ async def look_at(store: Store, plan: str, entry: IndexEntry, signer: Signer | N
         problems.append(f"{store.files.where(index_path(plan))} ({store.name}) tells otherwise of {entry.id}")
     if bad_seal and not (problems and seal is not None):
         problems.append(f"{seal_where} {bad_seal}")
-    return KeptManifest(None if problems else manifest, content, seal, tuple(problems))
+    return StoredManifest(None if problems else manifest, content, seal, tuple(problems))
 
 
 def _says_the_same(manifest: Manifest, content: bytes, entry: IndexEntry) -> bool:
@@ -198,33 +198,33 @@ def _says_the_same(manifest: Manifest, content: bytes, entry: IndexEntry) -> boo
     return told == entry.model_copy(update={"retiring": False})
 
 
-async def _with_damaged_lines(shelf: Shelf) -> Shelf:
+async def _with_damaged_lines(catalog: Catalog) -> Catalog:
     """Find again, by their manifests, the snapshots that damaged lines were about."""
-    entries, problems = list(shelf.entries), list(shelf.problems)
-    for store, index in zip(shelf.stores, shelf.indexes, strict=True):
-        where = f"{store.files.where(index_path(shelf.plan))} ({store.name})"
+    entries, problems = list(catalog.entries), list(catalog.problems)
+    for store, index in zip(catalog.stores, catalog.indexes, strict=True):
+        where = f"{store.files.where(index_path(catalog.plan))} ({store.name})"
         for line in index.damaged if index else ():
             snapshot = named_in(line)
             known = any(entry.id == snapshot for entry in entries)
-            found = None if known or not snapshot else await _unlisted(shelf, snapshot)
+            found = None if known or not snapshot else await _unlisted(catalog, snapshot)
             if found is not None:
                 bisect.insort(entries, found, key=lambda entry: entry.taken_at)
             lost = "" if known or found else ", and it cannot be told which snapshot it was about"
             problems.append(f"{where} has a line that was changed after it was written{lost}")
-    return replace(shelf, entries=tuple(entries), problems=tuple(problems))
+    return replace(catalog, entries=tuple(entries), problems=tuple(problems))
 
 
-async def _unlisted(shelf: Shelf, snapshot: str) -> IndexEntry | None:
-    for store in shelf.stores:
+async def _unlisted(catalog: Catalog, snapshot: str) -> IndexEntry | None:
+    for store in catalog.stores:
         try:
-            content = await store.read(manifest_path(shelf.plan, snapshot))
-            seal = await store.read(seal_path(shelf.plan, snapshot))
+            content = await store.read(manifest_path(catalog.plan, snapshot))
+            seal = await store.read(seal_path(catalog.plan, snapshot))
         except VaultError:
             continue  # What it holds is not known; the problem of its list is told already.
         manifest = _parsed(content or b"")
-        if content is None or manifest is None or (manifest.id, manifest.plan) != (snapshot, shelf.plan):
+        if content is None or manifest is None or (manifest.id, manifest.plan) != (snapshot, catalog.plan):
             continue
-        if not unsealed(content, seal, shelf.signer):
+        if not unsealed(content, seal, catalog.signer):
             return entry_of(manifest, content, signed=seal is not None)
     return None
 
@@ -281,12 +281,12 @@ async def open_snapshot(
         SnapshotTampered: its manifest or its signature is not right in any store.
         VaultUnavailable: no store answers.
     """
-    shelf = await open_shelf(context)
-    entry = _chosen(shelf, as_of, snapshot_id)
-    found = await shelf.manifest(entry)
+    catalog = await open_catalog(context)
+    entry = _chosen(catalog, as_of, snapshot_id)
+    found = await catalog.manifest(entry)
     if found.manifest is None:
         raise SnapshotTampered(entry.id, found.problems)
-    problems = (*shelf.problems, *differing(shelf), *gaps(shelf.kept), *found.problems)
+    problems = (*catalog.problems, *differing(catalog), *gaps(catalog.listed), *found.problems)
     for problem in problems:
         log.warning("%s", problem)
     return Snapshot(found.manifest, entry.digest, problems)
@@ -343,17 +343,17 @@ async def readable_definitions(
     return dict(sorted(definitions.items())), damaged
 
 
-def _chosen(shelf: Shelf, as_of: datetime | None, snapshot_id: str | None) -> IndexEntry:
+def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -> IndexEntry:
     if snapshot_id is not None:
-        fitting = [entry for entry in shelf.kept if entry.id == snapshot_id]
+        fitting = [entry for entry in catalog.listed if entry.id == snapshot_id]
         asked = f"of the id {snapshot_id}"
     elif as_of is not None:
-        fitting = [entry for entry in shelf.kept if entry.taken_at <= as_of]
+        fitting = [entry for entry in catalog.listed if entry.taken_at <= as_of]
         asked = f"as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
     else:
-        fitting, asked = list(shelf.kept), ""
+        fitting, asked = list(catalog.listed), ""
     if not fitting:
-        raise NoSnapshot(shelf.plan, asked)
+        raise NoSnapshot(catalog.plan, asked)
     return fitting[-1]
 
 
@@ -368,7 +368,7 @@ async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, s
     await store.files.write(manifest_path(plan, snapshot), content)
 
 
-async def bring_over(shelf: Shelf, store: Store) -> list[str]:
+async def bring_over(catalog: Catalog, store: Store) -> list[str]:
     """Give a store the snapshots that its list lacks: it was away when they were taken, or lost them.
 
     Returns:
@@ -377,22 +377,22 @@ async def bring_over(shelf: Shelf, store: Store) -> list[str]:
     Raises:
         VaultUnavailable: not all of them are there now.
     """
-    index = shelf.indexes[shelf.stores.index(store)]
+    index = catalog.indexes[catalog.stores.index(store)]
     problems: list[str] = []
-    for entry in shelf.kept:
+    for entry in catalog.listed:
         if index is not None and index.find(entry.id) is not None:
             continue
-        found = await shelf.manifest(entry)
+        found = await catalog.manifest(entry)
         problems += found.problems if found.manifest is None else ()
         if found.manifest is None:
             continue
         objects: dict[str, bytes] = {}
         for digest in sorted(found.manifest.digests):
-            read = await read_object(shelf.stores, shelf.plan, digest)
+            read = await read_object(catalog.stores, catalog.plan, digest)
             if read.content is None:
                 problems += read.problems
             else:
                 objects[digest] = read.content
-        await put_objects(store, shelf.plan, objects)
-        await put_manifest(store, shelf.plan, entry.id, found.content, found.seal)
+        await put_objects(store, catalog.plan, objects)
+        await put_manifest(store, catalog.plan, entry.id, found.content, found.seal)
     return problems

@@ -90,7 +90,7 @@ async def _list_all(
 
     async with open_blobs(credentials, tls) as reader:
 
-        async def look(place: Place) -> None:
+        async def inspect(place: Place) -> None:
             async with gate:
                 try:
                     async with asyncio.timeout(LISTING_SECONDS):
@@ -103,7 +103,7 @@ async def _list_all(
         try:
             async with asyncio.timeout(ALL_SECONDS), side_by_side() as group:
                 for place in places:
-                    group.create_task(look(place))
+                    group.create_task(inspect(place))
         except TimeoutError:
             pass  # What was not reached says so.
     return listed

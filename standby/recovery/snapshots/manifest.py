@@ -72,7 +72,7 @@ class AnalyzerEntry(Stored):
     labelled: tuple[LabelledData, ...] = ()
 
 
-class KeptDeployment(Stored):
+class DeploymentEntry(Stored):
     """A model deployment."""
 
     name: str
@@ -100,7 +100,7 @@ class ResourceSnapshot(Stored):
     api_version: str
     seen_at: datetime
     defaults: Mapping[str, str] | None
-    deployments: Mapping[str, KeptDeployment] | None
+    deployments: Mapping[str, DeploymentEntry] | None
     analyzers: Mapping[str, AnalyzerEntry]
 
     @property

@@ -10,7 +10,7 @@ from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import Shelf
+from standby.recovery.snapshots.catalog import Catalog
 from standby.recovery.snapshots.index import IndexEntry, write_index
 from standby.recovery.snapshots.manifest import Manifest
 from standby.recovery.snapshots.store import Store, index_path, manifest_path, object_path, seal_path
@@ -52,7 +52,7 @@ class Rewritable(Protocol):
 
 
 async def retire(
-    context: RecoveryContext, shelf: Shelf, entries: tuple[IndexEntry, ...], journal: Rewritable
+    context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], journal: Rewritable
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove what the plan's policy keeps no longer, and the objects that nothing else needs.
 
@@ -73,22 +73,22 @@ async def retire(
     marked = tuple(entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries)
     kept = tuple(entry for entry in marked if not entry.retiring)
     going = tuple(entry for entry in marked if entry.retiring)
-    found = [read.manifest for read in await shelf.manifests(going)]
+    found = [read.manifest for read in await catalog.manifests(going)]
     objects = unneeded(
         [manifest for manifest in found if manifest is not None],
-        [read.manifest for read in await shelf.manifests(kept)],
+        [read.manifest for read in await catalog.manifests(kept)],
     )
-    first, *others = shelf.stores
+    first, *others = catalog.stores
     await journal.rewrite(write_index(marked))
     told: list[JsonValue] = [*sorted(names)]
     await note(context, AuditAction.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
-    await _remove(first, shelf.plan, going, objects)
+    await _remove(first, catalog.plan, going, objects)
     await journal.rewrite(write_index(kept))
     problems = []
     for store in others:
         try:
-            await _remove(store, shelf.plan, going, objects)
-            await store.files.write(index_path(shelf.plan), write_index(kept))
+            await _remove(store, catalog.plan, going, objects)
+            await store.files.write(index_path(catalog.plan), write_index(kept))
         except VaultError as error:
             problems.append(f"{store.name} still has what was to be removed: {error.cause}")
     return tuple(sorted(names)), tuple(problems)

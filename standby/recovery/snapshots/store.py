@@ -78,7 +78,7 @@ Check = Callable[[bytes], str]
 
 
 @dataclass(frozen=True)
-class Look:
+class StoredFile:
     """A file as one store has it.
 
     Attributes:
@@ -107,17 +107,17 @@ class Store:
         """
         return await self.files.read(path) or None
 
-    async def look(self, path: str, wrong: Check) -> Look:
+    async def inspect(self, path: str, wrong: Check) -> StoredFile:
         """Read a file and check it; this never raises."""
         where = f"{self.files.where(path)} ({self.name})"
         try:
             content = await self.read(path)
         except VaultError as error:
-            return Look(None, error.cause, answered=False)
+            return StoredFile(None, error.cause, answered=False)
         if content is None:
-            return Look(None, f"{where} is gone")
+            return StoredFile(None, f"{where} is gone")
         problem = wrong(content)
-        return Look(content, f"{where} {problem}" if problem else "")
+        return StoredFile(content, f"{where} {problem}" if problem else "")
 
 
 @dataclass(frozen=True)
@@ -144,18 +144,18 @@ async def read_anywhere(stores: tuple[Store, ...], path: str, wrong: Check) -> F
     problems: list[str] = []
     broken: list[Store] = []
     for store in stores:
-        look = await store.look(path, wrong)
-        if look.content is not None and not look.problem:
+        found = await store.inspect(path, wrong)
+        if found.content is not None and not found.problem:
             for other in broken:
-                await mend(other, path, look.content)
-            return Found(look.content, tuple(problems))
-        problems.append(look.problem)
-        if look.answered:
+                await repair(other, path, found.content)
+            return Found(found.content, tuple(problems))
+        problems.append(found.problem)
+        if found.answered:
             broken.append(store)
     return Found(None, tuple(problems))
 
 
-async def mend(store: Store, path: str, content: bytes) -> None:
+async def repair(store: Store, path: str, content: bytes) -> None:
     """Write a file again that a store has lost; where that fails, it is told again next time."""
     try:
         await store.files.write(path, content)

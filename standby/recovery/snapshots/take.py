@@ -14,14 +14,14 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import sealed
-from standby.recovery.snapshots.catalog import Shelf, bring_over, open_shelf, put_manifest
+from standby.recovery.snapshots.catalog import Catalog, bring_over, open_catalog, put_manifest
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.id_mapping import primary_id
 from standby.recovery.snapshots.index import IndexEntry, entry_of, write_index
 from standby.recovery.snapshots.labelled import see_labelled
 from standby.recovery.snapshots.manifest import (
     AnalyzerEntry,
-    KeptDeployment,
+    DeploymentEntry,
     LabelledData,
     Manifest,
     ResourceSnapshot,
@@ -71,7 +71,7 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
     seen: dict[str, Seen] = {}
     missing: dict[str, str] = {}
 
-    async def look(name: str) -> None:
+    async def inspect(name: str) -> None:
         if name not in context.connections.clients:
             missing[name] = f"{name} serves, and is no resource of the plan any more"
             return
@@ -82,7 +82,7 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
 
     async with side_by_side() as group:
         for name in primaries:
-            group.create_task(look(name))
+            group.create_task(inspect(name))
     return Gathered(seen, missing, primaries)
 
 
@@ -149,11 +149,11 @@ def _entry(analyzer: Analyzer, content: bytes, meaning: str, labelled: tuple[Lab
     )
 
 
-def _deployments(found: Mapping[str, Deployment] | None) -> dict[str, KeptDeployment] | None:
+def _deployments(found: Mapping[str, Deployment] | None) -> dict[str, DeploymentEntry] | None:
     if found is None:
         return None
     return {
-        name: KeptDeployment(
+        name: DeploymentEntry(
             name=each.name,
             model=each.model,
             version=each.version,
@@ -223,31 +223,31 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         raise NothingReachable(plan, gathered.missing)
     objects = {digest: content for seen in gathered.seen.values() for digest, content in seen.objects.items()}
     async with context.vault.hold(index_path(plan)) as journal:
-        shelf = await open_shelf(context)
-        problems = [*shelf.problems, *_unreached(context)]
-        manifest, carrying = await _manifest(context, shelf, fence, gathered)
+        catalog = await open_catalog(context)
+        problems = [*catalog.problems, *_unreached(context)]
+        manifest, carrying = await _manifest(context, catalog, fence, gathered)
         content = manifest.to_bytes()
         seal = sealed(content, context.signer) if context.signer else None
         entry = entry_of(manifest, content, signed=seal is not None)
-        first, *others = shelf.stores
+        first, *others = catalog.stores
         new_objects, mended = await put_objects(first, plan, objects)
         await put_manifest(first, plan, manifest.id, content, seal)
-        problems += [*carrying, *mended, *await bring_over(shelf, first)]
-        entries = (*shelf.entries, entry)
-        await _set_aside(shelf)
+        problems += [*carrying, *mended, *await bring_over(catalog, first)]
+        entries = (*catalog.entries, entry)
+        await _set_aside(catalog)
         await journal.rewrite(write_index(entries))
         took = [first]
         for store in others:
             try:
                 problems += (await put_objects(store, plan, objects))[1]
                 await put_manifest(store, plan, manifest.id, content, seal)
-                problems += await bring_over(shelf, store)
+                problems += await bring_over(catalog, store)
                 await store.files.write(index_path(plan), write_index(entries))
                 took.append(store)
             except VaultError as error:
                 problems.append(f"{store.name} did not take it: {error.cause}")
         await _note(context, entry, gathered, new_objects, took, fence.epoch)
-        gone, left = await retire(context, shelf, entries, journal)
+        gone, left = await retire(context, catalog, entries, journal)
     for problem in (*problems, *left):
         log.warning("%s", problem)
     return SnapshotTaken(
@@ -268,17 +268,17 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
 
 
 async def _manifest(
-    context: RecoveryContext, shelf: Shelf, fence: Fence, gathered: Gathered
+    context: RecoveryContext, catalog: Catalog, fence: Fence, gathered: Gathered
 ) -> tuple[Manifest, list[str]]:
     """Make the manifest; also give what stands in the way of carrying on what cannot be seen."""
-    last = shelf.kept[-1] if shelf.kept else None
+    last = catalog.listed[-1] if catalog.listed else None
     parts = {name: seen.part for name, seen in gathered.seen.items()}
     unseen = {primary for name in gathered.missing for primary in gathered.primaries[name]}
-    carried, problems = await _carried(shelf, unseen)
+    carried, problems = await _carried(catalog, unseen)
     now = context.clock.now()
     manifest = Manifest(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
-        plan=shelf.plan,
+        plan=catalog.plan,
         taken_at=now,
         run_id=context.run_id,
         previous=last.digest if last else None,
@@ -288,14 +288,14 @@ async def _manifest(
     return manifest, problems
 
 
-async def _carried(shelf: Shelf, unseen: set[str]) -> tuple[dict[str, ResourceSnapshot], list[str]]:
+async def _carried(catalog: Catalog, unseen: set[str]) -> tuple[dict[str, ResourceSnapshot], list[str]]:
     """Give what earlier snapshots have of sources that cannot be seen; also what is wrong with these."""
     carried: dict[str, ResourceSnapshot] = {}
     problems: list[str] = []
-    for entry in reversed(shelf.kept[-LOOKED_BACK:]):
+    for entry in reversed(catalog.listed[-LOOKED_BACK:]):
         if not unseen:
             break
-        found = await shelf.manifest(entry)
+        found = await catalog.manifest(entry)
         problems += found.problems
         for name, part in found.manifest.resources.items() if found.manifest else ():
             if unseen.intersection(part.primaries):
@@ -310,11 +310,11 @@ def _unreached(context: RecoveryContext) -> list[str]:
     return ["The second store is a Prefect block, which a run without Prefect cannot write to"]
 
 
-async def _set_aside(shelf: Shelf) -> None:
+async def _set_aside(catalog: Catalog) -> None:
     """Keep damaged lines of the lists, which are about to be written anew."""
-    for store, index in zip(shelf.stores, shelf.indexes, strict=True):
+    for store, index in zip(catalog.stores, catalog.indexes, strict=True):
         if index is not None and index.damaged:
-            path = f"{index_path(shelf.plan)}.damaged"
+            path = f"{index_path(catalog.plan)}.damaged"
             earlier = await store.read(path) or b""
             await store.files.write(path, earlier + b"".join(line + b"\n" for line in index.damaged))
 

@@ -10,7 +10,7 @@ from standby.concurrency import side_by_side
 from standby.document import Document
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import KeptManifest, Shelf, differing, gaps, look_at, open_shelf
+from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
 from standby.recovery.snapshots.index import IndexEntry
 from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, has_digest, index_path, object_path
 
@@ -60,8 +60,8 @@ async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
     Raises:
         VaultUnavailable: no store answers.
     """
-    shelf = await open_shelf(context)
-    looked = await _look_at_all(shelf)
+    catalog = await open_catalog(context)
+    looked = await _look_at_all(catalog)
     return tuple(
         SnapshotEntry(
             id=entry.id,
@@ -72,7 +72,7 @@ async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
             signed=entry.signed,
             problems=tuple(problem for found in looked[entry.id] for problem in found.problems),
         )
-        for entry in reversed(shelf.kept)
+        for entry in reversed(catalog.listed)
     )
 
 
@@ -85,62 +85,62 @@ async def verify_snapshots(context: RecoveryContext) -> Verification:
     Raises:
         VaultUnavailable: no store answers.
     """
-    shelf = await open_shelf(context)
-    looked = await _look_at_all(shelf)
-    problems = [*shelf.problems, *differing(shelf), *gaps(shelf.kept)]
+    catalog = await open_catalog(context)
+    looked = await _look_at_all(catalog)
+    problems = [*catalog.problems, *differing(catalog), *gaps(catalog.listed)]
     problems += [problem for found in looked.values() for each in found for problem in each.problems]
     known = [each.manifest for found in looked.values() for each in found if each.manifest is not None]
     digests = sorted({digest for manifest in known for digest in manifest.digests})
-    problems += await _damaged_objects(shelf, digests)
-    problems += await _taken_away(context, shelf)
+    problems += await _damaged_objects(catalog, digests)
+    problems += await _taken_away(context, catalog)
     return Verification(
-        plan=shelf.plan,
-        stores=tuple(store.files.where(index_path(shelf.plan)) for store in shelf.stores),
-        snapshots=len(shelf.kept),
+        plan=catalog.plan,
+        stores=tuple(store.files.where(index_path(catalog.plan)) for store in catalog.stores),
+        snapshots=len(catalog.listed),
         objects=len(digests),
         problems=tuple(dict.fromkeys(problems)),
     )
 
 
-async def _look_at_all(shelf: Shelf) -> dict[str, list[KeptManifest]]:
+async def _look_at_all(catalog: Catalog) -> dict[str, list[StoredManifest]]:
     """Look at every manifest in every store that answers."""
     gate = asyncio.Semaphore(FILES_AT_ONCE)
 
-    async def look(store: Store, entry: IndexEntry) -> KeptManifest:
+    async def inspect(store: Store, entry: IndexEntry) -> StoredManifest:
         async with gate:
-            return await look_at(store, shelf.plan, entry, shelf.signer)
+            return await inspect_manifest(store, catalog.plan, entry, catalog.signer)
 
     async with side_by_side() as group:
         tasks = {
             entry.id: [
-                group.create_task(look(store, index.find(entry.id) or entry))
-                for store, index in zip(shelf.stores, shelf.indexes, strict=True)
+                group.create_task(inspect(store, index.find(entry.id) or entry))
+                for store, index in zip(catalog.stores, catalog.indexes, strict=True)
                 if index is not None
             ]
-            for entry in shelf.kept
+            for entry in catalog.listed
         }
     return {snapshot: [task.result() for task in found] for snapshot, found in tasks.items()}
 
 
-async def _damaged_objects(shelf: Shelf, digests: list[str]) -> list[str]:
+async def _damaged_objects(catalog: Catalog, digests: list[str]) -> list[str]:
     gate = asyncio.Semaphore(FILES_AT_ONCE)
 
-    async def look(store: Store, digest: str) -> str:
+    async def inspect(store: Store, digest: str) -> str:
         async with gate:
-            return (await store.look(object_path(shelf.plan, digest), has_digest(digest))).problem
+            return (await store.inspect(object_path(catalog.plan, digest), has_digest(digest))).problem
 
     async with side_by_side() as group:
         tasks = [
-            group.create_task(look(store, digest))
-            for store, index in zip(shelf.stores, shelf.indexes, strict=True)
+            group.create_task(inspect(store, digest))
+            for store, index in zip(catalog.stores, catalog.indexes, strict=True)
             if index is not None
             for digest in digests
         ]
     return [problem for task in tasks if (problem := task.result())]
 
 
-async def _taken_away(context: RecoveryContext, shelf: Shelf) -> list[str]:
-    check = await verify_audit(context.vault, shelf.plan, shelf.signer)
+async def _taken_away(context: RecoveryContext, catalog: Catalog) -> list[str]:
+    check = await verify_audit(context.vault, catalog.plan, catalog.signer)
     taken: dict[str, None] = {}
     for line in check.lines:
         if line.deed == AuditAction.SNAPSHOT_TAKEN.value:
@@ -149,7 +149,7 @@ async def _taken_away(context: RecoveryContext, shelf: Shelf) -> list[str]:
             ids = line.facts.get("ids")
             for snapshot in ids if isinstance(ids, list) else []:
                 taken.pop(str(snapshot), None)
-    listed = {entry.id for entry in shelf.entries}
+    listed = {entry.id for entry in catalog.entries}
     return [
         f"Snapshot {snapshot} was taken, as {check.where} says, and no list of snapshots has it"
         for snapshot in taken
