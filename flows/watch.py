@@ -16,7 +16,7 @@ from flows.listening import tell_report
 from flows.outcome import ended
 from standby.clock import SystemClock
 from standby.fencing import read_fence
-from standby.recovery.probe import Observation, WatchReport, look_at, observer_here
+from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
 
 
 async def leave_picture(plan: str, picture: str, seen: Iterable[Observation]) -> None:
@@ -70,7 +70,7 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     """
     configuration = await load_configuration_from_blocks(plan)
     fence = await read_fence(await open_vault(configuration.vault), configuration.plan(plan))
-    seen = await look_at(configuration.resources.values(), observer_here("watch"), SystemClock())
+    seen = await probe_resources(configuration.resources.values(), observer_here("watch"), SystemClock())
     for observation in seen.values():
         tell_observation(observation, fence)
     picture = ", ".join(f"{name} {TOLD[found.healthy]}" for name, found in sorted(seen.items()))

@@ -15,7 +15,7 @@ from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.context import open_recovery
 from standby.recovery.page import gather_content, render_page
-from standby.recovery.readiness.assess import LOOK_SECONDS
+from standby.recovery.readiness.assess import ANSWER_SECONDS
 from standby.recovery.readiness.wording import STATES
 
 
@@ -31,7 +31,7 @@ def command(
     context: typer.Context,
     plan: PlanName,
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write the page.")],
-    wait: Wait = LOOK_SECONDS,
+    wait: Wait = ANSWER_SECONDS,
 ) -> None:
     """Write a page about a plan: regions, readiness, recovery points, drills, snapshots, timeline.
 

@@ -12,7 +12,7 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit, PlanName, run
 from standby.errors import sentence
 from standby.recovery.context import open_recovery
-from standby.recovery.readiness.assess import LOOK_SECONDS, assess_plan
+from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
 from standby.recovery.readiness.wording import (
     MOST_NAMED,
@@ -69,7 +69,7 @@ Wait = Annotated[
 ]
 
 
-def command(context: typer.Context, plan: PlanName, wait: Wait = LOOK_SECONDS) -> None:
+def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> None:
     """Tell whether each target of a plan could take over, with RPO, RTO and the last drill.
 
     It changes nothing, and needs no answer of the source: what that does not say is told from records.

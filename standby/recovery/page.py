@@ -14,7 +14,7 @@ from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.audit import AuditCheck, facts_told, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.readiness.assess import LOOK_SECONDS, assess_plan
+from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
 from standby.recovery.readiness.document import Readiness, State
 from standby.recovery.readiness.last_runs import LatestDrills, read_latest
 from standby.recovery.readiness.wording import (
@@ -68,7 +68,7 @@ class PageContent:
     snapshots_problem: str = ""
 
 
-async def gather_content(context: RecoveryContext, *, seconds: float = LOOK_SECONDS) -> PageContent:
+async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> PageContent:
     """Look at everything that the page is about; nothing is changed.
 
     Args:

@@ -314,7 +314,7 @@ async def _checks(client: ContentUnderstandingClient, limits: Limits, clock: Clo
     return [task.result() for task in tasks]
 
 
-async def look_at(
+async def probe_resources(
     resources: Iterable[Resource],
     observer: str,
     clock: Clock,

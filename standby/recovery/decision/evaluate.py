@@ -28,7 +28,7 @@ from standby.recovery.decision.input import (
     Restorable,
     Verdict,
 )
-from standby.recovery.probe import LIMITS, Limits, Observation, look_at, observer_here
+from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness
 from standby.recovery.snapshots.catalog import Snapshot, open_snapshot
@@ -161,7 +161,7 @@ async def gather_case(
     names = candidates(context.plan, request.primary, active, request.to)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
-    seen = await look_at(
+    seen = await probe_resources(
         (client.resource for client in clients),
         observer,
         context.clock,

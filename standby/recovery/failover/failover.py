@@ -30,7 +30,7 @@ from standby.recovery.failover.state import (
     committed,
     read_record,
 )
-from standby.recovery.probe import look_at, observer_here
+from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.sync import synchronise
 
@@ -265,7 +265,7 @@ async def _must_answer(context: RecoveryContext, ask: Ask) -> None:
     if Guard.STANDBY_HEALTH in ask.forced:
         return
     resource = context.configuration.resource(ask.to)
-    seen = await look_at([resource], observer_here("rollback"), context.clock)
+    seen = await probe_resources([resource], observer_here("rollback"), context.clock)
     if not seen[ask.to].healthy:
         raise OldSideDark(context.plan.name, ask.to, seen[ask.to].summary)
 

@@ -46,7 +46,7 @@ from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
 from standby.vault.errors import VaultError
 
-LOOK_SECONDS = 15.0
+ANSWER_SECONDS = 15.0
 """What a resource has to say what it holds: dozens of times what it needs, and little to one who waits."""
 
 MANAGEMENT_SECONDS = 5.0
@@ -54,7 +54,7 @@ MANAGEMENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Look:
+class Inspection:
     """What a resource said.
 
     Attributes:
@@ -65,13 +65,13 @@ class Look:
     models: tuple[CatalogModel, ...] = ()
 
 
-Looks = Mapping[str, Look | ServiceError]
+Inspections = Mapping[str, Inspection | ServiceError]
 """By name of the resource: what it said, or why it did not."""
 
 
-async def look_at(
+async def inspect_resources(
     connections: Connections, resources: Collection[str], with_models: Collection[str], seconds: float
-) -> Looks:
+) -> Inspections:
     """Look at several resources at once; it takes no longer than the given time.
 
     Args:
@@ -82,13 +82,15 @@ async def look_at(
     """
     async with side_by_side() as group:
         tasks = {
-            name: group.create_task(_look(connections[name], seconds, ask_models=name in with_models))
+            name: group.create_task(_inspect(connections[name], seconds, ask_models=name in with_models))
             for name in sorted(resources)
         }
     return {name: task.result() for name, task in tasks.items()}
 
 
-async def _look(client: ContentUnderstandingClient, seconds: float, *, ask_models: bool) -> Look | ServiceError:
+async def _inspect(
+    client: ContentUnderstandingClient, seconds: float, *, ask_models: bool
+) -> Inspection | ServiceError:
     # Less than the resource itself has: what is a detail must not make the rest unknown.
     shorter = min(seconds / 2, MANAGEMENT_SECONDS)
     try:
@@ -111,7 +113,7 @@ async def _look(client: ContentUnderstandingClient, seconds: float, *, ask_model
         analyzers=analyzers,
         definitions={name: analyzer.to_json() for name, analyzer in analyzers.items()},
     )
-    return Look(inventory, models.result() if models else ())
+    return Inspection(inventory, models.result() if models else ())
 
 
 async def _deployments(client: ContentUnderstandingClient, seconds: float) -> Mapping[str, Deployment] | None:
@@ -146,7 +148,7 @@ class Known:
     """
 
     resources: Mapping[str, Resource]
-    looks: Looks
+    inspections: Inspections
     ledgers: Mapping[Pair, Records]
     last_runs: LastRuns
     drills: LatestDrills
@@ -156,8 +158,8 @@ class Known:
 
     def seen(self, resource: str) -> Inventory | None:
         """Give what a resource said it holds."""
-        look = self.looks.get(resource)
-        return look.inventory if isinstance(look, Look) else None
+        inspection = self.inspections.get(resource)
+        return inspection.inventory if isinstance(inspection, Inspection) else None
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,8 @@ def copied(frame: Facts) -> Pair:
 
 def facts_of(known: Known, frame: Facts) -> Facts:
     """Complete the facts of a pair, of which only who and when is known."""
-    look = known.looks[frame.destination]
-    source = known.looks.get(frame.primary) if frame.source_asked else None
+    inspection = known.inspections[frame.destination]
+    source = known.inspections.get(frame.primary) if frame.source_asked else None
     facts = replace(
         frame,
         durations=known.durations,
@@ -192,9 +194,9 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         slots=known.resources[frame.destination].max_concurrent_copies,
         source_failure=source if isinstance(source, ServiceError) else None,
     )
-    if isinstance(look, ServiceError):
-        return replace(facts, target_failure=look, names=_names_by_runs(known, facts))
-    there = look.inventory
+    if isinstance(inspection, ServiceError):
+        return replace(facts, target_failure=inspection, names=_names_by_runs(known, facts))
+    there = inspection.inventory
     stand = _stand(known, facts, there)
     return replace(
         facts,
@@ -202,7 +204,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         names=stand.names,
         rebuilt=() if facts.target == facts.primary else _rebuilt(known, facts.target, stand.names),
         models=model_facts(facts.plan, stand.needed, stand.source, there.serving),
-        retirements=retirements(facts.plan, stand.needed, there.serving, look.models),
+        retirements=retirements(facts.plan, stand.needed, there.serving, inspection.models),
     )
 
 
@@ -289,7 +291,7 @@ async def assess(
     target: str,
     *,
     ask_source: bool = True,
-    seconds: float = LOOK_SECONDS,
+    seconds: float = ANSWER_SECONDS,
 ) -> Readiness:
     """Say whether a target could take over from a source now.
 
@@ -309,7 +311,7 @@ async def assess(
     return only
 
 
-async def assess_plan(context: RecoveryContext, *, seconds: float = LOOK_SECONDS) -> tuple[Readiness, ...]:
+async def assess_plan(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> tuple[Readiness, ...]:
     """Say it of every pair of a plan; each resource is looked at once.
 
     Raises:
@@ -327,15 +329,15 @@ async def _assess(
     fence = await read_fence(vault, plan)
     frames = [_frame(context, fence, pair, ask_source=ask_source) for pair in pairs]
     wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}
-    looks = await look_at(context.connections, wanted, {frame.destination for frame in frames}, seconds)
+    inspections = await inspect_resources(context.connections, wanted, {frame.destination for frame in frames}, seconds)
     known = Known(
         resources=context.configuration.resources,
-        looks=looks,
+        inspections=inspections,
         ledgers={pair: await _records(context, pair) for pair in {copied(frame) for frame in frames}},
         last_runs=await read_last_runs(vault, plan.name),
         drills=await read_latest(vault, plan.name),
         durations=await read_durations(vault, plan.name),
-        kept=await _kept(context) if any(_needs_records(frame, looks) for frame in frames) else {},
+        kept=await _kept(context) if any(_needs_records(frame, inspections) for frame in frames) else {},
         rebuilt={name: await read_rebuilt(vault, name) for name in {frame.target for frame in frames}},
     )
     return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)
@@ -365,8 +367,8 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
     return asked
 
 
-def _needs_records(frame: Facts, looks: Looks) -> bool:
-    return not frame.is_way_back and not isinstance(looks.get(frame.primary), Look)
+def _needs_records(frame: Facts, inspections: Inspections) -> bool:
+    return not frame.is_way_back and not isinstance(inspections.get(frame.primary), Inspection)
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:

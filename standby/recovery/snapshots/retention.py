@@ -58,7 +58,7 @@ async def retire(
 
     Args:
         context: has the policy, and the log.
-        shelf: the stores.
+        catalog: has the stores.
         entries: all snapshots, oldest first, with the new one.
         journal: the vault's list.
 

@@ -11,7 +11,7 @@ import pytest
 
 from standby.clock import SystemClock
 from standby.config.resource import Resource
-from standby.recovery.probe import Limits, Observation, look_at, observer_here, probe, probe_client
+from standby.recovery.probe import Limits, Observation, observer_here, probe, probe_client, probe_resources
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
@@ -168,7 +168,7 @@ async def test_looks_at_several_resources_and_tells_them_apart(make_scene: Scene
         await scene.control("/faults", {"resource": "north", "call": "list", "times": None, "fault": {"kind": "hang"}})
 
         resources = scene.configuration.resources.values()
-        found = await look_at(resources, observer_here("watch"), SystemClock(), limits=QUICK)
+        found = await probe_resources(resources, observer_here("watch"), SystemClock(), limits=QUICK)
 
         assert {name: seen.healthy for name, seen in found.items()} == {
             "east": False,
@@ -184,7 +184,7 @@ async def test_ends_in_its_time_however_slow_the_resource_is(make_scene: SceneMa
         await scene.control("/faults", {"resource": "east", "times": None, "fault": {"kind": "hang"}})
 
         async with asyncio.timeout(QUICK.seconds + 5):
-            found = await look_at([scene.configuration.resource("east")], "watch", SystemClock(), limits=QUICK)
+            found = await probe_resources([scene.configuration.resource("east")], "watch", SystemClock(), limits=QUICK)
 
         assert found["east"].healthy is False
         assert found["east"].seconds < QUICK.seconds + 1
