@@ -51,7 +51,7 @@ def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     if verbose:
         yield from (Line(point_words(point, readiness.assessed_at), 4) for point in readiness.points)
     yield Line(forecast_words(readiness.rto), 2)
-    if not readiness.is_way_back:
+    if not readiness.is_failback:
         yield Line(drill_words(readiness.last_drill, readiness.assessed_at), 2)
 
 

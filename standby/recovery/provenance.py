@@ -15,7 +15,7 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Lineage:
+class Provenance:
     """Every analyzer of a standby, traced to its home.
 
     Attributes:
@@ -39,7 +39,7 @@ class Lineage:
 
 def trace(
     plan: RecoveryPlan, primary: Inventory | None, standby: Inventory, records: Records, now: datetime
-) -> Lineage:
+) -> Provenance:
     """Trace what a standby holds.
 
     Args:
@@ -63,7 +63,7 @@ def trace(
         if name in records or is_protected(filters, analyzer.model_copy(update={"analyzer_id": primary_ids[name]}), now)
     }
     needed = resolve(protected, standby.definitions).children.keys()
-    return Lineage(
+    return Provenance(
         primary_ids=primary_ids,
         belonging=tuple(sorted(needed - superseded)),
         superseded=tuple(sorted(needed & superseded)),

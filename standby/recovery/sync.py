@@ -13,7 +13,7 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.recovery.failback.divergence import meaning
-from standby.recovery.provenance import Lineage, trace
+from standby.recovery.provenance import Provenance, trace
 from standby.replication.context import RunContext
 from standby.replication.dependencies import TargetNames, referenced_anywhere
 from standby.replication.direct import DirectSteps
@@ -269,17 +269,17 @@ async def _everything(context: RecoveryContext, primary: str, source: str, targe
     version = context.connections[primary].resource.api_version
     records = (await read_ledger(context.vault, primary, source, version)).records
     inventories = await take_inventories(context.connections[name] for name in {source, target})
-    lineage = trace(context.plan, inventories.get(primary), inventories[source], records, context.clock.now())
-    names = lineage.primary_ids
+    provenance = trace(context.plan, inventories.get(primary), inventories[source], records, context.clock.now())
+    names = provenance.primary_ids
     if target != primary:
         there = (await read_ledger(context.vault, primary, target, version)).records
-        names = _names_elsewhere(context.plan, lineage, inventories[source], there)
+        names = _names_elsewhere(context.plan, provenance, inventories[source], there)
     originals = _originals(context.plan, inventories, await read_rebuilt(context.vault, source), source, target, names)
     return Selection(
-        analyzers=lineage.belonging,
+        analyzers=provenance.belonging,
         on_existing="replace",
         on_foreign="refuse",
-        keep=(*lineage.superseded, *originals),
+        keep=(*provenance.superseded, *originals),
         names=names,
     )
 
@@ -304,11 +304,11 @@ def _originals(
             yield name
 
 
-def _names_elsewhere(plan: RecoveryPlan, lineage: Lineage, source: Inventory, there: Records) -> dict[str, str]:
+def _names_elsewhere(plan: RecoveryPlan, provenance: Provenance, source: Inventory, there: Records) -> dict[str, str]:
     """Give the ids at another standby: those of its copies, or what the plan would call them."""
     copies = {record.analyzer or name: name for name, record in there.items()}
     fresh = TargetNames(plan.target_id, referenced_anywhere(source.definitions), taken=())
     return {
         name: copies.get(at_home) or (name if name in fresh.referenced else fresh.of(at_home))
-        for name, at_home in lineage.primary_ids.items()
+        for name, at_home in provenance.primary_ids.items()
     }

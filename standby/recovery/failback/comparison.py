@@ -23,7 +23,7 @@ from standby.recovery.failback.divergence import (
 )
 from standby.recovery.failback.errors import NotCompared, NothingThere, PrimaryDoesNotAnswer
 from standby.recovery.failback.report import DivergenceItem, DivergenceReport, Kept
-from standby.recovery.provenance import Lineage, trace
+from standby.recovery.provenance import Provenance, trace
 from standby.recovery.sync import newer_than, turned_around
 from standby.replication.dependencies import resolve
 from standby.replication.fingerprint import differences
@@ -56,12 +56,12 @@ class Comparison:
 
     Attributes:
         report: for people and programs.
-        lineage: what the analyzers of the standby are called at home.
+        provenance: what the analyzers of the standby are called at home.
         equal: what is in sync, as if it had just been copied from home, by id at the standby.
     """
 
     report: DivergenceReport
-    lineage: Lineage
+    provenance: Provenance
     equal: Records
 
     @property
@@ -93,11 +93,11 @@ class Comparison:
             if item.keep == "home" and item.divergence in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}
         }
         return Selection(
-            analyzers=tuple(name for name in self.lineage.belonging if name not in left),
+            analyzers=tuple(name for name in self.provenance.belonging if name not in left),
             on_existing="refuse",
             force=tuple(sorted(coming)),
-            keep=tuple(sorted(self.lineage.primary_ids.keys() - coming - self.equal.keys())),
-            names=self.lineage.primary_ids,
+            keep=tuple(sorted(self.provenance.primary_ids.keys() - coming - self.equal.keys())),
+            names=self.provenance.primary_ids,
         )
 
 
@@ -130,9 +130,9 @@ async def compare(
     backward = (await read_ledger(context.vault, standby, primary, version)).records
     records = {**forward, **newer_than(forward, turned_around(backward))}
     now = context.clock.now()
-    lineage = trace(context.plan, away.result(), serving.result(), records, now)
+    provenance = trace(context.plan, away.result(), serving.result(), records, now)
     rebuilt = await read_rebuilt(context.vault, standby)
-    found = divergences(context.plan, away.result(), serving.result(), records, lineage, now, begun_at, rebuilt)
+    found = divergences(context.plan, away.result(), serving.result(), records, provenance, now, begun_at, rebuilt)
     fence = await read_fence(context.vault, context.plan)
     report = DivergenceReport(
         plan=context.plan.name,
@@ -141,10 +141,10 @@ async def compare(
         epoch=fence.epoch,
         compared_at=now,
         items=settled([each.item for each in found], keep, context.plan.name, primary, standby),
-        superseded=lineage.superseded,
-        outside=lineage.outside,
+        superseded=provenance.superseded,
+        outside=provenance.outside,
     )
-    return Comparison(report, lineage, _equal(found, now))
+    return Comparison(report, provenance, _equal(found, now))
 
 
 def divergences(
@@ -152,7 +152,7 @@ def divergences(
     primary: Inventory,
     standby: Inventory,
     records: Records,
-    lineage: Lineage,
+    provenance: Provenance,
     now: datetime,
     begun_at: datetime | None = None,
     rebuilt: RebuiltThere = NOTHING_REBUILT,
@@ -163,7 +163,7 @@ def divergences(
         name: expected_definition(definition, standby.serving.resource, overrides)
         for name, definition in primary.definitions.items()
     }
-    counterparts = lineage.standby_ids
+    counterparts = provenance.standby_ids
     last = _last_by_primary(records)
     concerned = counterparts.keys() | _concerned(plan, primary, last, now)
 

@@ -185,7 +185,7 @@ class _Failback:
         left = self._left_behind(self.sync, found)
         if left:
             self.problems += [f"{item.analyzer} {item.status}: {item.reason}" for item in left]
-            names = [found.lineage.primary_ids[item.analyzer] for item in left]
+            names = [found.provenance.primary_ids[item.analyzer] for item in left]
             self.next_action = f"Mend that and run again, or leave it at {standby} with --keep {names[0]}=home"
         return not left
 

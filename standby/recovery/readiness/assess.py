@@ -20,12 +20,12 @@ from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
 from standby.recovery.readiness.standing import (
-    Kept,
+    InSnapshot,
     Needed,
     Recorded,
+    failback_standings,
     from_records,
     model_facts,
-    on_the_way_back,
     retirements,
     surveyed,
 )
@@ -143,7 +143,7 @@ class Known:
 
     Attributes:
         ledgers: by source and target.
-        kept: what the newest snapshot has, by source; nothing where it was not needed.
+        snapshots: what the newest one has, by source; nothing where it was not needed.
         rebuilt: by target.
     """
 
@@ -153,7 +153,7 @@ class Known:
     last_runs: LastRuns
     drills: LatestDrills
     durations: Durations
-    kept: Mapping[str, Kept]
+    snapshots: Mapping[str, InSnapshot]
     rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
 
     def seen(self, resource: str) -> Inventory | None:
@@ -180,7 +180,7 @@ class _Stand:
 
 def copied(frame: Facts) -> Pair:
     """Give the pair whose copies are meant: to what would serve, or to what serves on the way back."""
-    return frame.primary, frame.side.active if frame.is_way_back else frame.target
+    return frame.primary, frame.side.active if frame.is_failback else frame.target
 
 
 def facts_of(known: Known, frame: Facts) -> Facts:
@@ -190,7 +190,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     facts = replace(
         frame,
         durations=known.durations,
-        drill=None if frame.is_way_back else known.drills.at(frame.target),
+        drill=None if frame.is_failback else known.drills.at(frame.target),
         slots=known.resources[frame.destination].max_concurrent_copies,
         source_failure=source if isinstance(source, ServiceError) else None,
     )
@@ -210,10 +210,10 @@ def facts_of(known: Known, frame: Facts) -> Facts:
 
 def _stand(known: Known, facts: Facts, there: Inventory) -> _Stand:
     pair = copied(facts)
-    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.kept.get(facts.primary))
-    if facts.is_way_back:
+    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(facts.primary))
+    if facts.is_failback:
         active = known.seen(facts.side.active) if facts.switched else None
-        return _way_back(facts, there, active, recorded)
+        return _failback(facts, there, active, recorded)
     source = known.seen(facts.primary) if facts.source_asked else None
     if source is not None:
         return _survey(facts, source, there, recorded)
@@ -249,7 +249,7 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
     inventories = {facts.primary: source, facts.target: there}
     proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now)
     standings = tuple(
-        surveyed(item, point, recorded.left.analyzers.get(item.analyzer), facts.now)
+        surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
     )
     return _Stand(
@@ -260,9 +260,9 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
     )
 
 
-def _way_back(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _Stand:
+def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _Stand:
     overrides = facts.plan.deployments.get(facts.side.active, DeploymentOverrides())
-    standings, names = on_the_way_back(facts.plan, there, active, recorded, overrides, facts.now)
+    standings, names = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
     return _Stand(
         standings,
         {each.analyzer: _models(there, each.analyzer) for each in standings},
@@ -276,10 +276,10 @@ def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
 
 
 def _names_by_runs(known: Known, frame: Facts) -> Mapping[str, str]:
-    left = known.last_runs.of(*copied(frame)).analyzers
+    last_run = known.last_runs.of(*copied(frame)).analyzers
     if frame.target == frame.primary:
-        return {name: name for name in left}
-    return {name: each.target_analyzer for name, each in left.items()}
+        return {name: name for name in last_run}
+    return {name: each.target_analyzer for name, each in last_run.items()}
 
 
 log = logging.getLogger("standby.recovery")
@@ -337,7 +337,7 @@ async def _assess(
         last_runs=await read_last_runs(vault, plan.name),
         drills=await read_latest(vault, plan.name),
         durations=await read_durations(vault, plan.name),
-        kept=await _kept(context) if any(_needs_records(frame, inspections) for frame in frames) else {},
+        snapshots=await _in_snapshots(context) if any(_needs_records(frame, inspections) for frame in frames) else {},
         rebuilt={name: await read_rebuilt(vault, name) for name in {frame.target for frame in frames}},
     )
     return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)
@@ -362,13 +362,13 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
     asked = {frame.destination}
     if frame.source_asked:
         asked.add(frame.primary)
-    if frame.is_way_back and ask_source:
+    if frame.is_failback and ask_source:
         asked.add(frame.side.active)
     return asked
 
 
 def _needs_records(frame: Facts, inspections: Inspections) -> bool:
-    return not frame.is_way_back and not isinstance(inspections.get(frame.primary), Inspection)
+    return not frame.is_failback and not isinstance(inspections.get(frame.primary), Inspection)
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:
@@ -379,7 +379,7 @@ async def _records(context: RecoveryContext, pair: Pair) -> Records:
     return (await read_ledger(context.vault, source, target, version)).records
 
 
-async def _kept(context: RecoveryContext) -> Mapping[str, Kept]:
+async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
     """Give what the newest snapshot has of each source under the source's own ids."""
     try:
         snapshot = await open_snapshot(context)
@@ -390,17 +390,17 @@ async def _kept(context: RecoveryContext) -> Mapping[str, Kept]:
         return {}
     own_ids = context.plan.target_id == PLACE_OF_ID
     return {
-        primary: _kept_of(part)
+        primary: _in_snapshot(part)
         for name, part in snapshot.resources.items()
         for primary in part.primaries
         if name == primary or own_ids
     }
 
 
-def _kept_of(part: ResourceSnapshot) -> Kept:
+def _in_snapshot(part: ResourceSnapshot) -> InSnapshot:
     # A signature to labelled data is cut out of what is kept.
     cut = (name for name, entry in part.analyzers.items() if any(data.access_cut for data in entry.labelled))
-    return Kept(
+    return InSnapshot(
         part.seen_at,
         {name: entry.fingerprint for name, entry in part.analyzers.items()},
         frozenset(cut),

@@ -160,7 +160,7 @@ class Readiness(Document):
     names: Mapping[str, str]
 
     @property
-    def is_way_back(self) -> bool:
+    def is_failback(self) -> bool:
         """Whether it tells of the way home, because another resource serves in the place of home."""
         return self.target in {self.active, self.primary}
 
@@ -242,11 +242,11 @@ class Facts:
         return self.side.active != self.primary
 
     @property
-    def is_way_back(self) -> bool:
+    def is_failback(self) -> bool:
         """Whether the only way left leads home: the target serves already, or is home itself."""
         return self.target in {self.side.active, self.primary}
 
     @property
     def destination(self) -> str:
         """The resource that would have to serve."""
-        return self.primary if self.is_way_back else self.target
+        return self.primary if self.is_failback else self.target

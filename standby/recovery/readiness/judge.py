@@ -108,13 +108,13 @@ def _behind(standing: Standing, facts: Facts) -> Kind | None:
         return Kind(Bucket.RPO_MISSED, Severity.ERROR)
     if standing.source_changed or standing.verdict is Verdict.SOURCE_AHEAD:
         return Kind(Bucket.STALE, Severity.WARNING)
-    untold = met is None and facts.plan.objectives.rpo is not None and not facts.is_way_back
+    untold = met is None and facts.plan.objectives.rpo is not None and not facts.is_failback
     return Kind(Bucket.STALE, Severity.WARNING, "untold") if untold else None
 
 
 def _met(standing: Standing, age: float | None, facts: Facts) -> bool | None:
     objective = facts.plan.objectives.rpo
-    if objective is None or facts.is_way_back:
+    if objective is None or facts.is_failback:
         return None  # On the way back everything is brought along before the switch.
     if standing.source_changed is False:
         return True
@@ -165,7 +165,7 @@ def side_reasons(facts: Facts) -> Iterator[Reason]:
         return
     since = f" since {side.since:%Y-%m-%d %H:%M} UTC" if side.since else ""
     served = f"{side.active} serves in the place of {facts.primary}{since} (epoch {facts.epoch})"
-    if not facts.is_way_back:
+    if not facts.is_failback:
         yield _fenced(
             f"{served}, and nothing is copied to {facts.target} meanwhile",
             f"Bring {facts.primary} back with standby failback {plan}",
@@ -207,7 +207,7 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
 
 def drill_reasons(facts: Facts) -> Iterator[Reason]:
     """Tell what the last drill proves, and what it does not."""
-    if facts.is_way_back:
+    if facts.is_failback:
         return
     again = f"Rehearse it with standby drill {facts.plan.name} --to {facts.target}"
     drill = facts.drill
@@ -320,7 +320,7 @@ def judge_readiness(facts: Facts) -> Readiness:
 
 
 def _source_answered(facts: Facts) -> bool:
-    if facts.is_way_back:
+    if facts.is_failback:
         return facts.target_failure is None
     return facts.source_asked and facts.source_failure is None
 

@@ -27,7 +27,7 @@ EVERYTHING = ("*",)
 """The patterns of a run that chooses nothing."""
 
 
-class Left(Document):
+class AnalyzerRun(Document):
     """How a run left one analyzer.
 
     Attributes:
@@ -41,7 +41,7 @@ class Left(Document):
     behind: bool
 
 
-class PairLeft(Document):
+class PairRun(Document):
     """How the last runs left one pair.
 
     Attributes:
@@ -51,17 +51,17 @@ class PairLeft(Document):
     """
 
     listed_at: AwareDatetime | None = None
-    analyzers: Mapping[str, Left] = {}
+    analyzers: Mapping[str, AnalyzerRun] = {}
 
 
 class LastRuns(Document):
     """How the last runs left each pair, by source and target."""
 
-    sources: Mapping[str, Mapping[str, PairLeft]] = {}
+    sources: Mapping[str, Mapping[str, PairRun]] = {}
 
-    def of(self, source: str, target: str) -> PairLeft:
+    def of(self, source: str, target: str) -> PairRun:
         """Give what is known of one pair."""
-        return self.sources.get(source, {}).get(target, PairLeft())
+        return self.sources.get(source, {}).get(target, PairRun())
 
 
 async def read_last_runs(objects: Objects, plan: str) -> LastRuns:
@@ -93,19 +93,19 @@ async def remember_run(objects: Objects, report: Report, selection: Selection, e
 
 
 def _with(known: LastRuns, items: Iterable[ReportItem], selection: Selection, at: datetime) -> LastRuns:
-    by_pair: dict[tuple[str, str], dict[str, Left]] = {}
+    by_pair: dict[tuple[str, str], dict[str, AnalyzerRun]] = {}
     for item in items:
         # A target that alone was edited is not behind; it is told from the target itself.
         behind = item.status not in GOOD and item.verdict is not Verdict.TARGET_AHEAD
-        left = Left(target_analyzer=item.target_analyzer, at=at, behind=behind)
+        left = AnalyzerRun(target_analyzer=item.target_analyzer, at=at, behind=behind)
         by_pair.setdefault((item.source, item.target), {})[item.analyzer] = left
     sources = {source: dict(targets) for source, targets in known.sources.items()}
     for (source, target), found in by_pair.items():
         before = known.of(source, target)
         sources.setdefault(source, {})[target] = (
-            PairLeft(listed_at=at, analyzers=found)
+            PairRun(listed_at=at, analyzers=found)
             if selection.analyzers == EVERYTHING
-            else PairLeft(listed_at=before.listed_at, analyzers={**before.analyzers, **found})
+            else PairRun(listed_at=before.listed_at, analyzers={**before.analyzers, **found})
         )
     return LastRuns(sources=sources)
 

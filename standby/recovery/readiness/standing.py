@@ -10,7 +10,7 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.recovery.provenance import trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
-from standby.recovery.readiness.last_runs import Left, PairLeft
+from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
 from standby.replication.dependencies import PLACE_OF_ID
 from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory, is_protected
@@ -30,7 +30,7 @@ from standby.service.models import CatalogModel
 
 
 @dataclass(frozen=True)
-class Kept:
+class InSnapshot:
     """What the newest snapshot has of a source.
 
     Attributes:
@@ -50,20 +50,20 @@ class Recorded:
 
     Attributes:
         records: the ledger.
-        left: what the last runs left.
-        kept: what the newest snapshot has; `None` where there is none that helps.
+        last_run: what the last runs left.
+        snapshot: what the newest snapshot has; `None` where there is none that helps.
     """
 
     records: Records
-    left: PairLeft
-    kept: Kept | None = None
+    last_run: PairRun
+    snapshot: InSnapshot | None = None
 
 
-def surveyed(item: PlanItem, point: RecoveryPoint, left: Left | None, now: datetime) -> Standing:
+def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None, now: datetime) -> Standing:
     """Tell how an analyzer stands from what a replication would do about it."""
     # A plan calls blocked what it cannot copy; whether what is there serves is another question.
     verdict = judge(item.expected, item.found, item.last)
-    was_equal = left is not None and not left.behind and item.last is not None
+    was_equal = last_run is not None and not last_run.behind and item.last is not None
     return Standing(
         analyzer=item.analyzer,
         target_analyzer=item.target_analyzer,
@@ -71,7 +71,7 @@ def surveyed(item: PlanItem, point: RecoveryPoint, left: Left | None, now: datet
         status=item.found.status if item.found else None,
         verified_at=now
         if verdict is Verdict.IN_SYNC
-        else _latest(point.verified_at, left.at if left is not None and was_equal else None),
+        else _latest(point.verified_at, last_run.at if last_run is not None and was_equal else None),
         source_changed=point.source_changed,
         explanation=item.reason,
         blocked=item.verdict is Verdict.BLOCKED and item.action is Action.REFUSE,
@@ -84,7 +84,7 @@ def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
     return tuple(_recorded(plan, target, recorded, primary, there) for primary, there in sorted(names.items()))
 
 
-def on_the_way_back(
+def failback_standings(
     plan: RecoveryPlan,
     primary: Inventory,
     active: Inventory | None,
@@ -110,7 +110,7 @@ def on_the_way_back(
     if active is not None:
         names |= _known_names(plan, active, recorded, now)
     else:
-        names |= {name: left.target_analyzer for name, left in recorded.left.analyzers.items()}
+        names |= {name: last_run.target_analyzer for name, last_run in recorded.last_run.analyzers.items()}
     standings = tuple(
         _at_primary(plan, primary, active, overrides, name, there, now) for name, there in sorted(names.items())
     )
@@ -123,17 +123,17 @@ def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
     What was last gone through as a whole, by a run or by a snapshot, says what there was then; of the rest
     only what is newer counts: analyzers that were deleted at home since are in old records for ever.
     """
-    kept, left, records = recorded.kept, recorded.left, recorded.records
-    whole = max(filter(None, (left.listed_at, kept.seen_at if kept else None)), default=None)
+    snapshot, last_run, records = recorded.snapshot, recorded.last_run, recorded.records
+    whole = max(filter(None, (last_run.listed_at, snapshot.seen_at if snapshot else None)), default=None)
     traced = trace(plan, None, target, records, now).primary_ids
     names: dict[str, str] = {}
-    if kept is not None and kept.seen_at == whole:
-        names |= {name: _at_target(plan, target, name) for name in kept.fingerprints}
+    if snapshot is not None and snapshot.seen_at == whole:
+        names |= {name: _at_target(plan, target, name) for name in snapshot.fingerprints}
     for there, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
         primary = record.analyzer or traced.get(there, there)
         if primary in names or whole is None or record.copied_at > whole:
             names[primary] = there
-    for primary, each in left.analyzers.items():
+    for primary, each in last_run.analyzers.items():
         if primary in names or whole is None or each.at >= whole:
             names[primary] = each.target_analyzer
     return names
@@ -147,7 +147,7 @@ def _at_target(plan: RecoveryPlan, target: Inventory, name: str) -> str:
 
 def _recorded(plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: str, there: str) -> Standing:
     analyzer = target.analyzers.get(there)
-    left = recorded.left.analyzers.get(name)
+    last_run = recorded.last_run.analyzers.get(name)
     if analyzer is None or analyzer.status in {"deleting", "creating"}:
         return Standing(
             analyzer=name,
@@ -160,44 +160,46 @@ def _recorded(plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: s
     record = recorded.records.get(there)
     if record is not None and record.target.created_at != found.created_at:
         record = None  # It speaks of an analyzer that was deleted since.
-    verdict = _verdict_of(found, record, recorded.kept, name)
-    behind = left is not None and left.behind and (record is None or record.copied_at <= left.at)
-    moments = _moments(record, left, recorded.kept, name) if verdict is Verdict.IN_SYNC else ()
+    verdict = _verdict_of(found, record, recorded.snapshot, name)
+    behind = last_run is not None and last_run.behind and (record is None or record.copied_at <= last_run.at)
+    moments = _moments(record, last_run, recorded.snapshot, name) if verdict is Verdict.IN_SYNC else ()
     return Standing(
         analyzer=name,
         target_analyzer=there,
         verdict=verdict,
         status=found.status,
         verified_at=_latest(*moments),
-        source_changed=True if behind or _changed_in_snapshot(record, recorded.kept, name) else None,
+        source_changed=True if behind or _changed_in_snapshot(record, recorded.snapshot, name) else None,
     )
 
 
-def _verdict_of(found: Sighting, record: CopyRecord | None, kept: Kept | None, name: str) -> Verdict | None:
-    expected = kept.fingerprints.get(name) if kept else None
+def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot | None, name: str) -> Verdict | None:
+    expected = snapshot.fingerprints.get(name) if snapshot else None
     if found.fingerprint == expected:
         return Verdict.IN_SYNC
     if record is not None:
         return Verdict.IN_SYNC if found.fingerprint == record.target.fingerprint else Verdict.TARGET_AHEAD
-    return None if kept is None or expected is None or name in kept.altered else Verdict.FOREIGN
+    return None if snapshot is None or expected is None or name in snapshot.altered else Verdict.FOREIGN
 
 
-def _moments(record: CopyRecord | None, left: Left | None, kept: Kept | None, name: str) -> tuple[datetime | None, ...]:
+def _moments(
+    record: CopyRecord | None, last_run: AnalyzerRun | None, snapshot: InSnapshot | None, name: str
+) -> tuple[datetime | None, ...]:
     """Give when source and target were seen to be equal."""
-    expected = kept.fingerprints.get(name) if kept else None
-    in_snapshot = kept is not None and (record is None or record.source.fingerprint == expected)
+    expected = snapshot.fingerprints.get(name) if snapshot else None
+    in_snapshot = snapshot is not None and (record is None or record.source.fingerprint == expected)
     return (
         record.copied_at if record else None,
-        left.at if left is not None and not left.behind and record is not None else None,
-        kept.seen_at if kept is not None and expected is not None and in_snapshot else None,
+        last_run.at if last_run is not None and not last_run.behind and record is not None else None,
+        snapshot.seen_at if snapshot is not None and expected is not None and in_snapshot else None,
     )
 
 
-def _changed_in_snapshot(record: CopyRecord | None, kept: Kept | None, name: str) -> bool:
+def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot | None, name: str) -> bool:
     """Say whether a snapshot that was taken after the last copy has something else than was copied."""
-    if record is None or kept is None or name in kept.altered or kept.seen_at <= record.copied_at:
+    if record is None or snapshot is None or name in snapshot.altered or snapshot.seen_at <= record.copied_at:
         return False
-    return kept.fingerprints.get(name, record.source.fingerprint) != record.source.fingerprint
+    return snapshot.fingerprints.get(name, record.source.fingerprint) != record.source.fingerprint
 
 
 def _at_primary(

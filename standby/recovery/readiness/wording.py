@@ -73,7 +73,7 @@ class Told:
 
     def bring(self, replicate: str = "") -> str:
         """Say how analyzers get to where they would be needed."""
-        if self.facts.is_way_back:
+        if self.facts.is_failback:
             return f"Run standby failback {self.plan}, which brings it along"
         if self.facts.switched or not self.facts.source_asked or self.facts.source_failure is not None:
             return f"Rebuild from a snapshot with standby restore {self.plan} --to {self.where}"
@@ -101,7 +101,7 @@ def _broken(told: Told) -> tuple[str, str]:
 
 
 def _creating(told: Told) -> tuple[str, str]:
-    command = "failback" if told.facts.is_way_back else "replicate"
+    command = "failback" if told.facts.is_failback else "replicate"
     return (
         f"{told.them} {told.are} still being built at {told.where}",
         f"Wait for its end; standby {command} {told.plan} does that too",
@@ -142,7 +142,7 @@ def _unverified(told: Told) -> tuple[str, str]:
 
 
 def _stale(told: Told) -> tuple[str, str]:
-    if told.facts.is_way_back:
+    if told.facts.is_failback:
         return f"{told.them} at {told.where} differs from what serves now", told.bring()
     if told.kind.explanation:
         return (
@@ -212,7 +212,7 @@ def serving_words(readiness: Readiness) -> str:
 
 def points_words(readiness: Readiness) -> str:
     """Say how many analyzers hold the RPO, and which is worst."""
-    if readiness.is_way_back:
+    if readiness.is_failback:
         return "RPO: none on the way back; a failback brings everything along before it switches."
     known = len(readiness.points)
     if readiness.rpo_seconds is None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.readiness.last_runs import LastRuns, PairLeft, read_last_runs, remember_run
+from standby.recovery.readiness.last_runs import LastRuns, PairRun, read_last_runs, remember_run
 from standby.replication.items import ItemResult, Selection, Status
 from standby.replication.report import Report, make_report
 from standby.replication.verdict import Action, Verdict
@@ -64,7 +64,7 @@ async def test_a_later_run_replaces_what_it_was_about_and_leaves_the_rest() -> N
         "b": (START, False),
     }
     assert left.listed_at == START
-    assert (await read_last_runs(vault, "invoices")).of("east", "north") == PairLeft()
+    assert (await read_last_runs(vault, "invoices")).of("east", "north") == PairRun()
 
 
 async def test_a_later_run_of_the_whole_plan_forgets_what_is_no_longer_there() -> None:
