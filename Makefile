@@ -35,10 +35,11 @@ test-fast: setup ## run the tests that need no Prefect server
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster
 
-lint: setup lock-check ## check style, types and the lock
+lint: setup lock-check ## check style, types, layers and the lock
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: setup ## measure what orchestration costs, as ratios
 	$(BIN)/python -m benchmarks
