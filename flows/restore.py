@@ -15,9 +15,9 @@ from flows.listening import tell_report, to_its_report
 from flows.outcome import ProgressArtifact, ended, fell_short, stopped
 from flows.recovery import recovering
 from standby.recovery.snapshots import restore as restoring
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD
 from standby.text import totals
 

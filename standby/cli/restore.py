@@ -19,10 +19,10 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.restore import RestoredItem, RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD, Status
 
 _MARKS = {

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from standby.cli.output import Line
 from standby.errors import sentence
+from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification
 from standby.recovery.snapshots.take import SnapshotTaken
-from standby.recovery.snapshots.verify import SnapshotEntry, Verification
 
 MOST_NAMED = 3
 """Analyzers that a line names before it only counts them."""

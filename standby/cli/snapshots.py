@@ -10,7 +10,7 @@ from standby.cli.output import Output
 from standby.cli.run import Exit, PlanName, run
 from standby.cli.snapshot_lines import entry_lines, verification_lines
 from standby.recovery.context import open_recovery
-from standby.recovery.snapshots.verify import list_snapshots, verify_snapshots
+from standby.recovery.snapshots.snapshot import list_snapshots, verify_snapshots
 
 
 def command(

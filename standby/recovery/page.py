@@ -26,7 +26,7 @@ from standby.recovery.readiness.wording import (
     serving_words,
     span_words,
 )
-from standby.recovery.snapshots.verify import SnapshotEntry, list_snapshots
+from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
 from standby.replication.serving import Severity
 
 

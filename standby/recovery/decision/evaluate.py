@@ -31,10 +31,10 @@ from standby.recovery.decision.input import (
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness
-from standby.recovery.snapshots.catalog import Snapshot, open_snapshot
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
 from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
 from standby.vault.errors import VaultError

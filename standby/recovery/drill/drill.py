@@ -35,10 +35,10 @@ from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
 from standby.recovery.readiness.last_runs import DrillSummary, write_latest
-from standby.recovery.snapshots.catalog import Snapshot, open_snapshot
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
 from standby.replication.dependencies import PREBUILT
 from standby.text import some_of
 

@@ -15,8 +15,8 @@ from standby.recovery.drill.manifest import Intent
 from standby.recovery.drill.report import CleanUp
 from standby.recovery.drill.sandbox import UNKNOWN
 from standby.recovery.failover.report import FailoverReport
-from standby.recovery.snapshots.catalog import Snapshot
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan
+from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint
 from standby.replication.serving import Serving, Severity, check_models, models_of
 from standby.service.models import Analyzer, Deployment

@@ -12,11 +12,11 @@ from standby.recovery.failover.errors import ReplicationAtWork, SyncIncomplete, 
 from standby.recovery.failover.report import Phases, Restored
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.dependencies import PREBUILT
 from standby.replication.errors import LedgerBusy, ReplicationError
 from standby.replication.items import GOOD, Status

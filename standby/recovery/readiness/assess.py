@@ -29,9 +29,9 @@ from standby.recovery.readiness.standing import (
     retirements,
     surveyed,
 )
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.errors import NoSnapshot
 from standby.recovery.snapshots.manifest import ResourceSnapshot
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.context import Connections
 from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
 from standby.replication.inventory import Inventory, read_defaults, read_deployments

@@ -13,7 +13,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import StandbyError
 from standby.fencing import Assignment
-from standby.recovery.durations import Durations
+from standby.recovery.durations import Durations, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
@@ -88,24 +88,6 @@ class AnalyzerPoint(Document):
     verified_at: datetime | None
     age_seconds: float | None
     source_changed: bool | None
-    met: bool | None
-
-
-class RtoForecast(Document):
-    """How long a failover would take, from the first sign of an outage.
-
-    Attributes:
-        low: seconds, where everything goes as fast as it often did; `None` where nothing was measured.
-        high: seconds, where everything is as slow as it seldom was; likewise.
-        basis: what it is made from, sentences.
-        objective: the plan's RTO in seconds, where it has one.
-        met: whether even `high` is within it; `None` where one of the two is unknown.
-    """
-
-    low: float | None
-    high: float | None
-    basis: str
-    objective: float | None
     met: bool | None
 
 

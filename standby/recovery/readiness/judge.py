@@ -11,6 +11,7 @@ from datetime import timedelta
 from standby.config.durations import roughly
 from standby.errors import StandbyError
 from standby.fencing import Phase
+from standby.recovery.durations import RtoForecast, forecast_rto
 from standby.recovery.readiness.document import (
     AnalyzerPoint,
     Bucket,
@@ -18,11 +19,9 @@ from standby.recovery.readiness.document import (
     Readiness,
     Reason,
     Retirement,
-    RtoForecast,
     Standing,
     State,
 )
-from standby.recovery.readiness.forecast import forecast_rto
 from standby.recovery.readiness.wording import WORDS, Kind, Told, rebuilt_words
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict

@@ -8,15 +8,8 @@ from datetime import datetime, timedelta
 
 from standby.config.durations import format_duration, roughly
 from standby.errors import sentence
-from standby.recovery.readiness.document import (
-    AnalyzerPoint,
-    Bucket,
-    Facts,
-    Readiness,
-    RtoForecast,
-    Standing,
-    State,
-)
+from standby.recovery.durations import RtoForecast
+from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Severity
 from standby.text import some_of

@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import bisect
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from standby.concurrency import side_by_side
+from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue, digest_of
+from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import Signer, unsealed
-from standby.recovery.snapshots.errors import NoSnapshot, SnapshotDamaged, SnapshotTampered
-from standby.recovery.snapshots.index import Index, IndexEntry, entry_of, merged, named_in, parse_index
-from standby.recovery.snapshots.manifest import Manifest, ResourceSnapshot
+from standby.recovery.snapshots.manifest import (
+    Index,
+    IndexEntry,
+    Manifest,
+    entry_of,
+    merged,
+    named_in,
+    parse_index,
+    write_index,
+)
 from standby.recovery.snapshots.store import (
     FILES_AT_ONCE,
     Store,
-    from_object,
     index_path,
     manifest_path,
+    object_path,
     put_objects,
     read_object,
     repair,
@@ -239,124 +249,6 @@ def _parsed(content: bytes) -> Manifest | None:
 log = logging.getLogger("standby.recovery")
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """A snapshot whose manifest was checked.
-
-    Attributes:
-        digest: of its manifest.
-        problems: what was found wrong beside, a sentence each: it does not stand in the way of restoring.
-    """
-
-    manifest: Manifest
-    digest: str
-    problems: tuple[str, ...] = ()
-
-    @property
-    def id(self) -> str:
-        """Its id."""
-        return self.manifest.id
-
-    @property
-    def taken_at(self) -> datetime:
-        """When it was taken, UTC."""
-        return self.manifest.taken_at
-
-    @property
-    def resources(self) -> Mapping[str, ResourceSnapshot]:
-        """What each resource held, by its name."""
-        return self.manifest.resources
-
-
-async def open_snapshot(
-    context: RecoveryContext, as_of: datetime | None = None, snapshot_id: str | None = None
-) -> Snapshot:
-    """Open the newest snapshot, or the newest that is not later than a moment, or the one of an id.
-
-    What one store has not right is taken from the other, and mended. No older snapshot is opened instead of
-    a damaged one: whoever wants that says so.
-
-    Raises:
-        NoSnapshot: there is none.
-        SnapshotTampered: its manifest or its signature is not right in any store.
-        VaultUnavailable: no store answers.
-    """
-    catalog = await open_catalog(context)
-    entry = _chosen(catalog, as_of, snapshot_id)
-    found = await catalog.manifest(entry)
-    if found.manifest is None:
-        raise SnapshotTampered(entry.id, found.problems)
-    problems = (*catalog.problems, *differing(catalog), *gaps(catalog.listed), *found.problems)
-    for problem in problems:
-        log.warning("%s", problem)
-    return Snapshot(found.manifest, entry.digest, problems)
-
-
-async def load_definitions(
-    context: RecoveryContext, snapshot: Snapshot, resource: str
-) -> dict[str, dict[str, JsonValue]]:
-    """Read the definitions of one resource of a snapshot, by analyzer.
-
-    Raises:
-        SnapshotDamaged: an object is not right in any store; each one is named.
-    """
-    definitions, damaged = await readable_definitions(context, snapshot, resource)
-    if damaged:
-        raise SnapshotDamaged(snapshot.id, [problem for each in damaged.values() for problem in each])
-    return definitions
-
-
-async def readable_definitions(
-    context: RecoveryContext, snapshot: Snapshot, resource: str, only: Collection[str] | None = None
-) -> tuple[dict[str, dict[str, JsonValue]], dict[str, tuple[str, ...]]]:
-    """Read the definitions of one resource of a snapshot, as far as that can be done.
-
-    Args:
-        context: has the stores.
-        snapshot: says which.
-        resource: whose.
-        only: these analyzers; all of them where it is not given.
-
-    Returns:
-        Definitions by analyzer; and what is wrong, a sentence each, with those that cannot be read.
-    """
-    stores, plan = stores_of(context), context.plan.name
-    entries = snapshot.resources[resource].analyzers
-    gate = asyncio.Semaphore(FILES_AT_ONCE)
-    definitions: dict[str, dict[str, JsonValue]] = {}
-    damaged: dict[str, tuple[str, ...]] = {}
-
-    async def read(analyzer: str, digest: str) -> None:
-        async with gate:
-            found = await read_object(stores, plan, digest)
-        if found.content is None:
-            damaged[analyzer] = found.problems
-        else:
-            definitions[analyzer] = from_object(found.content)
-            for problem in found.problems:
-                log.warning("%s", problem)
-
-    async with side_by_side() as group:
-        for analyzer, entry in entries.items():
-            if only is None or analyzer in only:
-                group.create_task(read(analyzer, entry.digest))
-    return dict(sorted(definitions.items())), damaged
-
-
-def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -> IndexEntry:
-    if snapshot_id is not None:
-        fitting = [entry for entry in catalog.listed if entry.id == snapshot_id]
-        asked = f"of the id {snapshot_id}"
-    elif as_of is not None:
-        fitting = [entry for entry in catalog.listed if entry.taken_at <= as_of]
-        asked = f"as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
-    else:
-        fitting, asked = list(catalog.listed), ""
-    if not fitting:
-        raise NoSnapshot(catalog.plan, asked)
-    return fitting[-1]
-
-
 async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:
     """Write a manifest and its seal.
 
@@ -396,3 +288,88 @@ async def bring_over(catalog: Catalog, store: Store) -> list[str]:
         await put_objects(store, catalog.plan, objects)
         await put_manifest(store, catalog.plan, entry.id, found.content, found.seal)
     return problems
+
+
+def retired(entries: Sequence[IndexEntry], policy: SnapshotPolicy, now: datetime) -> tuple[IndexEntry, ...]:
+    """Choose the snapshots that go: beyond the number that is always kept, and older than the age.
+
+    Args:
+        entries: oldest first.
+        policy: of the plan.
+        now: UTC.
+    """
+    return tuple(entry for entry in entries[: -policy.keep] if now - entry.taken_at > policy.keep_for)
+
+
+def unneeded(going: Iterable[Manifest], staying: Iterable[Manifest | None]) -> frozenset[str]:
+    """Choose the objects that only snapshots have which go.
+
+    Args:
+        going: manifests of those; one that cannot be read leaves its objects where they are.
+        staying: manifests of all others; `None` for one that cannot be read: then it may need any object.
+    """
+    needed: set[str] = set()
+    for manifest in staying:
+        if manifest is None:
+            return frozenset()
+        needed |= manifest.digests
+    return frozenset(digest for manifest in going for digest in manifest.digests if digest not in needed)
+
+
+class Rewritable(Protocol):
+    """The list of the vault, which this run holds."""
+
+    async def rewrite(self, content: bytes) -> None:
+        """Put something else in its place."""
+        ...
+
+
+async def retire(
+    context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], journal: Rewritable
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Remove what the plan's policy keeps no longer, and the objects that nothing else needs.
+
+    Args:
+        context: has the policy, and the log.
+        catalog: has the stores.
+        entries: all snapshots, oldest first, with the new one.
+        journal: the vault's list.
+
+    Returns:
+        The snapshots that are gone, and what could not be removed, a sentence each.
+    """
+    staying = tuple(entry for entry in entries if not entry.retiring)
+    leaving = retired(staying, context.plan.snapshots, context.clock.now())
+    names = {entry.id for entry in (*leaving, *(each for each in entries if each.retiring))}
+    if not names:
+        return (), ()
+    marked = tuple(entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries)
+    kept = tuple(entry for entry in marked if not entry.retiring)
+    going = tuple(entry for entry in marked if entry.retiring)
+    found = [read.manifest for read in await catalog.manifests(going)]
+    objects = unneeded(
+        [manifest for manifest in found if manifest is not None],
+        [read.manifest for read in await catalog.manifests(kept)],
+    )
+    first, *others = catalog.stores
+    await journal.rewrite(write_index(marked))
+    told: list[JsonValue] = [*sorted(names)]
+    await note(context, AuditAction.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
+    await _remove(first, catalog.plan, going, objects)
+    await journal.rewrite(write_index(kept))
+    problems = []
+    for store in others:
+        try:
+            await _remove(store, catalog.plan, going, objects)
+            await store.files.write(index_path(catalog.plan), write_index(kept))
+        except VaultError as error:
+            problems.append(f"{store.name} still has what was to be removed: {error.cause}")
+    return tuple(sorted(names)), tuple(problems)
+
+
+async def _remove(store: Store, plan: str, going: tuple[IndexEntry, ...], objects: frozenset[str]) -> None:
+    for digest in sorted(objects):
+        await store.files.remove(object_path(plan, digest))
+    for entry in going:
+        await store.files.remove(manifest_path(plan, entry.id))
+        await store.files.remove(seal_path(plan, entry.id))

@@ -35,17 +35,6 @@ class SnapshotTampered(SnapshotError):
         self.args = (snapshot, problems)
 
 
-class SnapshotDamaged(SnapshotError):
-    """A file of a snapshot is gone or not what was written, in every store."""
-
-    def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
-        super().__init__(
-            f"Snapshot {snapshot} is damaged: {' '.join(sentence(each) for each in problems)}",
-            "Restore from another one with --as-of, or leave out the analyzer with --analyzer",
-        )
-        self.args = (snapshot, problems)
-
-
 class NothingReachable(SnapshotError):
     """No resource of the plan could be read, so there is nothing to keep."""
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import unquote, urlencode, urlsplit
+
+import httpx
 
 from standby.concurrency import side_by_side
-from standby.config.resource import EntraCredentials, KeyCredentials
+from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
 from standby.document import JsonObject, JsonValue
-from standby.recovery.snapshots.blobs import BlobsUnknown, open_blobs
+from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob, LabelledData
 from standby.replication.dependencies import inline_analyzers
+from standby.service.auth import EntraAuth, auth_for
 from standby.service.calls import Tls
+from standby.service.errors import ServiceError
+from standby.service.scrubbing import secret_address
 from standby.text import some_of
 
 LISTINGS_AT_ONCE = 4
@@ -147,3 +155,187 @@ def _is_same(one: Blob, other: Blob) -> bool:
     if one.md5 and other.md5:
         return one.md5 == other.md5
     return one.etag is not None and one.etag == other.etag
+
+
+BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
+"""Hosts of Azure's storage, by cloud."""
+
+
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+"""Scope of the tokens it takes."""
+
+
+STORAGE_VERSION = "2023-11-03"
+"""Version of its API; tokens need one of 2017-11-09 or later."""
+
+
+TIMEOUT = httpx.Timeout(10.0, connect=5.0)
+"""Seconds for a connection, and for each read."""
+
+
+MOST_BLOBS = 10_000
+"""Files of one prefix that are listed; more are not compared."""
+
+
+PAGE = 5000
+
+
+MOST_BYTES = 32_000_000
+"""A page that is longer is not read to its end."""
+
+
+class BlobsUnknown(SnapshotError):
+    """What is in a container cannot be told."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, "Let this identity list the container to have it compared")
+        self.args = (reason,)
+
+
+class BlobReader:
+    """Lists containers, with the identity of a resource where that is an Entra one."""
+
+    def __init__(self, auth: EntraAuth | None, tls: Tls, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._auth = auth
+        self._tls = tls
+        self._transport = transport
+
+    async def list(self, container_url: str, prefix: str) -> tuple[Blob, ...]:
+        """List the files below a prefix, in order of name.
+
+        Args:
+            container_url: of the container; a signature in its query is used.
+            prefix: what names begin with.
+
+        Raises:
+            BlobsUnknown: they cannot be listed, or are too many.
+        """
+        refuse_strange_host(container_url)
+        parts = urlsplit(container_url)
+        is_here = is_loopback(parts.hostname)
+        found: list[Blob] = []
+        marker = ""
+        async with httpx.AsyncClient(
+            auth=None if parts.query or is_here else self._auth,
+            timeout=TIMEOUT,
+            follow_redirects=False,
+            trust_env=not is_here,
+            verify=self._tls,
+            transport=self._transport,
+        ) as http:
+            while True:
+                page, marker = parse_page(await _page(http, container_url, prefix, marker))
+                found += page
+                if len(found) > MOST_BLOBS:
+                    raise BlobsUnknown(f"There are more than {MOST_BLOBS} files")
+                if not marker:
+                    return tuple(sorted(found, key=lambda blob: blob.name))
+                if not page:
+                    raise BlobsUnknown("The storage's list goes on without an end")
+
+
+@asynccontextmanager
+async def open_blobs(
+    credentials: KeyCredentials | EntraCredentials,
+    tls: Tls,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> AsyncIterator[BlobReader]:
+    """Open a reader of containers.
+
+    Args:
+        credentials: of a resource; a key opens no storage.
+        tls: which certificates are trusted.
+        transport: instead of the network, in tests.
+    """
+    signs = auth_for(credentials, STORAGE_SCOPE)
+    auth = signs if isinstance(signs, EntraAuth) else None
+    try:
+        yield BlobReader(auth, tls, transport)
+    finally:
+        if auth is not None:
+            await auth.aclose()
+
+
+def refuse_strange_host(url: str) -> None:
+    """Let only storage accounts and this machine be asked.
+
+    Raises:
+        BlobsUnknown: it is neither.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise BlobsUnknown("Its URL is not one that is followed") from None
+    host = (parts.hostname or "").lower()
+    if parts.username or parts.password or parts.scheme not in {"http", "https"}:
+        raise BlobsUnknown("Its URL is not one that is followed")
+    if is_loopback(host):
+        return
+    if parts.scheme != "https" or port not in (None, 443) or not host.endswith(BLOB_SUFFIXES):
+        raise BlobsUnknown("Its host is no known storage account, so it is not asked")
+
+
+def parse_page(content: bytes) -> tuple[list[Blob], str]:
+    """Read one page of a list.
+
+    Returns:
+        The files, and the marker of the next page; empty where there is none.
+
+    Raises:
+        BlobsUnknown: it is not what the storage answers.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        if "<!DOCTYPE" in text:
+            raise BlobsUnknown("The storage answered something that is no list")
+        # Without a document type it can neither grow nor lead elsewhere.
+        root = ET.fromstring(text)  # noqa: S314
+        return [_blob(element) for element in root.iter("Blob")], (root.findtext("NextMarker") or "").strip()
+    except (ET.ParseError, ValueError):
+        raise BlobsUnknown("The storage answered something that is no list") from None
+
+
+def _blob(element: ET.Element) -> Blob:
+    name = element.find("Name")
+    if name is None or not name.text:
+        raise ValueError("no name")
+    properties = element.find("Properties")
+    told = {} if properties is None else {each.tag: (each.text or "").strip() for each in properties}
+    return Blob(
+        # Characters that XML cannot have are written with a percent sign, and it says so.
+        name=unquote(name.text) if name.get("Encoded") == "true" else name.text,
+        size=int(told.get("Content-Length") or 0),
+        md5=told.get("Content-MD5") or None,
+        etag=told.get("Etag") or None,
+    )
+
+
+async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker: str) -> bytes:
+    asked = {"restype": "container", "comp": "list", "maxresults": str(PAGE), "prefix": prefix}
+    query = urlencode(asked | ({"marker": marker} if marker else {}))
+    # The signature is of the query as it stands: it is not taken apart and put together again.
+    url = f"{container_url}{'&' if '?' in container_url else '?'}{query}"
+    reason = ""
+    try:
+        with secret_address():
+            async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
+                if answer.status_code == 200:
+                    return await _bounded(answer)
+                reason = f"The storage answered HTTP {answer.status_code}"
+    except ServiceError as error:
+        reason = error.cause
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        # Its message may have the whole URL in it, with the signature.
+        reason = f"The storage cannot be asked: {type(error).__name__}"
+    # Raised here and not above: those errors hold the request.
+    raise BlobsUnknown(reason)
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    content = bytearray()
+    async for part in answer.aiter_bytes():
+        content += part
+        if len(content) > MOST_BYTES:
+            raise BlobsUnknown("The storage's list is too long")
+    return bytes(content)

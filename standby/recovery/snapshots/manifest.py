@@ -6,13 +6,15 @@ anew. It is small; definitions are objects of their own, shared by all snapshots
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
-from standby.document import Document
+from standby.document import Document, digest_of
 
 
 class Stored(Document):
@@ -145,3 +147,143 @@ class Manifest(Stored):
     def size(self) -> int:
         """Bytes of those objects."""
         return sum({entry.digest: entry.size for entry in self.entries}.values())
+
+
+SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
+"""Begins with the time at which it was taken."""
+
+
+DIGEST = r"^[0-9a-f]{64}$"
+
+
+SUM_CHARACTERS = 16
+
+
+_ID = re.compile(rb'"id":"(' + SNAPSHOT_ID.encode() + rb')"')
+
+
+Digest = Annotated[str, StringConstraints(pattern=DIGEST)]
+
+
+class IndexEntry(Stored):
+    """One snapshot.
+
+    Attributes:
+        digest: of the manifest.
+        previous: digest of the manifest before it.
+        signed: whether there is a seal.
+        resources: analyzers by resource.
+        size: bytes of the manifest and of the objects that it needs.
+        retiring: whether it is being removed, and may be gone in part.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=f"^{SNAPSHOT_ID}$")]
+    taken_at: datetime
+    digest: Digest
+    previous: Digest | None
+    signed: bool
+    resources: Mapping[str, int]
+    size: int
+    retiring: bool = False
+
+    @property
+    def line(self) -> bytes:
+        """Give its line, without the end."""
+        told = self.model_dump_json().encode()
+        return told[:-1] + b',"sum":"' + digest_of(told)[:SUM_CHARACTERS].encode() + b'"}'
+
+
+class _Line(IndexEntry):
+    sum: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """A list as it was read.
+
+    Attributes:
+        entries: oldest first.
+        damaged: lines that are not as they were written.
+    """
+
+    entries: tuple[IndexEntry, ...] = ()
+    damaged: tuple[bytes, ...] = ()
+
+    def find(self, snapshot: str) -> IndexEntry | None:
+        """Give the entry of a snapshot."""
+        return next((entry for entry in self.entries if entry.id == snapshot), None)
+
+
+def entry_of(manifest: Manifest, content: bytes, *, signed: bool) -> IndexEntry:
+    """Make the entry of a manifest.
+
+    Args:
+        manifest: what was read from the content.
+        content: the bytes of its file.
+        signed: whether it has a seal.
+    """
+    return IndexEntry(
+        id=manifest.id,
+        taken_at=manifest.taken_at,
+        digest=digest_of(content),
+        previous=manifest.previous,
+        signed=signed,
+        resources={name: len(part.analyzers) for name, part in manifest.resources.items()},
+        size=len(content) + manifest.size,
+    )
+
+
+def parse_index(content: bytes | None) -> Index:
+    """Read a list; lines that are not as they were written are kept apart."""
+    if not content:
+        return Index()
+    *lines, rest = content.split(b"\n")
+    entries: dict[str, IndexEntry] = {}
+    damaged = [rest] if rest else []
+    for line in lines:
+        entry = _read(line)
+        if entry is None:
+            damaged.append(line)
+        else:
+            entries[entry.id] = entry
+    return Index(tuple(entries.values()), tuple(damaged))
+
+
+def write_index(entries: Iterable[IndexEntry]) -> bytes:
+    """Give the content of a list."""
+    return b"".join(entry.line + b"\n" for entry in entries)
+
+
+def merged(one: Sequence[IndexEntry], other: Sequence[IndexEntry]) -> tuple[IndexEntry, ...]:
+    """Put two lists of the same plan together, in the order that both have; the first one's words count."""
+    ours, theirs = list(one), list(other)
+    known, also_known = {entry.id for entry in one}, {entry.id for entry in other}
+    told: list[IndexEntry] = []
+    while ours or theirs:
+        if theirs and theirs[0].id in known:
+            # It comes where the first list has it, after what that has before it and the other lacks.
+            if ours and (ours[0].id == theirs[0].id or ours[0].id not in also_known):
+                theirs = theirs[1:] if ours[0].id == theirs[0].id else theirs
+                told.append(ours.pop(0))
+            else:
+                theirs.pop(0)
+        elif theirs and (not ours or ours[0].id in also_known or theirs[0].taken_at < ours[0].taken_at):
+            told.append(theirs.pop(0))
+        else:
+            told.append(ours.pop(0))
+    return tuple(told)
+
+
+def named_in(damaged: bytes) -> str | None:
+    """Give the snapshot that a damaged line seems to be about."""
+    found = _ID.search(damaged)
+    return found.group(1).decode() if found else None
+
+
+def _read(line: bytes) -> IndexEntry | None:
+    try:
+        found = _Line.model_validate_json(line)
+    except ValidationError:
+        return None
+    entry = IndexEntry.model_validate(found.model_dump(exclude={"sum"}))
+    return entry if entry.line == line else None

@@ -8,13 +8,13 @@ from standby.config.names import UnknownName
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import Snapshot, readable_definitions
 from standby.recovery.snapshots.errors import NotOfThisPlan
 from standby.recovery.snapshots.fidelity import Holding, RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.part_plan import Part, PartPlan, PlannedPart
+from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.replication.errors import NothingSelected
 from standby.replication.inventory import Inventory, matches, take_inventory
 from standby.replication.ledger import read_ledger

@@ -14,19 +14,20 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import sealed
-from standby.recovery.snapshots.catalog import Catalog, bring_over, open_catalog, put_manifest
+from standby.recovery.snapshots.catalog import Catalog, bring_over, open_catalog, put_manifest, retire
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.id_mapping import primary_id
-from standby.recovery.snapshots.index import IndexEntry, entry_of, write_index
 from standby.recovery.snapshots.labelled import see_labelled
 from standby.recovery.snapshots.manifest import (
     AnalyzerEntry,
     DeploymentEntry,
+    IndexEntry,
     LabelledData,
     Manifest,
     ResourceSnapshot,
+    entry_of,
+    write_index,
 )
-from standby.recovery.snapshots.retention import retire
 from standby.recovery.snapshots.store import Store, index_path, put_objects, to_object, without_access
 from standby.replication.dependencies import referenced_anywhere, resolve
 from standby.replication.fingerprint import fingerprint

@@ -16,11 +16,11 @@ from standby.recovery.context import DirectStages
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.failback import divergence, fail_back
 from standby.recovery.failback.report import DivergenceItem, DivergenceReport, FailbackReport, Kept
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.snapshots.take import take_snapshot
 from standby.recovery.sync import synchronise
 from standby.replication.items import Selection, Status

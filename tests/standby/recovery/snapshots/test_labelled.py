@@ -7,11 +7,10 @@ import httpx
 import pytest
 
 from standby.config.resource import KeyCredentials
-from standby.recovery.snapshots import blobs, labelled
-from standby.recovery.snapshots.blobs import BlobReader, BlobsUnknown, open_blobs, parse_page
-from standby.recovery.snapshots.catalog import open_snapshot
+from standby.recovery.snapshots import labelled
 from standby.recovery.snapshots.fidelity import Fidelity
-from standby.recovery.snapshots.labelled import see_labelled
+from standby.recovery.snapshots.labelled import BlobReader, BlobsUnknown, open_blobs, parse_page, see_labelled
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.service.auth import EntraAuth
 from tests.standby.recovery.snapshots.storage import Container, storage
 from tests.standby.recovery.snapshots.world import World, analyzer, labelled_by, recorded, served
@@ -201,7 +200,7 @@ class Token:
     async def get_token(self, *scopes: str, **_: Any) -> Any:
         from azure.core.credentials import AccessToken  # noqa: PLC0415
 
-        assert scopes == (blobs.STORAGE_SCOPE,)
+        assert scopes == (labelled.STORAGE_SCOPE,)
         return AccessToken("canary-token", 2**40)
 
     async def close(self) -> None:
@@ -225,12 +224,12 @@ async def test_a_token_goes_to_storage_accounts_only(url: str, signed: bool) -> 
         asked.append(request)
         return httpx.Response(200, text="<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>")
 
-    auth = EntraAuth(Token, blobs.STORAGE_SCOPE)  # type: ignore[arg-type]
+    auth = EntraAuth(Token, labelled.STORAGE_SCOPE)  # type: ignore[arg-type]
     found = await BlobReader(auth, certificates(), httpx.MockTransport(answer)).list(url, "set/")
 
     assert found == ()
     assert [request.headers.get("authorization") for request in asked] == ["Bearer canary-token" if signed else None]
-    assert asked[0].headers["x-ms-version"] == blobs.STORAGE_VERSION
+    assert asked[0].headers["x-ms-version"] == labelled.STORAGE_VERSION
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from standby.config.names import UnknownName
 from standby.recovery.audit import verify_audit
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import NothingSelected
 from standby.replication.items import Progress, Status
 from standby.replication.rebuilt import read_rebuilt

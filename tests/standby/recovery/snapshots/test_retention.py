@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.config.plan import SnapshotPolicy
-from standby.recovery.snapshots.index import IndexEntry, merged
-from standby.recovery.snapshots.retention import retired
-from standby.recovery.snapshots.verify import list_snapshots, verify_snapshots
+from standby.recovery.snapshots.catalog import retired
+from standby.recovery.snapshots.manifest import IndexEntry, merged
+from standby.recovery.snapshots.snapshot import list_snapshots, verify_snapshots
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, served
 from tests.standby.replication.world import START, recovery_plan
 

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.snapshots.catalog import load_definitions, open_snapshot
 from standby.recovery.snapshots.errors import NothingReachable
+from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
-from standby.recovery.snapshots.verify import list_snapshots, verify_snapshots
 from standby.vault.errors import Held, VaultUnavailable
-from tests.standby.recovery.snapshots.world import Died, Files, World, analyzer, labelled_by, served
+from tests.standby.recovery.snapshots.world import Died, Files, World, analyzer, definitions_of, labelled_by, served
 from tests.standby.replication.world import DEFAULTS, recovery_plan
 
 SAS = "https://x.blob.core.windows.net/labels?sv=2024&sig=canary%2Bsignature"
@@ -35,7 +34,7 @@ async def test_keeps_what_the_plan_protects_and_what_that_needs() -> None:
     part = snapshot.resources["east"]
     assert list(part.analyzers) == ["invoice", "router"]
     assert (part.primary, part.defaults, part.deployments) == ("east", DEFAULTS, None)
-    definitions = await load_definitions(world.context(), snapshot, "east")
+    definitions = await definitions_of(world.context(), snapshot, "east")
     assert definitions["router"] == analyzer("router", "invoice")
 
 
@@ -55,7 +54,7 @@ async def test_never_keeps_what_gives_access() -> None:
     everything = b"".join(world.vault.files.values())
     assert b"canary" not in everything
     definitions: dict[str, Any] = {}
-    definitions |= await load_definitions(world.context(), await open_snapshot(world.context()), "east")
+    definitions |= await definitions_of(world.context(), await open_snapshot(world.context()), "east")
     [source] = definitions["trained"]["knowledgeSources"]
     assert source["containerUrl"] == "https://x.blob.core.windows.net/labels"
     assert definitions["wordy"]["description"] == "see https://x.blob.core.windows.net/labels for more"

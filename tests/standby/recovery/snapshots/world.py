@@ -13,13 +13,14 @@ import httpx
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
+from standby.document import JsonObject
 from standby.fencing import Assignment, Fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import HmacSigner, Signer
-from standby.recovery.snapshots.catalog import open_snapshot
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot, readable_definitions
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.replication.fingerprint import fingerprint
 from standby.replication.ledger import write_ledger
@@ -250,3 +251,10 @@ def flipped(content: bytes, place: int, mask: int) -> bytes:
     changed = bytearray(content)
     changed[place % len(changed)] ^= mask
     return bytes(changed)
+
+
+async def definitions_of(context: RecoveryContext, snapshot: Snapshot, resource: str) -> Mapping[str, JsonObject]:
+    """Read the definitions of one resource, of which none may be damaged."""
+    definitions, damaged = await readable_definitions(context, snapshot, resource)
+    assert not damaged
+    return definitions

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.durations import Durations, Kind
-from standby.recovery.readiness.document import RtoForecast
-from standby.recovery.readiness.forecast import forecast_rto, share
+from standby.recovery.durations import Durations, Kind, RtoForecast, forecast_rto, share
 from tests.standby.recovery.readiness.facts_at_hand import a_plan
 
 POLICY = {"probe_every": "30s", "quorum": 3, "minimum_outage": "1m"}

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from standby.concurrency import side_by_side
-from standby.document import Document
+from standby.document import Document, JsonValue
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
-from standby.recovery.snapshots.index import IndexEntry
-from standby.recovery.snapshots.store import FILES_AT_ONCE, Store, has_digest, index_path, object_path
+from standby.recovery.snapshots.catalog import (
+    Catalog,
+    StoredManifest,
+    differing,
+    gaps,
+    inspect_manifest,
+    log,
+    open_catalog,
+)
+from standby.recovery.snapshots.errors import NoSnapshot, SnapshotTampered
+from standby.recovery.snapshots.manifest import (
+    IndexEntry,
+    Manifest,
+    ResourceSnapshot,
+)
+from standby.recovery.snapshots.store import (
+    FILES_AT_ONCE,
+    Store,
+    from_object,
+    has_digest,
+    index_path,
+    object_path,
+    read_object,
+    stores_of,
+)
 
 
 class SnapshotEntry(Document):
@@ -155,3 +178,107 @@ async def _taken_away(context: RecoveryContext, catalog: Catalog) -> list[str]:
         for snapshot in taken
         if snapshot not in listed
     ]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot whose manifest was checked.
+
+    Attributes:
+        digest: of its manifest.
+        problems: what was found wrong beside, a sentence each: it does not stand in the way of restoring.
+    """
+
+    manifest: Manifest
+    digest: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self.manifest.id
+
+    @property
+    def taken_at(self) -> datetime:
+        """When it was taken, UTC."""
+        return self.manifest.taken_at
+
+    @property
+    def resources(self) -> Mapping[str, ResourceSnapshot]:
+        """What each resource held, by its name."""
+        return self.manifest.resources
+
+
+async def open_snapshot(
+    context: RecoveryContext, as_of: datetime | None = None, snapshot_id: str | None = None
+) -> Snapshot:
+    """Open the newest snapshot, or the newest that is not later than a moment, or the one of an id.
+
+    What one store has not right is taken from the other, and mended. No older snapshot is opened instead of
+    a damaged one: whoever wants that says so.
+
+    Raises:
+        NoSnapshot: there is none.
+        SnapshotTampered: its manifest or its signature is not right in any store.
+        VaultUnavailable: no store answers.
+    """
+    catalog = await open_catalog(context)
+    entry = _chosen(catalog, as_of, snapshot_id)
+    found = await catalog.manifest(entry)
+    if found.manifest is None:
+        raise SnapshotTampered(entry.id, found.problems)
+    problems = (*catalog.problems, *differing(catalog), *gaps(catalog.listed), *found.problems)
+    for problem in problems:
+        log.warning("%s", problem)
+    return Snapshot(found.manifest, entry.digest, problems)
+
+
+async def readable_definitions(
+    context: RecoveryContext, snapshot: Snapshot, resource: str, only: Collection[str] | None = None
+) -> tuple[dict[str, dict[str, JsonValue]], dict[str, tuple[str, ...]]]:
+    """Read the definitions of one resource of a snapshot, as far as that can be done.
+
+    Args:
+        context: has the stores.
+        snapshot: says which.
+        resource: whose.
+        only: these analyzers; all of them where it is not given.
+
+    Returns:
+        Definitions by analyzer; and what is wrong, a sentence each, with those that cannot be read.
+    """
+    stores, plan = stores_of(context), context.plan.name
+    entries = snapshot.resources[resource].analyzers
+    gate = asyncio.Semaphore(FILES_AT_ONCE)
+    definitions: dict[str, dict[str, JsonValue]] = {}
+    damaged: dict[str, tuple[str, ...]] = {}
+
+    async def read(analyzer: str, digest: str) -> None:
+        async with gate:
+            found = await read_object(stores, plan, digest)
+        if found.content is None:
+            damaged[analyzer] = found.problems
+        else:
+            definitions[analyzer] = from_object(found.content)
+            for problem in found.problems:
+                log.warning("%s", problem)
+
+    async with side_by_side() as group:
+        for analyzer, entry in entries.items():
+            if only is None or analyzer in only:
+                group.create_task(read(analyzer, entry.digest))
+    return dict(sorted(definitions.items())), damaged
+
+
+def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -> IndexEntry:
+    if snapshot_id is not None:
+        fitting = [entry for entry in catalog.listed if entry.id == snapshot_id]
+        asked = f"of the id {snapshot_id}"
+    elif as_of is not None:
+        fitting = [entry for entry in catalog.listed if entry.taken_at <= as_of]
+        asked = f"as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
+    else:
+        fitting, asked = list(catalog.listed), ""
+    if not fitting:
+        raise NoSnapshot(catalog.plan, asked)
+    return fitting[-1]
