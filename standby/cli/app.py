@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from standby import __version__
+from standby.cli.options import present_name
 from standby.cli.output import Output
 from standby.cli.run import Exit
 from standby.config.names import nearest
@@ -97,7 +98,10 @@ class Commands(TyperGroup):
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         function = import_module(COMMANDS[cmd_name].module).command
         alone.command(cmd_name, epilog=REMINDER)(function)
-        return typer.main.get_command(alone)
+        found = typer.main.get_command(alone)
+        if any("--primary" in parameter.opts for parameter in found.params):
+            found.context_settings["token_normalize_func"] = present_name
+        return found
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
         """List the commands without importing them."""

@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from standby.cli.options import Via
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit, Via, run
+from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.config.names import ConfigurationError
 from standby.document import JsonValue
@@ -43,11 +44,14 @@ def command(
     context: typer.Context,
     position: Position = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "",
-    via: Annotated[Via, typer.Option("--via", help="'prefect': the switch of the vault that flows use.")] = "direct",
+    via: Via = "direct",
 ) -> None:
     """Show or set whether outages may start a failover, in all plans of this vault.
 
-    What an operator orders is not stopped by it. Exit status: 0.
+    It does not stop what an operator starts. Where flows keep their vault in a Prefect block,
+    --via prefect shows or sets the one in that vault.
+
+    Exit status: 0.
     """
     if reason and position is None:
         raise typer.BadParameter("say on or off with it", param_hint="--reason")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from standby.cli.options import PlanName
 from standby.cli.output import Output
 from standby.cli.render import drift_lines
-from standby.cli.run import Exit, PlanName, run
+from standby.cli.run import Exit, run
 from standby.replication.items import Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import drift_document

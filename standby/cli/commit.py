@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from standby.cli.failover import commit_lines
+from standby.cli.options import PlanName, Primary, Via
 from standby.cli.output import Output
-from standby.cli.run import Exit, PlanName, Via, run
+from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import must_be_the_books, open_recovery
@@ -19,8 +18,8 @@ from standby.recovery.failover.report import CommitReport
 def command(
     context: typer.Context,
     plan: PlanName,
-    primary: Annotated[str, typer.Option("--from", metavar="SOURCE", help="Only the failover of this source.")] = "",
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    primary: Primary = "",
+    via: Via = "direct",
 ) -> None:
     """Make a failover final: from then on the way back is a failback, which brings edits along.
 

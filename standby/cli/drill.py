@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.options import PlanName, Primary, Via
 from standby.cli.output import Line, Output
 from standby.cli.progress import ToldStages
-from standby.cli.run import Exit, PlanName, Via, run
+from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
@@ -128,9 +129,7 @@ def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")] = "",
-    primary: Annotated[
-        str, typer.Option("--from", metavar="SOURCE", help="In the place of which source, if several.")
-    ] = "",
+    primary: Primary = "",
     scratch: Annotated[
         str,
         typer.Option("--scratch", metavar="RESOURCE", help="Rehearse at this resource, which is in no plan, instead."),
@@ -141,7 +140,7 @@ def command(
     verify: Annotated[
         str, typer.Option("--verify", metavar="FILE|RUN", help="Only check the evidence of a drill.")
     ] = "",
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    via: Via = "direct",
 ) -> None:
     """Rehearse a failover under ids of its own, measure it, remove everything it made, and keep the evidence.
 
@@ -193,7 +192,7 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
     elif not to:
         raise typer.BadParameter("name the resource that is to serve", param_hint="--to")
     elif primary and via == "prefect":
-        raise typer.BadParameter("the flow finds the source by itself; leave it out", param_hint="--from")
+        raise typer.BadParameter("the flow finds the source by itself; leave it out", param_hint="--primary")
 
 
 async def _clean(output: Output, configuration: Configuration, plan: str) -> Exit:

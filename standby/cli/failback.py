@@ -7,10 +7,11 @@ from typing import Annotated, cast
 
 import typer
 
+from standby.cli.options import PlanName, Primary, Via, Yes
 from standby.cli.output import Line, Output, confirm, may_ask
 from standby.cli.progress import ToldStages
 from standby.cli.render import report_lines
-from standby.cli.run import Exit, PlanName, Via, run
+from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
@@ -136,9 +137,7 @@ def _ending(report: FailbackReport) -> str:
 def command(
     context: typer.Context,
     plan: PlanName,
-    primary: Annotated[
-        str, typer.Option("--home", metavar="SOURCE", help="Which source to bring back, if several.")
-    ] = "",
+    primary: Primary = "",
     keep: Annotated[
         list[str] | None,
         typer.Option(
@@ -148,8 +147,8 @@ def command(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare both sides, and do nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    yes: Yes = False,
+    via: Via = "direct",
 ) -> None:
     """Bring a plan back to where it came from: compare, copy the edits home, switch, commit.
 

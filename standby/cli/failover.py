@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.options import PlanName, Primary, Via, Yes
 from standby.cli.output import Line, Output, confirm, may_ask
 from standby.cli.progress import ToldStages
-from standby.cli.run import Exit, PlanName, Via, run
+from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
@@ -133,9 +134,7 @@ def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")],
-    primary: Annotated[
-        str, typer.Option("--from", metavar="SOURCE", help="In the place of which source, if several.")
-    ] = "",
+    primary: Primary = "",
     planned: Annotated[
         bool | None,
         typer.Option(
@@ -148,8 +147,8 @@ def command(
         list[str] | None,
         typer.Option("--force", metavar="GUARD", help=f"Pass a guard: {', '.join(GUARDS)}."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    yes: Yes = False,
+    via: Via = "direct",
 ) -> None:
     """Switch a plan over to another side, in the order that never lets two sides be active.
 

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
 from standby.cli.output import Output
 from standby.cli.render import plan_lines
-from standby.cli.run import Analyzers, Existing, Exit, Forced, PlanName, Targets, run, selection
+from standby.cli.run import Exit, run
 from standby.document import JsonValue
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.replicate import open_run, survey

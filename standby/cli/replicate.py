@@ -10,21 +10,11 @@ from uuid import uuid4
 
 import typer
 
+from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, Via, selection
 from standby.cli.output import Output
 from standby.cli.progress import show_progress
 from standby.cli.render import report_lines
-from standby.cli.run import (
-    Analyzers,
-    Existing,
-    Exit,
-    Forced,
-    PlanFile,
-    PlanName,
-    Targets,
-    Via,
-    run,
-    selection,
-)
+from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.readiness.last_runs import remember_run
@@ -42,8 +32,11 @@ def command(
     target: Targets = None,
     on_existing: Existing = None,
     force: Forced = None,
-    apply: PlanFile = None,
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    apply: Annotated[
+        Path | None,
+        typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
+    ] = None,
+    via: Via = "direct",
 ) -> None:
     """Copy what is missing or older at the targets of a plan.
 

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.options import Analyzers, PlanName, Via
 from standby.cli.output import Line, Output
 from standby.cli.progress import show_progress
-from standby.cli.run import Analyzers, Exit, PlanName, Via, run
+from standby.cli.run import Exit, run
 from standby.cli.snapshot_lines import some_names
 from standby.config.configuration import Configuration
 from standby.config.durations import moment_of
@@ -106,7 +107,7 @@ def command(
     ] = None,
     analyzer: Analyzers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    via: Via = "direct",
 ) -> None:
     """Rebuild analyzers from the vault; their source is not asked, and nothing is overwritten.
 

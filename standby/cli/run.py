@@ -10,17 +10,13 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from standby.cli.output import Output, error_document
-from standby.config.plan import OnExisting
 from standby.errors import GuardRefused, StandbyError
-from standby.replication.items import Selection
 
 
 class Exit(IntEnum):
@@ -127,43 +123,6 @@ def logging_to(console: Console, *, verbose: bool, quiet: bool) -> Iterator[None
             log.propagate = propagate
 
 
-Analyzers = Annotated[
-    list[str] | None,
-    typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated."),
-]
-Targets = Annotated[
-    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only this target; can be repeated.")
-]
-Existing = Annotated[
-    OnExisting | None,
-    typer.Option("--on-existing", help="What to do with older or different analyzers at a target."),
-]
-Forced = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--force",
-        metavar="ID",
-        help="Overwrite this analyzer at the targets, whatever was done to it there; can be repeated.",
-    ),
-]
-PlanFile = Annotated[
-    Path | None,
-    typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
-]
-
-
-def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, forced: Forced) -> Selection:
-    """Put the options together."""
-    return Selection(
-        analyzers=tuple(analyzers or ["*"]),
-        targets=tuple(targets or []),
-        on_existing=on_existing,
-        force=tuple(forced or []),
-    )
-
-
-PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
-Via = Literal["direct", "prefect"]
 Command = Callable[[Output], Coroutine[None, None, Exit]]
 
 log = logging.getLogger("standby.cli")

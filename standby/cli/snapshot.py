@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from standby.cli.options import PlanName, Via
 from standby.cli.output import Output
-from standby.cli.run import Exit, PlanName, Via, run
+from standby.cli.run import Exit, run
 from standby.cli.snapshot_lines import taken_lines
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
@@ -17,7 +16,7 @@ from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 def command(
     context: typer.Context,
     plan: PlanName,
-    via: Annotated[Via, typer.Option("--via", help="'direct' needs no Prefect at all.")] = "direct",
+    via: Via = "direct",
 ) -> None:
     """Keep a plan's definitions, defaults and deployments in the vault, and what labelled data there is.
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.options import PlanName
 from standby.cli.output import Output
-from standby.cli.run import Exit, PlanName, run
+from standby.cli.run import Exit, run
 from standby.cli.snapshot_lines import entry_lines, verification_lines
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.snapshot import list_snapshots, verify_snapshots

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.options import PlanName
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit, PlanName, run
+from standby.cli.run import Exit, run
 from standby.errors import sentence
 from standby.recovery.context import open_recovery
 from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan

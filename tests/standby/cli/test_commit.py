@@ -39,6 +39,6 @@ def test_it_makes_a_failover_final_and_repeating_it_changes_nothing(workspace: W
 
 
 def test_an_unknown_source_is_told(workspace: Workspace) -> None:
-    ran = prepared(workspace).run("commit", "invoices", "--from", "west")
+    ran = prepared(workspace).run("commit", "invoices", "--primary", "west")
     assert ran.status == 1
     assert "west" in ran.err

@@ -153,7 +153,7 @@ def test_what_serves_already_is_refused(site: Workspace) -> None:
     ("arguments", "told"),
     [
         (["--to", "nowhere"], "nowhere is no target of plan invoices"),
-        (["--to", "west", "--from", "north"], "north is no primary of plan invoices"),
+        (["--to", "west", "--primary", "north"], "north is no primary of plan invoices"),
         (["--to", "west", "--force", "everything"], "there is no guard everything"),
     ],
 )

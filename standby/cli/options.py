@@ -1,0 +1,55 @@
+"""The options that several commands share: one spelling, one explanation."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from standby.config.plan import OnExisting
+from standby.replication.items import Selection
+
+PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
+Via = Annotated[
+    Literal["direct", "prefect"],
+    typer.Option("--via", help="direct: run here, without Prefect; prefect: as a run of its flow."),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Primary = Annotated[
+    str, typer.Option("--primary", metavar="RESOURCE", help="Which primary, where the plan has several.")
+]
+
+Analyzers = Annotated[
+    list[str] | None,
+    typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated."),
+]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only this target; can be repeated.")
+]
+Existing = Annotated[
+    OnExisting | None,
+    typer.Option("--on-existing", help="What to do with older or different analyzers at a target."),
+]
+Forced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force",
+        metavar="ID",
+        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated.",
+    ),
+]
+
+
+def present_name(option: str) -> str:
+    """Give the name of today for an option of an earlier version, which scripts may use and --help does not show."""
+    return "primary" if option in {"from", "home"} else option
+
+
+def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, forced: Forced) -> Selection:
+    """Put the options together."""
+    return Selection(
+        analyzers=tuple(analyzers or ["*"]),
+        targets=tuple(targets or []),
+        on_existing=on_existing,
+        force=tuple(forced or []),
+    )
