@@ -14,10 +14,10 @@ from pydantic import TypeAdapter
 from flows.dispatch import Dispatch, SentChunk
 from standby.config.configuration import Configuration
 from standby.replication.chunks import Chunk, Sharing, Tally, cut, records_for, spread
-from standby.replication.context import RunContext
 from standby.replication.engine import Replication
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Report, Via, make_report
+from standby.replication.steps import RunContext
 from standby.replication.verdict import CopyRecord
 
 Where = Literal["inline", "workers"]

@@ -20,11 +20,11 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.errors import GuardRefused
 from standby.recovery.readiness.last_runs import remember_run
-from standby.replication.context import RunContext
 from standby.replication.items import Selection
 from standby.replication.plan import selected_pairs
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.saved_plan import SavedPlan, load_plan
+from standby.replication.steps import RunContext
 from tasks.copy import TaskSteps
 
 EVERY_ANALYZER: list[str] = ["*"]

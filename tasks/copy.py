@@ -14,10 +14,10 @@ from prefect.utilities.annotations import opaque
 
 from standby.config.plan import RetryPolicy
 from standby.replication import steps
-from standby.replication.context import RunContext
 from standby.replication.items import PlanItem
 from standby.replication.steps import (
     Receipt,
+    RunContext,
     Verified,
     authorize_again,
     copy_again,

@@ -19,9 +19,10 @@ from standby.fencing import read_fence
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import ActivationSink
 from standby.recovery.signing import Signer, signer_for
-from standby.replication.context import Connections, RunContext
+from standby.replication.inventory import Connections
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
+from standby.replication.steps import RunContext
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
 

@@ -12,7 +12,6 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.document import Document
 from standby.fencing import read_fence
-from standby.replication.context import RunContext
 from standby.replication.engine import Replication, Steps
 from standby.replication.items import (
     ItemResult,
@@ -27,6 +26,7 @@ from standby.replication.items import (
 )
 from standby.replication.replicate import make_plan_now
 from standby.replication.report import ReportItem
+from standby.replication.steps import RunContext
 from standby.replication.verdict import ACTING, Action, CopyRecord
 
 MOST = 250

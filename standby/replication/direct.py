@@ -12,9 +12,8 @@ from typing import TypeVar
 from standby.clock import Clock
 from standby.config.plan import RetryPolicy
 from standby.replication import steps
-from standby.replication.context import RunContext
 from standby.replication.items import PlanItem
-from standby.replication.steps import Receipt, Verified
+from standby.replication.steps import Receipt, RunContext, Verified
 from standby.service.protocols import CopyAuthorization
 
 log = logging.getLogger("standby.replication")

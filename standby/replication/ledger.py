@@ -1,21 +1,30 @@
-"""What was last copied from what: the only thing the two resources cannot say themselves.
+"""What resources cannot say themselves: what was last copied from what, and what was rebuilt from a definition.
 
-One file a region pair and api-version, a JSON line a copy, the last line of an analyzer counts. A lost or
-damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
+Copies: one file a region pair and api-version, a JSON line a copy, the last line of an analyzer counts. A lost
+or damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
+
+Rebuilt analyzers: one list a resource. Labelled data is no part of a definition: what was rebuilt has the same
+one as its original, and need not read as that does. Only this list tells the two apart. An entry speaks of one
+incarnation: whatever takes its place, such as a copy, is no longer meant.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import TypeAdapter, ValidationError
 
+from standby.clock import Clock
+from standby.document import Document
 from standby.replication.errors import LedgerBusy
+from standby.replication.items import Records
 from standby.replication.verdict import CopyRecord
-from standby.vault.errors import Held
+from standby.service.models import Analyzer
+from standby.vault.documents import hold_document, hold_file, once_free, read_document
 from standby.vault.filesystem import FileSystem, Journal, Objects
 
 log = logging.getLogger("standby.replication")
@@ -75,11 +84,7 @@ async def write_ledger(files: FileSystem, source: str, target: str, api_version:
         VaultUnavailable: the vault cannot be read or written.
     """
     path = _path(source, target, api_version)
-    async with AsyncExitStack() as stack:
-        try:
-            journal = await stack.enter_async_context(files.hold(path))
-        except Held:
-            raise LedgerBusy(files.where(path)) from None
+    async with hold_file(files, path, LedgerBusy) as journal:
         ledger = _parse(files.where(path), journal.found)
         if ledger.damaged:
             await _set_aside(files, f"{path}.damaged", ledger.damaged)
@@ -125,3 +130,106 @@ async def _set_aside(objects: Objects, path: str, damaged: tuple[bytes, ...]) ->
 
 def _lines(records: Mapping[str, CopyRecord]) -> bytes:
     return b"".join(_LINES.dump_json(_Line(analyzer, record)) + b"\n" for analyzer, record in records.items())
+
+
+class Rebuilt(Document):
+    """One analyzer that was built from a definition.
+
+    Attributes:
+        analyzer: its id where it was built.
+        created_at: of this incarnation, as the service says.
+        fingerprint: of its definition, without what would give access.
+        fidelity: what the restore called it.
+        trained: whether labelled data has a part in it.
+        origin: the resource whose definition it was built from, as a snapshot has it.
+        original: its id there.
+        plan: whose restore it was.
+    """
+
+    analyzer: str
+    created_at: datetime | None
+    fingerprint: str
+    fidelity: str
+    trained: bool
+    origin: str
+    original: str
+    plan: str
+
+    def is_incarnation_of(self, there: Analyzer | None) -> bool:
+        """Say whether an analyzer is still the one that was built, whatever was edited in it since."""
+        return there is not None and there.created_at == self.created_at
+
+
+RebuiltThere = Mapping[str, Rebuilt]
+"""What was rebuilt at a resource, by its id there."""
+
+
+class _RebuiltList(Document):
+    rebuilt: tuple[Rebuilt, ...] = ()
+
+
+async def read_rebuilt(objects: Objects, resource: str) -> RebuiltThere:
+    """Read what was rebuilt at a resource; a list that cannot be understood is warned of and counts as none.
+
+    Raises:
+        VaultUnavailable: it cannot be told.
+    """
+    return _by_id(await read_document(objects, _rebuilt_path(resource), _RebuiltList))
+
+
+async def add_rebuilt(
+    files: FileSystem,
+    clock: Clock,
+    resource: str,
+    added: Collection[Rebuilt],
+    *,
+    gone: Collection[Rebuilt] = (),
+    patience: float = 0.0,
+) -> None:
+    """Add to what was rebuilt at a resource; an id has one incarnation, so the last entry of it counts.
+
+    Args:
+        files: the vault.
+        clock: for waits.
+        resource: where it was built.
+        added: the new entries.
+        gone: entries whose incarnation is known to be there no more.
+        patience: seconds that somebody else who is writing the same list is waited for.
+
+    Raises:
+        Held: somebody else is, for longer.
+        VaultUnavailable: they may or may not have been written.
+    """
+
+    async def add() -> None:
+        async with hold_document(files, _rebuilt_path(resource), _RebuiltList) as held:
+            known = _by_id(held.found)
+            entries = {name: entry for name, entry in known.items() if entry not in gone}
+            entries |= {entry.analyzer: entry for entry in added}
+            if entries != known:
+                await held.write(_RebuiltList(rebuilt=tuple(entries.values())))
+
+    await once_free(clock, add, patience=patience)
+
+
+def without_rebuilt(records: Records, rebuilt: RebuiltThere, forced: Collection[str]) -> Records:
+    """Leave out what records say of rebuilt analyzers that are to be copied again, by id at the source.
+
+    A run that found both definitions equal has recorded the rebuilt one like a copy of its own. The record
+    would make whoever asks for a real copy be told that there is one.
+    """
+    return {
+        name: record
+        for name, record in records.items()
+        if (record.analyzer or name) not in forced
+        or name not in rebuilt
+        or rebuilt[name].created_at != record.target.created_at
+    }
+
+
+def _by_id(found: _RebuiltList | None) -> dict[str, Rebuilt]:
+    return {entry.analyzer: entry for entry in found.rebuilt} if found else {}
+
+
+def _rebuilt_path(resource: str) -> str:
+    return f"rebuilt/{resource}.json"

@@ -10,15 +10,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.fencing import read_fence
-from standby.replication.context import RunContext, connect
 from standby.replication.engine import Replication, Steps
 from standby.replication.errors import NothingSelected, PlanMoved
-from standby.replication.inventory import take_inventories
+from standby.replication.inventory import connect, take_inventories
 from standby.replication.items import Progress, Records, ReplicationPlan, Selection
-from standby.replication.ledger import Ledger, read_ledger, write_ledger
+from standby.replication.ledger import Ledger, read_ledger, read_rebuilt, without_rebuilt, write_ledger
 from standby.replication.plan import make_plan, selected_pairs
-from standby.replication.rebuilt import read_rebuilt, without_rebuilt
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
+from standby.replication.steps import RunContext
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import open_folder
 

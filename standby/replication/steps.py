@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from standby.clock import Clock
-from standby.config.plan import CopyDeadlines
-from standby.replication.context import RunContext
+from standby.clock import Clock, SystemClock
+from standby.config.plan import CopyDeadlines, RecoveryPlan
+from standby.config.resource import DeploymentOverrides
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -20,6 +20,7 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
+from standby.replication.inventory import Connections
 from standby.replication.items import PlanItem
 from standby.replication.serving import judge_models
 from standby.replication.verdict import Action, Sighting, expected_definition, sight
@@ -34,8 +35,29 @@ from standby.service.errors import (
 )
 from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization, protocol_for
+from standby.vault.filesystem import FileSystem
 
 log = logging.getLogger("standby.replication")
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Everything a step needs beside the item it works on.
+
+    Attributes:
+        vault: where the ledgers are, and the definitions that a run replaces.
+        switch: run id of the failover or failback that this run is a part of; empty where it is none.
+    """
+
+    recovery_plan: RecoveryPlan
+    connections: Connections
+    vault: FileSystem
+    clock: Clock = field(default_factory=SystemClock)
+    switch: str = ""
+
+    def overrides(self, target: str) -> DeploymentOverrides:
+        """The plan's deployment overrides for a target."""
+        return self.recovery_plan.deployments.get(target, DeploymentOverrides())
 
 
 async def keep_definition(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:

@@ -34,7 +34,7 @@ from standby.errors import GuardRefused
 from standby.recovery.drill.report import DrillReport
 from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.report import FailoverReport
-from standby.replication.context import connect
+from standby.replication.inventory import connect
 from tests.conftest import Scene
 
 QUICK = {

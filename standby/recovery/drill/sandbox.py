@@ -14,7 +14,7 @@ from standby.fencing import Fence, hold_fence
 from standby.recovery.activation.sinks import Activation, SinkFailed, must_follow, read_back
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.manifest import TAG, Intent
-from standby.replication.context import Connections, connect
+from standby.replication.inventory import Connections, connect
 from standby.vault.errors import VaultError
 from standby.vault.filesystem import FileSystem, Journal, Objects
 

@@ -29,8 +29,7 @@ from standby.replication.dependencies import resolve
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
-from standby.replication.ledger import read_ledger
-from standby.replication.rebuilt import RebuiltThere, read_rebuilt
+from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.verdict import CopyRecord, Sighting, expected_definition, sight
 from standby.service.errors import ServiceError
 

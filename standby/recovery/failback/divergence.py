@@ -10,7 +10,7 @@ from enum import StrEnum
 from standby.document import JsonValue
 from standby.recovery.snapshots.store import without_access
 from standby.replication.fingerprint import fingerprint
-from standby.replication.rebuilt import Rebuilt
+from standby.replication.ledger import Rebuilt
 from standby.replication.verdict import CopyRecord, Sighting
 
 

@@ -32,13 +32,11 @@ from standby.recovery.readiness.standing import (
 from standby.recovery.snapshots.errors import NoSnapshot
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import open_snapshot
-from standby.replication.context import Connections
 from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
-from standby.replication.inventory import Inventory, read_defaults, read_deployments
+from standby.replication.inventory import Connections, Inventory, read_defaults, read_deployments
 from standby.replication.items import Records, Selection
-from standby.replication.ledger import read_ledger
+from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.plan import make_plan
-from standby.replication.rebuilt import RebuiltThere, read_rebuilt
 from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
 from standby.service.client import ContentUnderstandingClient

@@ -13,7 +13,7 @@ from standby.document import Document, JsonValue
 from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import without_access
 from standby.replication.fingerprint import fingerprint
-from standby.replication.rebuilt import Rebuilt
+from standby.replication.ledger import Rebuilt
 from standby.replication.verdict import CopyRecord, sight
 from standby.service.models import Analyzer
 

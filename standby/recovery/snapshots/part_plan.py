@@ -29,7 +29,7 @@ from standby.recovery.snapshots.store import without_access
 from standby.replication.dependencies import LONGEST_ID, Dependencies, TargetNames, resolve
 from standby.replication.fingerprint import fingerprint, writable
 from standby.replication.inventory import Inventory
-from standby.replication.rebuilt import RebuiltThere
+from standby.replication.ledger import RebuiltThere
 from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
 from standby.replication.verdict import CopyRecord, expected_definition
 

@@ -21,7 +21,7 @@ from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, Restore
 from standby.replication import steps
 from standby.replication.direct import try_again
 from standby.replication.items import GOOD, Progress, Status
-from standby.replication.rebuilt import Rebuilt, add_rebuilt
+from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.report import Via
 from standby.replication.steps import is_transient
 from standby.vault.errors import Held, VaultError

@@ -17,8 +17,7 @@ from standby.recovery.snapshots.part_plan import Part, PartPlan, PlannedPart
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.replication.errors import NothingSelected
 from standby.replication.inventory import Inventory, matches, take_inventory
-from standby.replication.ledger import read_ledger
-from standby.replication.rebuilt import RebuiltThere, read_rebuilt
+from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import Serving
 from standby.replication.verdict import CopyRecord
 from standby.service.models import Deployment

@@ -6,7 +6,8 @@ from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import Signer
-from standby.replication.context import Connections, RunContext
+from standby.replication.inventory import Connections
+from standby.replication.steps import RunContext
 from standby.vault.filesystem import FileSystem
 
 CONFIGURATION = Configuration.model_validate(

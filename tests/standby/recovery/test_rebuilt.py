@@ -24,9 +24,10 @@ from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.snapshots.take import take_snapshot
 from standby.recovery.sync import synchronise
 from standby.replication.items import Selection, Status
-from standby.replication.rebuilt import AGAIN, Rebuilt, add_rebuilt, read_rebuilt
+from standby.replication.ledger import Rebuilt, add_rebuilt, read_rebuilt
 from standby.replication.report import Report
 from standby.replication.verdict import Action
+from standby.vault.documents import AGAIN
 from standby.vault.errors import Held
 from tests.standby.recovery.failback.world import RUN, Shelf, World
 from tests.standby.recovery.snapshots.world import Cloud

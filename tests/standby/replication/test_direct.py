@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import RetryPolicy
-from standby.replication.context import RunContext
 from standby.replication.direct import DirectSteps, try_again
 from standby.replication.errors import CopyDiffers, CopyNotStarted, TargetAnalyzerNotReady
 from standby.replication.items import PlanItem, Selection
 from standby.replication.replicate import survey
-from standby.replication.steps import copy_again, is_transient, verify_again
+from standby.replication.steps import RunContext, copy_again, is_transient, verify_again
 from standby.service.errors import Conflict, GrantVoid, OperationHung, ServiceUnavailable
 from tests.standby.replication.world import FakeClock, Service, definition, recovery_plan
 

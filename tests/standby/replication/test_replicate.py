@@ -15,7 +15,6 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.replication.context import RunContext
 from standby.replication.direct import DirectSteps
 from standby.replication.errors import LedgerBusy, NothingSelected, PlanMoved
 from standby.replication.items import Progress, Selection, Status
@@ -23,6 +22,7 @@ from standby.replication.ledger import write_ledger
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.report import Report
 from standby.replication.saved_plan import SavedPlan, load_plan, save_plan
+from standby.replication.steps import RunContext
 from standby.replication.verdict import Action
 from standby.service.errors import NotAuthorized
 from standby.vault.errors import VaultUnavailable

@@ -15,7 +15,6 @@ import pytest
 
 from standby.config.plan import CopyDeadlines, RecoveryPlan
 from standby.replication import steps
-from standby.replication.context import SERVING_AGE, RunContext, connect
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -25,9 +24,10 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
+from standby.replication.inventory import SERVING_AGE, connect
 from standby.replication.items import PlanItem, Selection
 from standby.replication.replicate import survey
-from standby.replication.steps import ADOPTED, SETTLING, Receipt
+from standby.replication.steps import ADOPTED, SETTLING, Receipt, RunContext
 from standby.replication.verdict import Action
 from standby.service.errors import (
     AnalyzerNotFound,

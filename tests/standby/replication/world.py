@@ -18,11 +18,11 @@ import httpx
 
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import Resource
-from standby.replication.context import Connections, RunContext
-from standby.replication.inventory import Inventory
+from standby.replication.inventory import Connections, Inventory
 from standby.replication.items import PlanItem
 from standby.replication.ledger import read_ledger
 from standby.replication.serving import Serving
+from standby.replication.steps import RunContext
 from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient

@@ -18,7 +18,7 @@ from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import NothingSelected
 from standby.replication.items import Progress, Status
-from standby.replication.rebuilt import read_rebuilt
+from standby.replication.ledger import read_rebuilt
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import recovery_plan
 
