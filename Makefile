@@ -9,7 +9,7 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint bench docs lock lock-check clean
+.PHONY: help setup demo test test-fast test-cluster lint house bench docs lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ lint: setup lock-check ## check style, types, layers and the lock
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+house: setup ## count files and lines, and name what is too large or named twice
+	$(BIN)/python -m tests.house
+
 bench: setup ## measure what orchestration costs, as ratios
 	$(BIN)/python -m benchmarks
 
@@ -56,4 +59,4 @@ lock-check: setup
 	@diff -u $(LOCK) $(VENV)/lock.check || { echo "requirements.lock is stale: run 'make lock'"; exit 1; }
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
