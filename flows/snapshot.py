@@ -1,4 +1,4 @@
-"""Keep what a plan protects in the vault."""
+"""Write a snapshot of what a plan protects to the vault."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from prefect.client.schemas.objects import State
 from flows.listening import tell_report
 from flows.outcome import ended, fell_short
 from flows.recovery import TaskStages, recovering
-from standby.errors import sentence
-from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.recovery.snapshots.take import take_snapshot
 
 
 @flow(name="snapshot", flow_run_name="snapshot-{plan}", persist_result=False)
 async def snapshot(plan: str) -> State[Any]:
     """Write the definitions, defaults and deployments of a recovery plan to the vault and its second store.
 
-    What the vault already has is not written again. Old snapshots are removed by number and age.
+    A definition that the vault already has is not written again. Old snapshots are removed by number and age.
 
     Args:
         plan: Name of a saved recovery-plan block.
@@ -26,16 +25,7 @@ async def snapshot(plan: str) -> State[Any]:
     async with recovering(plan) as context:
         taken = await TaskStages().run(f"snapshot {plan}", lambda: take_snapshot(context))
     tell_report(taken)
+    message = " ".join([taken.summary, *taken.shortcomings])
     if taken.complete:
-        return ended("Completed", _told(taken), taken)
-    return fell_short("PartiallyFailed", _told(taken), taken)
-
-
-def _told(taken: SnapshotTaken) -> str:
-    held = ", ".join(f"{count} analyzer(s) of {name}" for name, count in sorted(taken.resources.items()))
-    parts = [
-        f"Snapshot {taken.id} has {held or 'nothing'}",
-        *(f"{name} did not answer: {reason}" for name, reason in sorted(taken.missing.items())),
-        *taken.problems,
-    ]
-    return " ".join(sentence(part) for part in parts)
+        return ended("Completed", message, taken)
+    return fell_short("PartiallyFailed", message, taken)

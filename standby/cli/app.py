@@ -52,12 +52,14 @@ class Entry:
     """A command that is not imported yet.
 
     Attributes:
-        module: has its function, called `command`.
+        module: has its function.
         summary: what it does, for the list of commands.
+        function: name of the function.
     """
 
     module: str
     summary: str
+    function: str = "command"
 
 
 COMMANDS = {
@@ -67,8 +69,8 @@ COMMANDS = {
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
     "check": Entry("standby.cli.check", "Show where targets differ from their sources; changes nothing."),
     "status": Entry("standby.cli.status", "Tell whether the standby side could take over, and why not."),
-    "snapshot": Entry("standby.cli.snapshot", "Keep a plan's definitions in the vault."),
-    "snapshots": Entry("standby.cli.snapshots", "List what the vault keeps of a plan."),
+    "snapshot": Entry("standby.cli.snapshots", "Write a plan's definitions to the vault.", "take"),
+    "snapshots": Entry("standby.cli.snapshots", "List a plan's snapshots in the vault.", "show"),
     "restore": Entry("standby.cli.restore", "Rebuild analyzers from the vault, without their source."),
     "failover": Entry("standby.cli.failover", "Switch a plan over to its standby side."),
     "commit": Entry("standby.cli.commit", "Make a failover final."),
@@ -96,7 +98,8 @@ class Commands(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        function = import_module(COMMANDS[cmd_name].module).command
+        entry = COMMANDS[cmd_name]
+        function = getattr(import_module(entry.module), entry.function)
         alone.command(cmd_name, epilog=REMINDER)(function)
         found = typer.main.get_command(alone)
         if any("--primary" in parameter.opts for parameter in found.params):

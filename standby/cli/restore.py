@@ -13,7 +13,6 @@ from standby.cli.options import Analyzers, PlanName, Via
 from standby.cli.output import Line, Output
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, run
-from standby.cli.snapshot_lines import some_names
 from standby.config.configuration import Configuration
 from standby.config.durations import moment_of
 from standby.document import JsonValue
@@ -25,6 +24,7 @@ from standby.recovery.snapshots.restore import RestoredItem, RestoreReport, rest
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD, Status
+from standby.text import some_of
 
 _MARKS = {
     RestoreAction.CREATE: ("+", "green"),
@@ -64,7 +64,7 @@ def report_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Li
             deed = f"built, {item.seconds:.1f} s" if item.status is Status.SUCCEEDED else "was there"
             yield Line(f"{_named(item)}: {deed} ({item.fidelity}).", 2, "+", "green")
     for (status, reason), names in same.items():
-        for told in names if verbose else [some_names(names)]:
+        for told in names if verbose else [some_of(names)]:
             yield Line(f"{told} {status}: {reason}", 2, "!", "red", True)
     for problem in report.problems:
         yield Line(sentence(problem), 2, "!", "red", True)

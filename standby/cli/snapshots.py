@@ -1,36 +1,115 @@
-"""`standby snapshots`: what the vault keeps of a plan."""
+"""`standby snapshot` and `standby snapshots`: take one, list those in the vault, verify all of their files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName
-from standby.cli.output import Output
+from standby.cli.options import PlanName, Via
+from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
-from standby.cli.snapshot_lines import entry_lines, verification_lines
+from standby.errors import sentence
+from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
-from standby.recovery.snapshots.snapshot import list_snapshots, verify_snapshots
+from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification, list_snapshots, verify_snapshots
+from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.text import counted, some_of
 
 
-def command(
+def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
+    """Show what a snapshot has, and what it lacks."""
+    for name, count in taken.resources.items():
+        yield Line(f"{name}: {counted(count, 'analyzer')}", 2, "+", "green")
+    for shortcoming in taken.shortcomings:
+        yield Line(shortcoming, 2, "!", "red", True)
+    if taken.unknown_labelled:
+        yield Line(f"{some_of(taken.unknown_labelled)}: the labelled data could not be listed.", 2, "?", "yellow")
+    for place in taken.stores:
+        yield Line(f"Written to {place}.", 2)
+    if taken.retired:
+        yield Line(f"Removed {counted(len(taken.retired), 'old snapshot')}.", 2)
+    yield Line(taken.summary, wrong=not taken.complete)
+
+
+def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) -> Iterator[Line]:
+    """List snapshots.
+
+    Args:
+        plan: whose they are.
+        entries: newest first.
+        problems: whether what is wrong with each is shown here.
+    """
+    for entry in entries:
+        resources = ", ".join(f"{name} {count}" for name, count in entry.resources.items())
+        signed = "signed" if entry.signed else "not signed"
+        yield Line(
+            f"{entry.taken_at:%Y-%m-%d %H:%M:%S} UTC  {entry.id}  {resources}  {_size(entry.size)}  {signed}",
+            wrong=bool(entry.problems),
+        )
+        for problem in entry.problems if problems else ():
+            yield Line(sentence(problem), 2, "!", "red", True)
+    yield Line(f"Plan {plan}: {counted(len(entries), 'snapshot')}.")
+
+
+def verification_lines(found: Verification) -> Iterator[Line]:
+    """Show what is wrong with the files."""
+    for problem in found.problems:
+        yield Line(sentence(problem), 2, "!", "red", True)
+    yield Line(found.summary, wrong=not found.whole)
+
+
+def _size(count: int) -> str:
+    for unit, length in (("MB", 1_000_000), ("kB", 1000)):
+        if count >= length:
+            return f"{count / length:.1f} {unit}"
+    return f"{count} B"
+
+
+def take(
+    context: typer.Context,
+    plan: PlanName,
+    via: Via = "direct",
+) -> None:
+    """Write a plan's definitions, defaults, deployments and lists of labelled data to the vault.
+
+    Exit status: 0 everything is written, 3 a resource did not answer, or a store could not be written or was
+    damaged.
+    """
+
+    async def work(output: Output) -> Exit:
+        configuration = output.load()
+        if via == "prefect":
+            report = await load_orchestrator().recover(configuration, plan, "snapshot", {"plan": plan})
+            taken = SnapshotTaken.model_validate(report)
+        else:
+            async with open_recovery(configuration, plan) as recovery:
+                taken = await take_snapshot(recovery)
+        output.results(taken_lines(taken))
+        output.document(taken.model_dump(mode="json"))
+        return Exit.DONE if taken.complete else Exit.PARTIAL
+
+    run(context, work)
+
+
+def show(
     context: typer.Context,
     plan: PlanName,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every file again, in both stores, and name damage.")
+        bool, typer.Option("--verify", help="Read every file in every store and name those that are damaged.")
     ] = False,
 ) -> None:
-    """List what the vault keeps of a plan, newest first.
+    """List a plan's snapshots in the vault, newest first.
 
-    Exit status: 0, or 3 where something of it is damaged, missing or not signed as it should be.
+    Exit status: 0, or 3 where a file is damaged, missing or not signed as it should be.
     """
 
-    async def show(output: Output) -> Exit:
+    async def work(output: Output) -> Exit:
         async with open_recovery(output.load(), plan) as recovery:
             entries = await list_snapshots(recovery)
             found = await verify_snapshots(recovery) if verify else None
-        output.results(entry_lines(plan, entries, told=found is None))
+        output.results(entry_lines(plan, entries, problems=found is None))
         if found is not None:
             output.results(verification_lines(found))
         output.document(
@@ -43,4 +122,4 @@ def command(
         problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
         return Exit.PARTIAL if problems else Exit.DONE
 
-    run(context, show)
+    run(context, work)

@@ -14,7 +14,7 @@ from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
 from standby.cli.failover import decision_lines
 from standby.cli.output import Output
-from standby.cli.snapshot_lines import taken_lines
+from standby.cli.snapshots import taken_lines
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import GuardRefused

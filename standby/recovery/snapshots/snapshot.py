@@ -36,6 +36,7 @@ from standby.recovery.snapshots.store import (
     read_object,
     stores_of,
 )
+from standby.text import counted
 
 
 class SnapshotEntry(Document):
@@ -75,6 +76,13 @@ class Verification(Document):
     def whole(self) -> bool:
         """Whether nothing is wrong."""
         return not self.problems
+
+    @property
+    def summary(self) -> str:
+        """The result, as a sentence."""
+        read = f"{counted(self.snapshots, 'snapshot')} and {counted(self.objects, 'definition')} read"
+        result = "all is as it was written" if self.whole else counted(len(self.problems), "problem")
+        return f"{read} in {counted(len(self.stores), 'store')}: {result}."
 
 
 async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:

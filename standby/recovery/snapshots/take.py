@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from standby.concurrency import side_by_side
 from standby.document import Document, JsonValue, digest_of
+from standby.errors import sentence
 from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, note
 from standby.recovery.context import RecoveryContext
@@ -34,6 +35,7 @@ from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer, Deployment
+from standby.text import counted
 from standby.vault.errors import VaultError
 
 
@@ -201,8 +203,25 @@ class SnapshotTaken(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every resource answered and every store took it."""
+        """Whether every resource answered and every store has it."""
         return not self.missing and not self.problems
+
+    @property
+    def shortcomings(self) -> tuple[str, ...]:
+        """What is missing or went wrong, a sentence each."""
+        missing = (
+            f"{name}: {sentence(reason)} What the last snapshot has of it is kept."
+            for name, reason in sorted(self.missing.items())
+        )
+        return (*missing, *(sentence(problem) for problem in self.problems))
+
+    @property
+    def summary(self) -> str:
+        """The result, as a sentence."""
+        signed = "signed" if self.signed else "not signed"
+        analyzers = counted(sum(self.resources.values()), "analyzer")
+        new = counted(self.new_objects, "new definition")
+        return f"Plan {self.plan}: snapshot {self.id} of {analyzers}, {new}, {signed}."
 
 
 async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:

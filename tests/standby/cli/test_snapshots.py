@@ -18,7 +18,7 @@ def damage(workspace: Workspace, pattern: str) -> Path:
     return path
 
 
-def test_keeps_what_serves_and_says_where(workspace: Workspace) -> None:
+def test_writes_what_serves_and_says_where(workspace: Workspace) -> None:
     ran = workspace.run("snapshot", "invoices")
 
     assert ran.status == 0
@@ -44,7 +44,7 @@ def test_is_an_error_where_nothing_that_serves_answers(workspace: Workspace, clo
     assert "No snapshot of plan invoices was taken" in ran.err
 
 
-def test_lists_what_is_kept(workspace: Workspace) -> None:
+def test_lists_the_snapshots(workspace: Workspace) -> None:
     workspace.run("snapshot", "invoices")
     workspace.run("snapshot", "invoices")
 
@@ -104,7 +104,7 @@ def test_signs_with_the_key_of_the_environment(workspace: Workspace) -> None:
     assert not any(KEY.encode() in path.read_bytes() for path in workspace.folder.rglob("vault/**/*.*"))
 
 
-def test_keeps_a_second_store_and_mends_the_first(workspace: Workspace) -> None:
+def test_writes_a_second_store_and_repairs_the_first_from_it(workspace: Workspace) -> None:
     text = workspace.file.read_text(encoding="utf-8")
     workspace.file.write_text(text + "vault: {second: {path: other}}\n", encoding="utf-8")
     workspace.run("snapshot", "invoices")
