@@ -14,11 +14,14 @@ def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
     Args:
         names: what there is.
         most: that are named before the rest is only counted.
-        between: what separates one from the next.
+        between: what separates one from the next; "; " for reasons, which no "and" joins.
     """
     every = list(names)
-    parts = [*every[:most], f"{len(every) - most} more"] if len(every) > most else every
-    return " and ".join(part for part in (between.join(parts[:-1]), *parts[-1:]) if part)
+    if len(every) > most:
+        return f"{between.join(every[:most])} and {len(every) - most} more"
+    if between != ", ":
+        return between.join(every)
+    return " and ".join(part for part in (between.join(every[:-1]), *every[-1:]) if part)
 
 
 def totals(counts: Mapping[Kind, int], none: str = "nothing to do") -> str:

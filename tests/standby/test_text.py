@@ -25,6 +25,7 @@ def test_a_few_are_named_and_the_rest_is_counted(names: str, words: str) -> None
 def test_how_many_are_named_and_how_they_are_separated_is_free() -> None:
     assert some_of("abcd", 1) == "a and 3 more"
     assert some_of(iter("abcd"), 2, "; ") == "a; b and 2 more"
+    assert some_of("abc", 3, "; ") == "a; b; c"
 
 
 def test_totals_leave_out_what_there_is_none_of() -> None:
