@@ -28,11 +28,11 @@ from standby.errors import StandbyError
 OutageKind = Literal["refuse", "hang", "unavailable", "none"]
 
 
-class _Body(BaseModel):
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Deployment(_Body):
+class Deployment(_Part):
     """A model deployment of a resource.
 
     Attributes:
@@ -47,7 +47,7 @@ class Deployment(_Body):
     retires_at: AwareDatetime | None = None
 
 
-class Outage(_Body):
+class Outage(_Part):
     """What is wrong with a whole resource.
 
     Attributes:
@@ -58,7 +58,7 @@ class Outage(_Body):
     kind: OutageKind
 
 
-class SettingsChange(_Body):
+class SettingsChange(_Part):
     """Settings to change; what is absent stays.
 
     Attributes:
@@ -79,7 +79,7 @@ class SettingsChange(_Body):
     revoke_tokens: bool = False
 
 
-class Edit(_Body):
+class Edit(_Part):
     """A change of an analyzer at the service's side.
 
     Attributes:
@@ -101,10 +101,6 @@ MOST_PROBLEMS = 5
 
 class EmulatorConfigError(StandbyError):
     """The emulator's file cannot be used."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ResourceConfig(_Part):

@@ -14,15 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator import handlers, preview_copy, released_copy
+from emulator import copies, handlers
 from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
 from emulator.catalogue import PREVIEW_2025, region_name
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
 from emulator.handlers import Call
-from emulator.state import ResourceState
 from emulator.tokens import DATA_PLANE, TokenIssuer, bearer_of
-from emulator.world import World
+from emulator.world import ResourceState, World
 from standby.document import JsonObject
 
 BASE = "/contentunderstanding"
@@ -84,8 +83,8 @@ def data_plane(world: World, resource: str) -> ASGIApp:
     return Router(
         [
             route("GET", "/analyzers", "list", handlers.list_analyzers),
-            route("POST", f"{one}:grantCopyAuthorization", "authorize", released_copy.grant),
-            route("POST", f"{one}:getCopyAuthorization", "authorize", preview_copy.authorize),
+            route("POST", f"{one}:grantCopyAuthorization", "authorize", copies.grant_copy),
+            route("POST", f"{one}:getCopyAuthorization", "authorize", copies.permit_copy),
             route("POST", f"{one}:copy", "copy", _copy),
             route("GET", f"{one}/operations/{{operation}}", "poll", handlers.get_operation),
             route("GET", one, "get", handlers.get_analyzer),
@@ -171,8 +170,8 @@ def parsed_object(body: bytes) -> JsonObject:
 
 def _copy(world: World, state: ResourceState, call: Call) -> Answer:
     if call.api_version == PREVIEW_2025:
-        return preview_copy.copy(world, state, call)
-    return released_copy.copy(world, state, call)
+        return copies.copy_permitted(world, state, call)
+    return copies.copy_granted(world, state, call)
 
 
 async def _not_served(scope: Scope, receive: Receive, send: Send) -> None:

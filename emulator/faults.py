@@ -148,13 +148,12 @@ class LoopingNextLink(Twist):
     kind: Literal["looping_next_link"] = "looping_next_link"
 
 
+Replacement = Status | Drop | Hang | Malformed | Redirect
+"""What can take the place of an answer."""
+
 Fault = Annotated[
-    Status
-    | Drop
-    | Hang
+    Replacement
     | Delay
-    | Malformed
-    | Redirect
     | VoidGrant
     | ShortGrant
     | OperationHangs
@@ -227,7 +226,7 @@ class Happening:
     """
 
     delay: float = 0.0
-    instead: Instead | None = None
+    instead: Replacement | None = None
     twist: Twist | None = None
 
 
@@ -278,14 +277,16 @@ class FaultBook:
         """Say what happens to a call, and use up the rules that say so."""
         if not self._armed:
             return NOTHING
-        delay, instead, twist = 0.0, None, None
+        delay = 0.0
+        instead: Replacement | None = None
+        twist: Twist | None = None
         waiting = [armed for armed in self._armed if armed.rule.matches(resource, kind, analyzer) and armed.count()]
         # Those that take the place of the answer come first: a call that is not carried out spends no twist.
         for armed in sorted(waiting, key=lambda armed: isinstance(armed.rule.fault, Twist)):
             fault = armed.rule.fault
             if isinstance(fault, Delay):
                 delay += fault.seconds
-            elif isinstance(fault, Instead) and instead is None:
+            elif isinstance(fault, Replacement) and instead is None:
                 instead = fault
             elif isinstance(fault, Twist) and twist is None and (instead is None or instead.process):
                 twist = fault

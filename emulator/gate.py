@@ -1,4 +1,4 @@
-"""What happens around every call: the books, latency, outages and faults."""
+"""What happens around every call: counters, latency, outages and faults."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import uuid
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from time import monotonic
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, assert_never
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
-from emulator.faults import CallKind, Drop, Hang, Instead, Malformed, Redirect, Status, Twist
-from emulator.state import ResourceState
-from emulator.world import World
+from emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Status, Twist
+from emulator.world import ResourceState, World
 
 NOT_JSON = b"<html><body>Not what you asked for.</body></html>"
 
@@ -85,12 +84,12 @@ class Gate:
         if outage == "hang":
             return Silence()
         if outage == "unavailable":
-            return self._booked(Arrival(self.kind, request, body), unavailable().answer())
+            return self._counted(Arrival(self.kind, request, body), unavailable().answer())
         happening = self.world.faults.next(self.resource, self.kind, request.path_params.get("analyzer"))
         await pause(happening.delay, request.receive)
         arrival = Arrival(self.kind, request, body, happening.twist)
         if happening.instead is None:
-            return self._booked(arrival, self._answer(arrival))
+            return self._counted(arrival, self._answer(arrival))
         if happening.instead.process:
             self._answer(arrival)
         return self._instead(arrival, happening.instead)
@@ -103,23 +102,23 @@ class Gate:
         except Refusal as refusal:
             return refusal.answer()
 
-    def _instead(self, arrival: Arrival, fault: Instead) -> Response:
+    def _instead(self, arrival: Arrival, fault: Replacement) -> Response:
         match fault:
             case Drop():
                 return Hangup()
             case Hang():
                 return Silence()
             case Status():
-                return self._booked(arrival, _status_answer(fault))
+                return self._counted(arrival, _status_answer(fault))
             case Redirect():
                 place = f"{fault.origin}{arrival.request.url.path}?{arrival.request.url.query}"
-                return self._booked(arrival, Answer(307, headers=(("Location", place),)))
+                return self._counted(arrival, Answer(307, headers=(("Location", place),)))
             case Malformed():
-                return self._booked(arrival, Answer(200, NOT_JSON))
+                return self._counted(arrival, Answer(200, NOT_JSON))
             case _:
-                raise TypeError(fault)
+                assert_never(fault)
 
-    def _booked(self, arrival: Arrival, answer: Answer) -> Response:
+    def _counted(self, arrival: Arrival, answer: Answer) -> Response:
         state = self.world.resources[self.resource]
         state.stats.answered(answer.status, len(answer.body))
         return self.plane.respond(state, arrival, answer)

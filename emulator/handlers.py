@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from emulator.analyzers import Stored, merged, whole_seconds
+from emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds
 from emulator.answers import (
     Answer,
     Header,
@@ -23,9 +23,7 @@ from emulator.answers import (
 from emulator.catalogue import PREVIEW_2025
 from emulator.definitions import check_definition, check_id, check_tags, completed, echoed, takes_time
 from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
-from emulator.operations import Ending, ending_of
-from emulator.state import ResourceState
-from emulator.world import World
+from emulator.world import ResourceState, World
 from standby.document import JsonObject
 
 

@@ -14,9 +14,8 @@ from emulator.answers import Answer, Refusal, SpelledResponse, json_answer
 from emulator.config import Deployment
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
-from emulator.state import Place, ResourceState
 from emulator.tokens import MANAGEMENT, bearer_of
-from emulator.world import World
+from emulator.world import Place, ResourceState, World
 from standby.document import JsonObject
 
 DEPLOYMENTS = "/deployments"

@@ -1,39 +1,35 @@
-"""Serves the emulator in the event loop that is running."""
+"""Serves the emulator in the running event loop, each resource on a port that can be closed and opened again."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import secrets
+import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import trustme
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from emulator.config import EmulatorConfig
 from emulator.control import Control
 from emulator.data_plane import data_plane
-from emulator.listener import HOST, Listener, bound, certificates, port_of
-from emulator.state import Place
-from emulator.world import World
+from emulator.world import Place, World
 from standby.document import JsonObject
 
 RESOURCE_ID = (
     "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/emulator"
     "/providers/Microsoft.CognitiveServices/accounts/"
 )
-
-
-@dataclass(frozen=True)
-class Served:
-    """One resource that is served."""
-
-    endpoint: str
-    region: str
-    resource_id: str
-    key: str
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Emulator:
 
     control: str
     arm: str
-    resources: Mapping[str, Served]
+    resources: Mapping[str, Place]
     identity: Identity
     ca_file: Path | None = None
 
@@ -65,7 +61,11 @@ class Emulator:
         told: JsonObject = {"control": self.control, "arm": self.arm, "identity": asdict(self.identity)}
         if self.ca_file is not None:
             told["ca_file"] = str(self.ca_file)
-        return {**told, "resources": {name: asdict(served) for name, served in self.resources.items()}}
+        resources: JsonObject = {
+            name: {key: value for key, value in asdict(place).items() if key != "name"}
+            for name, place in self.resources.items()
+        }
+        return {**told, "resources": resources}
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
         yield Emulator(
             control=url,
             arm=url,
-            resources={name: _served(place) for name, place in places.items()},
+            resources=places,
             identity=Identity(f"{url}/identity", world.issuer.header),
             ca_file=made.ca_file if made else None,
         )
@@ -126,5 +126,123 @@ def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | N
     )
 
 
-def _served(place: Place) -> Served:
-    return Served(place.endpoint, place.region, place.resource_id, place.key)
+@dataclass(frozen=True)
+class Certificates:
+    """An authority nobody else knows, and a server's context that it vouches for.
+
+    Attributes:
+        ca_file: PEM of the authority.
+    """
+
+    ca_file: Path
+    server: ssl.SSLContext
+
+
+@contextmanager
+def certificates() -> Iterator[Certificates]:
+    """Make an authority and its certificate; the file is gone afterwards."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
+    with tempfile.TemporaryDirectory(prefix="emulator-") as folder:
+        ca_file = Path(folder) / "ca.pem"
+        authority.cert_pem.write_to_path(str(ca_file))
+        yield Certificates(ca_file, server)
+
+
+HOST = "127.0.0.1"
+BACKLOG = 2048
+KEEP_ALIVE = 120
+
+
+class _Connection(H11Protocol):
+    """Lets the application get at its connection, so that it can be dropped."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {"transport": transport}
+
+
+class Listener:
+    """Serves an application on a port of its own, which it keeps while it is closed."""
+
+    def __init__(self, app: ASGIApp, reserved: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Prepare; nothing is served yet.
+
+        Args:
+            app: what is served.
+            reserved: the port, bound and not listened on.
+            tls: for https.
+        """
+        self._config = uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+        self._tls = tls
+        self._state = ServerState()
+        self._server: asyncio.Server | None = None
+        self._reserved: socket.socket | None = reserved
+        self._port = port_of(reserved)
+
+    async def open(self) -> None:
+        """Accept connections, unless it does already."""
+        if self._server is not None or self._reserved is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connection, sock=self._reserved, ssl=self._tls, backlog=BACKLOG)
+        self._reserved = None
+
+    async def shut(self) -> None:
+        """Refuse connections and drop those there are, but keep the port."""
+        if self._stop_listening():
+            # A port that is bound and not listened on refuses connections, and nobody else gets it.
+            self._reserved = bound(self._port)
+        await self._drop_connections()
+
+    async def close(self) -> None:
+        """Give the port up."""
+        self._stop_listening()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
+        await self._drop_connections()
+
+    def _stop_listening(self) -> bool:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        return server is not None
+
+    async def _drop_connections(self) -> None:
+        # Every call that waits, waits for its connection to close as well, so this takes no time.
+        while self._state.connections or self._state.tasks:
+            for connection in list(self._state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
+
+    def _connection(self) -> asyncio.Protocol:
+        return _Connection(config=self._config, server_state=self._state, app_state={})
+
+
+def bound(port: int = 0) -> socket.socket:
+    """Take a loopback port, a free one where none is named, without listening on it."""
+    # Where the protocol is named, asyncio switches Nagle's algorithm off, which costs 40 ms a call.
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.setblocking(False)
+        made.bind((HOST, port))
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def port_of(taken: socket.socket) -> int:
+    """Give the number of a port that was taken."""
+    return int(taken.getsockname()[1])

@@ -1,7 +1,4 @@
-"""Authorization tokens of the `2025-05-01-preview` protocol.
-
-The page says they are encrypted; here they are opaque names of what the emulator remembers.
-"""
+"""Tokens, as opaque names of what the emulator remembers: of Entra, and of the `2025-05-01-preview` copy."""
 
 from __future__ import annotations
 
@@ -88,7 +85,7 @@ def _refused(status: int, message: str) -> JSONResponse:
 
 
 @dataclass(frozen=True)
-class SeedGrant:
+class TokenGrant:
     """What a token permits.
 
     Attributes:
@@ -114,18 +111,18 @@ class SeedGrant:
 
 
 class CopyTokens:
-    """The tokens that were given out."""
+    """The copy tokens that were given out; the real ones are encrypted, as the product's page says."""
 
     def __init__(self) -> None:
-        self._grants: dict[str, SeedGrant] = {}
+        self._grants: dict[str, TokenGrant] = {}
 
-    def issue(self, grant: SeedGrant) -> str:
+    def issue(self, grant: TokenGrant) -> str:
         """Give a token for a grant."""
         token = void_token()
         self._grants[token] = grant
         return token
 
-    def find(self, token: str) -> SeedGrant | None:
+    def find(self, token: str) -> TokenGrant | None:
         """Give what a token stands for, where it stands for anything."""
         return self._grants.get(token)
 

@@ -1,13 +1,308 @@
-"""All resources of one emulator, and what they have in common."""
+"""All resources of one emulator: what each holds, and how it changes as time goes by."""
 
 from __future__ import annotations
 
+import heapq
+from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 
-from emulator.config import Deployment, EmulatorConfig, OutageKind, SettingsChange
+from emulator.analyzers import Ending, Operation, Stored, whole_seconds
+from emulator.answers import analyzer_not_found
+from emulator.catalogue import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED
+from emulator.config import Deployment, EmulatorConfig, OutageKind, ResourceConfig, SettingsChange
+from emulator.definitions import completed, models_of
 from emulator.faults import FaultBook
-from emulator.state import Place, ResourceState, Settings
 from emulator.tokens import CopyTokens, TokenIssuer
+from standby.document import JsonObject, JsonValue
+
+WINDOW = 60.0
+"""Seconds of the sliding minute."""
+
+
+class SlidingMinute:
+    """How many calls there were within the last 60 seconds."""
+
+    def __init__(self) -> None:
+        self._moments: deque[float] = deque()
+
+    def count(self, now: float) -> int:
+        """Give the calls of the minute that ends now."""
+        while self._moments and self._moments[0] <= now - WINDOW:
+            self._moments.popleft()
+        return len(self._moments)
+
+    def add(self, now: float) -> int:
+        """Add a call, and give the calls of the minute that ends with it."""
+        self._moments.append(now)
+        return self.count(now)
+
+    def seconds_until_room(self, now: float) -> float:
+        """Give how long it takes until the oldest call is no longer counted."""
+        return self._moments[0] + WINDOW - now if self._moments else 0.0
+
+
+class Stats:
+    """Counters of one resource, as `/stats` shows them.
+
+    Attributes:
+        calls: by kind, whatever became of them.
+        statuses: of the answers that were sent.
+        copies_accepted: by id of the analyzer that is made.
+        max_copies_in_flight: most accepted copies whose operations were not over at one time.
+        most_operations_in_a_minute: most calls of the data plane in any 60 seconds, refused ones included.
+        bytes: size of all bodies that were sent.
+    """
+
+    def __init__(self) -> None:
+        self._minute = SlidingMinute()
+        self.calls: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+        self.copies_accepted: Counter[str] = Counter()
+        self.copies_in_flight = 0
+        self.max_copies_in_flight = 0
+        self.copies_finished = 0
+        self.most_operations_in_a_minute = 0
+        self.bytes = 0
+
+    def called(self, kind: str, *, data_plane: bool, now: float) -> None:
+        """Count a call, whatever becomes of it."""
+        self.calls[kind] += 1
+        if data_plane:
+            self.most_operations_in_a_minute = max(self.most_operations_in_a_minute, self._minute.add(now))
+
+    def answered(self, status: int, size: int) -> None:
+        """Count an answer that was sent."""
+        self.statuses[str(status)] += 1
+        self.bytes += size
+
+    def copy_accepted(self, analyzer_id: str) -> None:
+        """Count a copy whose operation begins."""
+        self.copies_accepted[analyzer_id] += 1
+        self.copies_in_flight += 1
+        self.max_copies_in_flight = max(self.max_copies_in_flight, self.copies_in_flight)
+
+    def copy_finished(self) -> None:
+        """Count a copy whose operation is over."""
+        self.copies_in_flight -= 1
+        self.copies_finished += 1
+
+    def to_json(self) -> JsonObject:
+        """Give all of it."""
+        return {
+            "calls": dict(self.calls),
+            "statuses": dict(self.statuses),
+            "copies_in_flight": self.copies_in_flight,
+            "max_copies_in_flight": self.max_copies_in_flight,
+            "most_operations_in_a_minute": self.most_operations_in_a_minute,
+            "copies_accepted": dict(self.copies_accepted),
+            "copies_finished": self.copies_finished,
+            "bytes": self.bytes,
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a resource is; the same over every reset.
+
+    Attributes:
+        endpoint: URL without a slash at its end.
+        resource_id: in its one right spelling.
+    """
+
+    name: str
+    endpoint: str
+    region: str
+    resource_id: str
+    key: str
+
+
+@dataclass
+class Settings:
+    """How a resource behaves, until it is told otherwise.
+
+    Attributes:
+        defaults: deployment by model name; `None` where they were never set.
+        deployments: by name.
+    """
+
+    service_time: float
+    latency: float
+    operations_per_minute: int
+    page_size: int | None
+    defaults: dict[str, str] | None
+    deployments: Mapping[str, Deployment]
+
+
+@dataclass(frozen=True)
+class GrantKey:
+    """What a grant of the released protocol is for; the target's id is compared by case (REFERENCE: user)."""
+
+    api_version: str
+    analyzer_id: str
+    target_resource_id: str
+
+
+class ResourceState:
+    """One resource. Operations end when somebody looks, dated to when they were due."""
+
+    def __init__(self, place: Place, config: ResourceConfig, settings: Settings) -> None:
+        self.place = place
+        self.api_versions = config.api_versions
+        self.settings = settings
+        self.stats = Stats()
+        self.admitted = SlidingMinute()
+        self._registrations: dict[str, dict[str, Stored]] = {
+            version: _seeded(config, version, settings) for version in config.api_versions
+        }
+        self._operations: dict[str, Operation] = {}
+        self._due: list[tuple[float, str]] = []
+        self._grants: dict[GrantKey, datetime] = {}
+
+    def settle(self) -> None:
+        """End the operations that are due by now."""
+        now = monotonic()
+        while self._due and self._due[0][0] <= now:
+            moment, operation_id = heapq.heappop(self._due)
+            self._end(self._operations[operation_id], datetime.now(UTC) - timedelta(seconds=now - moment))
+
+    def get(self, api_version: str, analyzer_id: str) -> Stored:
+        """Give an analyzer, prebuilt or not.
+
+        Raises:
+            Refusal: there is none.
+        """
+        found = self.own(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
+        if found is None:
+            raise analyzer_not_found()
+        return found
+
+    def offers(self, api_version: str) -> bool:
+        """Say whether this resource answers to an api-version."""
+        return api_version in self._registrations
+
+    def listing(self, api_version: str) -> list[tuple[str, Stored]]:
+        """Give all analyzers: prebuilt ones first, each part alphabetical (REFERENCE)."""
+        return [*PREBUILT_ANALYZERS.items(), *sorted(self._registrations[api_version].items())]
+
+    def own(self, api_version: str, analyzer_id: str) -> Stored | None:
+        """Give an analyzer that is not prebuilt, where there is one."""
+        return self._registrations[api_version].get(analyzer_id) if self.offers(api_version) else None
+
+    def keep(self, api_version: str, analyzer_id: str, analyzer: Stored) -> None:
+        """Put an analyzer in the place of what was there."""
+        self._registrations[api_version][analyzer_id] = analyzer
+
+    def remove(self, api_version: str, analyzer_id: str) -> None:
+        """Forget an analyzer, and with it the grants to copy it. Inferred: that the grants go."""
+        self._registrations[api_version].pop(analyzer_id, None)
+        self._grants = {
+            key: end
+            for key, end in self._grants.items()
+            if (key.api_version, key.analyzer_id) != (api_version, analyzer_id)
+        }
+
+    def begin(
+        self,
+        operation_id: str,
+        api_version: str,
+        body: JsonObject,
+        *,
+        is_copy: bool,
+        ending: Ending,
+        warnings: tuple[JsonValue, ...] = (),
+    ) -> Operation:
+        """Begin to build an analyzer, whose place in the resource it takes at once.
+
+        Args:
+            operation_id: of the operation that builds it.
+            api_version: where it is registered.
+            body: the analyzer; one that is `ready` already ends its operation at once.
+            is_copy: whether it counts as a copy in flight.
+            ending: how the operation ends.
+            warnings: for the operation to tell.
+        """
+        analyzer_id = str(body["analyzerId"])
+        analyzer = Stored(body, operation_id)
+        operation = Operation(
+            operation_id,
+            analyzer_id,
+            api_version,
+            analyzer,
+            is_copy=is_copy,
+            ending=ending,
+            warnings=warnings,
+        )
+        if analyzer.status == "ready":
+            operation = replace(operation, status="Succeeded")
+        elif not ending.never:
+            heapq.heappush(self._due, (monotonic() + self.settings.service_time, operation_id))
+        self.keep(api_version, analyzer_id, analyzer)
+        self._operations[operation_id] = operation
+        if is_copy:
+            self.stats.copy_accepted(analyzer_id)
+        return operation
+
+    def operation(self, api_version: str, analyzer_id: str, operation_id: str) -> Operation | None:
+        """Give an operation on an analyzer, where there is one that can be found."""
+        found = self._operations.get(operation_id)
+        if found is None or found.ending.vanishes:
+            return None
+        return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
+
+    def grant(self, key: GrantKey, expires_at: datetime) -> None:
+        """Grant a copy until then."""
+        self._grants[key] = expires_at
+
+    def has_granted(self, key: GrantKey) -> bool:
+        """Say whether a copy is granted now."""
+        expires_at = self._grants.get(key)
+        return expires_at is not None and datetime.now(UTC) < expires_at
+
+    def _end(self, operation: Operation, moment: datetime) -> None:
+        # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it.
+        place = self._registrations[operation.api_version]
+        current = place.get(operation.analyzer_id)
+        is_current = current is not None and current.operation_id == operation.id
+        ended = (current if current is not None and is_current else operation.analyzer).changed(
+            status=operation.ending.analyzer_status, lastModifiedAt=whole_seconds(moment)
+        )
+        if is_current:
+            place[operation.analyzer_id] = ended
+        self._operations[operation.id] = replace(
+            operation, status="Failed" if operation.ending.error else "Succeeded", analyzer=ended
+        )
+        if operation.is_copy:
+            self.stats.copy_finished()
+
+
+def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
+    now = datetime.now(UTC)
+    return {str(sent["analyzerId"]): Stored(_seed(sent, api_version, settings, now)) for sent in config.analyzers}
+
+
+def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime) -> JsonObject:
+    analyzer_id = str(sent["analyzerId"])
+    body = completed(analyzer_id, sent, api_version=RELEASED, now=now, status="ready")
+    if api_version == PREVIEW_2025 and "models" in body:
+        body["models"] = _deployments(models_of(body), models_of(sent), settings)
+    # What the file says about an analyzer's past is believed.
+    past = ("createdAt", "lastModifiedAt", "status", "warnings")
+    return body | {key: sent[key] for key in past if key in sent}
+
+
+def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: Settings) -> JsonObject:
+    # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
+    # What was only filled in, and leads to no deployment, is left out again.
+    defaults = settings.defaults or {}
+    return {
+        role: name if name in settings.deployments else defaults.get(name, name)
+        for role, name in models.items()
+        if role in sent or name in defaults
+    }
+
 
 RESOURCE_SETTINGS = ("service_time", "latency", "operations_per_minute", "page_size")
 

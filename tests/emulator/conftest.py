@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, Served, running
+from emulator.serve import Emulator, running
+from emulator.world import Place
 
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]
 Client = Callable[..., httpx.AsyncClient]
@@ -74,7 +75,7 @@ async def client() -> AsyncIterator[Client]:
     """Makes a client of a resource, with its key and an api-version."""
     made: list[httpx.AsyncClient] = []
 
-    def make(served: Served, api_version: str = "2025-11-01", **options: Any) -> httpx.AsyncClient:
+    def make(served: Place, api_version: str = "2025-11-01", **options: Any) -> httpx.AsyncClient:
         def with_version(request: httpx.Request) -> httpx.Request:
             # As `params` of the client it would take the place of a link's whole query.
             if "api-version" not in request.url.params:

@@ -10,7 +10,7 @@ import pytest
 
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
-from emulator.state import SlidingMinute, Stats
+from emulator.world import SlidingMinute, Stats
 
 Client = Callable[..., httpx.AsyncClient]
 

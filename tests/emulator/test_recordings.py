@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from emulator.config import EmulatorConfig
-from emulator.serve import Emulator, Served, running
+from emulator.serve import Emulator, running
+from emulator.world import Place
 
 RECORDINGS = Path(__file__).parent / "recordings"
 CONDENSED = "net_create_with_labels_2026-05-09.json"
@@ -66,7 +67,7 @@ class Replay:
         self.client = client
         self.operations: dict[str, str] = {}
 
-    def served(self, exchange: Any) -> Served:
+    def served(self, exchange: Any) -> Place:
         return self.emulator.resources[REGIONS[exchange["ResponseHeaders"]["x-ms-region"]]]
 
     def here(self, text: str, exchange: Any) -> str:

@@ -20,12 +20,13 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from cu_cli_core.errors import ConflictError, NotFoundError
 from cu_cli_core.operations.analyzer_copy import copy_analyzer
 
-from emulator.serve import Emulator, Served
+from emulator.serve import Emulator
+from emulator.world import Place
 
 FIELDS = ContentFieldSchema(fields={"Total": ContentFieldDefinition(type="number", method="extract")})
 
 
-def options(served: Served) -> dict[str, Any]:
+def options(served: Place) -> dict[str, Any]:
     return {
         "endpoint": served.endpoint,
         "credential": AzureKeyCredential(served.key),
@@ -144,7 +145,7 @@ async def test_the_sdk_reports_a_failed_operation(
 class VendorsCopy:
     """The vendor's routine between two resources."""
 
-    def __init__(self, source: Served, target: Served) -> None:
+    def __init__(self, source: Place, target: Place) -> None:
         self.places = {
             "source_azure_resource_id": source.resource_id,
             "source_region": source.region,

@@ -1,48 +1,119 @@
-"""The copy of `2025-05-01-preview`: a token goes from the source to the target.
+"""Both ways to copy.
 
-Rules and shapes are those of the product's disaster-recovery page. Inferred throughout: the codes of refusals,
-that `models` names deployments under this api-version, and that overrides of models which the analyzer does not have
-mean nothing.
+The released API keeps the grant at the source, where the target's copy looks for it. In `2025-05-01-preview` a
+token goes from the source to the target: rules and shapes are those of the product's disaster-recovery page.
+Inferred throughout of the latter: the codes of refusals, that `models` names deployments, and that overrides of
+models which the analyzer does not have mean nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
 
-from emulator.analyzers import Stored, with_fraction
+from emulator.analyzers import Stored, ending_of, with_fraction
 from emulator.answers import Answer, already_exists, invalid_request, json_answer, no_such_path, not_granted
-from emulator.catalogue import PREVIEW_2025
+from emulator.catalogue import PREVIEW_2025, same_region
 from emulator.definitions import check_id, copied, models_of
 from emulator.faults import ShortGrant, VoidGrant
 from emulator.handlers import Call
-from emulator.operations import ending_of
-from emulator.state import ResourceState
-from emulator.tokens import SeedGrant, void_token
-from emulator.world import World
+from emulator.tokens import TokenGrant, void_token
+from emulator.world import GrantKey, ResourceState, World
 from standby.document import JsonObject, JsonValue
 
-TOKEN_SECONDS = 24 * 60 * 60.0
+PERMITTED_SECONDS = 24 * 60 * 60.0
+"""How long a grant or a token lasts, unless a fault says otherwise."""
+
+
+def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:grantCopyAuthorization`: no token, and no `source` either (recording: grant copy)."""
+    if call.api_version == PREVIEW_2025:
+        raise no_such_path()
+    state.get(call.api_version, call.analyzer)
+    target_id = call.body.get("targetAzureResourceId")
+    if not isinstance(target_id, str) or not target_id:
+        raise invalid_request("InvalidParameter", "'targetAzureResourceId' is required.")
+    expires_at = _end_of_permission(call)
+    if not isinstance(call.twist, VoidGrant) and _is_in_region(world, target_id, call):
+        state.grant(GrantKey(call.api_version, call.analyzer, target_id), expires_at)
+    named: JsonObject = {"targetAzureResourceId": target_id}
+    if "targetRegion" in call.body:
+        named["targetRegion"] = call.body["targetRegion"]
+    return json_answer({**named, "expiresAt": with_fraction(expires_at)})
+
+
+def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:copy` with 201 and the whole analyzer, `creating` (recording: grant copy).
+
+    The resource needs no defaults for it (REFERENCE). Inferred: nor the analyzers that the copy refers to,
+    and the source must be ready.
+    """
+    check_id(call.analyzer)
+    source_analyzer = call.body.get("sourceAnalyzerId")
+    if not isinstance(source_analyzer, str) or not source_analyzer:
+        raise invalid_request("InvalidParameter", "'sourceAnalyzerId' is required.")
+    if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
+        raise already_exists(call.analyzer)
+    source = _granted_source(world, state, call, source_analyzer)
+    if source.status != "ready":
+        raise invalid_request(
+            "ModelNotReady", f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
+        )
+    body = copied(source.body, call.analyzer, call.now)
+    operation = state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist))
+    return Answer(201, operation.analyzer.encoded, call.operation_location("operation-location"))
+
+
+def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id: str) -> Stored:
+    source_id = call.body.get("sourceAzureResourceId") or target.place.resource_id
+    source = world.with_id(str(source_id))
+    if source is None:
+        raise not_granted(str(source_id), analyzer_id)
+    region = call.body.get("sourceRegion")
+    if region is not None and not same_region(str(region), source.place.region):
+        # Inferred: nothing is found where it is looked for.
+        raise not_granted(str(source_id), analyzer_id)
+    source.settle()
+    found = source.own(call.api_version, analyzer_id)
+    if found is None:
+        # A missing source is a 400 here, not a 404 (REFERENCE). Inferred: the inner code.
+        raise invalid_request("ModelNotFound", f"The source analyzer '{analyzer_id}' was not found.")
+    key = GrantKey(call.api_version, analyzer_id, target.place.resource_id)
+    if source is not target and not source.has_granted(key):
+        raise not_granted(str(source_id), analyzer_id)
+    return found
+
+
+def _end_of_permission(call: Call) -> datetime:
+    seconds = call.twist.seconds if isinstance(call.twist, ShortGrant) else PERMITTED_SECONDS
+    return call.now + timedelta(seconds=seconds)
+
+
+def _is_in_region(world: World, target_id: str, call: Call) -> bool:
+    # Inferred: a grant for a region where the target is not is of no use.
+    region = call.body.get("targetRegion")
+    target = world.with_id(target_id)
+    return region is None or target is None or same_region(str(region), target.place.region)
+
 
 OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}
 """Role of a model, and its name in `deployments`."""
 
 
-def authorize(world: World, state: ResourceState, call: Call) -> Answer:
+def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:getCopyAuthorization` with a token."""
     if call.api_version != PREVIEW_2025:
         # A live resource answers 404 under the released version (REFERENCE: user).
         raise no_such_path()
     state.get(call.api_version, call.analyzer)
-    seconds = call.twist.seconds if isinstance(call.twist, ShortGrant) else TOKEN_SECONDS
-    permitted = SeedGrant(
+    permitted = TokenGrant(
         resource=state.place.name,
         analyzer_id=call.analyzer,
         source=_url(state, call.analyzer),
         target=_optional_url(call.body, "target"),
         encryption_key=_optional_text(call.body, "encryptionKey"),
-        expires_at=call.now + timedelta(seconds=seconds),
+        expires_at=_end_of_permission(call),
     )
     void = isinstance(call.twist, VoidGrant)
     answer: JsonObject = {
@@ -53,12 +124,12 @@ def authorize(world: World, state: ResourceState, call: Call) -> Answer:
     return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
 
 
-def copy(world: World, state: ResourceState, call: Call) -> Answer:
+def copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
     """Answer `:copy` with 200, `creating` and warnings where there are any; nothing is ever replaced."""
     check_id(call.analyzer)
     if state.own(call.api_version, call.analyzer) is not None:
         raise already_exists(call.analyzer)
-    source, found = _source(world, state, call)
+    source, found = _permitted_source(world, state, call)
     models = _target_models(models_of(found.body), call.body.get("deployments"))
     warnings = _check_models(source, state, models_of(found.body), models)
     body = copied(found.body, call.analyzer, call.now)
@@ -71,7 +142,7 @@ def copy(world: World, state: ResourceState, call: Call) -> Answer:
     return json_answer(answer, 200, call.operation_location("Operation-Location"))
 
 
-def _source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, Stored]:
+def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, Stored]:
     url = _optional_url(call.body, "source")
     if url is None:
         raise invalid_request("InvalidParameter", "'source' is required.")
