@@ -24,7 +24,7 @@ from standby.config.plan import FailoverPolicy
 from standby.document import Document, JsonValue
 from standby.errors import sentence
 from standby.fencing import read_fence
-from standby.recovery.audit import AuditAction, AuditLine, note, verify_audit
+from standby.recovery.audit import AuditAction, AuditLine, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import evaluate
 from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request, Verdict
@@ -87,12 +87,14 @@ def why_not_now(lines: Sequence[AuditLine], primary: str, now: datetime, policy:
     for line in reversed(lines):
         if line.facts.get("home") != primary:
             continue
-        if line.deed in ANSWERS:
+        if line.action in ANSWERS:
             answers.setdefault(line.run_id, line)
             if _said_no(line) and now - line.at < policy.cool_down:
                 return f"a failover was rejected {roughly(now - line.at)} ago{_comment(line)}"
         elif (
-            line.deed == AuditAction.PROPOSED and line.run_id not in answers and now - line.at < policy.approval_timeout
+            line.action == AuditAction.PROPOSED
+            and line.run_id not in answers
+            and now - line.at < policy.approval_timeout
         ):
             waits = roughly(now - line.at)
             return f"a proposal made {waits} ago waits for its approval in flow run {line.run_id}"
@@ -100,7 +102,7 @@ def why_not_now(lines: Sequence[AuditLine], primary: str, now: datetime, policy:
 
 
 def _said_no(line: AuditLine) -> bool:
-    return line.deed == AuditAction.REJECTED and line.facts.get("answered") is True
+    return line.action == AuditAction.REJECTED and line.facts.get("answered") is True
 
 
 def _comment(line: AuditLine) -> str:
@@ -298,7 +300,7 @@ async def _nothing_done(context: RecoveryContext, found: Decided) -> State[Any]:
 
 
 async def _propose(context: RecoveryContext, found: Decided) -> None:
-    await note(context, AuditAction.PROPOSED, found.facts, epoch=found.case.epoch)
+    await record_action(context, AuditAction.PROPOSED, found.facts, epoch=found.case.epoch)
     summary = proposal_text(found.case, found.decision)
     tell_of_plan(PROPOSED, context.plan.name, {**found.facts, "summary": summary})
 
@@ -306,7 +308,7 @@ async def _propose(context: RecoveryContext, found: Decided) -> None:
 async def _rejected(context: RecoveryContext, found: Decided, answer: Approval | None) -> State[Any]:
     comment = answer.comment if answer is not None else ""
     facts = {**found.facts, "answered": answer is not None, "comment": comment}
-    await note(context, AuditAction.REJECTED, facts, epoch=found.case.epoch)
+    await record_action(context, AuditAction.REJECTED, facts, epoch=found.case.epoch)
     patience = format_duration(context.plan.failover.approval_timeout)
     said = "Nobody answered" if answer is None else "Somebody said no"
     told = f"{said} to the failover from {found.case.active} to {found.decision.to}" + (
@@ -319,7 +321,7 @@ async def _rejected(context: RecoveryContext, found: Decided, answer: Approval |
 async def _approved(context: RecoveryContext, found: Decided, answer: Approval) -> State[Any]:
     """Look once more, since the answer may have taken long, and then do it."""
     facts = {**found.facts, "to": answer.to or found.decision.to, "comment": answer.comment}
-    await note(context, AuditAction.APPROVED, facts, epoch=found.case.epoch)
+    await record_action(context, AuditAction.APPROVED, facts, epoch=found.case.epoch)
     request = replace(found.request, to=answer.to or str(found.decision.to))
     try:
         async with hold(slot_of(context.plan.name), AFTER_AN_ANSWER):

@@ -36,7 +36,7 @@ def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
     for line in shown:
         epoch = "" if line.epoch is None else f", epoch {line.epoch}"
         at = f"{line.at:%Y-%m-%d %H:%M:%S}Z"
-        yield Line(f"{line.sequence}  {at}  {line.deed}{epoch}")
+        yield Line(f"{line.sequence}  {at}  {line.action}{epoch}")
         yield Line(f"by {line.actor} ({line.via}), run {line.run_id}", 4)
         told = facts_told(line)
         if told:

@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from standby.document import Document, JsonValue, digest_of_json
 from standby.recovery.context import RecoveryContext
@@ -45,7 +45,7 @@ class AuditLine(Document):
     sequence: int
     at: datetime
     plan: str
-    deed: str
+    action: str = Field(alias="deed")
     actor: str
     via: str
     run_id: str
@@ -274,9 +274,9 @@ class AuditCheck:
         return next((line.epoch for line in reversed(self.lines) if line.epoch is not None), None)
 
 
-async def note(
+async def record_action(
     context: RecoveryContext,
-    deed: AuditAction,
+    action: AuditAction,
     facts: Mapping[str, JsonValue] | None = None,
     *,
     epoch: int | None = None,
@@ -295,7 +295,7 @@ async def note(
             async with context.vault.hold(path) as journal:
                 content = journal.found or b""
                 last = await _settled_end(context, content.splitlines())
-                line = _next(context, last, deed, facts or {}, epoch)
+                line = _next(context, last, action, facts or {}, epoch)
                 await journal.rewrite(content + line.model_dump_json().encode() + b"\n")
                 await write_head(context.vault, line, context.signer)
                 return line
@@ -370,7 +370,7 @@ def _broken(context: RecoveryContext, problem: str) -> AuditBroken:
 def _next(
     context: RecoveryContext,
     last: AuditLine | None,
-    deed: AuditAction,
+    action: AuditAction,
     facts: Mapping[str, JsonValue],
     epoch: int | None,
 ) -> AuditLine:
@@ -378,7 +378,7 @@ def _next(
         sequence=last.sequence + 1 if last else 1,
         at=context.clock.now(),
         plan=context.plan.name,
-        deed=deed.value,
+        action=action.value,
         actor=plain_text(context.actor),
         via=context.via,
         run_id=plain_text(context.run_id),

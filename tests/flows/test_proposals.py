@@ -17,12 +17,12 @@ NOW = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 POLICY = FailoverPolicy(approval_timeout=timedelta(minutes=30), cool_down=timedelta(hours=1))
 
 
-def line(deed: AuditAction, ago: timedelta, run: str = "first", primary: str = "east", **facts: Any) -> AuditLine:
+def line(action: AuditAction, ago: timedelta, run: str = "first", primary: str = "east", **facts: Any) -> AuditLine:
     return AuditLine(
         sequence=1,
         at=NOW - ago,
         plan="p",
-        deed=deed.value,
+        action=action.value,
         actor="a",
         via="prefect",
         run_id=run,
@@ -90,8 +90,8 @@ def test_an_approval_ends_the_wait() -> None:
 def test_in_the_end_somebody_is_always_asked_again(drawn: list[tuple[AuditAction, float, str, str, bool]]) -> None:
     """Silence about a source, for as long as either time lasts, leaves no reason not to ask."""
     lines = [
-        line(deed, minutes(ago), run, primary, answered=answered)
-        for deed, ago, run, primary, answered in sorted(drawn, key=lambda each: -each[1])
+        line(action, minutes(ago), run, primary, answered=answered)
+        for action, ago, run, primary, answered in sorted(drawn, key=lambda each: -each[1])
     ]
     later = NOW + max(POLICY.cool_down, POLICY.approval_timeout)
     assert why_not_now(lines, "east", later, POLICY) == ""

@@ -151,7 +151,7 @@ async def _tell_why(output: Output, configuration: Configuration) -> None:
     """Show the decision as it can be read in the morning, once the flow has finished with the fence."""
     async with open_recovery(configuration, PLAN) as context:
         checked = await verify_audit(context.vault, PLAN, context.signer)
-        decided = [line for line in checked.lines if line.deed == "failover.decided"]
+        decided = [line for line in checked.lines if line.action == "failover.decided"]
         if not decided:
             raise DemoWentWrong("the decision is not in the audit log")
         explanation = await explain(context.vault, str(decided[-1].facts["decision"]), context.signer)

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, ValidationError
 
 from standby.config.explanation import summary
 from standby.document import Document
-from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, note, plain_text
+from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.vault.filesystem import Objects
@@ -98,7 +98,7 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     await first.vault.write(AUTOMATION_PATH, automation.model_dump_json(indent=1).encode())
     try:
         for context in plans:
-            await note(context, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
+            await record_action(context, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
     except (AuditBroken, AuditBusy) as error:
         raise SwitchNotNoted(on, error.cause, error.next_action) from error
     return automation

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, ValidationError
 from standby import __version__
 from standby.config.explanation import summary
 from standby.document import Document, digest_of
-from standby.recovery.audit import AuditAction, AuditLine, note, unsigned, verify_audit
+from standby.recovery.audit import AuditAction, AuditLine, record_action, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
 from standby.recovery.decision.input import Case, Decision
@@ -96,7 +96,7 @@ async def record_decision(context: RecoveryContext, case: Case, decision: Decisi
         "requested_by": case.requested_by,
         "digest": digest_of(content),
     }
-    await note(context, AuditAction.DECIDED, facts, epoch=case.epoch)
+    await record_action(context, AuditAction.DECIDED, facts, epoch=case.epoch)
     return decision_id
 
 
@@ -195,7 +195,7 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
 
 
 def _is_of(line: AuditLine, decision_id: str) -> bool:
-    return line.deed == AuditAction.DECIDED and line.facts.get("decision") == decision_id
+    return line.action == AuditAction.DECIDED and line.facts.get("decision") == decision_id
 
 
 def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[str]:

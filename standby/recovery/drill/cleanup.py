@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from standby.clock import Clock
 from standby.concurrency import side_by_side, to_its_end
 from standby.config.names import UnknownName
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.drill.errors import LeftBehind
 from standby.recovery.drill.manifest import HeldDrills, Intent, hold_drills
@@ -148,7 +148,7 @@ async def _remove(context: RecoveryContext, drills: HeldDrills, intent: Intent, 
     cleanup = await to_its_end(stages.run(name, lambda: _cleaned(context, intent)))
     if cleanup.proven:
         await drills.end(intent.run_id)
-        await note(context, AuditAction.DRILL_ENDED, _facts(intent, cleanup))
+        await record_action(context, AuditAction.DRILL_ENDED, _facts(intent, cleanup))
     return CleanedUp(run_id=intent.run_id, to=intent.to, begun_at=intent.begun_at, cleanup=cleanup)
 
 

@@ -16,7 +16,7 @@ from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import must_be_able_to_serve
-from standby.recovery.audit import AuditAction, AuditLine, note
+from standby.recovery.audit import AuditAction, AuditLine, record_action
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.drill.cleanup import clean, must_be_clean, remove_leftovers
 from standby.recovery.drill.errors import (
@@ -155,7 +155,7 @@ async def drill(
                 "scratch": scratch,
                 "prefix": intent.prefix,
             }
-            begun = await note(context, AuditAction.DRILL_BEGUN, facts)
+            begun = await record_action(context, AuditAction.DRILL_BEGUN, facts)
             await drills.begin(intent)
             return await _Drill(context, to, intent, rehearsal, drills, begun, stages).run()
 
@@ -276,7 +276,7 @@ class _Drill:
             "left": len(found.cleanup.left),
             "evidence": report.evidence_digest,
         }
-        await note(context, AuditAction.DRILL_ENDED, facts)
+        await record_action(context, AuditAction.DRILL_ENDED, facts)
         if found.cleanup.proven:
             await self._drills.end(intent.run_id)
         return report

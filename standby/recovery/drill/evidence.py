@@ -193,7 +193,7 @@ async def _noted(objects: Objects, plan: str, signer: Signer | None, run_id: str
     noted = [
         line.facts.get("evidence")
         for line in check.lines
-        if line.deed == AuditAction.DRILL_ENDED and line.run_id == run_id
+        if line.action == AuditAction.DRILL_ENDED and line.run_id == run_id
     ]
     problems = []
     if not noted:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_primary
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.failback.comparison import Comparison, Keep, compare
 from standby.recovery.failback.errors import UnsettledEdits
@@ -158,7 +158,7 @@ class _Failback:
         )
         await self.held.write(self._progress)
         totals = self.first.totals if self.first else {}
-        await note(
+        await record_action(
             self.context,
             AuditAction.FAILBACK_BEGUN,
             {
@@ -252,7 +252,7 @@ class _Failback:
         return True
 
     async def _end(self, state: State, *, is_whole: bool = False) -> State:
-        await note(
+        await record_action(
             self.context,
             AuditAction.FAILBACK_ENDED,
             {

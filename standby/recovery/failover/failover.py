@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from standby.fencing import Fence, HeldFence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkResult, tell
 from standby.recovery.assignments import NotAPrimary, choose_primary
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.decision.evaluate import evaluate
 from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
@@ -298,7 +298,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         ]
         for name in waiting:
             active = fence.sides[name].active
-            await note(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
+            await record_action(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
             await held.write(committed(held.fence, name, context.run_id))
         sinks = await _told_again(context, held.fence, record)
     failed = [sink for sink in sinks if sink.status == "failed"]

@@ -13,7 +13,7 @@ from standby.config.explanation import summary
 from standby.document import Document, JsonValue
 from standby.fencing import Assignment, Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
-from standby.recovery.audit import AuditAction, note, verify_audit
+from standby.recovery.audit import AuditAction, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
 from standby.vault.filesystem import Objects
@@ -226,13 +226,13 @@ def _with(fence: Fence, record: SwitchRecord, side: Assignment) -> Fence:
 
 async def note_begin(context: RecoveryContext, record: SwitchRecord) -> None:
     """Say that a switch begins, or is gone on with."""
-    await note(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
+    await record_action(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
 
 
 async def note_end(context: RecoveryContext, record: SwitchRecord, *, late: bool = False) -> None:
     """Say that a switch is done or undone; the record then says that it was said."""
     facts = {**_facts(record), "noted_late": True} if late else _facts(record)
-    await note(context, _end_of(record), facts, epoch=record.epoch)
+    await record_action(context, _end_of(record), facts, epoch=record.epoch)
     await write_record(context.vault, record.model_copy(update={"ended": True}))
 
 
@@ -244,7 +244,7 @@ async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord 
     if side is None or side.phase is Phase.SWITCHING or side.active != record.to:
         return
     said = (await verify_audit(context.vault, record.plan, None)).lines
-    if any(line.epoch == record.epoch and line.deed == _end_of(record) for line in said):
+    if any(line.epoch == record.epoch and line.action == _end_of(record) for line in said):
         await write_record(context.vault, record.model_copy(update={"ended": True}))
     else:
         await note_end(context, record, late=True)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from standby.concurrency import side_by_side
 from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue, digest_of
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import Signer, unsealed
 from standby.recovery.snapshots.manifest import (
@@ -354,7 +354,7 @@ async def retire(
     first, *others = catalog.stores
     await journal.rewrite(write_index(marked))
     told: list[JsonValue] = [*sorted(names)]
-    await note(context, AuditAction.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
+    await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
     await _remove(first, catalog.plan, going, objects)
     await journal.rewrite(write_index(kept))
     problems = []

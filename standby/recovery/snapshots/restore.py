@@ -13,7 +13,7 @@ from pydantic import Field
 from standby.concurrency import to_its_end
 from standby.document import Document, JsonValue
 from standby.errors import StandbyError
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.building import Builder
@@ -180,7 +180,7 @@ async def restore(
         AuditBusy: another run holds the log for too long.
         AuditBroken: the log is not whole, so that nothing is done that it could not tell.
     """
-    await note(
+    await record_action(
         context,
         AuditAction.RESTORE_BEGUN,
         {
@@ -358,7 +358,7 @@ async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: Rebui
     deeds: tuple[Callable[[], Awaitable[object]], ...] = (
         rebuilt.close,
         lambda: add_durations(context.vault, report.plan, Kind.RESTORE, report.durations),
-        lambda: note(context, AuditAction.RESTORE_ENDED, told),
+        lambda: record_action(context, AuditAction.RESTORE_ENDED, told),
     )
     problems: list[str] = []
     for deed in deeds:

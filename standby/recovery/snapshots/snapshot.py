@@ -174,9 +174,9 @@ async def _taken_away(context: RecoveryContext, catalog: Catalog) -> list[str]:
     check = await verify_audit(context.vault, catalog.plan, catalog.signer)
     taken: dict[str, None] = {}
     for line in check.lines:
-        if line.deed == AuditAction.SNAPSHOT_TAKEN.value:
+        if line.action == AuditAction.SNAPSHOT_TAKEN.value:
             taken[str(line.facts.get("id"))] = None
-        elif line.deed == AuditAction.SNAPSHOT_RETIRED.value:
+        elif line.action == AuditAction.SNAPSHOT_RETIRED.value:
             ids = line.facts.get("ids")
             for snapshot in ids if isinstance(ids, list) else []:
                 taken.pop(str(snapshot), None)

@@ -12,7 +12,7 @@ from standby.concurrency import side_by_side
 from standby.document import Document, JsonValue, digest_of
 from standby.errors import sentence
 from standby.fencing import Fence, read_fence
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import sealed
 from standby.recovery.snapshots.catalog import Catalog, bring_over, open_catalog, put_manifest, retire
@@ -347,7 +347,7 @@ async def _note(
     took: list[Store],
     epoch: int,
 ) -> None:
-    await note(
+    await record_action(
         context,
         AuditAction.SNAPSHOT_TAKEN,
         {

@@ -9,7 +9,7 @@ import pytest
 
 from standby.config.configuration import load_configuration
 from standby.document import JsonValue
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import open_recovery
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def write(workspace: Workspace, count: int) -> None:
         async with open_recovery(configuration, "invoices", actor="ada@desk", run_id="run-1") as context:
             for number in range(count):
                 facts: dict[str, JsonValue] = {"to": "west", "number": number, "reason": "x" * 300}
-                await note(context, AuditAction.ACTIVATED, facts, epoch=number)
+                await record_action(context, AuditAction.ACTIVATED, facts, epoch=number)
 
     asyncio.run(notes())
 

@@ -22,7 +22,7 @@ from standby.recovery.audit import (
     AuditLine,
     audit_path,
     head_path,
-    note,
+    record_action,
     sealed,
     verify_audit,
 )
@@ -41,13 +41,13 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 from standby.clock import SystemClock
-from standby.recovery.audit import AuditAction, note
+from standby.recovery.audit import AuditAction, record_action
 from standby.vault.folder import LocalFolder
 from tests.standby.recovery.bare import bare_context
 async def write():
     context = bare_context(LocalFolder(Path(sys.argv[1])), SystemClock(), run_id=sys.argv[2])
     for number in range(5):
-        await note(context, AuditAction.RESTORE_BEGUN, {"number": number})
+        await record_action(context, AuditAction.RESTORE_BEGUN, {"number": number})
 asyncio.run(write())
 """
 
@@ -66,7 +66,7 @@ async def driven(clock: HandClock, *work: Any) -> list[Any]:
 async def written(files: dict[str, bytes], count: int, signer: Signer | None = None) -> list[AuditLine]:
     clock = HandClock()
     context = bare_context(Memory(clock, files=files), clock, signer)
-    return [await note(context, AuditAction.RESTORE_ENDED, {"number": n}, epoch=n) for n in range(count)]
+    return [await record_action(context, AuditAction.RESTORE_ENDED, {"number": n}, epoch=n) for n in range(count)]
 
 
 async def found(files: dict[str, bytes], signer: Signer | None = None) -> tuple[str, ...]:
@@ -85,15 +85,15 @@ async def test_a_log_that_nobody_has_written_is_whole() -> None:
 async def test_a_line_says_who_did_what_and_under_which_epoch() -> None:
     clock = HandClock()
     vault = Memory(clock)
-    await note(bare_context(vault, clock, KEY), AuditAction.FENCED, {"to": "west"}, epoch=7)
-    await note(bare_context(vault, clock, KEY), AuditAction.SNAPSHOT_TAKEN)
+    await record_action(bare_context(vault, clock, KEY), AuditAction.FENCED, {"to": "west"}, epoch=7)
+    await record_action(bare_context(vault, clock, KEY), AuditAction.SNAPSHOT_TAKEN)
 
     check = await verify_audit(vault, "p", KEY)
 
     assert check.problems == ()
     assert check.epoch == 7
     line = check.lines[0]
-    assert (line.sequence, line.deed, line.actor, line.via, line.run_id, line.epoch) == (
+    assert (line.sequence, line.action, line.actor, line.via, line.run_id, line.epoch) == (
         1,
         "failover.fenced",
         "ada@desk",
@@ -273,8 +273,8 @@ async def test_a_new_key_says_once_which_lines_it_cannot_check_and_does_not_stop
 async def test_any_fact_can_be_noted_and_is_still_whole_when_it_is_read(facts: Any, actor: str) -> None:
     clock = HandClock()
     vault = Memory(clock)
-    await note(bare_context(vault, clock, KEY, actor=actor), AuditAction.DECIDED, facts)
-    line = await note(bare_context(vault, clock, KEY), AuditAction.DECIDED, {"infinite": math.inf})
+    await record_action(bare_context(vault, clock, KEY, actor=actor), AuditAction.DECIDED, facts)
+    line = await record_action(bare_context(vault, clock, KEY), AuditAction.DECIDED, {"infinite": math.inf})
 
     check = await verify_audit(vault, "p", KEY)
 
@@ -296,7 +296,7 @@ async def test_killed_anywhere_the_log_is_whole_and_loses_no_line_that_was_safe(
 
     async def die(number: int, dies_at: int) -> None:
         context = bare_context(Memory(clock, files=files, dies_at=dies_at), clock, signer)
-        await note(context, AuditAction.FENCED, {"number": number})
+        await record_action(context, AuditAction.FENCED, {"number": number})
         safe.append(number)
 
     for number, dies_at in enumerate(deaths):
@@ -324,7 +324,7 @@ async def test_writers_at_once_make_one_whole_log(delays: list[float], writers: 
     async def write(writer: int) -> int:
         for number in range(each):
             context = bare_context(vault, clock, run_id=f"{writer}")
-            await note(context, AuditAction.FENCED, {"number": number})
+            await record_action(context, AuditAction.FENCED, {"number": number})
         return each
 
     ended = await driven(clock, *(write(writer) for writer in range(writers)))
@@ -358,7 +358,7 @@ async def test_reading_while_somebody_writes_finds_nothing_wrong(tmp_path: Path)
 
     async def write() -> None:
         for number in range(20):
-            await note(context, AuditAction.FENCED, {"number": number})
+            await record_action(context, AuditAction.FENCED, {"number": number})
 
     writing = asyncio.create_task(write())
     checks = 0
@@ -374,7 +374,7 @@ async def test_a_log_that_another_run_keeps_is_waited_for_and_then_given_up(tmp_
     vault = LocalFolder(tmp_path)
     async with vault.hold(LOG):
         with pytest.raises(AuditBusy):
-            await note(bare_context(vault, clock), AuditAction.FENCED)
+            await record_action(bare_context(vault, clock), AuditAction.FENCED)
     assert clock.seconds >= PATIENCE
     assert (await verify_audit(vault, "p", None)).lines == ()
 

@@ -47,7 +47,7 @@ async def test_is_noted_in_the_log_of_every_plan(tmp_path: Path) -> None:
 
     for plan in ("p", "q"):
         lines = (await verify_audit(one.vault, plan, None)).lines
-        assert [(line.deed, line.facts["on"]) for line in lines] == [
+        assert [(line.action, line.facts["on"]) for line in lines] == [
             ("automation.switched", False),
             ("automation.switched", True),
         ]

@@ -62,7 +62,7 @@ async def test_the_log_knows_what_was_decided(tmp_path: Path) -> None:
     decision_id = await record_decision(context, case_of(), decide(case_of()))
     (line,) = (await verify_audit(context.vault, "p", None)).lines
 
-    assert line.deed == "failover.decided"
+    assert line.action == "failover.decided"
     assert line.facts["decision"] == decision_id
     assert (line.facts["outcome"], line.facts["to"]) == ("act", "west")
 

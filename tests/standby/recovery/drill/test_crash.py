@@ -67,7 +67,7 @@ async def test_killed_at_any_boundary_between_phases_the_next_clean_up_proves_it
         assert left > 5
         check = await verify_audit(context.vault, "p", None)
         assert check.problems == ()
-        deeds = [line.deed for line in check.lines]
+        deeds = [line.action for line in check.lines]
         assert deeds.count(AuditAction.DRILL_BEGUN) == deeds.count(AuditAction.DRILL_ENDED) == boundary + 1
         assert (await read_fence(context.vault, context.plan)).epoch == 0
 

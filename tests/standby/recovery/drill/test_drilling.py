@@ -435,7 +435,7 @@ async def test_what_a_dead_drill_left_is_removed_by_the_next_and_by_a_clean_up(
         assert await ids(scene, "west") == {"invoice", "drill-dead-mine"}
         assert (await clean_up(context, DirectStages())).drills == ()
         line = (await verify_audit(context.vault, "p", context.signer)).lines[-2]
-        assert (line.deed, line.facts["drill"], line.facts["passed"]) == (AuditAction.DRILL_ENDED, "dead", False)
+        assert (line.action, line.facts["drill"], line.facts["passed"]) == (AuditAction.DRILL_ENDED, "dead", False)
 
 
 def with_scratch(configuration: Configuration) -> Configuration:

@@ -73,7 +73,7 @@ async def compared(world: World, keep: Mapping[str, Kept] | None = None) -> Dive
 async def deeds(world: World) -> list[str]:
     check = await verify_audit(world.vault, world.plan.name, None)
     assert check.problems == ()
-    return [line.deed for line in check.lines]
+    return [line.action for line in check.lines]
 
 
 async def test_edits_of_the_standby_come_home_and_home_serves_again() -> None:

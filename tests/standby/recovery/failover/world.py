@@ -194,7 +194,7 @@ class Site:
         """What the audit log has; it must be whole."""
         check = await verify_audit(self.vault, self.world.plan.name, None)
         assert not check.problems
-        return [line.deed for line in check.lines]
+        return [line.action for line in check.lines]
 
     @property
     def named(self) -> set[str]:

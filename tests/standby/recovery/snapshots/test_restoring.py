@@ -128,7 +128,7 @@ async def test_measures_what_it_built_and_writes_down_what_it_did() -> None:
     assert measured == report.durations
     assert len(measured) == 1
     lines = (await verify_audit(world.vault, "invoices", world.signer)).lines
-    assert [line.deed for line in lines] == ["snapshot.taken", "restore.begun", "restore.ended"]
+    assert [line.action for line in lines] == ["snapshot.taken", "restore.begun", "restore.ended"]
 
 
 async def test_a_build_that_fails_blocks_only_its_parents() -> None:

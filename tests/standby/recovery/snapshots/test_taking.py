@@ -154,7 +154,7 @@ async def test_notes_what_it_took() -> None:
 
     check = await verify_audit(world.vault, "invoices", world.signer)
 
-    assert [(line.deed, line.facts["id"], line.facts["digest"]) for line in check.lines] == [
+    assert [(line.action, line.facts["id"], line.facts["digest"]) for line in check.lines] == [
         (AuditAction.SNAPSHOT_TAKEN.value, taken.id, taken.digest)
     ]
 
