@@ -17,7 +17,7 @@ from flows.recovery import TaskStages
 from standby.config.durations import roughly
 from standby.errors import sentence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.input import Case, Decision
+from standby.recovery.decision.input import Decision, DecisionInput
 from standby.recovery.decision.record import DecisionRecord
 from standby.recovery.failover.failover import Ordered, carry_out
 from standby.recovery.failover.report import FailoverReport
@@ -37,16 +37,16 @@ ENDED = {
 
 def decision_page(record: DecisionRecord) -> str:
     """Write what a decision is, guard by guard, and what was observed."""
-    case, decision = record.case, record.decision
-    newest = sorted(case.observations, key=lambda each: each.at)[-LATEST:]
+    given, decision = record.given, record.decision
+    newest = sorted(given.observations, key=lambda each: each.at)[-LATEST:]
     return page(
-        f"# {case.plan}: {_asked(case, decision)}",
+        f"# {given.plan}: {_asked(given, decision)}",
         f"Decision `{record.id}`; `standby explain {record.id}` replays it.",
         table(
             ("guard", "says", "because"),
-            ((result.guard.value, result.verdict.value, sentence(result.text)) for result in decision.reasons),
+            ((result.guard.value, result.outcome.value, sentence(result.text)) for result in decision.reasons),
         ),
-        f"## What was seen of {case.active}",
+        f"## What was seen of {given.active}",
         table(
             ("at (UTC)", "by", "healthy", "evidence"),
             (
@@ -62,11 +62,11 @@ def decision_page(record: DecisionRecord) -> str:
     )
 
 
-def proposal_text(case: Case, decision: Decision) -> str:
+def proposal_text(given: DecisionInput, decision: Decision) -> str:
     """Say in a few lines what is proposed: shown beside the form that approves it."""
-    lasted = f" for {roughly(case.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
+    lasted = f" for {roughly(given.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
     return (
-        f"{case.active} has been unhealthy{lasted}. It is proposed that {decision.to} serves in its place. "
+        f"{given.active} has been unhealthy{lasted}. It is proposed that {decision.to} serves in its place. "
         "Approve, name another target, or reject. It is looked at once more before anything is done."
     )
 
@@ -108,8 +108,8 @@ def failover_page(report: FailoverReport) -> str:
     )
 
 
-def _asked(case: Case, decision: Decision) -> str:
-    by = f"outage of {case.active}" if case.requested_by == "outage" else "an operator's order"
+def _asked(given: DecisionInput, decision: Decision) -> str:
+    by = f"outage of {given.active}" if given.requested_by == "outage" else "an operator's order"
     return f"{decision.outcome.value} on {by}" + (f", to {decision.to}" if decision.to else "")
 
 

@@ -27,7 +27,7 @@ from standby.fencing import read_fence
 from standby.recovery.audit import AuditAction, AuditLine, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import evaluate
-from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request, Verdict
+from standby.recovery.decision.input import Decision, DecisionInput, Guard, GuardOutcome, Outcome, Request
 from standby.recovery.decision.record import read_record, record_decision
 from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import Ordered
@@ -165,8 +165,8 @@ async def leave_decision(context: RecoveryContext, decision_id: str) -> None:
     await acreate_markdown_artifact(
         key="failover-decision",
         markdown=decision_page(record),
-        description=f"Plan **{record.case.plan}**: {record.decision.outcome.value}, asked by "
-        f"{'an outage' if record.case.requested_by == 'outage' else 'an operator'}.",
+        description=f"Plan **{record.given.plan}**: {record.decision.outcome.value}, asked by "
+        f"{'an outage' if record.given.requested_by == 'outage' else 'an operator'}.",
     )
 
 
@@ -190,7 +190,7 @@ class Decided:
     """A recorded decision about one source of the plan."""
 
     request: Request
-    case: Case
+    given: DecisionInput
     decision: Decision
     decision_id: str
 
@@ -205,16 +205,16 @@ class Decided:
             decision_id=self.decision_id,
             detected_at=self.decision.detected_at,
             unhealthy_since=self.decision.unhealthy_since,
-            epoch=self.case.epoch,
+            epoch=self.given.epoch,
         )
-        return Ordered(order, self.case.active, case=self.case, decision=self.decision)
+        return Ordered(order, self.given.active, given=self.given, decision=self.decision)
 
     @property
     def facts(self) -> dict[str, JsonValue]:
         """What the audit log and the events say of it."""
         return {
             "home": self.request.primary,
-            "from": self.case.active,
+            "from": self.given.active,
             "to": self.decision.to,
             "decision": self.decision_id,
         }
@@ -242,7 +242,7 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
     except SlotTaken:
         return ended("NotNeeded", f"Another run decides about plan {plan} already.")
     # Without the slot: an answer may take half an hour, and another source of the plan may go dark meanwhile.
-    answer = await ask(proposal_text(found.case, found.decision), context.plan.failover.approval_timeout)
+    answer = await ask(proposal_text(found.given, found.decision), context.plan.failover.approval_timeout)
     if answer is None or not answer.approve:
         return await _rejected(context, found, answer)
     return await _approved(context, found, answer)
@@ -274,10 +274,10 @@ async def _decide(context: RecoveryContext, request: Request, before: Sequence[O
     async def told() -> Sequence[Observation]:
         return await told_of(request.outage_of, context.clock.now(), HISTORY)
 
-    case, decision = await evaluate(context, request, history=before, recall=told)
-    decision_id = await record_decision(context, case, decision)
+    given, decision = await evaluate(context, request, history=before, recall=told)
+    decision_id = await record_decision(context, given, decision)
     await leave_decision(context, decision_id)
-    return Decided(request, case, decision, decision_id)
+    return Decided(request, given, decision, decision_id)
 
 
 async def _why_nobody_is_asked(context: RecoveryContext, primary: str) -> str:
@@ -289,29 +289,29 @@ async def _why_nobody_is_asked(context: RecoveryContext, primary: str) -> str:
 
 async def _nothing_done(context: RecoveryContext, found: Decided) -> State[Any]:
     """End without a failover: quietly where there is no outage, aloud where one cannot be answered."""
-    against = found.decision.saying(Verdict.REFUSE, Verdict.WAIT)
+    against = found.decision.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
     told = "; ".join(f"{result.guard.value}: {result.text}" for result in against)
     message = f"{told}. standby explain {found.decision_id} has all of it."
     if any(result.guard in OF_THE_OUTAGE for result in against):
         return ended("NotNeeded", message)
-    summary = f"{found.case.active} is down, and nothing was switched: {told}."
+    summary = f"{found.given.active} is down, and nothing was switched: {told}."
     await tell_refusal(context, found.facts, [result.guard for result in against], summary)
     return fell_short("Refused", message)
 
 
 async def _propose(context: RecoveryContext, found: Decided) -> None:
-    await record_action(context, AuditAction.PROPOSED, found.facts, epoch=found.case.epoch)
-    summary = proposal_text(found.case, found.decision)
+    await record_action(context, AuditAction.PROPOSED, found.facts, epoch=found.given.epoch)
+    summary = proposal_text(found.given, found.decision)
     tell_of_plan(PROPOSED, context.plan.name, {**found.facts, "summary": summary})
 
 
 async def _rejected(context: RecoveryContext, found: Decided, answer: Approval | None) -> State[Any]:
     comment = answer.comment if answer is not None else ""
     facts = {**found.facts, "answered": answer is not None, "comment": comment}
-    await record_action(context, AuditAction.REJECTED, facts, epoch=found.case.epoch)
+    await record_action(context, AuditAction.REJECTED, facts, epoch=found.given.epoch)
     patience = format_duration(context.plan.failover.approval_timeout)
     said = "Nobody answered" if answer is None else "Somebody said no"
-    told = f"{said} to the failover from {found.case.active} to {found.decision.to}" + (
+    told = f"{said} to the failover from {found.given.active} to {found.decision.to}" + (
         f" within {patience}" if answer is None else f": {comment}" if comment else ""
     )
     tell_of_plan(REFUSED, context.plan.name, {**facts, "summary": sentence(told)})
@@ -321,11 +321,11 @@ async def _rejected(context: RecoveryContext, found: Decided, answer: Approval |
 async def _approved(context: RecoveryContext, found: Decided, answer: Approval) -> State[Any]:
     """Look once more, since the answer may have taken long, and then do it."""
     facts = {**found.facts, "to": answer.to or found.decision.to, "comment": answer.comment}
-    await record_action(context, AuditAction.APPROVED, facts, epoch=found.case.epoch)
+    await record_action(context, AuditAction.APPROVED, facts, epoch=found.given.epoch)
     request = replace(found.request, to=answer.to or str(found.decision.to))
     try:
         async with hold(slot_of(context.plan.name), AFTER_AN_ANSWER):
-            again = await _decide(context, request, found.case.observations)
+            again = await _decide(context, request, found.given.observations)
             if again.decision.outcome is not Outcome.ACT:
                 return await _nothing_done(context, again)
             return await switch(context, again.ordered)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from standby.cli.failover import GUARD_MARKS
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
 from standby.config.durations import format_duration
 from standby.errors import sentence
-from standby.recovery.decision.input import Candidate, Case, Decision, Outcome, Verdict
+from standby.recovery.decision.input import Candidate, Decision, DecisionInput, Outcome
 from standby.recovery.decision.record import Explanation, explain
 from standby.recovery.probe import Observation
 from standby.recovery.signing import signer_for
@@ -20,19 +21,17 @@ from standby.vault.folder import open_folder
 LATEST = 12
 """So many observations are shown without -v."""
 
-_MARKS = {Verdict.PASS: "ok", Verdict.WAIT: "..", Verdict.REFUSE: "NO", Verdict.FORCED: "!!"}
-_STYLES = {Verdict.PASS: "green", Verdict.WAIT: "yellow", Verdict.REFUSE: "red", Verdict.FORCED: "yellow"}
 _HEALTH = {True: "healthy", False: "unhealthy", None: "cannot tell"}
 
 
 def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Line]:
     """Tell what was asked, what was seen, what each guard said, and whether it still comes to the same."""
     record = explanation.record
-    case = record.case
-    yield Line(f"Decision {record.id}: {_outcome(record.decision, case)}")
-    yield Line(f"Asked by {_requester(case, record.actor)}, run {case.run_id}, {_time(case)}", 2)
-    yield from _known(case)
-    yield from _observations(case, verbose=verbose)
+    given = record.given
+    yield Line(f"Decision {record.id}: {_outcome(record.decision, given)}")
+    yield Line(f"Asked by {_requester(given, record.actor)}, run {given.run_id}, {_time(given)}", 2)
+    yield from _known(given)
+    yield from _observations(given, verbose=verbose)
     yield Line("Guards:", 2)
     yield from _guards(record.decision)
     yield Line("")
@@ -43,32 +42,32 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
         yield Line("The record is the one that the audit log knows.", mark="ok", style="green")
 
 
-def _outcome(decision: Decision, case: Case) -> str:
+def _outcome(decision: Decision, given: DecisionInput) -> str:
     match decision.outcome:
         case Outcome.ACT if decision.needs_approval:
-            return f"propose to switch {case.primary} over from {case.active} to {decision.to}."
+            return f"propose to switch {given.primary} over from {given.active} to {decision.to}."
         case Outcome.ACT:
-            return f"switch {case.primary} over from {case.active} to {decision.to}."
+            return f"switch {given.primary} over from {given.active} to {decision.to}."
         case Outcome.WAIT:
             return "wait; nothing was done."
         case Outcome.REFUSE:
             return "refuse; nothing was done."
 
 
-def _requester(case: Case, actor: str) -> str:
-    if case.requested_by == "outage":
-        return f"an outage of {case.outage_of or case.active} ({actor})"
-    kind = "planned" if case.planned else "unplanned"
-    reason = f": {case.reason}" if case.reason else ""
+def _requester(given: DecisionInput, actor: str) -> str:
+    if given.requested_by == "outage":
+        return f"an outage of {given.outage_of or given.active} ({actor})"
+    kind = "planned" if given.planned else "unplanned"
+    reason = f": {given.reason}" if given.reason else ""
     return f"{actor}, {kind}{reason}"
 
 
-def _time(case: Case) -> str:
-    return f"{case.asked_at:%Y-%m-%d %H:%M:%S} UTC."
+def _time(given: DecisionInput) -> str:
+    return f"{given.asked_at:%Y-%m-%d %H:%M:%S} UTC."
 
 
-def _known(case: Case) -> Iterator[Line]:
-    policy = case.policy
+def _known(given: DecisionInput) -> Iterator[Line]:
+    policy = given.policy
     automatic = "automatic" if policy.automatic else "not automatic: an outage only proposes"
     yield Line(
         f"Policy: {automatic}; a probe every {format_duration(policy.probe_every)}, quorum {policy.quorum}, "
@@ -76,12 +75,12 @@ def _known(case: Case) -> Iterator[Line]:
         f"{format_duration(policy.cool_down)}, staleness {format_duration(policy.staleness)}.",
         2,
     )
-    for primary, side in sorted(case.sides.items()):
-        yield Line(f"In the place of {primary}: {side.active}, {side.phase} (epoch {case.epoch}).", 2)
-    for candidate in case.candidates:
+    for primary, side in sorted(given.sides.items()):
+        yield Line(f"In the place of {primary}: {side.active}, {side.phase} (epoch {given.epoch}).", 2)
+    for candidate in given.candidates:
         yield Line(f"Candidate {candidate.resource}: {_candidate(candidate)}.", 2)
-    if case.forced:
-        yield Line(f"Forced: {', '.join(case.forced)}.", 2)
+    if given.forced:
+        yield Line(f"Forced: {', '.join(given.forced)}.", 2)
 
 
 def _candidate(candidate: Candidate) -> str:
@@ -95,19 +94,19 @@ def _candidate(candidate: Candidate) -> str:
     return f"{health}, {candidate.fitness.state.replace('_', ' ')}, {copies}{restore}"
 
 
-def _observations(case: Case, *, verbose: bool) -> Iterator[Line]:
-    looks = sorted(case.observations, key=lambda look: look.at)
+def _observations(given: DecisionInput, *, verbose: bool) -> Iterator[Line]:
+    looks = sorted(given.observations, key=lambda look: look.at)
     shown = looks if verbose else looks[-LATEST:]
     earlier = len(looks) - len(shown)
-    yield Line(f"Observations of {case.active}{f' ({earlier} earlier ones: -v)' if earlier else ''}:", 2)
+    yield Line(f"Observations of {given.active}{f' ({earlier} earlier ones: -v)' if earlier else ''}:", 2)
     for look in shown:
-        yield Line(_look(case, look), 4)
+        yield Line(_look(given, look), 4)
     if not shown:
         yield Line("none", 4)
 
 
-def _look(case: Case, look: Observation) -> str:
-    ago = (case.asked_at - look.at).total_seconds()
+def _look(given: DecisionInput, look: Observation) -> str:
+    ago = (given.asked_at - look.at).total_seconds()
     evidence = f": {look.summary}" if look.summary and look.healthy is not True else ""
     return f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {_HEALTH[look.healthy]}{evidence}"
 
@@ -116,7 +115,7 @@ def _guards(decision: Decision) -> Iterator[Line]:
     width = max((len(result.guard) for result in decision.reasons), default=0)
     for result in decision.reasons:
         text = f"{result.guard:<{width}}  {sentence(result.text)}"
-        yield Line(text, 4, _MARKS[result.verdict], _STYLES[result.verdict])
+        yield Line(text, 4, *GUARD_MARKS[result.outcome])
 
 
 def _replay(explanation: Explanation) -> Iterator[Line]:
@@ -124,7 +123,7 @@ def _replay(explanation: Explanation) -> Iterator[Line]:
         yield Line("Replayed now: it comes to the same.", mark="ok", style="green")
         return
     version = explanation.record.version
-    text = f"Replayed now it comes to something else: {_outcome(explanation.again, explanation.record.case)}"
+    text = f"Replayed now it comes to something else: {_outcome(explanation.again, explanation.record.given)}"
     yield Line(f"{text} The record is of version {version}.", mark="NO", style="red", wrong=True)
     yield from _guards(explanation.again)
 

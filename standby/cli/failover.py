@@ -18,17 +18,17 @@ from standby.orchestrator import load_orchestrator
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import VAULT, must_be_the_books, open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
-from standby.recovery.decision.input import Decision, Verdict
+from standby.recovery.decision.input import Decision, GuardOutcome
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_SWITCH
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import Ask, Ordered, carry_out, order_for
 from standby.recovery.failover.report import CommitReport, FailoverReport
 
-_VERDICTS = {
-    Verdict.PASS: ("ok", "green"),
-    Verdict.WAIT: ("..", "yellow"),
-    Verdict.REFUSE: ("NO", "red"),
-    Verdict.FORCED: ("!!", "yellow"),
+GUARD_MARKS = {
+    GuardOutcome.PASS: ("ok", "green"),
+    GuardOutcome.WAIT: ("..", "yellow"),
+    GuardOutcome.REFUSE: ("NO", "red"),
+    GuardOutcome.FORCED: ("!!", "yellow"),
 }
 _SINKS = {"told": ("ok", "green"), "deferred": ("..", "yellow"), "failed": ("NO", "red")}
 
@@ -36,9 +36,9 @@ _SINKS = {"told": ("ok", "green"), "deferred": ("..", "yellow"), "failed": ("NO"
 def decision_lines(decision: Decision, decision_id: str) -> Iterator[Line]:
     """Show what each guard says."""
     for result in decision.reasons:
-        mark, style = _VERDICTS[result.verdict]
-        against = result.verdict in {Verdict.WAIT, Verdict.REFUSE}
-        forced = " (passed by force)" if result.verdict is Verdict.FORCED else ""
+        mark, style = GUARD_MARKS[result.outcome]
+        against = result.outcome in {GuardOutcome.WAIT, GuardOutcome.REFUSE}
+        forced = " (passed by force)" if result.outcome is GuardOutcome.FORCED else ""
         yield Line(sentence(f"{result.guard}: {result.text}{forced}"), 2, mark, style, against)
     yield Line(f"Decision {decision_id}: {decision.outcome}. standby explain {decision_id} replays it.")
 

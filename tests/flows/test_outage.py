@@ -184,7 +184,7 @@ async def test_an_outage_is_noticed_proved_and_answered_while_nobody_looks(
     # Why it was done can be replayed, from what was seen by several who do not depend on each other.
     vault = LocalFolder(configuration.vault.folder or Path())
     explanation = await explain(vault, measured["decision"], None)
-    seen = {each.observer for each in explanation.record.case.observations if each.healthy is False}
+    seen = {each.observer for each in explanation.record.given.observations if each.healthy is False}
     assert explanation.same
     assert not explanation.problems
     assert seen >= {observer_here("watch"), observer_here("evaluation"), "azure-monitor"}

@@ -1,8 +1,8 @@
-"""The decision: act, wait or refuse, as a pure function of a case."""
+"""The decision: act, wait or refuse, as a pure function of its input."""
 
 from __future__ import annotations
 
-from standby.recovery.decision.evidence import Evidence, proved_at, weigh
+from standby.recovery.decision.evidence import OutageEvidence, proved_at, weigh
 from standby.recovery.decision.guards import (
     already_active,
     cool_down,
@@ -19,71 +19,71 @@ from standby.recovery.decision.guards import (
 from standby.recovery.decision.input import (
     NEVER_FORCED,
     Candidate,
-    Case,
     Decision,
+    DecisionInput,
     Guard,
+    GuardOutcome,
     GuardResult,
     Outcome,
-    Verdict,
 )
 
-_STOPPING = frozenset({Verdict.WAIT, Verdict.REFUSE})
+_STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})
 _OF_THE_STANDBY = frozenset({Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
 
 
-def decide(case: Case) -> Decision:
-    """Decide a case. The same case always comes to the same decision.
+def decide(given: DecisionInput) -> Decision:
+    """Decide. The same input always leads to the same decision.
 
     The first candidate that could serve is judged; where none could, the first that may soon, or the first.
     """
-    evidence = weigh(case.observations, case.active, case.asked_at, case.policy)
-    candidate, fitness = _choose(case)
+    evidence = weigh(given.observations, given.active, given.asked_at, given.policy)
+    candidate, fitness = _choose(given)
     to = candidate.resource if candidate is not None else None
-    results = [off_switch(case), already_active(case, to), one_at_a_time(case, to), cool_down(case)]
-    results += _of_the_source(case, evidence)
+    results = [off_switch(given), already_active(given, to), one_at_a_time(given, to), cool_down(given)]
+    results += _of_the_source(given, evidence)
     results += fitness
-    reasons = tuple(_forced(case, result) for result in results)
-    proof = proved_at(evidence, case.policy) if case.requested_by == "outage" else None
+    reasons = tuple(_forced(given, result) for result in results)
+    proof = proved_at(evidence, given.policy) if given.requested_by == "outage" else None
     return Decision(
         outcome=_outcome(reasons),
-        needs_approval=case.requested_by == "outage" and not case.policy.automatic,
+        needs_approval=given.requested_by == "outage" and not given.policy.automatic,
         to=to,
         reasons=reasons,
-        detected_at=min(proof, case.asked_at) if proof is not None else None,
+        detected_at=min(proof, given.asked_at) if proof is not None else None,
         unhealthy_since=evidence.since,
     )
 
 
-def _of_the_source(case: Case, evidence: Evidence) -> list[GuardResult]:
-    if case.requested_by == "outage":
-        return [quorum(case, evidence), minimum_outage(case, evidence), observers_agree(case, evidence)]
-    return [source_answers(case, evidence)] if case.planned else []
+def _of_the_source(given: DecisionInput, evidence: OutageEvidence) -> list[GuardResult]:
+    if given.requested_by == "outage":
+        return [quorum(given, evidence), minimum_outage(given, evidence), observers_agree(given, evidence)]
+    return [source_answers(given, evidence)] if given.planned else []
 
 
-def _choose(case: Case) -> tuple[Candidate | None, list[GuardResult]]:
-    judged = [(candidate, _of_the_standby(case, candidate)) for candidate in case.candidates]
-    for stopping in (_STOPPING, frozenset({Verdict.REFUSE})):
+def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
+    judged = [(candidate, _of_the_standby(given, candidate)) for candidate in given.candidates]
+    for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
         for candidate, results in judged:
-            if not any(_forced(case, result).verdict in stopping for result in results):
+            if not any(_forced(given, result).outcome in stopping for result in results):
                 return candidate, results
     return judged[0] if judged else (None, [])
 
 
-def _of_the_standby(case: Case, candidate: Candidate) -> list[GuardResult]:
-    return [standby_health(case, candidate), readiness(case, candidate), staleness(case, candidate)]
+def _of_the_standby(given: DecisionInput, candidate: Candidate) -> list[GuardResult]:
+    return [standby_health(given, candidate), readiness(given, candidate), staleness(given, candidate)]
 
 
-def _forced(case: Case, result: GuardResult) -> GuardResult:
-    if result.verdict in _STOPPING and result.guard in case.forced and result.guard not in NEVER_FORCED:
-        return result.model_copy(update={"verdict": Verdict.FORCED})
+def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
+    if result.outcome in _STOPPING and result.guard in given.forced and result.guard not in NEVER_FORCED:
+        return result.model_copy(update={"outcome": GuardOutcome.FORCED})
     return result
 
 
 def _outcome(reasons: tuple[GuardResult, ...]) -> Outcome:
     """While an outage is not proved, what is wrong with the standby side settles nothing."""
-    refusing = {result.guard for result in reasons if result.verdict is Verdict.REFUSE}
+    refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
     if refusing - _OF_THE_STANDBY:
         return Outcome.REFUSE
-    if any(result.verdict is Verdict.WAIT for result in reasons):
+    if any(result.outcome is GuardOutcome.WAIT for result in reasons):
         return Outcome.WAIT
     return Outcome.REFUSE if refusing else Outcome.ACT

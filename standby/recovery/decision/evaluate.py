@@ -18,15 +18,15 @@ from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.decide import decide
 from standby.recovery.decision.input import (
     Candidate,
-    Case,
     CopyAge,
     Decision,
+    DecisionInput,
     Fitness,
     Guard,
+    GuardOutcome,
     Outcome,
     Request,
     Restorable,
-    Verdict,
 )
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
 from standby.recovery.readiness.assess import assess
@@ -134,13 +134,13 @@ ASSESSMENT_SECONDS = 45.0
 """After which a target that answers probes and not much else counts as not known to be ready."""
 
 
-async def gather_case(
+async def gather_input(
     context: RecoveryContext,
     request: Request,
     observations: Sequence[Observation] = (),
     *,
     limits: Limits = LIMITS,
-) -> Case:
+) -> DecisionInput:
     """Gather everything that a decision looks at; nothing is changed.
 
     Args:
@@ -170,7 +170,7 @@ async def gather_case(
     )
     async with side_by_side() as group:
         tasks = [group.create_task(_candidate(context, request, name, seen[name], seen[active])) for name in names]
-    return Case(
+    return DecisionInput(
         plan=context.plan.name,
         primary=request.primary,
         run_id=context.run_id,
@@ -237,7 +237,7 @@ SPARE_ROUNDS = 3
 SHORTEST_PAUSE = timedelta(seconds=1)
 
 Recall = Callable[[], Awaitable[Sequence[Observation]]]
-Look = Callable[[Sequence[Observation]], Awaitable[Case]]
+Look = Callable[[Sequence[Observation]], Awaitable[DecisionInput]]
 
 
 async def nothing_more() -> Sequence[Observation]:
@@ -257,7 +257,7 @@ async def evaluate(
     recall: Recall = nothing_more,
     rounds: int | None = None,
     limits: Limits = LIMITS,
-) -> tuple[Case, Decision]:
+) -> tuple[DecisionInput, Decision]:
     """Come to a decision.
 
     It ends with the first one that does not wait: so as soon as the source answers again, with a refusal. One
@@ -277,33 +277,33 @@ async def evaluate(
         VaultUnavailable: the vault does not answer.
     """
 
-    async def look(observations: Sequence[Observation]) -> Case:
+    async def look(observations: Sequence[Observation]) -> DecisionInput:
         known = dict.fromkeys([*observations, *await recall()])
-        return await gather_case(context, request, tuple(known), limits=limits)
+        return await gather_input(context, request, tuple(known), limits=limits)
 
     return await until_settled(look, context.clock, history=history, rounds=rounds)
 
 
 async def until_settled(
     look: Look, clock: Clock, *, history: Sequence[Observation] = (), rounds: int | None = None
-) -> tuple[Case, Decision]:
+) -> tuple[DecisionInput, Decision]:
     """Decide what each look finds, until one is not to wait or the rounds are over.
 
     Args:
-        look: gathers a case, given the observations before it.
+        look: gathers the input, given the observations before it.
         clock: waits.
         history: observations before the first look.
         rounds: how often at most.
     """
-    case = await look(history)
-    decision = decide(case)
-    for _ in range(1, rounds_of(case.policy) if rounds is None else rounds):
+    given = await look(history)
+    decision = decide(given)
+    for _ in range(1, rounds_of(given.policy) if rounds is None else rounds):
         if decision.outcome is not Outcome.WAIT:
             break
-        await clock.sleep(pause_after(case, decision).total_seconds())
-        case = await look(case.observations)
-        decision = decide(case)
-    return case, decision
+        await clock.sleep(pause_after(given, decision).total_seconds())
+        given = await look(given.observations)
+        decision = decide(given)
+    return given, decision
 
 
 def rounds_of(policy: FailoverPolicy) -> int:
@@ -312,15 +312,15 @@ def rounds_of(policy: FailoverPolicy) -> int:
     return math.ceil(proof / policy.probe_every) + 1 + SPARE_ROUNDS
 
 
-def pause_after(case: Case, decision: Decision) -> timedelta:
+def pause_after(given: DecisionInput, decision: Decision) -> timedelta:
     """Say how long to wait: to the next probe period, or to where a look can prove the minimum outage."""
-    period = case.policy.probe_every
-    begun = max((observation.at for observation in case.observations), default=case.asked_at)
-    due = min(begun, case.asked_at) + period
-    waiting = {result.guard for result in decision.saying(Verdict.WAIT)}
+    period = given.policy.probe_every
+    begun = max((observation.at for observation in given.observations), default=given.asked_at)
+    due = min(begun, given.asked_at) + period
+    waiting = {result.guard for result in decision.saying(GuardOutcome.WAIT)}
     if Guard.MINIMUM_OUTAGE in waiting <= _PROOF and decision.unhealthy_since is not None:
-        enough = decision.unhealthy_since + case.policy.minimum_outage
+        enough = decision.unhealthy_since + given.policy.minimum_outage
         is_all = waiting == {Guard.MINIMUM_OUTAGE}
         # A look just before that would only put off the one that settles it.
         due = enough if enough < due + period / 2 and (is_all or enough >= due) else due
-    return max(SHORTEST_PAUSE, due - case.asked_at)
+    return max(SHORTEST_PAUSE, due - given.asked_at)

@@ -20,7 +20,7 @@ REGULAR = 1.1
 
 
 @dataclass(frozen=True)
-class Evidence:
+class OutageEvidence:
     """The present streak of unhealthy observations, and what stands against it.
 
     Attributes:
@@ -52,7 +52,7 @@ class Evidence:
         return tuple(sorted({observation.observer for observation in self.counted}))
 
 
-def weigh(observations: Sequence[Observation], resource: str, now: datetime, policy: FailoverPolicy) -> Evidence:
+def weigh(observations: Sequence[Observation], resource: str, now: datetime, policy: FailoverPolicy) -> OutageEvidence:
     """Find the present streak.
 
     A healthy observation, whoever made it, ends the streak before it; one that cannot tell does nothing. An
@@ -72,7 +72,7 @@ def weigh(observations: Sequence[Observation], resource: str, now: datetime, pol
     streak = _undisputed(_streak(told, policy.probe_every * GAP), told, now, policy.probe_every * REGULAR)
     fresh = now - policy.probe_every
     by_observer = {observation.observer: observation for observation in told}
-    return Evidence(
+    return OutageEvidence(
         streak=tuple(streak),
         counted=_one_a_period(streak, policy.probe_every * SAME_LOOK),
         newest=told[-1] if told else None,
@@ -80,7 +80,7 @@ def weigh(observations: Sequence[Observation], resource: str, now: datetime, pol
     )
 
 
-def proved_at(evidence: Evidence, policy: FailoverPolicy) -> datetime | None:
+def proved_at(evidence: OutageEvidence, policy: FailoverPolicy) -> datetime | None:
     """Say when quorum and minimum outage were first both known to be there; `None` where they are not."""
     if len(evidence.counted) < policy.quorum:
         return None

@@ -6,182 +6,182 @@ from datetime import datetime
 
 from standby.config.durations import roughly
 from standby.fencing import Phase
-from standby.recovery.decision.evidence import GAP, Evidence
+from standby.recovery.decision.evidence import GAP, OutageEvidence
 from standby.recovery.decision.input import (
     Candidate,
-    Case,
     CopyAge,
+    DecisionInput,
     Fitness,
     Guard,
+    GuardOutcome,
     GuardResult,
     Restorable,
-    Verdict,
     says,
 )
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.text import some_of
 
 
-def off_switch(case: Case) -> GuardResult:
+def off_switch(given: DecisionInput) -> GuardResult:
     """Ask whether outages may start anything at all."""
-    switch = case.automation
+    switch = given.automation
     if switch.on:
-        return says(Guard.OFF_SWITCH, Verdict.PASS, "automation is on")
+        return says(Guard.OFF_SWITCH, GuardOutcome.PASS, "automation is on")
     told = f"automation was switched off by {switch.by or 'somebody'}"
     if switch.changed_at is not None:
         told += f" at {switch.changed_at:%Y-%m-%d %H:%M:%S} UTC"
     told += f": {switch.reason}" if switch.reason else ""
-    if case.requested_by == "operator":
-        return says(Guard.OFF_SWITCH, Verdict.PASS, f"{told}; an operator's order is not stopped by it")
-    return says(Guard.OFF_SWITCH, Verdict.REFUSE, told)
+    if given.requested_by == "operator":
+        return says(Guard.OFF_SWITCH, GuardOutcome.PASS, f"{told}; an operator's order is not stopped by it")
+    return says(Guard.OFF_SWITCH, GuardOutcome.REFUSE, told)
 
 
-def already_active(case: Case, to: str | None) -> GuardResult:
+def already_active(given: DecisionInput, to: str | None) -> GuardResult:
     """Ask whether there is anything to switch."""
-    if case.outage_of and case.outage_of != case.active:
-        text = f"the outage is of {case.outage_of}, and {case.active} serves in the place of {case.primary}"
-        return says(Guard.ALREADY_ACTIVE, Verdict.REFUSE, text)
+    if given.outage_of and given.outage_of != given.active:
+        text = f"the outage is of {given.outage_of}, and {given.active} serves in the place of {given.primary}"
+        return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
     if to is None:
-        text = f"nothing but {case.active} could serve in the place of {case.primary}"
-        return says(Guard.ALREADY_ACTIVE, Verdict.REFUSE, text)
-    if to == case.active:
-        text = f"{to} serves in the place of {case.primary} already (epoch {case.epoch})"
-        return says(Guard.ALREADY_ACTIVE, Verdict.REFUSE, text)
-    return says(Guard.ALREADY_ACTIVE, Verdict.PASS, f"{case.active} serves (epoch {case.epoch})")
+        text = f"nothing but {given.active} could serve in the place of {given.primary}"
+        return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
+    if to == given.active:
+        text = f"{to} serves in the place of {given.primary} already (epoch {given.epoch})"
+        return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
+    return says(Guard.ALREADY_ACTIVE, GuardOutcome.PASS, f"{given.active} serves (epoch {given.epoch})")
 
 
-def one_at_a_time(case: Case, to: str | None) -> GuardResult:
+def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
     """Ask whether another switch is under way, or waits to be committed.
 
     An operator may finish what another run left half done, or take it back: the fence lets one run at it.
     """
-    operator = case.requested_by == "operator"
-    for primary, side in sorted(case.sides.items()):
-        if side.phase is Phase.SWITCHING and side.run_id != case.run_id:
+    operator = given.requested_by == "operator"
+    for primary, side in sorted(given.sides.items()):
+        if side.phase is Phase.SWITCHING and side.run_id != given.run_id:
             told = f"run {side.run_id} switches {primary} over to {side.target}, or was interrupted in it"
-            if operator and primary == case.primary and to in {side.target, side.active, side.previous}:
-                return says(Guard.ONE_AT_A_TIME, Verdict.PASS, f"{told}; this goes on from there")
-            verdict = Verdict.REFUSE if operator else Verdict.WAIT
-            return says(Guard.ONE_AT_A_TIME, verdict, told)
-    side = case.side
+            if operator and primary == given.primary and to in {side.target, side.active, side.previous}:
+                return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, f"{told}; this goes on from there")
+            outcome = GuardOutcome.REFUSE if operator else GuardOutcome.WAIT
+            return says(Guard.ONE_AT_A_TIME, outcome, told)
+    side = given.side
     if side.phase is Phase.ACTIVATED and not (operator and to == side.previous):
         text = f"the failover to {side.active} by run {side.run_id} is not committed"
-        return says(Guard.ONE_AT_A_TIME, Verdict.REFUSE, text)
-    return says(Guard.ONE_AT_A_TIME, Verdict.PASS, "no other switch is under way")
+        return says(Guard.ONE_AT_A_TIME, GuardOutcome.REFUSE, text)
+    return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, "no other switch is under way")
 
 
-def cool_down(case: Case) -> GuardResult:
+def cool_down(given: DecisionInput) -> GuardResult:
     """Ask whether the last switch is long enough ago."""
-    needed = case.policy.cool_down
-    if case.side.since is None:
-        return says(Guard.COOL_DOWN, Verdict.PASS, f"{case.primary} was never switched")
-    elapsed = case.asked_at - case.side.since
+    needed = given.policy.cool_down
+    if given.side.since is None:
+        return says(Guard.COOL_DOWN, GuardOutcome.PASS, f"{given.primary} was never switched")
+    elapsed = given.asked_at - given.side.since
     text = f"the last switch was {roughly(elapsed)} ago, and {roughly(needed)} must lie between two"
-    return says(Guard.COOL_DOWN, Verdict.PASS if elapsed >= needed else Verdict.REFUSE, text)
+    return says(Guard.COOL_DOWN, GuardOutcome.PASS if elapsed >= needed else GuardOutcome.REFUSE, text)
 
 
-def quorum(case: Case, evidence: Evidence) -> GuardResult:
+def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     """Ask for enough independent observations, recent ones, and one by whoever decides among them.
 
     Where the source answers again it refuses.
     """
     newest = evidence.newest
     if newest is None:
-        text = f"nothing that tells anything was seen of {case.active}"
-        return says(Guard.QUORUM, Verdict.WAIT, text)
-    age = (case.asked_at - newest.at).total_seconds()
+        text = f"nothing that tells anything was seen of {given.active}"
+        return says(Guard.QUORUM, GuardOutcome.WAIT, text)
+    age = (given.asked_at - newest.at).total_seconds()
     if newest.healthy:
-        text = f"{case.active} answers: {newest.observer} found it healthy {age:.0f} s ago"
-        return says(Guard.QUORUM, Verdict.REFUSE, text)
-    oldest = case.policy.probe_every.total_seconds() * GAP
+        text = f"{given.active} answers: {newest.observer} found it healthy {age:.0f} s ago"
+        return says(Guard.QUORUM, GuardOutcome.REFUSE, text)
+    oldest = given.policy.probe_every.total_seconds() * GAP
     if age > oldest:
-        text = f"the newest observation of {case.active} is {age:.0f} s old, and {oldest:.0f} s are the most"
-        return says(Guard.QUORUM, Verdict.WAIT, text)
-    own = case.own_look
-    if own is None or own.healthy is not False or (case.asked_at - own.at).total_seconds() > oldest:
+        text = f"the newest observation of {given.active} is {age:.0f} s old, and {oldest:.0f} s are the most"
+        return says(Guard.QUORUM, GuardOutcome.WAIT, text)
+    own = given.own_look
+    if own is None or own.healthy is not False or (given.asked_at - own.at).total_seconds() > oldest:
         told = f": {own.summary}" if own is not None and own.summary else ""
-        text = f"{case.observer}, which decides, has not lately seen {case.active} fail itself{told}"
-        return says(Guard.QUORUM, Verdict.WAIT, text)
-    found, needed = len(evidence.counted), case.policy.quorum
+        text = f"{given.observer}, which decides, has not lately seen {given.active} fail itself{told}"
+        return says(Guard.QUORUM, GuardOutcome.WAIT, text)
+    found, needed = len(evidence.counted), given.policy.quorum
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
     text = f"{found} unhealthy observations in a row{seen_by}; {needed} are needed"
-    return says(Guard.QUORUM, Verdict.PASS if found >= needed else Verdict.WAIT, text)
+    return says(Guard.QUORUM, GuardOutcome.PASS if found >= needed else GuardOutcome.WAIT, text)
 
 
-def minimum_outage(case: Case, evidence: Evidence) -> GuardResult:
+def minimum_outage(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     """Ask for an outage that lasts."""
-    needed = case.policy.minimum_outage
+    needed = given.policy.minimum_outage
     text = (
         f"unhealthy for {evidence.lasted.total_seconds():.0f} s from the first observation to the latest, "
         f"and {needed.total_seconds():.0f} s are needed"
     )
     enough = bool(evidence.streak) and evidence.lasted >= needed
-    return says(Guard.MINIMUM_OUTAGE, Verdict.PASS if enough else Verdict.WAIT, text)
+    return says(Guard.MINIMUM_OUTAGE, GuardOutcome.PASS if enough else GuardOutcome.WAIT, text)
 
 
-def observers_agree(case: Case, evidence: Evidence) -> GuardResult:
+def observers_agree(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     """Ask whether somebody else finds the source healthy."""
     if evidence.contradicting:
-        period = case.policy.probe_every.total_seconds()
-        text = f"{', '.join(evidence.contradicting)} found {case.active} healthy within the last {period:.0f} s"
-        return says(Guard.OBSERVERS_AGREE, Verdict.WAIT, text)
-    return says(Guard.OBSERVERS_AGREE, Verdict.PASS, f"nobody finds {case.active} healthy")
+        period = given.policy.probe_every.total_seconds()
+        text = f"{', '.join(evidence.contradicting)} found {given.active} healthy within the last {period:.0f} s"
+        return says(Guard.OBSERVERS_AGREE, GuardOutcome.WAIT, text)
+    return says(Guard.OBSERVERS_AGREE, GuardOutcome.PASS, f"nobody finds {given.active} healthy")
 
 
-def source_answers(case: Case, evidence: Evidence) -> GuardResult:
+def source_answers(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     """Ask a planned failover's source for an answer: without one there is no last copy."""
     newest = evidence.newest
     if newest is not None and newest.healthy:
-        return says(Guard.SOURCE_ANSWERS, Verdict.PASS, f"{case.active} answers")
+        return says(Guard.SOURCE_ANSWERS, GuardOutcome.PASS, f"{given.active} answers")
     told = f": {newest.summary}" if newest is not None and newest.summary else ""
-    text = f"a planned failover needs {case.active} to answer{told}; without it, it is an unplanned one"
-    return says(Guard.SOURCE_ANSWERS, Verdict.REFUSE, text)
+    text = f"a planned failover needs {given.active} to answer{told}; without it, it is an unplanned one"
+    return says(Guard.SOURCE_ANSWERS, GuardOutcome.REFUSE, text)
 
 
-def standby_health(case: Case, candidate: Candidate) -> GuardResult:
+def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
     """Ask whether it answers now. An outage waits for it, an operator is told at once."""
     seen = candidate.observation
     if seen is not None and seen.healthy:
-        return says(Guard.STANDBY_HEALTH, Verdict.PASS, f"{candidate.resource} is healthy")
+        return says(Guard.STANDBY_HEALTH, GuardOutcome.PASS, f"{candidate.resource} is healthy")
     told = "was not looked at" if seen is None else f"is not known to be healthy: {seen.summary}"
     if seen is not None and seen.healthy is False:
         told = f"is unhealthy: {seen.summary}"
-    verdict = Verdict.REFUSE if case.requested_by == "operator" else Verdict.WAIT
-    return says(Guard.STANDBY_HEALTH, verdict, f"{candidate.resource} {told}")
+    outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
+    return says(Guard.STANDBY_HEALTH, outcome, f"{candidate.resource} {told}")
 
 
-def readiness(case: Case, candidate: Candidate) -> GuardResult:
+def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     """Ask whether it has what it needs, or will have it once the switch has restored what it lacks.
 
     Where it does not answer, that is not known yet.
     """
     fitness = candidate.fitness
     if fitness is None:
-        verdict = Verdict.REFUSE if case.requested_by == "operator" else Verdict.WAIT
-        return says(Guard.READINESS, verdict, f"it is not known whether {candidate.resource} is ready")
+        outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
+        return says(Guard.READINESS, outcome, f"it is not known whether {candidate.resource} is ready")
     if fitness.state == "ready":
-        return says(Guard.READINESS, Verdict.PASS, f"{candidate.resource} is ready")
+        return says(Guard.READINESS, GuardOutcome.PASS, f"{candidate.resource} is ready")
     if needed := _to_be_restored(fitness):
         return _after_a_restore(candidate.resource, needed)
     told = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
     reasons = some_of((reason.rstrip(".") for reason in fitness.reasons), between="; ")
     text = f"{candidate.resource} {told}{': ' + reasons if reasons else ''}"
-    return says(Guard.READINESS, Verdict.REFUSE, text)
+    return says(Guard.READINESS, GuardOutcome.REFUSE, text)
 
 
-def staleness(case: Case, candidate: Candidate) -> GuardResult:
+def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     """Ask whether a copy is too old to serve: one that nobody can say is still what its source is."""
-    limit = case.policy.staleness
+    limit = given.policy.staleness
     fitness = candidate.fitness or Fitness(state="unknown")
     copies = fitness.copies
     kept = {each.analyzer: each.seen_at for each in fitness.restorable}
-    stale = [copy for copy in copies if _is_stale(case, copy, kept.get(copy.analyzer))]
+    stale = [copy for copy in copies if _is_stale(given, copy, kept.get(copy.analyzer))]
     if stale:
         names = some_of(copy.analyzer for copy in stale)
         text = f"{len(stale)} of {len(copies)} copies were not verified within {roughly(limit)}: {names}"
-        return says(Guard.STALENESS, Verdict.REFUSE, text)
+        return says(Guard.STALENESS, GuardOutcome.REFUSE, text)
     text = f"{len(copies)} copies are younger than {roughly(limit)}, or their source has not changed"
-    return says(Guard.STALENESS, Verdict.PASS, text)
+    return says(Guard.STALENESS, GuardOutcome.PASS, text)
 
 
 def _to_be_restored(fitness: Fitness) -> list[Restorable]:
@@ -199,16 +199,16 @@ def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
     has = f"{resource} lacks {lost}, which {snapshot} has"
     unfaithful = [each for each in needed if each.fidelity is Fidelity.UNFAITHFUL]
     if not unfaithful:
-        return says(Guard.READINESS, Verdict.PASS, has)
+        return says(Guard.READINESS, GuardOutcome.PASS, has)
     names = some_of(each.analyzer for each in unfaithful)
     doubt = unfaithful[0].doubt.rstrip(".")
     text = f"{has}, but {names} would be unfaithful{': ' + doubt if doubt else ''}"
-    return says(Guard.READINESS, Verdict.REFUSE, text)
+    return says(Guard.READINESS, GuardOutcome.REFUSE, text)
 
 
-def _is_stale(case: Case, copy: CopyAge, kept_at: datetime | None) -> bool:
+def _is_stale(given: DecisionInput, copy: CopyAge, kept_at: datetime | None) -> bool:
     if copy.source_changed is False:
         return False
     # What the target lacks becomes as old as the snapshot that it is restored from.
     since = kept_at or copy.verified_at
-    return since is None or case.asked_at - since > case.policy.staleness
+    return since is None or given.asked_at - since > given.policy.staleness

@@ -40,7 +40,7 @@ NEVER_FORCED = frozenset({Guard.ALREADY_ACTIVE, Guard.ONE_AT_A_TIME, Guard.SOURC
 FORCEABLE = tuple(guard for guard in Guard if guard not in NEVER_FORCED)
 
 
-class Verdict(StrEnum):
+class GuardOutcome(StrEnum):
     """What one guard says."""
 
     PASS = "pass"  # noqa: S105 - no password
@@ -65,17 +65,17 @@ class GuardResult(Document):
     """
 
     guard: Guard
-    verdict: Verdict
+    outcome: GuardOutcome = Field(alias="verdict")
     text: str
 
 
-def says(guard: Guard, verdict: Verdict, text: str) -> GuardResult:
+def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
     """Make what a guard says."""
-    return GuardResult(guard=guard, verdict=verdict, text=text)
+    return GuardResult(guard=guard, outcome=outcome, text=text)
 
 
 class Decision(Document):
-    """What follows from a case.
+    """What follows from a decision input.
 
     Attributes:
         outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
@@ -93,9 +93,9 @@ class Decision(Document):
     detected_at: datetime | None
     unhealthy_since: datetime | None
 
-    def saying(self, *verdicts: Verdict) -> tuple[GuardResult, ...]:
+    def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
         """Give the guards that say one of these."""
-        return tuple(result for result in self.reasons if result.verdict in verdicts)
+        return tuple(result for result in self.reasons if result.outcome in outcomes)
 
 
 Requester = Literal["outage", "operator"]
@@ -166,7 +166,7 @@ class Candidate(_Part):
     fitness: Fitness | None
 
 
-class Case(_Part):
+class DecisionInput(_Part):
     """What is asked, what was seen, what is configured and what was done before.
 
     Attributes:

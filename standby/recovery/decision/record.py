@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from uuid import uuid4
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from standby import __version__
 from standby.config.explanation import summary
@@ -14,7 +14,7 @@ from standby.document import Document, digest_of
 from standby.recovery.audit import AuditAction, AuditLine, record_action, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.input import Case, Decision
+from standby.recovery.decision.input import Decision, DecisionInput
 from standby.recovery.errors import RecoveryError
 from standby.recovery.signing import Signer
 from standby.vault.filesystem import Objects
@@ -50,7 +50,7 @@ class DecisionRecord(Document):
 
     Attributes:
         id: its plan, when it was recorded, and four digits against chance.
-        case: everything it was made of.
+        given: everything it was made from.
         actor: who asked for it.
         version: of Standby, whose rules it follows.
     """
@@ -60,11 +60,11 @@ class DecisionRecord(Document):
     actor: str
     via: str
     version: str
-    case: Case
+    given: DecisionInput = Field(alias="case")
     decision: Decision
 
 
-async def record_decision(context: RecoveryContext, case: Case, decision: Decision) -> str:
+async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> str:
     """Keep a decision, and note its digest in the audit log.
 
     Returns:
@@ -76,27 +76,27 @@ async def record_decision(context: RecoveryContext, case: Case, decision: Decisi
         AuditBusy: likewise.
     """
     now = context.clock.now()
-    decision_id = await _free_id(context.vault, f"{case.plan}-{now:%Y%m%dT%H%M%SZ}")
+    decision_id = await _free_id(context.vault, f"{given.plan}-{now:%Y%m%dT%H%M%SZ}")
     record = DecisionRecord(
         id=decision_id,
         recorded_at=now,
         actor=context.actor,
         via=context.via,
         version=__version__,
-        case=case,
+        given=given,
         decision=decision,
     )
     content = record.model_dump_json(indent=1).encode()
     await context.vault.write(decision_path(decision_id), content)
     facts = {
         "decision": decision_id,
-        "home": case.primary,
+        "home": given.primary,
         "outcome": decision.outcome.value,
         "to": decision.to,
-        "requested_by": case.requested_by,
+        "requested_by": given.requested_by,
         "digest": digest_of(content),
     }
-    await record_action(context, AuditAction.DECIDED, facts, epoch=case.epoch)
+    await record_action(context, AuditAction.DECIDED, facts, epoch=given.epoch)
     return decision_id
 
 
@@ -149,11 +149,11 @@ async def _free_id(objects: Objects, stem: str) -> str:
 
 
 class Explanation(Document):
-    """A recorded decision, and what its case comes to now.
+    """A recorded decision, and what the same input leads to now.
 
     Attributes:
         where: the record, for people.
-        again: what the same case comes to by the rules of this version.
+        again: what the same input leads to under the rules of this version.
         same: whether that is what was decided.
         problems: why the record may not be the one that was written, a sentence each; none where it is.
     """
@@ -179,7 +179,7 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
         VaultUnavailable: it cannot be told.
     """
     record, digest = await read_record(objects, decision_id)
-    again = decide(record.case)
+    again = decide(record.given)
     plan = plan_of(decision_id)
     checked = await verify_audit(objects, plan, signer)
     line = next((line for line in checked.lines if _is_of(line, decision_id)), None)
@@ -199,7 +199,7 @@ def _is_of(line: AuditLine, decision_id: str) -> bool:
 
 
 def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[str]:
-    if record.id != decision_id or record.case.plan != plan:
+    if record.id != decision_id or record.given.plan != plan:
         yield f"It is the record of {record.id} and was put under another id"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from standby.errors import GuardRefused, sentence
-from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardResult, Verdict
+from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardOutcome, GuardResult
 from standby.recovery.errors import RecoveryError
 
 
@@ -136,11 +136,11 @@ class FailoverRefused(GuardRefused):
 
     Attributes:
         decision_id: of the recorded decision.
-        decision: with the verdict of every guard.
+        decision: with the outcome of every guard.
     """
 
     def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
-        against = decision.saying(Verdict.REFUSE, Verdict.WAIT)
+        against = decision.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
         told = " ".join(sentence(result.text) for result in against).removesuffix(".")
         super().__init__(f"Plan {plan} is not switched over to {to}: {told}", _way_out(plan, against))
         self.args = (plan, to, decision_id, decision)

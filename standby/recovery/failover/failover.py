@@ -10,7 +10,7 @@ from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.decision.evaluate import evaluate
-from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
+from standby.recovery.decision.input import Decision, DecisionInput, Guard, Outcome, Request
 from standby.recovery.decision.record import record_decision
 from standby.recovery.failover.begin import FailoverOrder, begin, must_have_ended
 from standby.recovery.failover.errors import (
@@ -171,7 +171,7 @@ class Ordered:
     active: str
     rolling_back: bool = False
     going_on: bool = False
-    case: Case | None = None
+    given: DecisionInput | None = None
     decision: Decision | None = None
 
 
@@ -236,8 +236,8 @@ async def _decided(context: RecoveryContext, ask: Ask, primary: str, active: str
         forced=ask.forced,
     )
     # An operator waits for nothing: what does not hold now is told now.
-    case, decision = await evaluate(context, request, rounds=1)
-    decision_id = await record_decision(context, case, decision)
+    given, decision = await evaluate(context, request, rounds=1)
+    decision_id = await record_decision(context, given, decision)
     if decision.outcome is not Outcome.ACT:
         raise FailoverRefused(context.plan.name, ask.to, decision_id, decision)
     order = FailoverOrder(
@@ -249,9 +249,9 @@ async def _decided(context: RecoveryContext, ask: Ask, primary: str, active: str
         decision_id=decision_id,
         detected_at=decision.detected_at,
         unhealthy_since=decision.unhealthy_since,
-        epoch=case.epoch,
+        epoch=given.epoch,
     )
-    return Ordered(order, active, case=case, decision=decision)
+    return Ordered(order, active, given=given, decision=decision)
 
 
 def _may_be_told(fence: Fence, primary: str, record: SwitchRecord | None, to: str) -> bool:

@@ -10,19 +10,19 @@ from standby.recovery.context import open_recovery
 from standby.recovery.decision.decide import decide
 from standby.recovery.decision.input import Outcome
 from standby.recovery.decision.record import record_decision
-from tests.standby.recovery.decision.cases import a_case, candidate
+from tests.standby.recovery.decision.cases import an_input, candidate
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
 
 
-def recorded(workspace: Workspace, outcome: Outcome | None = None, **case: Any) -> str:
+def recorded(workspace: Workspace, outcome: Outcome | None = None, **given: Any) -> str:
     """Record a decision, as a run at this machine does; with another outcome, as by other rules."""
 
     async def record() -> str:
         configuration = load_configuration(workspace.file, workspace.environment)
         async with open_recovery(configuration, "invoices", actor="ada@desk", run_id="run-1") as context:
-            made = a_case(**case)
+            made = an_input(**given)
             decision = decide(made)
             if outcome is not None:
                 decision = decision.model_copy(update={"outcome": outcome})

@@ -9,7 +9,7 @@ from typing import Any
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.input import Candidate, Case, CopyAge, Fitness
+from standby.recovery.decision.input import Candidate, CopyAge, DecisionInput, Fitness
 from standby.recovery.probe import Observation
 
 NOW = datetime(2026, 11, 24, 3, 14, 2, tzinfo=UTC)
@@ -47,8 +47,10 @@ def candidate(name: str = "west", healthy: bool | None = True, state: Any = "rea
     return Candidate(resource=name, observation=look(1, healthy, SELF, name), fitness=fitness)
 
 
-def a_case(observations: Sequence[Observation] = PROVED, policy: dict[str, Any] | None = None, **more: Any) -> Case:
-    """Make a case: by default of an outage that is proved, with a standby side that is ready."""
+def an_input(
+    observations: Sequence[Observation] = PROVED, policy: dict[str, Any] | None = None, **more: Any
+) -> DecisionInput:
+    """Make a decision input: by default of an outage that is proved, with a standby side that is ready."""
     fields: dict[str, Any] = {
         "plan": "invoices",
         "home": "east",
@@ -64,4 +66,4 @@ def a_case(observations: Sequence[Observation] = PROVED, policy: dict[str, Any] 
         "observations": tuple(observations),
         **more,
     }
-    return Case(**fields)
+    return DecisionInput(**fields)

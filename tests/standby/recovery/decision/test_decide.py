@@ -16,26 +16,26 @@ from standby.recovery.decision.input import (
     FORCEABLE,
     NEVER_FORCED,
     Candidate,
-    Case,
     CopyAge,
+    DecisionInput,
     Guard,
+    GuardOutcome,
     GuardResult,
     Outcome,
     Restorable,
-    Verdict,
 )
 from standby.recovery.snapshots.fidelity import Fidelity
-from tests.standby.recovery.decision.cases import NOW, PROVED, SELF, a_case, candidate, look
+from tests.standby.recovery.decision.cases import NOW, PROVED, SELF, an_input, candidate, look
 
 OFF = Automation(on=False, changed_at=NOW - timedelta(hours=1), by="ada@desk", reason="maintenance")
 
 
-def says(case: Case, guard: Guard) -> GuardResult:
-    return next(result for result in decide(case).reasons if result.guard is guard)
+def says(given: DecisionInput, guard: Guard) -> GuardResult:
+    return next(result for result in decide(given).reasons if result.guard is guard)
 
 
-def operator(**more: Any) -> Case:
-    return a_case(**{"requested_by": "operator", "observations": (), **more})
+def operator(**more: Any) -> DecisionInput:
+    return an_input(**{"requested_by": "operator", "observations": (), **more})
 
 
 def kept_one(name: str, days: float = 0.125, *, unfaithful: bool = False) -> Restorable:
@@ -62,19 +62,19 @@ def lacking(*names: str, kept: tuple[str, ...], days: float = 0.125, unfaithful:
 
 
 def test_acts_on_an_outage_that_is_proved() -> None:
-    decision = decide(a_case())
+    decision = decide(an_input())
 
     assert (decision.outcome, decision.to, decision.needs_approval) == (Outcome.ACT, "west", False)
     assert decision.unhealthy_since == NOW - timedelta(seconds=61)
     assert decision.detected_at == NOW - timedelta(seconds=0.5)
-    assert {result.verdict for result in decision.reasons} == {Verdict.PASS}
-    assert says(a_case(), Guard.QUORUM).text == (
+    assert {result.outcome for result in decision.reasons} == {GuardOutcome.PASS}
+    assert says(an_input(), Guard.QUORUM).text == (
         "4 unhealthy observations in a row, by evaluation@desk, watch@desk; 3 are needed"
     )
 
 
 def test_only_proposes_where_the_plan_does_not_say_automatic() -> None:
-    decision = decide(a_case(policy={"automatic": False}))
+    decision = decide(an_input(policy={"automatic": False}))
 
     assert (decision.outcome, decision.needs_approval) == (Outcome.ACT, True)
     assert not decide(operator(policy={"automatic": False})).needs_approval
@@ -82,135 +82,135 @@ def test_only_proposes_where_the_plan_does_not_say_automatic() -> None:
 
 class TestQuorum:
     def test_waits_for_enough_observations(self) -> None:
-        case = a_case([look(61), look(0.6, observer=SELF)])
+        given = an_input([look(61), look(0.6, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert says(case, Guard.QUORUM).text.startswith("2 unhealthy observations in a row")
+        assert decide(given).outcome is Outcome.WAIT
+        assert says(given, Guard.QUORUM).text.startswith("2 unhealthy observations in a row")
 
     def test_counts_one_observer_once_a_probe_period(self) -> None:
         often = [look(ago) for ago in (61, 60, 59, 58, 8, 7, 6)]
 
-        assert says(a_case([*often, look(0.6, observer=SELF)]), Guard.QUORUM).verdict is Verdict.PASS
-        assert says(a_case([*often[:4], look(0.6, observer=SELF)]), Guard.QUORUM).verdict is Verdict.WAIT
+        assert says(an_input([*often, look(0.6, observer=SELF)]), Guard.QUORUM).outcome is GuardOutcome.PASS
+        assert says(an_input([*often[:4], look(0.6, observer=SELF)]), Guard.QUORUM).outcome is GuardOutcome.WAIT
 
     def test_counts_an_event_that_came_twice_once(self) -> None:
         twice = [look(61), look(61), look(0.6, observer=SELF), look(0.6, observer=SELF)]
 
-        assert says(a_case(twice), Guard.QUORUM).verdict is Verdict.WAIT
+        assert says(an_input(twice), Guard.QUORUM).outcome is GuardOutcome.WAIT
 
     def test_bears_with_a_schedule_that_is_not_quite_even(self) -> None:
-        case = a_case([look(57), look(30), look(3), look(0.6, observer=SELF)])
+        given = an_input([look(57), look(30), look(3), look(0.6, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.ACT
+        assert decide(given).outcome is Outcome.ACT
 
     def test_forgets_what_was_before_a_healthy_observation(self) -> None:
-        case = a_case([look(300), look(270), look(240), look(90, healthy=True), *PROVED[1:]])
+        given = an_input([look(300), look(270), look(240), look(90, healthy=True), *PROVED[1:]])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert decide(case).unhealthy_since == NOW - timedelta(seconds=31)
+        assert decide(given).outcome is Outcome.WAIT
+        assert decide(given).unhealthy_since == NOW - timedelta(seconds=31)
 
     def test_refuses_where_the_source_answers_again(self) -> None:
-        case = a_case([*PROVED[:3], look(0.6, healthy=True, observer=SELF)])
+        given = an_input([*PROVED[:3], look(0.6, healthy=True, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.QUORUM).text == "east answers: evaluation@desk found it healthy 1 s ago"
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.QUORUM).text == "east answers: evaluation@desk found it healthy 1 s ago"
 
     def test_does_not_count_across_a_time_in_which_nobody_looked(self) -> None:
-        case = a_case([look(400), look(370), look(31), look(0.6, observer=SELF)])
+        given = an_input([look(400), look(370), look(31), look(0.6, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.WAIT
+        assert decide(given).outcome is Outcome.WAIT
 
     def test_waits_where_all_it_has_is_old(self) -> None:
-        case = a_case([look(ago, observer=SELF) for ago in (190, 160, 130, 100)])
+        given = an_input([look(ago, observer=SELF) for ago in (190, 160, 130, 100)])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert says(case, Guard.QUORUM).text == "the newest observation of east is 100 s old, and 90 s are the most"
+        assert decide(given).outcome is Outcome.WAIT
+        assert says(given, Guard.QUORUM).text == "the newest observation of east is 100 s old, and 90 s are the most"
 
     def test_waits_where_nothing_was_seen(self) -> None:
-        assert decide(a_case([])).outcome is Outcome.WAIT
+        assert decide(an_input([])).outcome is Outcome.WAIT
 
     def test_lets_nothing_follow_from_what_cannot_be_told(self) -> None:
         refused = [look(ago, healthy=None) for ago in (91, 61, 31, 1)]
-        case = a_case([*refused, look(0.6, healthy=None, observer=SELF)])
+        given = an_input([*refused, look(0.6, healthy=None, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert decide(case).unhealthy_since is None
+        assert decide(given).outcome is Outcome.WAIT
+        assert decide(given).unhealthy_since is None
 
     @pytest.mark.parametrize("own", [[], [look(0.6, healthy=None, observer=SELF)], [look(100, observer=SELF)]])
     def test_waits_where_it_has_not_seen_it_itself(self, own: list[Any]) -> None:
-        case = a_case([*PROVED[:3], *own])
+        given = an_input([*PROVED[:3], *own])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert "which decides, has not lately seen" in says(case, Guard.QUORUM).text
+        assert decide(given).outcome is Outcome.WAIT
+        assert "which decides, has not lately seen" in says(given, Guard.QUORUM).text
 
     def test_looks_at_the_resource_that_serves_only(self) -> None:
         elsewhere = [seen.model_copy(update={"resource": "north"}) for seen in PROVED]
 
-        assert decide(a_case(elsewhere)).outcome is Outcome.WAIT
+        assert decide(an_input(elsewhere)).outcome is Outcome.WAIT
 
 
 class TestTime:
     def test_waits_for_the_minimum_outage(self) -> None:
-        case = a_case([look(40), look(39, observer="watch@b"), look(10), look(0.6, observer=SELF)])
+        given = an_input([look(40), look(39, observer="watch@b"), look(10), look(0.6, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert says(case, Guard.MINIMUM_OUTAGE).text == (
+        assert decide(given).outcome is Outcome.WAIT
+        assert says(given, Guard.MINIMUM_OUTAGE).text == (
             "unhealthy for 39 s from the first observation to the latest, and 50 s are needed"
         )
 
     def test_does_not_believe_what_is_dated_ahead(self) -> None:
         ahead = [look(-ago) for ago in (3600, 3630, 3660)]
 
-        assert decide(a_case([*ahead, look(0.6, observer=SELF)])).outcome is Outcome.WAIT
+        assert decide(an_input([*ahead, look(0.6, observer=SELF)])).outcome is Outcome.WAIT
 
     def test_takes_what_is_a_little_ahead_for_now(self) -> None:
-        case = a_case([look(61), look(31), look(-20), look(0.6, observer=SELF)])
+        given = an_input([look(61), look(31), look(-20), look(0.6, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.ACT
-        assert decide(a_case([*PROVED, look(-20, healthy=True, observer="b")])).outcome is Outcome.REFUSE
+        assert decide(given).outcome is Outcome.ACT
+        assert decide(an_input([*PROVED, look(-20, healthy=True, observer="b")])).outcome is Outcome.REFUSE
 
     def test_does_not_let_a_clock_that_is_behind_make_an_outage_longer(self) -> None:
         behind = [look(ago, observer="late@c") for ago in (660, 630, 600)]
 
-        assert decide(a_case([*behind, look(0.6, observer=SELF)])).outcome is Outcome.WAIT
+        assert decide(an_input([*behind, look(0.6, observer=SELF)])).outcome is Outcome.WAIT
 
     def test_cares_for_no_order(self) -> None:
-        assert decide(a_case(PROVED[::-1])) == decide(a_case(PROVED))
+        assert decide(an_input(PROVED[::-1])) == decide(an_input(PROVED))
 
 
 class TestAgreement:
     def test_waits_while_another_observer_is_well_served(self) -> None:
         served = look(28, healthy=True, observer="watch@b")
-        case = a_case([served, *(look(ago) for ago in (27, 1)), look(0.6, observer=SELF)])
+        given = an_input([served, *(look(ago) for ago in (27, 1)), look(0.6, observer=SELF)])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert says(case, Guard.OBSERVERS_AGREE).text == "watch@b found east healthy within the last 30 s"
+        assert decide(given).outcome is Outcome.WAIT
+        assert says(given, Guard.OBSERVERS_AGREE).text == "watch@b found east healthy within the last 30 s"
 
     def test_is_not_held_up_by_an_observer_that_went_dark_with_the_region(self) -> None:
-        case = a_case([look(62, healthy=True, observer="watch@east"), *PROVED])
+        given = an_input([look(62, healthy=True, observer="watch@east"), *PROVED])
 
-        assert decide(case).outcome is Outcome.ACT
+        assert decide(given).outcome is Outcome.ACT
 
     def test_does_not_let_an_observer_with_a_broken_network_make_a_blip_longer(self) -> None:
         broken = [look(ago, observer="broken@b") for ago in (75, 45, 15)]
         others = [look(76, healthy=True), look(46), look(16), look(0.6, observer=SELF)]
-        case = a_case([*broken, *others])
+        given = an_input([*broken, *others])
 
-        assert decide(case).outcome is Outcome.WAIT
-        assert decide(case).unhealthy_since == NOW - timedelta(seconds=46)
+        assert decide(given).outcome is Outcome.WAIT
+        assert decide(given).unhealthy_since == NOW - timedelta(seconds=46)
 
 
 class TestOffSwitch:
     def test_stops_what_outages_ask_for(self) -> None:
-        case = a_case(automation=OFF)
+        given = an_input(automation=OFF)
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.OFF_SWITCH).text == (
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.OFF_SWITCH).text == (
             "automation was switched off by ada@desk at 2026-11-24 02:14:02 UTC: maintenance"
         )
 
     def test_stops_it_before_it_is_proved(self) -> None:
-        assert decide(a_case([], automation=OFF)).outcome is Outcome.REFUSE
+        assert decide(an_input([], automation=OFF)).outcome is Outcome.REFUSE
 
     def test_does_not_stop_an_operator(self) -> None:
         assert decide(operator(automation=OFF)).outcome is Outcome.ACT
@@ -218,18 +218,18 @@ class TestOffSwitch:
 
 class TestSides:
     def test_refuses_an_outage_of_what_serves_nobody(self) -> None:
-        case = a_case(sides={"east": Assignment(active="west")}, outage_of="east", candidates=(candidate("north"),))
+        given = an_input(sides={"east": Assignment(active="west")}, outage_of="east", candidates=(candidate("north"),))
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves in the place of east")
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves in the place of east")
 
     def test_refuses_what_is_so_already(self) -> None:
-        case = operator(candidates=(candidate("east"),), forced=FORCEABLE)
+        given = operator(candidates=(candidate("east"),), forced=FORCEABLE)
 
-        assert decide(case).outcome is Outcome.REFUSE
+        assert decide(given).outcome is Outcome.REFUSE
 
     def test_refuses_where_there_is_no_other_side(self) -> None:
-        decision = decide(a_case(candidates=()))
+        decision = decide(an_input(candidates=()))
 
         assert (decision.outcome, decision.to) == (Outcome.REFUSE, None)
 
@@ -237,12 +237,12 @@ class TestSides:
     def test_lets_one_run_switch_at_a_time(self, by: str, outcome: Outcome) -> None:
         side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id=by)
 
-        assert decide(a_case(sides={"east": side})).outcome is outcome
+        assert decide(an_input(sides={"east": side})).outcome is outcome
 
     def test_waits_for_the_switch_of_another_source_of_the_plan(self) -> None:
         other = Assignment(active="south", phase=Phase.SWITCHING, target="west", run_id="run-2")
 
-        assert decide(a_case(sides={"east": Assignment(active="east"), "south": other})).outcome is Outcome.WAIT
+        assert decide(an_input(sides={"east": Assignment(active="east"), "south": other})).outcome is Outcome.WAIT
 
     def test_lets_an_operator_finish_what_was_interrupted(self) -> None:
         side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id="run-2")
@@ -260,22 +260,22 @@ class TestSides:
             since=NOW - timedelta(days=1),
         )
         dark = [seen.model_copy(update={"resource": "west"}) for seen in PROVED]
-        case = a_case(dark, sides={"east": side}, candidates=(candidate("north"),))
+        given = an_input(dark, sides={"east": side}, candidates=(candidate("north"),))
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.ONE_AT_A_TIME).text == "the failover to west by run run-0 is not committed"
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.ONE_AT_A_TIME).text == "the failover to west by run run-0 is not committed"
         assert decide(operator(sides={"east": side}, candidates=(candidate("east"),))).outcome is Outcome.ACT
 
     @pytest.mark.parametrize(("minutes", "outcome"), [(59, Outcome.REFUSE), (60, Outcome.ACT)])
     def test_lets_time_lie_between_two_failovers(self, minutes: int, outcome: Outcome) -> None:
         side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=minutes))
 
-        assert decide(a_case(sides={"east": side})).outcome is outcome
+        assert decide(an_input(sides={"east": side})).outcome is outcome
 
 
 class TestStandby:
     def test_waits_for_a_standby_side_that_is_dark(self) -> None:
-        decision = decide(a_case(candidates=(candidate(healthy=False),)))
+        decision = decide(an_input(candidates=(candidate(healthy=False),)))
 
         assert decision.outcome is Outcome.WAIT
 
@@ -284,15 +284,15 @@ class TestStandby:
 
     @pytest.mark.parametrize("state", ["not_ready", "unknown"])
     def test_refuses_one_that_is_not_known_to_be_ready(self, state: str) -> None:
-        case = a_case(candidates=(candidate(state=state, reasons=("invoice is missing.", "a", "b", "c")),))
+        given = an_input(candidates=(candidate(state=state, reasons=("invoice is missing.", "a", "b", "c")),))
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.READINESS).text.endswith(": invoice is missing; a; b and 1 more")
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.READINESS).text.endswith(": invoice is missing; a; b and 1 more")
 
     def test_settles_nothing_by_it_while_the_outage_is_not_proved(self) -> None:
-        case = a_case([look(0.6, observer=SELF)], candidates=(candidate(state="not_ready"),))
+        given = an_input([look(0.6, observer=SELF)], candidates=(candidate(state="not_ready"),))
 
-        assert decide(case).outcome is Outcome.WAIT
+        assert decide(given).outcome is Outcome.WAIT
 
     @pytest.mark.parametrize(
         ("days", "changed", "outcome"),
@@ -309,64 +309,66 @@ class TestStandby:
         verified = None if days is None else NOW - timedelta(days=days)
         copy = CopyAge(analyzer="invoice", verified_at=verified, source_changed=changed)
 
-        assert decide(a_case(candidates=(candidate(copies=(copy,)),))).outcome is outcome
+        assert decide(an_input(candidates=(candidate(copies=(copy,)),))).outcome is outcome
 
     def test_lets_pass_what_lacks_only_what_can_be_restored_first(self) -> None:
-        case = a_case(candidates=(lacking("contract", "claim", kept=("claim", "contract")),))
+        given = an_input(candidates=(lacking("contract", "claim", kept=("claim", "contract")),))
 
-        assert decide(case).outcome is Outcome.ACT
-        assert says(case, Guard.READINESS).text == (
+        assert decide(given).outcome is Outcome.ACT
+        assert says(given, Guard.READINESS).text == (
             "west lacks 2 analyzers, which snapshot s-1 of 2026-11-24 00:14 UTC has"
         )
-        assert says(case, Guard.STALENESS).verdict is Verdict.PASS
+        assert says(given, Guard.STALENESS).outcome is GuardOutcome.PASS
 
-    @pytest.mark.parametrize("asked", [a_case, operator])
-    def test_refuses_what_could_only_be_restored_otherwise_than_it_was(self, asked: Callable[..., Case]) -> None:
+    @pytest.mark.parametrize("asked", [an_input, operator])
+    def test_refuses_what_could_only_be_restored_otherwise_than_it_was(
+        self, asked: Callable[..., DecisionInput]
+    ) -> None:
         west = lacking("claim", "contract", kept=("claim", "contract"), unfaithful="claim")
-        case = asked(candidates=(west,))
+        given = asked(candidates=(west,))
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.READINESS).text.endswith(
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.READINESS).text.endswith(
             " has, but claim would be unfaithful: Its labelled data is gone"
         )
         assert decide(asked(candidates=(west,), forced=(Guard.READINESS,))).outcome is Outcome.ACT
 
     def test_refuses_where_only_some_of_it_can_be_restored(self) -> None:
-        case = a_case(candidates=(lacking("claim", "contract", kept=("claim",)),))
+        given = an_input(candidates=(lacking("claim", "contract", kept=("claim",)),))
 
-        assert decide(case).outcome is Outcome.REFUSE
-        assert says(case, Guard.READINESS).text == "west is not ready: claim and contract are not at west"
-        assert "1 of 3 copies" in says(case, Guard.STALENESS).text
+        assert decide(given).outcome is Outcome.REFUSE
+        assert says(given, Guard.READINESS).text == "west is not ready: claim and contract are not at west"
+        assert "1 of 3 copies" in says(given, Guard.STALENESS).text
 
     def test_refuses_where_more_speaks_against_it_than_what_it_lacks(self) -> None:
         west = candidate(state="not_ready", reasons=("a is broken",), restorable=(kept_one("claim"),))
 
-        assert decide(a_case(candidates=(west,))).outcome is Outcome.REFUSE
+        assert decide(an_input(candidates=(west,))).outcome is Outcome.REFUSE
 
-    @pytest.mark.parametrize(("days", "verdict"), [(6, Verdict.PASS), (8, Verdict.REFUSE)])
-    def test_counts_what_is_restored_by_the_time_of_its_snapshot(self, days: int, verdict: Verdict) -> None:
-        case = a_case(candidates=(lacking("claim", kept=("claim",), days=days),))
+    @pytest.mark.parametrize(("days", "outcome"), [(6, GuardOutcome.PASS), (8, GuardOutcome.REFUSE)])
+    def test_counts_what_is_restored_by_the_time_of_its_snapshot(self, days: int, outcome: GuardOutcome) -> None:
+        given = an_input(candidates=(lacking("claim", kept=("claim",), days=days),))
 
-        assert says(case, Guard.READINESS).verdict is Verdict.PASS
-        assert says(case, Guard.STALENESS).verdict is verdict
+        assert says(given, Guard.READINESS).outcome is GuardOutcome.PASS
+        assert says(given, Guard.STALENESS).outcome is outcome
 
     def test_replays_what_was_recorded_before_anything_was_known_to_be_restorable(self) -> None:
-        case = a_case(candidates=(candidate(state="not_ready", reasons=("claim is not at west",)),))
-        recorded = json.loads(case.model_dump_json())
+        given = an_input(candidates=(candidate(state="not_ready", reasons=("claim is not at west",)),))
+        recorded = json.loads(given.model_dump_json())
         for name in ("lacking", "restorable"):
             del recorded["candidates"][0]["fitness"][name]
 
-        assert decide(Case.model_validate(recorded)) == decide(case)
+        assert decide(DecisionInput.model_validate(recorded)) == decide(given)
 
     def test_takes_the_first_that_could_serve(self) -> None:
         candidates = (candidate("west", state="not_ready"), candidate("north"), candidate("south"))
 
-        decision = decide(a_case(candidates=candidates))
+        decision = decide(an_input(candidates=candidates))
 
         assert (decision.outcome, decision.to) == (Outcome.ACT, "north")
 
     def test_rather_waits_for_one_than_gives_up_on_another(self) -> None:
-        decision = decide(a_case(candidates=(candidate("west", state="not_ready"), candidate("north", False))))
+        decision = decide(an_input(candidates=(candidate("west", state="not_ready"), candidate("north", False))))
 
         assert (decision.outcome, decision.to) == (Outcome.WAIT, "north")
 
@@ -383,9 +385,9 @@ class TestOperators:
         [(True, Outcome.ACT), (False, Outcome.REFUSE), (None, Outcome.REFUSE)],
     )
     def test_need_an_answer_of_the_source_where_they_plan(self, seen: bool | None, outcome: Outcome) -> None:
-        case = operator(observations=(look(1, seen, SELF),), planned=True, forced=FORCEABLE)
+        given = operator(observations=(look(1, seen, SELF),), planned=True, forced=FORCEABLE)
 
-        assert decide(case).outcome is outcome
+        assert decide(given).outcome is outcome
 
     def test_may_force_most_guards(self) -> None:
         side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=1))
@@ -399,7 +401,7 @@ class TestOperators:
 
         assert decide(stuck).outcome is Outcome.REFUSE
         assert decide(forced).outcome is Outcome.ACT
-        assert {result.guard for result in decide(forced).saying(Verdict.FORCED)} == set(forced.forced)
+        assert {result.guard for result in decide(forced).saying(GuardOutcome.FORCED)} == set(forced.forced)
 
     def test_may_not_force_two_switches_at_once(self) -> None:
         side = Assignment(active="east", phase=Phase.SWITCHING, target="north", run_id="run-2")

@@ -14,12 +14,12 @@ from standby.recovery.assignments import NotATarget, candidates
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.automation import set_automation
 from standby.recovery.decision.evaluate import evaluate, rounds_of, until_settled
-from standby.recovery.decision.input import Case, Decision, Guard, Outcome, Request
+from standby.recovery.decision.input import Decision, DecisionInput, Guard, Outcome, Request
 from standby.recovery.probe import Limits, Observation
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
 from tests.standby.recovery.bare import CONFIGURATION
-from tests.standby.recovery.decision.cases import SELF, a_case, look
+from tests.standby.recovery.decision.cases import SELF, an_input, look
 from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ MakeAnalyzer = Callable[..., dict[str, Any]]
 EAGER = {"automatic": True, "probe_every": "0.4s", "minimum_outage": "0.6s"}
 
 
-async def evaluated(scene: Scene, **request: Any) -> tuple[Case, Decision]:
+async def evaluated(scene: Scene, **request: Any) -> tuple[DecisionInput, Decision]:
     async with open_recovery(scene.configuration, "p") as context:
         return await evaluate(context, Request(**{"primary": "east", **request}), limits=QUICK)
 
@@ -52,24 +52,24 @@ async def test_proves_an_outage_by_itself_and_chooses_the_side_that_is_ready(
         await copied(scene, "north")
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
 
-        case, decision = await evaluated(scene, outage_of="east")
+        given, decision = await evaluated(scene, outage_of="east")
 
         assert (decision.outcome, decision.to) == (Outcome.ACT, "north"), said(decision)
-        assert len(case.observations) >= 3
-        assert [known.resource for known in case.candidates] == ["west", "north"]
-        ready = case.candidates[1].fitness
+        assert len(given.observations) >= 3
+        assert [known.resource for known in given.candidates] == ["west", "north"]
+        ready = given.candidates[1].fitness
         assert ready is not None
         assert [copy.analyzer for copy in ready.copies] == ["invoice"]
 
 
 async def test_ends_at_once_where_the_source_answers(make_scene: SceneMaker, make_analyzer: MakeAnalyzer) -> None:
     async with make_scene([make_analyzer("invoice")], failover={"automatic": True}) as scene:
-        case, decision = await evaluated(scene)
+        given, decision = await evaluated(scene)
 
         assert decision.outcome is Outcome.REFUSE
         assert said(decision)[Guard.QUORUM].startswith("east answers")
         # Nobody needs to know then what the targets hold.
-        assert [known.fitness for known in case.candidates] == [None, None]
+        assert [known.fitness for known in given.candidates] == [None, None]
 
 
 async def test_refuses_at_once_while_automation_is_off(make_scene: SceneMaker, make_analyzer: MakeAnalyzer) -> None:
@@ -78,10 +78,10 @@ async def test_refuses_at_once_while_automation_is_off(make_scene: SceneMaker, m
             await set_automation([context], on=False, reason="maintenance")
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
 
-        case, decision = await evaluated(scene)
+        given, decision = await evaluated(scene)
 
         assert decision.outcome is Outcome.REFUSE
-        assert len(case.observations) == 1
+        assert len(given.observations) == 1
 
 
 async def test_judges_what_an_operator_names_without_the_source(
@@ -110,10 +110,10 @@ async def test_counts_on_what_the_newest_snapshot_has_and_the_target_lacks(
             await take_snapshot(context)
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
 
-        case, decision = await evaluated(scene, outage_of="east")
+        given, decision = await evaluated(scene, outage_of="east")
 
         assert (decision.outcome, decision.to) == (Outcome.ACT, "west"), said(decision)
-        fitness = case.candidates[0].fitness
+        fitness = given.candidates[0].fitness
         assert fitness is not None
         assert [each.analyzer for each in fitness.restorable] == ["invoice", "mailroom"]
         assert said(decision)[Guard.READINESS].startswith("west lacks 2 analyzers, which snapshot ")
@@ -128,10 +128,10 @@ async def test_does_not_count_on_what_could_not_be_rebuilt_there(
         async with open_recovery(scene.configuration, "p") as context:
             await take_snapshot(context)
 
-        case, decision = await evaluated(scene, requested_by="operator", to="west")
+        given, decision = await evaluated(scene, requested_by="operator", to="west")
 
         assert decision.outcome is Outcome.REFUSE
-        fitness = case.candidates[0].fitness
+        fitness = given.candidates[0].fitness
         assert fitness is not None
         assert [each.analyzer for each in fitness.restorable] == ["invoice"]
         assert "gpt-4o" in " ".join(reason for reason in fitness.reasons if "cannot be restored" in reason)
@@ -173,11 +173,11 @@ async def test_refuses_an_operator_a_side_that_has_nothing(make_scene: SceneMake
 def test_looks_until_an_outage_is_proved() -> None:
     moments: list[float] = []
 
-    async def look_again(before: Sequence[Observation]) -> Case:
+    async def look_again(before: Sequence[Observation]) -> DecisionInput:
         now = LoopClock().now()
         moments.append(LoopClock().monotonic())
         seen = look(0, observer=SELF).model_copy(update={"at": now})
-        return a_case((*before, seen), asked_at=now)
+        return an_input((*before, seen), asked_at=now)
 
     _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
 
@@ -188,14 +188,14 @@ def test_looks_until_an_outage_is_proved() -> None:
 def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
     moments: list[float] = []
 
-    async def look_again(before: Sequence[Observation]) -> Case:
+    async def look_again(before: Sequence[Observation]) -> DecisionInput:
         now = LoopClock().now()
         moments.append(LoopClock().monotonic())
         told = [
             look(0, observer=name).model_copy(update={"at": now - timedelta(seconds=ago)})
             for name, ago in (("watch@a", 8), ("watch@b", 5), (SELF, 0))
         ]
-        return a_case((*before, *told), asked_at=now)
+        return an_input((*before, *told), asked_at=now)
 
     run_in_no_time(until_settled(look_again, LoopClock()))
 
@@ -205,12 +205,12 @@ def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
 def test_ends_while_there_is_still_reason_to_wait() -> None:
     rounds = 0
 
-    async def look_again(before: Sequence[Observation]) -> Case:
+    async def look_again(before: Sequence[Observation]) -> DecisionInput:
         nonlocal rounds
         rounds += 1
         now = LoopClock().now()
         untold = look(0, healthy=None, observer=SELF).model_copy(update={"at": now})
-        return a_case((*before, untold), asked_at=now)
+        return an_input((*before, untold), asked_at=now)
 
     _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
 
@@ -221,10 +221,10 @@ def test_ends_while_there_is_still_reason_to_wait() -> None:
 def test_stops_looking_when_the_source_is_back() -> None:
     answers = iter([False, False, True])
 
-    async def look_again(before: Sequence[Observation]) -> Case:
+    async def look_again(before: Sequence[Observation]) -> DecisionInput:
         now = LoopClock().now()
         seen = look(0, next(answers), observer=SELF).model_copy(update={"at": now})
-        return a_case((*before, seen), asked_at=now)
+        return an_input((*before, seen), asked_at=now)
 
     _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
 

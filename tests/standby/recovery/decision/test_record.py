@@ -10,7 +10,7 @@ import pytest
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.input import Case, Outcome
+from standby.recovery.decision.input import DecisionInput, Outcome
 from standby.recovery.decision.record import (
     DecisionUnreadable,
     NoSuchDecision,
@@ -22,7 +22,7 @@ from standby.recovery.decision.record import (
 from standby.recovery.signing import HmacSigner, Signer
 from standby.vault.folder import LocalFolder
 from tests.standby.recovery.bare import bare_context
-from tests.standby.recovery.decision.cases import a_case
+from tests.standby.recovery.decision.cases import an_input
 from tests.standby.vault.world import HandClock
 
 KEY = HmacSigner(b"a key of sixteen bytes or more")
@@ -32,8 +32,8 @@ def context_in(folder: Path, signer: Signer | None = None) -> RecoveryContext:
     return bare_context(LocalFolder(folder), HandClock(), signer)
 
 
-def case_of(plan: str = "p") -> Case:
-    return a_case(plan=plan)
+def case_of(plan: str = "p") -> DecisionInput:
+    return an_input(plan=plan)
 
 
 def tamper(folder: Path, decision_id: str, old: str, new: str) -> None:
@@ -45,13 +45,13 @@ def tamper(folder: Path, decision_id: str, old: str, new: str) -> None:
 
 async def test_a_decision_is_found_again_with_everything_it_was_made_of(tmp_path: Path) -> None:
     context = context_in(tmp_path, KEY)
-    case = case_of()
+    given = case_of()
 
-    decision_id = await record_decision(context, case, decide(case))
+    decision_id = await record_decision(context, given, decide(given))
     found = await explain(context.vault, decision_id, KEY)
 
     assert re.fullmatch(r"p-20260102T030405Z-[0-9a-f]{4}", decision_id)
-    assert (found.record.case, found.record.decision) == (case, decide(case))
+    assert (found.record.given, found.record.decision) == (given, decide(given))
     assert (found.same, found.problems) == (True, ())
     assert found.record.actor == "ada@desk"
 

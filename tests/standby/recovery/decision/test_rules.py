@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.input import Case, Outcome
+from standby.recovery.decision.input import DecisionInput, Outcome
 from standby.recovery.probe import Observation
-from tests.standby.recovery.decision.cases import NOW, SELF, a_case, look
+from tests.standby.recovery.decision.cases import NOW, SELF, an_input, look
 
 looks = st.builds(
     look,
@@ -36,29 +36,29 @@ def test_the_order_in_which_observations_come_changes_nothing(
     shuffled = list(history)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
 
-    assert decide(a_case(shuffled)) == decide(a_case(history))
+    assert decide(an_input(shuffled)) == decide(an_input(history))
 
 
 @given(st.one_of(histories, dark))
 def test_a_case_that_was_written_down_comes_to_the_same(history: list[Observation]) -> None:
-    case = a_case(history)
-    read = Case.model_validate_json(case.model_dump_json())
+    given = an_input(history)
+    read = DecisionInput.model_validate_json(given.model_dump_json())
 
-    assert read == case
-    assert decide(read) == decide(case)
+    assert read == given
+    assert decide(read) == decide(given)
 
 
 @given(st.one_of(histories, dark))
 @settings(max_examples=300)
 def test_whatever_acts_has_all_the_evidence_that_the_policy_asks_for(history: list[Observation]) -> None:
-    case = a_case(history)
+    given = an_input(history)
 
-    if decide(case).outcome is Outcome.ACT:
+    if decide(given).outcome is Outcome.ACT:
         counted = _after_the_last_healthy_one(history)
         first, latest = min(seen.at for seen in counted), max(min(seen.at, NOW) for seen in counted)
-        assert len(counted) >= case.policy.quorum
-        assert latest - first >= case.policy.minimum_outage
-        assert NOW - latest <= 3 * case.policy.probe_every
+        assert len(counted) >= given.policy.quorum
+        assert latest - first >= given.policy.minimum_outage
+        assert NOW - latest <= 3 * given.policy.probe_every
         assert any(seen.observer == SELF for seen in counted)
 
 
@@ -69,19 +69,19 @@ def test_nothing_is_done_while_somebody_has_just_been_served(
 ) -> None:
     newest = [seen for seen in history if seen.at < NOW - timedelta(seconds=ago)]
 
-    assert decide(a_case([*newest, look(ago, True, observer)])).outcome is not Outcome.ACT
+    assert decide(an_input([*newest, look(ago, True, observer)])).outcome is not Outcome.ACT
 
 
 @given(st.one_of(histories, dark), st.lists(st.floats(31, 1e6), min_size=1, max_size=5))
 def test_what_is_dated_far_ahead_changes_nothing(history: list[Observation], ahead: list[float]) -> None:
     strange = [look(-seconds) for seconds in ahead]
 
-    assert decide(a_case([*history, *strange])) == decide(a_case(history))
+    assert decide(an_input([*history, *strange])) == decide(an_input(history))
 
 
 @given(st.one_of(histories, dark))
 def test_nothing_an_outage_asks_for_is_done_while_automation_is_off(history: list[Observation]) -> None:
-    assert decide(a_case(history, automation=Automation(on=False))).outcome is Outcome.REFUSE
+    assert decide(an_input(history, automation=Automation(on=False))).outcome is Outcome.REFUSE
 
 
 def _after_the_last_healthy_one(history: Sequence[Observation]) -> list[Observation]:

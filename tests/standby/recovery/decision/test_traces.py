@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.recovery.decision.input import Guard, Verdict
+from standby.recovery.decision.input import Guard, GuardOutcome
 from standby.recovery.probe import LIMITS
 from tests.standby.recovery.decision.world import BLIP, OUTAGE, POLICY, Act, first_act_in, seconds_of
 from tests.standby.recovery.decision.worlds import calm_world, dark_world, doubly_dark_world, isolated_world
@@ -36,7 +36,7 @@ def test_the_policy_is_the_default_one() -> None:
 def test_never_fails_over_without_an_outage(first: int) -> None:
     acts = {seed: first_act_in(calm_world(seed)) for seed in range(first, first + EACH)}
 
-    assert {seed: act.case for seed, act in acts.items() if act} == {}
+    assert {seed: act.given for seed, act in acts.items() if act} == {}
 
 
 @pytest.mark.parametrize("first", range(0, 400, EACH))
@@ -92,6 +92,6 @@ def assert_evidence_is_of_the_outage(act: Act, begin: float) -> None:
     since, detected = seconds_of(decision.unhealthy_since), seconds_of(decision.detected_at)
     # A look that was under way when it began has its date from before; dates are exact to the microsecond.
     assert begin - LIMITS.seconds <= since < detected < act.at + 0.001
-    verdicts = {result.guard: result.verdict for result in decision.reasons}
-    assert set(verdicts.values()) == {Verdict.PASS}
+    verdicts = {result.guard: result.outcome for result in decision.reasons}
+    assert set(verdicts.values()) == {GuardOutcome.PASS}
     assert {Guard.QUORUM, Guard.MINIMUM_OUTAGE, Guard.STANDBY_HEALTH} <= verdicts.keys()

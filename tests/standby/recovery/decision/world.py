@@ -17,7 +17,7 @@ from standby.config.plan import FailoverPolicy
 from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.evaluate import until_settled
-from standby.recovery.decision.input import Candidate, Case, CopyAge, Decision, Fitness, Outcome
+from standby.recovery.decision.input import Candidate, CopyAge, Decision, DecisionInput, Fitness, Outcome
 from standby.recovery.probe import LIMITS, Check, Observation, check, observed
 from standby.service.errors import NotAuthorized, NotConnected, ServiceUnavailable, Throttled
 from tests.standby.recovery.decision.virtual_time import BEGINNING, LoopClock, run_in_no_time
@@ -94,7 +94,7 @@ class Act:
 
     at: float
     decision: Decision
-    case: Case
+    given: DecisionInput
 
 
 def first_act_in(world: World) -> Act | None:
@@ -150,22 +150,22 @@ class _Running:
 
     async def _evaluate(self) -> None:
         await asyncio.sleep(self.chance.uniform(*STARTING))
-        case, decision = await until_settled(self._look, self.clock)
+        given, decision = await until_settled(self._look, self.clock)
         if decision.outcome is Outcome.ACT:
-            self.act = Act(self.clock.monotonic(), decision, case)
+            self.act = Act(self.clock.monotonic(), decision, given)
 
-    async def _look(self, observations: Sequence[Observation]) -> Case:
+    async def _look(self, observations: Sequence[Observation]) -> DecisionInput:
         async with asyncio.TaskGroup() as group:
             source = group.create_task(self._probe("east", "evaluation@a"))
             standby = group.create_task(self._probe("west", "evaluation@a"))
         known = dict.fromkeys([*observations, *self.events[-40:], source.result()])
         return self._case(tuple(known), standby.result())
 
-    def _case(self, observations: tuple[Observation, ...], standby: Observation) -> Case:
+    def _case(self, observations: tuple[Observation, ...], standby: Observation) -> DecisionInput:
         now = self.clock.now()
         copies = (CopyAge(analyzer="invoice", verified_at=BEGINNING, source_changed=None),)
         fitness = Fitness(state="ready", copies=copies) if standby.healthy else None
-        return Case(
+        return DecisionInput(
             plan="invoices",
             primary="east",
             run_id="run",
