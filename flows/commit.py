@@ -48,6 +48,6 @@ async def commit(plan: str, home: str = "") -> State[Any]:
 
 def _told(report: CommitReport) -> str:
     made_final = [f"{side} serves for good in the place of {primary}" for primary, side in report.committed.items()]
-    serves = [f"{side} serves in the place of {primary}" for primary, side in report.sides.items() if primary != side]
+    serves = [f"{side} serves in the place of {primary}" for primary, side in report.serving.items() if primary != side]
     parts = made_final or ["Nothing waited to be committed", *serves]
     return " ".join(sentence(part) for part in (*parts, *report.problems, report.next_action) if part)

@@ -78,7 +78,7 @@ def tell_observation(observation: Observation, fence: Fence) -> None:
     """Emit what a look at a resource found; one that could not tell is no event."""
     if observation.healthy is None:
         return
-    serves = any(side.active == observation.resource for side in fence.sides.values())
+    serves = any(side.active == observation.resource for side in fence.assignments.values())
     emit_event(
         event=HEALTHY if observation.healthy else UNHEALTHY,
         resource={

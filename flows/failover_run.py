@@ -74,7 +74,7 @@ def proposal_text(given: DecisionInput, decision: Decision) -> str:
 def failover_page(report: FailoverReport) -> str:
     """Write what a switch did, what it took, and what to do next."""
     return page(
-        f"# {report.plan}: {report.side} {ENDED[report.state]}",
+        f"# {report.plan}: {report.serving} {ENDED[report.state]}",
         bullets([report.next_action]) if report.next_action else "",
         table(
             ("", ""),
@@ -145,7 +145,7 @@ async def publish_failover(report: FailoverReport) -> None:
     await acreate_markdown_artifact(
         key="failover-report",
         markdown=failover_page(report),
-        description=f"Plan **{report.plan}**: {report.side} {ENDED[report.state]}.",
+        description=f"Plan **{report.plan}**: {report.serving} {ENDED[report.state]}.",
     )
     tell_of_plan(
         ACTIVATED if serves_as_asked(report) else REFUSED,
@@ -154,7 +154,7 @@ async def publish_failover(report: FailoverReport) -> None:
             "home": report.primary,
             "from": report.from_resource,
             "to": report.to,
-            "side": report.side,
+            "side": report.serving,
             "mode": report.mode,
             "state": report.state,
             "epoch": report.epoch,
@@ -171,12 +171,12 @@ async def publish_failover(report: FailoverReport) -> None:
 
 def serves_as_asked(report: FailoverReport) -> bool:
     """Say whether the side serves now that was asked for, whoever knows of it."""
-    return report.state in {"activated", "rolled_back"} and report.side == report.to
+    return report.state in {"activated", "rolled_back"} and report.serving == report.to
 
 
 def summary_of(report: FailoverReport) -> str:
     """Say in a few sentences what a switch came to."""
-    parts = [f"{report.side} {ENDED[report.state]} (plan {report.plan}, epoch {report.epoch})"]
+    parts = [f"{report.serving} {ENDED[report.state]} (plan {report.plan}, epoch {report.epoch})"]
     if report.rto_seconds is not None:
         parts.append(f"{report.rto_seconds:.0f} s from the beginning of the outage")
     if report.recovery_seconds is not None:

@@ -256,7 +256,7 @@ def slot_of(plan: str) -> str:
 async def _evaluated(context: RecoveryContext, outage_of: str, to: str) -> Decided | str:
     """Decide about each source in whose place the resource serves, until there is something to do."""
     fence = await read_fence(context.vault, context.plan)
-    primaries = [primary for primary, side in fence.sides.items() if side.active == outage_of]
+    primaries = [primary for primary, side in fence.assignments.items() if side.active == outage_of]
     found: Decided | str = f"{outage_of} serves for nobody in plan {fence.plan}"
     for primary in primaries:
         quiet = await _why_nobody_is_asked(context, primary)

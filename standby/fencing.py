@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from standby.config.explanation import summary
 from standby.config.plan import RecoveryPlan
@@ -99,21 +99,21 @@ class Fence(Document):
 
     Attributes:
         epoch: grows with every switch and every rollback.
-        sides: by the source that serves in ordinary times.
+        assignments: what serves, by primary.
     """
 
     plan: str
     epoch: int = 0
-    sides: Mapping[str, Assignment]
+    assignments: Mapping[str, Assignment] = Field(alias="sides")
 
     def primary_of(self, resource: str) -> str | None:
         """Give the source in whose place a resource serves, or for which it is about to."""
-        for primary, side in self.sides.items():
+        for primary, side in self.assignments.items():
             if side.active == resource:
                 return primary
-        if resource in self.sides:
+        if resource in self.assignments:
             return resource
-        return next((primary for primary, side in self.sides.items() if side.coming == resource), None)
+        return next((primary for primary, side in self.assignments.items() if side.coming == resource), None)
 
     def must_let_copy(self, source: str, target: str, switch: str = "") -> None:
         """Let a copy pass only from the side that serves to one that does not.
@@ -127,14 +127,14 @@ class Fence(Document):
             Fenced: it would go the wrong way.
         """
         primary = self.primary_of(source)
-        served = [side for side in self.sides.values() if side.active == source]
+        served = [side for side in self.assignments.values() if side.active == source]
         if primary and not served:
-            raise self._fenced(source, target, self.sides[primary])
+            raise self._fenced(source, target, self.assignments[primary])
         if not any(switch and side.run_id == switch for side in served):
             for side in served:
                 if side.phase is Phase.SWITCHING:
                     raise self._fenced(source, target, side)
-        for serves, side in self.sides.items():
+        for serves, side in self.assignments.items():
             is_served = side.active == target
             will_be = side.coming == target and side.active != source
             if serves != target and (is_served or will_be):
@@ -198,7 +198,7 @@ def _path(plan: RecoveryPlan) -> str:
 def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
     at_home = {pair.source: Assignment(active=pair.source) for pair in plan.pairs}
     if not content:
-        return Fence(plan=plan.name, sides=at_home)
+        return Fence(plan=plan.name, assignments=at_home)
     try:
         found = Fence.model_validate_json(content)
     except ValidationError as error:
@@ -207,5 +207,5 @@ def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
         raise FenceUnreadable(where, f"it is of plan {found.plan}")
     # A source that was added to the plan since serves itself; one that was removed is nobody's concern.
     return found.model_copy(
-        update={"sides": {primary: found.sides.get(primary, at_home[primary]) for primary in at_home}}
+        update={"assignments": {primary: found.assignments.get(primary, at_home[primary]) for primary in at_home}}
     )

@@ -75,7 +75,7 @@ def _known(given: DecisionInput) -> Iterator[Line]:
         f"{format_duration(policy.cool_down)}, staleness {format_duration(policy.staleness)}.",
         2,
     )
-    for primary, side in sorted(given.sides.items()):
+    for primary, side in sorted(given.assignments.items()):
         yield Line(f"In the place of {primary}: {side.active}, {side.phase} (epoch {given.epoch}).", 2)
     for candidate in given.candidates:
         yield Line(f"Candidate {candidate.resource}: {_candidate(candidate)}.", 2)

@@ -73,7 +73,7 @@ def commit_lines(report: CommitReport) -> Iterator[Line]:
     yield from _sink_lines(report.sinks, reasons=True)
     if not report.committed:
         yield Line("Nothing waited to be committed; the sinks were told again what serves.")
-    for primary, side in report.sides.items():
+    for primary, side in report.serving.items():
         final = " for good" if primary in report.committed else ""
         yield Line(f"{side} serves{final} in the place of {primary}." if side != primary else f"{primary} serves.")
     if report.next_action:
@@ -95,18 +95,18 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
 
 def _ending(report: FailoverReport) -> str:
     about = f"plan {report.plan}, epoch {report.epoch}"
-    instead = f" in the place of {report.primary}" if report.side != report.primary else ""
+    instead = f" in the place of {report.primary}" if report.serving != report.primary else ""
     match report.state:
         case "activated":
-            return f"{report.side} serves now{instead} ({about})."
+            return f"{report.serving} serves now{instead} ({about})."
         case "rolled_back" if report.complete:
-            return f"{report.side} serves again{instead} ({about})."
+            return f"{report.serving} serves again{instead} ({about})."
         case "rolled_back":
-            return f"Not switched to {report.to}: {report.side} still serves{instead} ({about})."
+            return f"Not switched to {report.to}: {report.serving} still serves{instead} ({about})."
         case _:
             return (
                 f"The switch from {report.from_resource} to {report.to} has not ended; "
-                f"{report.side} is the last side that served{instead} ({about})."
+                f"{report.serving} is the last side that served{instead} ({about})."
             )
 
 

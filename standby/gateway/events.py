@@ -112,7 +112,7 @@ async def read_serving(plans: Iterable[RecoveryPlan], vault: Objects | None) -> 
                 except StandbyError as error:
                     log.warning("The sources of %s are taken for the side that serves: %s", plan.name, error)
                 else:
-                    found[plan.name] = frozenset(side.active for side in fence.sides.values())
+                    found[plan.name] = frozenset(side.active for side in fence.assignments.values())
     except TimeoutError:
         log.warning("The vault does not answer, so sources are taken for the side that serves")
     return found

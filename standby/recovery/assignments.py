@@ -91,7 +91,7 @@ def choose_primary(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str
     if named:
         must_be_able_to_serve(plan, named, to or named)
         return named
-    assignments = fence.sides
+    assignments = fence.assignments
     if to:
         able = [primary for primary in assignments if to in may_serve(plan, primary)]
         if not able:
@@ -143,9 +143,9 @@ def choose_assignment(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: 
         return choose_primary(plan, fence, to=to, named=named), to
     if named:
         must_be_able_to_serve(plan, named, named)
-    primaries = [named] if named else list(fence.sides)
+    primaries = [named] if named else list(fence.assignments)
     for primary in primaries:
-        others = candidates(plan, primary, fence.sides[primary].active)
+        others = candidates(plan, primary, fence.assignments[primary].active)
         if others:
             return primary, others[0]
-    raise AlreadyActive(plan.name, primaries[0], fence.sides[primaries[0]].active)
+    raise AlreadyActive(plan.name, primaries[0], fence.assignments[primaries[0]].active)

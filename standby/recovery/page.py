@@ -178,7 +178,7 @@ def _column(names: Sequence[str], x: float, height: float) -> dict[str, tuple[fl
 
 def _roles(fence: Fence) -> dict[str, str]:
     roles: dict[str, str] = {}
-    for primary, side in fence.sides.items():
+    for primary, side in fence.assignments.items():
         told = "serves" if side.active == primary else f"serves for {primary}"
         if side.phase is Phase.SWITCHING:
             told = f"served until a switch to {side.target} began"

@@ -50,7 +50,7 @@ def primary_between(fence: Fence, plan: RecoveryPlan, source: str, target: str) 
     Raises:
         NoPairBetween: there is none.
     """
-    served = [primary for primary, side in fence.sides.items() if side.active == source]
+    served = [primary for primary, side in fence.assignments.items() if side.active == source]
     if target in served:
         return target  # The way back goes before a way that only looks like it.
     for primary in served:

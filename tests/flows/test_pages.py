@@ -36,7 +36,7 @@ def report(**changes: Any) -> FailoverReport:
         rto_seconds=75.0,
         rto_objective_seconds=900.0,
         rto_met=True,
-        side="west",
+        serving="west",
         state="activated",
     )
     return made.model_copy(update=changes)

@@ -45,7 +45,7 @@ START = datetime(2026, 1, 2, tzinfo=UTC)
 
 def fence(**sides: Assignment) -> Fence:
     at_home = {primary: Assignment(active=primary) for primary in ("east", "west")}
-    return Fence(plan="p", epoch=3, sides={**at_home, **sides})
+    return Fence(plan="p", epoch=3, assignments={**at_home, **sides})
 
 
 def lets(fence: Fence, source: str, target: str, switch: str = "") -> bool:
@@ -63,7 +63,7 @@ ON_ITS_WAY = fence(east=Assignment(active="east", phase=Phase.SWITCHING, target=
 async def test_without_a_switch_every_source_serves_itself_and_copies_pass() -> None:
     found = await read_fence(Memory(), PLAN)
     assert found == Fence(
-        plan="p", epoch=0, sides={"east": Assignment(active="east"), "west": Assignment(active="west")}
+        plan="p", epoch=0, assignments={"east": Assignment(active="east"), "west": Assignment(active="west")}
     )
     assert lets(found, "east", "west")
     assert lets(found, "east", "north")
@@ -163,13 +163,13 @@ def test_no_copy_that_passes_writes_over_what_serves_or_comes_from_what_was_left
     state = fence(east=east, west=west)
     if source == target or not lets(state, source, target, switch):
         return
-    served = [side for side in state.sides.values() if side.active == source]
+    served = [side for side in state.assignments.values() if side.active == source]
     ours = any(side.run_id == switch != "" for side in served)
     # A source that serves nobody was left; what serves is about to be left during a switch.
     assert served or source == "north"
     assert ours or all(side.phase is not Phase.SWITCHING for side in served)
     # Nobody's place is written over, now or in a moment.
-    for primary, side in state.sides.items():
+    for primary, side in state.assignments.items():
         assert primary == target or side.active != target
         under_way = side.phase is Phase.SWITCHING and side.active != source
         assert primary == target or not under_way or side.target != target
@@ -190,7 +190,7 @@ async def test_one_that_was_held_and_not_written_is_at_home(tmp_path: Path) -> N
     vault = LocalFolder(tmp_path)
     async with hold_fence(vault, PLAN):
         pass
-    assert (await read_fence(vault, PLAN)).sides["east"] == Assignment(active="east")
+    assert (await read_fence(vault, PLAN)).assignments["east"] == Assignment(active="east")
 
 
 async def test_one_run_at_a_time_may_switch(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ async def test_one_that_cannot_be_read_names_no_side(tmp_path: Path, content: by
 
 
 async def test_a_fence_of_another_plan_is_not_taken_for_this_one() -> None:
-    vault = Memory(files={FENCE: Fence(plan="q", sides={}).model_dump_json().encode()})
+    vault = Memory(files={FENCE: Fence(plan="q", assignments={}).model_dump_json().encode()})
     with pytest.raises(FenceUnreadable):
         await read_fence(vault, PLAN)
 
@@ -237,10 +237,12 @@ async def test_a_vault_that_is_down_says_nothing_of_who_serves() -> None:
 
 
 async def test_a_source_that_came_to_the_plan_serves_itself_and_one_that_left_is_forgotten() -> None:
-    written = Fence(plan="p", epoch=5, sides={"east": Assignment(active="west"), "gone": Assignment(active="north")})
+    written = Fence(
+        plan="p", epoch=5, assignments={"east": Assignment(active="west"), "gone": Assignment(active="north")}
+    )
     found = await read_fence(Memory(files={FENCE: written.model_dump_json().encode()}), PLAN)
     assert found.epoch == 5
-    assert found.sides == {"east": Assignment(active="west"), "west": Assignment(active="west")}
+    assert found.assignments == {"east": Assignment(active="west"), "west": Assignment(active="west")}
 
 
 @settings(max_examples=60)

@@ -159,8 +159,8 @@ async def _tell_why(output: Output, configuration: Configuration) -> None:
         if not explanation.same or explanation.problems:
             raise DemoWentWrong("the decision cannot be replayed")
         fence = await read_fence(context.vault, context.plan)
-    if fence.sides["east"].active != "west":
-        raise DemoWentWrong(f"the fence says {fence.sides['east'].active}")
+    if fence.assignments["east"].active != "west":
+        raise DemoWentWrong(f"the fence says {fence.assignments['east'].active}")
 
 
 async def _tell_audit(output: Output, configuration: Configuration) -> None:

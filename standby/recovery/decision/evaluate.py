@@ -157,7 +157,7 @@ async def gather_input(
     """
     fence = await read_fence(context.vault, context.plan)
     automation = await read_automation(context.vault)
-    active = fence.sides[request.primary].active
+    active = fence.assignments[request.primary].active
     names = candidates(context.plan, request.primary, active, request.to)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
@@ -184,7 +184,7 @@ async def gather_input(
         policy=context.plan.failover,
         automation=automation,
         epoch=fence.epoch,
-        sides=dict(fence.sides),
+        assignments=dict(fence.assignments),
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
     )

@@ -56,16 +56,16 @@ def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
     An operator may finish what another run left half done, or take it back: the fence lets one run at it.
     """
     operator = given.requested_by == "operator"
-    for primary, side in sorted(given.sides.items()):
-        if side.phase is Phase.SWITCHING and side.run_id != given.run_id:
-            told = f"run {side.run_id} switches {primary} over to {side.target}, or was interrupted in it"
-            if operator and primary == given.primary and to in {side.target, side.active, side.previous}:
+    for primary, each in sorted(given.assignments.items()):
+        if each.phase is Phase.SWITCHING and each.run_id != given.run_id:
+            told = f"run {each.run_id} switches {primary} over to {each.target}, or was interrupted in it"
+            if operator and primary == given.primary and to in {each.target, each.active, each.previous}:
                 return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, f"{told}; this goes on from there")
             outcome = GuardOutcome.REFUSE if operator else GuardOutcome.WAIT
             return says(Guard.ONE_AT_A_TIME, outcome, told)
-    side = given.side
-    if side.phase is Phase.ACTIVATED and not (operator and to == side.previous):
-        text = f"the failover to {side.active} by run {side.run_id} is not committed"
+    assignment = given.assignment
+    if assignment.phase is Phase.ACTIVATED and not (operator and to == assignment.previous):
+        text = f"the failover to {assignment.active} by run {assignment.run_id} is not committed"
         return says(Guard.ONE_AT_A_TIME, GuardOutcome.REFUSE, text)
     return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, "no other switch is under way")
 
@@ -73,9 +73,9 @@ def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
 def cool_down(given: DecisionInput) -> GuardResult:
     """Ask whether the last switch is long enough ago."""
     needed = given.policy.cool_down
-    if given.side.since is None:
+    if given.assignment.since is None:
         return says(Guard.COOL_DOWN, GuardOutcome.PASS, f"{given.primary} was never switched")
-    elapsed = given.asked_at - given.side.since
+    elapsed = given.asked_at - given.assignment.since
     text = f"the last switch was {roughly(elapsed)} ago, and {roughly(needed)} must lie between two"
     return says(Guard.COOL_DOWN, GuardOutcome.PASS if elapsed >= needed else GuardOutcome.REFUSE, text)
 

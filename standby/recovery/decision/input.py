@@ -180,7 +180,7 @@ class DecisionInput(_Part):
         forced: guards that the operator opens.
         outage_of: the resource that an outage was told of; empty where that was not said.
         epoch: of the fence.
-        sides: every side of the plan, by its home; the fence's own.
+        assignments: the fence's own: what serves, by primary.
         candidates: in the order of preference.
         observations: of the resource that serves now, in any order, by any observer.
     """
@@ -198,14 +198,14 @@ class DecisionInput(_Part):
     policy: FailoverPolicy
     automation: Automation
     epoch: int
-    sides: dict[str, Assignment]
+    assignments: dict[str, Assignment] = Field(alias="sides")
     candidates: tuple[Candidate, ...]
     observations: tuple[Observation, ...]
 
     @property
-    def side(self) -> Assignment:
+    def assignment(self) -> Assignment:
         """The side that is asked about."""
-        return self.sides[self.primary]
+        return self.assignments[self.primary]
 
     @property
     def own_look(self) -> Observation | None:
@@ -217,7 +217,7 @@ class DecisionInput(_Part):
     @property
     def active(self) -> str:
         """The resource that serves now."""
-        return self.side.active
+        return self.assignment.active
 
 
 @dataclass(frozen=True)

@@ -57,10 +57,10 @@ def must_be_rehearsable(context: RecoveryContext, fence: Fence, primary: str, to
     """
     plan = context.plan
     must_be_able_to_serve(plan, primary, to)
-    for served, side in fence.sides.items():
+    for served, side in fence.assignments.items():
         if side.phase is Phase.SWITCHING:
             raise ReallySwitching(plan.name, served)
-    if fence.sides[primary].active == to:
+    if fence.assignments[primary].active == to:
         raise ServesAlready(plan.name, primary, to)
 
 

@@ -48,7 +48,7 @@ def way_back(fence: Fence, primary: str, unfinished: str | None) -> Way:
     Raises:
         SwitchUnfinished: a switch that leads elsewhere has to end first.
     """
-    side = fence.sides[primary]
+    side = fence.assignments[primary]
     if side.phase is Phase.SWITCHING:
         if side.active == primary or side.target != primary:
             raise SwitchUnfinished(fence.plan, primary, side.target or side.active, side.active)

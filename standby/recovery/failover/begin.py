@@ -107,7 +107,7 @@ def _record(
     *,
     rolling_back: bool,
 ) -> SwitchRecord:
-    side = fence.sides[order.primary]
+    side = fence.assignments[order.primary]
     if side.phase is Phase.SWITCHING:
         found = known if known is not None and known.speaks_of(fence) else _presumed(context, side, order)
         return _going_on(context, found, order)
@@ -125,7 +125,7 @@ def _record(
 def _must_be_current(fence: Fence, order: FailoverOrder) -> None:
     """Let nothing begin that was decided while another side served, or another switch was under way."""
     if order.epoch not in (None, fence.epoch):
-        active = fence.sides[order.primary].active
+        active = fence.assignments[order.primary].active
         raise DecidedBefore(fence.plan, order.primary, active, order.epoch, fence.epoch)
 
 
@@ -140,7 +140,7 @@ def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "")
     Raises:
         SwitchUnfinished: there is another one.
     """
-    for primary, side in fence.sides.items():
+    for primary, side in fence.assignments.items():
         if primary != but and side.phase is Phase.SWITCHING:
             known = record is not None and record.primary == primary and record.speaks_of(fence)
             both = (record.to, record.from_resource) if record is not None and known else (side.active,)

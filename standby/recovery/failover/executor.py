@@ -251,7 +251,7 @@ def report_of(
         rto_seconds=taken,
         rto_objective_seconds=objective,
         rto_met=None if taken is None or objective is None else taken <= objective,
-        side=fence.sides[record.primary].active,
+        serving=fence.assignments[record.primary].active,
         state=_state(switch),
         forced=record.forced,
         problems=tuple(dict.fromkeys((*phases.problems, *stopped))),

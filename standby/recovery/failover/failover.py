@@ -100,7 +100,7 @@ async def roll_back(
     """
     async with hold_fence(context.vault, context.plan) as held:
         known = await read_record(context.vault, context.plan.name)
-        to = back_from(held.fence, primary, known) if primary in held.fence.sides else None
+        to = back_from(held.fence, primary, known) if primary in held.fence.assignments else None
         if to is None:
             raise NothingToRollBack(context.plan.name, primary)
         order = FailoverOrder(
@@ -190,7 +190,7 @@ async def order_for(context: RecoveryContext, ask: Ask) -> Ordered:
     fence = await read_fence(context.vault, context.plan)
     record = await read_record(context.vault, context.plan.name)
     primary = choose_primary(context.plan, fence, to=ask.to, named=ask.primary)
-    side = fence.sides[primary]
+    side = fence.assignments[primary]
     if ask.to == back_from(fence, primary, record):
         if _may_be_told(fence, primary, record, ask.to):
             await _must_answer(context, ask)
@@ -256,7 +256,7 @@ async def _decided(context: RecoveryContext, ask: Ask, primary: str, active: str
 
 def _may_be_told(fence: Fence, primary: str, record: SwitchRecord | None, to: str) -> bool:
     """Say whether a rollback changes what any sink says; where none was told anything, it does not."""
-    if fence.sides[primary].phase is not Phase.SWITCHING:
+    if fence.assignments[primary].phase is not Phase.SWITCHING:
         return True
     return record is None or not record.speaks_of(fence) or record.may_tell != (to,)
 
@@ -288,16 +288,15 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     """
     async with hold_fence(context.vault, context.plan) as held:
         fence = held.fence
-        if primary is not None and primary not in fence.sides:
-            raise NotAPrimary(fence.plan, primary, fence.sides)
+        if primary is not None and primary not in fence.assignments:
+            raise NotAPrimary(fence.plan, primary, fence.assignments)
         record = await read_record(context.vault, fence.plan)
         must_have_ended(fence, record)
         await catch_up(context, fence, record)
-        waiting = [
-            name for name, side in fence.sides.items() if side.phase is Phase.ACTIVATED and primary in (None, name)
-        ]
+        activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]
+        waiting = [name for name in activated if primary in (None, name)]
         for name in waiting:
-            active = fence.sides[name].active
+            active = fence.assignments[name].active
             await record_action(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
             await held.write(committed(held.fence, name, context.run_id))
         sinks = await _told_again(context, held.fence, record)
@@ -307,8 +306,8 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         run_id=context.run_id,
         via=context.via,
         epoch=held.fence.epoch,
-        committed={name: held.fence.sides[name].active for name in waiting},
-        sides={name: side.active for name, side in held.fence.sides.items()},
+        committed={name: held.fence.assignments[name].active for name in waiting},
+        serving={name: side.active for name, side in held.fence.assignments.items()},
         sinks=sinks,
         problems=tuple(sink.reason for sink in failed),
         next_action=f"Mend the sink, then run standby commit {fence.plan} again" if failed else "",

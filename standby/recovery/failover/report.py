@@ -62,7 +62,7 @@ class FailoverReport(Document):
         recovery_seconds: from the start of the switch until every sink was told.
         rto_seconds: from the beginning of the outage, where that is known, until every sink was told.
         rto_objective_seconds: what the plan allows for it.
-        side: the resource that serves, or the last one that did.
+        serving: the resource that serves, or the last one that did.
         forced: guards that were passed by force.
         problems: what went wrong, a sentence each.
         interrupted: it was asked to stop.
@@ -88,7 +88,7 @@ class FailoverReport(Document):
     rto_seconds: float | None
     rto_objective_seconds: float | None
     rto_met: bool | None
-    side: str
+    serving: str = Field(alias="side")
     state: State
     forced: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class FailoverReport(Document):
         """Whether the side serves that was asked for, and every sink knows."""
         return (
             self.state in {"activated", "rolled_back"}
-            and self.side == self.to
+            and self.serving == self.to
             and all(sink.status == "told" for sink in self.sinks)
         )
 
@@ -110,7 +110,7 @@ class CommitReport(Document):
 
     Attributes:
         committed: the sides that were waiting for it, by the source that serves in ordinary times.
-        sides: what serves now, likewise.
+        serving: what serves now, by primary.
         sinks: each was told once more what serves now.
     """
 
@@ -119,7 +119,7 @@ class CommitReport(Document):
     via: Via
     epoch: int
     committed: dict[str, str]
-    sides: dict[str, str]
+    serving: dict[str, str] = Field(alias="sides")
     sinks: tuple[SinkResult, ...]
     problems: tuple[str, ...] = ()
     next_action: str = ""

@@ -62,7 +62,7 @@ class SwitchRecord(Document):
 
     def speaks_of(self, fence: Fence) -> bool:
         """Say whether this is the switch that a fence has under way; the record is written first."""
-        side = fence.sides.get(self.primary)
+        side = fence.assignments.get(self.primary)
         return (
             side is not None
             and side.phase is Phase.SWITCHING
@@ -137,7 +137,7 @@ def active_map(
     Raises:
         UnknownName: a resource that serves is no longer configured.
     """
-    told: dict[str, str | None] = {primary: side.active for primary, side in fence.sides.items()}
+    told: dict[str, str | None] = {primary: side.active for primary, side in fence.assignments.items()}
     told |= named or {}
     return Activation(
         plan=context.plan.name,
@@ -199,8 +199,8 @@ def committed(fence: Fence, primary: str, run_id: str) -> Fence:
 
     It serves since it was switched to, and the cool-down counts from then.
     """
-    side = Assignment(active=fence.sides[primary].active, run_id=run_id, since=fence.sides[primary].since)
-    return fence.model_copy(update={"sides": {**fence.sides, primary: side}})
+    side = Assignment(active=fence.assignments[primary].active, run_id=run_id, since=fence.assignments[primary].since)
+    return fence.model_copy(update={"assignments": {**fence.assignments, primary: side}})
 
 
 def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | None:
@@ -211,7 +211,7 @@ def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | 
         home: the source whose side it is.
         record: of the plan's last switch.
     """
-    side = fence.sides[primary]
+    side = fence.assignments[primary]
     if side.phase is Phase.SWITCHING:
         if record is None or not record.speaks_of(fence):
             return side.active
@@ -221,7 +221,7 @@ def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | 
 
 
 def _with(fence: Fence, record: SwitchRecord, side: Assignment) -> Fence:
-    return fence.model_copy(update={"epoch": record.epoch, "sides": {**fence.sides, record.primary: side}})
+    return fence.model_copy(update={"epoch": record.epoch, "assignments": {**fence.assignments, record.primary: side}})
 
 
 async def note_begin(context: RecoveryContext, record: SwitchRecord) -> None:
@@ -240,7 +240,7 @@ async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord 
     """Say it of a switch that ended, and whose run died before it could."""
     if record is None or record.ended or record.epoch != fence.epoch:
         return
-    side = fence.sides.get(record.primary)
+    side = fence.assignments.get(record.primary)
     if side is None or side.phase is Phase.SWITCHING or side.active != record.to:
         return
     said = (await verify_audit(context.vault, record.plan, None)).lines

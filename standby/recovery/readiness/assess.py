@@ -343,7 +343,7 @@ async def _assess(
 
 def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bool) -> Facts:
     primary, target = pair
-    side = fence.sides[primary]
+    side = fence.assignments[primary]
     return Facts(
         plan=context.plan,
         primary=primary,

@@ -69,7 +69,7 @@ class Gathered:
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
     """Read every resource that serves in the place of a source; one that does not answer stops no other."""
     primaries: dict[str, tuple[str, ...]] = {}
-    for primary, side in fence.sides.items():
+    for primary, side in fence.assignments.items():
         primaries[side.active] = (*primaries.get(side.active, ()), primary)
     seen: dict[str, Seen] = {}
     missing: dict[str, str] = {}

@@ -194,8 +194,8 @@ async def test_an_event_names_the_plans_of_its_resource_and_its_role_in_each(gat
 
 async def test_after_a_failover_the_fence_says_who_serves(gateway: Gateway) -> None:
     async with hold_fence(gateway.vault, gateway.configuration.plan("invoices")) as held:
-        side = held.fence.sides["east"].model_copy(update={"active": "west", "previous": "east"})
-        await held.write(held.fence.model_copy(update={"epoch": 1, "sides": {"east": side}}))
+        side = held.fence.assignments["east"].model_copy(update={"active": "west", "previous": "east"})
+        await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": side}}))
 
     await gateway.alert(metric_alert(alertTargetIDs=[resource_id("east"), resource_id("west")]))
 

@@ -22,7 +22,7 @@ PLAN = RecoveryPlan.model_validate(
 
 def fence(**active: str) -> Fence:
     sides = {"east": "east", "south": "south", **active}
-    return Fence(plan="p", epoch=1, sides={primary: Assignment(active=name) for primary, name in sides.items()})
+    return Fence(plan="p", epoch=1, assignments={primary: Assignment(active=name) for primary, name in sides.items()})
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,6 @@ def test_what_cannot_be_told_is_asked_back(to: str, named: str, now: Fence, erro
 
 def test_a_switch_that_is_under_way_can_be_gone_on_with_or_taken_back() -> None:
     side = Assignment(active="east", phase=Phase.SWITCHING, target="north")
-    under_way = Fence(plan="p", epoch=1, sides={"east": side, "south": Assignment(active="east")})
+    under_way = Fence(plan="p", epoch=1, assignments={"east": side, "south": Assignment(active="east")})
     for to in ("north", "east"):
         assert choose_primary(PLAN, under_way, to=to) == "east"

@@ -61,7 +61,7 @@ def an_input(
         "policy": FailoverPolicy.model_validate({"automatic": True, **(policy or {})}),
         "automation": Automation(),
         "epoch": 0,
-        "sides": {"east": Assignment(active="east")},
+        "assignments": {"east": Assignment(active="east")},
         "candidates": (candidate(),),
         "observations": tuple(observations),
         **more,

@@ -218,7 +218,9 @@ class TestOffSwitch:
 
 class TestSides:
     def test_refuses_an_outage_of_what_serves_nobody(self) -> None:
-        given = an_input(sides={"east": Assignment(active="west")}, outage_of="east", candidates=(candidate("north"),))
+        given = an_input(
+            assignments={"east": Assignment(active="west")}, outage_of="east", candidates=(candidate("north"),)
+        )
 
         assert decide(given).outcome is Outcome.REFUSE
         assert says(given, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves in the place of east")
@@ -237,19 +239,19 @@ class TestSides:
     def test_lets_one_run_switch_at_a_time(self, by: str, outcome: Outcome) -> None:
         side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id=by)
 
-        assert decide(an_input(sides={"east": side})).outcome is outcome
+        assert decide(an_input(assignments={"east": side})).outcome is outcome
 
     def test_waits_for_the_switch_of_another_source_of_the_plan(self) -> None:
         other = Assignment(active="south", phase=Phase.SWITCHING, target="west", run_id="run-2")
 
-        assert decide(an_input(sides={"east": Assignment(active="east"), "south": other})).outcome is Outcome.WAIT
+        assert decide(an_input(assignments={"east": Assignment(active="east"), "south": other})).outcome is Outcome.WAIT
 
     def test_lets_an_operator_finish_what_was_interrupted(self) -> None:
         side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id="run-2")
         sides = {"east": side}
 
-        assert decide(operator(sides=sides)).outcome is Outcome.ACT
-        assert decide(operator(sides=sides, candidates=(candidate("north"),))).outcome is Outcome.REFUSE
+        assert decide(operator(assignments=sides)).outcome is Outcome.ACT
+        assert decide(operator(assignments=sides, candidates=(candidate("north"),))).outcome is Outcome.REFUSE
 
     def test_refuses_until_the_last_one_is_committed(self) -> None:
         side = Assignment(
@@ -260,17 +262,17 @@ class TestSides:
             since=NOW - timedelta(days=1),
         )
         dark = [seen.model_copy(update={"resource": "west"}) for seen in PROVED]
-        given = an_input(dark, sides={"east": side}, candidates=(candidate("north"),))
+        given = an_input(dark, assignments={"east": side}, candidates=(candidate("north"),))
 
         assert decide(given).outcome is Outcome.REFUSE
         assert says(given, Guard.ONE_AT_A_TIME).text == "the failover to west by run run-0 is not committed"
-        assert decide(operator(sides={"east": side}, candidates=(candidate("east"),))).outcome is Outcome.ACT
+        assert decide(operator(assignments={"east": side}, candidates=(candidate("east"),))).outcome is Outcome.ACT
 
     @pytest.mark.parametrize(("minutes", "outcome"), [(59, Outcome.REFUSE), (60, Outcome.ACT)])
     def test_lets_time_lie_between_two_failovers(self, minutes: int, outcome: Outcome) -> None:
         side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=minutes))
 
-        assert decide(an_input(sides={"east": side})).outcome is outcome
+        assert decide(an_input(assignments={"east": side})).outcome is outcome
 
 
 class TestStandby:
@@ -392,7 +394,7 @@ class TestOperators:
     def test_may_force_most_guards(self) -> None:
         side = Assignment(active="east", previous="west", since=NOW - timedelta(minutes=1))
         stuck = operator(
-            sides={"east": side},
+            assignments={"east": side},
             candidates=(
                 candidate(state="unknown", copies=(CopyAge(analyzer="a", verified_at=None, source_changed=None),)),
             ),
@@ -406,4 +408,4 @@ class TestOperators:
     def test_may_not_force_two_switches_at_once(self) -> None:
         side = Assignment(active="east", phase=Phase.SWITCHING, target="north", run_id="run-2")
 
-        assert decide(operator(sides={"east": side}, forced=tuple(NEVER_FORCED))).outcome is Outcome.REFUSE
+        assert decide(operator(assignments={"east": side}, forced=tuple(NEVER_FORCED))).outcome is Outcome.REFUSE

@@ -175,7 +175,7 @@ class _Running:
             policy=POLICY,
             automation=Automation(),
             epoch=0,
-            sides={"east": Assignment(active="east")},
+            assignments={"east": Assignment(active="east")},
             candidates=(Candidate(resource="west", observation=standby, fitness=fitness),),
             observations=observations,
         )

@@ -380,7 +380,7 @@ async def test_only_what_could_really_happen_is_rehearsed(make_scene: Any, make_
 
         async def really(side: Assignment) -> None:
             async with hold_fence(context.vault, context.plan) as held:
-                await held.write(Fence(plan="p", epoch=3, sides={"east": side}))
+                await held.write(Fence(plan="p", epoch=3, assignments={"east": side}))
 
         with pytest.raises(NotATarget):
             await drill(context, "east", "south", DirectStages())
@@ -396,7 +396,7 @@ async def test_only_what_could_really_happen_is_rehearsed(make_scene: Any, make_
 async def test_a_side_that_was_switched_is_rehearsed_from_where_it_is(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         async with hold_fence(context.vault, context.plan) as held:
-            await held.write(Fence(plan="p", epoch=3, sides={"east": Assignment(active="west")}))
+            await held.write(Fence(plan="p", epoch=3, assignments={"east": Assignment(active="west")}))
         report = await drill(context, "east", "north", DirectStages())
         assert report.passed, report.reasons
 

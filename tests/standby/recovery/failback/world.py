@@ -122,12 +122,12 @@ class World:
         """Let a resource serve, as after a failover that was committed."""
         async with hold_fence(self.vault, self.plan) as held:
             changed = Assignment(active=active, phase=phase, **side)
-            sides = {**held.fence.sides, primary: changed}
-            await held.write(Fence(plan=self.plan.name, epoch=held.fence.epoch + 1, sides=sides))
+            sides = {**held.fence.assignments, primary: changed}
+            await held.write(Fence(plan=self.plan.name, epoch=held.fence.epoch + 1, assignments=sides))
         self.pass_time()
 
     async def active(self, primary: str = "east") -> Assignment:
-        return (await read_fence(self.vault, self.plan)).sides[primary]
+        return (await read_fence(self.vault, self.plan)).assignments[primary]
 
     def pass_time(self, seconds: float = 2.0) -> None:
         """Dates of the service are whole seconds."""

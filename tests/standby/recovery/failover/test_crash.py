@@ -99,7 +99,7 @@ async def test_killed_at_any_boundary_it_ends_at_the_side_that_the_next_run_is_t
         epoch = (await site.fence()).epoch
         report = await do(site, again)
         if report is not None:
-            assert (report.side, report.interrupted) == (side, False)
+            assert (report.serving, report.interrupted) == (side, False)
             assert report.state in {"activated", "rolled_back"}
         if (await site.side()).active == side:
             # Where the first run was killed before it had fenced anything, there is nothing to go back from.
@@ -136,7 +136,7 @@ async def live(history: list[tuple[AuditAction, int]], last: AuditAction) -> Non
         assert (await site.fence()).epoch >= epoch
         epoch = (await site.fence()).epoch
     report = await do(site, last)
-    assert report is None or (report.side, report.state) in {("west", "activated"), ("west", "rolled_back")}
+    assert report is None or (report.serving, report.state) in {("west", "activated"), ("west", "rolled_back")}
     await site.commit()
     await check_settled(site, "west")
     deeds = await site.deeds()

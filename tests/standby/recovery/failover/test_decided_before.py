@@ -22,7 +22,7 @@ async def test_an_outage_of_one_side_does_not_switch_the_next_one_away() -> None
         await site.fail_over("west", epoch=decided)
     side = await site.side()
     assert (side.active, side.phase, site.named) == ("north", Phase.ACTIVATED, {"north"})
-    assert (await site.fail_over("west", epoch=(await site.fence()).epoch)).side == "west"
+    assert (await site.fail_over("west", epoch=(await site.fence()).epoch)).serving == "west"
 
 
 async def test_a_side_that_serves_already_is_said_to() -> None:

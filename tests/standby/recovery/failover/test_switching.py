@@ -27,7 +27,7 @@ async def test_an_unplanned_switch_names_the_target_to_every_sink_and_asks_the_s
     asked = site.calls_to("east")
     site.dark = {"east"}
     report = await site.fail_over(reason="the region is dark")
-    assert (report.state, report.side, report.epoch, report.problems) == ("activated", "west", 1, ())
+    assert (report.state, report.serving, report.epoch, report.problems) == ("activated", "west", 1, ())
     assert [(sink.status, sink.told) for sink in report.sinks] == [("told", "west")] * 2
     assert site.calls_to("east") == asked
     side = await site.side()
@@ -80,7 +80,7 @@ async def test_a_sync_that_leaves_something_behind_is_undone_and_nobody_was_told
     site.world.create("west", "receipt", description="their own")
     site.world.create("east", "receipt")
     report = await site.fail_over(planned=True)
-    assert (report.state, report.side) == ("rolled_back", "east")
+    assert (report.state, report.serving) == ("rolled_back", "east")
     assert "receipt" in report.problems[0]
     assert "--force sync" in report.next_action
     assert [len(sink.heard) for sink in site.sinks] == [1, 1]
@@ -95,7 +95,7 @@ async def test_by_force_it_leaves_that_behind_and_says_so() -> None:
     site.world.create("east", "receipt")
     forced = frozenset({"sync", "readiness"})
     report = await site.fail_over(planned=True, forced=forced)
-    assert (report.state, report.side) == ("activated", "west")
+    assert (report.state, report.serving) == ("activated", "west")
     assert report.forced == ("readiness", "sync")
     assert any(problem.startswith("Passed by force: The last sync") for problem in report.problems)
 
@@ -104,25 +104,25 @@ async def test_a_planned_switch_from_a_source_that_is_dark_is_undone() -> None:
     site = await Site.made()
     site.dark = {"east"}
     report = await site.fail_over(planned=True)
-    assert (report.state, report.side) == ("rolled_back", "east")
+    assert (report.state, report.serving) == ("rolled_back", "east")
 
 
 async def test_a_target_that_is_not_ready_is_not_switched_to() -> None:
     site = await Site.made("invoice", "receipt")
     site.world.delete("west", "receipt")
     report = await site.fail_over()
-    assert (report.state, report.side) == ("rolled_back", "east")
+    assert (report.state, report.serving) == ("rolled_back", "east")
     assert any("receipt" in problem for problem in report.problems)
     assert site.named == {"east"}
     forced = await site.fail_over(forced=frozenset({"readiness"}))
-    assert (forced.state, forced.side, forced.forced) == ("activated", "west", ("readiness",))
+    assert (forced.state, forced.serving, forced.forced) == ("activated", "west", ("readiness",))
 
 
 async def test_a_target_that_is_dark_is_not_switched_to() -> None:
     site = await Site.made()
     site.dark = {"east", "west"}
     report = await site.fail_over()
-    assert (report.state, report.side) == ("rolled_back", "east")
+    assert (report.state, report.serving) == ("rolled_back", "east")
     assert site.named == {"east"}
 
 
@@ -131,12 +131,12 @@ async def test_a_sink_that_fails_before_the_target_was_named_undoes_the_switch()
     site.sinks[1].fails = site.sinks[1].mute = True
     report = await site.fail_over()
     # The other one, which was told that nobody serves, names the old side again. One is still to be told.
-    assert (report.state, report.side) == ("fenced", "east")
+    assert (report.state, report.serving) == ("fenced", "east")
     assert site.named == {"east"}
     assert "hook" in report.problems[0]
     site.sinks[1].fails = False
     again = await site.roll_back()
-    assert (again.state, again.side) == ("rolled_back", "east")
+    assert (again.state, again.serving) == ("rolled_back", "east")
     assert [sink.side for sink in site.sinks] == ["east", "east"]
     assert (await site.side()).phase is Phase.STEADY
 
@@ -151,7 +151,7 @@ async def test_a_sink_that_fails_once_undoes_the_switch_wholly() -> None:
 
     site.sinks[0].on_change = stumble
     report = await site.fail_over()
-    assert (report.state, report.side, report.epoch) == ("rolled_back", "east", 2)
+    assert (report.state, report.serving, report.epoch) == ("rolled_back", "east", 2)
     assert [sink.side for sink in site.sinks] == ["east", "east"]
     site.sinks[0].on_change = lambda: None
     assert (await site.fail_over()).state == "activated"
@@ -169,7 +169,7 @@ async def test_a_sink_that_fails_while_others_name_the_target_is_told_by_running
     hook.on_change = first.on_change = stumble
     site.sinks = [first, hook]
     report = await site.fail_over()
-    assert (report.state, report.side) == ("fenced", "east")
+    assert (report.state, report.serving) == ("fenced", "east")
     assert [sink.status for sink in report.sinks] == ["told", "failed"]
     assert "standby failover invoices --to west" in report.next_action
     assert (first.side, hook.side) == ("west", None)
@@ -177,7 +177,7 @@ async def test_a_sink_that_fails_while_others_name_the_target_is_told_by_running
     hook.on_change = first.on_change = lambda: None
     heard = len(first.heard)
     again = await site.fail_over()
-    assert (again.state, again.side) == ("activated", "west")
+    assert (again.state, again.serving) == ("activated", "west")
     # Nobody was told again that nobody serves.
     assert all(activation.sources["east"] is not None for activation in first.heard[heard:])
 
@@ -186,7 +186,7 @@ async def test_by_force_it_goes_on_without_a_sink_and_commit_tells_it_later() ->
     site = await Site.made()
     site.sinks[1].fails = True
     report = await site.fail_over(forced=frozenset({"sinks"}))
-    assert (report.state, report.side) == ("activated", "west")
+    assert (report.state, report.serving) == ("activated", "west")
     assert [sink.status for sink in report.sinks] == ["told", "failed"]
     assert any("hook" in problem for problem in report.problems)
     assert "standby commit" in report.next_action
@@ -214,7 +214,7 @@ async def test_a_sink_that_was_told_a_higher_epoch_stops_it_before_anything_is_d
         await site.fail_over()
     assert (await site.fence()).epoch == 0
     report = await site.fail_over(forced=frozenset({"sinks", "readiness"}))
-    assert (report.state, report.side, report.epoch) == ("activated", "west", 2)
+    assert (report.state, report.serving, report.epoch) == ("activated", "west", 2)
 
 
 async def test_what_serves_already_is_not_switched_to() -> None:
@@ -254,7 +254,7 @@ async def test_a_rollback_names_the_old_side_again_under_a_higher_epoch() -> Non
     await site.fail_over()
     site.dark = set()
     report = await site.roll_back(reason="it was a false alarm")
-    assert (report.mode, report.state, report.side, report.epoch) == ("rollback", "rolled_back", "east", 2)
+    assert (report.mode, report.state, report.serving, report.epoch) == ("rollback", "rolled_back", "east", 2)
     assert [sink.side for sink in site.sinks] == ["east", "east"]
     assert site.sinks[0].endpoint().analyzers == {"invoice": "invoice"}  # type: ignore[union-attr]
     assert all(len(named) <= 1 for named in site.seen)
@@ -290,11 +290,11 @@ async def test_from_one_standby_to_the_next_one() -> None:
     await site.fail_over()
     site.dark = {"east", "west"}
     report = await site.fail_over("north")
-    assert (report.state, report.from_resource, report.side) == ("activated", "west", "north")
+    assert (report.state, report.from_resource, report.serving) == ("activated", "west", "north")
     assert site.named == {"north"}
     assert all(len(named) <= 1 for named in site.seen)
     back = await site.roll_back()
-    assert (back.side, site.named) == ("west", {"west"})
+    assert (back.serving, site.named) == ("west", {"west"})
     assert site.sinks[0].endpoint().analyzers == {"invoice": "invoice"}  # type: ignore[union-attr]
 
 
@@ -322,11 +322,11 @@ async def test_a_replication_that_does_not_end_undoes_the_switch_unless_that_is_
     site = await Site.made()
     async with write_ledger(site.vault, "east", "west", RELEASED):
         report = await site.fail_over()
-        assert (report.state, report.side) == ("rolled_back", "east")
+        assert (report.state, report.serving) == ("rolled_back", "east")
         assert "from east to west" in report.problems[0]
         assert "--force replication" in report.next_action
         forced = await site.fail_over(forced=frozenset({"replication"}))
-        assert (forced.state, forced.side) == ("activated", "west")
+        assert (forced.state, forced.serving) == ("activated", "west")
 
 
 async def test_a_sink_that_is_written_by_somebody_else_meanwhile_is_noticed() -> None:
@@ -340,7 +340,7 @@ async def test_a_sink_that_is_written_by_somebody_else_meanwhile_is_noticed() ->
     site.sinks[1].on_change = overwrite
     sink.on_change = overwrite
     report = await site.fail_over()
-    assert (report.state, report.side) == ("fenced", "east")
+    assert (report.state, report.serving) == ("fenced", "east")
     assert "says something else than it was just told (epoch 9)" in report.problems[-1]
 
 
@@ -353,7 +353,7 @@ async def test_a_target_that_falls_silent_at_the_last_moment_is_told_and_serves_
 
     site.sinks[0].on_change = fall
     report = await site.fail_over()
-    assert (report.state, report.side) == ("activated", "west")
+    assert (report.state, report.serving) == ("activated", "west")
     assert any("west is not ready" in problem for problem in report.problems)
 
 
@@ -366,7 +366,7 @@ async def test_a_vault_that_fails_leaves_a_report_or_an_error_and_never_two_side
 
     site.sinks[0].on_change = fail
     report = await site.fail_over()
-    assert (report.state, report.side) == {
+    assert (report.state, report.serving) == {
         "audit/": ("activated", "west"),
     }.get(path, ("fenced", "east"))
     assert any("it is full" in problem for problem in report.problems)
@@ -374,7 +374,7 @@ async def test_a_vault_that_fails_leaves_a_report_or_an_error_and_never_two_side
     site.vault.out = ()
     site.sinks[0].on_change = lambda: None
     if report.state == "fenced":
-        assert (await site.fail_over()).side == "west"
+        assert (await site.fail_over()).serving == "west"
     await site.commit()
     assert site.named == {"west"}
     assert (await site.deeds()).count("failover.activated") == 1
@@ -396,7 +396,7 @@ async def test_a_cancellation_leaves_a_report_and_the_next_run_goes_on() -> None
     assert "Go on with standby failover invoices --to west" in report.next_action
     site.sinks[0].on_change = lambda: None
     again = await site.fail_over()
-    assert (again.state, again.side) == ("activated", "west")
+    assert (again.state, again.serving) == ("activated", "west")
 
 
 async def test_times_are_measured_from_the_first_sign_of_the_outage() -> None:
@@ -467,7 +467,7 @@ async def test_where_the_record_of_a_switch_is_lost_every_sink_is_silenced_first
     if content is not None:
         site.vault.files["recovery/invoices/switch.json"] = content
     report = await (site.fail_over() if to == "west" else site.roll_back())
-    assert report.side == to
+    assert report.serving == to
     assert [sink.side for sink in site.sinks] == [to, to]
     assert all(len(named) <= 1 for named in site.seen)
     assert first.heard[-2].sources["east"] is None
@@ -538,6 +538,6 @@ async def test_what_an_earlier_run_found_ready_is_looked_at_again_before_it_is_n
     site.sinks[0].on_change = lambda: None
     site.world.delete("west", "invoice")
     report = await site.fail_over()
-    assert (report.state, report.side) == ("rolled_back", "east")
+    assert (report.state, report.serving) == ("rolled_back", "east")
     assert any("invoice" in problem for problem in report.problems)
     assert site.named == {"east"}

@@ -188,7 +188,7 @@ class Site:
         return await read_fence(self.vault, self.world.plan)
 
     async def side(self) -> Assignment:
-        return (await self.fence()).sides["east"]
+        return (await self.fence()).assignments["east"]
 
     async def deeds(self) -> list[str]:
         """What the audit log has; it must be whole."""

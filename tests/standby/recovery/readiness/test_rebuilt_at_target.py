@@ -49,7 +49,7 @@ async def switched(scene: Scene, active: str) -> None:
         open_recovery(scene.configuration, "p") as context,
         hold_fence(context.vault, context.plan) as held,
     ):
-        changed = {"epoch": held.fence.epoch + 1, "sides": {"east": Assignment(active=active)}}
+        changed = {"epoch": held.fence.epoch + 1, "assignments": {"east": Assignment(active=active)}}
         await held.write(held.fence.model_copy(update=changed))
 
 

@@ -213,7 +213,7 @@ class World:
     def switch(self, epoch: int = 1, **active: str) -> None:
         """Let other resources serve in the place of sources."""
         primaries = {pair.source: Assignment(active=active.get(pair.source, pair.source)) for pair in self.plan.pairs}
-        fence = Fence(plan=self.plan.name, epoch=epoch, sides=primaries)
+        fence = Fence(plan=self.plan.name, epoch=epoch, assignments=primaries)
         self.vault.files[f"recovery/{self.plan.name}/fence.json"] = fence.model_dump_json().encode()
 
     def meanings(self, where: str) -> dict[str, str]:
