@@ -9,7 +9,7 @@ import httpx
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, HttpUrl, SecretStr, model_validator
 
-from standby.config.explanation import valid
+from standby.config.errors import valid
 from standby.config.resource import EntraCredentials, KeyCredentials
 from standby.service.auth import auth_for
 

@@ -22,10 +22,9 @@ from pydantic import (
 from blocks.credentials import DOCUMENTATION, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
-from standby.config.explanation import summary, valid
-from standby.config.names import Name
+from standby.config.errors import summary, valid
 from standby.config.plan import FailoverPolicy, GivenKey, SnapshotPolicy
-from standby.config.resource import DeploymentOverrides
+from standby.config.resource import DeploymentOverrides, Name
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
 from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, Signing, VaultSettings
 

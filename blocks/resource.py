@@ -8,7 +8,7 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, model_validator
 
 from blocks.credentials import DOCUMENTATION, ContentUnderstandingEntra, ContentUnderstandingKey, same_as
-from standby.config.explanation import valid
+from standby.config.errors import valid
 from standby.config.resource import ApiVersion, EntraCredentials, KeyCredentials, Resource
 
 

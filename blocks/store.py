@@ -16,8 +16,7 @@ from blocks.recovery_plan import RecoveryPlan
 from blocks.resource import ContentUnderstandingResource, credentials_block
 from standby.config import plan as model
 from standby.config.configuration import Configuration, disagreements
-from standby.config.explanation import summary
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError, summary
 
 log = logging.getLogger("standby.blocks")
 

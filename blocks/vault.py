@@ -17,8 +17,7 @@ from prefect.filesystems import LocalFileSystem, WritableFileSystem
 from pydantic import ValidationError
 
 from standby.clock import Clock, SystemClock
-from standby.config.explanation import summary
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError, summary
 from standby.config.vault import VaultSettings
 from standby.vault.errors import OutsideVault, VaultUnavailable
 from standby.vault.filesystem import FileSystem, Journal, checked

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from flows.errors import NoChunkDeployment
 from flows.outcome import PROGRESS
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.replication.chunks import Chunk, ChunkReport, results_of
 from standby.replication.engine import Book
 from standby.replication.items import ItemResult, PlanItem, Progress, count

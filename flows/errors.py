@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError
 from standby.errors import StandbyError
 
 

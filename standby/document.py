@@ -1,4 +1,4 @@
-"""JSON, and the base of every model that is written or printed as a JSON document."""
+"""JSON, and the bases of the models that are read from people or written as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import rfc8785
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Document", "JsonObject", "JsonValue", "digest_of", "digest_of_json"]
+__all__ = ["Document", "JsonObject", "JsonValue", "Strict", "digest_of", "digest_of_json"]
 
 JsonObject = dict[str, JsonValue]
 
@@ -16,6 +16,12 @@ class Document(BaseModel):
     """A value that crosses a boundary: frozen, read by a field's name or by the key that it has in JSON."""
 
     model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
+
+
+class Strict(BaseModel):
+    """A part of what an operator writes: a misspelt key is an error, and no error quotes what was written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 def digest_of(content: bytes) -> str:

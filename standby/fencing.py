@@ -14,7 +14,7 @@ from enum import StrEnum
 
 from pydantic import Field, ValidationError
 
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError

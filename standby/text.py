@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import TypeVar
 
 Kind = TypeVar("Kind", bound=str)
@@ -32,3 +33,14 @@ def totals(counts: Mapping[Kind, int], none: str = "nothing to do") -> str:
 def counted(count: int, noun: str) -> str:
     """Say how many there are of one thing: "1 snapshot", "2 snapshots"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name may have been meant, or which there are: the end of a sentence about a name."""
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    if not names:
+        return "there is none"
+    return f"there is {some_of(names, 10)}"

@@ -16,7 +16,7 @@ from standby import __version__
 from standby.cli.options import present_name
 from standby.cli.output import Output
 from standby.cli.run import Exit
-from standby.config.names import nearest
+from standby.text import nearest
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
 WITH_VALUE = frozenset({"-c", "--config"})

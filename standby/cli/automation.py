@@ -12,7 +12,7 @@ from standby.cli.options import Via
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError
 from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator

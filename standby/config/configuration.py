@@ -10,13 +10,14 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
-from standby.config.document import Document, Problem, Where, dotted, fill, read_document
-from standby.config.explanation import explain
-from standby.config.names import ConfigurationError, Name, Strict, UnknownName, nearest
+from standby.config.errors import ConfigurationError, Problem, UnknownName, Where, dotted, explain
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import Resource
+from standby.config.resource import Name, Resource
 from standby.config.sinks import FileSink, Sink
 from standby.config.vault import BlockReference, VaultSettings
+from standby.config.yaml_file import Document, fill, read_document
+from standby.document import Strict
+from standby.text import nearest
 
 
 class GatewaySettings(Strict):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, assert_never
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -18,27 +17,24 @@ from pydantic import (
 )
 
 from standby.config.durations import Duration, Seconds, Since, parse_seconds
-from standby.config.names import Name, Strict, nearest
-from standby.config.resource import DeploymentOverrides
+from standby.config.resource import DeploymentOverrides, Name
+from standby.document import Strict
+from standby.text import nearest
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class FreshKey(_Strict):
+class FreshKey(Strict):
     """A random key for every copy."""
 
     kind: Literal["generate"] = "generate"
 
 
-class NoEncryption(_Strict):
+class NoEncryption(Strict):
     """No second encryption of the authorization token."""
 
     kind: Literal["none"] = "none"
 
 
-class GivenKey(_Strict):
+class GivenKey(Strict):
     """One key for all copies of the plan."""
 
     kind: Literal["given"] = "given"
@@ -61,6 +57,8 @@ def key_for_copy(encryption: Encryption) -> SecretStr | None:
             return SecretStr(secrets.token_urlsafe(KEY_BYTES))
         case NoEncryption():
             return None
+        case _:
+            assert_never(encryption)
 
 
 class FailoverPolicy(Strict):

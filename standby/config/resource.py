@@ -7,7 +7,9 @@ import re
 from typing import Annotated, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
+
+from standby.document import Strict
 
 ApiVersion = Literal["2025-11-01", "2026-06-01-preview", "2025-05-01-preview"]
 
@@ -28,6 +30,9 @@ ARM_HOSTS = ("management.azure.com", "management.usgovcloudapi.net", "management
 """Hosts of Azure's management plane, whose tokens are worth much more than those of one resource."""
 
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
+Name = Annotated[str, StringConstraints(pattern=RESOURCE_NAME, max_length=64)]
+"""Name of a resource or plan: lower-case letters, digits and dashes."""
+
 RESOURCE_ID = (
     r"(?i)^/subscriptions/[^/?#\s]+/resourceGroups/[^/?#\s]+"
     r"/providers/Microsoft\.CognitiveServices/accounts/[^/?#\s]+$"
@@ -36,11 +41,7 @@ KEY = r"[!-~]([ -~]*[!-~])?"
 HOST = r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class KeyCredentials(_Strict):
+class KeyCredentials(Strict):
     """A subscription key, sent as `Ocp-Apim-Subscription-Key`."""
 
     kind: Literal["key"] = "key"
@@ -54,7 +55,7 @@ class KeyCredentials(_Strict):
         return value
 
 
-class EntraCredentials(_Strict):
+class EntraCredentials(Strict):
     """An Entra identity: a client secret where all three parts are given, else DefaultAzureCredential."""
 
     kind: Literal["entra"] = "entra"
@@ -72,7 +73,7 @@ class EntraCredentials(_Strict):
 Credentials = Annotated[KeyCredentials | EntraCredentials, Field(discriminator="kind")]
 
 
-class DeploymentOverrides(_Strict):
+class DeploymentOverrides(Strict):
     """Deployments that stand in for the analyzer's own at one target."""
 
     chat_completion: str | None = Field(None, alias="chatCompletion", description="Completion deployment.")
@@ -81,10 +82,10 @@ class DeploymentOverrides(_Strict):
     model_config = ConfigDict(populate_by_name=True)
 
 
-class Resource(_Strict):
+class Resource(Strict):
     """One resource in one region: where it is, how to sign in, and how hard it may be driven."""
 
-    name: str = Field(pattern=RESOURCE_NAME, max_length=64, description="Name used in plans and reports.")
+    name: Name = Field(description="Name used in plans and reports.")
     endpoint: str = Field(description="Data-plane endpoint, https and without a path.")
     region: str = Field(min_length=1, description="Azure region, such as eastus.")
     resource_id: str = Field(description="Azure resource id, /subscriptions/…/accounts/….")

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator
 
-from standby.config.names import Strict
 from standby.config.resource import is_loopback
+from standby.document import Strict
 
 VARIABLE_NAME = r"^[a-z0-9_-]+$"
 """What Prefect takes for the name of a variable."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
 
-from standby.config.names import Strict
+from standby.document import Strict
 
 BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"
 """A block as type-slug/name."""

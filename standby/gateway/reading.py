@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import JsonValue
 from standby.gateway.errors import Malformed, NotJson, TooLarge, TooSlow
 

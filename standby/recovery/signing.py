@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ConfigDict, ValidationError
 
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError
 from standby.config.vault import Ed25519Signing, HmacSigning, Signing
 from standby.document import Document
 

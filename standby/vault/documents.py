@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from standby.clock import Clock
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.vault.errors import Held
 from standby.vault.filesystem import FileSystem, Journal, Objects
 

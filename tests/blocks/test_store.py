@@ -23,7 +23,7 @@ from blocks import (
     save_configuration,
 )
 from standby.config.configuration import Configuration
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError
 from standby.config.plan import NoEncryption, Objectives, RegionPair, StepRetries
 from standby.config.resource import DeploymentOverrides, KeyCredentials
 from standby.config.vault import HmacSigning, VaultSettings

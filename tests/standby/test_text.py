@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import pytest
 
-from standby.text import counted, some_of, totals
+from standby.text import counted, nearest, some_of, totals
 
 
 class Kind(StrEnum):
@@ -37,3 +37,9 @@ def test_totals_leave_out_what_there_is_none_of() -> None:
 
 def test_one_thing_is_said_in_the_singular() -> None:
     assert [counted(count, "store") for count in (0, 1, 2)] == ["0 stores", "1 store", "2 stores"]
+
+
+def test_a_name_that_nobody_knows_is_answered_with_the_nearest_or_with_what_there_is() -> None:
+    assert nearest("invioces", ["receipts", "invoices"]) == "did you mean invoices?"
+    assert nearest("zzz", ["west", "east"]) == "there is east and west"
+    assert nearest("zzz", []) == "there is none"

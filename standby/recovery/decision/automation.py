@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime, ValidationError
 
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import Document
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext

@@ -9,7 +9,7 @@ from uuid import uuid4
 from pydantic import AwareDatetime, Field, ValidationError
 
 from standby import __version__
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import Document, digest_of
 from standby.recovery.audit import AuditAction, AuditLine, record_action, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext

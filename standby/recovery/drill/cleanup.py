@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side, to_its_end
-from standby.config.names import UnknownName
+from standby.config.errors import UnknownName
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stages
 from standby.recovery.drill.errors import LeftBehind

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import AwareDatetime, ValidationError
 
 from standby import __version__
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import Document, digest_of
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import AuditAction, verify_audit

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from pydantic import AwareDatetime, Field, ValidationError
 
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import Document
 from standby.recovery.drill.errors import DrillUnderWay, IntentUnreadable
 from standby.replication.inventory import DRILL_TAG

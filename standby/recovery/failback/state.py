@@ -10,7 +10,7 @@ from datetime import datetime
 
 from pydantic import Field, ValidationError
 
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import Document
 from standby.fencing import Fence, Phase
 from standby.recovery.context import RecoveryContext

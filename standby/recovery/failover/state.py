@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import Field, ValidationError
 
 from standby.concurrency import to_its_end
-from standby.config.explanation import summary
+from standby.config.errors import summary
 from standby.document import Document, JsonValue
 from standby.fencing import Assignment, Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from standby.config.names import UnknownName
+from standby.config.errors import UnknownName
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
 from standby.recovery.context import RecoveryContext

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from standby.config.configuration import Configuration
-from standby.config.names import ConfigurationError, UnknownName
+from standby.config.errors import ConfigurationError, UnknownName
 
 
 def resource(account: str, **values: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def test_parts_are_named_by_their_keys() -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownName, match="no plan named invioces: did you mean invoices"):
         configuration().plan("invioces")
-    with pytest.raises(UnknownName, match="no resource named zzz: there is east, west"):
+    with pytest.raises(UnknownName, match="no resource named zzz: there is east and west"):
         configuration().resource("zzz")
     with pytest.raises(UnknownName, match="no plan named any: there is none"):
         configuration(plans={}).plan("any")

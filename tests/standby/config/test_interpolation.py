@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.configuration import Configuration
-from standby.config.document import SECRETS, fill, interpolate
+from standby.config.yaml_file import SECRETS, fill, interpolate
 
 NAMES = st.text(string.ascii_letters + "_", min_size=1, max_size=12)
 VALUES = st.text(max_size=30)

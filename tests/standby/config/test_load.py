@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from standby.config.configuration import Configuration, load_configuration
-from standby.config.names import ConfigurationError
+from standby.config.errors import ConfigurationError
 from standby.config.plan import FreshKey
 from standby.config.resource import DeploymentOverrides, EntraCredentials, KeyCredentials
 from standby.config.sinks import FileSink, WebhookSink

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.config.names import UnknownName
+from standby.config.errors import UnknownName
 from standby.recovery.audit import verify_audit
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction

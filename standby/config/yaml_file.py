@@ -9,8 +9,7 @@ from typing import cast
 
 import yaml
 
-Where = tuple[str | int, ...]
-"""Keys and positions that lead to a value."""
+from standby.config.errors import Problem, Where
 
 # In a flow mapping such as {key: ${NAME}} YAML takes the braces of a reference for its own. They go through
 # the parser as two private-use characters, which no key or endpoint has a reason to hold.
@@ -18,20 +17,6 @@ _OPEN, _CLOSE = "\ue000", "\ue001"
 _REFERENCE = re.compile(r"\$\{([^{}\s,\[\]]*)\}")
 _GUARDED = re.compile(rf"\${_OPEN}([^{_CLOSE}]*){_CLOSE}")
 _QUOTED = re.compile(r"'[^']{2,}'")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong, and where."""
-
-    where: Where
-    message: str
-
-
-def dotted(where: Where) -> str:
-    """Write a place as people do: `plans.invoices.pairs[0].source`."""
-    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
-    return parts.removeprefix(".")
 
 
 @dataclass

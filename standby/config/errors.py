@@ -1,18 +1,60 @@
-"""What a failed validation means to the person who wrote the file."""
+"""What is wrong with a configuration, in the words of the person who wrote it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from standby.config.document import Problem, Where, dotted
-from standby.config.names import nearest
 from standby.config.plan import IGNORE_RULE, TAG_FILTER, TARGET_ID
 from standby.config.resource import RESOURCE_NAME
 from standby.config.sinks import VARIABLE_NAME
 from standby.config.vault import BLOCK_REFERENCE
+from standby.errors import StandbyError
+from standby.text import nearest
+
+Where = tuple[str | int, ...]
+"""Keys and positions that lead to a value."""
+
+
+class ConfigurationError(StandbyError):
+    """The configuration cannot be used.
+
+    Attributes:
+        problems: everything that is wrong, one line each, without any value of a secret.
+    """
+
+    def __init__(self, problems: Sequence[str], next_action: str = "") -> None:
+        super().__init__("\n".join(problems), next_action)
+        self.args = (tuple(problems), next_action)
+        self.problems = tuple(problems)
+
+
+class UnknownName(ConfigurationError):
+    """Somebody asked for a plan or a resource that the configuration does not have."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = tuple(sorted(known))
+        super().__init__([f"There is no {kind} named {name}: {nearest(name, names)}"])
+        self.args = (kind, name, names)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and where."""
+
+    where: Where
+    message: str
+
+
+def dotted(where: Where) -> str:
+    """Write a place as people do: `plans.invoices.pairs[0].source`."""
+    parts = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return parts.removeprefix(".")
+
 
 M = TypeVar("M", bound=BaseModel)
 
