@@ -15,13 +15,14 @@ from prefect import flow
 from benchmarks.figures import Cost, Expected, Figure, Findings, measured, ratios
 from benchmarks.stage import INTERVAL, PLAN, SERVICE_TIME, SLOTS, SOURCE, TARGETS, Stage, set_stage
 from flows.leases import hold_targets
-from flows.outcome import ProgressArtifact, publish_report
+from flows.outcome import finish_replication, replicated, report_table
+from flows.run import ProgressArtifact
 from standby.config.configuration import Configuration
 from standby.config.resource import KeyCredentials, Resource
 from standby.orchestrator import load_orchestrator
 from standby.replication.direct import DirectSteps
 from standby.replication.items import Selection
-from standby.replication.replicate import begin, open_run
+from standby.replication.replicate import begin, open_run, run_to_report
 from standby.service.client import BASE, MOST_CONNECTIONS
 from tasks.copy import TaskSteps
 
@@ -106,9 +107,9 @@ async def copy_under_prefect(configuration: Configuration, plan: str) -> None:
             ProgressArtifact("Benchmark") as bar,
             begin(context, Selection(), TaskSteps(context), on_progress=bar.show) as replication,
         ):
-            await replication.run()
-            report = replication.report(run_id="benchmark", via="prefect")
-            await publish_report(report)
+            ended = await run_to_report(replication, run_id="benchmark", via="prefect")
+            report = ended.report
+            await finish_replication(ended, report_table(report), replicated(report))
         if not report.complete:
             raise RuntimeError("not everything was copied under Prefect")
 

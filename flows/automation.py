@@ -7,8 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.listening import tell_report
-from flows.outcome import ended
+from flows.outcome import FlowOutcome
 from flows.recovery import TaskStages, recovering
 from standby.errors import sentence
 from standby.recovery.decision.automation import position_words, read_automation, set_automation
@@ -32,5 +31,4 @@ async def automation(plan: str, on: bool | None = None, reason: str = "") -> Sta
             switch = await TaskStages().run(
                 f"automation {plan}", lambda: set_automation([context], on=on, reason=reason)
             )
-    tell_report(switch)
-    return ended("On" if switch.on else "Off", sentence(position_words(switch)), switch)
+    return await FlowOutcome("On" if switch.on else "Off", sentence(position_words(switch)), switch).finish()

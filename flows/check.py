@@ -6,10 +6,10 @@ from collections import Counter
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
-from prefect.states import Completed
 
+from flows.outcome import FlowOutcome
 from flows.readiness import publish_readiness
 from flows.recovery import recovering
 from standby.recovery.readiness.assess import assess_plan
@@ -17,11 +17,12 @@ from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document
 from standby.replication.verdict import Verdict
+from standby.text import totals
 
 
-async def publish_drift(proposal: ReplicationPlan) -> None:
-    """Leave a table of every copy that is not in sync."""
-    await acreate_table_artifact(
+def drift_table(proposal: ReplicationPlan) -> TableArtifact:
+    """Make the table of every copy that is not in sync."""
+    return TableArtifact(
         key="drift",
         table=[_row(item) for item in proposal.items if item.verdict is not Verdict.IN_SYNC]
         or [{"analyzer": "all in sync"}],
@@ -29,19 +30,8 @@ async def publish_drift(proposal: ReplicationPlan) -> None:
     )
 
 
-def drift_state(proposal: ReplicationPlan) -> State[dict[str, Any]]:
-    """Tell by a state whether anything differs; the document of `standby check` is the result."""
-    in_sync = all(item.verdict is Verdict.IN_SYNC for item in proposal.items)
-    return Completed(
-        name="Completed" if in_sync else "Drifted",
-        message=f"{_told(proposal)}.",
-        data=drift_document(proposal),
-    )
-
-
 def _told(proposal: ReplicationPlan) -> str:
-    counts = Counter(item.verdict for item in proposal.items)
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())) or "nothing to compare"
+    return totals(Counter(sorted(item.verdict for item in proposal.items)), none="nothing to compare")
 
 
 def _row(item: PlanItem) -> dict[str, Any]:
@@ -67,5 +57,6 @@ async def check(plan: str) -> State[dict[str, Any]]:
     async with recovering(plan) as context:
         await publish_readiness(context, await assess_plan(context))
         proposal = await survey(context.run, Selection())
-    await publish_drift(proposal)
-    return drift_state(proposal)
+    document = drift_document(proposal)
+    name = "Completed" if document["in_sync"] else "Drifted"
+    return await FlowOutcome(name, f"{_told(proposal)}.", document, artifact=drift_table(proposal)).finish()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from prefect import get_client
 from prefect.runtime import flow_run
@@ -20,25 +19,11 @@ from standby.replication.report import Report, Via, make_report
 from standby.replication.steps import RunContext
 from standby.replication.verdict import CopyRecord
 
-Where = Literal["inline", "workers"]
-
 AT_ONCE = 4
 """Chunks at work at the same time. A process copies some twenty analyzers a second, a target takes ten at a
 time of three seconds each: four processes keep more than twenty targets busy."""
 
 _RECORDS = TypeAdapter(dict[str, CopyRecord])
-
-
-class Run(Protocol):
-    """A run that is ready to start; its report is true at any moment."""
-
-    async def run(self) -> None:
-        """Do it."""
-        ...
-
-    def report(self, *, run_id: str, via: Via) -> Report:
-        """Tell what has become of it so far."""
-        ...
 
 
 class ChunkedReplication:
@@ -70,11 +55,18 @@ class ChunkedReplication:
         self._begun = context.clock.monotonic()
 
     async def run(self) -> None:
-        """Do everything the plan says; only a cancellation raises."""
-        await self._rest.run()
-        async with asyncio.TaskGroup() as group:
-            for chunk in self._chunks:
-                group.create_task(self._in_turn(chunk))
+        """Do everything the plan says.
+
+        Raises:
+            NoChunkDeployment: there is no deployment for chunks, so nothing was begun.
+        """
+        async with get_client() as client:
+            dispatch = Dispatch(client, run=f"{flow_run.id}-{flow_run.run_count}")
+            await dispatch.must_be_deployed()
+            await self._rest.run()
+            async with asyncio.TaskGroup() as group:
+                for chunk in self._chunks:
+                    group.create_task(self._in_turn(chunk, dispatch))
 
     def report(self, *, run_id: str, via: Via) -> Report:
         """Put what has become of all parts so far into one report, in the plan's order."""
@@ -92,63 +84,48 @@ class ChunkedReplication:
             now=self._context.clock.now(),
         )
 
-    async def _in_turn(self, chunk: SentChunk) -> None:
+    async def _in_turn(self, chunk: SentChunk, dispatch: Dispatch) -> None:
         async with self._at_target[chunk.chunk.target], self._at_once:
-            await chunk.run()
+            await chunk.run(dispatch)
 
 
-@asynccontextmanager
-async def in_chunks(
+def on_workers(
     context: RunContext,
     configuration: Configuration,
     selection: Selection,
     replication: Replication,
-    where: Where,
-    *,
     approved: bool,
     on_progress: Callable[[Progress], None],
-) -> AsyncIterator[Run]:
-    """Give a run in the form that was asked for: whole in this process, or in chunks on workers.
+) -> ChunkedReplication:
+    """Cut a run into chunks for the workers of the work pool.
 
     Args:
         context: what it works with.
         configuration: has the resources and their limits.
         selection: what was asked for.
-        replication: all of it, ready to start.
-        where: in this process, or on the workers of the work pool.
+        replication: all of it, ready to start; it is not run itself.
         approved: whether it does what a saved plan says.
         on_progress: called after every change.
-
-    Raises:
-        NoChunkDeployment: chunks are to go to workers, and there is no deployment for them.
     """
-    if where == "inline":
-        yield replication
-        return
+    items = {item.key: item for item in replication.plan.items}
     chunks = cut(replication.plan.items)
     sharing = spread(chunks, AT_ONCE, configuration)
-    tally = Tally(len(replication.plan.items), on_progress)
+    tally = Tally(len(items), on_progress)
     in_chunk = {key for chunk in chunks for key in chunk.keys}
-    others = [item.key for item in replication.plan.items if item.key not in in_chunk]
-    rest = replication.part(others, tally.part())
-    async with get_client() as client:
-        dispatch = Dispatch(client, run=f"{flow_run.id}-{flow_run.run_count}")
-        await dispatch.must_be_deployed()
-        items = {item.key: item for item in replication.plan.items}
-        sent = [
-            SentChunk(
-                dispatch,
-                number,
-                _name(number, len(chunks), chunk),
-                chunk,
-                tuple(items[key] for key in chunk.keys),
-                _parameters(replication, selection, chunk, sharing, approved=approved),
-                replication.ledgers[chunk.source, chunk.target],
-                tally.part(),
-            )
-            for number, chunk in enumerate(chunks, 1)
-        ]
-        yield ChunkedReplication(context, replication, rest, sent, sharing)
+    rest = replication.part([key for key in items if key not in in_chunk], tally.part())
+    sent = [
+        SentChunk(
+            number,
+            f"chunk-{number}-of-{len(chunks)}-{chunk.source}-to-{chunk.target}",
+            chunk,
+            tuple(items[key] for key in chunk.keys),
+            _parameters(replication, selection, chunk, sharing, approved=approved),
+            replication.ledgers[chunk.source, chunk.target],
+            tally.part(),
+        )
+        for number, chunk in enumerate(chunks, 1)
+    ]
+    return ChunkedReplication(context, replication, rest, sent, sharing)
 
 
 def _parameters(
@@ -171,7 +148,3 @@ def _parameters(
         else {},
         "records": _RECORDS.dump_python(records_for(chunk, plan.items, records), mode="json"),
     }
-
-
-def _name(number: int, chunks: int, chunk: Chunk) -> str:
-    return f"chunk-{number}-of-{chunks}-{chunk.source}-to-{chunk.target}"

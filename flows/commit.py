@@ -7,11 +7,9 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.events import COMMITTED, tell_of_plan
-from flows.listening import tell_report
-from flows.outcome import ended, fell_short, refused
+from flows.events import COMMITTED, PlanEvent
+from flows.outcome import FlowOutcome, refused
 from flows.recovery import TaskStages, recovering
-from standby.document import JsonValue
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import CommitReport
@@ -32,18 +30,16 @@ async def commit(plan: str, home: str = "") -> State[Any]:
             report = await TaskStages().run(f"commit {plan}", lambda: committing.commit(context, home or None))
     except GuardRefused as error:
         return refused(error)
-    tell_report(report)
-    message = _told(report)
-    if report.committed:
-        facts: dict[str, JsonValue] = {
-            "committed": dict(report.committed),
-            "epoch": report.epoch,
-            "summary": message,
-        }
-        tell_of_plan(COMMITTED, plan, facts)
-    if report.problems:
-        return fell_short("PartiallyFailed", message, report)
-    return ended("Committed" if report.committed else "NothingToCommit", message, report)
+    name = "Committed" if report.committed else "NothingToCommit"
+    return await FlowOutcome(
+        "PartiallyFailed" if report.problems else name,
+        _told(report),
+        report,
+        good=not report.problems,
+        event=PlanEvent(COMMITTED, plan, {"committed": dict(report.committed), "epoch": report.epoch})
+        if report.committed
+        else None,
+    ).finish()
 
 
 def _told(report: CommitReport) -> str:

@@ -25,7 +25,7 @@ from prefect.states import Cancelled, Cancelling, Crashed
 from pydantic import ValidationError
 
 from flows.errors import NoChunkDeployment
-from flows.outcome import PROGRESS
+from flows.run import PROGRESS
 from standby.config.errors import summary
 from standby.replication.chunks import Chunk, ChunkReport, results_of
 from standby.replication.engine import Book
@@ -91,15 +91,11 @@ log = logging.getLogger("standby.flows")
 KEY = "replication-chunk"
 
 
-async def leave_report(report: ChunkReport) -> None:
-    """Leave a report with the flow run that is running."""
+def chunk_artifact(report: ChunkReport) -> Artifact:
+    """Make what a chunk's flow run leaves for the run that sent it."""
     # Prefect writes the data as JSON text.
-    await Artifact(
-        type="json",
-        key=KEY,
-        description="For the run that sent this chunk.",
-        data=report.model_dump(mode="json"),
-    ).acreate()
+    data = report.model_dump(mode="json")
+    return Artifact(type="json", key=KEY, description="For the run that sent this chunk.", data=data)
 
 
 async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport | None:
@@ -197,7 +193,6 @@ class SentChunk:
 
     def __init__(
         self,
-        dispatch: Dispatch,
         number: int,
         name: str,
         chunk: Chunk,
@@ -209,7 +204,6 @@ class SentChunk:
         """Prepare; nothing is sent yet.
 
         Args:
-            dispatch: what all chunks have in common.
             number: its place among the chunks of the run, from 1.
             name: of its flow run.
             chunk: what it is.
@@ -221,7 +215,7 @@ class SentChunk:
         self.chunk = chunk
         self._name = name
         self._on_progress = on_progress
-        self._dispatch = dispatch
+        self._dispatch: Dispatch
         self._number = number
         self._items = items
         self._parameters = parameters
@@ -233,8 +227,9 @@ class SentChunk:
         """Give the end of each item; true at any moment."""
         return results_of(self._items, self._report, self._otherwise)
 
-    async def run(self) -> None:
+    async def run(self, dispatch: Dispatch) -> None:
         """Send the chunk and wait for its end; only a cancellation raises."""
+        self._dispatch = dispatch
         self._on_progress(Progress(len(self._items), len(self._items), ()))
         try:
             await self._send_until_it_ends()

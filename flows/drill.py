@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 
-from flows.events import DRILLED, tell_of_plan
-from flows.listening import tell_report, to_its_report
-from flows.outcome import bullets, ended, fell_short, page, refused, seconds, stopped, table
+from flows.events import DRILLED, PlanEvent
+from flows.outcome import FlowOutcome, bullets, page, refused, seconds, table
 from flows.recovery import TaskStages, recovering
-from standby.document import JsonValue
+from flows.run import to_its_report
+from standby.document import JsonObject
 from standby.errors import GuardRefused, sentence
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
@@ -78,22 +76,25 @@ async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> S
                 context.plan, await read_fence(context.vault, context.plan), to=to, named=home
             )
             work = drilling.drill(context, source, target, TaskStages(), scratch=scratch or None)
-            report = await to_its_report(work, UUID(str(flow_run.id)))
+            report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)
-    tell_report(report)
     message = _told(report)
-    await acreate_markdown_artifact(key="drill-report", markdown=drill_page(report), description=message)
-    facts: dict[str, JsonValue] = {
+    facts: JsonObject = {
         "home": report.primary,
         "to": report.to,
         "passed": report.passed,
         "evidence": report.evidence,
     }
-    tell_of_plan(DRILLED, plan, {**facts, "summary": message})
-    if report.interrupted:
-        return stopped(message)
-    return (ended if report.passed else fell_short)("Passed" if report.passed else "NotPassed", message, report)
+    return await FlowOutcome(
+        "Passed" if report.passed else "NotPassed",
+        message,
+        report,
+        good=report.passed,
+        interrupted=report.interrupted,
+        artifact=MarkdownArtifact(key="drill-report", markdown=drill_page(report), description=message),
+        event=PlanEvent(DRILLED, plan, facts),
+    ).finish()
 
 
 def _told(report: DrillReport) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import httpx
@@ -26,6 +27,7 @@ log = logging.getLogger("standby.flows")
 
 HEALTHY = "content-understanding.resource.healthy"
 UNHEALTHY = "content-understanding.resource.unhealthy"
+REPLICATED = "standby.replication.completed"
 READINESS_CHANGED = "standby.readiness.changed"
 PROPOSED = "standby.failover.proposed"
 ACTIVATED = "standby.failover.activated"
@@ -54,28 +56,41 @@ def plan_id(plan: str) -> str:
     return f"standby.plan.{plan}"
 
 
-def tell_of_plan(event: str, plan: str, payload: Mapping[str, JsonValue]) -> None:
-    """Emit an event about a plan, with a link to the flow run that this is done in.
+@dataclass(frozen=True)
+class PlanEvent:
+    """An event about a plan, with a link to the flow run that emits it.
 
-    Args:
-        event: its name.
+    Attributes:
+        name: of the event.
         plan: name of the plan.
-        payload: JSON; `summary` in it is what notifications say.
+        facts: JSON, beside the summary.
     """
-    emit_event(
-        event=event,
-        resource={"prefect.resource.id": plan_id(plan), "prefect.resource.name": plan},
-        payload={
-            "plan": plan,
-            "run_id": str(flow_run.id or ""),
-            "link": str(flow_run.ui_url or ""),
-            **payload,
-        },
-    )
+
+    name: str
+    plan: str
+    facts: Mapping[str, JsonValue]
+
+    def emit(self, summary: str) -> None:
+        """Emit it.
+
+        Args:
+            summary: what notifications say.
+        """
+        emit_event(
+            event=self.name,
+            resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},
+            payload={
+                "plan": self.plan,
+                "run_id": str(flow_run.id or ""),
+                "link": str(flow_run.ui_url or ""),
+                **self.facts,
+                "summary": summary,
+            },
+        )
 
 
-def tell_observation(observation: Observation, fence: Fence) -> None:
-    """Emit what a look at a resource found; one that could not tell is no event."""
+def emit_observation(observation: Observation, fence: Fence) -> None:
+    """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy."""
     if observation.healthy is None:
         return
     serves = any(side.active == observation.resource for side in fence.assignments.values())
@@ -95,8 +110,8 @@ def tell_observation(observation: Observation, fence: Fence) -> None:
     )
 
 
-async def told_of(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
-    """Read what was told of a resource lately, by anybody; what is no observation is left out.
+async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
+    """Read the latest observations of a resource, whoever made them; an event that holds none is left out.
 
     Args:
         resource: its name.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 
-from flows.events import FAILED_BACK, tell_of_plan
-from flows.listening import tell_report, to_its_report
-from flows.outcome import ProgressArtifact, ended, fell_short, refused, stopped
+from flows.events import FAILED_BACK, PlanEvent
+from flows.outcome import FlowOutcome, refused
 from flows.recovery import TaskStages, recovering
+from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
@@ -46,23 +44,25 @@ async def failback(plan: str, home: str = "", keep: dict[str, Kept] = NOTHING_SA
     try:
         async with recovering(plan) as context, ProgressArtifact(f"Bringing plan {plan} back") as bar:
             work = fail_back(context, home or None, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show)
-            report = await to_its_report(work, UUID(str(flow_run.id)))
+            report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)
-    tell_report(report)
-    if report.divergence is not None:
-        await _leave_divergence(report.divergence)
-    message = _told(report)
-    if report.state == "failed_back":
-        tell_of_plan(FAILED_BACK, plan, {"home": report.primary, "epoch": report.epoch, "summary": message})
-    if report.state == "interrupted":
-        return stopped(message)
-    end = ended if report.state in {"failed_back", "at_home"} else fell_short
-    return end(NAMES[report.state], message, report)
+    return await FlowOutcome(
+        NAMES[report.state],
+        _told(report),
+        report,
+        good=report.state in {"failed_back", "at_home"},
+        interrupted=report.state == "interrupted",
+        artifact=divergence_table(report.divergence) if report.divergence is not None else None,
+        event=PlanEvent(FAILED_BACK, plan, {"home": report.primary, "epoch": report.epoch})
+        if report.state == "failed_back"
+        else None,
+    ).finish()
 
 
-async def _leave_divergence(found: DivergenceReport) -> None:
-    await acreate_table_artifact(
+def divergence_table(found: DivergenceReport) -> TableArtifact:
+    """Make the table of what was edited at either resource."""
+    return TableArtifact(
         key="divergence",
         table=[
             {

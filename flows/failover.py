@@ -7,7 +7,7 @@ from typing import Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.events import REFUSED, tell_of_plan
+from flows.events import REFUSED, PlanEvent
 from flows.failover_run import switch
 from flows.outage import after_outage, leave_decision
 from flows.outcome import refused
@@ -57,7 +57,7 @@ async def failover(
             ask = Ask(target, served, planned=mode == "planned", reason=reason, forced=frozenset(force))
             return await on_order(context, ask)
         except GuardRefused as error:
-            tell_of_plan(REFUSED, plan, {"home": home, "to": to, "summary": str(error)})
+            PlanEvent(REFUSED, plan, {"home": home, "to": to}).emit(str(error))
             return refused(error)
 
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from uuid import UUID
 
-from prefect.artifacts import acreate_markdown_artifact
+from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 
-from flows.events import ACTIVATED, REFUSED, tell_of_plan
-from flows.listening import tell_report, to_its_report
-from flows.outcome import bullets, ended, fell_short, page, seconds, stopped, table
+from flows.events import ACTIVATED, REFUSED, PlanEvent
+from flows.outcome import FlowOutcome, bullets, page, seconds, table
 from flows.recovery import TaskStages
+from flows.run import to_its_report
 from standby.config.durations import roughly
 from standby.errors import sentence
 from standby.recovery.context import RecoveryContext
@@ -33,6 +31,9 @@ ENDED = {
     "fenced": "is the last side that served; nobody serves until this is run again",
     "refused": "still serves",
 }
+
+STATES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced", "refused": "Refused"}
+"""Names of the final state."""
 
 
 def decision_page(record: DecisionRecord) -> str:
@@ -134,20 +135,30 @@ def _restored(report: FailoverReport) -> str:
 async def switch(context: RecoveryContext, ordered: Ordered) -> State[Any]:
     """Make another side serve, go on with that, or take it back, and tell everybody."""
     work = carry_out(context, ordered, TaskStages(), sync=partial(synchronise, steps=TaskSteps))
-    report = await to_its_report(work, UUID(str(flow_run.id)))
-    tell_report(report)
-    await publish_failover(report)
-    return state_of(report)
+    return await outcome_of(await to_its_report(work)).finish()
 
 
-async def publish_failover(report: FailoverReport) -> None:
-    """Leave a switch's page, and emit what came of it."""
-    await acreate_markdown_artifact(
-        key="failover-report",
-        markdown=failover_page(report),
-        description=f"Plan **{report.plan}**: {report.serving} {ENDED[report.state]}.",
+def outcome_of(report: FailoverReport) -> FlowOutcome:
+    """Say by the end of the run which resource serves."""
+    name = STATES[report.state]
+    return FlowOutcome(
+        f"Partially{name}" if serves_as_asked(report) and not report.complete else name,
+        summary_of(report),
+        report,
+        good=report.complete,
+        interrupted=report.interrupted,
+        artifact=MarkdownArtifact(
+            key="failover-report",
+            markdown=failover_page(report),
+            description=f"Plan **{report.plan}**: {report.serving} {ENDED[report.state]}.",
+        ),
+        event=failover_event(report),
     )
-    tell_of_plan(
+
+
+def failover_event(report: FailoverReport) -> PlanEvent:
+    """Make the event of what came of a switch."""
+    return PlanEvent(
         ACTIVATED if serves_as_asked(report) else REFUSED,
         report.plan,
         {
@@ -164,7 +175,6 @@ async def publish_failover(report: FailoverReport) -> None:
             "rto_seconds": report.rto_seconds,
             "rto_met": report.rto_met,
             "sinks": {sink.name: sink.status for sink in report.sinks},
-            "summary": summary_of(report),
         },
     )
 
@@ -183,16 +193,3 @@ def summary_of(report: FailoverReport) -> str:
         parts.append(f"switched in {report.recovery_seconds:.0f} s")
     parts += [*report.problems, report.next_action]
     return " ".join(sentence(part) for part in parts if part)
-
-
-def state_of(report: FailoverReport) -> State[Any]:
-    """Tell by a run's state which side serves; the report is its result."""
-    message = summary_of(report)
-    if report.interrupted:
-        return stopped(message)
-    name = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced", "refused": "Refused"}[
-        report.state
-    ]
-    if report.complete:
-        return ended(name, message, report)
-    return fell_short(f"Partially{name}" if serves_as_asked(report) else name, message, report)

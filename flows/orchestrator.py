@@ -65,8 +65,8 @@ class Prefect:
         wanted = configuration.only(plan)
         await _must_answer()
         from flows.bootstrap import save_what_runs_need
-        from flows.listening import listen
         from flows.replicate import replicate
+        from flows.run import listen
 
         await save_what_runs_need(wanted)
         with listen(on_progress) as listener:
@@ -86,7 +86,7 @@ class Prefect:
                 return Ended(cast(Report, listener.report), interrupted=True)
         if listener.report is None:
             await _raise_what_ended(state)
-        return Ended(cast(Report, listener.report))
+        return Ended(cast(Report, listener.report), interrupted=state.is_cancelled())
 
     async def recover(
         self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
@@ -101,7 +101,7 @@ class Prefect:
         wanted = configuration.model_copy(update={"plans": {plan: configuration.plan(plan)}})
         await _must_answer()
         from flows.bootstrap import save_what_runs_need
-        from flows.listening import listen
+        from flows.run import listen
 
         # Each flow has the name of its module.
         found: Any = getattr(import_module(f"flows.{flow}"), flow)

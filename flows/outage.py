@@ -15,10 +15,10 @@ from prefect.input import RunInput
 from pydantic import AwareDatetime, Field, ValidationError
 
 from flows.errors import SlotTaken
-from flows.events import PROPOSED, REFUSED, tell_of_plan, told_of
+from flows.events import PROPOSED, REFUSED, PlanEvent, read_observations
 from flows.failover_run import decision_page, proposal_text, switch
 from flows.leases import hold
-from flows.outcome import ended, fell_short
+from flows.outcome import FlowOutcome
 from standby.config.durations import format_duration, roughly
 from standby.config.plan import FailoverPolicy
 from standby.document import Document, JsonValue
@@ -136,7 +136,7 @@ async def tell_refusal(
     path = f"recovery/{context.plan.name}/refused.json"
     refusal = LastRefusal(primary=str(facts["home"]), guards=tuple(guards), at=context.clock.now())
     if _is_news(refusal, await _read(context.vault, path)):
-        tell_of_plan(REFUSED, context.plan.name, {**facts, "summary": summary})
+        PlanEvent(REFUSED, context.plan.name, facts).emit(summary)
         await context.vault.write(path, refusal.model_dump_json(indent=1).encode())
 
 
@@ -233,14 +233,14 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
         async with hold(slot_of(plan), PATIENCE):
             found = await _evaluated(context, outage_of, to)
             if isinstance(found, str):
-                return ended("NotNeeded", sentence(found))
+                return await FlowOutcome("NotNeeded", sentence(found)).finish()
             if found.decision.outcome is not Outcome.ACT:
                 return await _nothing_done(context, found)
             if not found.decision.needs_approval:
                 return await switch(context, found.ordered)
             await _propose(context, found)
     except SlotTaken:
-        return ended("NotNeeded", f"Another run decides about plan {plan} already.")
+        return await FlowOutcome("NotNeeded", f"Another run decides about plan {plan} already.").finish()
     # Without the slot: an answer may take half an hour, and another source of the plan may go dark meanwhile.
     answer = await ask(proposal_text(found.given, found.decision), context.plan.failover.approval_timeout)
     if answer is None or not answer.approve:
@@ -272,7 +272,7 @@ async def _evaluated(context: RecoveryContext, outage_of: str, to: str) -> Decid
 
 async def _decide(context: RecoveryContext, request: Request, before: Sequence[Observation] = ()) -> Decided:
     async def told() -> Sequence[Observation]:
-        return await told_of(request.outage_of, context.clock.now(), HISTORY)
+        return await read_observations(request.outage_of, context.clock.now(), HISTORY)
 
     given, decision = await evaluate(context, request, history=before, recall=told)
     decision_id = await record_decision(context, given, decision)
@@ -293,16 +293,15 @@ async def _nothing_done(context: RecoveryContext, found: Decided) -> State[Any]:
     told = "; ".join(f"{result.guard.value}: {result.text}" for result in against)
     message = f"{told}. standby explain {found.decision_id} has all of it."
     if any(result.guard in OF_THE_OUTAGE for result in against):
-        return ended("NotNeeded", message)
+        return await FlowOutcome("NotNeeded", message).finish()
     summary = f"{found.given.active} is down, and nothing was switched: {told}."
     await tell_refusal(context, found.facts, [result.guard for result in against], summary)
-    return fell_short("Refused", message)
+    return await FlowOutcome("Refused", message, good=False).finish()
 
 
 async def _propose(context: RecoveryContext, found: Decided) -> None:
     await record_action(context, AuditAction.PROPOSED, found.facts, epoch=found.given.epoch)
-    summary = proposal_text(found.given, found.decision)
-    tell_of_plan(PROPOSED, context.plan.name, {**found.facts, "summary": summary})
+    PlanEvent(PROPOSED, context.plan.name, found.facts).emit(proposal_text(found.given, found.decision))
 
 
 async def _rejected(context: RecoveryContext, found: Decided, answer: Approval | None) -> State[Any]:
@@ -314,8 +313,9 @@ async def _rejected(context: RecoveryContext, found: Decided, answer: Approval |
     told = f"{said} to the failover from {found.given.active} to {found.decision.to}" + (
         f" within {patience}" if answer is None else f": {comment}" if comment else ""
     )
-    tell_of_plan(REFUSED, context.plan.name, {**facts, "summary": sentence(told)})
-    return ended("NotAnswered" if answer is None else "Rejected", sentence(told))
+    event = PlanEvent(REFUSED, context.plan.name, facts)
+    name = "NotAnswered" if answer is None else "Rejected"
+    return await FlowOutcome(name, sentence(told), event=event).finish()
 
 
 async def _approved(context: RecoveryContext, found: Decided, answer: Approval) -> State[Any]:
@@ -330,4 +330,4 @@ async def _approved(context: RecoveryContext, found: Decided, answer: Approval) 
                 return await _nothing_done(context, again)
             return await switch(context, again.ordered)
     except SlotTaken as error:
-        return fell_short("Refused", str(error))
+        return await FlowOutcome("Refused", str(error), good=False).finish()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from prefect.artifacts import acreate_markdown_artifact
 from pydantic import Field, ValidationError
 
-from flows.events import READINESS_CHANGED, tell_of_plan
+from flows.events import READINESS_CHANGED, PlanEvent
 from flows.outcome import bullets, page, seconds, table
 from standby.document import Document
 from standby.recovery.context import RecoveryContext
@@ -80,7 +80,7 @@ def _reasons(each: Readiness) -> str:
 def _tell(each: Readiness, before: State | None) -> None:
     worst = f" {each.reasons[0].text}" if each.reasons and each.state is not State.READY else ""
     said = f"{each.target} is {SAID[each.state]} to serve in the place of {each.primary}."
-    tell_of_plan(
+    PlanEvent(
         READINESS_CHANGED,
         each.plan,
         {
@@ -88,9 +88,8 @@ def _tell(each: Readiness, before: State | None) -> None:
             "target": each.target,
             "before": before.value if before else None,
             "state": each.state.value,
-            "summary": f"{said}{worst}",
         },
-    )
+    ).emit(f"{said}{worst}")
 
 
 async def _read(objects: Objects, path: str) -> LastStates:

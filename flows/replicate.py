@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from uuid import UUID
+from typing import Any, Literal
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks, open_vault
-from flows.chunks import Where, in_chunks
+from flows.chunks import on_workers
 from flows.leases import hold_targets
-from flows.listening import tell_report, unless_stopped
-from flows.outcome import ProgressArtifact, final_state, publish_plan, publish_report, refused
+from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
+from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.errors import GuardRefused
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.items import Selection
 from standby.replication.plan import selected_pairs
-from standby.replication.replicate import begin, open_run, survey
+from standby.replication.replicate import Run, begin, open_run, run_to_report, survey
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
 from tasks.copy import TaskSteps
+
+Dispatch = Literal["inline", "workers"]
 
 EVERY_ANALYZER: list[str] = ["*"]
 EVERY_TARGET: list[str] = []
@@ -41,8 +41,8 @@ async def replicate(
     force: list[str] = NOTHING_FORCED,
     dry_run: bool = False,
     apply: str | None = None,
-    dispatch: Where = "inline",
-) -> State[dict[str, Any]]:
+    dispatch: Dispatch = "inline",
+) -> State[Any]:
     """Copy the analyzers of a recovery plan to its targets, dependencies first.
 
     Every copy is five task runs: authorize, validate-deployments, copy, poll, verify. One analyzer that
@@ -65,7 +65,7 @@ async def replicate(
     vault = await open_vault(configuration.vault)
     async with open_run(configuration, plan, vault) as context:
         if dry_run:
-            return await publish_plan(await survey(context, selection))
+            return await finish_plan(await survey(context, selection))
         try:
             return await _copy(context, configuration, selection, approved, dispatch)
         except GuardRefused as error:
@@ -77,32 +77,21 @@ async def _copy(
     configuration: Configuration,
     selection: Selection,
     approved: SavedPlan | None,
-    dispatch: Where,
-) -> State[dict[str, Any]]:
-    """Do it, one run at a time per target, and tell everybody what became of it."""
-    wanted = {target for _, target in selected_pairs(context.recovery_plan, selection)}
+    dispatch: Dispatch,
+) -> State[Any]:
+    """Copy every analyzer of every region pair, one run at a time per target."""
+    targets = {target for _, target in selected_pairs(context.recovery_plan, selection)}
     async with (
-        hold_targets(wanted),
+        # The concurrency limit: one run at a time per target. Within a run, the target's max_concurrent_copies.
+        hold_targets(targets),
         ProgressArtifact(f"Replicating plan {context.recovery_plan.name}") as bar,
+        # The steps of each copy are tasks with the plan's retries: tasks/copy.py.
         begin(context, selection, TaskSteps(context), approved=approved, on_progress=bar.show) as replication,
-        in_chunks(
-            context,
-            configuration,
-            selection,
-            replication,
-            dispatch,
-            approved=approved is not None,
-            on_progress=bar.show,
-        ) as run,
     ):
-        try:
-            stopped = await unless_stopped(run.run(), UUID(str(flow_run.id)))
-        finally:
-            # Also when the run is cancelled: what is under way must be known.
-            report = run.report(run_id=str(flow_run.id), via="prefect")
-            tell_report(report)
-            await publish_report(report)
-            await remember_run(context.vault, report, selection, context.clock.now())
-    if stopped:
-        return Cancelled(message="It was told to stop; its report says how far it got.")
-    return final_state(report)
+        run: Run = replication
+        if dispatch == "workers":
+            run = on_workers(context, configuration, selection, replication, approved is not None, bar.show)
+        # The fan-out: analyzers and targets side by side, an analyzer as soon as what it depends on is usable.
+        ended = await to_its_report(run_to_report(run, run_id=str(flow_run.id), via="prefect"))
+        await remember_run(context.vault, ended.report, selection, context.clock.now())
+    return await finish_replication(ended, report_table(ended.report), replicated(ended.report))

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks, open_vault
-from flows.dispatch import leave_report
-from flows.listening import unless_stopped
-from flows.outcome import ProgressArtifact, final_state
+from flows.dispatch import chunk_artifact
+from flows.outcome import finish_replication
+from flows.run import ProgressArtifact, to_its_report
 from standby.config.plan import OnExisting
 from standby.replication.chunks import Chunk, ChunkReport, Notebook, Order, begin_chunk, with_shares
-from standby.replication.replicate import open_run
+from standby.replication.replicate import open_run, run_to_report
 from standby.replication.verdict import CopyRecord
 from tasks.copy import TaskSteps
 
@@ -37,7 +35,7 @@ async def replicate_chunk(
     shares: dict[str, int] = NO_SHARES,
     expected: dict[str, str] = NOTHING_EXPECTED,
     records: dict[str, CopyRecord] = NO_RECORDS,
-) -> State[dict[str, Any]]:
+) -> State[Any]:
     """Copy some analyzers from one source to one target, for a replicate run that holds the target.
 
     It plans afresh, so one that is sent again finds what was already copied. It neither takes the target's
@@ -63,12 +61,6 @@ async def replicate_chunk(
         ProgressArtifact(f"Replicating {order.chunk}") as bar,
     ):
         replication = await begin_chunk(context, order, TaskSteps(context), notebook, bar.show)
-        try:
-            stopped = await unless_stopped(replication.run(), UUID(str(flow_run.id)))
-        finally:
-            # Also when the run is cancelled: what was copied must be known.
-            report = replication.report(run_id=str(flow_run.id), via="prefect")
-            await leave_report(ChunkReport(items=report.items, records=notebook.added))
-    if stopped:
-        return Cancelled(message="It was told to stop; its report says how far it got.")
-    return final_state(report)
+        ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
+    for_parent = ChunkReport(items=ended.report.items, records=notebook.added)
+    return await finish_replication(ended, chunk_artifact(for_parent))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from prefect import flow
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 
-from flows.listening import tell_report, to_its_report
-from flows.outcome import ProgressArtifact, ended, fell_short, stopped
+from flows.outcome import FlowOutcome
 from flows.recovery import recovering
+from flows.run import ProgressArtifact, to_its_report
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.restore_plan import plan_restore
@@ -42,17 +40,19 @@ async def restore(
     async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
         found = await open_snapshot(context, as_of=moment)
         wanted = await plan_restore(context, found, to, analyzers=analyzers)
-        report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show), UUID(str(flow_run.id)))
-    tell_report(report)
-    await acreate_table_artifact(
-        key="restore-report",
-        table=_rows(report) or [{"analyzer": "none selected"}],
-        description=f"Plan **{plan}**, snapshot {report.snapshot}: {totals(report.totals)}.",
-    )
-    if report.interrupted:
-        return stopped(f"It was told to stop: {totals(report.totals)}.")
-    end = ended if report.complete else fell_short
-    return end("Completed" if report.complete else "PartiallyFailed", f"{totals(report.totals)}.", report)
+        report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
+    return await FlowOutcome(
+        "Completed" if report.complete else "PartiallyFailed",
+        f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}.",
+        report,
+        good=report.complete,
+        interrupted=report.interrupted,
+        artifact=TableArtifact(
+            key="restore-report",
+            table=_rows(report) or [{"analyzer": "none selected"}],
+            description=f"Plan **{plan}**, snapshot {report.snapshot}: {totals(report.totals)}.",
+        ),
+    ).finish()
 
 
 def _rows(report: RestoreReport) -> list[dict[str, Any]]:

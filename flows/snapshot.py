@@ -7,8 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.listening import tell_report
-from flows.outcome import ended, fell_short
+from flows.outcome import FlowOutcome
 from flows.recovery import TaskStages, recovering
 from standby.recovery.snapshots.take import take_snapshot
 
@@ -24,8 +23,6 @@ async def snapshot(plan: str) -> State[Any]:
     """
     async with recovering(plan) as context:
         taken = await TaskStages().run(f"snapshot {plan}", lambda: take_snapshot(context))
-    tell_report(taken)
     message = " ".join([taken.summary, *taken.shortcomings])
-    if taken.complete:
-        return ended("Completed", message, taken)
-    return fell_short("PartiallyFailed", message, taken)
+    name = "Completed" if taken.complete else "PartiallyFailed"
+    return await FlowOutcome(name, message, taken, good=taken.complete).finish()

@@ -11,9 +11,8 @@ from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCol
 from prefect.client.schemas.objects import State
 
 from blocks import load_configuration_from_blocks, open_vault
-from flows.events import tell_observation
-from flows.listening import tell_report
-from flows.outcome import ended
+from flows.events import emit_observation
+from flows.outcome import FlowOutcome
 from standby.clock import SystemClock
 from standby.fencing import read_fence
 from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
@@ -72,12 +71,11 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     fence = await read_fence(await open_vault(configuration.vault), configuration.plan(plan))
     seen = await probe_resources(configuration.resources.values(), observer_here("watch"), SystemClock())
     for observation in seen.values():
-        tell_observation(observation, fence)
+        emit_observation(observation, fence)
     picture = ", ".join(f"{name} {TOLD[found.healthy]}" for name, found in sorted(seen.items()))
     await leave_picture(plan, picture, seen.values())
     report = WatchReport(plan=plan, observations=seen)
-    tell_report(report)
-    return ended("Completed" if report.complete else "Unhealthy", _message(picture, seen), report)
+    return await FlowOutcome("Completed" if report.complete else "Unhealthy", _message(picture, seen), report).finish()
 
 
 def _message(picture: str, seen: dict[str, Observation]) -> str:

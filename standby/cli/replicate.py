@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +19,7 @@ from standby.orchestrator import load_orchestrator
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.direct import DirectSteps
 from standby.replication.items import Progress, Selection
-from standby.replication.replicate import begin, open_run
+from standby.replication.replicate import begin, open_run, run_to_report
 from standby.replication.report import Ended
 from standby.replication.saved_plan import load_plan
 
@@ -78,14 +77,9 @@ async def replicate_directly(
         open_run(configuration, plan) as run_context,
         begin(run_context, chosen, DirectSteps(run_context), approved=approved, on_progress=on_progress) as replication,
     ):
-        interrupted = False
-        try:
-            await replication.run()
-        except asyncio.CancelledError:
-            interrupted = True
-        report = replication.report(run_id=str(uuid4()), via="direct")
-        await remember_run(run_context.vault, report, chosen, run_context.clock.now())
-        return Ended(report, interrupted)
+        ended = await run_to_report(replication, run_id=str(uuid4()), via="direct")
+        await remember_run(run_context.vault, ended.report, chosen, run_context.clock.now())
+        return ended
 
 
 def finish(output: Output, ended: Ended) -> Exit:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
@@ -16,6 +17,7 @@ from standby.replication.inventory import connect, take_inventories
 from standby.replication.items import Progress, Records, ReplicationPlan, Selection
 from standby.replication.ledger import Ledger, read_ledger, read_rebuilt, without_rebuilt, write_ledger
 from standby.replication.plan import make_plan, selected_pairs
+from standby.replication.report import Ended, Report, Via
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import RunContext
 from standby.vault.filesystem import FileSystem
@@ -96,6 +98,28 @@ async def begin(
             clock=context.clock,
             on_progress=on_progress,
         )
+
+
+class Run(Protocol):
+    """A run that is ready to start; its report is true at any moment."""
+
+    async def run(self) -> None:
+        """Do it; only a cancellation raises."""
+        ...
+
+    def report(self, *, run_id: str, via: Via) -> Report:
+        """Say what has become of it so far."""
+        ...
+
+
+async def run_to_report(run: Run, *, run_id: str, via: Via) -> Ended:
+    """Do a run; a cancellation ends it early, with a true report."""
+    interrupted = False
+    try:
+        await run.run()
+    except asyncio.CancelledError:
+        interrupted = True
+    return Ended(run.report(run_id=run_id, via=via), interrupted)
 
 
 async def _approved_plan(

@@ -17,12 +17,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
-from flows import dispatch, listening
+from flows import dispatch
+from flows import run as runs
 from flows.bootstrap import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
 from flows.dispatch import Dispatch
 from flows.errors import NoChunkDeployment
-from flows.listening import listen
 from flows.replicate import replicate
+from flows.run import listen
 from standby.replication.report import Report
 
 ANALYZERS = 6
@@ -127,7 +128,7 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
 async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
     make_scene: Any, make_analyzer: Any, prefect_server: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "EVERY", 0.5)
+    monkeypatch.setattr(runs, "EVERY", 0.5)
     async with (
         make_scene(family(make_analyzer), targets=("west",), service_time=60) as scene,
         deployed(scene.configuration),

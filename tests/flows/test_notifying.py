@@ -24,7 +24,7 @@ from flows.events import (
     READINESS_CHANGED,
     REFUSED,
     UNHEALTHY,
-    tell_of_plan,
+    PlanEvent,
 )
 from flows.notifications import PREFIX, save_automations, wanted_automations
 from flows.orchestrator import Prefect
@@ -120,8 +120,8 @@ async def test_they_listen_to_what_concerns_people_and_never_start_anything(make
 async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pager: Receiver, until: Any) -> None:
     async with make_scene([], targets=("west",)) as scene:
         await save_automations(await wanted_automations(telling(scene.configuration, block)))
-        tell_of_plan(READINESS_CHANGED, "p", {"summary": "nobody is told of this by these"})
-        tell_of_plan(PROPOSED, "p", {"summary": "east has been unhealthy for 2m"})
+        PlanEvent(READINESS_CHANGED, "p", {}).emit("nobody is told of this by these")
+        PlanEvent(PROPOSED, "p", {}).emit("east has been unhealthy for 2m")
 
         async def told() -> list[str]:
             return [body for body in pager.bodies if "unhealthy for 2m" in body]

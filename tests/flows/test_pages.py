@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.failover_run import failover_page, state_of, summary_of
+from flows.failover_run import failover_page, outcome_of, summary_of
 from flows.outcome import bullets, page, seconds, table
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored
@@ -79,7 +79,7 @@ FAILED = (SinkResult(name="webhook a.example", status="failed", reason="No conne
     ],
 )
 def test_a_state_says_whether_somebody_has_to_look(changes: dict[str, Any], name: str, kind: str) -> None:
-    state = state_of(report(**changes))
+    state = outcome_of(report(**changes)).state
     assert (state.name, state.type.value) == (name, kind)
 
 

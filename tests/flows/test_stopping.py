@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
 
-from flows import listening as stopping
-from flows.listening import to_its_report
+from flows import run as stopping
+from flows.run import to_its_report
 
 
 async def reporting(started: asyncio.Event) -> str:

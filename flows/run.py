@@ -1,0 +1,165 @@
+"""A flow run while it is under way: it shows how far it is, stops when it is cancelled, and hands over its report.
+
+A flow's parameters are stored, and its result is lost with a cancellation. So whoever starts a flow in this
+process gets progress and report through a context variable, which is neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect import get_client
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.runtime import flow_run
+from pydantic import BaseModel
+
+from standby.replication.items import Progress
+
+log = logging.getLogger("standby.flows")
+
+T = TypeVar("T")
+
+
+@dataclass
+class Listener:
+    """Somebody in this process who waits for a run.
+
+    Attributes:
+        on_progress: called after every change.
+        report: the run's report, once there is one; of the model that its flow has.
+    """
+
+    on_progress: Callable[[Progress], None]
+    report: BaseModel | None = None
+
+
+_LISTENER: ContextVar[Listener | None] = ContextVar("standby_listener", default=None)
+
+
+@contextmanager
+def listen(on_progress: Callable[[Progress], None] = lambda _: None) -> Iterator[Listener]:
+    """Get the progress and the report of the run that is started inside."""
+    listener = Listener(on_progress)
+    token = _LISTENER.set(listener)
+    try:
+        yield listener
+    finally:
+        _LISTENER.reset(token)
+
+
+def hand_over(report: BaseModel) -> None:
+    """Give a report to whoever started this run in this process."""
+    listener = _LISTENER.get()
+    if listener is not None:
+        listener.report = report
+
+
+EVERY = 5.0
+"""Seconds between two looks at the state of one's own flow run."""
+
+
+async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None = None) -> T:
+    """Do some work that answers a cancellation with its report, and cancel it when its flow run is cancelled.
+
+    Args:
+        work: what to do; it ends early, with a true report, when it is cancelled.
+        flow_run_id: the flow run that it is done in; the one that is running, where it is not given.
+
+    Returns:
+        The report; that of an interrupted run, too, where this was cancelled meanwhile.
+    """
+    doing = asyncio.create_task(work)
+    cancelled = asyncio.create_task(_until_cancelled(flow_run_id or UUID(str(flow_run.id))))
+    try:
+        await asyncio.wait({doing, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        pass  # The report must say what is under way: the work is cancelled below, and ends with it.
+    finally:
+        cancelled.cancel()
+        await asyncio.gather(cancelled, return_exceptions=True)
+    if not doing.done():
+        doing.cancel()
+    return await doing
+
+
+async def _until_cancelled(flow_run_id: UUID) -> None:
+    """Wait until somebody cancels a flow run, or gives it up."""
+    async with get_client() as client:
+        while True:
+            await asyncio.sleep(EVERY)
+            try:
+                state = (await client.read_flow_run(flow_run_id)).state
+            except httpx.HTTPError:
+                continue  # The server may be away for a while; the run goes on.
+            if state is not None and (state.is_cancelling() or state.is_final()):
+                return
+
+
+UPDATES = 20
+"""How often, at most, a run's progress artifact is updated because there is progress."""
+
+BEAT = 5.0
+"""Seconds after which it is sent again all the same: a sign of life for whoever waits for the run."""
+
+PROGRESS = "replication"
+"""Key of the progress artifact."""
+
+
+class ProgressArtifact:
+    """A progress bar in the Prefect UI that follows a run."""
+
+    def __init__(self, description: str) -> None:
+        """Prepare the bar.
+
+        Args:
+            description: what is under way, for the UI.
+        """
+        self._description = description
+        self._percent = 0.0
+        self._changed = asyncio.Event()
+        self._follower: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        artifact = await acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
+        # Prefect types the id loosely; it is one.
+        self._follower = asyncio.create_task(self._follow(UUID(str(artifact))))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.gather(self._follower, return_exceptions=True)
+
+    def show(self, progress: Progress) -> None:
+        """Take note of how far the run is."""
+        listener = _LISTENER.get()
+        if listener is not None:
+            listener.on_progress(progress)
+        percent = 100.0 * progress.done / progress.total if progress.total else 100.0
+        if percent >= 100.0 or percent - self._percent >= 100.0 / UPDATES:
+            self._percent = percent
+            self._changed.set()
+
+    async def _follow(self, artifact: UUID) -> None:
+        while True:
+            # Not wait_for: before Python 3.12 it can swallow a cancellation.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BEAT):
+                    await self._changed.wait()
+            self._changed.clear()
+            try:
+                await aupdate_progress_artifact(artifact, progress=self._percent)
+            except httpx.HTTPError as error:
+                # The server may be away for a while; the run goes on.
+                log.warning("progress could not be shown: %s", type(error).__name__)
