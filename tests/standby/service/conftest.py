@@ -15,17 +15,17 @@ import httpx
 import pytest
 
 from standby.config.plan import Encryption, FreshKey
-from standby.config.resource import DeploymentOverrides, Resource
+from standby.config.resource import DeploymentOverrides
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.models import StartedOperation
 from standby.service.protocols import CopyAuthorization, CopyProtocol, protocol_for
 from standby.service.retrying import HttpRetries
+from tests.standby.conftest import MakeResource
 
 T = TypeVar("T")
 
 Answering: TypeAlias = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
-MakeResource: TypeAlias = Callable[..., Resource]
 Connect: TypeAlias = Callable[..., ContentUnderstandingClient]
 Failure: TypeAlias = Callable[..., httpx.Response]
 FastTime: TypeAlias = Callable[..., Any]
@@ -34,8 +34,6 @@ SEED = "2025-05-01-preview"
 RELEASED = "2025-11-01"
 EAST = "https://east.services.ai.azure.com/contentunderstanding/analyzers"
 WEST = "https://west.services.ai.azure.com/contentunderstanding/analyzers"
-
-RESOURCE_ID = "/subscriptions/1/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/{}"
 
 AT_ONCE = HttpRetries(wait_initial=0.0, wait_jitter=0.0)
 """As many attempts as usual, with no wait between them."""
@@ -115,25 +113,6 @@ def fast_time() -> FastTime:
 def tls() -> ssl.SSLContext:
     """One TLS context for all tests: each takes a while to make."""
     return trusted_certificates()
-
-
-@pytest.fixture(scope="session")
-def make_resource() -> MakeResource:
-    """Makes a resource that signs in with a key, changed as is said."""
-
-    def make(name: str = "west", **changes: Any) -> Resource:
-        return Resource.model_validate(
-            {
-                "name": name,
-                "endpoint": f"https://{name}.services.ai.azure.com",
-                "region": f"{name}us",
-                "resource_id": RESOURCE_ID.format(name),
-                "credentials": {"kind": "key", "key": f"canary-key-of-{name}"},
-                **changes,
-            }
-        )
-
-    return make
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from standby.service.retrying import HttpRetries
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.standby.service.conftest import Connect, Failure, FastTime, Identity, MakeResource, Service
+    from tests.standby.conftest import MakeResource
+    from tests.standby.service.conftest import Connect, Failure, FastTime, Identity, Service
 
 ENTRA = {"kind": "entra"}
 

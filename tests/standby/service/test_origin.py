@@ -15,7 +15,8 @@ from standby.service.retrying import HttpRetries
 if TYPE_CHECKING:
     import ssl
 
-    from tests.standby.service.conftest import FastTime, MakeResource
+    from tests.standby.conftest import MakeResource
+    from tests.standby.service.conftest import FastTime
 
 OURS = "west.services.ai.azure.com"
 

@@ -18,7 +18,8 @@ from standby.service.errors import (
 from standby.service.protocols import protocol_for
 
 if TYPE_CHECKING:
-    from tests.standby.service.conftest import Connect, Failure, MakeResource, Pair, Service
+    from tests.standby.conftest import MakeResource
+    from tests.standby.service.conftest import Connect, Failure, Pair, Service
 
 SEED = "2025-05-01-preview"
 RELEASED = "2025-11-01"

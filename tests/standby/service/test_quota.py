@@ -17,6 +17,7 @@ from standby.service.retrying import quota
 if TYPE_CHECKING:
     import ssl
 
+    from tests.standby.conftest import MakeResource
     from tests.standby.service.conftest import (
         Connect,
         Failure,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
         Heard,
         Identity,
         Loopback,
-        MakeResource,
         Service,
     )
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeAlias
 
-    from tests.standby.service.conftest import Connect, Failure, FastTime, MakeResource, Service
+    from tests.standby.conftest import MakeResource
+    from tests.standby.service.conftest import Connect, Failure, FastTime, Service
 
     Waits: TypeAlias = Callable[[HttpRetries], list[float]]
 

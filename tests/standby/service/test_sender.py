@@ -18,13 +18,13 @@ from standby.service.retrying import HttpRetries
 if TYPE_CHECKING:
     import ssl
 
+    from tests.standby.conftest import MakeResource
     from tests.standby.service.conftest import (
         Connect,
         FastTime,
         Heard,
         Listen,
         Loopback,
-        MakeResource,
         Service,
     )
 

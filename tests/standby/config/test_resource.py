@@ -19,7 +19,7 @@ from standby.config.resource import (
 from standby.service.calls import origin_of
 
 if TYPE_CHECKING:
-    from tests.standby.service.conftest import MakeResource
+    from tests.standby.conftest import MakeResource
 
 ACCOUNT = "/providers/Microsoft.CognitiveServices/accounts/a"
 
