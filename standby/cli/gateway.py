@@ -12,8 +12,8 @@ from standby.cli.run import Exit, run
 from standby.config.resource import is_loopback
 from standby.config.vault import VaultSettings
 from standby.gateway.app import make_app
-from standby.gateway.posting import open_poster, prefect_api
-from standby.gateway.serving import bound, serve, url_of
+from standby.gateway.poster import open_poster, prefect_api
+from standby.gateway.server import bound, serve, url_of
 from standby.service.calls import trusted_certificates
 from standby.vault.filesystem import Objects
 from standby.vault.folder import open_folder
@@ -33,7 +33,7 @@ def command(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730)
         configuration = output.load()
         api = prefect_api(os.environ)
         async with open_poster(api, trusted_certificates()) as poster:
-            app = make_app(configuration, poster, _vault(configuration.vault, output))
+            app = make_app(configuration, poster.post, _vault(configuration.vault, output))
             with bound(host, port) as taken:
                 if not is_loopback(host):
                     output.say("This is plain http, which shows the token to whoever is on the way.")

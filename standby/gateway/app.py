@@ -1,11 +1,11 @@
-"""The routes: each delivery is admitted, read, told to Prefect, and answered; none is decided upon."""
+"""The routes: each delivery is admitted, read, posted to Prefect, and answered; none is decided upon."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
@@ -21,11 +21,10 @@ from standby.clock import Clock, SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import sentence
 from standby.gateway.azure_monitor import read_alert
+from standby.gateway.body import read_json
 from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
 from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
-from standby.gateway.events import Event, Ignored, Notice, concerned, event_of, read_serving
-from standby.gateway.posting import Poster
-from standby.gateway.reading import read_json
+from standby.gateway.notice import Event, Ignored, Notice, concerned, event_of, read_serving
 from standby.service.scrubbing import one_line
 from standby.vault.filesystem import Objects
 
@@ -33,7 +32,7 @@ SCHEME = "bearer"
 
 
 class Doorkeeper:
-    """Knows the token by its digest, so that a comparison tells nothing about it, not even its length."""
+    """Compares tokens by their digests, so that the time it takes reveals nothing, not even the length."""
 
     def __init__(self, token: SecretStr) -> None:
         """Take the token."""
@@ -114,24 +113,26 @@ class Pace:
 
 log = logging.getLogger("standby.gateway")
 
+Post = Callable[[Sequence[Event]], Awaitable[None]]
+
 PER_MINUTE = 600
-"""Deliveries that are taken."""
+"""Deliveries that are accepted."""
 
 STRANGERS_PER_MINUTE = 60
 """Requests that are answered 401, 404 or 405 with a line in the log; more get 429, and no line."""
 
 RETRY_AFTER = "30"
-"""Seconds that a sender may well wait."""
+"""Seconds after which a sender should try again."""
 
 
 def make_app(
-    configuration: Configuration, poster: Poster, vault: Objects | None = None, clock: Clock | None = None
+    configuration: Configuration, post: Post, vault: Objects | None = None, clock: Clock | None = None
 ) -> Starlette:
     """Make the application.
 
     Args:
         configuration: its resources, plans and token.
-        poster: takes the events.
+        post: posts events, all of them or none; `NotPosted` where it does not.
         vault: where the fences of the plans are, where it can be opened.
         clock: the machine's own if none is given.
 
@@ -145,7 +146,7 @@ def make_app(
         doorkeeper=Doorkeeper(configuration.gateway.token),
         configuration=configuration,
         vault=vault,
-        poster=poster,
+        post=post,
         clock=clock,
         duplicates=Duplicates(clock),
         pace=Pace(PER_MINUTE, clock),
@@ -157,7 +158,7 @@ def make_app(
             Route("/event-grid", gateway.event_grid, methods=["POST", "OPTIONS"]),
             Route("/healthz", _healthz, methods=["GET"]),
         ],
-        exception_handlers={Refused: gateway.refused, HTTPException: gateway.misled},
+        exception_handlers={Refused: gateway.refused, HTTPException: gateway.not_served},
     )
     # A redirection would carry the token of the URL to whoever asked for it.
     app.router.redirect_slashes = False
@@ -173,32 +174,32 @@ class _Gateway:
     doorkeeper: Doorkeeper
     configuration: Configuration
     vault: Objects | None
-    poster: Poster
+    post: Post
     clock: Clock
     duplicates: Duplicates
     pace: Pace
     strangers: Pace
 
     async def azure_monitor(self, request: Request) -> Response:
-        """Take an alert of an action group."""
+        """Accept an alert of an action group."""
         self._admit(request)
-        return await self._tell((read_alert(await read_json(request)),))
+        return await self._take((read_alert(await read_json(request)),))
 
     async def event_grid(self, request: Request) -> Response:
-        """Take a delivery of Event Grid."""
+        """Accept a delivery of Event Grid."""
         self._admit(request)
         if request.method == "OPTIONS":
             return self._permission(request)
         found = read_delivery(await read_json(request))
         if isinstance(found, Validation):
-            log.info("Event Grid asked whether it may deliver here, and may")
+            log.info("Event Grid asked for permission to deliver here, and has it")
             return JSONResponse({"validationResponse": found.code})
-        return await self._tell(found)
+        return await self._take(found)
 
     def _permission(self, request: Request) -> Response:
         """Answer whether CloudEvents may be delivered here."""
         origin = allowed_origin(request.headers.get("webhook-request-origin"))
-        log.info("%s asked whether it may deliver here, and may", origin)
+        log.info("%s asked for permission to deliver here, and has it", origin)
         return Response(
             headers={
                 "Allow": "POST, OPTIONS",
@@ -208,13 +209,13 @@ class _Gateway:
         )
 
     def _admit(self, request: Request) -> None:
-        # Who has no token does not use up the pace of those who have.
+        # Senders without the token do not use up the rate of those who have it.
         if not self.doorkeeper.admits(request):
             raise NotAllowed
         if not self.pace.take():
             raise TooMany(self.pace.per_minute)
 
-    async def _tell(self, notices: Sequence[Notice | Ignored]) -> Response:
+    async def _take(self, notices: Sequence[Notice | Ignored]) -> Response:
         now = self.clock.now()
         meant: list[tuple[Notice, str]] = []
         ignored: list[str] = []
@@ -240,30 +241,30 @@ class _Gateway:
     async def _post(self, events: Sequence[Event]) -> None:
         posted = False
         try:
-            await self.poster.post(events)
+            await self.post(events)
             posted = True
         finally:
             if not posted:
-                # Also where the sender went away: what was not posted is no duplicate when it comes again.
+                # Also when the sender closed the connection: what was not posted is no duplicate when it arrives again.
                 self.duplicates.unmark(event.id for event in events)
         for event in events:
             log.info("posted %s of %s", event.event, event.resource["prefect.resource.name"])
 
     async def refused(self, request: Request, error: Exception) -> Response:
-        """Answer a delivery that is turned away, and say so in the log."""
+        """Answer a delivery that is refused, and log it."""
         refusal = cast(Refused, error)
         if isinstance(refusal, NotAllowed) and not self.strangers.take():
             return _answer(TooMany.status, "Too many requests without the token")
-        told = one_line(str(refusal))
+        text = one_line(str(refusal))
         level = logging.ERROR if isinstance(refusal, NotPosted) else logging.WARNING
-        log.log(level, "A delivery to %s is refused (%d): %s", request.url.path, refusal.status, told)
+        log.log(level, "A delivery to %s is refused (%d): %s", request.url.path, refusal.status, text)
         return _answer(refusal.status, one_line(refusal.cause))
 
-    async def misled(self, request: Request, error: Exception) -> Response:
-        """Answer a request that leads nowhere."""
+    async def not_served(self, request: Request, error: Exception) -> Response:
+        """Answer a request for a path or method that is not served."""
         answer = cast(HTTPException, error)
         if not self.strangers.take():
-            return _answer(TooMany.status, "Too many requests that lead nowhere")
+            return _answer(TooMany.status, "Too many requests for paths that are not served")
         path = one_line(request.url.path)
         log.warning("A request %s %s is refused (%d)", one_line(request.method), path, answer.status_code)
         return _answer(answer.status_code, answer.detail, dict(answer.headers or {}))

@@ -2,6 +2,10 @@
 
 https://learn.microsoft.com/azure/azure-monitor/alerts/alerts-common-schema and alerts-payload-samples: the
 essentials name the alert, its condition and its targets; the context depends on the monitoring service.
+
+Of Service Health, each update of an incident fires an alert of its own, and its stage says how things stand
+(https://learn.microsoft.com/azure/service-health/service-health-event-properties). The list of services and
+regions is JSON escaped in a text.
 """
 
 from __future__ import annotations
@@ -11,10 +15,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from standby.document import JsonValue
-from standby.gateway import health
+from standby.gateway.body import Moment, Part, Text, unescaped, validated
 from standby.gateway.errors import Malformed
-from standby.gateway.events import Ignored, Notice, Observer, Source
-from standby.gateway.reading import Moment, Text, Told, unescaped, validated
+from standby.gateway.notice import Ignored, Notice, Observer, Source, resource_health
 
 WHAT = "alert in the common schema"
 
@@ -28,7 +31,7 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-class Essentials(Told):
+class Essentials(Part):
     """What every alert has."""
 
     alert_id: Text = Field(alias="alertId")
@@ -49,14 +52,14 @@ class Essentials(Told):
         return tuple(dict.fromkeys(each for each in told if each.startswith("/")))
 
 
-class Data(Told):
+class Data(Part):
     """An alert without the name of its schema."""
 
     essentials: Essentials
     context: Annotated[JsonValue, BeforeValidator(unescaped)] = Field(None, alias="alertContext")
 
 
-class CommonAlert(Told):
+class CommonAlert(Part):
     """An alert."""
 
     data: Annotated[Data, BeforeValidator(unescaped)]
@@ -75,18 +78,18 @@ def read_alert(body: JsonValue) -> Notice | Ignored:
     essentials = data.essentials
     match essentials.service.replace(" ", "").lower():
         case "servicehealth":
-            return health.read_incident(essentials.alert_id, data.context)
+            return _read_incident(essentials.alert_id, data.context)
         case "resourcehealth":
-            return health.read_change(essentials.alert_id, essentials.resources, data.context)
+            return _read_change(essentials.alert_id, essentials.resources, data.context)
     return _of_rule(essentials)
 
 
 def _of_rule(alert: Essentials) -> Notice | Ignored:
     """Read an alert of a rule of the operator's own, upon metrics or logs."""
     if (alert.signal_type or "").lower() not in {"metric", "log"}:
-        return Ignored(f"Alerts of {alert.service} say nothing of health")
+        return Ignored(f"Alerts of {alert.service} say nothing about health")
     if alert.severity not in IMPORTANT:
-        return Ignored(f"Its severity {alert.severity} is informational")
+        return Ignored(f"Its severity {alert.severity} is not one of Sev0, Sev1 and Sev2")
     resolved = alert.condition == "resolved"
     return Notice(
         source=Source.AZURE_MONITOR,
@@ -97,4 +100,118 @@ def _of_rule(alert: Essentials) -> Notice | Ignored:
         at=(alert.resolved_at if resolved else None) or alert.fired_at,
         summary=f"alert rule {alert.alert_rule or 'without a name'} {'resolved' if resolved else 'fired'}",
         resources=alert.resources,
+    )
+
+
+RESOURCE_HEALTH = "Resource Health alert"
+
+
+class ChangeProperties(Part):
+    """From which status to which."""
+
+    current: Text = Field(alias="currentHealthStatus")
+
+
+class Change(Part):
+    """The context of a Resource Health alert."""
+
+    at: Moment = Field(alias="eventTimestamp")
+    properties: Annotated[ChangeProperties, BeforeValidator(unescaped)]
+
+
+def _read_change(alert_id: str, resources: tuple[str, ...], context: JsonValue) -> Notice | Ignored:
+    """Read the context of an alert.
+
+    Raises:
+        Malformed: it is none of Resource Health.
+    """
+    change = validated(Change, context, RESOURCE_HEALTH)
+    return resource_health(Source.AZURE_MONITOR, alert_id, change.properties.current, change.at, resources)
+
+
+SERVICE_HEALTH = "Service Health alert"
+
+SERVICES = frozenset(
+    {
+        "cognitive services",
+        "azure cognitive services",
+        "azure ai services",
+        "foundry tools",
+        "azure foundry tools",
+        "content understanding",
+        "azure content understanding",
+        "azure ai content understanding",
+        "azure content understanding in foundry tools",
+    }
+)
+"""Names of the service so far. Inferred: Azure renames it without keeping the old names."""
+
+RESOLVED = {"active": False, "resolved": True}
+"""Other stages, such as RCA, come after the end."""
+
+
+class ImpactedRegion(Part):
+    """One region."""
+
+    name: Text = Field(alias="RegionName")
+
+
+class ImpactedService(Part):
+    """One service, and where it is impacted."""
+
+    name: Text = Field(alias="ServiceName")
+    regions: tuple[ImpactedRegion, ...] = Field(alias="ImpactedRegions")
+
+
+class IncidentProperties(Part):
+    """What happened, where, and how it stands."""
+
+    kind: Text = Field(alias="incidentType")
+    stage: Text | None = None
+    title: Text | None = None
+    tracking_id: Text | None = Field(None, alias="trackingId")
+    impacted: Annotated[tuple[ImpactedService, ...], BeforeValidator(unescaped)] = Field(alias="impactedServices")
+
+
+class Incident(Part):
+    """The context of a Service Health alert."""
+
+    at: Moment = Field(alias="eventTimestamp")
+    status: Text | None = None
+    properties: Annotated[IncidentProperties, BeforeValidator(unescaped)]
+
+
+def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
+    """Read the context of an alert.
+
+    Raises:
+        Malformed: it is none of Service Health.
+    """
+    incident = validated(Incident, context, SERVICE_HEALTH)
+    told = incident.properties
+    if told.kind.lower() != "incident":
+        return Ignored(f"Service Health reports {told.kind}, which is not an incident")
+    stage = (told.stage or incident.status or "").lower()
+    healthy = RESOLVED.get(stage)
+    if healthy is None:
+        return Ignored(f"The stage of the Service Health incident is {stage or 'unknown'}, neither active nor resolved")
+    regions = tuple(
+        dict.fromkeys(
+            region.name
+            for service in told.impacted
+            if " ".join(service.name.lower().split()) in SERVICES
+            for region in service.regions
+        )
+    )
+    if not regions:
+        return Ignored("The Service Health incident is about other services")
+    return Notice(
+        source=Source.SERVICE_HEALTH,
+        observer=Observer.SERVICE_HEALTH,
+        id=alert_id,
+        state=stage,
+        healthy=healthy,
+        at=incident.at,
+        summary=f"Service Health incident {told.tracking_id or ''} is {stage}: {told.title or 'untitled'}",
+        regions=regions,
     )

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from standby.document import JsonValue
+from standby.gateway.body import Moment, Part, Text, unescaped, validated
 from standby.gateway.errors import Malformed
-from standby.gateway.events import Ignored, Notice
-from standby.gateway.health import read_availability
-from standby.gateway.reading import Moment, Text, Told, validated
+from standby.gateway.notice import Ignored, Notice, Source, resource_health
 
 WHAT = "delivery of Event Grid"
 
@@ -30,7 +29,7 @@ MOST_EVENTS = 1000
 _ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 
-class GridEvent(Told):
+class GridEvent(Part):
     """An event in Event Grid's own schema."""
 
     id: Text
@@ -44,7 +43,7 @@ class GridEvent(Told):
         return self.id
 
 
-class CloudEvent(Told):
+class CloudEvent(Part):
     """An event as CloudEvents 1.0 has it; its id is unique within its source."""
 
     version: Literal["1.0"] = Field(alias="specversion")
@@ -59,10 +58,30 @@ class CloudEvent(Told):
         return f"{self.source} {self.id}"
 
 
-class ValidationData(Told):
+class ValidationData(Part):
     """What the endpoint shall give back."""
 
     code: Text = Field(alias="validationCode")
+
+
+class AvailabilityProperties(Part):
+    """The status of a resource, as Event Grid has it."""
+
+    target: Text = Field(alias="targetResourceId")
+    state: Text = Field(alias="availabilityState")
+    occurred_at: Moment = Field(alias="occurredTime")
+
+
+class ResourceInfo(Part):
+    """Where Event Grid puts the status."""
+
+    properties: Annotated[AvailabilityProperties, BeforeValidator(unescaped)]
+
+
+class Availability(Part):
+    """The data of an AvailabilityStatusChanged event."""
+
+    info: ResourceInfo = Field(alias="resourceInfo")
 
 
 @dataclass(frozen=True)
@@ -88,12 +107,12 @@ def read_delivery(body: JsonValue) -> Validation | tuple[Notice | Ignored, ...]:
     events = [_event(entry) for entry in entries]
     if any(event.kind == VALIDATION for event in events):
         if len(events) > 1:
-            raise Malformed(WHAT, "a validation comes alone")
+            raise Malformed(WHAT, "a validation must be the only event")
         return Validation(validated(ValidationData, events[0].data, "subscription validation").code)
     return tuple(
-        read_availability(event.full_id, event.data)
+        _read_availability(event.full_id, event.data)
         if event.kind == AVAILABILITY
-        else Ignored(f"Events of the type {event.kind} say nothing of health")
+        else Ignored(f"Events of the type {event.kind} say nothing about health")
         for event in events
     )
 
@@ -102,6 +121,16 @@ def _event(entry: JsonValue) -> GridEvent | CloudEvent:
     if isinstance(entry, dict) and "specversion" in entry:
         return validated(CloudEvent, entry, "CloudEvents 1.0 event")
     return validated(GridEvent, entry, "Event Grid event")
+
+
+def _read_availability(event_id: str, data: JsonValue) -> Notice | Ignored:
+    """Read the data of an event.
+
+    Raises:
+        Malformed: it is none of Resource Health.
+    """
+    found = validated(Availability, data, "AvailabilityStatusChanged event").info.properties
+    return resource_health(Source.EVENT_GRID, event_id, found.state, found.occurred_at, (found.target,))
 
 
 def allowed_origin(origin: str | None) -> str:

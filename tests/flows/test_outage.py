@@ -26,7 +26,7 @@ from flows.watch import watch
 from standby.config.configuration import Configuration, GatewaySettings
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
 from standby.gateway.app import make_app
-from standby.gateway.posting import open_poster, prefect_api
+from standby.gateway.poster import open_poster, prefect_api
 from standby.recovery.audit import verify_audit
 from standby.recovery.decision.record import explain
 from standby.recovery.probe import observer_here
@@ -104,7 +104,7 @@ async def alert(server: Any, configuration: Configuration) -> None:
     vault = LocalFolder(configuration.vault.folder or Path())
     api = prefect_api({"PREFECT_API_URL": server.api_url})
     async with open_poster(api, trusted_certificates()) as poster:
-        app = make_app(configuration, poster, vault)
+        app = make_app(configuration, poster.post, vault)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
             answer = await http.post("/azure-monitor", json=alarm, headers={"Authorization": f"Bearer {TOKEN}"})
     assert answer.json()["posted"] == 1, answer.text

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from standby.config.configuration import Configuration
 from standby.gateway.app import make_app
-from standby.gateway.posting import PrefectApi, open_poster
+from standby.gateway.poster import PrefectApi, open_poster
 from standby.service.calls import trusted_certificates
 from standby.vault.folder import LocalFolder
 from tests.standby.gateway.samples import resource_id
@@ -129,7 +129,7 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         poster = await stack.enter_async_context(
             open_poster(PrefectApi("http://prefect/api"), TLS, httpx.MockTransport(prefect.handle))
         )
-        app = make_app(configuration, poster, vault, clock)
+        app = make_app(configuration, poster.post, vault, clock)
         http = await stack.enter_async_context(
             httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
         )

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from standby.gateway import reading
 from standby.gateway.app import PER_MINUTE, STRANGERS_PER_MINUTE, make_app
+from standby.gateway.body import MOST_BYTES
 from standby.gateway.errors import NoGatewayToken
-from standby.gateway.reading import MOST_BYTES
 from tests.standby.gateway.conftest import TOKEN, configuration_of
 from tests.standby.gateway.samples import metric_alert
 
@@ -54,7 +53,7 @@ async def test_without_the_token_nothing_is_read(
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert gateway.prefect.requests == []
-    assert "A delivery to /azure-monitor is refused (401): It does not have the gateway's token" in caplog.text
+    assert "A delivery to /azure-monitor is refused (401): The request does not have the gateway's token" in caplog.text
 
 
 async def test_the_token_is_never_logged_or_answered(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
@@ -129,7 +128,7 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(gateway: Ga
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr("standby.gateway.body.BODY_SECONDS", 0.05)
 
     async def chunks() -> AsyncIterator[bytes]:
         yield b"{"
@@ -179,10 +178,9 @@ async def test_strangers_use_up_nobody_elses_pace_and_not_the_log(
 
 
 def test_without_a_token_there_is_no_gateway(tmp_path: Path) -> None:
-    class Nobody:
-        async def post(self, events: object) -> None:
-            raise AssertionError
+    async def post(_: object) -> None:
+        raise AssertionError
 
     configuration = configuration_of(tmp_path).model_copy(update={"gateway": None})
     with pytest.raises(NoGatewayToken, match=r"gateway\.token"):
-        make_app(configuration, Nobody())
+        make_app(configuration, post)

@@ -37,7 +37,7 @@ class Counted:
 
 def gateway() -> tuple[Starlette, Counted]:
     counted = Counted()
-    return make_app(configuration_of(Path("/nowhere")), counted, None, StillClock()), counted
+    return make_app(configuration_of(Path("/nowhere")), counted.post, None, StillClock()), counted
 
 
 def deliver(app: Starlette, path: str, content: bytes) -> httpx.Response:

@@ -74,19 +74,19 @@ async def test_one_alert_may_be_about_several_resources(gateway: Gateway) -> Non
 @pytest.mark.parametrize(
     ("essentials", "reason"),
     [
-        ({"alertTargetIDs": [resource_id("south")]}, "No resource of the configuration is meant"),
-        ({"alertTargetIDs": None, "configurationItems": None}, "No resource of the configuration is meant"),
-        ({"severity": "Sev3"}, "Its severity Sev3 is informational"),
-        ({"severity": None}, "Its severity None is informational"),
+        ({"alertTargetIDs": [resource_id("south")]}, "It is about no resource of the configuration"),
+        ({"alertTargetIDs": None, "configurationItems": None}, "It is about no resource of the configuration"),
+        ({"severity": "Sev3"}, "Its severity Sev3 is not one of Sev0, Sev1 and Sev2"),
+        ({"severity": None}, "Its severity None is not one of Sev0, Sev1 and Sev2"),
         (
             {"monitoringService": "Activity Log - Administrative", "signalType": "Activity Log"},
-            "Alerts of Activity Log - Administrative say nothing of health",
+            "Alerts of Activity Log - Administrative say nothing about health",
         ),
         (
             {"monitoringService": "CostAlerts", "signalType": None},
-            "Alerts of CostAlerts say nothing of health",
+            "Alerts of CostAlerts say nothing about health",
         ),
-        ({"firedDateTime": "2026-03-21T13:58:24Z"}, "It is of 2026-03-21 13:58 UTC, more than a day ago"),
+        ({"firedDateTime": "2026-03-21T13:58:24Z"}, "It is from 2026-03-21 13:58 UTC, more than a day ago"),
     ],
 )
 async def test_what_says_nothing_of_a_resource_is_ignored_with_a_reason(
@@ -124,7 +124,7 @@ async def test_an_alert_that_is_malformed_is_refused_and_its_problem_told(
     answer = await gateway.alert(metric_alert(**change))
 
     assert answer.status_code == 400
-    assert "It is no alert in the common schema: " in answer.json()["error"]
+    assert "The request is not a valid alert in the common schema: " in answer.json()["error"]
     assert problem in caplog.text
     assert "Perhaps" not in caplog.text
     assert gateway.prefect.requests == []
@@ -146,14 +146,16 @@ async def test_resource_health_counts_by_its_status_and_not_by_having_fired(
     assert gateway.told() == [(event, "east")]
     payload = gateway.prefect.posted[0]["payload"]
     assert (payload["observer"], payload["source"]) == ("resource-health", "azure-monitor")
-    assert payload["summary"] == f"Resource Health calls it {status}"
+    assert payload["summary"] == f"Resource Health reports it as {status}"
 
 
 @pytest.mark.parametrize("status", ["Degraded", "Unknown"])
 async def test_a_status_between_well_and_lost_is_ignored(gateway: Gateway, status: str) -> None:
     answer = await gateway.alert(resource_health(status))
 
-    assert answer.json()["ignored"] == [f"Resource Health calls the resource {status}, which is neither well nor lost"]
+    assert answer.json()["ignored"] == [
+        f"Resource Health reports the resource as {status}, which is neither Available nor Unavailable"
+    ]
     assert gateway.told() == []
 
 
@@ -213,4 +215,4 @@ async def test_a_fence_that_cannot_be_read_does_not_hold_an_alert_up(
 
     assert answer.json()["posted"] == 1
     assert roles(gateway.prefect.posted[0]) == {"standby.plan.invoices": "served-by"}
-    assert "The sources of invoices are taken for the side that serves" in caplog.text
+    assert "The sources of invoices are assumed to serve" in caplog.text

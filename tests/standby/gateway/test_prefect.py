@@ -10,7 +10,7 @@ import httpx
 
 from standby.clock import SystemClock
 from standby.gateway.app import make_app
-from standby.gateway.posting import open_poster, prefect_api
+from standby.gateway.poster import open_poster, prefect_api
 from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, configuration_of
 from tests.standby.gateway.samples import metric_alert, resource_id
 
@@ -36,7 +36,7 @@ async def recorded(api_url: str, resource: str) -> list[dict[str, Any]]:
 async def deliver(api_url: str, vault: Path, alert: Any) -> None:
     """Deliver an alert to a gateway that was started just now."""
     async with open_poster(prefect_api({"PREFECT_API_URL": api_url}), TLS) as poster:
-        app = make_app(configuration_of(vault, PREFIX), poster)
+        app = make_app(configuration_of(vault, PREFIX), poster.post)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as http:
             answer = await http.post("/azure-monitor", json=alert, params={"token": TOKEN})
             assert answer.json()["posted"] == 1

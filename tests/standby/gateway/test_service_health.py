@@ -57,18 +57,18 @@ async def test_without_a_stage_the_status_counts(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"incidentType": "Maintenance"}, "Service Health tells of Maintenance, which is no incident"),
-        ({"incidentType": "Informational"}, "Service Health tells of Informational, which is no incident"),
-        ({"stage": "RCA"}, "Service Health's incident is at the stage rca"),
+        ({"incidentType": "Maintenance"}, "Service Health reports Maintenance, which is not an incident"),
+        ({"incidentType": "Informational"}, "Service Health reports Informational, which is not an incident"),
+        ({"stage": "RCA"}, "The stage of the Service Health incident is rca, neither active nor resolved"),
         (
             {"services": impacted(("Virtual Machines", ["East US"]))},
-            "Service Health's incident is about other services",
+            "The Service Health incident is about other services",
         ),
         (
             {"services": impacted(("Cognitive Services", ["Global"]))},
-            "No resource of the configuration is meant: it is about Global",
+            "It is about no resource of the configuration, but about Global",
         ),
-        ({"services": []}, "Service Health's incident is about other services"),
+        ({"services": []}, "The Service Health incident is about other services"),
     ],
 )
 async def test_what_is_no_outage_of_ours_is_ignored(gateway: Gateway, change: dict[str, Any], reason: str) -> None:
@@ -96,7 +96,7 @@ async def test_services_that_cannot_be_read_are_refused(gateway: Gateway, told: 
     answer = await gateway.alert(service_health(impactedServices=told))
 
     assert answer.status_code == 400
-    assert "It is no Service Health alert: properties.impactedServices" in answer.json()["error"]
+    assert "The request is not a valid Service Health alert: properties.impactedServices" in answer.json()["error"]
     assert gateway.prefect.requests == []
 
 

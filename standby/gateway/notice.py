@@ -1,4 +1,4 @@
-"""Prefect events of what alerts say of configured resources; they have the form of the watch's own."""
+"""What an alert says about configured resources, and the Prefect event made of it, like the events of the watch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Observer(StrEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """That some resources are well, or are not.
+    """That some resources are healthy, or are not.
 
     Attributes:
         source: the way by which it came.
@@ -74,13 +74,34 @@ class Notice:
 
 @dataclass(frozen=True)
 class Ignored:
-    """Something that is right and says nothing of a resource's health.
+    """A valid delivery that says nothing about the health of a resource.
 
     Attributes:
         reason: a sentence without its full stop.
     """
 
     reason: str
+
+
+AVAILABLE = {"available": True, "unavailable": False}
+"""Degraded and unknown are neither."""
+
+
+def resource_health(source: Source, id: str, state: str, at: datetime, resources: tuple[str, ...]) -> Notice | Ignored:
+    """Make the notice of what Resource Health says, by whichever way it came."""
+    healthy = AVAILABLE.get(state.lower())
+    if healthy is None:
+        return Ignored(f"Resource Health reports the resource as {state}, which is neither Available nor Unavailable")
+    return Notice(
+        source=source,
+        observer=Observer.RESOURCE_HEALTH,
+        id=id,
+        state=state,
+        healthy=healthy,
+        at=at,
+        summary=f"Resource Health reports it as {state}",
+        resources=resources,
+    )
 
 
 log = logging.getLogger("standby.gateway")
@@ -93,9 +114,9 @@ Serving = Mapping[str, frozenset[str]]
 
 
 async def read_serving(plans: Iterable[RecoveryPlan], vault: Objects | None) -> Serving:
-    """Read the fence of each plan; where it cannot be read, the plan's sources are taken to serve.
+    """Read which resources serve in each plan; where the fence cannot be read, the sources are assumed to.
 
-    Whoever decides reads the fence again: this only says which automation hears of an event.
+    The evaluation reads the fence again: this only decides which automation receives an event.
 
     Args:
         plans: of the configuration.
@@ -110,11 +131,11 @@ async def read_serving(plans: Iterable[RecoveryPlan], vault: Objects | None) -> 
                 try:
                     fence = await read_fence(vault, plan)
                 except StandbyError as error:
-                    log.warning("The sources of %s are taken for the side that serves: %s", plan.name, error)
+                    log.warning("The sources of %s are assumed to serve: %s", plan.name, error)
                 else:
-                    found[plan.name] = frozenset(side.active for side in fence.assignments.values())
+                    found[plan.name] = frozenset(assignment.active for assignment in fence.assignments.values())
     except TimeoutError:
-        log.warning("The vault does not answer, so sources are taken for the side that serves")
+        log.warning("The vault does not answer, so the sources of all plans are assumed to serve")
     return found
 
 
@@ -122,7 +143,7 @@ NAMESPACE = UUID("5d0c8f6e-6f0b-4d0f-9a51-7b3f4a1f5a86")
 """Of the ids of events, so that an alert has the same one after a restart too."""
 
 OLDEST = timedelta(days=1)
-"""Age at which an alert says nothing of how things are, and is not known as a duplicate any more."""
+"""Age from which an alert says nothing about the present, and duplicates of it are no longer known."""
 
 
 class Event(Document):
@@ -139,21 +160,21 @@ class Event(Document):
 def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> tuple[Resource, ...] | Ignored:
     """Find the configured resources that a notice is about."""
     if now - notice.at > OLDEST:
-        return Ignored(f"It is of {notice.at:%Y-%m-%d %H:%M} UTC, more than a day ago")
+        return Ignored(f"It is from {notice.at:%Y-%m-%d %H:%M} UTC, more than a day ago")
     ids = {each.rstrip("/").lower() for each in notice.resources}
     regions = {_plain(each) for each in notice.regions}
     found = tuple(each for each in resources if each.resource_id.lower() in ids or _plain(each.region) in regions)
     if found:
         return found
     about = ", ".join((*notice.resources, *notice.regions)) or "nothing"
-    return Ignored(f"No resource of the configuration is meant: it is about {about}")
+    return Ignored(f"It is about no resource of the configuration, but about {about}")
 
 
 def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], serving: Serving, now: datetime) -> Event:
     """Make the event that says of one resource what a notice says.
 
     Args:
-        notice: what was told.
+        notice: what the alert says.
         resource: name of the resource.
         plans: of the configuration.
         serving: the resources that serve in each of them.
@@ -163,7 +184,7 @@ def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], servi
     observation = Observation(
         resource=resource,
         observer=notice.observer.value,
-        # Whose clock is ahead saw it now, not later.
+        # A sender whose clock is ahead saw it now, not later.
         at=min(notice.at, now),
         healthy=notice.healthy,
         checks=(Check(name=notice.observer.value, ok=notice.healthy, detail=summary, seconds=0.0),),
@@ -171,7 +192,7 @@ def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], servi
     )
     return Event(
         id=uuid5(NAMESPACE, f"{notice.key}|{resource}"),
-        # Triggers count what comes within a time, and alerts come minutes late: this is when it was told.
+        # Triggers count what comes within a time, and alerts come minutes late: this is when it arrived.
         occurred=now,
         event=f"content-understanding.resource.{'healthy' if notice.healthy else 'unhealthy'}",
         resource={

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from standby.gateway.app import REMEMBERED, Duplicates, make_app
 from standby.gateway.errors import NoPrefectServer
-from standby.gateway.posting import ATTEMPTS, open_poster, prefect_api
+from standby.gateway.poster import ATTEMPTS, open_poster, prefect_api
 from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, Prefect, StillClock, configuration_of
 from tests.standby.gateway.samples import grid_event, metric_alert, resource_id
 
@@ -56,7 +56,7 @@ async def test_a_gateway_that_was_restarted_gives_an_alert_the_same_id(gateway: 
         TLS,
         httpx.MockTransport(gateway.prefect.handle),
     ) as poster:
-        app = make_app(configuration_of(tmp_path), poster, None, gateway.clock)
+        app = make_app(configuration_of(tmp_path), poster.post, None, gateway.clock)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://again") as http:
             body = metric_alert(alertTargetIDs=[resource_id("east"), resource_id("west")])
             await http.post("/azure-monitor", json=body, params={"token": TOKEN})
@@ -81,7 +81,7 @@ async def test_what_prefect_does_not_take_at_once_is_posted_again(gateway: Gatew
         ([503] * ATTEMPTS, "HTTP 503"),
         ([httpx.ConnectError("http://user:canary@host")] * ATTEMPTS, "ConnectError"),
         ([401], "HTTP 401. Correct PREFECT_API_KEY"),
-        ([422], "HTTP 422. See that PREFECT_API_URL is that of a Prefect 3 API"),
+        ([422], "HTTP 422. Check that PREFECT_API_URL is the URL of a Prefect 3 API"),
         ([307], "HTTP 307"),
     ],
 )
@@ -98,14 +98,14 @@ async def test_what_prefect_never_takes_is_given_back_and_is_no_duplicate_when_i
     assert refused.headers["Retry-After"] == "30"
     assert requests == len(failures)
     assert taken.json()["posted"] == 1
-    assert f"The Prefect server did not take its events: {told}" in caplog.text
+    assert f"The Prefect server did not accept the events: {told}" in caplog.text
     assert "canary" not in caplog.text
 
 
 async def test_a_server_that_hangs_is_given_up_before_the_sender_gives_us_up(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("standby.gateway.posting.POSTING_SECONDS", 0.05)
+    monkeypatch.setattr("standby.gateway.poster.POSTING_SECONDS", 0.05)
 
     async def hang(_request: httpx.Request) -> httpx.Response:
         await asyncio.Event().wait()
@@ -113,7 +113,7 @@ async def test_a_server_that_hangs_is_given_up_before_the_sender_gives_us_up(
 
     api = prefect_api({"PREFECT_API_URL": "http://prefect/api"})
     async with open_poster(api, TLS, httpx.MockTransport(hang)) as poster:
-        app = make_app(gateway.configuration, poster, None, gateway.clock)
+        app = make_app(gateway.configuration, poster.post, None, gateway.clock)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://again") as http:
             answer = await http.post("/azure-monitor", json=metric_alert(), params={"token": TOKEN})
 

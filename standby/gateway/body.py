@@ -1,4 +1,4 @@
-"""From a request to JSON: bounded in size, time and depth, also where JSON is escaped inside JSON."""
+"""The body of a delivery: JSON, bounded in size, time and depth, also where it is escaped inside JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 M = TypeVar("M", bound=BaseModel)
 
 
-class Told(BaseModel):
+class Part(BaseModel):
     """A part of a delivery; only what is needed of it is read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -72,12 +72,12 @@ async def read_json(request: Request) -> JsonValue:
     except TimeoutError:
         raise TooSlow(BODY_SECONDS) from None
     except ClientDisconnect:
-        raise Malformed("whole delivery", "its sender went away") from None
+        raise Malformed("delivery", "the sender closed the connection before the end") from None
     try:
         return parse(body.decode("utf-8"))
     except ValueError as error:
         # Never the codec's or the parser's own words, which may quote the body.
-        raise Malformed("JSON", "it is not UTF-8" if isinstance(error, UnicodeError) else _NOT_JSON) from None
+        raise Malformed("JSON document", "it is not UTF-8" if isinstance(error, UnicodeError) else _NOT_JSON) from None
 
 
 def _check_headers(request: Request) -> None:
@@ -132,15 +132,15 @@ def unescaped(value: object) -> object:
 
 
 def validated(model: type[M], value: object, what: str) -> M:
-    """Take a part of a delivery for what it should be.
+    """Read a part of a delivery as a model.
 
     Args:
-        model: what it should be.
+        model: what the part should be.
         value: JSON.
         what: for people, such as `alert in the common schema`.
 
     Raises:
-        Malformed: it is something else; what it holds is not told.
+        Malformed: it is something else; its content is not in the error.
     """
     try:
         return model.model_validate(value)

@@ -1,4 +1,4 @@
-"""Serves the application on one address until it is stopped, and answers what it has begun."""
+"""Serves the application on one address until it is stopped, and still answers requests that it has begun."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GRACE = 10
 
 
 class _Server(uvicorn.Server):
-    """Tells when it serves, and leaves signals to the command."""
+    """Calls back once it serves, and leaves signals to the command."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""Posts events to a Prefect server over its API; Prefect itself takes seconds to import and is not needed."""
+"""Posts events to a Prefect server over its API, without importing Prefect, which would take seconds."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import base64
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import httpx
 import stamina
 from pydantic import SecretStr, TypeAdapter
 
 from standby.gateway.errors import NoPrefectServer, NotPosted
-from standby.gateway.events import Event
+from standby.gateway.notice import Event
 from standby.service.calls import Tls
 
 ATTEMPTS = 3
@@ -25,26 +24,14 @@ POSTING_SECONDS = 8.0
 """Seconds after which the sender is told to try again; an action group waits for ten."""
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
-"""Answers of a server that may take it a moment later."""
+"""Answers of a server that may accept the events a moment later."""
 
 _EVENTS = TypeAdapter(tuple[Event, ...])
 
 
-class Poster(Protocol):
-    """Takes events, or says that it did not."""
-
-    async def post(self, events: Sequence[Event]) -> None:
-        """Post events, all of them or none.
-
-        Raises:
-            NotPosted: they are not, or perhaps not, on the server.
-        """
-        ...
-
-
 @dataclass(frozen=True)
 class PrefectApi:
-    """Where the Prefect server is and how to sign in, as Prefect's own client is told."""
+    """Where the Prefect server is and how to sign in, by the settings of Prefect's own client."""
 
     url: str
     authorization: SecretStr | None = None
@@ -77,17 +64,21 @@ def _is_url(text: str) -> bool:
 
 
 class _Passing(Exception):
-    """The next attempt may do better."""
+    """The next attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class PrefectPoster:
-    """Posts to one server, a few times if need be."""
+    """Posts to one server, with retries."""
 
     http: httpx.AsyncClient
 
     async def post(self, events: Sequence[Event]) -> None:
-        """Post events, all of them or none."""
+        """Post events, all of them or none.
+
+        Raises:
+            NotPosted: they are not, or perhaps not, on the server.
+        """
         body = _EVENTS.dump_json(tuple(events))
         try:
             async with asyncio.timeout(POSTING_SECONDS):
@@ -103,7 +94,7 @@ class PrefectPoster:
                         await self._send(body)
         except (TimeoutError, _Passing) as error:
             reason = str(error) or f"it did not answer within {POSTING_SECONDS:.0f} s"
-            raise NotPosted(reason, "See that it is up and that PREFECT_API_URL leads to it") from None
+            raise NotPosted(reason, "Check that it is up and that PREFECT_API_URL leads to it") from None
 
     async def _send(self, body: bytes) -> None:
         try:
@@ -115,7 +106,7 @@ class PrefectPoster:
         if answer.status_code in {401, 403}:
             raise NotPosted(f"HTTP {answer.status_code}", "Correct PREFECT_API_KEY, or PREFECT_API_AUTH_STRING")
         if not answer.is_success:
-            raise NotPosted(f"HTTP {answer.status_code}", "See that PREFECT_API_URL is that of a Prefect 3 API")
+            raise NotPosted(f"HTTP {answer.status_code}", "Check that PREFECT_API_URL is the URL of a Prefect 3 API")
 
 
 @asynccontextmanager

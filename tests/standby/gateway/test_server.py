@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from standby.gateway.errors import AddressUnusable
-from standby.gateway.serving import bound, serve, url_of
+from standby.gateway.server import bound, serve, url_of
 from tests.standby.gateway.conftest import TOKEN, UNHEALTHY
 from tests.standby.gateway.samples import metric_alert
 
