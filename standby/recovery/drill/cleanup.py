@@ -1,113 +1,165 @@
-"""What drills left that did not come to their end, and its removal: also after a kill -9."""
+"""What a drill makes: written down before it is made, and removed at the end, also after a kill -9.
+
+One object in the vault lists the drills of a plan that were begun and are not proven clean. A drill holds it
+while it runs, so that nobody takes its analyzers for leftovers; a run that is killed releases it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
+
+from pydantic import AwareDatetime, Field
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side, to_its_end
 from standby.config.errors import UnknownName
+from standby.document import Document, JsonValue
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stages
-from standby.recovery.drill.errors import LeftBehind
-from standby.recovery.drill.manifest import HeldDrills, Intent, hold_drills
-from standby.recovery.drill.report import CleanedUp, CleanUp, CleanUpReport
-from standby.recovery.drill.sandbox import connected
+from standby.recovery.drill.errors import DrillUnderWay, LeftBehind, ManifestUnreadable
+from standby.replication.inventory import DRILL_TAG, Connections, connect
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnalyzerNotFound, ServiceError
+from standby.service.models import Analyzer
+from standby.text import some_of
+from standby.vault.documents import HeldDocument, hold_document
+from standby.vault.filesystem import FileSystem
 
-EMPTY_LOOKS = 2
-"""So many listings in a row must have nothing: one may lag, and a build under way may still come to light."""
+log = logging.getLogger("standby.recovery")
+
+EMPTY_LISTINGS = 2
+"""So many listings in a row must have nothing: one may be behind, and a build under way may still appear."""
 
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds between two looks, the longer the more there were."""
+"""Seconds between two listings, the longer the more there were."""
 
 LONGEST = 600.0
 """Seconds that a clean-up may take in all."""
 
 
-@dataclass
-class _Found:
-    """What was seen and done so far; whatever stops the clean-up, it is true."""
+class DrillManifest(Document):
+    """One drill, and how to recognize its analyzers.
 
-    seen: set[str] = field(default_factory=set)
-    here: set[str] = field(default_factory=set)
-    failures: dict[str, str] = field(default_factory=dict)
-    unlisted: str = ""
+    Attributes:
+        primary: whose outage is simulated.
+        to: resource at which analyzers are made.
+        scratch: the same, where it is a scratch resource and no target of the plan.
+        prefix: of every id it makes; empty at a scratch resource.
+        found: ids that were at the scratch resource before; none of them belongs to the drill.
+    """
+
+    run_id: str
+    primary: str = Field(alias="home")
+    to: str
+    scratch: str | None
+    prefix: str
+    found: frozenset[str] = frozenset()
+    begun_at: AwareDatetime
+    actor: str
+
+    def made(self, analyzer: Analyzer) -> bool:
+        """Say whether this drill made an analyzer: its tag and its id must both say so."""
+        return (
+            analyzer.tags.get(DRILL_TAG) == self.run_id
+            and analyzer.analyzer_id.startswith(self.prefix)
+            and analyzer.analyzer_id not in self.found
+            and bool(self.prefix or self.scratch)
+        )
+
+
+class OpenDrills(Document):
+    """The drills of a plan that were begun and are not proven clean, oldest first."""
+
+    drills: tuple[DrillManifest, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldDrills:
+    """The list of unfinished drills, held by one run; what was written is safe."""
+
+    _document: HeldDocument[OpenDrills]
+
+    @property
+    def drills(self) -> tuple[DrillManifest, ...]:
+        """Those that are on the list now."""
+        return self._document.found.drills if self._document.found else ()
+
+    async def begin(self, manifest: DrillManifest) -> None:
+        """Put a drill on the list."""
+        await self._document.write(OpenDrills(drills=(*self.drills, manifest)))
+
+    async def end(self, run_id: str) -> None:
+        """Take a drill off the list: nothing of it is left."""
+        left = tuple(manifest for manifest in self.drills if manifest.run_id != run_id)
+        await self._document.write(OpenDrills(drills=left))
+
+
+@asynccontextmanager
+async def hold_drills(files: FileSystem, plan: str) -> AsyncIterator[HeldDrills]:
+    """Hold the list of a plan's unfinished drills; one run at a time may.
+
+    Raises:
+        DrillUnderWay: another run holds it.
+        ManifestUnreadable: it is there and cannot be understood.
+    """
+    path = f"drills/{plan}/open.json"
+    busy = partial(DrillUnderWay, plan)
+    async with hold_document(files, path, OpenDrills, busy=busy, unreadable=ManifestUnreadable) as held:
+        yield HeldDrills(held)
+
+
+class CleanUp(Document):
+    """What was done about the analyzers that a drill made.
+
+    Attributes:
+        created: every one that was seen.
+        deleted: those that no longer exist.
+        left: those that still exist.
+        proven: whether the resource said more than once that nothing is left.
+        problem: why it is not proven.
+    """
+
+    created: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     proven: bool = False
+    problem: str = ""
+    seconds: float = 0.0
+
+    @property
+    def outcome(self) -> str:
+        """What became of them, in a few words."""
+        deleted = f"{len(self.deleted)} of {len(self.created)} deleted"
+        if self.proven:
+            return f"{deleted}, proven complete"
+        left = f"; {some_of(self.left, 5)} left" if self.left else ""
+        return f"{deleted}, not proven complete{left}"
 
 
-async def clean(client: ContentUnderstandingClient, intent: Intent, clock: Clock) -> CleanUp:
-    """Remove what a drill made at a resource, and prove it; what fails is told, and not raised."""
-    begun = clock.monotonic()
-    found = _Found()
-    try:
-        async with asyncio.timeout(LONGEST):
-            await _rounds(client, intent, clock, found)
-    except TimeoutError:
-        found.unlisted = f"it did not end within {LONGEST:.0f} s"
-    problem = "" if found.proven else found.unlisted or _first(found)
-    return CleanUp(
-        created=tuple(sorted(found.seen)),
-        deleted=tuple(sorted(found.seen - found.here)),
-        left=tuple(sorted(found.here)),
-        proven=found.proven,
-        problem=problem,
-        seconds=round(clock.monotonic() - begun, 3),
-    )
+class CleanedUp(Document):
+    """What one drill left that did not reach its end, and what became of it."""
+
+    run_id: str
+    to: str
+    begun_at: AwareDatetime
+    cleanup: CleanUp
 
 
-async def _rounds(client: ContentUnderstandingClient, intent: Intent, clock: Clock, found: _Found) -> None:
-    empty = 0
-    for wait in (*WAITS, 0.0):
-        if await _look(client, intent, found):
-            empty = 0 if found.here else empty + 1
-            if empty == EMPTY_LOOKS:
-                found.proven = True
-                return
-            await _delete(client, found)
-        await clock.sleep(wait)
+class CleanUpReport(Document):
+    """What became of everything that earlier drills of a plan had left."""
 
+    plan: str
+    drills: tuple[CleanedUp, ...]
 
-async def _look(client: ContentUnderstandingClient, intent: Intent, found: _Found) -> bool:
-    try:
-        listed = await client.list_analyzers()
-    except ServiceError as error:
-        found.unlisted = str(error)
-        return False
-    found.unlisted = ""
-    found.here = {analyzer.analyzer_id for analyzer in listed if intent.made(analyzer)}
-    found.seen |= found.here
-    return True
-
-
-async def _delete(client: ContentUnderstandingClient, found: _Found) -> None:
-    gate = asyncio.Semaphore(client.resource.max_concurrent_copies)
-    found.failures = {}
-
-    async def delete(analyzer: str) -> None:
-        async with gate:
-            try:
-                await client.delete_analyzer(analyzer)
-            except AnalyzerNotFound:
-                return
-            except ServiceError as error:
-                found.failures[analyzer] = str(error)
-
-    async with side_by_side() as group:
-        for analyzer in sorted(found.here):
-            group.create_task(delete(analyzer))
-
-
-def _first(found: _Found) -> str:
-    named = sorted(found.here)
-    failed = next((f"{name}: {found.failures[name]}" for name in named if name in found.failures), "")
-    return failed or "the resource still lists what it was told to delete"
-
-
-log = logging.getLogger("standby.recovery")
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left of any."""
+        return all(drill.cleanup.proven for drill in self.drills)
 
 
 async def clean_up(context: RecoveryContext, stages: Stages) -> CleanUpReport:
@@ -115,7 +167,7 @@ async def clean_up(context: RecoveryContext, stages: Stages) -> CleanUpReport:
 
     Raises:
         DrillUnderWay: a drill runs, whose analyzers are no leftovers.
-        IntentUnreadable: what says which drills have not ended cannot be understood.
+        ManifestUnreadable: the list of unfinished drills cannot be understood.
         VaultUnavailable: the vault does not answer.
     """
     async with hold_drills(context.vault, context.plan.name) as drills:
@@ -123,16 +175,16 @@ async def clean_up(context: RecoveryContext, stages: Stages) -> CleanUpReport:
 
 
 async def remove_leftovers(context: RecoveryContext, drills: HeldDrills, stages: Stages) -> CleanUpReport:
-    """Remove what every unfinished drill left; those that are proven clean are crossed off."""
-    done = [await _remove(context, drills, intent, stages) for intent in drills.drills]
+    """Remove what every unfinished drill left; those that are proven clean are taken off the list."""
+    done = [await _remove(context, drills, manifest, stages) for manifest in drills.drills]
     return CleanUpReport(plan=context.plan.name, drills=tuple(done))
 
 
 def must_be_clean(report: CleanUpReport, target: str) -> None:
-    """Let a drill begin only where nothing of an earlier one is left; elsewhere it is warned of.
+    """Let a drill begin only where nothing of an earlier one is left; leftovers elsewhere are warned of.
 
     Raises:
-        LeftBehind: something is, or may be.
+        LeftBehind: something is left at the target, or may be.
     """
     for drill in report.drills:
         if drill.cleanup.proven:
@@ -143,28 +195,117 @@ def must_be_clean(report: CleanUpReport, target: str) -> None:
         log.warning("%s", error)
 
 
-async def _remove(context: RecoveryContext, drills: HeldDrills, intent: Intent, stages: Stages) -> CleanedUp:
-    name = f"clean up {intent.to} after drill {intent.run_id}"
-    cleanup = await to_its_end(stages.run(name, lambda: _cleaned(context, intent)))
+async def _remove(context: RecoveryContext, drills: HeldDrills, manifest: DrillManifest, stages: Stages) -> CleanedUp:
+    name = f"clean up {manifest.to} after drill {manifest.run_id}"
+    cleanup = await to_its_end(stages.run(name, lambda: _cleaned(context, manifest)))
     if cleanup.proven:
-        await drills.end(intent.run_id)
-        await record_action(context, AuditAction.DRILL_ENDED, _facts(intent, cleanup))
-    return CleanedUp(run_id=intent.run_id, to=intent.to, begun_at=intent.begun_at, cleanup=cleanup)
+        await drills.end(manifest.run_id)
+        facts: dict[str, JsonValue] = {
+            "drill": manifest.run_id,
+            "to": manifest.to,
+            "passed": False,
+            "reason": "it did not reach its end, and was cleaned up later",
+            "deleted": len(cleanup.deleted),
+        }
+        await record_action(context, AuditAction.DRILL_ENDED, facts)
+    return CleanedUp(run_id=manifest.run_id, to=manifest.to, begun_at=manifest.begun_at, cleanup=cleanup)
 
 
-async def _cleaned(context: RecoveryContext, intent: Intent) -> CleanUp:
+async def _cleaned(context: RecoveryContext, manifest: DrillManifest) -> CleanUp:
     try:
-        async with connected(context, intent.to) as connections:
-            return await clean(connections[intent.to], intent, context.clock)
+        async with connected(context, manifest.to) as connections:
+            return await clean(connections[manifest.to], manifest, context.clock)
     except UnknownName as error:
         return CleanUp(problem=f"{error.cause}. Put it back into the configuration")
 
 
-def _facts(intent: Intent, cleanup: CleanUp) -> dict[str, str | int | bool | None]:
-    return {
-        "drill": intent.run_id,
-        "to": intent.to,
-        "passed": False,
-        "reason": "it did not come to its end, and was cleaned up later",
-        "deleted": len(cleanup.deleted),
-    }
+@asynccontextmanager
+async def connected(context: RecoveryContext, resource: str) -> AsyncIterator[Connections]:
+    """Add a client for one more resource, where the plan has none."""
+    if resource in context.connections.clients:
+        yield context.connections
+        return
+    async with connect([context.configuration.resource(resource)]) as more:
+        yield Connections({**context.connections.clients, **more.clients}, context.connections.clock)
+
+
+@dataclass
+class _Progress:
+    """What was seen and done so far: true at whatever moment the clean-up is stopped."""
+
+    seen: set[str] = field(default_factory=set)
+    here: set[str] = field(default_factory=set)
+    failures: dict[str, str] = field(default_factory=dict)
+    unlisted: str = ""
+    proven: bool = False
+
+    @property
+    def problem(self) -> str:
+        """Why it is not proven that nothing is left."""
+        if self.proven:
+            return ""
+        failed = next((f"{name}: {self.failures[name]}" for name in sorted(self.here) if name in self.failures), "")
+        return self.unlisted or failed or "the resource still lists analyzers that it was asked to delete"
+
+
+async def clean(client: ContentUnderstandingClient, manifest: DrillManifest, clock: Clock) -> CleanUp:
+    """Remove what a drill made at a resource, and prove it; a failure is reported, and not raised."""
+    begun = clock.monotonic()
+    progress = _Progress()
+    try:
+        async with asyncio.timeout(LONGEST):
+            await _until_empty(client, manifest, clock, progress)
+    except TimeoutError:
+        progress.unlisted = f"it did not end within {LONGEST:.0f} s"
+    return CleanUp(
+        created=tuple(sorted(progress.seen)),
+        deleted=tuple(sorted(progress.seen - progress.here)),
+        left=tuple(sorted(progress.here)),
+        proven=progress.proven,
+        problem=progress.problem,
+        seconds=round(clock.monotonic() - begun, 3),
+    )
+
+
+async def _until_empty(
+    client: ContentUnderstandingClient, manifest: DrillManifest, clock: Clock, progress: _Progress
+) -> None:
+    empty = 0
+    for wait in (*WAITS, 0.0):
+        if await _list(client, manifest, progress):
+            empty = 0 if progress.here else empty + 1
+            if empty == EMPTY_LISTINGS:
+                progress.proven = True
+                return
+            await _delete(client, progress)
+        await clock.sleep(wait)
+
+
+async def _list(client: ContentUnderstandingClient, manifest: DrillManifest, progress: _Progress) -> bool:
+    try:
+        listed = await client.list_analyzers()
+    except ServiceError as error:
+        progress.unlisted = str(error)
+        return False
+    progress.unlisted = ""
+    progress.here = {analyzer.analyzer_id for analyzer in listed if manifest.made(analyzer)}
+    progress.seen |= progress.here
+    return True
+
+
+async def _delete(client: ContentUnderstandingClient, progress: _Progress) -> None:
+    gate = asyncio.Semaphore(client.resource.max_concurrent_copies)
+    progress.failures = {}
+
+    async def delete(analyzer: str) -> None:
+        async with gate:
+            try:
+                await client.delete_analyzer(analyzer)
+            except AnalyzerNotFound:
+                return
+            except ServiceError as error:
+                progress.failures[analyzer] = str(error)
+
+    async with side_by_side() as group:
+        for analyzer in sorted(progress.here):
+            group.create_task(delete(analyzer))

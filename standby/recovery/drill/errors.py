@@ -14,46 +14,47 @@ class DrillUnderWay(GuardRefused):
 
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
-            f"Another drill of plan {plan} is under way (it holds {where})",
-            "Wait for its end, then run again",
+            f"Another drill of plan {plan} is running (it holds {where})",
+            "Wait until it has ended, then run again",
         )
         self.args = (plan, where)
 
 
 class ServesAlready(GuardRefused):
-    """What is to be rehearsed is how things are."""
+    """The target of the drill serves already."""
 
     def __init__(self, plan: str, primary: str, resource: str) -> None:
         super().__init__(
-            f"{resource} serves in the place of {primary} in plan {plan}, so there is no failover to rehearse",
-            f"Choose another target, or bring {primary} back first with standby failback {plan}",
+            f"{resource} already serves for {primary} in plan {plan}, so there is no failover to drill",
+            f"Choose another target, or run standby failback {plan} first",
         )
         self.args = (plan, primary, resource)
 
 
 class ReallySwitching(GuardRefused):
-    """A real switch is under way, and a rehearsal would be in its way."""
+    """A real switch is under way, and a drill would disturb it."""
 
     def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
-            f"Plan {plan} is being switched in the place of {primary}, so nothing is rehearsed now",
-            f"See standby status {plan}, and run again when that has ended",
+            f"A real switch of {primary} in plan {plan} has not ended, so no drill begins now",
+            f"See standby status {plan}, and run again when the switch has ended",
         )
         self.args = (plan, primary)
 
 
 class ScratchUnfit(GuardRefused):
-    """A resource cannot be used for a rehearsal under the real ids."""
+    """A resource cannot be used for a drill under the real ids."""
 
     def __init__(self, resource: str, reason: str) -> None:
         super().__init__(
             f"{resource} cannot be the scratch resource: {reason}",
-            "Name a resource that is in no plan's way, or leave --scratch out: then other ids are used",
+            "Name a resource that no plan uses and that has none of these ids; or leave out --scratch, "
+            "then the drill uses ids of its own at the target",
         )
         self.args = (resource, reason)
 
 
-class NothingToRehearse(RecoveryError):
+class NothingToDrill(RecoveryError):
     """The newest snapshot has nothing that a failover would restore."""
 
     def __init__(self, plan: str, primary: str) -> None:
@@ -65,24 +66,24 @@ class NothingToRehearse(RecoveryError):
 
 
 class LeftBehind(RecoveryError):
-    """What an earlier drill left at the same target cannot be removed, so another one would prove nothing."""
+    """What an earlier drill left at the same target cannot be removed, so another drill would prove nothing."""
 
     def __init__(self, plan: str, run_id: str, resource: str, left: Sequence[str], problem: str) -> None:
-        told = f": {problem}" if problem else f": {some_of(left, 5)} cannot be deleted"
         super().__init__(
-            f"What drill {run_id} left at {resource} is not removed{told}",
-            f"Mend that, then run standby drill {plan} --clean-up",
+            f"What drill {run_id} left at {resource} is not removed: "
+            f"{problem or f'{some_of(left, 5)} cannot be deleted'}",
+            clean_up_again(plan),
         )
         self.args = (plan, run_id, resource, list(left), problem)
 
 
-class IntentUnreadable(RecoveryError):
-    """What says which drills have not ended cannot be understood; what they left cannot be found."""
+class ManifestUnreadable(RecoveryError):
+    """The list of unfinished drills cannot be understood, so what they left cannot be found."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
-            f"{where}, which says what unfinished drills left behind, cannot be read: {reason}",
-            "Bring back an older version of it; or delete all analyzers with the tag standby-drill, then the file",
+            f"{where}, which lists what unfinished drills have made, cannot be read: {reason}",
+            "Put back an older version of it; or delete every analyzer with the tag standby-drill, then the file",
         )
         self.args = (where, reason)
 
@@ -91,5 +92,12 @@ class NoEvidence(RecoveryError):
     """There is no evidence of a drill where it should be."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"{where} is not there", "Name a run id of standby audit show, or an evidence.json")
+        super().__init__(
+            f"{where} does not exist", "Name a run id that standby audit show lists, or an evidence.json file"
+        )
         self.args = (where,)
+
+
+def clean_up_again(plan: str) -> str:
+    """Say what to do where something of a drill is left."""
+    return f"Fix that, then run standby drill {plan} --clean-up"

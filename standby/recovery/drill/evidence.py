@@ -1,16 +1,16 @@
-"""The evidence of a drill: one JSON file, its signature beside it, its digest in the audit log.
+"""The evidence of a drill: one JSON file, its signature beside it, its digest in the audit log, and a page.
 
-The file is the very bytes that are signed, so that any tool can check it. The audit log has its digest, so
-that it cannot be made anew later, also where there is no key.
+The signature is over the very bytes of the file, so that any tool can check it. The audit log has its digest,
+so that it cannot be written anew later, also where there is no key.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from standby import __version__
 from standby.config.errors import summary
@@ -19,9 +19,8 @@ from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.errors import NoEvidence
-from standby.recovery.drill.report import DrillReport
-from standby.recovery.drill.sandbox import drill_folder
-from standby.recovery.drill.verification import DrilledAnalyzer
+from standby.recovery.drill.report import DrilledAnalyzer, DrillReport, facts
+from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template
 from standby.recovery.signing import Signer, sealed, unsealed
@@ -29,37 +28,6 @@ from standby.vault.filesystem import Objects
 
 MOST_ANALYZERS = 500
 """Analyzers that the page lists; the JSON file has all."""
-
-
-def evidence_page(
-    report: DrillReport,
-    failover: FailoverReport | None,
-    analyzers: Sequence[DrilledAnalyzer],
-    before: Mapping[str, str],
-    after: Mapping[str, str],
-) -> str:
-    """Write the page.
-
-    Args:
-        report: of the drill, with where its evidence is.
-        failover: of the rehearsed failover, as far as it came.
-        analyzers: each one at the resource it was rehearsed at.
-        before: digests of what must stay as it is.
-        after: the same, at the end.
-    """
-    # What is wrong comes first, however many there are.
-    listed = sorted(analyzers, key=lambda each: not each.problem)
-    longest = max((phase.seconds for phase in report.phases), default=0.0) or 1.0
-    return template("standby.recovery", "evidence.html.j2").render(
-        report=report,
-        failover=failover,
-        at=report.scratch or report.to,
-        analyzers=listed[:MOST_ANALYZERS],
-        more=len(analyzers) - MOST_ANALYZERS,
-        widths=[round(100 * phase.seconds / longest, 1) for phase in report.phases],
-        untouched=[(name, digest, after.get(name, "unknown")) for name, digest in before.items()],
-    )
-
 
 NAME = "evidence.json"
 SEAL = ".sig"
@@ -71,10 +39,10 @@ class Evidence(Document):
     Attributes:
         begun_line: digest of the line of the audit log with which it began.
         report: without what is only known once this is written.
-        failover: the report of the rehearsed failover; `None` where it did not come so far.
-        analyzers: each one at the resource it was rehearsed at.
-        told: what the rehearsal's sink was told, in order: nobody first, then the target.
-        before: digests of the real fence and of what real sinks were told; `unknown` where they cannot say.
+        failover: the report of the drilled failover; `None` where it did not get so far.
+        analyzers: each one at the resource of the drill.
+        published: to the sandbox's sink, in order: that no resource serves first, then the target.
+        before: digests of the real fence and of what the real sinks hold; `unknown` where they cannot say.
         after: the same, at the end.
     """
 
@@ -85,9 +53,50 @@ class Evidence(Document):
     report: DrillReport
     failover: FailoverReport | None
     analyzers: tuple[DrilledAnalyzer, ...]
-    told: tuple[Activation, ...]
+    published: tuple[Activation, ...] = Field(alias="told")
     before: Mapping[str, str]
     after: Mapping[str, str]
+
+
+def evidence_page(evidence: Evidence) -> str:
+    """Write the page; the report of the evidence says where the file is."""
+    report, after = evidence.report, evidence.after
+    # What is wrong comes first, however many there are.
+    listed = sorted(evidence.analyzers, key=lambda each: not each.problem)
+    longest = max((phase.seconds for phase in report.phases), default=0.0) or 1.0
+    return template("standby.recovery", "evidence.html.j2").render(
+        report=report,
+        facts=list(facts(report)),
+        at=report.scratch or report.to,
+        analyzers=listed[:MOST_ANALYZERS],
+        more=len(listed) - MOST_ANALYZERS,
+        widths=[round(100 * phase.seconds / longest, 1) for phase in report.phases],
+        production=[(name, digest, after.get(name, UNKNOWN)) for name, digest in evidence.before.items()],
+    )
+
+
+async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillReport:
+    """Write evidence, its signature and its page; give the report with where it is.
+
+    Raises:
+        VaultUnavailable: it may or may not have been written.
+    """
+    path = evidence_path(evidence.report.plan, evidence.report.run_id)
+    content = evidence.model_dump_json(indent=1).encode()
+    signer = context.signer
+    await context.vault.write(path, content)
+    if signer is not None:
+        await context.vault.write(f"{path}{SEAL}", sealed(content, signer))
+    report = evidence.report.model_copy(
+        update={
+            "evidence": context.vault.where(path),
+            "evidence_digest": digest_of(content),
+            "key_id": signer.key_id if signer else None,
+        }
+    )
+    page = evidence_page(evidence.model_copy(update={"report": report}))
+    await context.vault.write(path.replace(".json", ".html"), page.encode())
+    return report
 
 
 @dataclass(frozen=True)
@@ -110,36 +119,12 @@ class EvidenceCheck:
     notes: tuple[str, ...]
 
 
-async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillReport:
-    """Write evidence, its signature and its page; give the report with where it is.
-
-    Raises:
-        VaultUnavailable: it may or may not have been written.
-    """
-    path = evidence_path(evidence.report.plan, evidence.report.run_id)
-    content = evidence.model_dump_json(indent=1).encode()
-    signer = context.signer
-    await context.vault.write(path, content)
-    if signer is not None:
-        await context.vault.write(f"{path}{SEAL}", sealed(content, signer))
-    report = evidence.report.model_copy(
-        update={
-            "evidence": context.vault.where(path),
-            "evidence_digest": digest_of(content),
-            "key_id": signer.key_id if signer else None,
-        }
-    )
-    page = evidence_page(report, evidence.failover, evidence.analyzers, evidence.before, evidence.after)
-    await context.vault.write(path.replace(".json", ".html"), page.encode())
-    return report
-
-
 async def verify_evidence(objects: Objects, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
     """Check the evidence that the vault has of a drill.
 
     Raises:
         NoEvidence: it has none.
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: it is not known whether it has any.
     """
     path = evidence_path(plan, run_id)
     content = await objects.read(path)
@@ -169,7 +154,7 @@ async def check_evidence(
     try:
         evidence = Evidence.model_validate_json(content)
     except ValidationError as error:
-        problem = f"It is no evidence of a drill: {summary(error)}"
+        problem = f"It is not the evidence of a drill: {summary(error)}"
         return EvidenceCheck(where, digest, None, "", (problem,), ())
     problems, notes = [], []
     if evidence.report.plan != plan:
@@ -178,7 +163,7 @@ async def check_evidence(
         notes.append("vault.signing has no key, so no signature was checked")
     elif wrong := unsealed(content, seal, signer):
         problems.append(f"Its signature {wrong}")
-    problems += await _noted(objects, plan, signer, evidence.report.run_id, digest)
+    problems += await _against_audit_log(objects, plan, signer, evidence.report.run_id, digest)
     signed_with = signer.key_id if signer and not problems else ""
     return EvidenceCheck(where, digest, evidence, signed_with, tuple(problems), tuple(notes))
 
@@ -188,17 +173,17 @@ def evidence_path(plan: str, run_id: str) -> str:
     return f"{drill_folder(plan, run_id)}/{NAME}"
 
 
-async def _noted(objects: Objects, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
+async def _against_audit_log(objects: Objects, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
     check = await verify_audit(objects, plan, signer)
-    noted = [
+    recorded = [
         line.facts.get("evidence")
         for line in check.lines
         if line.action == AuditAction.DRILL_ENDED and line.run_id == run_id
     ]
     problems = []
-    if not noted:
+    if not recorded:
         problems.append(f"The audit log does not say that drill {run_id} ended")
-    elif digest not in noted:
+    elif digest not in recorded:
         problems.append("It was changed after it was written: the audit log has another digest of it")
     if check.problems:
         problems.append(f"The audit log is not whole: {check.problems[0]}")

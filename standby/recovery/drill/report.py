@@ -1,38 +1,53 @@
-"""The report of a drill, as JSON has it."""
+"""What a drill found, whether it passed and why not, and how that is said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pydantic import AwareDatetime, Field
 
+from standby.config.plan import RecoveryPlan
+from standby.config.resource import Resource
 from standby.document import Document
-from standby.recovery.failover.report import PhaseTime
-from standby.recovery.snapshots.fidelity import Fidelity
+from standby.errors import sentence
+from standby.recovery.activation.sinks import Activation
+from standby.recovery.context import RecoveryContext
+from standby.recovery.drill.cleanup import CleanUp, DrillManifest
+from standby.recovery.drill.errors import clean_up_again
+from standby.recovery.drill.sandbox import UNKNOWN
+from standby.recovery.failover.report import FailoverReport, PhaseTime
+from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan
+from standby.recovery.snapshots.snapshot import Snapshot
+from standby.replication.fingerprint import fingerprint
 from standby.replication.report import Via
+from standby.replication.serving import Serving, Severity, check_models, models_of
+from standby.service.models import Analyzer, Deployment
+from standby.text import some_of
+
+MOST_REASONS = 20
+"""Analyzers whose failure is named one by one."""
 
 
-class CleanUp(Document):
-    """What was done about the analyzers that a drill made.
+class DrilledAnalyzer(Document):
+    """One analyzer of the snapshot, at the resource of the drill.
 
     Attributes:
-        created: every one that was seen.
-        deleted: those that are gone.
-        left: those that are still there; the drill's only where they have its tag.
-        proven: whether the resource said more than once that nothing is left.
-        problem: why it is not proven.
+        problem: why it could not serve; empty where it could.
+        unknown: what is not known about its models.
     """
 
-    created: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
-    left: tuple[str, ...] = ()
-    proven: bool = False
+    analyzer: str
+    target_analyzer: str
+    fidelity: Fidelity
+    fingerprint: str
     problem: str = ""
-    seconds: float = 0.0
+    unknown: str = ""
 
 
 class DrilledAnalyzers(Document):
-    """How many analyzers were rehearsed with.
+    """How many analyzers a drill had.
 
     Attributes:
         count: those of the snapshot.
@@ -45,20 +60,28 @@ class DrilledAnalyzers(Document):
     fidelity: Mapping[Fidelity, int] = {}
 
 
+class Fact(NamedTuple):
+    """One thing to know about a drill, as terminal, Prefect and page show it."""
+
+    label: str
+    text: str
+    is_wrong: bool = False
+
+
 class DrillReport(Document):
     """A whole drill.
 
     Attributes:
-        home: the source whose outage was rehearsed.
-        to: resource at which it was rehearsed.
-        scratch: the same, where it is a scratch resource; `None` where scratch ids were used at a target.
+        primary: whose outage was simulated.
+        to: the target that was to serve for it.
+        scratch: the scratch resource at which analyzers were made instead; `None` where there was none.
         reasons: why it did not pass, a sentence each.
         phases: of the failover and of what only a drill does, in order.
-        snapshot_id: what was restored from; empty where it did not come so far.
-        recovery_seconds: what a failover would have taken; `None` where it did not come about.
+        snapshot_id: what was restored from; empty where it did not get so far.
+        recovery_seconds: what a failover would have taken; `None` where it did not complete.
         rto_seconds: the plan's recovery time objective.
         seconds: from its begin to its end, clean-up included.
-        interrupted: it was asked to stop.
+        interrupted: somebody stopped it.
         evidence: where its evidence is.
         evidence_digest: SHA-256 of that file.
         key_id: of the key that signed it; `None` where there is no key.
@@ -89,23 +112,190 @@ class DrillReport(Document):
     evidence_digest: str = ""
     key_id: str | None = None
 
-
-class CleanedUp(Document):
-    """What was left by one drill that had not come to its end, and what became of it."""
-
-    run_id: str
-    to: str
-    begun_at: AwareDatetime
-    cleanup: CleanUp
-
-
-class CleanUpReport(Document):
-    """What earlier drills of a plan had left."""
-
-    plan: str
-    drills: tuple[CleanedUp, ...]
+    @property
+    def title(self) -> str:
+        """Which drill it is."""
+        where = f"{self.to} (at {self.scratch})" if self.scratch else self.to
+        return f"Drill {self.run_id} of plan {self.plan}, {self.primary} → {where}"
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing is left of any."""
-        return all(drill.cleanup.proven for drill in self.drills)
+    def ending(self) -> str:
+        """How it ended."""
+        return f"{'passed' if self.passed else 'did not pass'} in {self.seconds:.1f} s"
+
+    @property
+    def next_action(self) -> str:
+        """The one thing to do now; empty where nothing is left."""
+        return "" if self.cleanup.proven else clean_up_again(self.plan)
+
+
+def message(report: DrillReport) -> str:
+    """Say in a few sentences how a drill ended, and why it did not pass."""
+    return " ".join(map(sentence, (f"{report.title}: {report.ending}", *report.reasons)))
+
+
+def facts(report: DrillReport) -> Iterator[Fact]:
+    """Say what was drilled with, how long it took, whether anything is left, and where the evidence is."""
+    fidelity = "".join(f", {count} {kind.value}" for kind, count in report.analyzers.fidelity.items())
+    yield Fact("analyzers", f"{report.analyzers.usable} of {report.analyzers.count} could serve{fidelity}")
+    if report.snapshot_taken_at is not None:
+        yield Fact("snapshot", f"{report.snapshot_id} of {report.snapshot_taken_at:%Y-%m-%d %H:%M:%S} UTC")
+    if report.recovery_seconds is None:
+        yield Fact("recovery", "not completed", is_wrong=True)
+    else:
+        limit = "" if report.rto_seconds is None else f" the RTO of {report.rto_seconds:.0f} s"
+        kept = limit and f", {'within' if report.rto_met else 'longer than'}{limit}"
+        yield Fact("recovery", f"{report.recovery_seconds:.1f} s{kept}")
+    yield Fact("clean-up", report.cleanup.outcome, is_wrong=not report.cleanup.proven)
+    signed = f"signed with key {report.key_id}" if report.key_id else "not signed: vault.signing has no key"
+    yield Fact("evidence", f"{report.evidence or 'not written'} ({signed})")
+
+
+@dataclass
+class Findings:
+    """What a drill found, as far as it got.
+
+    Attributes:
+        epoch: of the fence before.
+        failover: the report of the drilled failover.
+        analyzers: those at the target.
+        published: to the sandbox's sink, in order.
+        before: digests of what must not change.
+        after: the same, at the end.
+        problems: what stopped it, a sentence each.
+        interrupted: somebody stopped it.
+        cleanup: what became of what it made.
+    """
+
+    epoch: int = 0
+    failover: FailoverReport | None = None
+    analyzers: tuple[DrilledAnalyzer, ...] = ()
+    published: tuple[Activation, ...] = ()
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    interrupted: bool = False
+    cleanup: CleanUp = field(default_factory=CleanUp)
+
+
+def reasons_against(plan: RecoveryPlan, manifest: DrillManifest, found: Findings) -> tuple[str, ...]:
+    """Say why a drill did not pass, a sentence each, the cause first; none where it passed."""
+    reasons: list[str] = []
+    if found.interrupted:
+        reasons.append("It was interrupted before its end.")
+    reasons += [sentence(problem) for problem in found.problems]
+    unusable = [f"{each.analyzer}: {sentence(each.problem)}" for each in found.analyzers if each.problem]
+    reasons += unusable[:MOST_REASONS]
+    if len(unusable) > MOST_REASONS:
+        reasons.append(f"And {len(unusable) - MOST_REASONS} more analyzers could not serve.")
+    if not found.problems and not found.interrupted:
+        reasons += _against_failover(plan, manifest, found)
+    for name, before in found.before.items():
+        after = found.after.get(name, UNKNOWN)
+        if UNKNOWN not in (before, after) and before != after:
+            reasons.append(f"{name} changed during the drill: standby audit show says who changed it.")
+    if not found.cleanup.proven:
+        left = found.cleanup.left
+        what = f"{some_of(left, 5)} left" if left else "It is not known what is left"
+        problem = sentence(f"{what} at {manifest.to}: {found.cleanup.problem}")
+        reasons.append(f"The clean-up is not proven complete. {problem}")
+    # The failover and the inspection of its result often say the same.
+    return tuple(dict.fromkeys(reasons))
+
+
+def _against_failover(plan: RecoveryPlan, manifest: DrillManifest, found: Findings) -> Iterator[str]:
+    report = found.failover
+    if report is None or report.state != "activated":
+        yield from (sentence(problem) for problem in (report.problems if report else ()))
+        yield f"The failover to {manifest.to} did not complete."
+        return
+    if report.epoch <= found.epoch:
+        yield f"The epoch did not grow: it was {found.epoch}, and is {report.epoch}."
+    endpoints = [activation.sources.get(manifest.primary) for activation in found.published]
+    if not endpoints or endpoints[-1] is None or endpoints[-1].resource != manifest.to:
+        yield f"That {manifest.to} serves for {manifest.primary} was not published to the sink."
+    elif found.published[-1].epoch != report.epoch:
+        yield f"Epoch {found.published[-1].epoch} was published to the sink, and the failover had {report.epoch}."
+    elif endpoints[0] is not None:
+        yield f"{manifest.to} was published to the sink before it was published that no resource serves."
+    objective = plan.objectives.rto
+    if objective is not None and report.recovery_seconds is not None:
+        allowed = objective.total_seconds()
+        if report.recovery_seconds > allowed:
+            yield f"The recovery took {report.recovery_seconds:.1f} s, and the RTO is {allowed:.0f} s."
+
+
+async def inspect_analyzers(
+    context: RecoveryContext, manifest: DrillManifest, snapshot: Snapshot, plan: RestorePlan
+) -> tuple[DrilledAnalyzer, ...]:
+    """Say of every analyzer of a drill whether it could serve.
+
+    Args:
+        context: the sandbox's.
+        manifest: of the drill.
+        snapshot: what was restored from.
+        plan: what was to be restored.
+
+    Raises:
+        ServiceError: the resource does not answer.
+    """
+    client = context.connections[manifest.to]
+    listed = {found.analyzer_id: found for found in await client.list_analyzers()}
+    context.connections.forget_serving(manifest.to)
+    serving = await context.connections.serving(manifest.to)
+    sources = {
+        name: _source(context, snapshot, name, client.resource) for name in {item.resource for item in plan.items}
+    }
+    return tuple(
+        _inspected(context, manifest, item, listed.get(item.target_analyzer), sources[item.resource], serving)
+        for item in plan.items
+    )
+
+
+def _inspected(
+    context: RecoveryContext,
+    manifest: DrillManifest,
+    item: RestoreItem,
+    found: Analyzer | None,
+    source: Serving,
+    serving: Serving,
+) -> DrilledAnalyzer:
+    # As it is there: an embedding model that the service filled in is used like one that was named.
+    definition = found.to_json() if found else {}
+    findings = check_models(models_of(definition), source, serving, context.run.overrides(manifest.to))
+    forgiven = context.plan.missing_defaults == "ignore"
+    errors = [str(each) for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)]
+    unknown = [str(each) for each in findings if each.severity is Severity.UNKNOWN]
+    problem = _problem(manifest, item, found, fingerprint(definition, context.plan.ignore))
+    return DrilledAnalyzer(
+        analyzer=item.analyzer,
+        target_analyzer=item.target_analyzer,
+        fidelity=item.fidelity,
+        fingerprint=item.fingerprint,
+        problem=problem or " ".join(errors),
+        unknown=" ".join(unknown),
+    )
+
+
+def _problem(manifest: DrillManifest, item: RestoreItem, found: Analyzer | None, seen: str) -> str:
+    if found is None:
+        return item.reason or f"{manifest.to} does not have it"
+    if not manifest.made(found):
+        return f"{manifest.to} has another analyzer under its id {item.target_analyzer}"
+    if found.status != "ready":
+        return f"it is {found.status} at {manifest.to}"
+    return "" if seen == item.fingerprint else f"at {manifest.to} it is not what the snapshot has"
+
+
+def _source(context: RecoveryContext, snapshot: Snapshot, name: str, like: Resource) -> Serving:
+    """Give the deployments that the analyzers had when the snapshot was taken."""
+    stored = snapshot.resources[name]
+    deployments: Mapping[str, Deployment] | None = None
+    if stored.deployments is not None:
+        deployments = {
+            deployment: Deployment(deployment, found.model, found.version)
+            for deployment, found in stored.deployments.items()
+        }
+    known = context.configuration.resources.get(name) or like
+    resource = known.model_copy(update={"name": name, "api_version": stored.api_version})
+    return Serving(resource, stored.defaults, deployments)

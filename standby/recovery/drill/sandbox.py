@@ -1,4 +1,4 @@
-"""The stage of a drill: the plan and its resources as they are, with a vault and a sink of its own."""
+"""Where a drill runs: the plan and its resources as they are, with a vault and a sink of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from standby.document import Document, digest_of
 from standby.fencing import Fence, hold_fence
 from standby.recovery.activation.sinks import Activation, SinkFailed, must_follow, read_back
 from standby.recovery.context import RecoveryContext
-from standby.recovery.drill.manifest import TAG, Intent
-from standby.replication.inventory import Connections, connect
+from standby.recovery.drill.cleanup import DrillManifest, connected
+from standby.replication.inventory import DRILL_TAG
 from standby.vault.errors import VaultError
 from standby.vault.filesystem import FileSystem, Journal, Objects
 
@@ -22,11 +22,11 @@ OWN = ("recovery/", "audit/", "durations/", "drills/")
 """Never read from the real vault."""
 
 KEPT = "snapshots/"
-"""Read from the real vault once: what is newest stays so for the whole rehearsal."""
+"""Read from the real vault once: the newest snapshot stays the same for the whole drill."""
 
 
-class RehearsalVault:
-    """A view of a vault that changes nothing in it but below one folder."""
+class IsolatedVault:
+    """A view of a vault that changes nothing in it except below one folder."""
 
     def __init__(self, real: FileSystem, folder: str) -> None:
         """Look at a vault.
@@ -45,7 +45,7 @@ class RehearsalVault:
         return self._real.where(self._inside(path) if self._is_own(path) else path)
 
     async def read(self, path: str) -> bytes | None:
-        """Give what was written here, or what the real vault holds where that has a part in it."""
+        """Give what was written here, or what the real vault holds where it may be read."""
         if self._is_own(path):
             return await self._real.read(self._inside(path))
         if not path.startswith(KEPT):
@@ -60,13 +60,13 @@ class RehearsalVault:
         self._written.add(path)
 
     async def remove(self, path: str) -> None:
-        """Remove what is below the folder; the real file stays, and is not seen here any more."""
+        """Remove what is below the folder; the real file stays, and is no longer seen here."""
         await self._real.remove(self._inside(path))
         self._written.add(path)
 
     @asynccontextmanager
     async def hold(self, path: str) -> AsyncIterator[Journal]:
-        """Open a journal below the folder; it begins as the real one is, where that has a part in it."""
+        """Open a journal below the folder; it begins like the real one, where that may be read."""
         if not self._is_own(path) and (content := await self._real.read(path)) is not None:
             await self.write(path, content)
         self._written.add(path)
@@ -81,34 +81,31 @@ class RehearsalVault:
 
 
 UNKNOWN = "unknown"
-"""Stands for what cannot be read."""
+"""The digest of what cannot be read."""
 
 
-async def seen_now(context: RecoveryContext) -> Mapping[str, str]:
+async def digests_of_production(context: RecoveryContext) -> Mapping[str, str]:
     """Give the digest of everything real that a failover would change, by what it is."""
     fence = f"recovery/{context.plan.name}/fence.json"
-    seen = {f"fence {context.vault.where(fence)}": digest_of(await context.vault.read(fence) or b"")}
-    told = await read_back(context.sinks, context.plan.name)
-    for sink, activation in zip(context.sinks, told, strict=True):
+    digests = {f"fence {context.vault.where(fence)}": digest_of(await context.vault.read(fence) or b"")}
+    published = await read_back(context.sinks, context.plan.name)
+    for sink, activation in zip(context.sinks, published, strict=True):
         if activation is None or isinstance(activation, SinkFailed):
-            seen[sink.name] = UNKNOWN
+            digests[sink.name] = UNKNOWN
         else:
-            seen[sink.name] = digest_of(activation.model_dump_json().encode())
-    return seen
+            digests[sink.name] = digest_of(activation.model_dump_json().encode())
+    return digests
 
 
-TOLD = "told.json"
-
-
-class Told(Document):
-    """Everything a rehearsal's sink was told, in order."""
+class Published(Document):
+    """Everything that was published to a sandbox's sink, in order."""
 
     activations: tuple[Activation, ...] = ()
 
 
 @dataclass(frozen=True)
-class RehearsalSink:
-    """Stands in for every sink of the configuration: it minds what a file minds, and nobody reads it."""
+class SandboxSink:
+    """Stands for every sink of the configuration: it refuses what a file would refuse, and nobody reads it."""
 
     objects: Objects
     path: str
@@ -116,87 +113,71 @@ class RehearsalSink:
     @property
     def name(self) -> str:
         """What reports call it."""
-        return "rehearsal"
+        return "sandbox"
 
     async def publish(self, activation: Activation) -> None:
-        """Take down what it is told."""
-        told = await self.told()
-        must_follow(self.name, told[-1] if told else None, activation)
-        await self._write((*told, activation))
-
-    async def read(self, plan: str) -> Activation | None:
-        """Give what it was told last."""
-        told = [activation for activation in await self.told() if activation.plan == plan]
-        return told[-1] if told else None
-
-    async def told(self) -> tuple[Activation, ...]:
-        """Give all that it was told."""
+        """Record what is published."""
+        published = await self.published()
+        must_follow(self.name, published[-1] if published else None, activation)
         try:
-            content = await self.objects.read(self.path)
-            return Told.model_validate_json(content).activations if content else ()
-        except (VaultError, ValidationError) as error:
-            reason = error.cause if isinstance(error, VaultError) else "it cannot be read"
-            raise SinkFailed(self.name, reason) from None
-
-    async def _write(self, activations: tuple[Activation, ...]) -> None:
-        try:
-            content = Told(activations=activations).model_dump_json(indent=1)
+            content = Published(activations=(*published, activation)).model_dump_json(indent=1)
             await self.objects.write(self.path, content.encode())
         except VaultError as error:
             raise SinkFailed(self.name, error.cause) from None
 
+    async def read(self, plan: str) -> Activation | None:
+        """Give what was published last."""
+        published = [activation for activation in await self.published() if activation.plan == plan]
+        return published[-1] if published else None
+
+    async def published(self) -> tuple[Activation, ...]:
+        """Give all that was published."""
+        try:
+            content = await self.objects.read(self.path)
+            return Published.model_validate_json(content).activations if content else ()
+        except (VaultError, ValidationError) as error:
+            reason = error.cause if isinstance(error, VaultError) else "it cannot be read"
+            raise SinkFailed(self.name, reason) from None
+
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """Everything a failover works with, none of it real but the resource that it is rehearsed at.
-
-    Attributes:
-        fence: as the rehearsal found it, which is as it really is.
-    """
+class Sandbox:
+    """Everything a failover works with, none of it real except the resource."""
 
     context: RecoveryContext
-    sink: RehearsalSink
-    fence: Fence
+    sink: SandboxSink
 
 
 @asynccontextmanager
-async def rehearsing(context: RecoveryContext, intent: Intent, fence: Fence, like: str) -> AsyncIterator[Rehearsal]:
-    """Set the stage.
+async def open_sandbox(
+    context: RecoveryContext, manifest: DrillManifest, fence: Fence, like: str
+) -> AsyncIterator[Sandbox]:
+    """Open the sandbox of one drill.
 
     Args:
         context: the real one.
-        intent: of the drill.
-        fence: the real one, which the rehearsal's begins as.
+        manifest: of the drill.
+        fence: the real one, with which the sandbox begins.
         like: the target whose deployments a scratch resource is used with.
     """
-    folder = drill_folder(context.plan.name, intent.run_id)
-    vault = RehearsalVault(context.vault, folder)
-    plan = _rehearsed(context.plan, intent, like)
-    sink = RehearsalSink(context.vault, f"{folder}/{TOLD}")
-    async with connected(context, intent.to) as connections:
-        yield Rehearsal(
+    folder = drill_folder(context.plan.name, manifest.run_id)
+    vault = IsolatedVault(context.vault, folder)
+    plan = _drilled_plan(context.plan, manifest, like)
+    sink = SandboxSink(context.vault, f"{folder}/told.json")
+    async with hold_fence(vault, plan) as held:
+        await held.write(fence)
+    plans = {**context.configuration.plans, plan.name: plan}
+    async with connected(context, manifest.to) as connections:
+        yield Sandbox(
             context=replace(
                 context,
-                configuration=context.configuration.model_copy(
-                    update={"plans": {**context.configuration.plans, plan.name: plan}}
-                ),
+                configuration=context.configuration.model_copy(update={"plans": plans}),
                 run=replace(context.run, recovery_plan=plan, connections=connections, vault=vault),
-                second=None if context.second is None else RehearsalVault(context.second, folder),
+                second=None if context.second is None else IsolatedVault(context.second, folder),
                 sinks=(sink,),
             ),
             sink=sink,
-            fence=await _begun_as(vault, plan, fence),
         )
-
-
-@asynccontextmanager
-async def connected(context: RecoveryContext, resource: str) -> AsyncIterator[Connections]:
-    """Have a client of one more resource, where the plan has none."""
-    if resource in context.connections.clients:
-        yield context.connections
-        return
-    async with connect([context.configuration.resource(resource)]) as more:
-        yield Connections({**context.connections.clients, **more.clients}, context.connections.clock)
 
 
 def drill_folder(plan: str, run_id: str) -> str:
@@ -204,20 +185,14 @@ def drill_folder(plan: str, run_id: str) -> str:
     return f"drills/{plan}/{run_id}"
 
 
-async def _begun_as(vault: RehearsalVault, plan: RecoveryPlan, fence: Fence) -> Fence:
-    async with hold_fence(vault, plan) as held:
-        await held.write(fence)
-        return held.fence
-
-
-def _rehearsed(plan: RecoveryPlan, intent: Intent, like: str) -> RecoveryPlan:
-    # The tag of a drill is no difference; and defaults that are missing are told, not added for good.
-    changed: dict[str, object] = {"ignore": (*plan.ignore, f"tags.{TAG}")}
+def _drilled_plan(plan: RecoveryPlan, manifest: DrillManifest, like: str) -> RecoveryPlan:
+    # The tag of a drill is no difference; and missing defaults are reported, not added to the real resource.
+    changed: dict[str, object] = {"ignore": (*plan.ignore, f"tags.{DRILL_TAG}")}
     if plan.missing_defaults == "sync":
         changed["missing_defaults"] = "fail"
-    if intent.scratch:
-        added = RegionPair(source=intent.primary, targets=(intent.scratch,))
+    if manifest.scratch:
+        added = RegionPair(source=manifest.primary, targets=(manifest.scratch,))
         changed["pairs"] = (*plan.pairs, added)
         if like in plan.deployments:
-            changed["deployments"] = {**plan.deployments, intent.scratch: plan.deployments[like]}
+            changed["deployments"] = {**plan.deployments, manifest.scratch: plan.deployments[like]}
     return plan.model_copy(update=changed)

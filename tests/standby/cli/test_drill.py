@@ -51,8 +51,8 @@ def test_gives_one_document_whose_evidence_can_be_checked(site: Workspace, tmp_p
 
     ran = site.run("drill", "invoices", "--verify", run)
     assert ran.status == 0, ran.out
-    assert "is as it was written, signed with key " in ran.out
-    assert f"Drill {run} of plan invoices, east → west, passed on " in ran.out
+    assert "is unchanged since it was written, signed with key " in ran.out
+    assert f"Drill {run} of plan invoices, east → west: passed in " in ran.out
 
     # Somewhere else, with its signature beside it; and changed by one letter.
     copy = tmp_path / "handed-in.json"

@@ -33,11 +33,11 @@ class DyingStages:
         self._left -= 1
 
 
-def rehearse(configuration: Configuration, run_id: str, boundary: int) -> None:
+def run_drill(configuration: Configuration, run_id: str, boundary: int) -> None:
     """Drill plan `p`; a boundary that never comes lets it end by itself."""
-    asyncio.run(_rehearse(configuration, run_id, boundary))
+    asyncio.run(_fail_over(configuration, run_id, boundary))
 
 
-async def _rehearse(configuration: Configuration, run_id: str, boundary: int) -> None:
+async def _fail_over(configuration: Configuration, run_id: str, boundary: int) -> None:
     async with open_recovery(configuration, "p", run_id=run_id) as context:
         await drill(context, "east", "west", DyingStages(boundary))

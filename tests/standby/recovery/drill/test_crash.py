@@ -23,7 +23,7 @@ processes.set_forkserver_preload([dying.__name__])
 
 
 def started(configuration: Configuration, run_id: str, boundary: int) -> Any:
-    process = processes.Process(target=dying.rehearse, args=(configuration, run_id, boundary))
+    process = processes.Process(target=dying.run_drill, args=(configuration, run_id, boundary))
     process.start()
     return process
 

@@ -10,9 +10,8 @@ import httpx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.recovery.drill.cleanup import WAITS, clean
-from standby.recovery.drill.manifest import TAG, Intent
-from standby.recovery.drill.report import CleanUp
+from standby.recovery.drill.cleanup import WAITS, CleanUp, DrillManifest, clean
+from standby.replication.inventory import DRILL_TAG
 from standby.service.client import ContentUnderstandingClient
 from standby.service.retrying import HttpRetries
 from tests.standby.replication.world import START, FakeClock, certificates, resource
@@ -21,13 +20,13 @@ RUN = "abcdef123456"
 PREFIX = "drill-abcdef123456-"
 
 
-def intent(**more: Any) -> Intent:
+def manifest(**more: Any) -> DrillManifest:
     made = {"run_id": RUN, "home": "east", "to": "west", "scratch": None, "prefix": PREFIX, "actor": "ada"}
-    return Intent.model_validate({**made, "begun_at": START, **more})
+    return DrillManifest.model_validate({**made, "begun_at": START, **more})
 
 
 def analyzer(name: str, run: str | None = RUN, status: str = "ready") -> dict[str, Any]:
-    return {"analyzerId": name, "status": status, "tags": {} if run is None else {TAG: run}}
+    return {"analyzerId": name, "status": status, "tags": {} if run is None else {DRILL_TAG: run}}
 
 
 @dataclass
@@ -80,7 +79,7 @@ def service(analyzers: Iterable[dict[str, Any]], **more: Any) -> Service:
     return Service({found["analyzerId"]: found for found in analyzers}, **more)
 
 
-async def cleaned(made: Service, drill: Intent | None = None) -> CleanUp:
+async def cleaned(made: Service, drill: DrillManifest | None = None) -> CleanUp:
     west = ContentUnderstandingClient(
         resource("west", max_concurrent_copies=3),
         tls=certificates(),
@@ -88,7 +87,7 @@ async def cleaned(made: Service, drill: Intent | None = None) -> CleanUp:
         transport=httpx.MockTransport(made),
     )
     async with west:
-        return await clean(west, drill or intent(), FakeClock())
+        return await clean(west, drill or manifest(), FakeClock())
 
 
 ids = st.sampled_from(
@@ -97,8 +96,8 @@ ids = st.sampled_from(
 runs = st.sampled_from([None, RUN, "another", "ABCDEF123456", ""])
 lists = st.lists(st.builds(analyzer, ids, runs), max_size=6, unique_by=lambda found: str(found["analyzerId"]))
 drills = st.one_of(
-    st.just(intent()),
-    st.builds(lambda found: intent(scratch="west", prefix="", found=found), st.frozensets(ids)),
+    st.just(manifest()),
+    st.builds(lambda found: manifest(scratch="west", prefix="", found=found), st.frozensets(ids)),
 )
 
 
@@ -109,13 +108,15 @@ async def test_nothing_but_the_drill_s_own_is_ever_deleted(
     refused: frozenset[str],
     lag: int,
     later: list[dict[str, Any]],
-    drill: Intent,
+    drill: DrillManifest,
 ) -> None:
     made = service(here, refuses=refused, lag=lag, later={2: later})
     others = {
         name: found
         for name, found in made.listed.items()
-        if found["tags"].get(TAG) != RUN or not name.startswith(drill.prefix) or (drill.scratch and name in drill.found)
+        if found["tags"].get(DRILL_TAG) != RUN
+        or not name.startswith(drill.prefix)
+        or (drill.scratch and name in drill.found)
     }
 
     told = await cleaned(made, drill)
@@ -123,7 +124,7 @@ async def test_nothing_but_the_drill_s_own_is_ever_deleted(
     mine = {
         found["analyzerId"]
         for found in [*here, *later]
-        if found["tags"].get(TAG) == RUN
+        if found["tags"].get(DRILL_TAG) == RUN
         and found["analyzerId"].startswith(drill.prefix)
         and found["analyzerId"] not in drill.found
     }
@@ -133,15 +134,15 @@ async def test_nothing_but_the_drill_s_own_is_ever_deleted(
         name: found for name, found in others.items() if name not in overwritten
     }
     # Proven means that nothing of the drill's is there; otherwise what is left is named.
-    left = {name for name in mine if name in made.listed and made.listed[name]["tags"].get(TAG) == RUN}
+    left = {name for name in mine if name in made.listed and made.listed[name]["tags"].get(DRILL_TAG) == RUN}
     assert told.proven == (not left)
     assert set(told.left) == left
     assert set(told.deleted) == set(told.created) - left
 
 
-async def test_an_intent_without_prefix_and_scratch_resource_owns_nothing() -> None:
+async def test_a_manifest_without_prefix_and_scratch_resource_owns_nothing() -> None:
     made = service([analyzer("invoice")])
-    told = await cleaned(made, intent(prefix=""))
+    told = await cleaned(made, manifest(prefix=""))
     assert (made.deleted, told.proven) == ([], True)
 
 
@@ -175,7 +176,7 @@ async def test_what_is_listed_for_ever_is_left() -> None:
     made = service([analyzer(f"{PREFIX}a")], lag=1000)
     told = await cleaned(made)
     assert (told.proven, told.left) == (False, (f"{PREFIX}a",))
-    assert told.problem == "the resource still lists what it was told to delete"
+    assert told.problem == "the resource still lists analyzers that it was asked to delete"
 
 
 async def test_a_resource_that_does_not_list_proves_nothing() -> None:

@@ -1,11 +1,11 @@
-"""The vault of a rehearsal: it reads what is real where it may, and writes nowhere but into its folder."""
+"""The vault of a sandbox: it reads what is real where it may, and writes nowhere but into its folder."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.drill.sandbox import OWN, RehearsalVault
+from standby.recovery.drill.sandbox import OWN, IsolatedVault
 from tests.standby.vault.world import HandClock, Memory
 
 FOLDER = "drills/p/run"
@@ -36,7 +36,7 @@ async def test_whatever_is_done_in_it_the_real_files_stay_as_they_are(
     real: dict[str, bytes], done: list[tuple[str, str, bytes]]
 ) -> None:
     files = dict(real)
-    view = RehearsalVault(Memory(HandClock(), files=files), FOLDER)
+    view = IsolatedVault(Memory(HandClock(), files=files), FOLDER)
     expected = {path: content for path, content in real.items() if not path.startswith(OWN)}
     for deed, path, content in done:
         if deed == "write":
@@ -55,9 +55,9 @@ async def test_whatever_is_done_in_it_the_real_files_stay_as_they_are(
     assert {path: content for path, content in files.items() if not path.startswith(FOLDER)} == real
 
 
-async def test_the_list_of_snapshots_stays_what_it_was_for_the_whole_rehearsal() -> None:
+async def test_the_list_of_snapshots_stays_what_it_was_for_the_whole_drill() -> None:
     files = {"snapshots/p/index.jsonl": b"one"}
-    view = RehearsalVault(Memory(files=files), FOLDER)
+    view = IsolatedVault(Memory(files=files), FOLDER)
     assert await view.read("snapshots/p/index.jsonl") == b"one"
     files["snapshots/p/index.jsonl"] = b"one and two"
     assert await view.read("snapshots/p/index.jsonl") == b"one"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
-from standby.recovery.drill.evidence import MOST_ANALYZERS, evidence_page
-from standby.recovery.drill.report import CleanUp, DrilledAnalyzers, DrillReport
-from standby.recovery.drill.verification import DrilledAnalyzer
+from standby.recovery.drill.cleanup import CleanUp
+from standby.recovery.drill.evidence import MOST_ANALYZERS, Evidence, evidence_page
+from standby.recovery.drill.report import DrilledAnalyzer, DrilledAnalyzers, DrillReport
 from standby.recovery.failover.report import PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity
 
@@ -45,6 +46,27 @@ def report(**changed: Any) -> DrillReport:
     return DrillReport.model_validate({**made, **changed})
 
 
+def written(
+    made: DrillReport,
+    analyzers: Iterable[DrilledAnalyzer],
+    before: dict[str, str] | None = None,
+    after: dict[str, str] | None = None,
+) -> str:
+    """Give the page of a drill."""
+    return evidence_page(
+        Evidence(
+            written_at=BEGUN,
+            begun_line="",
+            report=made,
+            failover=None,
+            analyzers=tuple(analyzers),
+            published=(),
+            before=before or {},
+            after=after or {},
+        )
+    )
+
+
 def analyzer(name: str, problem: str = "") -> DrilledAnalyzer:
     return DrilledAnalyzer(
         analyzer=name,
@@ -70,13 +92,13 @@ class Tags(HTMLParser):
 
 
 def test_says_what_was_proved() -> None:
-    page = evidence_page(report(), None, [analyzer("invoice")], {"fence": "aa"}, {"fence": "aa"})
+    page = written(report(), [analyzer("invoice")], {"fence": "aa"}, {"fence": "aa"})
     for told in (
-        "Passed",
-        "the loss of east, with west in its place",
-        "3.1 s, RTO 900 s: met",
+        "Drill run1 of plan invoices, east → west: passed in 5.0 s.",
+        "the loss of east, with west serving for it",
+        "3.1 s, within the RTO of 900 s",
         "2 of 2 could serve, 2 equivalent",
-        "1 created, 1 deleted, 0 left; proven complete",
+        "1 of 1 deleted, proven complete",
         "drill-invoice",
         "ab" * 32,
         "standby drill invoices --verify run1",
@@ -86,17 +108,17 @@ def test_says_what_was_proved() -> None:
 
 def test_is_one_file_without_anything_that_runs() -> None:
     made = report(reasons=(NASTY,), passed=False, cleanup=CleanUp(left=(NASTY,), problem=NASTY))
-    page = evidence_page(made, None, [analyzer(NASTY, NASTY)], {NASTY: "aa"}, {NASTY: "bb"})
+    page = written(made, [analyzer(NASTY, NASTY)], {NASTY: "aa"}, {NASTY: "bb"})
     found = Tags(page)
     assert "script" not in found.tags
     assert found.fetched == []
-    assert "Not passed" in page
+    assert ": did not pass in " in page
     assert "not proven complete" in page
 
 
 def test_lists_what_is_wrong_first_however_many_there_are() -> None:
     many = [analyzer(f"a{number}") for number in range(MOST_ANALYZERS + 5)]
-    page = evidence_page(report(), None, [*many, analyzer("last", "It is broken")], {}, {})
+    page = written(report(), [*many, analyzer("last", "It is broken")], {}, {})
     assert "It is broken" in page
     assert "And 6 more, which the JSON file has." in page
 
@@ -113,6 +135,6 @@ def test_of_one_that_did_not_come_far() -> None:
         phases=(),
         key_id=None,
     )
-    page = evidence_page(made, None, [], {}, {})
-    assert "did not come about" in page
-    assert "none: vault.signing has no key" in page
+    page = written(made, [], {}, {})
+    assert "not completed" in page
+    assert "not signed: vault.signing has no key" in page

@@ -23,7 +23,7 @@ from standby.recovery.activation.sinks import Activation
 from standby.recovery.assignments import NotATarget
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
-from standby.recovery.drill.cleanup import clean_up
+from standby.recovery.drill.cleanup import DrillManifest, clean_up, hold_drills
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.errors import (
     DrillUnderWay,
@@ -33,13 +33,13 @@ from standby.recovery.drill.errors import (
     ServesAlready,
 )
 from standby.recovery.drill.evidence import check_evidence, verify_evidence
-from standby.recovery.drill.manifest import TAG, Intent, hold_drills
 from standby.recovery.drill.report import DrillReport
-from standby.recovery.drill.sandbox import Told
+from standby.recovery.drill.sandbox import Published
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.readiness.last_runs import read_latest
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
+from standby.replication.inventory import DRILL_TAG
 from standby.replication.report import Via
 from tests.standby.replication.world import FakeClock
 
@@ -96,7 +96,7 @@ async def ids(scene: Any, resource: str) -> set[str]:
     return {found.analyzer_id for found in listed if not found.analyzer_id.startswith("prebuilt-")}
 
 
-async def rehearsed(configuration: Configuration, **options: Any) -> DrillReport:
+async def drilled(configuration: Configuration, **options: Any) -> DrillReport:
     async with opened(configuration, **options) as context:
         return await drill(context, "east", "west", DirectStages())
 
@@ -125,7 +125,7 @@ async def test_passes_without_the_source_and_leaves_nothing(
 ) -> None:
     three = [make_analyzer("router", "invoice"), make_analyzer("invoice"), make_analyzer("contract")]
     async with kept(make_scene, three, objectives={"rto": "10m"}) as scene:
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
 
         assert report.reasons == ()
         assert report.passed
@@ -140,10 +140,10 @@ async def test_passes_without_the_source_and_leaves_nothing(
         assert (report.cleanup.left, report.cleanup.proven) == ((), True)
         assert await ids(scene, "west") == set()
         names = [phase.name for phase in report.phases]
-        assert names[0] == "plan the rehearsal at west"
+        assert names[0] == "plan the drill at west"
         assert "restore at west" in names
         assert "tell sinks: nobody" in names
-        assert names[-2:] == ["look at west", "clean up west"]
+        assert names[-2:] == ["inspect west", "clean up west"]
         assert all(phase.outcome == "done" for phase in report.phases)
         assert (await scene.stats("east"))["calls"].get("put", 0) == 0
 
@@ -179,12 +179,12 @@ async def test_the_real_fence_log_measurements_and_sinks_have_no_part_in_it(
                 AuditAction.DRILL_ENDED,
             ]
             assert (await verify_audit(context.vault, "p", context.signer)).problems == ()
-            # The rehearsal's own log is whole, too, and its epoch follows the real one.
+            # The sandbox's own log is whole, too, and its epoch follows the real one.
             own = folder / "drills" / "p" / "run1"
-            rehearsed = Told.model_validate_json((own / "told.json").read_bytes()).activations
-            assert [activation.epoch for activation in rehearsed] == [5, 5]
-            assert rehearsed[0].sources["east"] is None
-            west = rehearsed[1].sources["east"]
+            drilled = Published.model_validate_json((own / "told.json").read_bytes()).activations
+            assert [activation.epoch for activation in drilled] == [5, 5]
+            assert drilled[0].sources["east"] is None
+            west = drilled[1].sources["east"]
             assert west is not None
             assert west.resource == "west"
             assert dict(west.analyzers) == {"invoice": "drill-run1-invoice"}
@@ -213,7 +213,7 @@ async def test_writes_evidence_that_can_be_checked(make_scene: Any, make_analyze
         assert check.evidence.failover.state == "activated"
         assert [each.problem for each in check.evidence.analyzers] == [""]
         page = (folder / "evidence.html").read_text()
-        assert "Passed" in page
+        assert "east → west: passed in " in page
         assert report.evidence_digest in page
         for text in (content.decode(), page):
             assert "canary" not in text
@@ -239,14 +239,14 @@ async def test_says_plainly_that_evidence_is_not_signed(make_scene: Any, make_an
         assert report.key_id is None
         folder = tmp_path / "vault" / "drills" / "p" / "run1"
         assert not (folder / "evidence.json.sig").exists()
-        assert "vault.signing has no key. Only the audit log vouches for it." in (folder / "evidence.html").read_text()
+        assert "not signed: vault.signing has no key" in (folder / "evidence.html").read_text()
         assert (await verify_evidence(context.vault, "p", "run1", None)).problems == ()
 
 
 async def test_fails_where_a_model_is_not_served(make_scene: Any, make_analyzer: Any) -> None:
     other = make_analyzer("claim", models={"completion": "gpt-4.1", "embedding": "text-embedding-ada-002"})
     async with kept(make_scene, [make_analyzer("invoice"), other]) as scene:
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
         assert not report.passed
         assert any(reason.startswith("claim: ") and "text-embedding-ada-002" in reason for reason in report.reasons)
         assert report.analyzers.usable < 2
@@ -259,7 +259,7 @@ async def test_adds_no_defaults_to_a_target(make_scene: Any, make_analyzer: Any)
     async with kept(make_scene, [make_analyzer("invoice")], missing_defaults="sync") as scene:
         less = {"gpt-4.1": "gpt-4.1"}
         await scene.control("/settings", {"resource": "west", "defaults": less})
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
         assert not report.passed
         assert "text-embedding-3-large" in " ".join(report.reasons)
         assert "patch_defaults" not in (await scene.stats("west"))["calls"]
@@ -274,7 +274,7 @@ async def test_fails_and_names_what_cannot_be_deleted(make_scene: Any, make_anal
             "/faults", {"resource": "west", "call": "delete", "analyzer": name, "times": None, "fault": fault}
         )
 
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
 
         assert not report.passed
         assert report.recovery_seconds is not None
@@ -284,11 +284,11 @@ async def test_fails_and_names_what_cannot_be_deleted(make_scene: Any, make_anal
         assert await ids(scene, "west") == {name}
         # The next one does not begin beside it, and removes it when that is possible.
         with pytest.raises(LeftBehind) as left:
-            await rehearsed(scene.configuration, run_id="run2")
+            await drilled(scene.configuration, run_id="run2")
         assert name in str(left.value)
         async with httpx.AsyncClient(base_url=scene.emulator.control) as control:
             await control.delete("/faults")
-        second = await rehearsed(scene.configuration, run_id="run3")
+        second = await drilled(scene.configuration, run_id="run3")
         assert second.passed, second.reasons
         assert await ids(scene, "west") == set()
 
@@ -299,7 +299,7 @@ async def test_fails_where_an_analyzer_cannot_be_built(make_scene: Any, make_ana
         fault = {"kind": "operation_fails"}
         rule = {"resource": "west", "call": "put", "analyzer": "drill-run1-invoice", "fault": fault}
         await scene.control("/faults", rule)
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
         assert not report.passed
         assert report.recovery_seconds is None
         assert any(reason.startswith("invoice: ") for reason in report.reasons)
@@ -310,7 +310,7 @@ async def test_fails_where_an_analyzer_cannot_be_built(make_scene: Any, make_ana
 
 async def test_fails_where_it_takes_longer_than_the_rto(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")], objectives={"rto": "0.001s"}) as scene:
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
         assert (report.passed, report.rto_met) == (False, False)
         (reason,) = report.reasons
         assert reason.startswith("The recovery took ")
@@ -341,14 +341,12 @@ async def test_is_the_last_drill_that_readiness_sees(make_scene: Any, make_analy
 
 async def test_without_a_snapshot_it_fails_and_says_so(make_scene: Any, make_analyzer: Any) -> None:
     async with make_scene([make_analyzer("invoice")]) as scene:
-        report = await rehearsed(scene.configuration)
+        report = await drilled(scene.configuration)
         assert not report.passed
         assert report.reasons[0].startswith("The vault has no snapshot of plan p.")
 
 
-@pytest.mark.parametrize(
-    "stage", ["plan the rehearsal", "fence", "restore at", "tell sinks: west", "look at", "clean up"]
-)
+@pytest.mark.parametrize("stage", ["plan the drill", "fence", "restore at", "tell sinks: west", "inspect", "clean up"])
 async def test_cancelled_in_any_phase_it_leaves_nothing_and_says_so(
     make_scene: Any, make_analyzer: Any, stage: str
 ) -> None:
@@ -375,7 +373,7 @@ async def test_one_drill_at_a_time(make_scene: Any, make_analyzer: Any) -> None:
         assert await ids(scene, "west") == set()
 
 
-async def test_only_what_could_really_happen_is_rehearsed(make_scene: Any, make_analyzer: Any) -> None:
+async def test_only_what_could_really_happen_is_drilled(make_scene: Any, make_analyzer: Any) -> None:
     async with make_scene([make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
 
         async def really(side: Assignment) -> None:
@@ -393,7 +391,7 @@ async def test_only_what_could_really_happen_is_rehearsed(make_scene: Any, make_
         assert (await read_fence(context.vault, context.plan)).epoch == 3
 
 
-async def test_a_side_that_was_switched_is_rehearsed_from_where_it_is(make_scene: Any, make_analyzer: Any) -> None:
+async def test_what_was_switched_is_drilled_from_where_it_is(make_scene: Any, make_analyzer: Any) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         async with hold_fence(context.vault, context.plan) as held:
             await held.write(Fence(plan="p", epoch=3, assignments={"east": Assignment(active="west")}))
@@ -406,7 +404,7 @@ async def test_what_a_dead_drill_left_is_removed_by_the_next_and_by_a_clean_up(
 ) -> None:
     async with kept(make_scene, [make_analyzer("invoice")]) as scene, opened(scene.configuration) as context:
         west = context.connections["west"]
-        body = make_analyzer("x", tags={TAG: "dead"})
+        body = make_analyzer("x", tags={DRILL_TAG: "dead"})
         del body["analyzerId"]
         for name in ("drill-dead-invoice", "invoice"):
             await west.put_analyzer(name, body)
@@ -414,7 +412,7 @@ async def test_what_a_dead_drill_left_is_removed_by_the_next_and_by_a_clean_up(
         async with hold_drills(context.vault, "p") as drills:
             for run_id, resource in (("dead", "west"), ("empty", "north")):
                 await drills.begin(
-                    Intent(
+                    DrillManifest(
                         run_id=run_id,
                         primary="east",
                         to=resource,
@@ -452,7 +450,7 @@ async def test_a_scratch_resource_is_used_under_the_real_ids_and_left_as_it_was(
     async with kept(make_scene, two) as scene:
         configuration = with_scratch(scene.configuration)
         async with open_recovery(scene.configuration, "p") as context:
-            body = make_analyzer("x", tags={TAG: "run1"})
+            body = make_analyzer("x", tags={DRILL_TAG: "run1"})
             del body["analyzerId"]
             await context.connections["north"].put_analyzer("somebody-else", body)
         async with opened(configuration) as context:
