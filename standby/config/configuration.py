@@ -15,7 +15,7 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import Name, Resource
 from standby.config.sinks import FileSink, Sink
 from standby.config.vault import BlockReference, VaultSettings
-from standby.config.yaml_file import Document, fill, read_document
+from standby.config.yaml_file import YamlFile, fill, read_yaml, secrets_of
 from standby.document import Strict
 from standby.text import nearest
 
@@ -119,21 +119,21 @@ def disagreements(
                     yield from _versions_apart(where, resources[pair.source], resources[target])
 
 
+_TWICE = "is the same as that of {}: every resource of the configuration must be another one in Azure"
+
+
 def _misnamed(parts: Mapping[str, Resource] | Mapping[str, RecoveryPlan], section: str) -> Iterator[tuple[Where, str]]:
     for key, part in parts.items():
         if part.name != key:
-            yield (section, key, "name"), f"must be {key}, as its key says, or be left out"
+            yield (section, key, "name"), f"must be {key}, the same as its key, or be left out"
 
 
 def _shared(resources: Mapping[str, Resource]) -> Iterator[tuple[Where, str]]:
     for (one, first), (other, second) in combinations(resources.items(), 2):
         if first.endpoint == second.endpoint:
-            yield ("resources", other, "endpoint"), f"is that of {one} too: two resources must be two places"
+            yield ("resources", other, "endpoint"), _TWICE.format(one)
         if first.resource_id.lower() == second.resource_id.lower():
-            yield (
-                ("resources", other, "resource_id"),
-                f"is that of {one} too: two resources must be two places",
-            )
+            yield ("resources", other, "resource_id"), _TWICE.format(one)
 
 
 def _versions_apart(where: Where, source: Resource, target: Resource) -> Iterator[tuple[Where, str]]:
@@ -141,7 +141,7 @@ def _versions_apart(where: Where, source: Resource, target: Resource) -> Iterato
         yield (
             where,
             f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}: "
-            "a copy needs the same one at both, so change one of the two",
+            "a copy needs the same one at both; change one of them",
         )
 
 
@@ -158,41 +158,41 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     Raises:
         ConfigurationError: it cannot be used. All its problems are told, one line each, without a secret.
     """
-    document = read_document(_read(path))
-    if document.problems:
-        raise ConfigurationError(_lines(path, document, document.problems))
-    if not isinstance(document.data, dict):
-        what = "is empty" if document.data is None else "is not a mapping"
-        raise ConfigurationError([f"{path} {what}"], "Write resources: and plans: into it")
-    filled = fill(document.data, environ)
-    found = _validate(filled.data)
+    file = read_yaml(_read(path))
+    if file.problems:
+        raise ConfigurationError(_lines(path, file, file.problems))
+    if not isinstance(file.data, dict):
+        what = "is empty" if file.data is None else "is not a mapping"
+        raise ConfigurationError([f"{path} {what}"], "Add resources: and plans: to it")
+    schema = Configuration.model_json_schema()
+    filled = fill(file.data, environ, secrets_of(schema))
+    found = _validate(filled.data, schema)
     if isinstance(found, Configuration) and not filled.problems:
         return found.relative_to(path.absolute().parent)
     problems = list(filled.problems)
     if not isinstance(found, Configuration):
         problems += [problem for problem in found if not _follows(problem, filled.problems)]
     hidden = [Problem(problem.where, filled.hide(problem.message)) for problem in problems]
-    raise ConfigurationError(_lines(path, document, hidden))
+    raise ConfigurationError(_lines(path, file, hidden))
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ConfigurationError([f"{path} does not exist"], "Write it, or name another with --config") from error
+        raise ConfigurationError([f"{path} does not exist"], "Create it, or name another file with --config") from error
     except UnicodeDecodeError:
         # The codec's error holds the bytes of the file, so it is not the cause that is kept.
         raise ConfigurationError([f"{path} is not UTF-8 text"], "Save it as UTF-8") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise ConfigurationError([f"{path} cannot be read: {reason}"], "Check the path and its rights") from error
+        raise ConfigurationError([f"{path} cannot be read: {reason}"], "Check the path and its permissions") from error
 
 
-def _validate(data: Any) -> Configuration | list[Problem]:
+def _validate(data: Any, schema: dict[str, Any]) -> Configuration | list[Problem]:
     try:
         return Configuration.model_validate(data)
     except ValidationError as error:
-        schema = Configuration.model_json_schema()
         problems = [explain(details, data, schema) for details in error.errors(include_url=False) if details["loc"]]
     # Pydantic compares the parts only when each is right; the reader wants to hear of everything at once.
     resources = dict(_right_ones(Resource, data.get("resources")))
@@ -219,8 +219,8 @@ def _within(inner: Where, outer: Where) -> bool:
     return inner[: len(outer)] == outer
 
 
-def _lines(path: Path, document: Document, problems: list[Problem]) -> list[str]:
-    placed = sorted(((document.line(problem.where) or 1, problem) for problem in problems), key=lambda pair: pair[0])
+def _lines(path: Path, file: YamlFile, problems: list[Problem]) -> list[str]:
+    placed = sorted(((file.line(problem.where) or 1, problem) for problem in problems), key=lambda pair: pair[0])
     return [
         f"{path}:{line}: {dotted(problem.where)} {problem.message}" if problem.where else f"{path} {problem.message}"
         for line, problem in placed

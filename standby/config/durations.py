@@ -36,7 +36,7 @@ def parse_duration(value: object) -> timedelta:
         value: text such as `24h`, `1h30m` or `PT24H`, or a timedelta, which is taken as it is.
 
     Raises:
-        ValueError: it is none of these, or not longer than nothing.
+        ValueError: it is none of these, or not longer than zero.
     """
     if isinstance(value, timedelta):
         return _positive(value)
@@ -76,7 +76,7 @@ def parse_seconds(value: object) -> object:
 
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta():
-        raise ValueError("must be longer than nothing")
+        raise ValueError("must be longer than zero")
     return value
 
 

@@ -80,16 +80,16 @@ _SENTENCES = {
     "list_type": "must be a list",
     "path_type": "must be a path",
     "literal_error": "must be one of {expected}",
-    "union_tag_not_found": "needs its kind",
+    "union_tag_not_found": "needs a kind",
     "union_tag_invalid": "has a kind that is not one of {expected_tags}",
 }
 """Pydantic's own sentences speak of Python, and some quote what was written, which may be a secret."""
 
 _PATTERNS = {
-    RESOURCE_NAME: "must be lower-case letters, digits and dashes, and neither begin nor end with a dash",
+    RESOURCE_NAME: "must be lower-case letters, digits and dashes, with no dash at either end",
     IGNORE_RULE: "must be a dotted path such as tags.projectId",
     TAG_FILTER: "must be key=value, such as team=legal",
-    TARGET_ID: "must have {id} in it and otherwise letters, digits, dots, dashes and underscores",
+    TARGET_ID: "must contain {id}, and otherwise only letters, digits, dots, dashes and underscores",
     VARIABLE_NAME: "must be lower-case letters, digits, dashes and underscores",
     BLOCK_REFERENCE: "must be TYPE-SLUG/NAME, such as azure-blob-storage-container/vault",
 }
@@ -138,7 +138,7 @@ def _sentence(error: ErrorDetails) -> str:
     if kind in {"string_too_short", "too_short"} and (least := error["ctx"]["min_length"]) > 1:
         return f"must have {least} characters or more"
     if kind == "string_pattern_mismatch":
-        return _PATTERNS.get(error["ctx"]["pattern"], "is not written as it must be")
+        return _PATTERNS.get(error["ctx"]["pattern"], "does not have the form that is needed here")
     if kind in _SENTENCES:
         return _SENTENCES[kind].format(**error.get("ctx", {}))
     return error["msg"].replace("Input should", "must")

@@ -254,20 +254,13 @@ class RecoveryPlan(Strict):
         return self
 
     @model_validator(mode="after")
-    def _overrides_are_for_targets(self) -> Self:
-        strange = [name for name in self.deployments if name not in self.targets]
-        if strange:
-            raise ValueError(
-                f"deployments are given for {strange[0]}, which is no target of this plan; "
-                f"{nearest(strange[0], self.targets)}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _preferred_are_targets(self) -> Self:
-        strange = [name for name in self.failover.prefer if name not in self.targets]
-        if strange:
-            raise ValueError(
-                f"failover prefers {strange[0]}, which is no target of this plan; {nearest(strange[0], self.targets)}"
-            )
+    def _only_targets_are_named(self) -> Self:
+        for what, names in (
+            ("deployments are given for", self.deployments),
+            ("failover prefers", self.failover.prefer),
+        ):
+            for name in names:
+                if name not in self.targets:
+                    near = nearest(name, self.targets)
+                    raise ValueError(f"{what} {name}, which is not a target of this plan: {near}")
         return self

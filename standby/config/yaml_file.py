@@ -1,11 +1,11 @@
-"""A YAML file as plain data that remembers its lines."""
+"""A YAML file as plain data that remembers its lines, with its variables filled in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import yaml
 
@@ -20,7 +20,7 @@ _QUOTED = re.compile(r"'[^']{2,}'")
 
 
 @dataclass
-class Document:
+class YamlFile:
     """Data of a file, the line each value begins at, and what is wrong with the file as YAML."""
 
     data: object = None
@@ -42,37 +42,37 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_document(text: str) -> Document:
+def read_yaml(text: str) -> YamlFile:
     """Parse YAML; nothing is raised, what is wrong becomes a problem.
 
     Keys are always text: a resource may be named `no` or `1`. A key that stands twice is a problem.
     """
-    document = Document()
+    file = YamlFile()
     if _OPEN in text or _CLOSE in text:
-        document.problems.append(Problem((), "has a character of Unicode's private use area"))
-        return document
+        file.problems.append(Problem((), "has a character of Unicode's private use area"))
+        return file
     loader = _Loader(_REFERENCE.sub(rf"${_OPEN}\1{_CLOSE}", text))
     try:
         node = loader.get_single_node()
         if node is not None:
-            document.data = _Reader(loader, document).read(node, (), ())
+            file.data = _Reader(loader, file).read(node, (), ())
     except yaml.YAMLError as error:
-        document.problems.append(_not_yaml(error))
+        file.problems.append(_not_yaml(error))
     finally:
         loader.dispose()
-    return document
+    return file
 
 
 @dataclass
 class _Reader:
     loader: _Loader
-    document: Document
+    file: YamlFile
     flattened: set[int] = field(default_factory=set)
 
     def read(self, node: yaml.Node, where: Where, around: tuple[yaml.Node, ...]) -> object:
-        self.document.lines.setdefault(where, node.start_mark.line + 1)
+        self.file.lines.setdefault(where, node.start_mark.line + 1)
         if any(node is other for other in around):
-            self.document.problems.append(Problem(where, "refers to itself"))
+            self.file.problems.append(Problem(where, "contains itself"))
             return None
         inside = (*around, node)
         if isinstance(node, yaml.MappingNode):
@@ -98,15 +98,15 @@ class _Reader:
         for key_node, _ in node.value:
             key, line = self._key(key_node, where), key_node.start_mark.line + 1
             if key in first and key != "<<":
-                message = f"stands twice, first in line {first[key]}"
-                self.document.problems.append(Problem((*where, key), message))
+                message = f"is written twice; the first is in line {first[key]}"
+                self.file.problems.append(Problem((*where, key), message))
             first.setdefault(key, line)
-            self.document.lines[(*where, key)] = line
+            self.file.lines[(*where, key)] = line
 
     def _key(self, node: yaml.Node, where: Where) -> str:
         if isinstance(node, yaml.ScalarNode):
             return _unguarded(cast("str", node.value))
-        self.document.problems.append(Problem(where, "has a key that is not text"))
+        self.file.problems.append(Problem(where, "has a key that is not text"))
         return ""
 
 
@@ -126,17 +126,6 @@ def _not_yaml(error: yaml.YAMLError) -> Problem:
 _TOKEN = re.compile(r"(\$\$\{)|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WHOLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-
-SECRETS: tuple[Where, ...] = (
-    ("resources", "*", "credentials", "key"),
-    ("resources", "*", "credentials", "client_secret"),
-    ("plans", "*", "encryption", "key"),
-    ("activation", "*", "secret"),
-    ("vault", "signing", "key"),
-    ("vault", "signing", "private_key"),
-    ("gateway", "token"),
-)
-"""Where secrets stand in a configuration; `*` is any name or position."""
 
 SHORTEST_HIDDEN = 4
 """Values of variables with fewer characters than this are not blanked out of messages."""
@@ -186,7 +175,7 @@ class Filled:
         used: value by name of every variable that was filled in.
     """
 
-    data: object
+    data: object = None
     used: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
@@ -198,30 +187,48 @@ class Filled:
         return message
 
 
-def fill(data: object, environ: Mapping[str, str]) -> Filled:
+def secrets_of(schema: Mapping[str, Any]) -> frozenset[Where]:
+    """Find where secrets stand, by a JSON schema of all of it; `*` is any name or position."""
+
+    def find(part: Mapping[str, Any], where: Where) -> Iterator[Where]:
+        if "$ref" in part:
+            yield from find(schema["$defs"][part["$ref"].rpartition("/")[2]], where)
+        if part.get("format") == "password":
+            yield where
+        for name, entry in part.get("properties", {}).items():
+            yield from find(entry, (*where, name))
+        for entry in (*part.get("patternProperties", {}).values(), *([part["items"]] if "items" in part else ())):
+            yield from find(entry, (*where, "*"))
+        for option in (*part.get("anyOf", ()), *part.get("oneOf", ())):
+            yield from find(option, where)
+
+    return frozenset(find(schema, ()))
+
+
+def fill(data: object, environ: Mapping[str, str], secrets: Collection[Where] = ()) -> Filled:
     """Fill in the variables in all text of a configuration, and refuse a secret that is written out.
 
     Args:
         data: mappings, lists and scalars; keys are left as they are.
         environ: where the variables come from.
+        secrets: as `secrets_of` finds them.
     """
-    filled = Filled(None)
-    filled.data = _fill(data, (), environ, filled)
+    filled = Filled()
+    filled.data = _fill(data, (), environ, secrets, filled)
     return filled
 
 
-def _fill(value: object, where: Where, environ: Mapping[str, str], filled: Filled) -> object:
+def _fill(
+    value: object, where: Where, environ: Mapping[str, str], secrets: Collection[Where], filled: Filled
+) -> object:
     if isinstance(value, dict):
-        return {key: _fill(entry, (*where, key), environ, filled) for key, entry in value.items()}
+        return {key: _fill(entry, (*where, key), environ, secrets, filled) for key, entry in value.items()}
     if isinstance(value, list):
-        return [_fill(entry, (*where, n), environ, filled) for n, entry in enumerate(value)]
-    if value is not None and _is_secret(where) and not _WHOLE.fullmatch(str(value)):
-        filled.problems.append(
-            Problem(
-                where,
-                "is a secret and must not be written here; put it into the environment and write ${NAME}",
-            )
-        )
+        return [_fill(entry, (*where, n), environ, secrets, filled) for n, entry in enumerate(value)]
+    is_secret = any(len(where) == len(secret) and all(map(_fits, secret, where)) for secret in secrets)
+    if value is not None and is_secret and not _WHOLE.fullmatch(str(value)):
+        message = "is a secret and must not be written here; put it into the environment and write ${NAME}"
+        filled.problems.append(Problem(where, message))
         return None
     if not isinstance(value, str):
         return value
@@ -231,8 +238,5 @@ def _fill(value: object, where: Where, environ: Mapping[str, str], filled: Fille
     return result.text
 
 
-def _is_secret(where: Where) -> bool:
-    return any(
-        len(where) == len(secret) and all(part in {"*", key} for part, key in zip(secret, where, strict=True))
-        for secret in SECRETS
-    )
+def _fits(pattern: str | int, key: str | int) -> bool:
+    return pattern in {"*", key}

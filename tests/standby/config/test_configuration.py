@@ -54,7 +54,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     [
         ({"resources": {}}, "at least 1 item"),
         ({"resources": {"East": resource("east")}}, "pattern"),
-        (with_west(name="east"), "must be west, as its key says"),
+        (with_west(name="east"), "must be west, the same as its key"),
         (
             {"plans": {"p": {"pairs": [{"source": "east", "targets": ["wset"]}]}}},
             "no resource is named wset: did you mean west",
@@ -63,8 +63,8 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
             with_west(api_version="2026-06-01-preview"),
             "east has api_version 2025-11-01 and west 2026-06-01-preview",
         ),
-        (with_west(endpoint="https://EAST.services.ai.azure.com/"), "is that of east too"),
-        (with_west(resource_id=resource("EAST")["resource_id"]), "is that of east too"),
+        (with_west(endpoint="https://EAST.services.ai.azure.com/"), "is the same as that of east"),
+        (with_west(resource_id=resource("EAST")["resource_id"]), "is the same as that of east"),
         ({"vault": {"block": "nonsense"}}, "pattern"),
         ({"activation": [{"kind": "webhook", "url": "http://example.com", "secret": "s"}]}, "must be https"),
         ({"activation": [{"kind": "webhook", "url": "https://u:p@example.com", "secret": "s"}]}, "no user"),

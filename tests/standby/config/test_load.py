@@ -145,8 +145,8 @@ def test_what_is_no_configuration_at_all_is_told_in_one_line(tmp_path: Path, tex
 def test_a_key_that_stands_twice_is_refused_wherever_it_is(tmp_path: Path) -> None:
     text = edited("    region: eastus\n", "    region: eastus\n    region: westus\n") + "vault: {path: x}\n"
     assert problems(tmp_path, text) == [
-        "6: resources.east.region stands twice, first in line 5",
-        "38: vault stands twice, first in line 35",
+        "6: resources.east.region is written twice; the first is in line 5",
+        "38: vault is written twice; the first is in line 35",
     ]
 
 
@@ -184,7 +184,7 @@ def test_parts_are_compared_although_other_parts_are_wrong(tmp_path: Path) -> No
     )
     told = problems(tmp_path, text)
     assert [problem.partition(" ")[0] for problem in told] == ["13:", "18:", "20:", "26:", "26:"]
-    assert "resources.west.endpoint is that of east too" in told[0]
+    assert "resources.west.endpoint is the same as that of east" in told[0]
     assert "no resource is named nroth: did you mean north?" in told[3] + told[4]
     assert "east has api_version 2025-11-01 and west 2026-06-01-preview" in told[3] + told[4]
 
@@ -279,7 +279,7 @@ def test_anchors_and_merged_mappings_are_understood(tmp_path: Path) -> None:
 
 
 def test_a_mapping_that_holds_itself_is_refused(tmp_path: Path) -> None:
-    assert problems(tmp_path, "resources: &all\n  east: *all\n") == ["2: resources.east refers to itself"]
+    assert problems(tmp_path, "resources: &all\n  east: *all\n") == ["2: resources.east contains itself"]
 
 
 def test_the_environment_is_read_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
