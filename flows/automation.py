@@ -8,9 +8,11 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.outcome import FlowOutcome
-from flows.recovery import TaskStages, recovering
+from flows.recovery import recovering
 from standby.errors import sentence
+from standby.recovery.context import Stage
 from standby.recovery.decision.automation import position_words, read_automation, set_automation
+from tasks.stage import TaskStages
 
 
 @flow(name="automation", flow_run_name="automation-{plan}", persist_result=False)
@@ -29,6 +31,6 @@ async def automation(plan: str, on: bool | None = None, reason: str = "") -> Sta
             switch = await read_automation(context.vault)
         else:
             switch = await TaskStages().run(
-                f"automation {plan}", lambda: set_automation([context], on=on, reason=reason)
+                Stage.AUTOMATION, f"automation {plan}", lambda: set_automation([context], on=on, reason=reason)
             )
     return await FlowOutcome("On" if switch.on else "Off", sentence(position_words(switch)), switch).finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -9,10 +10,12 @@ from prefect.client.schemas.objects import State
 
 from flows.events import COMMITTED, PlanEvent
 from flows.outcome import FlowOutcome, refused
-from flows.recovery import TaskStages, recovering
+from flows.recovery import recovering
 from standby.errors import GuardRefused, sentence
+from standby.recovery.context import Stage
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import CommitReport
+from tasks.stage import TaskStages
 
 
 @flow(name="commit", flow_run_name="commit-{plan}", persist_result=False)
@@ -27,7 +30,8 @@ async def commit(plan: str, home: str = "") -> State[Any]:
     """
     try:
         async with recovering(plan) as context:
-            report = await TaskStages().run(f"commit {plan}", lambda: committing.commit(context, home or None))
+            work = partial(committing.commit, context, home or None)
+            report = await TaskStages().run(Stage.COMMIT, f"commit {plan}", work)
     except GuardRefused as error:
         return refused(error)
     name = "Committed" if report.committed else "NothingToCommit"

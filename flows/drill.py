@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 
 from flows.events import DRILLED, PlanEvent
 from flows.outcome import FlowOutcome, bullets, page, refused, seconds, table
-from flows.recovery import TaskStages, recovering
+from flows.recovery import recovering
 from flows.run import to_its_report
 from standby.document import JsonObject
 from standby.errors import GuardRefused
@@ -18,6 +18,7 @@ from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.report import DrillReport, facts, message
+from tasks.stage import TaskStages
 
 
 def drill_page(report: DrillReport) -> str:

@@ -10,13 +10,14 @@ from prefect.client.schemas.objects import State
 
 from flows.events import FAILED_BACK, PlanEvent
 from flows.outcome import FlowOutcome, refused
-from flows.recovery import TaskStages, recovering
+from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
 from standby.text import totals
 from tasks.copy import TaskSteps
+from tasks.stage import TaskStages
 
 NOTHING_SAID: dict[str, Kept] = {}
 

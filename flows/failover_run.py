@@ -10,7 +10,6 @@ from prefect.client.schemas.objects import State
 
 from flows.events import ACTIVATED, REFUSED, PlanEvent
 from flows.outcome import FlowOutcome, bullets, page, seconds, table
-from flows.recovery import TaskStages
 from flows.run import to_its_report
 from standby.config.durations import roughly
 from standby.errors import sentence
@@ -21,6 +20,7 @@ from standby.recovery.failover.failover import Ordered, carry_out
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.sync import synchronise
 from tasks.copy import TaskSteps
+from tasks.stage import TaskStages
 
 LATEST = 20
 """Observations that are shown; the newest."""

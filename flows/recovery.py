@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar, cast
 
 from prefect.runtime import deployment, flow_run
-from prefect.utilities.annotations import opaque
 
 from blocks import load_configuration_from_blocks, open_second, open_vault
 from flows.variable_sink import open_flow_sinks
 from standby.recovery.context import RecoveryContext, open_recovery
-from tasks.stage import stage
-
-T = TypeVar("T")
-
-
-class TaskStages:
-    """Each stage awaited as a task."""
-
-    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do a stage and give its result; its error is the caller's to see."""
-        # Prefect searches what a task is given for futures, at any depth; there are none in here.
-        return cast(T, await stage(name, cast(Callable[[], Awaitable[T]], opaque(work))))
 
 
 @asynccontextmanager

@@ -8,8 +8,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.outcome import FlowOutcome
-from flows.recovery import TaskStages, recovering
+from flows.recovery import recovering
+from standby.recovery.context import Stage
 from standby.recovery.snapshots.take import take_snapshot
+from tasks.stage import TaskStages
 
 
 @flow(name="snapshot", flow_run_name="snapshot-{plan}", persist_result=False)
@@ -22,7 +24,7 @@ async def snapshot(plan: str) -> State[Any]:
         plan: Name of a saved recovery-plan block.
     """
     async with recovering(plan) as context:
-        taken = await TaskStages().run(f"snapshot {plan}", lambda: take_snapshot(context))
+        taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
     message = " ".join([taken.summary, *taken.shortcomings])
     name = "Completed" if taken.complete else "PartiallyFailed"
     return await FlowOutcome(name, message, taken, good=taken.complete).finish()

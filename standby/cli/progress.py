@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from standby.cli.output import Output
+from standby.recovery.context import Stage
 from standby.replication.items import Progress as RunProgress
 from standby.replication.items import Status
 
@@ -123,7 +124,7 @@ class ToldStages:
 
     output: Output
 
-    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
         """Tell it, do it and give its result."""
         self.output.say(f"… {name}")
         return await work()

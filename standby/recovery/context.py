@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
@@ -29,14 +30,35 @@ from standby.vault.folder import LocalFolder
 T = TypeVar("T")
 
 
+class Stage(StrEnum):
+    """What a part of a recovery does: under Prefect the name of its task, which the UI can filter by."""
+
+    SNAPSHOT = "snapshot"
+    COMPARE = "compare"
+    WAIT = "wait-for-replication"
+    SYNC = "sync"
+    READINESS = "readiness"
+    RESTORE = "restore"
+    FENCE = "fence"
+    WITHDRAW = "withdraw"
+    PUBLISH = "publish"
+    VERIFY_SINKS = "verify-sinks"
+    VERIFY = "verify-target"
+    COMMIT = "commit"
+    PLAN_DRILL = "plan-drill"
+    CLEAN_UP = "clean-up"
+    AUTOMATION = "automation"
+
+
 class Stages(Protocol):
     """Runs one stage at a time: plainly, or as task runs that people can watch."""
 
-    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do a stage and give its result; its error is the caller's to see.
 
         Args:
-            name: such as `restore at west`.
+            stage: what it does.
+            name: what it does this time, such as `restore at west`.
             work: called once.
         """
         ...
@@ -45,7 +67,7 @@ class Stages(Protocol):
 class DirectStages:
     """Stages without Prefect."""
 
-    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
+    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
         """Do a stage and give its result."""
         return await work()
 

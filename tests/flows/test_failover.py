@@ -134,8 +134,8 @@ async def test_an_order_is_carried_out_by_tasks_told_to_all_sinks_and_committed(
     event = await told(ACTIVATED, report.run_id)
     assert (event["payload"]["side"], event["resource"]["prefect.resource.id"]) == ("west", "standby.plan.p")
     assert (await told(COMMITTED, final.state_details.flow_run_id))["payload"]["committed"] == {"east": "west"}
-    names = [run.name for run in await task_runs(report.run_id, 5)]
-    assert {"fence p", "last sync"} <= set(names), names
+    names = {run.name for run in await task_runs(report.run_id, 5)}
+    assert {"p: fence p", "p: last sync"} <= names
     page = await page_of(report.run_id, "failover-report")
     assert "west serves now" in page
     assert "variable" in page

@@ -98,7 +98,7 @@ async def test_a_snapshot_is_restored_by_flows_without_the_source(
         taken = SnapshotTaken.model_validate(told)
         assert (taken.complete, taken.resources) == (True, {"east": 2})
         (stage,) = [each.name for each in await task_runs(taken.run_id, 1)]
-        assert stage == "snapshot p"
+        assert stage == "p: snapshot p"
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         restored = await Prefect().recover(scene.configuration, "p", "restore", {"to": "west"})
         again = await run(restore, scene.configuration, to="west")

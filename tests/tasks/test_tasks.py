@@ -12,6 +12,7 @@ from prefect.states import Failed
 
 import tasks
 from standby.config.plan import RetryPolicy
+from standby.recovery.context import Stage
 from standby.replication.errors import CopyDiffers, CopyNotStarted, ModelsNotServed, TargetAnalyzerNotReady
 from standby.service.errors import (
     Conflict,
@@ -25,7 +26,7 @@ from standby.service.errors import (
     Unreachable,
 )
 from tasks.copy import retry_options
-from tasks.stage import stage
+from tasks.stage import STAGES
 
 ALL: dict[str, Task[..., Any]] = {name: getattr(tasks, name) for name in tasks.__all__}
 each_task = pytest.mark.parametrize("task", ALL.values(), ids=ALL)
@@ -71,13 +72,11 @@ def test_the_grant_is_not_kept_even_in_memory() -> None:
     assert tasks.authorize.cache_result_in_memory is False
 
 
-def test_a_stage_of_a_recovery_is_named_by_what_it_does_and_never_tried_again_by_prefect() -> None:
-    assert (stage.task_run_name, stage.retries) == ("{name}", 0)
-    assert (stage.persist_result, stage.cache_policy, stage.cache_result_in_memory) == (
-        False,
-        NO_CACHE,
-        False,
-    )
+@pytest.mark.parametrize("stage", Stage)
+def test_each_stage_of_a_recovery_is_a_task_of_its_own_name_that_prefect_never_tries_again(stage: Stage) -> None:
+    task = STAGES[stage]
+    assert (task.name, task.task_run_name, task.retries) == (stage.value, "{plan}: {name}", 0)
+    assert (task.persist_result, task.cache_policy, task.cache_result_in_memory) == (False, NO_CACHE, False)
 
 
 @each_task

@@ -20,7 +20,7 @@ from standby.concurrency import side_by_side, to_its_end
 from standby.config.errors import UnknownName
 from standby.document import Document, JsonValue
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import RecoveryContext, Stages
+from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.drill.errors import DrillUnderWay, LeftBehind, ManifestUnreadable
 from standby.replication.inventory import DRILL_TAG, Connections, connect
 from standby.service.client import ContentUnderstandingClient
@@ -197,7 +197,7 @@ def must_be_clean(report: CleanUpReport, target: str) -> None:
 
 async def _remove(context: RecoveryContext, drills: HeldDrills, manifest: DrillManifest, stages: Stages) -> CleanedUp:
     name = f"clean up {manifest.to} after drill {manifest.run_id}"
-    cleanup = await to_its_end(stages.run(name, lambda: _cleaned(context, manifest)))
+    cleanup = await to_its_end(stages.run(Stage.CLEAN_UP, name, lambda: _cleaned(context, manifest)))
     if cleanup.proven:
         await drills.end(manifest.run_id)
         facts: dict[str, JsonValue] = {

@@ -18,7 +18,7 @@ from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import must_be_able_to_serve
 from standby.recovery.audit import AuditAction, AuditLine, record_action
-from standby.recovery.context import RecoveryContext, Stages
+from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.drill.cleanup import (
     CleanUp,
     DrillManifest,
@@ -181,7 +181,7 @@ class _Drill:
 
     async def _fail_over(self) -> None:
         manifest, phases, sandbox = self.manifest, self._phases, self.sandbox
-        snapshot, plan = await phases.run(f"plan the drill at {manifest.to}", self._planned)
+        snapshot, plan = await phases.run(Stage.PLAN_DRILL, f"plan the drill at {manifest.to}", self._planned)
         self._snapshot, self._plan = snapshot, plan
         order = FailoverOrder(
             primary=manifest.primary, to=manifest.to, planned=False, reason=f"drill {manifest.run_id}"
@@ -194,7 +194,9 @@ class _Drill:
         self._found.interrupted = report.interrupted
         if not report.interrupted:
             self._found.analyzers = await phases.run(
-                f"inspect {manifest.to}", lambda: inspect_analyzers(sandbox.context, manifest, snapshot, plan)
+                Stage.VERIFY,
+                f"inspect {manifest.to}",
+                lambda: inspect_analyzers(sandbox.context, manifest, snapshot, plan),
             )
 
     async def _planned(self) -> tuple[Snapshot, RestorePlan]:
@@ -224,7 +226,9 @@ class _Drill:
             self._found.cleanup = CleanUp(proven=True)
             return
         client = self.sandbox.context.connections[manifest.to]
-        self._found.cleanup = await self._phases.run(f"clean up {manifest.to}", lambda: clean(client, manifest, clock))
+        self._found.cleanup = await self._phases.run(
+            Stage.CLEAN_UP, f"clean up {manifest.to}", lambda: clean(client, manifest, clock)
+        )
 
     async def _finish(self, begun: float) -> DrillReport:
         """Write down how it ended, and take it off the list where nothing is left."""

@@ -10,7 +10,7 @@ from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_primary
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import RecoveryContext, Stages
+from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.failback.comparison import Comparison, Keep, compare
 from standby.recovery.failback.errors import UnsettledEdits
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, State, joined
@@ -127,7 +127,9 @@ class _Failback:
         if standby is None:
             return "at_home"
         if not self.way.is_back:
-            found = await self.stages.run(f"compare {self.way.primary} with {standby}", lambda: self._compare(standby))
+            found = await self.stages.run(
+                Stage.COMPARE, f"compare {self.way.primary} with {standby}", lambda: self._compare(standby)
+            )
             self.first = found.report
             await self._begin(standby)
             if not self.way.is_switching and not await self._bring_to_primary(standby, found):
@@ -136,7 +138,7 @@ class _Failback:
                 return await self._end(self._state_of_switch)
         await self._begin(standby)
         self.committed = await self.stages.run(
-            f"commit {self.way.primary}", lambda: commit(self.context, self.way.primary)
+            Stage.COMMIT, f"commit {self.way.primary}", lambda: commit(self.context, self.way.primary)
         )
         self.problems += self.committed.problems
         self.next_action = self.committed.next_action
@@ -180,7 +182,7 @@ class _Failback:
     async def _bring_to_primary(self, standby: str, found: Comparison) -> bool:
         """Copy while the standby still serves: what is left for the switch is little."""
         self.sync = await self.stages.run(
-            f"copy {standby} to {self.way.primary}", lambda: self._copy_to_primary(standby, found)
+            Stage.SYNC, f"copy {standby} to {self.way.primary}", lambda: self._copy_to_primary(standby, found)
         )
         left = self._left_behind(self.sync, found)
         if left:
@@ -239,7 +241,7 @@ class _Failback:
             )
 
         try:
-            self.forward = await self.stages.run(f"copy {self.way.primary} to {standby}", go_out)
+            self.forward = await self.stages.run(Stage.SYNC, f"copy {self.way.primary} to {standby}", go_out)
         except StandbyError as error:
             # Home serves, with all that it should have: a standby that is behind does not undo that.
             self.problems.append(f"{standby} could not be brought up to date: {error}")

@@ -9,7 +9,7 @@ from datetime import datetime
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, HeldFence
 from standby.recovery.activation.sinks import Activation, SinkFailed, SinkResult, read_back, tell
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.failover.errors import SinksNotTold, TargetNotReady
 from standby.recovery.failover.prepare import RESTORE, Preparation, listing, sync_wholly
@@ -81,11 +81,11 @@ class Switch:
             await self._clear_the_way()
         # Undoing what no sink was told of is to be told to nobody.
         if self.record.touched or not self._is_undoing:
-            await self._phases.must(f"tell sinks: {self.record.to}", self._name_the_side)
+            await self._phases.must(Stage.PUBLISH, f"tell sinks: {self.record.to}", self._name_the_side)
             self.told_at = self._context.clock.now()
-            await self._phases.must("read sinks back", self._read_back)
+            await self._phases.must(Stage.VERIFY_SINKS, "read sinks back", self._read_back)
         if not self._is_undoing:
-            await self._phases.run(f"ask {self.record.to}", self._ask_the_side)
+            await self._phases.run(Stage.VERIFY, f"ask {self.record.to}", self._ask_the_side)
         await self._settle()
 
     @property
@@ -108,13 +108,13 @@ class Switch:
             await self._save(prepared=True)
         if set(record.may_tell) - {record.to}:
             await self._save(touched=True)
-            await self._phases.must("tell sinks: nobody", self._silence)
+            await self._phases.must(Stage.WITHDRAW, "tell sinks: nobody", self._silence)
             # By force it goes on without a sink, which may be naming the old side still.
             if all(sink.status != "failed" for sink in self.sinks):
                 await self._save(may_tell=())
         if self._is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
-            await self._phases.must("closing sync", self._synchronise)
+            await self._phases.must(Stage.SYNC, "closing sync", self._synchronise)
 
     async def _silence(self) -> None:
         await self._tell(None, self._context.clock.now())

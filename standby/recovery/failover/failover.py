@@ -8,7 +8,7 @@ from standby.fencing import Fence, HeldFence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkResult, tell
 from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import RecoveryContext, Stages
+from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.evaluate import evaluate
 from standby.recovery.decision.input import Decision, DecisionInput, Guard, Outcome, Request
 from standby.recovery.decision.record import record_decision
@@ -127,7 +127,7 @@ async def _switch(
 ) -> FailoverReport:
     phases = Phases(stages, context.clock, order.forced)
     record = await phases.run(
-        f"fence {context.plan.name}", lambda: begin(context, held, order, rolling_back=rolling_back)
+        Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, order, rolling_back=rolling_back)
     )
     preparation = Preparation(context, phases, sync, naming)
     switch = Switch(context, held, record, preparation, phases)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from standby.concurrency import side_by_side
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.failover.errors import ReplicationAtWork, SyncIncomplete, TargetNotReady
 from standby.recovery.failover.report import Phases, Restored
 from standby.recovery.readiness.assess import assess
@@ -75,27 +75,27 @@ class Preparation:
             planned: the source still answers; otherwise it is asked nothing.
         """
         context, phases = self.context, self.phases
-        await phases.must("wait for replication", lambda: wait_for_replication(context, to))
+        await phases.must(Stage.WAIT, "wait for replication", lambda: wait_for_replication(context, to))
         if planned:
-            await phases.must("last sync", lambda: sync_wholly(context, self.sync, source, to))
+            await phases.must(Stage.SYNC, "last sync", lambda: sync_wholly(context, self.sync, source, to))
         if self.naming.prefix:
-            return await phases.run(f"{RESTORE} {to}", lambda: self._restore_all(primary, to))
+            return await phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore_all(primary, to))
         if to == primary:
-            return await phases.run(f"readiness of {to}", lambda: names_at_primary(context, primary))
+            return await phases.run(Stage.READINESS, f"readiness of {to}", lambda: names_at_primary(context, primary))
         return await self._made_ready(primary, to, planned=planned)
 
     async def _made_ready(self, primary: str, to: str, *, planned: bool) -> dict[str, str]:
         async def look() -> Readiness:
             return await assessed(self.context, primary, to, ask_source=planned)
 
-        readiness = await self.phases.run(f"readiness of {to}", look)
+        readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look)
         if readiness.missing:
             try:
-                await self.phases.run(f"{RESTORE} {to}", lambda: self._restore(primary, to))
+                await self.phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore(primary, to))
             except (SnapshotError, ServiceError) as error:
                 # What that means for the target is for its readiness to say.
                 self.phases.problems.append(f"Nothing was restored: {error}")
-            readiness = await self.phases.run(f"readiness of {to}", look)
+            readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look)
         if against := reasons_against(readiness):
             self.phases.pass_by_force(TargetNotReady(to, against))
         return dict(readiness.names)

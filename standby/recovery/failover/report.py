@@ -14,7 +14,7 @@ from standby.clock import Clock
 from standby.document import Document
 from standby.errors import StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.context import Stages
+from standby.recovery.context import Stage, Stages
 from standby.recovery.failover.errors import SwitchStopped
 from standby.replication.report import Via
 
@@ -149,12 +149,12 @@ class Phases:
     times: list[PhaseTime] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """Run one; its error is the caller's to see."""
         started_at, begun = self.clock.now(), self.clock.monotonic()
         outcome = "done"
         try:
-            return await self.stages.run(name, work)
+            return await self.stages.run(stage, name, work)
         except StandbyError as error:
             outcome = f"failed: {sentence(error.cause)}"
             raise
@@ -165,10 +165,10 @@ class Phases:
             seconds = round(self.clock.monotonic() - begun, 3)
             self.times.append(PhaseTime(name=name, started_at=started_at, seconds=seconds, outcome=outcome))
 
-    async def must(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+    async def must(self, stage: Stage, name: str, work: Callable[[], Awaitable[object]]) -> None:
         """Run one whose guard may be forced."""
         try:
-            await self.run(name, work)
+            await self.run(stage, name, work)
         except SwitchStopped as error:
             self.pass_by_force(error)
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from standby.config.configuration import Configuration
-from standby.recovery.context import open_recovery
+from standby.recovery.context import Stage, open_recovery
 from standby.recovery.drill.drill import drill
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ class DyingStages:
     def __init__(self, boundary: int) -> None:
         self._left = boundary
 
-    async def run(self, _name: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, _stage: Stage, _name: str, work: Callable[[], Awaitable[T]]) -> T:
         self._pass()
         result = await work()
         self._pass()

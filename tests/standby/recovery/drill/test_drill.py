@@ -22,7 +22,7 @@ from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.assignments import NotATarget
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
+from standby.recovery.context import DirectStages, RecoveryContext, Stage, open_recovery
 from standby.recovery.drill.cleanup import DrillManifest, clean_up, hold_drills
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.errors import (
@@ -64,7 +64,7 @@ class Cancelling:
         self.name = name
         self.task: asyncio.Task[DrillReport]
 
-    async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
         if name.startswith(self.name):
             self.task.cancel()
         return await work()

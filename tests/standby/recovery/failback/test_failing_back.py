@@ -15,7 +15,7 @@ from standby.errors import GuardRefused
 from standby.fencing import Phase
 from standby.recovery.assignments import NotAPrimary, SeveralPrimaries
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.context import DirectStages, Stages
+from standby.recovery.context import DirectStages, Stage, Stages
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
@@ -330,7 +330,7 @@ async def test_a_standby_that_goes_down_after_the_switch_costs_nothing_but_its_u
     world.patch("east", "receipt", "edited at east")
 
     class Outage(DirectStages):
-        async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
             if name == "copy east to west":
                 raise NotConnected("west does not answer", resource="west")
             return await work()
@@ -349,7 +349,7 @@ async def test_an_edit_in_the_last_moment_comes_along() -> None:
     world = await away("invoice")
 
     class LateEdit(DirectStages):
-        async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
             if name == "last sync":
                 world.patch("west", "invoice", "edited late")
             return await work()
@@ -366,7 +366,7 @@ async def test_a_conflict_in_the_last_moment_leaves_the_standby_serving() -> Non
     world = await away("invoice")
 
     class LateEdit(DirectStages):
-        async def run(self, name: str, work: Callable[[], Awaitable[T]]) -> T:
+        async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
             if name == "last sync":
                 world.patch("west", "invoice", "edited late at west")
                 world.patch("east", "invoice", "edited late at east")
