@@ -1,4 +1,4 @@
-"""Tell where the copies of a plan differ from their sources, and whether they could take over."""
+"""Compare the copies of a plan with their sources, and say whether the targets could take over."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def drift_table(proposal: ReplicationPlan) -> TableArtifact:
         key="drift",
         table=[_row(item) for item in proposal.items if item.verdict is not Verdict.IN_SYNC]
         or [{"analyzer": "all in sync"}],
-        description=f"Plan **{proposal.recovery_plan.name}**: {_told(proposal)}.",
+        description=f"Plan **{proposal.recovery_plan.name}**: {_summary(proposal)}.",
     )
 
 
-def _told(proposal: ReplicationPlan) -> str:
+def _summary(proposal: ReplicationPlan) -> str:
     return totals(Counter(sorted(item.verdict for item in proposal.items)), none="nothing to compare")
 
 
@@ -49,7 +49,7 @@ def _row(item: PlanItem) -> dict[str, Any]:
 async def check(plan: str) -> State[dict[str, Any]]:
     """Compare every analyzer of a recovery plan with its copies, and judge each target's readiness.
 
-    Nothing is changed. Readiness comes first: it can be told while a source is dark, drift cannot.
+    Nothing is changed. Readiness comes first: it is known even while a source does not answer, drift is not.
 
     Args:
         plan: Name of a saved recovery-plan block.
@@ -59,4 +59,4 @@ async def check(plan: str) -> State[dict[str, Any]]:
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
-    return await FlowOutcome(name, f"{_told(proposal)}.", document, artifact=drift_table(proposal)).finish()
+    return await FlowOutcome(name, f"{_summary(proposal)}.", document, artifact=drift_table(proposal)).finish()

@@ -21,8 +21,6 @@ from standby.vault.folder import open_folder
 LATEST = 12
 """So many observations are shown without -v."""
 
-_HEALTH = {True: "healthy", False: "unhealthy", None: "cannot tell"}
-
 
 def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Line]:
     """Tell what was asked, what was seen, what each guard said, and whether it still comes to the same."""
@@ -84,7 +82,7 @@ def _known(given: DecisionInput) -> Iterator[Line]:
 
 
 def _candidate(candidate: Candidate) -> str:
-    health = "not looked at" if candidate.observation is None else _HEALTH[candidate.observation.healthy]
+    health = "not probed" if candidate.observation is None else candidate.observation.health
     if candidate.fitness is None:
         return f"{health}, readiness not asked for"
     count = len(candidate.fitness.copies)
@@ -108,7 +106,7 @@ def _observations(given: DecisionInput, *, verbose: bool) -> Iterator[Line]:
 def _look(given: DecisionInput, look: Observation) -> str:
     ago = (given.asked_at - look.at).total_seconds()
     evidence = f": {look.summary}" if look.summary and look.healthy is not True else ""
-    return f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {_HEALTH[look.healthy]}{evidence}"
+    return f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {look.health}{evidence}"
 
 
 def _guards(decision: Decision) -> Iterator[Line]:

@@ -17,11 +17,11 @@ from standby.errors import StandbyError
 from standby.recovery.context import open_recovery
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness.assess import ANSWER_SECONDS
-from standby.recovery.readiness.wording import STATES
+from standby.recovery.readiness.wording import state_words
 
 
 class PageUnwritable(StandbyError):
-    """The page cannot be put where it was asked for."""
+    """The page cannot be written to this file."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
@@ -36,9 +36,9 @@ def command(
 ) -> None:
     """Write a page about a plan: regions, readiness, recovery points, drills, snapshots, timeline.
 
-    One file that needs nothing else. It needs no answer of the source.
+    It is one file that needs nothing else, and is written also while the source does not answer.
 
-    Exit status: 0 it is written, whatever it says.
+    Exit status: 0 the page is written, whatever it says.
     """
 
     async def write(output: Output) -> Exit:
@@ -50,7 +50,7 @@ def command(
             {"home": each.primary, "target": each.target, "state": each.state.value} for each in content.readiness
         ]
         for each in content.readiness:
-            output.result(f"  {each.primary} → {each.target}: {STATES[each.state]}")
+            output.result(f"  {state_words(each)}")
         output.document({"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems})
         return Exit.DONE
 

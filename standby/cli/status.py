@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
@@ -17,12 +16,13 @@ from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
 from standby.recovery.readiness.wording import (
     MOST_NAMED,
-    STATES,
     drill_words,
     forecast_words,
+    plan_words,
     point_words,
     points_words,
     serving_words,
+    state_words,
 )
 from standby.replication.serving import Severity
 
@@ -35,25 +35,24 @@ def status_lines(plan: str, found: Sequence[Readiness], *, verbose: bool) -> Ite
     for readiness in found:
         yield from _block(readiness, verbose=verbose)
         yield Line("")
-    counts = Counter(readiness.state for readiness in found)
-    told = ", ".join(f"{counts[state]} {STATES[state]}" for state in State if counts[state])
-    wrong = counts[State.READY] < len(found)
+    wrong = any(readiness.state is not State.READY for readiness in found)
     epoch = max((readiness.epoch for readiness in found), default=0)
-    yield Line(f"Plan {plan}: {told} of {len(found)} (epoch {epoch}).", wrong=wrong)
+    yield Line(f"Plan {plan}: {plan_words(found)} of {len(found)} (epoch {epoch}).", wrong=wrong)
 
 
 def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     wrong = readiness.state is not State.READY
-    yield Line(f"{readiness.primary} → {readiness.target}: {STATES[readiness.state]}", wrong=wrong)
+    yield Line(state_words(readiness), wrong=wrong)
     for reason in readiness.reasons:
         yield from _reason(reason, verbose=verbose)
     yield Line(serving_words(readiness), 2)
     yield Line(points_words(readiness), 2)
     if verbose:
-        yield from (Line(point_words(point, readiness.assessed_at), 4) for point in readiness.points)
+        for point in readiness.points:
+            yield Line(f"{point.analyzer}: {point_words(point, readiness.assessed_at)}", 4)
     yield Line(forecast_words(readiness.rto), 2)
     if not readiness.is_failback:
-        yield Line(drill_words(readiness.last_drill, readiness.assessed_at), 2)
+        yield Line(f"Last drill: {drill_words(readiness)}", 2)
 
 
 def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
@@ -66,16 +65,16 @@ def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
 
 Wait = Annotated[
     float,
-    typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="What a resource has to answer."),
+    typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long a resource may take to answer."),
 ]
 
 
 def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> None:
-    """Tell whether each target of a plan could take over, with RPO, RTO and the last drill.
+    """Show whether each target of a plan could take over, with RPO, RTO and the last drill.
 
-    It changes nothing, and needs no answer of the source: what that does not say is told from records.
+    Nothing is changed. If the source does not answer, its records in the vault are used instead.
 
-    Exit status: 0 every target is ready, 2 one is not, or it cannot be told.
+    Exit status: 0 every target is ready, 2 one is not ready or its state is unknown.
     """
 
     async def show(output: Output) -> Exit:

@@ -1,4 +1,4 @@
-"""How long copies, restores, detections and switches really took: what a forecast is made from."""
+"""How long copies, restores, detections and switches took, and how long a failover would take by that."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
+from standby.text import counted
 from standby.vault.documents import read_document
 from standby.vault.filesystem import Objects
 
@@ -19,8 +20,8 @@ MOST = 200
 class Kind(StrEnum):
     """What can be measured.
 
-    A copy and a restore are of one analyzer; detection is from the first sign of an outage to the order to
-    fail over; activation is from that order until every sink was told, without the restores.
+    A copy and a restore are of one analyzer. Detection is from the first sign of an outage to the decision to
+    fail over; activation is from that decision until the map is published to every sink, without the restores.
     """
 
     COPY = "copy"
@@ -40,24 +41,18 @@ class Durations(Document):
 
 
 async def read_durations(objects: Objects, plan: str) -> Durations:
-    """Read what was measured of a plan; a file that cannot be understood is warned of and counts as none.
+    """Read what was measured; a file that cannot be understood is warned of and counts as none.
 
     Raises:
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     return await read_document(objects, _path(plan), Durations) or Durations()
 
 
 async def add_durations(objects: Objects, plan: str, kind: Kind, seconds: Iterable[float]) -> None:
-    """Add measurements to those of a plan.
+    """Add measurements to those of a plan; a negative or infinite one is left out.
 
-    Two runs that add at the same moment may lose one's: that costs a forecast nothing worth a lock.
-
-    Args:
-        objects: the vault.
-        plan: its name.
-        kind: what was measured.
-        seconds: what is negative or no number is left out.
+    Two runs that add at the same moment may lose one of them: a forecast does not suffer enough to need a lock.
 
     Raises:
         VaultUnavailable: they may or may not have been written.
@@ -87,20 +82,20 @@ SELDOM = 0.9
 class _Part:
     low: float
     high: float
-    told: str
+    words: str
 
 
 def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slots: int) -> RtoForecast:
     """Add up detection, restores of what is missing, and the switch itself.
 
     Args:
-        plan: has the objective, and the policy that stands for a detection that was never measured.
+        plan: has the objective, and the policy that stands in for a detection that was never measured.
         durations: what was measured.
         to_restore: how many analyzers would have to be restored first.
-        slots: how many of them at once.
+        slots: how many of them are restored at the same time.
 
     Returns:
-        No seconds where no switch was ever measured, or a restore is needed and neither that nor a copy was.
+        No seconds where no switch was measured, or a restore is needed and neither restores nor copies were.
     """
     parts = [
         _detection(plan.failover, durations),
@@ -116,7 +111,7 @@ def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slot
     return RtoForecast(
         low=round(low, 1),
         high=round(high, 1),
-        basis=" ".join(part.told for part in known if part.told),
+        basis=" ".join(part.words for part in known if part.words),
         objective=objective,
         met=None if objective is None else high <= objective,
     )
@@ -134,8 +129,8 @@ def _detection(policy: FailoverPolicy, durations: Durations) -> _Part:
         return _Part(low, high, f"Detection: {_span(low, high)}, measured {_times(measured)}.")
     probe, least = policy.probe_every.total_seconds(), policy.minimum_outage.total_seconds()
     low, high = max((policy.quorum - 1) * probe, least), max(policy.quorum * probe, least + probe)
-    told = f"{policy.quorum} probes, {probe:g} s apart"
-    return _Part(low, high, f"Detection: {_span(low, high)} by the policy ({told}); never measured.")
+    rule = f"{policy.quorum} probes, {probe:g} s apart"
+    return _Part(low, high, f"Detection: {_span(low, high)} by the policy ({rule}); not measured yet.")
 
 
 def _restores(durations: Durations, to_restore: int, slots: int) -> _Part | str:
@@ -143,19 +138,19 @@ def _restores(durations: Durations, to_restore: int, slots: int) -> _Part | str:
         return _Part(0.0, 0.0, "")
     measured, what = durations.of(Kind.RESTORE), "restores"
     if not measured:
-        measured, what = durations.of(Kind.COPY), "copies, as no restore was"
+        measured, what = durations.of(Kind.COPY), "copies, because no restore was measured yet"
     if not measured:
-        return f"{to_restore} analyzer(s) would have to be restored, and no restore was ever measured."
+        return f"{counted(to_restore, 'analyzer')} must be restored first, and no restore was measured yet."
     waves = math.ceil(to_restore / max(1, slots))
     low, high = waves * share(measured, OFTEN), waves * share(measured, SELDOM)
-    told = f"{to_restore} at most {slots} at once, by {len(measured)} measured {what}"
-    return _Part(low, high, f"Restoring what is missing: {_span(low, high)} ({told}).")
+    basis = f"{counted(to_restore, 'analyzer')}, {slots} at a time, from {len(measured)} measured {what}"
+    return _Part(low, high, f"Restoring what is missing: {_span(low, high)} ({basis}).")
 
 
 def _switch(durations: Durations) -> _Part | str:
     measured = durations.of(Kind.ACTIVATE)
     if not measured:
-        return "No switch was ever measured; a drill does."
+        return "No switch was measured yet; a drill measures one."
     low, high = share(measured, OFTEN), share(measured, SELDOM)
     return _Part(low, high, f"Switching: {_span(low, high)}, measured {_times(measured)}.")
 

@@ -19,6 +19,7 @@ from standby.recovery.readiness.document import Readiness, State
 from standby.recovery.readiness.last_runs import LatestDrills, read_latest
 from standby.recovery.readiness.wording import (
     STATES,
+    drill_result,
     drill_words,
     forecast_words,
     point_words,
@@ -218,7 +219,7 @@ MOST_SNAPSHOTS = 20
 class _Row:
     analyzer: str
     target_analyzer: str
-    told: str
+    point: str
     problems: str
     wrong: bool
 
@@ -241,6 +242,7 @@ def render_page(content: PageContent) -> str:
         forecast=forecast_words,
         span=span_words,
         drill=drill_words,
+        result=drill_result,
         sentence=sentence,
         lines=list(reversed(content.audit.lines[-MOST_LINES:])),
         older=max(0, len(content.audit.lines) - MOST_LINES),
@@ -263,7 +265,7 @@ def _rows(readiness: Readiness) -> Iterator[_Row]:
         yield _Row(
             analyzer=point.analyzer,
             target_analyzer=readiness.names.get(point.analyzer, ""),
-            told=point_words(point, readiness.assessed_at).removeprefix(f"{point.analyzer}: "),
+            point=point_words(point, readiness.assessed_at),
             problems=", ".join(dict.fromkeys(told.get(point.analyzer, ()))) or "ready",
             wrong=point.analyzer in wrong,
         )

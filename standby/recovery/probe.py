@@ -1,4 +1,4 @@
-"""The probe: one functional look at a resource's data plane, from wherever it runs."""
+"""The probe: does a resource's data plane do its work, seen from here."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from standby.service.retrying import HttpRetries
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one answer, or the lack of one, says.
+    """What an answer, or a missing one, says about the service.
 
     Attributes:
-        ok: whether the service did its work; `None` where that cannot be told.
+        ok: whether the service did its work; `None` where that is unknown.
         detail: as a sentence without its full stop.
         code: the service's innermost error code, or else the kind of failure.
     """
@@ -46,15 +46,15 @@ class Meaning:
 def meaning_of(error: ServiceError) -> Meaning:
     """Say what a failed call says about the service.
 
-    No answer and 5xx are an outage. To be refused is none: the service answers, and may have good reasons. A
-    missing token, an untrusted certificate or an answer of something else in between say nothing about it.
+    No answer and 5xx are an outage. A refusal is not: the service answers, and may have good reasons. A
+    missing token, an untrusted certificate or the answer of a proxy say nothing about the service.
     """
     code = error.inner_code or error.code or type(error).__name__
     match error:
         case DefaultsNotSet():
             return Meaning(True, "answers; no defaults are set", code)
         case Throttled():
-            return Meaning(True, "answers; it is asked too often (HTTP 429)", code)
+            return Meaning(True, "answers; too many requests (HTTP 429)", code)
         case TokenUnavailable():
             return Meaning(None, error.cause, code)
         case Unreachable():
@@ -66,14 +66,14 @@ def meaning_of(error: ServiceError) -> Meaning:
 
 
 class Check(Document):
-    """One question that was put to the data plane.
+    """One question to the data plane.
 
     Attributes:
         name: defaults, listing or analysis.
-        ok: whether the service did its work; `None` where that cannot be told, because it refuses us or
-            because something on the way to it is wrong.
+        ok: whether the service did its work; `None` where that is unknown, because it refuses us or
+            something on the way to it is wrong.
         detail: what was found, as a sentence without its full stop.
-        seconds: what it took, all tries together.
+        seconds: of all tries together.
         tries: how often it was asked.
         code: the service's innermost error code, or else the kind of failure; empty where all is well.
     """
@@ -87,13 +87,13 @@ class Check(Document):
 
 
 class Observation(Document):
-    """One look at a resource, by one observer.
+    """One probe of a resource, by one observer.
 
     Attributes:
         resource: name of the resource.
-        observer: who looked; the same one has the same name every time.
-        at: when it began, UTC.
-        healthy: `None` where it cannot be told: nothing follows from it either way.
+        observer: who probed; the same observer has the same name every time.
+        at: when the probe began, UTC.
+        healthy: `None` where it is unknown: nothing follows from it.
         seconds: how long it took.
         summary: the evidence in one line.
     """
@@ -108,12 +108,17 @@ class Observation(Document):
 
     @property
     def ended(self) -> datetime:
-        """When it was known."""
+        """When the result was known."""
         return self.at + timedelta(seconds=self.seconds)
+
+    @property
+    def health(self) -> str:
+        """The result as a word."""
+        return {True: "healthy", False: "unhealthy", None: "unknown"}[self.healthy]
 
 
 class WatchReport(Document):
-    """One look at every resource of a plan."""
+    """One probe of every resource of a plan."""
 
     plan: str
     observations: Mapping[str, Observation]
@@ -123,23 +128,27 @@ class WatchReport(Document):
         """Whether every resource is healthy."""
         return all(observation.healthy for observation in self.observations.values())
 
+    @property
+    def states(self) -> str:
+        """The result for each resource, without evidence, which changes with every probe."""
+        return ", ".join(f"{name} {found.health}" for name, found in sorted(self.observations.items()))
+
+    @property
+    def summary(self) -> str:
+        """The result for each resource, and the evidence where it is not healthy."""
+        found = sorted(self.observations.items())
+        return ". ".join([self.states, *(f"{name}: {each.summary}" for name, each in found if not each.healthy)])
+
 
 def observed(resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]) -> Observation:
     """Make one observation of several checks.
 
-    One that fails is enough: applications need all of what is asked. Where none fails and one cannot be told,
-    nothing is said.
-
-    Args:
-        resource: name of the resource.
-        observer: who looked.
-        at: when it began, UTC.
-        seconds: how long it took.
-        checks: at least one.
+    One that fails is enough: applications need everything that is asked for. Where none fails and one is
+    unknown, the result is unknown.
     """
     answers = [check.ok for check in checks]
     healthy = False if False in answers else None if None in answers else True
-    telling = [check for check in checks if check.ok is healthy] if not healthy else list(checks)
+    evidence = [check for check in checks if healthy or check.ok is healthy]
     return Observation(
         resource=resource,
         observer=observer,
@@ -147,7 +156,7 @@ def observed(resource: str, observer: str, at: datetime, seconds: float, checks:
         healthy=healthy,
         checks=tuple(checks),
         seconds=seconds,
-        summary="; ".join(f"{check.name}: {check.detail} ({check.seconds:.1f} s)" for check in telling),
+        summary="; ".join(f"{check.name}: {check.detail} ({check.seconds:.1f} s)" for check in evidence),
     )
 
 
@@ -156,7 +165,7 @@ Question = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Limits:
-    """How patient a probe is.
+    """How long and how often a probe tries.
 
     Attributes:
         seconds: for each check, all its tries together.
@@ -170,11 +179,11 @@ class Limits:
 
 
 async def check(name: str, question: Question, limits: Limits, clock: Clock) -> Check:
-    """Ask until the service answers, also with a refusal, or its time or the tries are over.
+    """Ask until the service answers, even with a refusal, or the time or the tries are used up.
 
     Args:
         name: of the check.
-        question: asks once; its errors are the service's.
+        question: asks once; raises the service's errors.
         limits: how long and how often.
         clock: measures.
     """
@@ -206,7 +215,7 @@ class _Asking:
         self._pending: set[asyncio.Task[Meaning]] = set()
 
     async def settle(self) -> Meaning:
-        """Give the first meaning that is no failure, or the last failure."""
+        """Give the first meaning that is not a failure, or the last failure."""
         patience = self._limits.seconds / self._limits.tries
         while True:
             if self.tried < self._limits.tries:
@@ -237,7 +246,7 @@ class _Asking:
         return Meaning(True, "answers", "")
 
     async def end(self) -> None:
-        """Leave no try behind."""
+        """Cancel the tries that are still under way."""
         for task in self._pending:
             task.cancel()
         if self._pending:
@@ -250,14 +259,14 @@ ONCE = HttpRetries(attempts=1, total=0.0)
 LIMITS = Limits()
 
 SIGN_IN_SECONDS = 20.0
-"""What a token may take."""
+"""How long getting a token may take."""
 
 
 def observer_here(part: str) -> str:
-    """Name an observer of this machine, the same in every run.
+    """Name an observer on this machine, the same in every run.
 
     Args:
-        part: what of us looks, such as `watch`.
+        part: which part of Standby probes, such as `watch`.
     """
     return f"{part}@{socket.gethostname()}"
 
@@ -265,20 +274,20 @@ def observer_here(part: str) -> str:
 def probe_client(
     resource: Resource, tls: Tls, clock: Clock, transport: httpx.AsyncBaseTransport | None = None
 ) -> ContentUnderstandingClient:
-    """Make a client for probes: with a connection of its own, and a quota that no copy uses up."""
+    """Make a client for probes, with its own connections and request limit, which no copy uses up."""
     return ContentUnderstandingClient(resource, tls=tls, retries=ONCE, clock=clock, transport=transport)
 
 
 async def probe(
     client: ContentUnderstandingClient, observer: str, clock: Clock, limits: Limits = LIMITS
 ) -> Observation:
-    """Look at a resource once: its defaults, and the first page of its analyzers.
+    """Probe a resource once: its defaults, and the first page of its analyzers.
 
-    Signing in comes before, with a time limit of its own: a slow Entra is no outage of the resource.
+    Signing in comes before, with a time limit of its own: a slow Entra is not an outage of the resource.
 
     Args:
         client: made by `probe_client`.
-        observer: who looks.
+        observer: who probes.
         clock: dates and measures.
         limits: how long each check may take, and how often it is tried.
     """
@@ -290,7 +299,7 @@ async def probe(
 
 
 async def _sign_in(client: ContentUnderstandingClient, clock: Clock) -> Check | None:
-    """Have a token ready; give a check only where none can be had."""
+    """Get a token; give a check only where there is none."""
     begun = clock.monotonic()
     try:
         async with asyncio.timeout(SIGN_IN_SECONDS):
@@ -322,24 +331,13 @@ async def probe_resources(
     tls: Tls | None = None,
     limits: Limits = LIMITS,
 ) -> dict[str, Observation]:
-    """Look at several resources side by side.
-
-    Args:
-        resources: each with its own name.
-        observer: who looks.
-        clock: dates and measures.
-        tls: which certificates are trusted; the machine's own, if left out.
-        limits: of every check.
-
-    Returns:
-        Observations by the name of the resource.
-    """
+    """Probe several resources at the same time; give the observations by resource."""
     trusted = tls or trusted_certificates()
 
-    async def look(resource: Resource) -> Observation:
+    async def probe_one(resource: Resource) -> Observation:
         async with probe_client(resource, trusted, clock) as client:
             return await probe(client, observer, clock, limits)
 
     async with side_by_side() as group:
-        tasks = {resource.name: group.create_task(look(resource)) for resource in resources}
+        tasks = {resource.name: group.create_task(probe_one(resource)) for resource in resources}
     return {name: task.result() for name, task in tasks.items()}

@@ -1,7 +1,4 @@
-"""Judges readiness from facts: a pure function.
-
-The worst reason decides. So one more reason can make a target less ready, and never more.
-"""
+"""Judges readiness from facts: a pure function. The worst reason decides."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ from standby.recovery.readiness.document import (
     Standing,
     State,
 )
-from standby.recovery.readiness.wording import WORDS, Kind, Told, rebuilt_words
+from standby.recovery.readiness.wording import WORDS, Kind, Subject, rebuilt_words
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ServiceError
@@ -30,7 +27,7 @@ from standby.text import some_of
 
 
 def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:
-    """Hold what is there of one analyzer against the plan's RPO."""
+    """Compare the age of one copy with the plan's RPO."""
     since = standing.verified_at
     age = None if since is None else max(0.0, (facts.now - since).total_seconds())
     return AnalyzerPoint(
@@ -43,7 +40,7 @@ def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:
 
 
 def analyzer_reasons(facts: Facts) -> Iterator[Reason]:
-    """Tell what is wrong with analyzers, each kind once with all that it goes for."""
+    """Give what is wrong with analyzers: each kind once, with all analyzers that it is true of."""
     if not facts.standings and facts.target_failure is None:
         yield _nothing_known(facts)
     unserved = {
@@ -61,7 +58,7 @@ def analyzer_reasons(facts: Facts) -> Iterator[Reason]:
 
 
 def rebuilt_reasons(facts: Facts) -> Iterator[Reason]:
-    """Tell what the target has by the same definition, and perhaps not by the same training."""
+    """Give what the target has by the same definition, but perhaps not by the same training."""
     if facts.rebuilt:
         text, action = rebuilt_words(facts)
         yield Reason(
@@ -82,7 +79,7 @@ _BY_VERDICT = {
 
 
 def _kind(standing: Standing, facts: Facts, unserved: Collection[str]) -> Kind | None:
-    # A missing model is told by itself, with what mends it.
+    # A missing model has a reason of its own, with what to do about it.
     hindered = standing.blocked and standing.analyzer not in unserved
     if standing.status != "ready":
         return _unusable(standing, hindered=hindered)
@@ -107,14 +104,14 @@ def _behind(standing: Standing, facts: Facts) -> Kind | None:
         return Kind(Bucket.RPO_MISSED, Severity.ERROR)
     if standing.source_changed or standing.verdict is Verdict.SOURCE_AHEAD:
         return Kind(Bucket.STALE, Severity.WARNING)
-    untold = met is None and facts.plan.objectives.rpo is not None and not facts.is_failback
-    return Kind(Bucket.STALE, Severity.WARNING, "untold") if untold else None
+    unknown = met is None and facts.plan.objectives.rpo is not None and not facts.is_failback
+    return Kind(Bucket.STALE, Severity.WARNING, "unknown") if unknown else None
 
 
 def _met(standing: Standing, age: float | None, facts: Facts) -> bool | None:
     objective = facts.plan.objectives.rpo
     if objective is None or facts.is_failback:
-        return None  # On the way back everything is brought along before the switch.
+        return None  # A failback copies everything before it switches.
     if standing.source_changed is False:
         return True
     if age is not None and age <= objective.total_seconds():
@@ -129,8 +126,8 @@ def _nothing_known(facts: Facts) -> Reason:
         severity=Severity.UNKNOWN,
         text=f"{facts.primary} has no analyzer that the plan protects"
         if answered
-        else f"Nothing is recorded of what {facts.primary} holds, so nothing can be told of {facts.destination}",
-        next_action=f"See include, exclude, tags and base of plan {facts.plan.name}"
+        else f"No record says what {facts.primary} holds, so the readiness of {facts.destination} is unknown",
+        next_action=f"Check include, exclude, tags and base of plan {facts.plan.name}"
         if answered
         else f"Run standby replicate {facts.plan.name} as soon as {facts.primary} answers",
     )
@@ -138,19 +135,19 @@ def _nothing_known(facts: Facts) -> Reason:
 
 def _reason(kind: Kind, standings: Sequence[Standing], facts: Facts) -> Reason:
     names = tuple(sorted(standing.analyzer for standing in standings))
-    text, action = WORDS[kind.bucket](Told(kind, names, standings, facts))
+    text, action = WORDS[kind.bucket](Subject(kind, names, standings, facts))
     return Reason(bucket=kind.bucket, severity=kind.severity, text=text, next_action=action, analyzers=names)
 
 
 DRILL_AGE = timedelta(days=45)
-"""A drill that is older proves little: it should be one a month."""
+"""A drill that is older proves little: there should be one a month."""
 
 RETIREMENT_NOTICE = timedelta(days=60)
-"""So long before a model ends it is told."""
+"""How long before a model ends there is a warning."""
 
 
 def side_reasons(facts: Facts) -> Iterator[Reason]:
-    """Tell what the fence says that bears on a switch."""
+    """Give what the fence says that matters for a failover."""
     side, plan = facts.side, facts.plan.name
     if side.phase is Phase.SWITCHING and side.run_id != facts.run_id:
         to = side.target or facts.target
@@ -158,32 +155,31 @@ def side_reasons(facts: Facts) -> Iterator[Reason]:
             bucket=Bucket.SWITCH_UNDER_WAY,
             severity=Severity.UNKNOWN,
             text=f"A switch from {side.active} to {to} has not ended (run {side.run_id})",
-            next_action=f"Wait for its end; where it was interrupted, run standby failover {plan} --to {to} again",
+            next_action=f"Wait until it ends; if it was interrupted, run standby failover {plan} --to {to} again",
         )
     if not facts.switched:
         return
     since = f" since {side.since:%Y-%m-%d %H:%M} UTC" if side.since else ""
-    served = f"{side.active} serves in the place of {facts.primary}{since} (epoch {facts.epoch})"
+    served = f"{side.active} serves for {facts.primary}{since} (epoch {facts.epoch})"
     if not facts.is_failback:
         yield _fenced(
-            f"{served}, and nothing is copied to {facts.target} meanwhile",
-            f"Bring {facts.primary} back with standby failback {plan}",
+            f"{served}; nothing is copied to {facts.target} until the failback",
+            f"Fail back with standby failback {plan}",
         )
     elif side.phase is Phase.ACTIVATED:
         yield _fenced(
-            f"{served}, and that is not committed",
-            f"Make it final with standby commit {plan}, "
-            f"or take it back with standby failover {plan} --to {facts.primary}",
+            f"{served}; this failover is not committed",
+            f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {facts.primary}",
         )
     else:
         yield _fenced(
-            f"{served}; what is told here is the way back",
-            f"Bring {facts.primary} back with standby failback {plan}",
+            f"{served}; this readiness is that of {facts.primary} for a failback",
+            f"Fail back with standby failback {plan}",
         )
 
 
 def resource_reasons(facts: Facts) -> Iterator[Reason]:
-    """Tell who did not answer, what models are missing and which will end."""
+    """Give who did not answer, which models are missing and which will end."""
     if facts.target_failure is not None:
         yield _of_target(facts.target_failure, facts)
     if facts.source_failure is not None:
@@ -195,7 +191,7 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
             bucket=Bucket.MODEL_UNKNOWN if finding.severity is Severity.UNKNOWN else Bucket.MODEL_MISSING,
             severity=Severity.ERROR if forbids else Severity.WARNING,
             text=f"{finding.cause} (needed by {some_of(fact.analyzers)})",
-            next_action=finding.next_action or f"See whether {finding.deployment} does as well",
+            next_action=finding.next_action or f"Check whether deployment {finding.deployment} can serve them as well",
             analyzers=fact.analyzers,
         )
     for retirement in facts.retirements:
@@ -205,34 +201,34 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
 
 
 def drill_reasons(facts: Facts) -> Iterator[Reason]:
-    """Tell what the last drill proves, and what it does not."""
+    """Give what the last drill does not prove."""
     if facts.is_failback:
         return
-    again = f"Rehearse it with standby drill {facts.plan.name} --to {facts.target}"
+    command = f"standby drill {facts.plan.name} --to {facts.target}"
     drill = facts.drill
     if drill is None:
         yield Reason(
             bucket=Bucket.NEVER_DRILLED,
             severity=Severity.WARNING,
             text=f"A failover to {facts.target} was never rehearsed",
-            next_action=again,
+            next_action=f"Run {command}",
         )
         return
     age = facts.now - drill.ended_at
     if not drill.passed:
-        # What is wrong with the target now is found now; an old failure alone must not keep a recovery away.
+        # What is wrong with the target now has a reason of its own; an old failure alone must not stop a failover.
         yield Reason(
             bucket=Bucket.DRILL_FAILED,
             severity=Severity.WARNING,
             text=f"The last drill at {facts.target} failed {roughly(age)} ago: {drill.reason.rstrip('.')}",
-            next_action=f"Mend that. {again}",
+            next_action=f"Fix the cause, then run {command}",
         )
     elif age > DRILL_AGE:
         yield Reason(
             bucket=Bucket.DRILL_OLD,
             severity=Severity.WARNING,
             text=f"The last drill at {facts.target} was {roughly(age)} ago",
-            next_action=again,
+            next_action=f"Run {command}",
         )
 
 
@@ -241,28 +237,26 @@ def _fenced(text: str, next_action: str) -> Reason:
 
 
 def _of_target(failure: StandbyError, facts: Facts) -> Reason:
-    refused = isinstance(failure, NotAuthorized)
     if isinstance(failure, NotAuthorized):
-        # Without an answer of the resource there was no token: that says nothing about it.
+        # Without a status there was no token: that says nothing about the resource.
         severity = Severity.ERROR if failure.status is not None else Severity.UNKNOWN
     else:
         passes = isinstance(failure, ServiceError) and failure.transient
         severity = Severity.UNKNOWN if passes else Severity.ERROR
     return Reason(
-        bucket=Bucket.PERMISSION if refused else Bucket.UNREACHABLE,
+        bucket=Bucket.PERMISSION if isinstance(failure, NotAuthorized) else Bucket.UNREACHABLE,
         severity=severity,
-        text=f"{facts.destination} does not say what it holds: {failure.cause}",
+        text=f"What {facts.destination} holds could not be read: {failure.cause}",
         next_action=failure.next_action or f"See standby doctor {facts.plan.name}",
     )
 
 
 def _of_source(failure: StandbyError, facts: Facts) -> Reason:
-    # No reason to stay: a source that does not answer is what a failover is for.
-    refused = isinstance(failure, NotAuthorized)
+    # Only a warning: a source that does not answer is what a failover is for.
     return Reason(
-        bucket=Bucket.PERMISSION if refused else Bucket.SOURCE_UNREACHABLE,
+        bucket=Bucket.PERMISSION if isinstance(failure, NotAuthorized) else Bucket.SOURCE_UNREACHABLE,
         severity=Severity.WARNING,
-        text=f"{facts.primary} does not say what it holds, so this is judged by what was recorded: {failure.cause}",
+        text=f"What {facts.primary} holds could not be read, so records are used instead: {failure.cause}",
         next_action=failure.next_action or f"See standby doctor {facts.plan.name}",
     )
 
@@ -271,12 +265,12 @@ def _retiring(retirement: Retirement, left: timedelta) -> Reason:
     model = f"{retirement.model} {retirement.version}".strip()
     day = f"{retirement.retires_at:%Y-%m-%d}"
     what = f"{model}, which deployment {retirement.deployment} at {retirement.resource} serves,"
-    told = "was to be retired on" if left <= timedelta() else f"is retired in {roughly(left)}, on"
+    ends = "was to be retired on" if left <= timedelta() else f"is retired in {roughly(left)}, on"
     return Reason(
         bucket=Bucket.MODEL_RETIRING,
         severity=Severity.WARNING,
-        text=f"{what} {told} {day}",
-        next_action=f"Deploy a newer version at {retirement.resource} and rehearse with it",
+        text=f"{what} {ends} {day}",
+        next_action=f"Deploy a newer version at {retirement.resource} and run a drill with it",
         analyzers=retirement.analyzers,
     )
 
@@ -338,8 +332,8 @@ def _forecast_reasons(rto: RtoForecast) -> Iterable[Reason]:
             bucket=Bucket.RTO_AT_RISK,
             severity=Severity.WARNING,
             text=f"A failover may take {rto.high:.0f} s, and the plan allows {rto.objective:.0f} s",
-            next_action="Probe more often under failover.probe_every, or replicate more often, so that "
-            "nothing has to be restored; standby status shows what takes how long",
+            next_action="Probe more often (failover.probe_every), or replicate more often so that less has to be "
+            "restored; standby status shows how long each part takes",
         )
 
 

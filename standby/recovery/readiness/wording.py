@@ -1,8 +1,9 @@
-"""Readiness in plain words, one line each: the same on a terminal and on a page."""
+"""The sentences of readiness, each once: for the terminal, the Prefect artifact and the HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,7 +13,7 @@ from standby.recovery.durations import RtoForecast
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Severity
-from standby.text import some_of
+from standby.text import some_of, totals
 
 MOST_NAMED = 3
 """Analyzers that a text names before it only counts them."""
@@ -23,7 +24,7 @@ class Kind:
     """What is wrong with some analyzers in the same way.
 
     Attributes:
-        explanation: what a replication says of it, where that matters.
+        explanation: what a replication says about it, where that matters.
     """
 
     bucket: Bucket
@@ -32,8 +33,8 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a text is made of."""
+class Subject:
+    """The analyzers that a reason is about."""
 
     kind: Kind
     names: tuple[str, ...]
@@ -45,8 +46,16 @@ class Told:
         return some_of(self.names)
 
     @property
+    def they(self) -> str:
+        return "it" if len(self.names) == 1 else "they"
+
+    @property
     def are(self) -> str:
         return "is" if len(self.names) == 1 else "are"
+
+    @property
+    def were(self) -> str:
+        return "was" if len(self.names) == 1 else "were"
 
     @property
     def where(self) -> str:
@@ -57,129 +66,108 @@ class Told:
         return self.facts.plan.name
 
     @property
-    def oldest(self) -> str:
+    def last_equal(self) -> str:
+        """Say since when the worst of them may differ from the source."""
         moments = [each.verified_at for each in self.standings]
         known = [moment for moment in moments if moment is not None]
         if len(known) < len(moments):
-            return "never" if not known else "some of it never"
-        return f"{roughly(max(timedelta(), self.facts.now - min(known)))} ago"
+            return "some of them never known to be equal" if known else "never known to be equal"
+        return f"last equal {roughly(max(timedelta(), self.facts.now - min(known)))} ago"
 
-    def bring(self, replicate: str = "") -> str:
+    def copy(self, options: str = "") -> str:
         """Say how analyzers get to where they would be needed."""
         if self.facts.is_failback:
-            return f"Run standby failback {self.plan}, which brings it along"
+            return f"Run standby failback {self.plan}, which copies what is missing or older"
         if self.facts.switched or not self.facts.source_asked or self.facts.source_failure is not None:
             return f"Rebuild from a snapshot with standby restore {self.plan} --to {self.where}"
-        return f"Run standby replicate {self.plan}{replicate}"
+        return f"Run standby replicate {self.plan}{options}"
 
 
-_Words = Callable[[Told], tuple[str, str]]
+Words = tuple[str, str]
+"""What is so, and what to do about it; both without a full stop."""
 
 
-def _missing(told: Told) -> tuple[str, str]:
-    return f"{told.them} {told.are} not at {told.where}", told.bring()
+def _missing(about: Subject) -> Words:
+    return f"{about.them} {about.are} not at {about.where}", about.copy()
 
 
-def _blocked(told: Told) -> tuple[str, str]:
-    cause = told.kind.explanation.rstrip(".")
+def _blocked(about: Subject) -> Words:
+    cause = about.kind.explanation.rstrip(".")
     return (
-        f"{told.them} cannot be copied to {told.where}: {cause}",
-        f"Settle that, then run standby replicate {told.plan}",
+        f"{about.them} cannot be copied to {about.where}: {cause}",
+        f"Fix this, then run standby replicate {about.plan}",
     )
 
 
-def _broken(told: Told) -> tuple[str, str]:
-    states = ", ".join(sorted({str(each.status) for each in told.standings}))
-    return f"{told.them} {told.are} at {told.where} and not usable: {states}", told.bring(" --on-existing replace")
-
-
-def _creating(told: Told) -> tuple[str, str]:
-    command = "failback" if told.facts.is_failback else "replicate"
+def _broken(about: Subject) -> Words:
+    states = ", ".join(sorted({str(each.status) for each in about.standings}))
     return (
-        f"{told.them} {told.are} still being built at {told.where}",
-        f"Wait for its end; standby {command} {told.plan} does that too",
+        f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})",
+        about.copy(" --on-existing replace"),
     )
 
 
-def _differing(told: Told, how: str) -> tuple[str, str]:
-    forced = " ".join(f"--force {name}" for name in told.names[:MOST_NAMED])
+def _creating(about: Subject) -> Words:
+    command = "failback" if about.facts.is_failback else "replicate"
     return (
-        f"{told.them} {how}, so {told.where} would answer otherwise than {told.facts.primary}",
-        f"See the difference with standby check {told.plan}; "
-        f"take that of {told.facts.primary} with standby replicate {told.plan} {forced}",
+        f"{about.them} {about.are} still being built at {about.where}",
+        f"Wait until this has ended; standby {command} {about.plan} waits for it, too",
     )
 
 
-def _edited(told: Told) -> tuple[str, str]:
-    return _differing(told, f"{_was(told)} edited at {told.where}")
-
-
-def _diverged(told: Told) -> tuple[str, str]:
-    return _differing(told, f"{_was(told)} edited at both sides since the last copy")
-
-
-def _foreign(told: Told) -> tuple[str, str]:
-    return _differing(told, f"at {told.where} {told.are} no copy of ours")
-
-
-def _was(told: Told) -> str:
-    return "was" if len(told.names) == 1 else "were"
-
-
-def _unverified(told: Told) -> tuple[str, str]:
+def _differing(about: Subject, how: str) -> Words:
+    forced = " ".join(f"--force {name}" for name in about.names[:MOST_NAMED])
     return (
-        f"{told.them} {told.are} at {told.where}, and nothing recorded says whether it is what "
-        f"{told.facts.primary} had",
-        f"Compare it with standby check {told.plan} when {told.facts.primary} answers",
+        f"{about.them} {how}, so {about.where} would answer differently from {about.facts.primary}",
+        f"See the difference with standby check {about.plan}; "
+        f"replace what is there with standby replicate {about.plan} {forced}",
     )
 
 
-def _stale(told: Told) -> tuple[str, str]:
-    if told.facts.is_failback:
-        return f"{told.them} at {told.where} differs from what serves now", told.bring()
-    if told.kind.explanation:
+def _edited(about: Subject) -> Words:
+    return _differing(about, f"{about.were} edited at {about.where}")
+
+
+def _diverged(about: Subject) -> Words:
+    return _differing(about, f"{about.were} edited at both resources since the last copy")
+
+
+def _foreign(about: Subject) -> Words:
+    return _differing(about, f"at {about.where} {about.were} not copied by Standby")
+
+
+def _unverified(about: Subject) -> Words:
+    primary = about.facts.primary
+    return (
+        f"{about.them} {about.are} at {about.where}, but no record says whether {about.they} "
+        f"{about.are} what {primary} had",
+        f"When {primary} answers, compare with standby check {about.plan}",
+    )
+
+
+def _stale(about: Subject) -> Words:
+    primary = about.facts.primary
+    if about.facts.is_failback:
+        return f"{about.them} at {about.where} {about.are} not equal to what serves now", about.copy()
+    if about.kind.explanation:
         return (
-            f"Whether {told.them} changed at {told.facts.primary} since it was last seen equal "
-            f"({told.oldest}) cannot be told",
-            f"Run standby check {told.plan} when {told.facts.primary} answers",
+            f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_equal})",
+            f"When {primary} answers, compare with standby check {about.plan}",
         )
-    return (
-        f"{told.them} at {told.where} {told.are} behind {told.facts.primary}, last equal {told.oldest}",
-        told.bring(" --on-existing replace"),
-    )
+    return _behind(about), about.copy(" --on-existing replace")
 
 
-def _rpo_missed(told: Told) -> tuple[str, str]:
-    allowed = told.facts.plan.objectives.rpo
-    within = f" and the plan allows {format_duration(allowed)}" if allowed else ""
-    return (
-        f"{told.them} at {told.where} {told.are} behind {told.facts.primary}, last equal {told.oldest},{within}",
-        told.bring(" --on-existing replace"),
-    )
+def _rpo_missed(about: Subject) -> Words:
+    allowed = about.facts.plan.objectives.rpo
+    within = f"; the plan allows {format_duration(allowed)}" if allowed else ""
+    return f"{_behind(about)}{within}", about.copy(" --on-existing replace")
 
 
-def rebuilt_words(facts: Facts) -> tuple[str, str]:
-    """Say what was rebuilt at the target of what labelled data trained, and how a real copy gets there."""
-    names = facts.rebuilt
-    one = len(names) == 1
-    forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
-    again = f"standby replicate {facts.plan.name} --target {facts.target} {forced}"
-    copy = f"copy {'it' if one else 'them'} again from there with {again}"
-    if facts.switched:
-        action = f"When {facts.primary} serves again, {copy}"
-    elif not facts.source_asked or facts.source_failure is not None:
-        action = f"When {facts.primary} answers, {copy}"
-    else:
-        action = f"Copy {'it' if one else 'them'} again from {facts.primary} with {again}"
-    return (
-        f"{some_of(names)} at {facts.target} {'was' if one else 'were'} rebuilt by a restore, "
-        f"and may not read as {'it does' if one else 'they do'} at {facts.primary}, where labelled data "
-        f"trained {'it' if one else 'them'}",
-        action,
-    )
+def _behind(about: Subject) -> str:
+    return f"{about.them} at {about.where} {about.are} behind {about.facts.primary}, {about.last_equal}"
 
 
-WORDS: Mapping[Bucket, _Words] = {
+WORDS: Mapping[Bucket, Callable[[Subject], Words]] = {
     Bucket.MISSING: _missing,
     Bucket.BLOCKED: _blocked,
     Bucket.BROKEN: _broken,
@@ -193,42 +181,61 @@ WORDS: Mapping[Bucket, _Words] = {
 }
 
 
+def rebuilt_words(facts: Facts) -> Words:
+    """Say what a restore rebuilt at the target though labelled data trained it, and how to get a real copy."""
+    names = facts.rebuilt
+    it, was = ("it", "was") if len(names) == 1 else ("them", "were")
+    forced = " ".join(f"--force {name}" for name in names[:MOST_NAMED])
+    command = f"standby replicate {facts.plan.name} --target {facts.target} {forced}"
+    if facts.switched:
+        action = f"When {facts.primary} serves again, copy {it} again from there with {command}"
+    elif not facts.source_asked or facts.source_failure is not None:
+        action = f"When {facts.primary} answers, copy {it} again from there with {command}"
+    else:
+        action = f"Copy {it} again from {facts.primary} with {command}"
+    return (
+        f"{some_of(names)} at {facts.target} {was} rebuilt by a restore and may give other results than at "
+        f"{facts.primary}, where labelled data trained {it}",
+        action,
+    )
+
+
 STATES = {State.READY: "ready", State.NOT_READY: "not ready", State.UNKNOWN: "unknown"}
 
 
+def state_words(readiness: Readiness) -> str:
+    """Say whether a target could take over."""
+    return f"{readiness.primary} → {readiness.target}: {STATES[readiness.state]}"
+
+
+def plan_words(found: Iterable[Readiness]) -> str:
+    """Say how many targets are in which state."""
+    counts = Counter(readiness.state for readiness in found)
+    return totals({STATES[state]: counts[state] for state in State}, none="no target")
+
+
 def serving_words(readiness: Readiness) -> str:
-    """Say what serves, and whether the source was heard."""
-    place = "" if readiness.active == readiness.primary else f" in the place of {readiness.primary}"
-    asked = "" if readiness.source_answered else f"; {readiness.primary} was not heard"
+    """Say what serves, and whether the primary itself was asked and answered."""
+    place = "" if readiness.active == readiness.primary else f" for {readiness.primary}"
+    asked = "" if readiness.source_answered else f"; judged without an answer from {readiness.primary}"
     return f"{readiness.active} serves{place}{asked}."
 
 
 def points_words(readiness: Readiness) -> str:
     """Say how many analyzers hold the RPO, and which is worst."""
     if readiness.is_failback:
-        return "RPO: none on the way back; a failback brings everything along before it switches."
+        return "RPO: none for a failback, which copies everything before it switches."
     known = len(readiness.points)
     if readiness.rpo_seconds is None:
         changed = sum(point.source_changed is True for point in readiness.points)
         return f"RPO: the plan has none; {changed} of {known} behind the source."
-    words = f"RPO {format_duration(timedelta(seconds=readiness.rpo_seconds))}"
-    met = sum(point.met is True for point in readiness.points)
-    told = f"{words}: met by {met} of {known}"
+    rpo = f"RPO {format_duration(timedelta(seconds=readiness.rpo_seconds))}"
     others = [point for point in readiness.points if point.met is not True]
+    met = f"{rpo}: met by {known - len(others)} of {known}"
     if not others:
-        return f"{told}."
+        return f"{met}."
     worst = max(others, key=lambda point: (point.met is False, _age(point)))
-    return f"{told}; worst is {worst.analyzer}, {_last(worst)}."
-
-
-def _age(point: AnalyzerPoint) -> float:
-    return float("inf") if point.age_seconds is None else point.age_seconds
-
-
-def _last(point: AnalyzerPoint) -> str:
-    if point.age_seconds is None:
-        return "not known to have been equal"
-    return f"last equal {roughly(timedelta(seconds=point.age_seconds))} ago"
+    return f"{met}; worst is {worst.analyzer}, {_last_equal(worst)}."
 
 
 def point_words(point: AnalyzerPoint, now: datetime) -> str:
@@ -236,15 +243,25 @@ def point_words(point: AnalyzerPoint, now: datetime) -> str:
     changed = {
         True: "the source has changed",
         False: "the source has not changed",
-        None: "whether it changed is unknown",
+        None: "unknown whether the source has changed",
     }
-    last = f"; {_last(point)}" if point.source_changed is not False else ""
+    last = f"; {_last_equal(point)}" if point.source_changed is not False else ""
     at = f" ({point.verified_at:%Y-%m-%d %H:%M} UTC)" if point.verified_at and point.verified_at < now else ""
-    return f"{point.analyzer}: {changed[point.source_changed]}{last}{at}"
+    return f"{changed[point.source_changed]}{last}{at}"
+
+
+def _age(point: AnalyzerPoint) -> float:
+    return float("inf") if point.age_seconds is None else point.age_seconds
+
+
+def _last_equal(point: AnalyzerPoint) -> str:
+    if point.age_seconds is None:
+        return "never known to be equal"
+    return f"last equal {roughly(timedelta(seconds=point.age_seconds))} ago"
 
 
 def forecast_words(rto: RtoForecast) -> str:
-    """Say how long a failover would take, and what that is made from."""
+    """Say how long a failover would take, and what that is computed from."""
     return f"{span_words(rto)}. {rto.basis}"
 
 
@@ -253,15 +270,19 @@ def span_words(rto: RtoForecast) -> str:
     named = f"RTO {format_duration(timedelta(seconds=rto.objective))}" if rto.objective else "RTO"
     if rto.low is None or rto.high is None:
         return f"{named}: no forecast"
-    held = {True: ", within it", False: ", which may be too long", None: ""}[rto.met]
+    held = {True: ", within the objective", False: ", which may miss the objective", None: ""}[rto.met]
     return f"{named}: {rto.low:.0f} to {rto.high:.0f} s{held}"
 
 
-def drill_words(drill: DrillSummary | None, now: datetime) -> str:
-    """Say how the last drill ended."""
+def drill_words(readiness: Readiness) -> str:
+    """Say how the last drill at the target ended."""
+    drill, now = readiness.last_drill, readiness.assessed_at
     if drill is None:
-        return "Last drill: none."
+        return "none."
     ended = f"{roughly(max(timedelta(), now - drill.ended_at))} ago, in {drill.seconds:.0f} s"
-    if drill.passed:
-        return f"Last drill: passed {ended}."
-    return sentence(f"Last drill: failed {ended}: {drill.reason}")
+    return f"passed {ended}." if drill.passed else sentence(f"failed {ended}: {drill.reason}")
+
+
+def drill_result(drill: DrillSummary) -> str:
+    """Say whether a drill passed, and why not."""
+    return "passed" if drill.passed else f"failed: {drill.reason}"

@@ -75,7 +75,7 @@ def test_writes_one_page_that_needs_nothing_else(workspace: Workspace, page: Pat
     assert "The standby side is not ready." in found.text
     assert "claim is not at north." in found.text
     assert "snapshot.taken" in found.text
-    assert "The log is whole: 1 lines" in found.text
+    assert "The audit log is complete: 1 entries" in found.text
     assert sorted(each.name for each in workspace.folder.glob("*.html")) == ["report.html"]
 
 
@@ -120,7 +120,7 @@ def test_says_where_the_log_is_not_whole(workspace: Workspace, page: Path) -> No
 
     assert (ran.status, ran.document["audit_whole"]) == (0, False)
     _, found = read(page)
-    assert "The log is not whole" in found.text
+    assert "The audit log is damaged" in found.text
 
 
 def test_is_written_while_the_source_is_dark(workspace: Workspace, cloud: Cloud, page: Path) -> None:
@@ -132,7 +132,7 @@ def test_is_written_while_the_source_is_dark(workspace: Workspace, cloud: Cloud,
     assert ran.status == 0
     assert [pair["state"] for pair in ran.document["pairs"]] == ["ready", "not_ready"]
     _, found = read(page)
-    assert "east was not heard" in found.text
+    assert "judged without an answer from east" in found.text
 
 
 def test_a_place_that_cannot_be_written_is_an_error(workspace: Workspace) -> None:

@@ -44,7 +44,7 @@ def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> 
     assert "east → west: ready\n" in ran.out
     assert "  east serves.\n" in ran.out
     assert "  RPO 1d: met by 5 of 5.\n" in ran.out
-    assert "  RTO 15m: no forecast. No switch was ever measured; a drill does.\n" in ran.out
+    assert "  RTO 15m: no forecast. No switch was measured yet; a drill measures one.\n" in ran.out
     assert "  Last drill: none.\n" in ran.out
     assert "· A failover to west was never rehearsed.\n" in ran.out
 
@@ -62,7 +62,7 @@ def test_all_analyzers_are_told_with_v(workspace: Workspace) -> None:
     ran = workspace.run("status", "invoices", "-v")
 
     assert "    (claim, contract, invoice, receipt, router)\n" in ran.out
-    assert "    router: the source has changed; not known to have been equal\n" in ran.out
+    assert "    router: the source has changed; never known to be equal\n" in ran.out
 
 
 def test_with_q_only_what_is_wrong_is_told(workspace: Workspace) -> None:
@@ -102,8 +102,8 @@ def test_works_within_seconds_while_the_source_region_is_dark(to_west: Workspace
     assert ran.status == 0
     assert seconds < 10
     assert "east → west: ready\n" in ran.out
-    assert "· east does not say what it holds, so this is judged by what was recorded: " in ran.out
-    assert "  east serves; east was not heard.\n" in ran.out
+    assert "· What east holds could not be read, so records are used instead: " in ran.out
+    assert "  east serves; judged without an answer from east.\n" in ran.out
 
 
 def test_says_unknown_where_the_target_does_not_answer(to_west: Workspace, cloud: Cloud) -> None:

@@ -23,14 +23,14 @@ def forecast(measured: Mapping[Kind, tuple[float, ...]], missing: int = 0, **mor
 def test_where_no_switch_was_measured_nothing_is_forecast() -> None:
     found = forecast({Kind.COPY: (3.0,), Kind.DETECT: (61.0,)})
     assert (found.low, found.high, found.met, found.objective) == (None, None, None, 300.0)
-    assert found.basis == "No switch was ever measured; a drill does."
+    assert found.basis == "No switch was measured yet; a drill measures one."
 
 
 def test_a_detection_that_was_never_measured_is_as_long_as_the_policy_says() -> None:
     found = forecast({Kind.ACTIVATE: (2.0,)})
     assert (found.low, found.high, found.met) == (62.0, 92.0, True)
     assert found.basis == (
-        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); never measured. Switching: 2 s, measured once."
+        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); not measured yet. Switching: 2 s, measured once."
     )
 
 
@@ -45,7 +45,7 @@ def test_what_is_missing_has_to_be_restored_first_so_many_at_once() -> None:
     assert forecast(measured, 10).high == 65.0
     found = forecast(measured, 21)
     assert (found.low, found.high) == (67.0, 73.0)
-    assert "21 at most 10 at once, by 2 measured restores" in found.basis
+    assert "21 analyzers, 10 at a time, from 2 measured restores" in found.basis
 
 
 def test_copies_stand_for_restores_that_were_never_measured() -> None:
@@ -53,7 +53,7 @@ def test_copies_stand_for_restores_that_were_never_measured() -> None:
     assert forecast({**measured, Kind.COPY: (3.0,)}, 1).high == 64.0
     unknown = forecast(measured, 4)
     assert (unknown.low, unknown.met) == (None, None)
-    assert unknown.basis == "4 analyzer(s) would have to be restored, and no restore was ever measured."
+    assert unknown.basis == "4 analyzers must be restored first, and no restore was measured yet."
 
 
 @pytest.mark.parametrize(("rto", "met"), [("62s", False), ("91s", False), ("92s", True)])

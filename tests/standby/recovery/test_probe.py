@@ -108,7 +108,7 @@ async def test_takes_half_a_service_for_none(tls: Tls) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code", "told"),
-    [(429, "TooManyRequests", "asked too often"), (400, "DefaultsNotSet", "no defaults are set")],
+    [(429, "TooManyRequests", "too many requests"), (400, "DefaultsNotSet", "no defaults are set")],
 )
 async def test_notes_what_is_no_outage(tls: Tls, status: int, code: str, told: str) -> None:
     found = await seen(refusing(status, code), tls)

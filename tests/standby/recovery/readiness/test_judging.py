@@ -117,7 +117,7 @@ def test_a_missed_rpo_makes_it_not_ready_only_where_it_is_known_to_be_missed(
     assert (readiness.points[0].met, readiness.state) == (met, state)
     assert (Bucket.RPO_MISSED in buckets(readiness)) is (met is False)
     if met is None:
-        assert "cannot be told" in readiness.reasons[0].text
+        assert "It is unknown whether" in readiness.reasons[0].text
 
 
 def test_without_an_objective_nothing_is_missed() -> None:
@@ -243,30 +243,30 @@ def test_where_the_plan_was_switched_it_says_so(phase: Phase, target: str, comma
     side = Assignment(active="west", phase=phase, previous="east", since=NOW - DAY)
     readiness = judge_readiness(facts(side=side, epoch=4, target=target, source_asked=False))
     (reason,) = [reason for reason in readiness.reasons if reason.bucket is Bucket.FENCED]
-    assert reason.text.startswith("west serves in the place of east since 2026-05-03 03:12 UTC (epoch 4)")
+    assert reason.text.startswith("west serves for east since 2026-05-03 03:12 UTC (epoch 4)")
     assert command in reason.next_action
     assert (readiness.active, readiness.epoch, readiness.state) == ("west", 4, State.READY)
 
 
-def test_on_the_way_back_neither_drills_nor_the_rpo_count() -> None:
+def test_for_a_failback_neither_drills_nor_the_rpo_count() -> None:
     side = Assignment(active="west", previous="east")
     behind = good(verdict=Verdict.SOURCE_AHEAD, verified_at=None, source_changed=True)
     readiness = judge_readiness(facts(behind, plan=AN_HOUR_ALLOWED, side=side, source_asked=False, drill=None))
     assert readiness.state is State.READY
     assert buckets(readiness) == [Bucket.STALE, Bucket.FENCED]
     assert "standby failback p" in readiness.reasons[0].next_action
-    assert points_words(readiness).startswith("RPO: none on the way back")
+    assert points_words(readiness).startswith("RPO: none for a failback")
 
 
-def test_on_the_way_back_home_was_heard_where_it_answered() -> None:
+def test_for_a_failback_the_primary_is_the_one_that_answers() -> None:
     side = Assignment(active="west", previous="east")
     back = facts(side=side, source_asked=False)
     silent = replace(back, standings=(), target_failure=Unreachable("No answer from east"))
-    assert serving_words(judge_readiness(back)) == "west serves in the place of east."
-    assert serving_words(judge_readiness(silent)) == "west serves in the place of east; east was not heard."
+    assert serving_words(judge_readiness(back)) == "west serves for east."
+    assert serving_words(judge_readiness(silent)) == "west serves for east; judged without an answer from east."
 
 
-def test_what_home_still_builds_is_waited_for_by_a_failback() -> None:
+def test_what_the_primary_still_builds_is_waited_for_by_a_failback() -> None:
     building = good(verdict=Verdict.CREATING, status="creating")
     back = facts(building, side=Assignment(active="west"), source_asked=False)
     (reason,) = [each for each in judge_readiness(back).reasons if each.bucket is Bucket.CREATING]
@@ -310,7 +310,7 @@ model_facts = st.builds(
         a_finding(severity, next_action=action), forgiven=forgiven, analyzers=(who,)
     ),
     st.sampled_from(Severity),
-    st.sampled_from(["", "Mend it"]),
+    st.sampled_from(["", "Fix it"]),
     st.booleans(),
     st.sampled_from("abcdef"),
 )
