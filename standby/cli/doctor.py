@@ -27,7 +27,7 @@ from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
 from standby.service.models import Account
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 TOLERATED_SKEW = timedelta(minutes=5)
 """Entra refuses tokens on clocks that differ by more."""
@@ -92,8 +92,8 @@ async def _defaults(client: ContentUnderstandingClient) -> tuple[Mapping[str, st
 async def _management(client: ContentUnderstandingClient, defaults: Mapping[str, str]) -> AsyncIterator[Check]:
     name = client.resource.name
     try:
-        yield _identity(client, await client.get_account())
-        deployments = {deployment.name for deployment in await client.list_deployments()}
+        yield _identity(client, await client.arm.get_account())
+        deployments = {deployment.name for deployment in await client.arm.list_deployments()}
     except ArmUnavailable as error:
         yield Check(name, "deployments", None, cause_of(error), error.next_action)
         return

@@ -25,7 +25,7 @@ from standby.gateway.body import read_json
 from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refused, TooMany
 from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
 from standby.gateway.notice import Event, Ignored, Notice, concerned, event_of, read_serving
-from standby.service.scrubbing import one_line
+from standby.service.redaction import one_line
 from standby.vault.filesystem import Objects
 
 SCHEME = "bearer"

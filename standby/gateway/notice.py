@@ -18,7 +18,7 @@ from standby.document import Document, JsonValue
 from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.recovery.probe import Check, Observation
-from standby.service.scrubbing import one_line
+from standby.service.redaction import one_line
 from standby.vault.filesystem import Objects
 
 

@@ -25,7 +25,7 @@ from standby.service.errors import (
     TokenUnavailable,
     Unreachable,
 )
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 
 @dataclass(frozen=True)

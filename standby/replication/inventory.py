@@ -83,7 +83,7 @@ async def read_defaults(client: ContentUnderstandingClient) -> Mapping[str, str]
 async def read_deployments(client: ContentUnderstandingClient) -> Mapping[str, Deployment] | None:
     """Read the deployments by name; `None` where Azure's management plane cannot or will not tell."""
     try:
-        listed = await client.list_deployments()
+        listed = await client.arm.list_deployments()
     except ArmUnavailable:
         return None
     except ServiceError as error:

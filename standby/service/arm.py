@@ -14,7 +14,7 @@ from standby.service.auth import ARM_SCOPE, auth_for
 from standby.service.calls import Answer, Call, Tls
 from standby.service.errors import NotAuthorized
 from standby.service.models import Account, CatalogModel, Deployment, Timestamp
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 from standby.service.sender import Sender
 
 API_VERSION = "2024-10-01"
@@ -156,7 +156,7 @@ class ArmClient:
             if not page.next_link:
                 return
             answer = await self._get(page.next_link, params={})
-        raise answer.protocol_error(f"The {what} of {self._resource.name} have no end")
+        raise answer.protocol_error(f"The list of {what} of {self._resource.name} does not end")
 
     def _path(self, below: str = "") -> str:
         return f"{self._resource.resource_id}{below}"

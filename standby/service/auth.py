@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from standby.config.resource import EntraCredentials, KeyCredentials
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
-from standby.service.scrubbing import one_line
+from standby.service.redaction import one_line
 
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
 """Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
@@ -121,7 +121,7 @@ class EntraAuth(httpx.Auth):
             failure = TokenUnavailable(f"Entra cannot be asked for a token: {self._first_line(error)}")
         except (ValueError, LookupError, TypeError) as error:
             # So azure-identity refuses settings, and stumbles over an answer that lacks something.
-            failure = NotAuthorized(f"No Entra token can be had: {self._first_line(error)}", CORRECT)
+            failure = NotAuthorized(f"No Entra token can be obtained: {self._first_line(error)}", CORRECT)
         # Raised here and not above: the errors of azure-identity hold what was sent, even as a context.
         raise failure
 

@@ -12,8 +12,8 @@ import httpx
 from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
 
 from standby.service.errors import ProtocolError, UntrustedCertificate
-from standby.service.retrying import Repeat
-from standby.service.scrubbing import code_of, one_line
+from standby.service.redaction import code_of, one_line
+from standby.service.retries import Repeat
 
 Origin: TypeAlias = tuple[str, str, int]
 

@@ -17,17 +17,14 @@ from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Tls, trusted_certificates
 from standby.service.errors import ArmUnavailable, InvalidRequest
 from standby.service.models import (
-    Account,
     Analyzer,
-    CatalogModel,
     Defaults,
-    Deployment,
     Operation,
     PollAnswer,
     StartedOperation,
 )
-from standby.service.retrying import HttpRetries, Repeat, quota
-from standby.service.scrubbing import code_of
+from standby.service.redaction import code_of
+from standby.service.retries import HttpRetries, Repeat, quota
 from standby.service.sender import Sender
 
 BASE = "/contentunderstanding"
@@ -203,29 +200,20 @@ class ContentUnderstandingClient:
         answer = await self._sender.send(Call("GET", operation_url, analyzer=analyzer or "the operation"))
         return PollAnswer(answer.read(Operation), answer.retry_after)
 
-    async def get_account(self) -> Account:
-        """Read this resource from Azure's management plane.
+    @property
+    def arm(self) -> ArmClient:
+        """Azure's management plane, for what it knows about this resource.
 
         Raises:
             ArmUnavailable: it is switched off, or a key is all there is to sign in with.
         """
-        return await self._management().get_account()
-
-    async def list_deployments(self) -> tuple[Deployment, ...]:
-        """List the model deployments of this resource from Azure's management plane.
-
-        Raises:
-            ArmUnavailable: it is switched off, or a key is all there is to sign in with.
-        """
-        return await self._management().list_deployments()
-
-    async def list_models(self) -> tuple[CatalogModel, ...]:
-        """List the models that Azure offers to this resource, with the dates at which they end.
-
-        Raises:
-            ArmUnavailable: it is switched off, or a key is all there is to sign in with.
-        """
-        return await self._management().list_models()
+        if self._arm is None:
+            what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
+            raise ArmUnavailable(
+                f"Azure's management plane is not asked about {self.resource.name}: {what}",
+                resource=self.resource.name,
+            )
+        return self._arm
 
     @property
     def version(self) -> dict[str, str]:
@@ -239,7 +227,7 @@ class ContentUnderstandingClient:
             InvalidRequest: as part of a path, the id would lead to something else.
         """
         if analyzer in {"", ".", ".."}:
-            cause = f"'{analyzer}' is no id of an analyzer"
+            cause = f"'{analyzer}' is not a valid analyzer id"
             raise InvalidRequest(cause, resource=self.resource.name, analyzer=analyzer)
         return f"{BASE}/analyzers/{quote(analyzer, safe='')}{action}"
 
@@ -252,7 +240,7 @@ class ContentUnderstandingClient:
         """
         location = answer.headers.get("operation-location")
         if not location:
-            raise answer.protocol_error(f"{self.resource.name} began an operation and does not say where")
+            raise answer.protocol_error(f"{self.resource.name} started an operation and does not say where")
         url = self._sender.absolute(location, answer.analyzer)
         return StartedOperation(
             operation_url=url,
@@ -279,16 +267,7 @@ class ContentUnderstandingClient:
             link = self._sender.absolute(page.next_link)
             empty = 0 if names else empty + 1
             if link in links or (names and names <= seen) or empty > MOST_EMPTY_PAGES:
-                raise answer.protocol_error(f"The list of analyzers of {self.resource.name} goes in a circle")
+                raise answer.protocol_error(f"The pages of the list of analyzers of {self.resource.name} repeat")
             links.add(link)
             seen |= names
             call = Call("GET", link)
-
-    def _management(self) -> ArmClient:
-        if self._arm is None:
-            what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
-            raise ArmUnavailable(
-                f"Azure's management plane is not asked about {self.resource.name}: {what}",
-                resource=self.resource.name,
-            )
-        return self._arm

@@ -33,7 +33,7 @@ from typing import ClassVar
 
 from standby.errors import StandbyError
 from standby.service.models import Operation
-from standby.service.scrubbing import code_of, one_line
+from standby.service.redaction import code_of, one_line
 
 
 class ServiceError(StandbyError):
@@ -105,7 +105,7 @@ class NotAuthorized(ServiceError):
 class GrantVoid(ServiceError):
     """The source has not granted this copy, or no longer."""
 
-    advice = "Authorize again; if it stays so, give the identity Cognitive Services User on both resources"
+    advice = "Authorize again; if the error stays, give the identity Cognitive Services User on both resources"
 
 
 class Throttled(ServiceError):
@@ -142,13 +142,13 @@ class ServiceUnavailable(ServiceError):
 class Conflict(ServiceError):
     """The analyzer exists already, or something else is changing it."""
 
-    advice = "See what is there, then run again with --on-existing replace if it may be overwritten"
+    advice = "Look at the existing analyzer, then run again with --on-existing replace if it may be overwritten"
 
 
 class InvalidRequest(ServiceError):
     """The service, or a check before it, finds the request wrong."""
 
-    advice = "Correct what it names"
+    advice = "Correct what the message names"
 
 
 class DefaultsNotSet(ServiceError):
@@ -172,19 +172,19 @@ class EmbeddingMismatch(ServiceError):
 class OperationFailed(ServiceError):
     """The service took the work on and reported that it failed."""
 
-    advice = "Run again; if it fails the same way, give the request id to the service's support"
+    advice = "Run again; if it fails again, give the request id to the service's support"
 
 
 class OperationHung(ServiceError):
     """The service neither finished the work nor gave it up before the deadline."""
 
-    advice = "See at the target whether it became ready, then run again"
+    advice = "Check whether the analyzer became ready at the target, then run again"
 
 
 class CopyOutcomeUnknown(ServiceError):
     """A copy was sent and no answer to it came: it may or may not have begun."""
 
-    advice = "Look at the target before it is asked again"
+    advice = "Look at the target before copying again"
 
 
 class ApiVersionMismatch(ServiceError):

@@ -31,8 +31,8 @@ from standby.service.errors import (
     UntrustedCertificate,
 )
 from standby.service.models import ErrorDetail
-from standby.service.retrying import parse_retry_after
-from standby.service.scrubbing import code_of, one_line
+from standby.service.redaction import code_of, one_line
+from standby.service.retries import parse_retry_after
 
 NEVER_SENT = (
     httpx.ConnectError,

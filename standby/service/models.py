@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from standby.document import JsonObject
-from standby.service.scrubbing import hidden
+from standby.service.redaction import hidden
 
 __all__ = [
     "Account",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from pydantic import SecretStr
 
@@ -28,8 +27,8 @@ from standby.service.errors import (
     Unreachable,
 )
 from standby.service.models import Analyzer, Grant, StartedOperation
-from standby.service.retrying import Repeat
-from standby.service.scrubbing import hidden
+from standby.service.redaction import hidden
+from standby.service.retries import Repeat
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,13 @@ class ReleasedProtocol:
         overrides: DeploymentOverrides,  # noqa: ARG002 - the target's defaults say which deployment serves
         allow_replace: bool,
     ) -> StartedOperation:
-        """Start the copy at the target."""
+        """Start the copy at the target; it is sent again only when it was certainly not taken.
+
+        Raises:
+            CopyOutcomeUnknown: it was sent and no usable answer came.
+            Conflict: the target has an analyzer of this id, or is making one.
+            GrantVoid: the target does not find the source's grant.
+        """
         source = authorization.source
         body: JsonObject = {"sourceAnalyzerId": authorization.analyzer}
         if source.resource_id.lower() != target.resource.resource_id.lower():
@@ -224,41 +229,7 @@ class Preview2025Protocol:
         return await start_copy(target, authorization, body, target.version, tuple(secrets))
 
 
-class CopyProtocol(Protocol):
-    """One way to copy."""
-
-    async def authorize(
-        self,
-        source: ContentUnderstandingClient,
-        analyzer: str,
-        target: Resource,
-        target_analyzer: str,
-        *,
-        encryption: Encryption,
-    ) -> CopyAuthorization:
-        """Ask the source to let one target copy one analyzer.
-
-        Raises:
-            ProtocolError: the grant is for something else than was asked.
-        """
-        ...
-
-    async def copy(
-        self,
-        target: ContentUnderstandingClient,
-        authorization: CopyAuthorization,
-        *,
-        overrides: DeploymentOverrides,
-        allow_replace: bool,
-    ) -> StartedOperation:
-        """Start the copy at the target; it is sent again only when it was certainly not taken.
-
-        Raises:
-            CopyOutcomeUnknown: it was sent and no usable answer came.
-            Conflict: the target has an analyzer of this id, or is making one.
-            GrantVoid: the target does not find the source's grant.
-        """
-        ...
+CopyProtocol = ReleasedProtocol | Preview2025Protocol
 
 
 def protocol_for(source: Resource, target: Resource) -> CopyProtocol:

@@ -17,8 +17,8 @@ from standby.service.auth import EntraAuth, KeyAuth
 from standby.service.calls import Answer, Call, Tls, origin_of, spelled
 from standby.service.errors import ForeignOrigin, ServiceError, Unreachable
 from standby.service.failures import error_of_answer, error_of_transport
-from standby.service.retrying import HttpRetries, parse_retry_after, send_again
-from standby.service.scrubbing import code_of
+from standby.service.redaction import code_of
+from standby.service.retries import HttpRetries, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
 
@@ -133,7 +133,7 @@ class Sender:
     def _refuse_foreign(self, place: httpx.URL, analyzer: str | None) -> None:
         origin = origin_of(place)
         if origin != self._origin:
-            cause = f"{self._name} is at {spelled(self._origin)} and names a place at {spelled(origin)}"
+            cause = f"{self._name} is at {spelled(self._origin)} but points to {spelled(origin)}"
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
 
     async def _attempt(self, call: Call) -> Answer:
@@ -175,7 +175,7 @@ class Sender:
             failure = error_of_transport(error, call, self._name, self._endpoint)
         except TimeoutError:
             failure = Unreachable(
-                f"No whole answer from {self._name} within {ATTEMPT_SECONDS:.0f} s",
+                f"No complete answer from {self._name} within {ATTEMPT_SECONDS:.0f} s",
                 resource=self._name,
                 analyzer=call.analyzer,
             )

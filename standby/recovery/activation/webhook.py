@@ -20,8 +20,8 @@ from standby.config.resource import is_loopback
 from standby.config.sinks import WebhookSink
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
 from standby.service.calls import trusted_certificates
-from standby.service.retrying import HttpRetries, parse_retry_after
-from standby.service.scrubbing import secret_address
+from standby.service.redaction import secret_address
+from standby.service.retries import HttpRetries, parse_retry_after
 
 log = logging.getLogger("standby.recovery")
 

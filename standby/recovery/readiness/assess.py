@@ -125,7 +125,7 @@ async def _deployments(client: ContentUnderstandingClient, seconds: float) -> Ma
 async def _models_of(client: ContentUnderstandingClient, seconds: float) -> tuple[CatalogModel, ...]:
     try:
         async with asyncio.timeout(seconds):
-            return await client.list_models()
+            return await client.arm.list_models()
     except (TimeoutError, ServiceError):
         # The dates are a warning of what comes; whether the models serve now is told by the deployments.
         return ()

@@ -19,7 +19,7 @@ from standby.replication.dependencies import inline_analyzers
 from standby.service.auth import EntraAuth, auth_for
 from standby.service.calls import Tls
 from standby.service.errors import ServiceError
-from standby.service.scrubbing import secret_address
+from standby.service.redaction import secret_address
 from standby.text import some_of
 
 LISTINGS_AT_ONCE = 4

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace

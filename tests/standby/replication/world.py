@@ -27,7 +27,7 @@ from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.models import Analyzer, Deployment
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
 

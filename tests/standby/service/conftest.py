@@ -20,7 +20,7 @@ from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.models import StartedOperation
 from standby.service.protocols import CopyAuthorization, CopyProtocol, protocol_for
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 from tests.standby.conftest import MakeResource
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from standby.service.errors import (
     ServiceUnavailable,
 )
 from standby.service.models import Account, CatalogModel, Deployment
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     from standby.service.client import ContentUnderstandingClient
@@ -44,7 +44,7 @@ async def test_the_account_is_told_in_azures_own_spelling(client: ContentUnderst
         "kind": "AIServices",
     }
     service.will(httpx.Response(200, json=body))
-    assert await client.get_account() == Account(
+    assert await client.arm.get_account() == Account(
         id=ACCOUNT.replace("resourceGroups/g", "resourceGroups/G"),
         location="westus",
         endpoints={"Content Understanding": "https://west.services.ai.azure.com/"},
@@ -57,7 +57,7 @@ async def test_an_account_may_have_no_endpoints(
     client: ContentUnderstandingClient, service: Service, properties: dict[str, object]
 ) -> None:
     service.will(httpx.Response(200, json={"id": ACCOUNT, "location": "westus", **properties}))
-    assert (await client.get_account()).endpoints == {}
+    assert (await client.arm.get_account()).endpoints == {}
 
 
 async def test_deployments_are_read_over_all_their_pages(client: ContentUnderstandingClient, service: Service) -> None:
@@ -68,7 +68,7 @@ async def test_deployments_are_read_over_all_their_pages(client: ContentUndersta
     }
     link = f"{ARM}{ACCOUNT}/deployments?{VERSION}&$skiptoken=a%2Fb"
     service.will(deployments(chat, following=link), deployments({"name": "bare"}))
-    assert await client.list_deployments() == (
+    assert await client.arm.list_deployments() == (
         Deployment("chat", "gpt-4.1", "2025", 50, "Succeeded"),
         Deployment("bare", ""),
     )
@@ -90,7 +90,7 @@ async def test_a_deployment_may_leave_all_but_its_name_unsaid(
     client: ContentUnderstandingClient, service: Service, entry: dict[str, Any]
 ) -> None:
     service.will(deployments(entry))
-    assert await client.list_deployments() == (Deployment("d", ""),)
+    assert await client.arm.list_deployments() == (Deployment("d", ""),)
 
 
 async def test_the_models_tell_when_they_end_over_all_pages(
@@ -107,7 +107,7 @@ async def test_the_models_tell_when_they_end_over_all_pages(
             {},
         ),
     )
-    assert await client.list_models() == (
+    assert await client.arm.list_models() == (
         CatalogModel("gpt-4.1", "2025", datetime(2026, 10, 14, tzinfo=UTC)),
         CatalogModel("later", "1", None),
         CatalogModel("odd", "", None),
@@ -122,8 +122,8 @@ async def test_the_management_token_goes_to_no_other_origin(
     client: ContentUnderstandingClient, service: Service, link: str
 ) -> None:
     service.will(deployments({"name": "d"}, following=link))
-    with pytest.raises(ForeignOrigin, match=r"is at https://management\.azure\.com and names a place at"):
-        await client.list_deployments()
+    with pytest.raises(ForeignOrigin, match=r"is at https://management\.azure\.com but points to"):
+        await client.arm.list_deployments()
     assert len(service.requests) == 1
 
 
@@ -132,7 +132,7 @@ async def test_pages_of_deployments_without_an_end_are_an_error(
 ) -> None:
     service.always(lambda _: deployments(following=f"{ARM}{ACCOUNT}/deployments?p={len(service.requests)}"))
     with pytest.raises(ProtocolError, match="no end"):
-        await client.list_deployments()
+        await client.arm.list_deployments()
     assert len(service.requests) <= 101
 
 
@@ -141,7 +141,7 @@ async def test_a_missing_role_is_told_with_its_name(
 ) -> None:
     service.will(failure(403, "AuthorizationFailed", "The client has no role.", inner=("Inner", "No role.")))
     with pytest.raises(NotAuthorized) as caught:
-        await client.list_deployments()
+        await client.arm.list_deployments()
     error = caught.value
     assert error.next_action == (
         "Give the identity the role Reader on west, or set its arm_endpoint to an empty string"
@@ -155,7 +155,7 @@ async def test_where_there_is_no_token_a_role_is_not_what_is_missing(
 ) -> None:
     identity.refusal = httpx.Response(400, json={"error": "no identity"})
     with pytest.raises(NotAuthorized) as caught:
-        await client.list_deployments()
+        await client.arm.list_deployments()
     assert "Reader" not in caught.value.next_action
     assert service.requests == []
 
@@ -165,14 +165,14 @@ async def test_a_resource_that_azure_does_not_know_is_told(
 ) -> None:
     service.will(failure(404, "ResourceNotFound", "Not found."))
     with pytest.raises(ResourceNotFound, match="the management plane of west"):
-        await client.get_account()
+        await client.arm.get_account()
 
 
 async def test_what_passes_is_asked_again(
     client: ContentUnderstandingClient, service: Service, failure: Failure
 ) -> None:
     service.will(failure(503), httpx.ReadError("lost"), deployments({"name": "d"}))
-    assert len(await client.list_deployments()) == 1
+    assert len(await client.arm.list_deployments()) == 1
 
 
 async def test_what_does_not_pass_is_told_in_the_end(
@@ -181,7 +181,7 @@ async def test_what_does_not_pass_is_told_in_the_end(
     client = connect(service, credentials={"kind": "entra"}, retries=HttpRetries(attempts=1))
     service.will(failure(500))
     with pytest.raises(ServiceUnavailable):
-        await client.get_account()
+        await client.arm.get_account()
 
 
 @pytest.mark.parametrize("body", [{}, {"id": ACCOUNT}, {"value": [{}]}, []])
@@ -190,6 +190,6 @@ async def test_an_answer_of_another_shape_is_an_error(
 ) -> None:
     service.always(lambda _: httpx.Response(200, json=body))
     with pytest.raises(ProtocolError, match="lacks"):
-        await client.get_account()
+        await client.arm.get_account()
     with pytest.raises(ProtocolError, match="lacks"):
-        await client.list_deployments()
+        await client.arm.list_deployments()

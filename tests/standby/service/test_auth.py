@@ -16,7 +16,7 @@ from standby.service.auth import ARM_SCOPE, DATA_SCOPE, EntraAuth, auth_for
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, NotConnected
 from standby.service.protocols import CopyAuthorization, protocol_for
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -181,7 +181,7 @@ async def test_the_management_plane_gets_a_token_of_its_own(
     client = connect(service, credentials=ENTRA)
     service.will(found, httpx.Response(200, json={"value": []}))
     await client.get_analyzer("a")
-    await client.list_deployments()
+    await client.arm.list_deployments()
     resources = [httpx.URL(f"http://x{asked.target}").params["resource"] for asked in identity.asked]
     assert resources == ["https://cognitiveservices.azure.com", "https://management.azure.com"]
     assert signatures(service) == ["Bearer canary-token-1", "Bearer canary-token-2"]

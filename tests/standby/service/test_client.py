@@ -170,7 +170,7 @@ async def test_the_management_plane_is_not_asked_where_it_cannot_be(
 ) -> None:
     client = connect(service, **changes)
     with pytest.raises(ArmUnavailable, match=reason):
-        await client.list_deployments()
+        await client.arm.list_deployments()
     with pytest.raises(ArmUnavailable, match=reason):
-        await client.get_account()
+        await client.arm.get_account()
     assert service.requests == []

@@ -33,7 +33,7 @@ from standby.service.errors import (
     operation_failed,
 )
 from standby.service.models import Operation
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     from tests.standby.service.conftest import Connect, Failure, Service
@@ -177,7 +177,7 @@ async def test_codes_that_are_none_are_left_out(connect: Connect, service: Servi
     answer = httpx.Response(400, json=body, headers={"apim-request-id": "<script>"})
     error = await failed(connect, service, answer)
     assert (error.code, error.inner_code, error.request_id) == (None, None, None)
-    assert str(error) == "invoice at west answered HTTP 400 (HTTP 400). Correct what it names."
+    assert str(error) == "invoice at west answered HTTP 400 (HTTP 400). Correct what the message names."
 
 
 async def test_how_long_the_service_wants_us_to_wait_is_kept(
@@ -234,7 +234,7 @@ def test_a_failed_operation_tells_its_cause_and_its_request() -> None:
     error = operation_failed(operation, resource="west", analyzer="invoice")
     assert str(error) == (
         "The operation on invoice at west ended as failed: Cause (A/B, request op-1). "
-        "Run again; if it fails the same way, give the request id to the service's support."
+        "Run again; if it fails again, give the request id to the service's support."
     )
     assert (error.code, error.inner_code, error.request_id) == ("A", "B", "op-1")
 

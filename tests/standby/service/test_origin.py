@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from standby.service.calls import origin_of, spelled
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     import ssl

@@ -100,7 +100,7 @@ async def test_a_lost_answer_to_a_copy_is_never_repeated(pair: Pair, lost: Excep
         await pair.copy(leave)
     assert len(pair.service.requests) == 2
     assert (caught.value.resource, caught.value.analyzer) == ("west", "invoice-copy")
-    assert caught.value.next_action == "Look at the target before it is asked again"
+    assert caught.value.next_action == "Look at the target before copying again"
 
 
 @pytest.mark.parametrize("nowhere", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError])
@@ -136,5 +136,5 @@ async def test_a_copy_whose_operation_is_elsewhere_names_both_places(pair: Pair)
             headers={"Operation-Location": "https://elsewhere.example/operations/1"},
         )
     )
-    with pytest.raises(ForeignOrigin, match=r"west is at https://west.* and names a place at https://elsewhere"):
+    with pytest.raises(ForeignOrigin, match=r"west is at https://west.* but points to https://elsewhere"):
         await pair.copy(leave)

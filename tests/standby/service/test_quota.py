@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from standby.service.client import ContentUnderstandingClient
-from standby.service.retrying import quota
+from standby.service.retries import quota
 
 if TYPE_CHECKING:
     import ssl

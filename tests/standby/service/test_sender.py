@@ -13,7 +13,7 @@ import pytest
 from standby import __version__
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ForeignOrigin, ProtocolError, Unreachable
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     import ssl
@@ -105,7 +105,7 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up(
         client = ContentUnderstandingClient(make_resource(), tls=tls, retries=retries, transport=transport)
         async with client:
             started = loop.time()
-            with pytest.raises(Unreachable, match="No whole answer from west within 120 s"):
+            with pytest.raises(Unreachable, match="No complete answer from west within 120 s"):
                 await client.get_analyzer("a")
             seconds.append(loop.time() - started)
 
@@ -116,7 +116,7 @@ def test_an_answer_that_trickles_in_for_ever_is_given_up(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_no_redirect_is_followed_to_another_origin(connect: Connect, service: Service, status: int) -> None:
     service.will(httpx.Response(status, headers={"Location": "https://elsewhere.example/x"}))
-    with pytest.raises(ForeignOrigin, match=r"https://west\.services.* names a place at https://elsewhere"):
+    with pytest.raises(ForeignOrigin, match=r"https://west\.services.* points to https://elsewhere"):
         await connect(service).get_analyzer("a")
     assert len(service.requests) == 1
 

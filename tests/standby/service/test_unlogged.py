@@ -7,7 +7,7 @@ import logging
 import httpx
 import pytest
 
-from standby.service.scrubbing import secret_address
+from standby.service.redaction import secret_address
 
 
 async def test_only_what_is_called_inside_is_left_out_of_the_log(caplog: pytest.LogCaptureFixture) -> None:

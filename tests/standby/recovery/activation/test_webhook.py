@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from standby.config.sinks import WebhookSink
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
 from standby.recovery.activation.webhook import WebhookActivation, webhook_name
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 from tests.standby.recovery.activation.test_file import activation
 
 URL = "https://hooks.example.com/services/canary-path?code=canary-query"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from standby.recovery.drill.cleanup import WAITS, CleanUp, DrillManifest, clean
 from standby.replication.inventory import DRILL_TAG
 from standby.service.client import ContentUnderstandingClient
-from standby.service.retrying import HttpRetries
+from standby.service.retries import HttpRetries
 from tests.standby.replication.world import START, FakeClock, certificates, resource
 
 RUN = "abcdef123456"

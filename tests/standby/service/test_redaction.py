@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.service.scrubbing import MOST_CHARACTERS, code_of, hidden, one_line
+from standby.service.redaction import MOST_CHARACTERS, code_of, hidden, one_line
 
 SECRETS = st.text(st.characters(codec="utf-8"), min_size=6).filter(lambda text: "*" not in text)
 

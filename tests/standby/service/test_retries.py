@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotConnected, ServiceError, Throttled
-from standby.service.retrying import HttpRetries, Repeat, parse_retry_after, send_again
+from standby.service.retries import HttpRetries, Repeat, parse_retry_after, send_again
 
 if TYPE_CHECKING:
     import ssl
