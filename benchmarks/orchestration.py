@@ -20,9 +20,9 @@ from flows.run import ProgressArtifact
 from standby.config.configuration import Configuration
 from standby.config.resource import KeyCredentials, Resource
 from standby.orchestrator import load_orchestrator
-from standby.replication.direct import DirectSteps
 from standby.replication.items import Selection
 from standby.replication.replicate import begin, open_run, run_to_report
+from standby.replication.steps import DirectSteps
 from standby.service.client import BASE, MOST_CONNECTIONS
 from tasks.copy import TaskSteps
 

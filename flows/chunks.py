@@ -13,8 +13,8 @@ from pydantic import TypeAdapter
 from flows.dispatch import Dispatch, SentChunk
 from standby.config.configuration import Configuration
 from standby.replication.chunks import Chunk, Sharing, Tally, cut, records_for, spread
-from standby.replication.engine import Replication
 from standby.replication.items import Progress, Selection
+from standby.replication.replicate import Replication
 from standby.replication.report import Report, Via, make_report
 from standby.replication.steps import RunContext
 from standby.replication.verdict import CopyRecord
@@ -71,16 +71,16 @@ class ChunkedReplication:
     def report(self, *, run_id: str, via: Via) -> Report:
         """Put what has become of all parts so far into one report, in the plan's order."""
         results = {
-            result.item.key: result
+            result.key: result
             for part in (self._rest.results(), *(chunk.results() for chunk in self._chunks))
             for result in part
         }
         return make_report(
-            plan=self._plan.recovery_plan,
+            self._plan,
+            [results[item.key] for item in self._plan.items],
             run_id=run_id,
             via=via,
             seconds=self._context.clock.monotonic() - self._begun,
-            results=[results[item.key] for item in self._plan.items],
             now=self._context.clock.now(),
         )
 

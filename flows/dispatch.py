@@ -28,8 +28,9 @@ from flows.errors import NoChunkDeployment
 from flows.run import PROGRESS
 from standby.config.errors import summary
 from standby.replication.chunks import Chunk, ChunkReport, results_of
-from standby.replication.engine import Book
-from standby.replication.items import ItemResult, PlanItem, Progress, count
+from standby.replication.items import PlanItem, Progress, count
+from standby.replication.ledger import CopyLog
+from standby.replication.report import ReportItem
 
 LOST_AFTER = 90.0
 """Seconds without a sign of life after which a flow run is lost; it gives one every five, once it is up."""
@@ -198,7 +199,7 @@ class SentChunk:
         chunk: Chunk,
         items: tuple[PlanItem, ...],
         parameters: Mapping[str, Any],
-        book: Book,
+        copy_log: CopyLog,
         on_progress: Callable[[Progress], None],
     ) -> None:
         """Prepare; nothing is sent yet.
@@ -209,7 +210,7 @@ class SentChunk:
             chunk: what it is.
             items: its items in the parent's plan.
             parameters: of its flow.
-            book: the ledger, which only the parent writes.
+            copy_log: the ledger, which only the parent writes.
             on_progress: called when it is sent, and when its end is known.
         """
         self.chunk = chunk
@@ -219,11 +220,11 @@ class SentChunk:
         self._number = number
         self._items = items
         self._parameters = parameters
-        self._book = book
+        self._copy_log = copy_log
         self._report: ChunkReport | None = None
         self._otherwise = "Interrupted before it was sent to a worker. Run again."
 
-    def results(self) -> tuple[ItemResult, ...]:
+    def results(self) -> tuple[ReportItem, ...]:
         """Give the end of each item; true at any moment."""
         return results_of(self._items, self._report, self._otherwise)
 
@@ -338,7 +339,7 @@ class SentChunk:
         report = await read_report(self._dispatch.client, sent.id)
         if report is not None:
             self._report = report
-            self._book.record(report.records)
+            self._copy_log.record(report.records)
         state = (await self._dispatch.client.read_flow_run(sent.id)).state
         end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"
         self._otherwise = (

@@ -13,7 +13,7 @@ from flows.dispatch import chunk_artifact
 from flows.outcome import finish_replication
 from flows.run import ProgressArtifact, to_its_report
 from standby.config.plan import OnExisting
-from standby.replication.chunks import Chunk, ChunkReport, Notebook, Order, begin_chunk, with_shares
+from standby.replication.chunks import Chunk, ChunkCopyLog, ChunkReport, ChunkRequest, begin_chunk, with_shares
 from standby.replication.replicate import open_run, run_to_report
 from standby.replication.verdict import CopyRecord
 from tasks.copy import TaskSteps
@@ -52,15 +52,15 @@ async def replicate_chunk(
         expected: Fingerprints that were signed off, by analyzer.
         records: What the ledger has of these analyzers.
     """
-    order = Order(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
+    request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)
-    notebook = Notebook(records)
+    copy_log = ChunkCopyLog(records)
     vault = await open_vault(configuration.vault)
     async with (
         open_run(configuration, plan, vault) as context,
-        ProgressArtifact(f"Replicating {order.chunk}") as bar,
+        ProgressArtifact(f"Replicating {request.chunk}") as bar,
     ):
-        replication = await begin_chunk(context, order, TaskSteps(context), notebook, bar.show)
+        replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
-    for_parent = ChunkReport(items=ended.report.items, records=notebook.added)
+    for_parent = ChunkReport(items=ended.report.items, records=copy_log.added)
     return await finish_replication(ended, chunk_artifact(for_parent))

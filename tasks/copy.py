@@ -14,16 +14,12 @@ from prefect.utilities.annotations import opaque
 
 from standby.config.plan import RetryPolicy
 from standby.replication import steps
+from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
 from standby.replication.steps import (
-    Receipt,
     RunContext,
     Verified,
-    authorize_again,
     copy_again,
-    is_transient,
-    poll_again,
-    validate_again,
     verify_again,
 )
 from standby.service.protocols import CopyAuthorization
@@ -65,7 +61,7 @@ async def add_defaults(context: RunContext, target: str, additions: Mapping[str,
 @task(
     name="authorize",
     task_run_name="authorize {item.analyzer} for {item.target}",
-    retry_condition_fn=retry_when(authorize_again),
+    retry_condition_fn=retry_when(is_transient),
     persist_result=False,
     cache_policy=NO_CACHE,
     cache_result_in_memory=False,
@@ -78,7 +74,7 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
 @task(
     name="validate-deployments",
     task_run_name="validate-deployments of {item.analyzer} at {item.target}",
-    retry_condition_fn=retry_when(validate_again),
+    retry_condition_fn=retry_when(is_transient),
     persist_result=False,
     cache_policy=NO_CACHE,
 )
@@ -105,7 +101,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
 @task(
     name="poll",
     task_run_name="poll {item.analyzer} at {item.target}",
-    retry_condition_fn=retry_when(poll_again),
+    retry_condition_fn=retry_when(is_transient),
     persist_result=False,
     cache_policy=NO_CACHE,
 )

@@ -17,11 +17,11 @@ from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.readiness.last_runs import remember_run
-from standby.replication.direct import DirectSteps
 from standby.replication.items import Progress, Selection
 from standby.replication.replicate import begin, open_run, run_to_report
 from standby.replication.report import Ended
 from standby.replication.saved_plan import load_plan
+from standby.replication.steps import DirectSteps
 
 
 def command(

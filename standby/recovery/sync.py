@@ -15,15 +15,13 @@ from standby.recovery.errors import RecoveryError
 from standby.recovery.failback.divergence import meaning
 from standby.recovery.provenance import Provenance, trace
 from standby.replication.dependencies import TargetNames, referenced_anywhere
-from standby.replication.direct import DirectSteps
-from standby.replication.engine import Steps
 from standby.replication.errors import LedgerBusy
 from standby.replication.inventory import Inventory, take_inventories
 from standby.replication.items import Progress, Records, Selection
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt, write_ledger
-from standby.replication.replicate import begin
+from standby.replication.replicate import Steps, begin
 from standby.replication.report import Report
-from standby.replication.steps import RunContext
+from standby.replication.steps import DirectSteps, RunContext
 from standby.replication.verdict import CopyRecord
 
 

@@ -12,9 +12,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.document import Document
 from standby.fencing import read_fence
-from standby.replication.engine import Replication, Steps
 from standby.replication.items import (
-    ItemResult,
     Key,
     PlanItem,
     Progress,
@@ -24,8 +22,8 @@ from standby.replication.items import (
     Status,
     part,
 )
-from standby.replication.replicate import make_plan_now
-from standby.replication.report import ReportItem
+from standby.replication.replicate import Replication, Steps, make_plan_now
+from standby.replication.report import ReportItem, end_of
 from standby.replication.steps import RunContext
 from standby.replication.verdict import ACTING, Action, CopyRecord
 
@@ -132,36 +130,20 @@ class ChunkReport(Document):
     records: dict[str, CopyRecord]
 
 
-def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str) -> tuple[ItemResult, ...]:
+def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str) -> tuple[ReportItem, ...]:
     """Give the results of a chunk's items.
 
     Args:
         items: the parent's, in the plan's order.
-        report: what the chunk run left; `None` where it left nothing.
+        report: what the chunk run left; `None` where it left nothing. It planned anew: what it decided counts.
         otherwise: why there is no result of an item of which nothing was reported.
     """
-    told = {item.analyzer: item for item in report.items} if report else {}
-    return tuple(_result(item, told.get(item.analyzer), otherwise) for item in items)
-
-
-def _result(item: PlanItem, told: ReportItem | None, otherwise: str) -> ItemResult:
-    if told is None:
-        return ItemResult(item, Status.FAILED, otherwise, warnings=item.warnings)
-    # The chunk run planned afresh: what it decided counts.
-    decided = replace(item, target_analyzer=told.target_analyzer, verdict=told.verdict, action=told.action)
-    return ItemResult(
-        item=decided,
-        status=told.status,
-        reason=told.reason,
-        seconds=told.seconds,
-        attempts=told.attempts,
-        operation_id=told.operation_id,
-        warnings=told.warnings,
-    )
+    reported = {item.analyzer: item for item in report.items} if report else {}
+    return tuple(reported.get(item.analyzer) or end_of(item, Status.FAILED, otherwise) for item in items)
 
 
 @dataclass(frozen=True)
-class Order:
+class ChunkRequest:
     """What a chunk run is told to do.
 
     Attributes:
@@ -178,7 +160,7 @@ class Order:
 
 
 @dataclass
-class Notebook:
+class ChunkCopyLog:
     """Stands for the ledger, which the parent writes alone."""
 
     known: Mapping[str, CopyRecord]
@@ -196,9 +178,9 @@ class Notebook:
 
 async def begin_chunk(
     context: RunContext,
-    order: Order,
+    request: ChunkRequest,
     steps: Steps,
-    notebook: Notebook,
+    copy_log: ChunkCopyLog,
     on_progress: Callable[[Progress], None],
 ) -> Replication:
     """Plan a chunk from what both resources hold now, and give the run that is ready to start.
@@ -207,28 +189,28 @@ async def begin_chunk(
 
     Args:
         context: the plan and its connections, with the chunk's share of the limits.
-        order: what to do.
+        request: what to do.
         steps: how each step is done.
-        notebook: where verified copies are noted.
+        copy_log: where verified copies are noted.
         on_progress: called after every change.
 
     Raises:
         Fenced: the plan was switched over since the chunk was sent, and it would copy the wrong way.
     """
-    chunk = order.chunk
+    chunk = request.chunk
     pair = (chunk.source, chunk.target)
     # It may have waited for a worker for hours, and outlived whoever sent it.
     (await read_fence(context.vault, context.recovery_plan)).must_let_copy(*pair, context.switch)
     # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
     selection = Selection(
-        targets=(chunk.target,), on_existing=order.on_existing, force=order.force, sources=(chunk.source,)
+        targets=(chunk.target,), on_existing=request.on_existing, force=request.force, sources=(chunk.source,)
     )
-    plan = await make_plan_now(context, selection, {pair: order.records})
+    plan = await make_plan_now(context, selection, {pair: request.records})
     limit = context.connections[chunk.target].resource.max_concurrent_copies
     return Replication(
-        hold_to(part(plan, _with_children(plan, chunk.keys)), order.expected),
+        hold_to(part(plan, _with_children(plan, chunk.keys)), request.expected),
         steps,
-        ledgers={pair: notebook},
+        ledgers={pair: copy_log},
         slots={chunk.target: asyncio.Semaphore(limit)},
         clock=context.clock,
         on_progress=on_progress,

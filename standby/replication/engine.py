@@ -1,84 +1,113 @@
-"""Drives a plan: children before parents, targets side by side, no failure beyond its own parents.
+"""Drives the items of a plan: children before parents, targets side by side, no failure beyond its own parents.
 
-The steps are handed in. Under Prefect they are tasks, in direct mode the plain functions underneath, so
-that what runs in an emergency is what was rehearsed.
+What is done about an item is said by the kind of run: replicating (`replicate.py`) and restoring from a snapshot
+are both driven from here, so order, slots, retries, waits and endings are the same for both.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from standby.clock import Clock
+from standby.config.plan import CopyDeadlines, RetryPolicy
 from standby.errors import StandbyError
-from standby.replication.items import (
-    GOOD,
-    ItemResult,
-    PlanItem,
-    Progress,
-    ReplicationPlan,
-    Status,
-    count,
-    part,
-)
-from standby.replication.report import Report, Via, make_report
-from standby.replication.steps import ADOPTED, Receipt, Verified
-from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
-from standby.service.errors import GrantVoid
-from standby.service.protocols import CopyAuthorization
+from standby.replication.items import GOOD, HasStatus, Key, Progress, Status, count
+from standby.service.errors import ServiceError
 
 log = logging.getLogger("standby.replication")
 
-GRANTS = 3
-"""How many grants a copy may use up: one was seen to be void right after it was given (REFERENCE)."""
+T = TypeVar("T")
 
-GRANT_WAIT = 1.0
-"""Seconds before the second grant; twice as long before the third."""
-
-_ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
-
-Key = tuple[str, str, str]
+GROWTH = 1.5
+"""How much longer each wait is than the one before."""
 
 
-class Steps(Protocol):
-    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong."""
+@dataclass
+class Beat:
+    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
 
-    def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]:
-        """Ask the source for a grant."""
-        ...
+    retry_after: float | None = None
 
-    def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]:
-        """Check the models at the target; give warnings."""
-        ...
 
-    def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]:
-        """Start the copy."""
-        ...
+async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = None) -> AsyncIterator[Beat]:
+    """Yield at each time to ask, soon at first and then less often, until the deadline is over.
 
-    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[None]:
-        """Wait for the copy's end."""
-        ...
+    Args:
+        deadlines: how long, and how often.
+        clock: what is waited by.
+        begun: when the work began, in the clock's monotonic seconds; now, where it is not given.
+    """
+    end = (clock.monotonic() if begun is None else begun) + deadlines.poll
+    wait = deadlines.first_interval
+    while True:
+        beat = Beat()
+        yield beat
+        left = end - clock.monotonic()
+        if left <= 0:
+            return
+        # A Retry-After of nothing is no leave to ask without end.
+        asked = wait if beat.retry_after is None else max(beat.retry_after, deadlines.first_interval)
+        await clock.sleep(min(left, asked))
+        wait = min(wait * GROWTH, deadlines.longest_interval)
 
-    def verify(self, item: PlanItem, /) -> Awaitable[Verified]:
-        """Compare the copy with what was planned."""
-        ...
 
-    def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
-        """Add model names to a target's defaults, before any copy."""
-        ...
+def is_transient(error: BaseException) -> bool:
+    """Say whether the service, not the request, was at fault for the moment."""
+    return isinstance(error, ServiceError) and error.transient
+
+
+async def try_again(
+    policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]], clock: Clock
+) -> T:
+    """Run a step as often as its policy and its condition allow.
+
+    The delays are the policy's own list, as Prefect takes them: stamina's would be an exponential between
+    two bounds.
+    """
+    for attempt in range(1, policy.attempts):
+        try:
+            return await step()
+        except Exception as error:
+            if not worth_it(error):
+                raise
+            delay = policy.delays[min(attempt, len(policy.delays)) - 1]
+            delay *= random.uniform(1 - policy.jitter, 1 + policy.jitter)  # noqa: S311 - spreads load, no secret
+            log.info("trying again in %.1f s after: %s", delay, error)
+            await clock.sleep(delay)
+    return await step()
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What the service answered to a copy or a build.
+
+    Attributes:
+        operation_url: where to poll; `None` where it was found under way and its operation is unknown.
+        attempts: how often it was asked for.
+        begun: when it began, in the clock's monotonic seconds; a poll that is tried again has no more time.
+    """
+
+    operation_url: str | None
+    operation_id: str
+    warnings: tuple[str, ...] = ()
+    attempts: int = 1
+    begun: float | None = field(default=None, compare=False)
 
 
 @dataclass
 class Attempt:
-    """What is known of one copy so far; true at any moment, also after a cancellation.
+    """What is known so far of an item that was begun; true at any moment, also after a cancellation.
 
     Attributes:
         begun: when it began, in the clock's monotonic seconds.
-        asked: how often the service was asked to copy.
+        asked: how often the service was asked for it.
         receipt: what the service answered; `None` until it has.
     """
 
@@ -89,261 +118,171 @@ class Attempt:
 
     @property
     def attempts(self) -> int:
-        """How often the service was asked to copy, the retries of the step included."""
+        """How often the service was asked, the retries of the step included."""
         return self.receipt.attempts + max(self.asked - 1, 0) if self.receipt else self.asked
 
 
-async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: Clock) -> Verified:
-    """Make one copy: authorize, validate the deployments, copy, poll, verify.
+class Item(Protocol):
+    """One analyzer that is to be at a target.
 
-    A copy that is under way already is only polled and verified. A grant that is void is asked for again.
-
-    Args:
-        steps: how each step is done: as a task of Prefect, or plainly.
-        item: what is copied to where.
-        attempt: is kept up to date.
-        clock: for the waits between two grants.
+    Attributes:
+        key: unique in its plan.
+        analyzer: its id where it comes from.
+        needs: names of the items that must be at the target first.
     """
-    receipt = replace(ADOPTED, begun=clock.monotonic()) if item.action is Action.ADOPT else None
-    grants = 0
-    while receipt is None:
-        grants += 1
-        try:
-            authorization = await steps.authorize(item)
-            attempt.warnings = await steps.validate_deployments(item)
-            attempt.asked += 1
-            receipt = await steps.copy(item, authorization)
-        except GrantVoid:
-            if grants == GRANTS:
-                raise
-            await clock.sleep(GRANT_WAIT * grants)
-    attempt.receipt = receipt
-    # Also when the copy fails from here on: they say where what was replaced is kept.
-    attempt.warnings += receipt.warnings
-    await steps.poll(item, receipt)
-    verified = await steps.verify(item)
-    attempt.warnings += verified.warnings
-    return verified
-
-
-class Book(Protocol):
-    """Keeps what was copied from what, for one source and one target."""
 
     @property
-    def records(self) -> Mapping[str, CopyRecord]:
-        """The last record of each target analyzer."""
-        ...
-
-    def record(self, records: Mapping[str, CopyRecord]) -> None:
-        """Add verified copies, by target analyzer."""
-        ...
+    def key(self) -> Key: ...
+    @property
+    def analyzer(self) -> str: ...
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
 
-class Replication:
+ItemT = TypeVar("ItemT", bound=Item)
+ResultT = TypeVar("ResultT", bound=HasStatus)
+
+_ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
+
+
+class Engine(ABC, Generic[ItemT, ResultT]):
     """One run of a plan. `results` is true at any moment, also after a cancellation."""
 
     def __init__(
         self,
-        plan: ReplicationPlan,
-        steps: Steps,
+        items: Iterable[ItemT],
         *,
-        ledgers: Mapping[tuple[str, str], Book],
+        target: Callable[[ItemT], str],
         slots: Mapping[str, asyncio.Semaphore],
         clock: Clock,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[Progress], None],
     ) -> None:
-        """Prepare a run.
+        """Prepare a run; nothing is sent yet.
 
         Args:
-            plan: what to do.
-            steps: how each step is done.
-            ledgers: open for writing, by source and target.
-            slots: how many copies may be in flight at once, by target.
+            items: of the plan.
+            target: names the resource where an item is made.
+            slots: how many may be in flight at once, by target.
             clock: for durations, dates and waits.
             on_progress: called after every change.
         """
-        self._plan = plan
-        self._steps = steps
-        self._ledgers = ledgers
+        self._items = {item.key: item for item in items}
+        self._target = target
         self._slots = slots
         self._clock = clock
         self._on_progress = on_progress
         self._begun = clock.monotonic()
-        self._results: dict[Key, ItemResult] = {}
         self._attempts: dict[Key, Attempt] = {}
-        self._broken_targets: dict[str, str] = {}
+        self._results: dict[Key, ResultT] = {}
+        self._without_defaults: dict[str, str] = {}
+
+    @abstractmethod
+    async def _prepare(self) -> None:
+        """Do what comes before all else, and end the items about which nothing is to be done."""
+
+    @abstractmethod
+    def _children(self, item: ItemT) -> Mapping[str, Key]:
+        """Give the items that must be at the target first, by the name that the item has for each."""
+
+    @abstractmethod
+    async def _add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
+        """Add model names to a target's defaults."""
+
+    @abstractmethod
+    async def _make(self, item: ItemT, attempt: Attempt) -> None:
+        """Do all steps of an item, and keep `attempt` up to date; raise what went wrong."""
+
+    @abstractmethod
+    def _interruption(self, item: ItemT, attempt: Attempt, /) -> str:
+        """Say in a sentence or two how far an item came that was interrupted, and what to do."""
+
+    @abstractmethod
+    def _result(self, item: ItemT, status: Status, reason: str, attempt: Attempt | None) -> ResultT:
+        """Give the end of an item; `attempt` is `None` where it was not begun."""
 
     async def run(self) -> None:
         """Do everything the plan says; only a cancellation raises."""
-        idle = [item for item in self._plan.items if item.action not in ACTING]
-        for item in idle:
-            if not self._needs_added_defaults(item):
-                self._end(_without_doing(item))
-        self._record_what_is_in_sync()
-        await self._add_defaults()
-        for item in idle:
-            if self._needs_added_defaults(item):
-                self._end(self._without_defaults(item) or _without_doing(item))
-        acting = {item.key: item for item in self._plan.items if item.action in ACTING}
+        await self._prepare()
+        todo = {key: item for key, item in self._items.items() if key not in self._results}
         sorter: TopologicalSorter[Key] = TopologicalSorter(
-            {key: [child for child in _children(item) if child in acting] for key, item in acting.items()}
+            {key: [child for child in self._children(item).values() if child in todo] for key, item in todo.items()}
         )
         sorter.prepare()
         ended: asyncio.Queue[Key] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
             while sorter.is_active():
                 for key in sorter.get_ready():
-                    group.create_task(self._drive(acting[key], ended), name="/".join(key))
+                    group.create_task(self._drive(todo[key], ended), name="/".join(key))
                 sorter.done(await ended.get())
 
-    @property
-    def plan(self) -> ReplicationPlan:
-        """What is to be done."""
-        return self._plan
-
-    @property
-    def ledgers(self) -> Mapping[tuple[str, str], Book]:
-        """Where verified copies are recorded, by source and target."""
-        return self._ledgers
-
-    def part(self, keys: Iterable[Key], on_progress: Callable[[Progress], None]) -> Replication:
-        """Give the run of a part of the plan, on the same steps, ledgers and slots."""
-        return Replication(
-            part(self._plan, keys),
-            self._steps,
-            ledgers=self._ledgers,
-            slots=self._slots,
-            clock=self._clock,
-            on_progress=on_progress,
-        )
-
-    def results(self) -> tuple[ItemResult, ...]:
+    def results(self) -> tuple[ResultT, ...]:
         """Give the end of every item, in the plan's order; what has not ended counts as interrupted."""
-        return tuple(self._results.get(item.key) or self._interrupted(item) for item in self._plan.items)
+        return tuple(self._results.get(key) or self._interrupted(item) for key, item in self._items.items())
 
-    def report(self, *, run_id: str, via: Via) -> Report:
-        """Put what has become of the plan so far into a report."""
-        return make_report(
-            plan=self._plan.recovery_plan,
-            run_id=run_id,
-            via=via,
-            seconds=self._clock.monotonic() - self._begun,
-            results=self.results(),
-            now=self._clock.now(),
-        )
+    @property
+    def _in_flight(self) -> list[ItemT]:
+        return [self._items[key] for key in self._attempts if key not in self._results]
 
-    def _record_what_is_in_sync(self) -> None:
-        """Bring the ledgers up to what is equal now: one may be lost, or a run killed before it recorded."""
-        for (source, target), ledger in self._ledgers.items():
-            ledger.record(
-                {
-                    item.target_analyzer: CopyRecord(item.expected, item.found, self._clock.now(), item.analyzer)
-                    for item in self._plan.items
-                    if (item.source, item.target, item.verdict) == (source, target, Verdict.IN_SYNC)
-                    and item.found is not None
-                    and not _is_recorded(item, ledger)
-                }
-            )
+    @property
+    def _seconds(self) -> float:
+        return self._clock.monotonic() - self._begun
 
-    async def _add_defaults(self) -> None:
-        for target, additions in self._plan.added_defaults.items():
+    async def _complete_defaults(self, added: Mapping[str, Mapping[str, str]]) -> None:
+        """Add what targets lack; where that fails, everything that is to be made there is blocked."""
+        for target, additions in added.items():
             try:
-                await self._steps.add_defaults(target, additions)
+                await self._add_defaults(target, additions)
             except StandbyError as error:
-                self._broken_targets[target] = f"The defaults of {target} could not be completed: {error}"
+                self._without_defaults[target] = f"The defaults of {target} could not be completed: {error}"
             except Exception as error:
                 log.exception("adding to the defaults of %s failed unexpectedly", target)
-                self._broken_targets[target] = (
+                self._without_defaults[target] = (
                     f"The defaults of {target} could not be completed: unexpected {type(error).__name__}. "
                     "See the log of this run."
                 )
 
-    def _needs_added_defaults(self, item: PlanItem) -> bool:
-        added = self._plan.added_defaults.get(item.target, {})
-        return item.action is Action.SKIP and any(name in added for _, name in item.models)
+    def _end(self, item: ItemT, status: Status, reason: str = "", attempt: Attempt | None = None) -> None:
+        self._results[item.key] = self._result(item, status, reason, attempt)
+        self._report()
 
-    def _without_defaults(self, item: PlanItem) -> ItemResult | None:
-        cause = self._broken_targets.get(item.target)
-        return ItemResult(item, Status.BLOCKED, cause, warnings=item.warnings) if cause else None
-
-    async def _drive(self, item: PlanItem, ended: asyncio.Queue[Key]) -> None:
+    async def _drive(self, item: ItemT, ended: asyncio.Queue[Key]) -> None:
         try:
-            self._end(self._hindered(item) or await self._attempt(item))
+            if cause := self._without_defaults.get(self._target(item)) or self._unusable_child(item):
+                self._end(item, Status.BLOCKED, cause)
+            else:
+                await self._attempt(item)
         finally:
             ended.put_nowait(item.key)
 
-    def _hindered(self, item: PlanItem) -> ItemResult | None:
-        if broken := self._without_defaults(item):
-            return broken
-        for child in _children(item):
-            result = self._results.get(child)
+    def _unusable_child(self, item: ItemT) -> str:
+        for name, key in self._children(item).items():
+            result = self._results.get(key)
             if result is None or result.status not in GOOD:
                 end = "was interrupted" if result is None else _ENDS[result.status]
-                cause = f"Its child {child[2]} {end}. Settle that, then run again."
-                return ItemResult(item, Status.BLOCKED, cause, warnings=item.warnings)
-        return None
+                return f"Its child {name} {end}. Fix that, then run again."
+        return ""
 
-    async def _attempt(self, item: PlanItem) -> ItemResult:
-        async with self._slots[item.target]:
+    async def _attempt(self, item: ItemT) -> None:
+        target = self._target(item)
+        async with self._slots[target]:
             attempt = self._attempts[item.key] = Attempt(begun=self._clock.monotonic())
             self._report()
             try:
-                verified = await copy_analyzer(self._steps, item, attempt, self._clock)
-                record = CopyRecord(verified.source, verified.target, self._clock.now(), item.analyzer)
-                self._ledgers[item.source, item.target].record({item.target_analyzer: record})
+                await self._make(item, attempt)
             except StandbyError as error:
-                return self._result(item, attempt, Status.FAILED, reason=str(error))
+                self._end(item, Status.FAILED, str(error), attempt)
             except Exception as error:
                 # One analyzer never stops another, whatever happened to it; the trace goes to the log.
-                log.exception("%s to %s failed unexpectedly", item.analyzer, item.target)
-                reason = f"Unexpected {type(error).__name__}. See the log of this run."
-                return self._result(item, attempt, Status.FAILED, reason=reason)
-            return self._result(item, attempt, Status.SUCCEEDED)
+                log.exception("%s to %s failed unexpectedly", item.analyzer, target)
+                self._end(item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run.", attempt)
+            else:
+                self._end(item, Status.SUCCEEDED, "", attempt)
 
-    def _result(self, item: PlanItem, attempt: Attempt, status: Status, *, reason: str = "") -> ItemResult:
-        return ItemResult(
-            item=item,
-            status=status,
-            reason=reason,
-            seconds=self._clock.monotonic() - attempt.begun,
-            attempts=attempt.attempts,
-            operation_id=attempt.receipt.operation_id if attempt.receipt else "",
-            warnings=tuple(dict.fromkeys(item.warnings + attempt.warnings)),
-        )
-
-    def _interrupted(self, item: PlanItem) -> ItemResult:
+    def _interrupted(self, item: ItemT) -> ResultT:
         attempt = self._attempts.get(item.key)
-        if attempt is None:
-            reason = "Interrupted before it was begun. Run again."
-            return ItemResult(item, Status.FAILED, reason, warnings=item.warnings)
-        if attempt.receipt is None:
-            reason = f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
-        else:
-            operation = f" as operation {attempt.receipt.operation_id}" if attempt.receipt.operation_id else ""
-            reason = f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
-        return self._result(item, attempt, Status.FAILED, reason=reason)
-
-    def _end(self, result: ItemResult) -> None:
-        self._results[result.item.key] = result
-        self._report()
+        reason = self._interruption(item, attempt) if attempt else "Interrupted before it was begun. Run again."
+        return self._result(item, Status.FAILED, reason, attempt)
 
     def _report(self) -> None:
         counts = count(self._results.values())
-        in_flight = len(self._attempts.keys() - self._results.keys())
-        self._on_progress(Progress(len(self._plan.items), in_flight, tuple(counts.items())))
-
-
-def _children(item: PlanItem) -> list[Key]:
-    return [(item.source, item.target, child) for child in item.needs]
-
-
-def _is_recorded(item: PlanItem, ledger: Book) -> bool:
-    last = ledger.records.get(item.target_analyzer)
-    return last is not None and (last.source, last.target) == (item.expected, item.found)
-
-
-def _without_doing(item: PlanItem) -> ItemResult:
-    if item.action is Action.SKIP:
-        return ItemResult(item, Status.SKIPPED, warnings=item.warnings)
-    status = Status.BLOCKED if item.verdict is Verdict.BLOCKED else Status.REFUSED
-    return ItemResult(item, status, item.reason, warnings=item.warnings)
+        self._on_progress(Progress(len(self._items), len(self._in_flight), tuple(counts.items())))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from standby.config.plan import CopyDeadlines
 from standby.config.resource import PREVIEW_2025, Resource
-from standby.replication.items import PlanItem, ReplicationPlan
-from standby.replication.steps import GROWTH
+from standby.replication.engine import GROWTH
+from standby.replication.items import Key, PlanItem, ReplicationPlan
 from standby.replication.verdict import ACTING, Action
 
 SHORTEST_COPY = 2.0
@@ -132,16 +132,15 @@ def _seconds(
 
 def _makespan(items: Sequence[PlanItem], slots: int, deadlines: CopyDeadlines, *, slow: bool) -> float:
     by_key = {item.key: item for item in items}
-    waits_for = {
-        item.key: {key for child in item.needs if (key := (item.source, item.target, child)) in by_key}
-        for item in items
+    waits_for: dict[Key, set[Key]] = {
+        item.key: by_key.keys() & {(item.source, item.target, child) for child in item.needs} for item in items
     }
-    parents: defaultdict[tuple[str, str, str], list[tuple[str, str, str]]] = defaultdict(list)
+    parents: defaultdict[Key, list[Key]] = defaultdict(list)
     for key, children in waits_for.items():
         for child in children:
             parents[child].append(key)
     ready = deque(key for key, children in waits_for.items() if not children)
-    running: list[tuple[float, tuple[str, str, str]]] = []
+    running: list[tuple[float, Key]] = []
     now = 0.0
     while ready or running:
         while ready and len(running) < slots:

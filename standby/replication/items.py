@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from standby.config.plan import OnExisting, RecoveryPlan
 from standby.replication.verdict import ACTING, Action, CopyRecord, Sighting, Verdict
+
+Key = tuple[str, ...]
+"""Of an item: unique in its plan."""
 
 Records = Mapping[str, CopyRecord]
 """The ledger of one pair: the last verified copy by target analyzer."""
@@ -41,9 +45,9 @@ class PlanItem:
 
     Attributes:
         needs: the children, by source id, that must be usable at the target first.
-        models: role and name of every model it uses.
         expected: what the copy will be verified against.
         found: what the target held when the plan was made.
+        models: role and name of every model it uses.
         last: the last verified copy of it, where what the target held is still that one.
         differences: JSON paths at which the target differs from what is expected.
     """
@@ -56,15 +60,15 @@ class PlanItem:
     action: Action
     reason: str
     needs: tuple[str, ...]
-    models: tuple[tuple[str, str], ...]
     expected: Sighting
     found: Sighting | None
+    models: tuple[tuple[str, str], ...] = ()
     last: CopyRecord | None = None
     differences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         """Source, target and analyzer: unique in a plan."""
         return (self.source, self.target, self.analyzer)
 
@@ -104,25 +108,6 @@ GOOD = frozenset({Status.SUCCEEDED, Status.SKIPPED})
 
 
 @dataclass(frozen=True)
-class ItemResult:
-    """One item and its end.
-
-    Attributes:
-        reason: one sentence with the cause and the next action, for everything that did not succeed.
-        seconds: from its first call to its last.
-        attempts: how often the service was asked to copy.
-    """
-
-    item: PlanItem
-    status: Status
-    reason: str = ""
-    seconds: float = 0.0
-    attempts: int = 0
-    operation_id: str = ""
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Progress:
     """How far a run is, at one moment."""
 
@@ -136,15 +121,19 @@ class Progress:
         return sum(count for _, count in self.ended)
 
 
-def count(results: Iterable[ItemResult]) -> dict[Status, int]:
+class HasStatus(Protocol):
+    """Anything that has ended."""
+
+    @property
+    def status(self) -> Status: ...
+
+
+def count(results: Iterable[HasStatus]) -> dict[Status, int]:
     """Count results by status, every status named."""
     counts = dict.fromkeys(Status, 0)
     for result in results:
         counts[result.status] += 1
     return counts
-
-
-Key = tuple[str, str, str]
 
 
 def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -37,6 +38,19 @@ class _Line:
 
 
 _LINES = TypeAdapter(_Line)
+
+
+class CopyLog(Protocol):
+    """What was copied from what, for one source and one target: the ledger, or what stands for it in a chunk."""
+
+    @property
+    def records(self) -> Mapping[str, CopyRecord]:
+        """The last record of each target analyzer."""
+        ...
+
+    def record(self, records: Mapping[str, CopyRecord]) -> None:
+        """Add verified copies, by target analyzer."""
+        ...
 
 
 @dataclass

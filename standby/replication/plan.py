@@ -289,7 +289,7 @@ def _after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> 
         item = own[name]
         causes = [cause for child in item.needs if (cause := _hindrance(settled.get(child, own[child])))]
         if causes and item.action in ACTING:
-            item = _blocked(item, f"{' '.join(causes)} Settle that first.")
+            item = _blocked(item, f"{' '.join(causes)} Fix that first.")
         elif causes and item.action is Action.SKIP:
             item = replace(item, warnings=item.warnings + tuple(causes))
         settled[name] = item

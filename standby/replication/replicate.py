@@ -4,28 +4,225 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Protocol
 
+from standby.clock import Clock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.fencing import read_fence
-from standby.replication.engine import Replication, Steps
+from standby.replication.engine import Attempt, Engine, Receipt
 from standby.replication.errors import NothingSelected, PlanMoved
 from standby.replication.inventory import connect, take_inventories
-from standby.replication.items import Progress, Records, ReplicationPlan, Selection
-from standby.replication.ledger import Ledger, read_ledger, read_rebuilt, without_rebuilt, write_ledger
+from standby.replication.items import (
+    Key,
+    PlanItem,
+    Progress,
+    Records,
+    ReplicationPlan,
+    Selection,
+    Status,
+    part,
+)
+from standby.replication.ledger import CopyLog, Ledger, read_ledger, read_rebuilt, without_rebuilt, write_ledger
 from standby.replication.plan import make_plan, selected_pairs
-from standby.replication.report import Ended, Report, Via
+from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
-from standby.replication.steps import RunContext
+from standby.replication.steps import ADOPTED, RunContext, Verified
+from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
+from standby.service.errors import GrantVoid
+from standby.service.protocols import CopyAuthorization
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import open_folder
 
 log = logging.getLogger("standby.replication")
 
 Pair = tuple[str, str]
+
+GRANTS = 3
+"""How many grants a copy may use up: one was seen to be void right after it was given (REFERENCE)."""
+
+GRANT_WAIT = 1.0
+"""Seconds before the second grant; twice as long before the third."""
+
+
+class Steps(Protocol):
+    """The steps of one copy, in the order in which `copy_analyzer` awaits them; each raises what went wrong."""
+
+    def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]:
+        """Ask the source for a grant."""
+        ...
+
+    def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]:
+        """Check the models at the target; give warnings."""
+        ...
+
+    def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]:
+        """Start the copy."""
+        ...
+
+    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[None]:
+        """Wait for the copy's end."""
+        ...
+
+    def verify(self, item: PlanItem, /) -> Awaitable[Verified]:
+        """Compare the copy with what was planned."""
+        ...
+
+    def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
+        """Add model names to a target's defaults, before any copy."""
+        ...
+
+
+async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: Clock) -> Verified:
+    """Make one copy: authorize, validate the deployments, copy, poll, verify.
+
+    A copy that is under way already is only polled and verified. A grant that is void is asked for again.
+
+    Args:
+        steps: how each step is done: as a task of Prefect, or plainly.
+        item: what is copied to where.
+        attempt: is kept up to date.
+        clock: for the waits between two grants.
+    """
+    receipt = replace(ADOPTED, begun=clock.monotonic()) if item.action is Action.ADOPT else None
+    grants = 0
+    while receipt is None:
+        grants += 1
+        try:
+            authorization = await steps.authorize(item)
+            attempt.warnings = await steps.validate_deployments(item)
+            attempt.asked += 1
+            receipt = await steps.copy(item, authorization)
+        except GrantVoid:
+            if grants == GRANTS:
+                raise
+            await clock.sleep(GRANT_WAIT * grants)
+    attempt.receipt = receipt
+    # Also when the copy fails from here on: they say where what was replaced is kept.
+    attempt.warnings += receipt.warnings
+    await steps.poll(item, receipt)
+    verified = await steps.verify(item)
+    attempt.warnings += verified.warnings
+    return verified
+
+
+class Replication(Engine[PlanItem, ReportItem]):
+    """One run of a replication plan."""
+
+    def __init__(
+        self,
+        plan: ReplicationPlan,
+        steps: Steps,
+        *,
+        ledgers: Mapping[Pair, CopyLog],
+        slots: Mapping[str, asyncio.Semaphore],
+        clock: Clock,
+        on_progress: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """Prepare a run.
+
+        Args:
+            plan: what to do.
+            steps: how each step is done.
+            ledgers: open for writing, by source and target.
+            slots: how many copies may be in flight at once, by target.
+            clock: for durations, dates and waits.
+            on_progress: called after every change.
+        """
+        super().__init__(plan.items, target=lambda item: item.target, slots=slots, clock=clock, on_progress=on_progress)
+        self.plan = plan
+        self.ledgers = ledgers
+        self._steps = steps
+
+    def part(self, keys: Iterable[Key], on_progress: Callable[[Progress], None]) -> Replication:
+        """Give the run of a part of the plan, on the same steps, ledgers and slots."""
+        return Replication(
+            part(self.plan, keys),
+            self._steps,
+            ledgers=self.ledgers,
+            slots=self._slots,
+            clock=self._clock,
+            on_progress=on_progress,
+        )
+
+    def report(self, *, run_id: str, via: Via) -> Report:
+        """Put what has become of the plan so far into a report."""
+        return make_report(
+            self.plan, self.results(), run_id=run_id, via=via, seconds=self._seconds, now=self._clock.now()
+        )
+
+    async def _prepare(self) -> None:
+        idle = [item for item in self.plan.items if item.action not in ACTING]
+        for item in idle:
+            if not self._needs_added_defaults(item):
+                self._end(item, *_without_copy(item))
+        self._record_what_is_in_sync()
+        await self._complete_defaults(self.plan.added_defaults)
+        for item in idle:
+            if self._needs_added_defaults(item):
+                cause = self._without_defaults.get(item.target)
+                self._end(item, *((Status.BLOCKED, cause) if cause else _without_copy(item)))
+
+    async def _add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
+        await self._steps.add_defaults(target, additions)
+
+    async def _make(self, item: PlanItem, attempt: Attempt) -> None:
+        verified = await copy_analyzer(self._steps, item, attempt, self._clock)
+        record = CopyRecord(verified.source, verified.target, self._clock.now(), item.analyzer)
+        self.ledgers[item.source, item.target].record({item.target_analyzer: record})
+
+    def _children(self, item: PlanItem) -> dict[str, Key]:
+        return {child: (item.source, item.target, child) for child in item.needs}
+
+    def _needs_added_defaults(self, item: PlanItem) -> bool:
+        added = self.plan.added_defaults.get(item.target, {})
+        return item.action is Action.SKIP and any(name in added for _, name in item.models)
+
+    def _record_what_is_in_sync(self) -> None:
+        """Bring the ledgers up to what is equal now: one may be lost, or a run killed before it recorded."""
+        for (source, target), ledger in self.ledgers.items():
+            ledger.record(
+                {
+                    item.target_analyzer: CopyRecord(item.expected, item.found, self._clock.now(), item.analyzer)
+                    for item in self.plan.items
+                    if (item.source, item.target, item.verdict) == (source, target, Verdict.IN_SYNC)
+                    and item.found is not None
+                    and not _is_recorded(item, ledger)
+                }
+            )
+
+    def _interruption(self, item: PlanItem, attempt: Attempt, /) -> str:
+        if attempt.receipt is None:
+            return f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
+        operation = f" as operation {attempt.receipt.operation_id}" if attempt.receipt.operation_id else ""
+        return f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
+
+    def _result(self, item: PlanItem, status: Status, reason: str, attempt: Attempt | None) -> ReportItem:
+        if attempt is None:
+            return end_of(item, status, reason)
+        return end_of(
+            item,
+            status,
+            reason,
+            seconds=self._clock.monotonic() - attempt.begun,
+            attempts=attempt.attempts,
+            operation_id=attempt.receipt.operation_id if attempt.receipt else "",
+            warnings=attempt.warnings,
+        )
+
+
+def _is_recorded(item: PlanItem, ledger: CopyLog) -> bool:
+    last = ledger.records.get(item.target_analyzer)
+    return last is not None and (last.source, last.target) == (item.expected, item.found)
+
+
+def _without_copy(item: PlanItem) -> tuple[Status, str]:
+    if item.action is Action.SKIP:
+        return Status.SKIPPED, ""
+    return (Status.BLOCKED if item.verdict is Verdict.BLOCKED else Status.REFUSED), item.reason
 
 
 @asynccontextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from standby.config.plan import RecoveryPlan
-from standby.document import Document, JsonValue
-from standby.replication.items import GOOD, ItemResult, PlanItem, ReplicationPlan, Status, count
+from pydantic import TypeAdapter
+
+from standby.document import Document, JsonObject
+from standby.replication.items import GOOD, Key, PlanItem, ReplicationPlan, Status, count
 from standby.replication.verdict import Action, Verdict
 
 
@@ -36,14 +37,6 @@ class RecoveryPoint:
 def recovery_points(plan: ReplicationPlan) -> tuple[RecoveryPoint, ...]:
     """Evaluate every item of a plan at the moment it was made."""
     return tuple(_point(item, plan.made_at, plan.recovery_plan.objectives.rpo) for item in plan.items)
-
-
-def missed_after(
-    results: Iterable[ItemResult], now: datetime, objective: timedelta | None
-) -> tuple[RecoveryPoint, ...]:
-    """Name what a run left behind its RPO: what succeeded or was in sync is good as of now."""
-    points = (_point(result.item, now, objective) for result in results if result.status not in GOOD)
-    return tuple(point for point in points if point.met is False)
 
 
 def _point(item: PlanItem, now: datetime, objective: timedelta | None) -> RecoveryPoint:
@@ -73,7 +66,13 @@ Via = Literal["direct", "prefect"]
 
 
 class ReportItem(Document):
-    """One analyzer at one target."""
+    """One analyzer at one target, and how it ended.
+
+    Attributes:
+        reason: one sentence with the cause and the next action, for everything that did not succeed.
+        seconds: from its first call to its last.
+        attempts: how often the service was asked to copy.
+    """
 
     source: str
     target: str
@@ -87,6 +86,38 @@ class ReportItem(Document):
     attempts: int
     operation_id: str
     warnings: tuple[str, ...]
+
+    @property
+    def key(self) -> Key:
+        """That of its item in the plan."""
+        return (self.source, self.target, self.analyzer)
+
+
+def end_of(
+    item: PlanItem,
+    status: Status,
+    reason: str = "",
+    *,
+    seconds: float = 0.0,
+    attempts: int = 0,
+    operation_id: str = "",
+    warnings: tuple[str, ...] = (),
+) -> ReportItem:
+    """Say how an item of a plan ended; its own warnings come before those of the run."""
+    return ReportItem(
+        source=item.source,
+        target=item.target,
+        analyzer=item.analyzer,
+        target_analyzer=item.target_analyzer,
+        verdict=item.verdict,
+        action=item.action,
+        status=status,
+        reason=reason,
+        seconds=round(seconds, 3),
+        attempts=attempts,
+        operation_id=operation_id,
+        warnings=tuple(dict.fromkeys(item.warnings + warnings)),
+    )
 
 
 class MissedPoint(Document):
@@ -135,54 +166,43 @@ class Ended:
 
 
 def make_report(
-    *,
-    plan: RecoveryPlan,
-    run_id: str,
-    via: Via,
-    seconds: float,
-    results: Iterable[ItemResult],
-    now: datetime,
+    plan: ReplicationPlan, results: Iterable[ReportItem], *, run_id: str, via: Via, seconds: float, now: datetime
 ) -> Report:
-    """Put the results of a run into its report."""
-    ended = tuple(results)
+    """Put the ends of a plan's items, in its order, into a report."""
+    items = tuple(results)
     return Report(
-        plan=plan.name,
+        plan=plan.recovery_plan.name,
         run_id=run_id,
         via=via,
         seconds=round(seconds, 3),
-        totals=count(ended),
-        objectives=_objectives(plan.objectives.rpo, ended, now),
-        items=tuple(_item(result) for result in ended),
+        totals=count(items),
+        objectives=_objectives(plan, items, now),
+        items=items,
     )
 
 
-def _objectives(rpo: timedelta | None, ended: tuple[ItemResult, ...], now: datetime) -> ObjectivesReport:
+def _objectives(plan: ReplicationPlan, results: tuple[ReportItem, ...], now: datetime) -> ObjectivesReport:
+    """Name what a run left behind its RPO: what succeeded or was in sync is good as of now."""
+    rpo = plan.recovery_plan.objectives.rpo
+    points = (
+        # A chunk's run planned anew: what it found counts.
+        _point(replace(item, verdict=result.verdict), now, rpo)
+        for item, result in zip(plan.items, results, strict=True)
+        if result.status not in GOOD
+    )
     missed = (
         MissedPoint(source=point.source, target=point.target, analyzer=point.analyzer, age_seconds=point.age)
-        for point in missed_after(ended, now, rpo)
+        for point in points
+        if point.met is False
     )
     return ObjectivesReport(rpo_seconds=rpo.total_seconds() if rpo else None, missed=tuple(missed))
 
 
-def _item(result: ItemResult) -> ReportItem:
-    item = result.item
-    return ReportItem(
-        source=item.source,
-        target=item.target,
-        analyzer=item.analyzer,
-        target_analyzer=item.target_analyzer,
-        verdict=item.verdict,
-        action=item.action,
-        status=result.status,
-        reason=result.reason,
-        seconds=round(result.seconds, 3),
-        attempts=result.attempts,
-        operation_id=result.operation_id,
-        warnings=result.warnings,
-    )
+_ITEM = TypeAdapter(PlanItem)
+_SHOWN = {"source", "target", "analyzer", "target_analyzer", "verdict", "action", "reason", "warnings"}
 
 
-def plan_document(plan: ReplicationPlan) -> dict[str, JsonValue]:
+def plan_document(plan: ReplicationPlan) -> JsonObject:
     """Give a plan as JSON: the items of a report, without what only a run can know."""
     return {
         "plan": plan.recovery_plan.name,
@@ -192,7 +212,7 @@ def plan_document(plan: ReplicationPlan) -> dict[str, JsonValue]:
     }
 
 
-def drift_document(plan: ReplicationPlan) -> dict[str, JsonValue]:
+def drift_document(plan: ReplicationPlan) -> JsonObject:
     """Give what a check found as JSON: a plan's items, with JSON paths that differ and recovery points."""
     rpo = plan.recovery_plan.objectives.rpo
     points = recovery_points(plan)
@@ -208,7 +228,7 @@ def drift_document(plan: ReplicationPlan) -> dict[str, JsonValue]:
     }
 
 
-def _told(point: RecoveryPoint) -> dict[str, JsonValue]:
+def _told(point: RecoveryPoint) -> JsonObject:
     return {
         "verified_at": point.verified_at.isoformat() if point.verified_at else None,
         "age_seconds": point.age,
@@ -217,14 +237,6 @@ def _told(point: RecoveryPoint) -> dict[str, JsonValue]:
     }
 
 
-def _planned(item: PlanItem) -> dict[str, JsonValue]:
-    return {
-        "source": item.source,
-        "target": item.target,
-        "analyzer": item.analyzer,
-        "target_analyzer": item.target_analyzer,
-        "verdict": item.verdict.value,
-        "action": item.action.value,
-        "reason": item.reason,
-        "warnings": list(item.warnings),
-    }
+def _planned(item: PlanItem) -> JsonObject:
+    shown: JsonObject = _ITEM.dump_python(item, mode="json", include=_SHOWN)
+    return shown

@@ -8,43 +8,24 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from standby.config.plan import OnExisting
+from standby.document import Document
 from standby.replication.errors import PlanMoved, PlanUnreadable
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
-from standby.replication.verdict import Action, Sighting, Verdict
+from standby.replication.verdict import Action
 
 MOST_NAMED = 20
 """How many things that moved are named one by one."""
 
 
-class _Saved(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+_NOT_SIGNED_OFF = {"items": {"__all__": {"models", "last", "differences", "warnings"}}}
+"""What a run finds out again."""
 
 
-class SavedItem(_Saved):
-    """One line that was signed off: what would be done, and what it was decided from."""
-
-    source: str
-    target: str
-    analyzer: str
-    target_analyzer: str
-    verdict: Verdict
-    action: Action
-    reason: str
-    needs: tuple[str, ...]
-    expected: Sighting
-    found: Sighting | None
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Source, target and analyzer."""
-        return (self.source, self.target, self.analyzer)
-
-
-class SavedPlan(_Saved):
-    """A plan that was written to a file."""
+class SavedPlan(Document, extra="forbid"):
+    """A plan that was written to a file: what would be done, and what it was decided from."""
 
     format: Literal[1] = 1
     plan: str
@@ -54,7 +35,7 @@ class SavedPlan(_Saved):
     on_existing: OnExisting
     force: tuple[str, ...] = ()
     added_defaults: dict[str, dict[str, str]]
-    items: tuple[SavedItem, ...]
+    items: tuple[PlanItem, ...]
 
     @property
     def selection(self) -> Selection:
@@ -76,9 +57,9 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
         on_existing=selection.on_existing or plan.recovery_plan.on_existing,
         force=selection.force,
         added_defaults={target: dict(added) for target, added in plan.added_defaults.items()},
-        items=tuple(_saved(item) for item in plan.items),
+        items=plan.items,
     )
-    text = json.dumps(saved.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(saved.model_dump(mode="json", exclude=_NOT_SIGNED_OFF), indent=1, ensure_ascii=False) + "\n"
     fresh = path.with_name(f".{path.name}.new")
     try:
         fresh.write_text(text, encoding="utf-8")
@@ -118,7 +99,7 @@ def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
 
 def _moved_items(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
     then = {item.key: item for item in approved.items}
-    present = {item.key: _saved(item) for item in now.items}
+    present = {item.key: item for item in now.items}
     return [
         f"{key[2]} ({key[0]} → {key[1]}) {change}"
         for key in sorted(then.keys() | present.keys())
@@ -126,7 +107,7 @@ def _moved_items(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
     ]
 
 
-def _change(then: SavedItem | None, now: SavedItem | None) -> str:
+def _change(then: PlanItem | None, now: PlanItem | None) -> str:
     if then is None:
         return "is new"
     if now is None:
@@ -136,12 +117,12 @@ def _change(then: SavedItem | None, now: SavedItem | None) -> str:
         (then.expected.created_at != now.expected.created_at, "was made anew at the source"),
         (then.expected.changed_at != now.expected.changed_at, "was touched at the source"),
         (then.found != now.found, "changed at the target"),
-        (_deed(then) != _deed(now), f"would be {now.action} now, not {then.action}: {now.reason}"),
+        (_action(then) != _action(now), f"would be {now.action} now, not {then.action}: {now.reason}"),
     )
     return next((words for changed, words in changes if changed), "")
 
 
-def _deed(item: SavedItem) -> tuple[Action, str, tuple[str, ...]]:
+def _action(item: PlanItem) -> tuple[Action, str, tuple[str, ...]]:
     return (item.action, item.target_analyzer, item.needs)
 
 
@@ -152,18 +133,3 @@ def _moved_defaults(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
         for target in sorted(approved.added_defaults.keys() | present.keys())
         if approved.added_defaults.get(target, {}) != dict(present.get(target, {}))
     ]
-
-
-def _saved(item: PlanItem) -> SavedItem:
-    return SavedItem(
-        source=item.source,
-        target=item.target,
-        analyzer=item.analyzer,
-        target_analyzer=item.target_analyzer,
-        verdict=item.verdict,
-        action=item.action,
-        reason=item.reason,
-        needs=item.needs,
-        expected=item.expected,
-        found=item.found,
-    )

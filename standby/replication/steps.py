@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import TypeVar
 
 from standby.clock import Clock, SystemClock
-from standby.config.plan import CopyDeadlines, RecoveryPlan
+from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
 from standby.config.resource import DeploymentOverrides
+from standby.replication.engine import Receipt, is_transient, pace, try_again
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -30,7 +32,6 @@ from standby.service.errors import (
     CopyOutcomeUnknown,
     GrantVoid,
     OperationHung,
-    ServiceError,
     operation_failed,
 )
 from standby.service.models import Analyzer
@@ -38,6 +39,8 @@ from standby.service.protocols import CopyAuthorization, protocol_for
 from standby.vault.filesystem import FileSystem
 
 log = logging.getLogger("standby.replication")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,14 @@ class RunContext:
         return self.recovery_plan.deployments.get(target, DeploymentOverrides())
 
 
-async def keep_definition(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
+async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
     """Write the definition that is about to be replaced into the vault; it is safe afterwards.
 
     Returns:
         A sentence that says where it is.
 
     Raises:
-        VaultUnavailable: it could not be kept, so it must not be replaced.
+        VaultUnavailable: it could not be saved, so it must not be replaced.
     """
     moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
     path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
@@ -78,62 +81,9 @@ async def keep_definition(context: RunContext, item: PlanItem, analyzer: Analyze
     return sentence
 
 
-GROWTH = 1.5
-"""How much longer each wait is than the one before."""
-
-
-@dataclass
-class Beat:
-    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
-
-    retry_after: float | None = None
-
-
-async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = None) -> AsyncIterator[Beat]:
-    """Yield at each time to ask, soon at first and then less often, until the deadline is over.
-
-    Args:
-        deadlines: how long, and how often.
-        clock: what is waited by.
-        begun: when the work began, in the clock's monotonic seconds; now, where it is not given.
-    """
-    end = (clock.monotonic() if begun is None else begun) + deadlines.poll
-    wait = deadlines.first_interval
-    while True:
-        beat = Beat()
-        yield beat
-        left = end - clock.monotonic()
-        if left <= 0:
-            return
-        # A Retry-After of nothing is no leave to ask without end.
-        asked = wait if beat.retry_after is None else max(beat.retry_after, deadlines.first_interval)
-        await clock.sleep(min(left, asked))
-        wait = min(wait * GROWTH, deadlines.longest_interval)
-
-
-def is_transient(error: BaseException) -> bool:
-    """Say whether the service, not the request, was at fault for the moment."""
-    return isinstance(error, ServiceError) and error.transient
-
-
-def authorize_again(error: BaseException) -> bool:
-    """A grant may be asked for as often as needed."""
-    return is_transient(error)
-
-
-def validate_again(error: BaseException) -> bool:
-    """A model that nobody serves stays unserved; only the question can be repeated."""
-    return is_transient(error)
-
-
 def copy_again(error: BaseException) -> bool:
     """A copy is asked for again only when it is known not to have started."""
     return is_transient(error) or isinstance(error, CopyNotStarted)
-
-
-def poll_again(error: BaseException) -> bool:
-    """Looking changes nothing."""
-    return is_transient(error)
 
 
 def verify_again(error: BaseException) -> bool:
@@ -146,23 +96,6 @@ GRANT_MARGIN = timedelta(minutes=5)
 
 SETTLING = (0.0, 1.0, 3.0)
 """Seconds before each look at a target whose answer to a copy was lost: it may be late to show the copy."""
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What the service answered to a copy.
-
-    Attributes:
-        operation_url: where to poll; `None` where a copy was found under way and its operation is unknown.
-        attempts: how often the copy was asked for.
-        begun: when it began, in the clock's monotonic seconds; a poll that is tried again has no more time.
-    """
-
-    operation_url: str | None
-    operation_id: str
-    warnings: tuple[str, ...] = ()
-    attempts: int = 1
-    begun: float | None = field(default=None, compare=False)
 
 
 ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
@@ -243,13 +176,13 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     """
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)
-    kept: tuple[str, ...] = ()
-    if item.action is Action.REPLACE and (there := await _find(context, item)) is not None:
+    replaced: tuple[str, ...] = ()
+    if item.action is Action.REPLACE and (there := await find(context, item.target, item.target_analyzer)) is not None:
         if not _is_as_found(context, item, there):
             if _is_ours(context, item, there):
                 return ADOPTED
             raise TargetMoved(item.target_analyzer, item.target)
-        kept = (await keep_definition(context, item, there),)
+        replaced = (await save_replaced(context, item, there),)
     try:
         started = await protocol.copy(
             target,
@@ -258,56 +191,66 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
             allow_replace=item.action is Action.REPLACE,
         )
     except CopyOutcomeUnknown:
-        for wait in SETTLING:
-            await context.clock.sleep(wait)
-            if await _is_under_way(context, item):
-                return replace(ADOPTED, attempts=1, warnings=kept, begun=context.clock.monotonic())
+        if await settle(context, item.target, item.target_analyzer, lambda there: _is_ours(context, item, there)):
+            return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
         raise CopyNotStarted(item.target_analyzer, item.target) from None
     except Conflict:
-        if await _is_under_way(context, item):
-            return replace(ADOPTED, attempts=1, warnings=kept, begun=context.clock.monotonic())
+        there = await find(context, item.target, item.target_analyzer)
+        if there is not None and _is_ours(context, item, there):
+            return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
         raise
     return Receipt(
         started.operation_url,
         started.operation_id,
-        kept + started.warnings,
+        replaced + started.warnings,
         begun=context.clock.monotonic(),
     )
 
 
 async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
-    """Wait until the service has finished a copy.
+    """Wait until the service has finished a copy; it ends as `wait_for` does."""
+    what = f"The copy of {item.analyzer} to {item.target}"
+    await wait_for(context, item.target, item.target_analyzer, receipt, what)
+
+
+async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> None:
+    """Wait until the service has finished what it was asked to make.
+
+    Args:
+        context: the plan's deadlines, and the connections.
+        target: where it is made.
+        analyzer: its id there.
+        receipt: what the service answered; without an operation, the analyzer itself is looked at.
+        what: is waited for, for an error.
 
     Raises:
-        OperationFailed: it said so.
+        OperationFailed: the service said so.
         OperationHung: it neither finished nor failed before the plan's deadline.
         TargetAnalyzerGone: the operation and the analyzer are both gone.
     """
-    client = context.connections[item.target]
-    url = receipt.operation_url
+    client, url = context.connections[target], receipt.operation_url
     async for beat in pace(context.recovery_plan.deadlines, context.clock, receipt.begun):
         if url is None:
-            if (await _look(context, item)).status != "creating":
+            if (await must_find(context, target, analyzer)).status != "creating":
                 return
             continue
         try:
-            answer = await client.poll(url)
+            answer = await client.poll(url, analyzer)
         except AnalyzerNotFound:
-            log.warning("operation %s is no longer known; looking at the analyzer", receipt.operation_id)
+            log.warning("the operation on %s at %s is no longer known; looking at the analyzer", analyzer, target)
             url = None
             continue
         beat.retry_after = answer.retry_after
         if answer.operation.status == "succeeded":
             return
         if answer.operation.done:
-            raise operation_failed(answer.operation, resource=item.target, analyzer=item.target_analyzer)
+            raise operation_failed(answer.operation, resource=target, analyzer=analyzer)
     # The operation's word is not the last one: operations were seen stuck whose analyzer was ready.
-    if (await _look(context, item)).status != "ready":
+    if (await must_find(context, target, analyzer)).status != "ready":
         raise OperationHung(
-            f"The copy of {item.analyzer} to {item.target} did not end "
-            f"within {context.recovery_plan.deadlines.poll:.0f} s",
-            resource=item.target,
-            analyzer=item.target_analyzer,
+            f"{what} did not end within {context.recovery_plan.deadlines.poll:.0f} s",
+            resource=target,
+            analyzer=analyzer,
         )
 
 
@@ -322,7 +265,7 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
         CopyDiffers: it is neither the planned nor the present definition.
     """
     ignore = context.recovery_plan.ignore
-    analyzer = await _look(context, item)
+    analyzer = await must_find(context, item.target, item.target_analyzer)
     if analyzer.status == "creating":
         raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
     if analyzer.status != "ready":
@@ -340,24 +283,36 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     return Verified(source, target, ("It was edited at the source during the run; the edit was copied.",))
 
 
-async def _find(context: RunContext, item: PlanItem) -> Analyzer | None:
+async def find(context: RunContext, target: str, analyzer: str) -> Analyzer | None:
+    """Read an analyzer; `None` where the target does not have it."""
     try:
-        return await context.connections[item.target].get_analyzer(item.target_analyzer)
+        return await context.connections[target].get_analyzer(analyzer)
     except AnalyzerNotFound:
         return None
 
 
-async def _look(context: RunContext, item: PlanItem) -> Analyzer:
-    found = await _find(context, item)
+async def must_find(context: RunContext, target: str, analyzer: str) -> Analyzer:
+    """Read an analyzer that should be there.
+
+    Raises:
+        TargetAnalyzerGone: it is not.
+    """
+    found = await find(context, target, analyzer)
     if found is None:
-        raise TargetAnalyzerGone(item.target_analyzer, item.target)
+        raise TargetAnalyzerGone(analyzer, target)
     return found
 
 
-async def _is_under_way(context: RunContext, item: PlanItem) -> bool:
-    """Say whether the target holds our copy, though the service's answer to it is not known."""
-    there = await _find(context, item)
-    return there is not None and _is_ours(context, item, there)
+async def settle(
+    context: RunContext, target: str, analyzer: str, is_ours: Callable[[Analyzer], bool]
+) -> Analyzer | None:
+    """Find what was asked for where the answer was lost; `None` when it is certain that nothing was started."""
+    for wait in SETTLING:
+        await context.clock.sleep(wait)
+        there = await find(context, target, analyzer)
+        if there is not None and is_ours(there):
+            return there
+    return None
 
 
 def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
@@ -376,3 +331,55 @@ def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
         item.found.created_at,
         item.found.changed_at,
     )
+
+
+@dataclass(frozen=True)
+class DirectSteps:
+    """The steps without Prefect, each tried again by the plan's policy for it."""
+
+    context: RunContext
+
+    async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
+        """Add model names to a target's defaults."""
+        await self._retry(
+            self._retries.validate_deployments, is_transient, lambda: add_defaults(self.context, target, additions)
+        )
+
+    async def authorize(self, item: PlanItem) -> CopyAuthorization:
+        """Ask the source for a grant."""
+        return await self._retry(self._retries.authorize, is_transient, lambda: authorize(self.context, item))
+
+    async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
+        """Check the models at the target; give warnings."""
+        return await self._retry(
+            self._retries.validate_deployments, is_transient, lambda: validate_deployments(self.context, item)
+        )
+
+    async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
+        """Start the copy."""
+        asked = 0
+
+        async def ask() -> Receipt:
+            nonlocal asked
+            asked += 1
+            return await copy(self.context, item, authorization)
+
+        receipt = await self._retry(self._retries.copy_, copy_again, ask)
+        return replace(receipt, attempts=asked)
+
+    async def poll(self, item: PlanItem, receipt: Receipt) -> None:
+        """Wait for the copy's end."""
+        await self._retry(self._retries.poll, is_transient, lambda: poll(self.context, item, receipt))
+
+    async def verify(self, item: PlanItem) -> Verified:
+        """Compare the copy with what was planned."""
+        return await self._retry(self._retries.verify, verify_again, lambda: verify(self.context, item))
+
+    @property
+    def _retries(self) -> StepRetries:
+        return self.context.recovery_plan.retries
+
+    async def _retry(
+        self, policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]]
+    ) -> T:
+        return await try_again(policy, worth_it, step, self.context.clock)

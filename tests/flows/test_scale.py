@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from standby.replication.direct import DirectSteps
 from standby.replication.items import Selection
 from standby.replication.replicate import begin, open_run
 from standby.replication.report import Report
+from standby.replication.steps import DirectSteps
 
 ANALYZERS = 300
 STEPS = 5

@@ -24,9 +24,9 @@ from standby.config.resource import ApiVersion
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.orchestrator import Orchestrator, load_orchestrator
+from standby.replication.engine import pace
 from standby.replication.items import Selection
 from standby.replication.report import Report
-from standby.replication.steps import pace
 from standby.service.client import ContentUnderstandingClient
 
 HERE = Path(__file__).parent

@@ -25,9 +25,9 @@ from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.recovery.sync import StepsFactory, once_free, record_equal, synchronise
-from standby.replication.direct import DirectSteps
 from standby.replication.items import GOOD, Progress, Selection, Status
 from standby.replication.report import Report, ReportItem
+from standby.replication.steps import DirectSteps
 from standby.text import some_of
 
 

@@ -13,6 +13,7 @@ from standby.document import Document, JsonValue
 from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import without_access
 from standby.replication.fingerprint import fingerprint
+from standby.replication.items import Key
 from standby.replication.ledger import Rebuilt
 from standby.replication.verdict import CopyRecord, sight
 from standby.service.models import Analyzer
@@ -65,6 +66,11 @@ class RestoreItem(Document):
     needs: tuple[str, ...] = ()
     fingerprint: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """Where it was, and its id there: unique in a restore."""
+        return (self.resource, self.analyzer)
 
 
 @dataclass(frozen=True)

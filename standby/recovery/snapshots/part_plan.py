@@ -245,7 +245,7 @@ class PartPlan:
             yield f"It refers to {names}, {where} the snapshot. Restore from another one with --as-of."
         for child in sorted(self._dependencies.children[analyzer]):
             if child in settled and settled[child].action is RestoreAction.REFUSE:
-                yield f"Its child {child} is refused. Settle that first."
+                yield f"Its child {child} is refused. Fix that first."
 
     def _judged_models(self, analyzer: str, serving: Serving) -> JudgedModels:
         part = self._part

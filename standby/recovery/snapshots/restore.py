@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from graphlib import TopologicalSorter
 
 from pydantic import Field
 
@@ -16,14 +15,13 @@ from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Kind, add_durations
-from standby.recovery.snapshots.building import Builder
+from standby.recovery.snapshots.build import BuildSteps
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
-from standby.replication import steps
-from standby.replication.direct import try_again
-from standby.replication.items import GOOD, Progress, Status
+from standby.replication.engine import Attempt, Engine
+from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.report import Via
-from standby.replication.steps import is_transient
+from standby.replication.steps import DirectSteps
 from standby.vault.errors import Held, VaultError
 
 
@@ -78,38 +76,30 @@ class RestoreReport(Document):
         return tuple(item.seconds for item in self.items if item.status is Status.SUCCEEDED)
 
 
-def totals_of(items: Iterable[RestoredItem]) -> dict[Status, int]:
-    """Count items by status, every status named."""
-    totals = dict.fromkeys(Status, 0)
-    for item in items:
-        totals[item.status] += 1
-    return totals
-
-
 log = logging.getLogger("standby.recovery")
 
 PATIENCE = 30.0
 """Seconds that another restore which writes the same list is waited for at the end."""
 
 
-class RebuiltNotes:
+class RebuiltLog:
     """What one restore has built, in the vault as soon as it can be, and at the latest at the end."""
 
     def __init__(self, context: RecoveryContext, plan: RestorePlan) -> None:
         """Take what is to be restored."""
         self._context = context
         self._plan = plan
+        self._built: dict[str, Rebuilt] = {}
         self._written: dict[str, Rebuilt] = {}
-        self._noted: dict[str, Rebuilt] = {}
         self._writing = asyncio.Lock()
         self._at_the_end = False
 
-    async def note(self, item: RestoreItem, created_at: datetime | None) -> None:
-        """Put down one incarnation; the restore goes on where the vault does not take it now."""
+    async def add(self, item: RestoreItem, created_at: datetime | None) -> None:
+        """Add one incarnation; the restore goes on where the vault does not take it now."""
         if self._plan.rehearsed:
             return
         definition = self._plan.definitions[item.target_analyzer]
-        self._noted[item.target_analyzer] = Rebuilt(
+        self._built[item.target_analyzer] = Rebuilt(
             analyzer=item.target_analyzer,
             created_at=created_at,
             fingerprint=item.fingerprint,
@@ -124,14 +114,14 @@ class RebuiltNotes:
         try:
             await self._write(0.0)
         except Held:
-            log.info("another restore is writing down what it rebuilds at %s", self._plan.to)
+            log.info("another restore is writing what it rebuilds at %s", self._plan.to)
         except VaultError as error:
             # No analyzer waits for a vault that does not answer.
             self._at_the_end = True
-            log.warning("What is rebuilt at %s is written down at the end: %s", self._plan.to, error)
+            log.warning("What is rebuilt at %s is recorded at the end: %s", self._plan.to, error)
 
     async def close(self) -> None:
-        """Put down what is left.
+        """Write what is left.
 
         Raises:
             Held: another restore writes the same list for too long.
@@ -142,8 +132,8 @@ class RebuiltNotes:
     async def _write(self, patience: float) -> None:
         # One at a time, so that what comes meanwhile is written together.
         async with self._writing:
-            noted = dict(self._noted)
-            added = [each for name, each in noted.items() if self._written.get(name) != each]
+            built = dict(self._built)
+            added = [each for name, each in built.items() if self._written.get(name) != each]
             if not added:
                 return
             await add_rebuilt(
@@ -154,13 +144,11 @@ class RebuiltNotes:
                 gone=self._plan.stale,
                 patience=patience,
             )
-            self._written = noted
+            self._written = built
 
 
 LAST_LOOK_SECONDS = 10.0
 """What looking at interrupted builds may take, all of them together."""
-
-_ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
 
 
 async def restore(
@@ -196,59 +184,44 @@ async def restore(
         await restoration.run()
     except asyncio.CancelledError:
         interrupted = True
-        await to_its_end(restoration.look_at_interrupted())
+        await to_its_end(restoration.find_interrupted())
     report = restoration.report(interrupted=interrupted)
     problems = await to_its_end(_close(context, report, restoration.rebuilt))
     return report.model_copy(update={"problems": (*report.problems, *problems)})
 
 
-class Restoration:
-    """One restore. Its report is true at any moment, also after a cancellation."""
+class Restoration(Engine[RestoreItem, RestoredItem]):
+    """One restore: each analyzer is built, polled and verified."""
 
     def __init__(self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]) -> None:
         """Prepare; nothing is sent yet."""
+        client = context.connections[plan.to]
+        super().__init__(
+            plan.items,
+            target=lambda _: plan.to,
+            slots={plan.to: asyncio.Semaphore(client.resource.max_concurrent_copies)},
+            clock=context.clock,
+            on_progress=on_progress,
+        )
+        self.rebuilt = RebuiltLog(context, plan)
         self._context = context
         self._plan = plan
-        self._on_progress = on_progress
-        self._builder = Builder(context, plan.to, self._tell)
-        self._rebuilt = RebuiltNotes(context, plan)
-        self._slots = asyncio.Semaphore(context.connections[plan.to].resource.max_concurrent_copies)
-        self._begun = context.clock.monotonic()
-        self._started: dict[str, float] = {}
-        self._ended: dict[int, RestoredItem] = {}
-        self._by_id = {item.target_analyzer: place for place, item in enumerate(plan.items) if _acts(item)}
-        self._without_defaults = ""
+        self._steps = BuildSteps(context, plan.to)
+        self._created = {item.target_analyzer: item.key for item in plan.items if item.action is RestoreAction.CREATE}
 
-    async def run(self) -> None:
-        """Do everything the plan says; only a cancellation raises."""
-        for place, item in enumerate(self._plan.items):
-            if not _acts(item):
-                self._end(place, _without_doing(item))
-        await self._add_defaults()
-        sorter: TopologicalSorter[int] = TopologicalSorter(
-            {place: self._children(self._plan.items[place]) for place in self._by_id.values()}
-        )
-        sorter.prepare()
-        ended: asyncio.Queue[int] = asyncio.Queue()
-        async with asyncio.TaskGroup() as group:
-            while sorter.is_active():
-                for place in sorter.get_ready():
-                    group.create_task(self._drive(place, ended), name=self._plan.items[place].target_analyzer)
-                sorter.done(await ended.get())
-
-    async def look_at_interrupted(self) -> None:
-        """Find what the target took without its answer being heard: that is rebuilt, too."""
-        begun = [name for name in self._started if self._by_id[name] not in self._ended]
+    async def find_interrupted(self) -> None:
+        """Find what the target took and the answer to which was lost: that is rebuilt, too."""
         try:
             async with asyncio.timeout(LAST_LOOK_SECONDS):
-                for name in begun:
-                    await self._builder.look_again(self._plan.items[self._by_id[name]])
+                for item in self._in_flight:
+                    if there := await self._steps.find_begun(item):
+                        await self.rebuilt.add(item, there.created_at)
         except (StandbyError, TimeoutError) as error:
-            log.warning("Whether %s has what was just being built is not known: %r", self._plan.to, error)
+            log.warning("Whether %s has what was just being built is unknown: %r", self._plan.to, error)
 
     def report(self, *, interrupted: bool = False) -> RestoreReport:
         """Put what has become of each analyzer so far into a report."""
-        items = tuple(self._ended.get(place) or self._interrupted(item) for place, item in enumerate(self._plan.items))
+        items = self.results()
         return RestoreReport(
             plan=self._context.plan.name,
             run_id=self._context.run_id,
@@ -256,146 +229,74 @@ class Restoration:
             snapshot=self._plan.snapshot_id,
             taken_at=self._plan.taken_at,
             to=self._plan.to,
-            seconds=round(self._context.clock.monotonic() - self._begun, 3),
+            seconds=round(self._seconds, 3),
             interrupted=interrupted,
-            totals=totals_of(items),
+            totals=count(items),
             items=items,
             problems=self._plan.problems,
         )
 
-    async def _add_defaults(self) -> None:
-        if not self._plan.added_defaults:
-            return
-        policy, to = self._context.plan.retries.validate_deployments, self._plan.to
-        try:
-            await try_again(
-                policy,
-                is_transient,
-                lambda: steps.add_defaults(self._context.run, to, self._plan.added_defaults),
-                self._context.clock,
-            )
-        except StandbyError as error:
-            self._without_defaults = f"The defaults of {to} could not be completed: {error}"
+    async def _prepare(self) -> None:
+        for item in self._plan.items:
+            if item.met:
+                self._end(item, Status.SKIPPED)
+            elif item.action is not RestoreAction.CREATE:
+                self._end(item, Status.REFUSED, item.reason)
+        if self._plan.added_defaults:
+            await self._complete_defaults({self._plan.to: self._plan.added_defaults})
 
-    @property
-    def rebuilt(self) -> RebuiltNotes:
-        """What was built."""
-        return self._rebuilt
+    async def _add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
+        await DirectSteps(self._context.run).add_defaults(target, additions)
 
-    async def _tell(self, item: RestoreItem, created_at: datetime | None) -> None:
-        await self._rebuilt.note(item, created_at)
+    async def _make(self, item: RestoreItem, attempt: Attempt) -> None:
+        receipt, created_at = await self._steps.send(item, self._plan.definitions[item.target_analyzer])
+        attempt.receipt = receipt
+        await self.rebuilt.add(item, created_at)
+        await self._steps.poll(item, receipt)
+        verified = await self._steps.verify(item)
+        await self.rebuilt.add(item, verified.created_at)
+        attempt.warnings = receipt.warnings
 
-    def _children(self, item: RestoreItem) -> list[int]:
-        return [self._by_id[child] for child in item.needs if child in self._by_id]
+    def _children(self, item: RestoreItem) -> dict[str, Key]:
+        return {child: self._created[child] for child in item.needs if child in self._created}
 
-    async def _drive(self, place: int, ended: asyncio.Queue[int]) -> None:
-        item = self._plan.items[place]
-        try:
-            obstacle = self._without_defaults or self._hindrance(item)
-            if obstacle:
-                self._end(place, _ended(item, Status.BLOCKED, obstacle))
-            else:
-                self._end(place, await self._attempt(item))
-        finally:
-            ended.put_nowait(place)
+    def _interruption(self, _item: RestoreItem, _attempt: Attempt, /) -> str:
+        return f"Interrupted while it was being built at {self._plan.to}. Run again: what is there is found."
 
-    def _hindrance(self, item: RestoreItem) -> str:
-        for child in self._children(item):
-            result = self._ended.get(child)
-            if result is None or result.status not in GOOD:
-                end = "was interrupted" if result is None else _ENDS[result.status]
-                name = self._plan.items[child].target_analyzer
-                return f"Its child {name} {end}. Settle that, then run again."
-        return ""
-
-    async def _attempt(self, item: RestoreItem) -> RestoredItem:
-        name = item.target_analyzer
-        async with self._slots:
-            self._started[name] = self._context.clock.monotonic()
-            self._report()
-            try:
-                warnings = await self._builder.build(item, self._plan.definitions[name])
-            except StandbyError as error:
-                return self._timed(item, Status.FAILED, str(error))
-            except Exception as error:
-                # One analyzer never stops another, whatever happened to it; the trace goes to the log.
-                log.exception("restoring %s at %s failed unexpectedly", name, self._plan.to)
-                return self._timed(item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run.")
-            return self._timed(item, Status.SUCCEEDED, "", warnings)
-
-    def _timed(self, item: RestoreItem, status: Status, reason: str, warnings: tuple[str, ...] = ()) -> RestoredItem:
-        seconds = self._context.clock.monotonic() - self._started[item.target_analyzer]
-        return _ended(item, status, reason, round(seconds, 3), warnings)
-
-    def _interrupted(self, item: RestoreItem) -> RestoredItem:
-        if item.target_analyzer not in self._started:
-            return _ended(item, Status.FAILED, "Interrupted before it was begun. Run again.")
-        return self._timed(
-            item,
-            Status.FAILED,
-            f"Interrupted while it was being built at {self._plan.to}. Run again: what is there is found.",
+    def _result(self, item: RestoreItem, status: Status, reason: str, attempt: Attempt | None) -> RestoredItem:
+        return RestoredItem(
+            primary=item.primary,
+            resource=item.resource,
+            analyzer=item.analyzer,
+            target_analyzer=item.target_analyzer,
+            fidelity=item.fidelity,
+            action=item.action,
+            status=status,
+            reason=reason,
+            seconds=round(self._clock.monotonic() - attempt.begun, 3) if attempt else 0.0,
+            warnings=tuple(dict.fromkeys((*item.warnings, *(attempt.warnings if attempt else ())))),
         )
 
-    def _end(self, place: int, result: RestoredItem) -> None:
-        self._ended[place] = result
-        self._report()
 
-    def _report(self) -> None:
-        counts = totals_of(self._ended.values())
-        begun = sum(1 for name in self._started if self._by_id[name] not in self._ended)
-        self._on_progress(Progress(len(self._plan.items), begun, tuple(counts.items())))
-
-
-async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: RebuiltNotes) -> list[str]:
-    """Keep what was done; what cannot be kept is told in the report, which must not be lost with it."""
-    told: dict[str, JsonValue] = {
+async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: RebuiltLog) -> list[str]:
+    """Record what was done; what cannot be recorded is said in the report, which must not be lost with it."""
+    details: dict[str, JsonValue] = {
         "snapshot": report.snapshot,
         "to": report.to,
         "totals": {status.value: count for status, count in report.totals.items()},
         "seconds": report.seconds,
         "interrupted": report.interrupted,
     }
-    deeds: tuple[Callable[[], Awaitable[object]], ...] = (
+    records: tuple[Callable[[], Awaitable[object]], ...] = (
         rebuilt.close,
         lambda: add_durations(context.vault, report.plan, Kind.RESTORE, report.durations),
-        lambda: record_action(context, AuditAction.RESTORE_ENDED, told),
+        lambda: record_action(context, AuditAction.RESTORE_ENDED, details),
     )
     problems: list[str] = []
-    for deed in deeds:
+    for record in records:
         try:
-            await deed()
+            await record()
         except StandbyError as error:
             log.warning("%s", error)
             problems.append(error.cause)
     return problems
-
-
-def _acts(item: RestoreItem) -> bool:
-    return item.action is RestoreAction.CREATE
-
-
-def _without_doing(item: RestoreItem) -> RestoredItem:
-    if item.met:
-        return _ended(item, Status.SKIPPED, "")
-    return _ended(item, Status.REFUSED, item.reason)
-
-
-def _ended(
-    item: RestoreItem,
-    status: Status,
-    reason: str,
-    seconds: float = 0.0,
-    warnings: tuple[str, ...] = (),
-) -> RestoredItem:
-    return RestoredItem(
-        primary=item.primary,
-        resource=item.resource,
-        analyzer=item.analyzer,
-        target_analyzer=item.target_analyzer,
-        fidelity=item.fidelity,
-        action=item.action,
-        status=status,
-        reason=reason,
-        seconds=seconds,
-        warnings=tuple(dict.fromkeys((*item.warnings, *warnings))),
-    )

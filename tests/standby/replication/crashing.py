@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 from standby.config.configuration import Configuration
-from standby.replication.direct import DirectSteps
 from standby.replication.items import Selection
 from standby.replication.replicate import begin, open_run
+from standby.replication.steps import DirectSteps
 
 
 class DyingSteps:

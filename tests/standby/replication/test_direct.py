@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import RetryPolicy
-from standby.replication.direct import DirectSteps, try_again
+from standby.replication.engine import is_transient, try_again
 from standby.replication.errors import CopyDiffers, CopyNotStarted, TargetAnalyzerNotReady
 from standby.replication.items import PlanItem, Selection
 from standby.replication.replicate import survey
-from standby.replication.steps import RunContext, copy_again, is_transient, verify_again
+from standby.replication.steps import DirectSteps, RunContext, copy_again, verify_again
 from standby.service.errors import Conflict, GrantVoid, OperationHung, ServiceUnavailable
 from tests.standby.replication.world import FakeClock, Service, definition, recovery_plan
 
@@ -31,8 +31,10 @@ class Failing:
     def __init__(self, times: int, error: Exception = DOWN) -> None:
         self.left = times
         self.error = error
+        self.tried = 0
 
     async def __call__(self) -> str:
+        self.tried += 1
         if self.left > 0:
             self.left -= 1
             raise self.error
@@ -40,7 +42,8 @@ class Failing:
 
 
 async def tried(times: int, clock: FakeClock, error: Exception = DOWN, **policy: Any) -> tuple[str, int]:
-    return await try_again(RetryPolicy(**policy), is_transient, Failing(times, error), clock)
+    step = Failing(times, error)
+    return await try_again(RetryPolicy(**policy), is_transient, step, clock), step.tried
 
 
 async def test_a_step_that_succeeds_is_tried_once_and_waits_for_nothing() -> None:

@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from standby.replication.engine import GRANT_WAIT, GRANTS, Replication
+from standby.replication.engine import Receipt
 from standby.replication.errors import CopyDiffers, ReplicationError
-from standby.replication.items import GOOD, ItemResult, PlanItem, Progress, ReplicationPlan, Status
+from standby.replication.items import GOOD, PlanItem, Progress, ReplicationPlan, Status
 from standby.replication.ledger import write_ledger
-from standby.replication.steps import ADOPTED, Receipt, Verified
+from standby.replication.replicate import GRANT_WAIT, GRANTS, Replication
+from standby.replication.report import ReportItem
+from standby.replication.steps import ADOPTED, Verified
 from standby.replication.verdict import Action, Verdict
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
@@ -104,8 +106,8 @@ class Run:
     progress: list[Progress]
 
     @property
-    def ended(self) -> dict[str, ItemResult]:
-        return {result.item.analyzer: result for result in self.replication.results()}
+    def ended(self) -> dict[str, ReportItem]:
+        return {result.analyzer: result for result in self.replication.results()}
 
     @property
     def statuses(self) -> dict[str, Status]:
@@ -237,8 +239,8 @@ async def test_a_failure_stops_nobody_but_its_ancestors_which_name_it() -> None:
         await run.replication.run()
         told = {name: (result.status, result.reason) for name, result in run.ended.items()}
         assert told["bad"] == (Status.FAILED, "It broke. Mend it.")
-        assert told["middle"] == (Status.BLOCKED, "Its child bad failed. Settle that, then run again.")
-        assert told["top"] == (Status.BLOCKED, "Its child middle is blocked. Settle that, then run again.")
+        assert told["middle"] == (Status.BLOCKED, "Its child bad failed. Fix that, then run again.")
+        assert told["top"] == (Status.BLOCKED, "Its child middle is blocked. Fix that, then run again.")
         assert told["good"][0] is told["beside"][0] is Status.SUCCEEDED
         assert not {("authorize", "middle"), ("authorize", "top")} & set(run.steps.done)
 
@@ -252,7 +254,7 @@ async def test_a_failure_at_one_target_blocks_nothing_at_another() -> None:
 
     async with prepared(items, hook) as run:
         await run.replication.run()
-        ended = {(result.item.target, result.item.analyzer): result.status for result in run.replication.results()}
+        ended = {(result.target, result.analyzer): result.status for result in run.replication.results()}
         assert ended == {
             ("west", "leaf"): Status.FAILED,
             ("west", "top"): Status.BLOCKED,
@@ -268,7 +270,7 @@ async def test_a_child_that_is_refused_at_the_start_blocks_its_parent() -> None:
     refused = plan_item("child", verdict=Verdict.FOREIGN, action=Action.REFUSE, reason="Foreign.")
     async with prepared([plan_item("parent", "child"), refused]) as run:
         await run.replication.run()
-        assert run.ended["parent"].reason == "Its child child is refused. Settle that, then run again."
+        assert run.ended["parent"].reason == "Its child child is refused. Fix that, then run again."
 
 
 async def test_a_child_that_is_in_sync_is_as_good_as_copied() -> None:
@@ -294,7 +296,7 @@ async def test_a_step_that_is_cancelled_on_its_own_blocks_its_parents() -> None:
     errors = {("poll", "child"): asyncio.CancelledError()}
     async with prepared([plan_item("parent", "child"), plan_item("child")], raising(errors)) as run:
         await run.replication.run()
-        assert run.ended["parent"].reason == "Its child child was interrupted. Settle that, then run again."
+        assert run.ended["parent"].reason == "Its child child was interrupted. Fix that, then run again."
         assert run.ended["child"].status is Status.FAILED
         assert ("authorize", "parent") not in run.steps.done
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from standby.config.plan import CopyDeadlines
 from standby.config.resource import Resource
-from standby.replication.direct import DirectSteps
 from standby.replication.forecast import LONGEST_COPY, Forecast, forecast, polls_of_copy
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import begin, survey
+from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, Service, definition, plan_item, recovery_plan, resource
 

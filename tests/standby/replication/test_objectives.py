@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from standby.replication.items import ItemResult, PlanItem, ReplicationPlan, Status
-from standby.replication.report import RecoveryPoint, missed_after, recovery_points
+from standby.replication.items import PlanItem, ReplicationPlan, Status
+from standby.replication.report import RecoveryPoint, end_of, make_report, recovery_points
 from standby.replication.verdict import Action, CopyRecord, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
 
@@ -68,7 +68,12 @@ def test_without_an_objective_nothing_is_met_or_missed() -> None:
 
 def test_a_run_leaves_behind_only_what_it_did_not_bring_up_to_date() -> None:
     behind = item(Verdict.SOURCE_AHEAD, expected=EDITED, action=Action.REPLACE)
-    results = [ItemResult(behind, status) for status in Status]
-    missed = missed_after(results, START, DAY)
-    assert len(missed) == len(Status) - 2
-    assert missed_after(results, START, 3 * DAY) == ()
+    results = [end_of(behind, status) for status in Status]
+
+    def missed(rpo: str) -> int:
+        plan = ReplicationPlan(recovery_plan(objectives={"rpo": rpo}), START, (behind,) * len(results), {})
+        report = make_report(plan, results, run_id="run-1", via="direct", seconds=1.0, now=START)
+        return len(report.objectives.missed)
+
+    assert missed("24h") == len(Status) - 2
+    assert missed("3d") == 0

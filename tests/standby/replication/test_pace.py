@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import CopyDeadlines
-from standby.replication.steps import pace
+from standby.replication.engine import pace
 from tests.standby.replication.world import FakeClock
 
 

@@ -148,7 +148,7 @@ def test_a_cycle_blocks_its_members_with_its_path_and_its_parents_by_name() -> N
     assert {name for name, item in made.items() if item.verdict is Verdict.BLOCKED} == {"a", "b", "top"}
     for member in ("a", "b"):
         assert "through a → b → a" in made[member].reason or "through b → a → b" in made[member].reason
-    assert made["top"].reason == "Its child a is blocked. Settle that first."
+    assert made["top"].reason == "Its child a is blocked. Fix that first."
     assert made["below"].action is made["free"].action is Action.COPY
 
 
@@ -169,7 +169,7 @@ def test_a_child_that_the_source_lacks_blocks_its_parents_all_the_way_up() -> No
     source = inventory("east", definition("top", "middle"), definition("middle", "gone", "lost"), definition("other"))
     made = items(plan(source, at()))
     assert made["middle"].reason == "It refers to gone, lost, which east does not have. Create or unlink it."
-    assert made["top"].reason == "Its child middle is blocked. Settle that first."
+    assert made["top"].reason == "Its child middle is blocked. Fix that first."
     assert made["other"].action is Action.COPY
 
 
@@ -191,7 +191,7 @@ def test_a_refused_child_blocks_the_copy_of_its_parents() -> None:
     made = items(plan(source, at(definition("child", description="theirs"))))
     assert (made["child"].verdict, made["child"].action) == (Verdict.FOREIGN, Action.REFUSE)
     assert made["top"].verdict is Verdict.BLOCKED
-    assert made["top"].reason == "Its child child is refused. Settle that first."
+    assert made["top"].reason == "Its child child is refused. Fix that first."
 
 
 def test_a_parent_that_is_there_is_left_but_its_childs_trouble_is_said() -> None:
@@ -214,7 +214,7 @@ def test_a_version_of_a_child_refuses_its_parents_because_they_keep_the_old_name
     assert made["child"].action is Action.COPY_AS_VERSION
     assert made["child"].target_analyzer == "child_v2"
     assert made["top"].verdict is Verdict.BLOCKED
-    assert made["top"].reason == ("It refers to child, and the copy of that is called child_v2. Settle that first.")
+    assert made["top"].reason == ("It refers to child, and the copy of that is called child_v2. Fix that first.")
 
 
 # What is there already.
@@ -331,7 +331,7 @@ def test_what_needs_an_analyzer_of_the_other_source_is_blocked_in_the_plan_alrea
     recovery, target = two_sources()
     north = inventory("north", definition("top", "a"), definition("a"))
     made = plan(inventory("east", definition("a")), north, target, recovery=recovery)
-    assert items(made)["top"].reason == "Its child a is blocked. Settle that first."
+    assert items(made)["top"].reason == "Its child a is blocked. Fix that first."
 
 
 def test_versions_from_two_sources_get_different_numbers() -> None:
@@ -400,7 +400,7 @@ def test_a_model_that_is_not_served_blocks_what_needs_its_analyzer() -> None:
     serves = serving(resource("east"), DEFAULTS)
     source = inventory("east", definition("top", "leaf"), definition("leaf", models=MODELS), serves=serves)
     made = items(plan(source, served("west", None)))
-    assert made["top"].reason == "Its child leaf is blocked. Settle that first."
+    assert made["top"].reason == "Its child leaf is blocked. Fix that first."
 
 
 def test_an_analyzer_that_is_there_without_its_models_is_left_and_warned_of() -> None:

@@ -15,14 +15,13 @@ import pytest
 
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.replication.direct import DirectSteps
 from standby.replication.errors import LedgerBusy, NothingSelected, PlanMoved
 from standby.replication.items import Progress, Selection, Status
 from standby.replication.ledger import write_ledger
 from standby.replication.replicate import begin, open_run, survey
 from standby.replication.report import Report
 from standby.replication.saved_plan import SavedPlan, load_plan, save_plan
-from standby.replication.steps import RunContext
+from standby.replication.steps import DirectSteps, RunContext
 from standby.replication.verdict import Action
 from standby.service.errors import NotAuthorized
 from standby.vault.errors import VaultUnavailable
@@ -453,7 +452,7 @@ async def test_a_source_that_is_deleted_during_a_run_fails_alone_and_blocks_its_
     assert told["leaf"].status is Status.FAILED
     assert told["leaf"].reason.startswith("leaf at east: ")
     assert "NotFound/ModelNotFound" in told["leaf"].reason
-    assert told["top"].reason == "Its child leaf failed. Settle that, then run again."
+    assert told["top"].reason == "Its child leaf failed. Fix that, then run again."
 
 
 async def test_an_analyzer_that_appears_at_the_target_during_a_run_is_not_overwritten(

@@ -5,35 +5,34 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from standby.replication.items import GOOD, ItemResult, Progress, ReplicationPlan, Status, count
-from standby.replication.report import Report, drift_document, make_report, plan_document
+from standby.replication.items import GOOD, Progress, ReplicationPlan, Status, count
+from standby.replication.report import Report, ReportItem, drift_document, end_of, make_report, plan_document
 from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
 
-COPIED = ItemResult(
-    plan_item("invoice"),
+ITEMS = {
+    "invoice": plan_item("invoice"),
+    "edited": plan_item("edited", verdict=Verdict.TARGET_AHEAD, action=Action.REFUSE),
+}
+COPIED = end_of(
+    ITEMS["invoice"],
     Status.SUCCEEDED,
     seconds=3.14159,
     attempts=1,
     operation_id="op-1",
     warnings=("w",),
 )
-EDITED = ItemResult(
-    plan_item("edited", verdict=Verdict.TARGET_AHEAD, action=Action.REFUSE),
+EDITED = end_of(
+    ITEMS["edited"],
     Status.REFUSED,
     "It was edited at west since it was copied. Undo it.",
 )
 
 
-def report(*results: ItemResult) -> Report:
-    return make_report(
-        plan=recovery_plan(objectives={"rpo": "24h"}),
-        run_id="run-1",
-        via="direct",
-        seconds=12.34567,
-        results=results,
-        now=START,
-    )
+def report(*results: ReportItem) -> Report:
+    items = tuple(ITEMS[result.analyzer] for result in results)
+    plan = ReplicationPlan(recovery_plan(objectives={"rpo": "24h"}), START, items, {})
+    return make_report(plan, results, run_id="run-1", via="direct", seconds=12.34567, now=START)
 
 
 def test_a_report_as_json_is_exactly_the_contracts() -> None:
@@ -89,7 +88,7 @@ def test_a_report_is_read_back_from_its_json() -> None:
 
 def test_a_run_is_complete_when_every_item_is_usable() -> None:
     for status in Status:
-        assert report(COPIED, replace(EDITED, status=status)).complete is (status in GOOD)
+        assert report(COPIED, EDITED.model_copy(update={"status": status})).complete is (status in GOOD)
     assert report().complete
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from standby.config.plan import CopyDeadlines, RecoveryPlan
 from standby.replication import steps
+from standby.replication.engine import Receipt
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -27,7 +28,7 @@ from standby.replication.errors import (
 from standby.replication.inventory import SERVING_AGE, connect
 from standby.replication.items import PlanItem, Selection
 from standby.replication.replicate import survey
-from standby.replication.steps import ADOPTED, SETTLING, Receipt, RunContext
+from standby.replication.steps import ADOPTED, SETTLING, RunContext
 from standby.replication.verdict import Action
 from standby.service.errors import (
     AnalyzerNotFound,

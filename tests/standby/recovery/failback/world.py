@@ -12,10 +12,10 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.fencing import Assignment, Fence, Phase, hold_fence, read_fence
 from standby.recovery.context import RecoveryContext
-from standby.replication.direct import DirectSteps
 from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.report import Report
+from standby.replication.steps import DirectSteps
 from standby.vault.errors import Held
 from standby.vault.filesystem import Journal
 from tests.standby.replication.world import (

@@ -8,8 +8,8 @@ import pytest
 
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.readiness.last_runs import LastRuns, PairRun, read_last_runs, remember_run
-from standby.replication.items import ItemResult, Selection, Status
-from standby.replication.report import Report, make_report
+from standby.replication.items import ReplicationPlan, Selection, Status
+from standby.replication.report import Report, ReportItem, end_of, make_report
 from standby.replication.verdict import Action, Verdict
 from tests.standby.replication.world import START, plan_item, recovery_plan
 from tests.standby.vault.world import Memory
@@ -19,13 +19,15 @@ LATER = START + timedelta(days=1)
 
 def result(
     analyzer: str, status: Status, action: Action = Action.COPY, verdict: Verdict = Verdict.MISSING
-) -> ItemResult:
+) -> ReportItem:
     item = plan_item(analyzer, verdict=verdict, action=action, target_analyzer=f"{analyzer}-dr")
-    return ItemResult(item, status, "" if status is Status.SUCCEEDED else "Why.", seconds=2.5)
+    return end_of(item, status, "" if status is Status.SUCCEEDED else "Why.", seconds=2.5)
 
 
-def report(*results: ItemResult) -> Report:
-    return make_report(plan=recovery_plan(), run_id="run-1", via="direct", seconds=9.0, results=results, now=START)
+def report(*results: ReportItem) -> Report:
+    items = tuple(plan_item(each.analyzer, verdict=each.verdict, action=each.action) for each in results)
+    plan = ReplicationPlan(recovery_plan(), START, items, {})
+    return make_report(plan, results, run_id="run-1", via="direct", seconds=9.0, now=START)
 
 
 async def test_every_analyzer_is_remembered_with_its_name_and_whether_it_was_left_behind() -> None:

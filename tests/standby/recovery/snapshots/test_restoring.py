@@ -143,7 +143,7 @@ async def test_a_build_that_fails_blocks_only_its_parents() -> None:
         "top": Status.BLOCKED,
     }
     assert "No training data was found" in report.items[0].reason
-    assert report.items[2].reason == "Its child bad failed. Settle that, then run again."
+    assert report.items[2].reason == "Its child bad failed. Fix that, then run again."
     assert not report.complete
 
 

@@ -1,0 +1,115 @@
+"""The steps of one build from a definition: sent once, polled, and verified; each tried again by its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from standby.document import JsonValue
+from standby.recovery.context import RecoveryContext
+from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
+from standby.recovery.snapshots.fidelity import RestoreItem
+from standby.recovery.snapshots.store import without_access
+from standby.replication.engine import Receipt, is_transient, try_again
+from standby.replication.errors import TargetAnalyzerNotReady
+from standby.replication.fingerprint import fingerprint
+from standby.replication.steps import ADOPTED, find, must_find, settle, verify_again, wait_for
+from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
+from standby.service.models import Analyzer
+
+
+@dataclass(frozen=True)
+class BuildSteps:
+    """The steps of builds at one resource."""
+
+    context: RecoveryContext
+    to: str
+
+    async def send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
+        """Start the build, at most once.
+
+        Returns:
+            What the service answered, and the moment of creation of what is being built.
+
+        Raises:
+            Conflict: somebody else's analyzer of this id is there by now; it is left alone.
+            RestoreNotStarted: the answer was lost, and the target shows no sign of it.
+        """
+        return await try_again(
+            self.context.plan.retries.copy_, _send_again, lambda: self._send(item, definition), self.context.clock
+        )
+
+    async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
+        """Wait for the build's end; it ends as `wait_for` does."""
+        what = f"The build of {item.target_analyzer} at {self.to}"
+        await try_again(
+            self.context.plan.retries.poll,
+            is_transient,
+            lambda: wait_for(self.context.run, self.to, item.target_analyzer, receipt, what),
+            self.context.clock,
+        )
+
+    async def verify(self, item: RestoreItem) -> Analyzer:
+        """Read the analyzer back, and compare it with what the snapshot has.
+
+        Raises:
+            TargetAnalyzerNotReady: it is still being made.
+            RestoredFailed: the target does not call it ready.
+            RestoredDiffers: it is ready, and something else.
+        """
+        return await try_again(
+            self.context.plan.retries.verify, verify_again, lambda: self._verify(item), self.context.clock
+        )
+
+    async def find_begun(self, item: RestoreItem) -> Analyzer | None:
+        """Find a build that was interrupted, where the target has it."""
+        there = await find(self.context.run, self.to, item.target_analyzer)
+        return there if there is not None and self._is_ours(item, there) else None
+
+    async def _send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
+        try:
+            started = await self.context.connections[self.to].put_analyzer(item.target_analyzer, definition)
+        except NotConnected:
+            raise
+        except (Unreachable, ServiceUnavailable, ProtocolError):
+            # It may have been taken: the target says, and a second one would be refused or overwrite.
+            there = await settle(
+                self.context.run, self.to, item.target_analyzer, lambda there: self._is_ours(item, there)
+            )
+            if there is None:
+                raise RestoreNotStarted(item.target_analyzer, self.to) from None
+        except Conflict:
+            there = await self.find_begun(item)
+            if there is None:
+                raise
+        else:
+            receipt = Receipt(
+                started.operation_url,
+                started.operation_id,
+                started.analyzer.warnings,
+                begun=self.context.clock.monotonic(),
+            )
+            return receipt, started.analyzer.created_at
+        return replace(ADOPTED, begun=self.context.clock.monotonic()), there.created_at
+
+    async def _verify(self, item: RestoreItem) -> Analyzer:
+        analyzer = await must_find(self.context.run, self.to, item.target_analyzer)
+        if analyzer.status == "creating":
+            raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
+        if analyzer.status != "ready":
+            raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
+        if self._meaning(analyzer) != item.fingerprint:
+            raise RestoredDiffers(item.target_analyzer, self.to)
+        return analyzer
+
+    def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
+        """Say whether what the target holds may be this build; the verification has the last word on it."""
+        return there.status == "creating" or self._meaning(there) == item.fingerprint
+
+    def _meaning(self, analyzer: Analyzer) -> str:
+        return fingerprint(without_access(analyzer.to_json()), self.context.plan.ignore)
+
+
+def _send_again(error: BaseException) -> bool:
+    return is_transient(error) or isinstance(error, RestoreNotStarted)
