@@ -131,7 +131,7 @@ async def test_pages_of_deployments_without_an_end_are_an_error(
     client: ContentUnderstandingClient, service: Service
 ) -> None:
     service.always(lambda _: deployments(following=f"{ARM}{ACCOUNT}/deployments?p={len(service.requests)}"))
-    with pytest.raises(ProtocolError, match="no end"):
+    with pytest.raises(ProtocolError, match="does not end"):
         await client.arm.list_deployments()
     assert len(service.requests) <= 101
 

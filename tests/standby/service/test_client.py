@@ -42,7 +42,7 @@ async def test_an_id_is_one_part_of_a_path_whatever_is_in_it(connect: Connect, s
 async def test_an_id_that_would_lead_to_another_path_is_refused(
     connect: Connect, service: Service, analyzer: str
 ) -> None:
-    with pytest.raises(InvalidRequest, match="no id of an analyzer"):
+    with pytest.raises(InvalidRequest, match="not a valid analyzer id"):
         await connect(service).delete_analyzer(analyzer)
     assert service.requests == []
 
