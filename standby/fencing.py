@@ -7,19 +7,18 @@ copies asks it first, so that a scheduled run does not write old definitions ove
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from standby.config.errors import summary
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
-from standby.vault.errors import Held
-from standby.vault.filesystem import FileSystem, Journal, Objects
+from standby.vault.documents import HeldDocument, hold_document, read_document
+from standby.vault.filesystem import FileSystem, Objects
 
 
 class Fenced(GuardRefused):
@@ -150,28 +149,26 @@ class HeldFence:
 
     Attributes:
         fence: as it stands; what was written is safe.
-        where: for people.
     """
 
     fence: Fence
-    where: str
-    _journal: Journal
+    _document: HeldDocument[Fence]
 
     async def write(self, fence: Fence) -> None:
-        """Put another one in its place; it is safe when this returns."""
-        await self._journal.rewrite(fence.model_dump_json(indent=1).encode())
+        """Replace the fence; the new one is safe when this returns."""
+        await self._document.write(fence)
         self.fence = fence
 
 
 async def read_fence(objects: Objects, plan: RecoveryPlan) -> Fence:
-    """Read which side is active.
+    """Read which resource serves for each primary.
 
     Raises:
         FenceUnreadable: it is there and cannot be understood.
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not say whether it is there.
     """
     path = _path(plan)
-    return _parse(objects.where(path), await objects.read(path), plan)
+    return _of_plan(plan, await read_document(objects, path, Fence, FenceUnreadable), objects.where(path))
 
 
 @asynccontextmanager
@@ -182,30 +179,25 @@ async def hold_fence(files: FileSystem, plan: RecoveryPlan) -> AsyncIterator[Hel
         SwitchUnderWay: another run does.
         FenceUnreadable: it is there and cannot be understood.
     """
-    path = _path(plan)
-    async with AsyncExitStack() as stack:
-        try:
-            journal = await stack.enter_async_context(files.hold(path))
-        except Held as held:
-            raise SwitchUnderWay(plan.name, held.where) from None
-        yield HeldFence(_parse(files.where(path), journal.found, plan), files.where(path), journal)
+
+    def busy(where: str) -> SwitchUnderWay:
+        return SwitchUnderWay(plan.name, where)
+
+    async with hold_document(files, _path(plan), Fence, busy=busy, unreadable=FenceUnreadable) as held:
+        yield HeldFence(_of_plan(plan, held.found, held.where), held)
 
 
 def _path(plan: RecoveryPlan) -> str:
     return f"recovery/{plan.name}/fence.json"
 
 
-def _parse(where: str, content: bytes | None, plan: RecoveryPlan) -> Fence:
-    at_home = {pair.source: Assignment(active=pair.source) for pair in plan.pairs}
-    if not content:
-        return Fence(plan=plan.name, assignments=at_home)
-    try:
-        found = Fence.model_validate_json(content)
-    except ValidationError as error:
-        raise FenceUnreadable(where, summary(error)) from None
+def _of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
+    steady = {pair.source: Assignment(active=pair.source) for pair in plan.pairs}
+    if found is None:
+        return Fence(plan=plan.name, assignments=steady)
     if found.plan != plan.name:
         raise FenceUnreadable(where, f"it is of plan {found.plan}")
-    # A source that was added to the plan since serves itself; one that was removed is nobody's concern.
+    # A source that was added to the plan since serves itself; one that was removed does not matter any more.
     return found.model_copy(
-        update={"assignments": {primary: found.assignments.get(primary, at_home[primary]) for primary in at_home}}
+        update={"assignments": {primary: found.assignments.get(primary, steady[primary]) for primary in steady}}
     )

@@ -22,6 +22,7 @@ from standby.document import Document, JsonValue, digest_of_json
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
 from standby.recovery.signing import Signer
+from standby.vault.documents import once_free
 from standby.vault.errors import Held
 from standby.vault.filesystem import Objects
 
@@ -207,8 +208,6 @@ def _strange(head: AuditHead, line: AuditLine, signer: Signer | None) -> str:
 PATIENCE = 60.0
 """Seconds that another writer of the same log is waited for."""
 
-AGAIN = 0.5
-
 LOOKS = 5
 """So often a log and its head are read again that change between two looks."""
 
@@ -289,20 +288,20 @@ async def record_action(
         CannotSign: only the public half of the key is here.
     """
     path = audit_path(context.plan.name)
-    begun = context.clock.monotonic()
-    while True:
-        try:
-            async with context.vault.hold(path) as journal:
-                content = journal.found or b""
-                last = await _settled_end(context, content.splitlines())
-                line = _next(context, last, action, facts or {}, epoch)
-                await journal.rewrite(content + line.model_dump_json().encode() + b"\n")
-                await write_head(context.vault, line, context.signer)
-                return line
-        except Held:
-            if context.clock.monotonic() - begun > PATIENCE:
-                raise AuditBusy(context.vault.where(path)) from None
-            await context.clock.sleep(AGAIN)
+
+    async def add() -> AuditLine:
+        async with context.vault.hold(path) as journal:
+            content = journal.found or b""
+            last = await _settled_end(context, content.splitlines())
+            line = _next(context, last, action, facts or {}, epoch)
+            await journal.rewrite(content + line.model_dump_json().encode() + b"\n")
+            await write_head(context.vault, line, context.signer)
+            return line
+
+    try:
+        return await once_free(context.clock, add, patience=PATIENCE)
+    except Held:
+        raise AuditBusy(context.vault.where(path)) from None
 
 
 async def verify_audit(objects: Objects, plan: str, signer: Signer | None) -> AuditCheck:

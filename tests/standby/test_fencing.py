@@ -179,7 +179,6 @@ async def test_what_is_written_while_it_is_held_is_read_by_all(tmp_path: Path) -
     vault = LocalFolder(tmp_path)
     async with hold_fence(vault, PLAN) as held:
         assert held.fence.epoch == 0
-        assert held.where == str(tmp_path / FENCE)
         await held.write(SERVED_BY_WEST)
         assert held.fence == SERVED_BY_WEST == await read_fence(vault, PLAN)
     async with hold_fence(vault, PLAN) as held:

@@ -25,15 +25,13 @@ from standby.replication.report import Report
 from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
+from standby.vault.documents import once_free
 
 RESTORE = "restore at"
 """How the phases that restore are called."""
 
 PATIENCE = 60.0
 """Seconds that a replication which began before the switch is waited for."""
-
-LOOK = 1.0
-"""Seconds between two looks whether it ended."""
 
 LISTING_SECONDS = 15.0
 """What one listing of the target may take."""
@@ -142,15 +140,15 @@ async def wait_for_replication(context: RecoveryContext, to: str) -> None:
 
 async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
     version = context.connections[pair[0]].resource.api_version
-    begun = context.clock.monotonic()
-    while True:
-        try:
-            async with write_ledger(context.vault, *pair, version):
-                return
-        except LedgerBusy:
-            if context.clock.monotonic() - begun > PATIENCE:
-                raise ReplicationAtWork(pair, PATIENCE) from None
-        await context.clock.sleep(LOOK)
+
+    async def hold_ledger() -> None:
+        async with write_ledger(context.vault, *pair, version):
+            return
+
+    try:
+        await once_free(context.clock, hold_ledger, patience=PATIENCE, busy=LedgerBusy)
+    except LedgerBusy:
+        raise ReplicationAtWork(pair, PATIENCE) from None
 
 
 async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target: str) -> Report:
