@@ -1,10 +1,14 @@
-"""Start a copy at the target."""
+"""One copy as Prefect tasks: authorize, validate-deployments, copy, poll, verify.
+
+Each is a thin task over the function of the same name in `standby.replication.steps`. Their order, and what
+follows from a grant that is void, is `standby.replication.engine.copy_analyzer`: direct runs use it as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
@@ -24,6 +28,8 @@ from standby.replication.steps import (
 )
 from standby.service.protocols import CopyAuthorization
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Condition = Callable[[Task[..., Any], TaskRun, State[Any]], bool]
 
 
@@ -43,18 +49,6 @@ def retry_options(policy: RetryPolicy) -> dict[str, Any]:
         "retry_delay_seconds": list(policy.delays),
         "retry_jitter_factor": policy.jitter,
     }
-
-
-@task(
-    name="add-defaults",
-    task_run_name="add-defaults of {target}",
-    retry_condition_fn=retry_when(is_transient),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
-async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
-    """Add model names that the target's defaults lack; none that is there is changed."""
-    await steps.add_defaults(context, target, additions)
 
 
 # The grant is a secret: Prefect must keep it nowhere, whatever the server's own defaults are.
@@ -122,8 +116,23 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     return await steps.verify(context, item)
 
 
+@task(
+    name="add-defaults",
+    task_run_name="add-defaults of {target}",
+    retry_condition_fn=retry_when(is_transient),
+    persist_result=False,
+    cache_policy=NO_CACHE,
+)
+async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
+    """Add model names that the target's defaults lack; none that is there is changed."""
+    await steps.add_defaults(context, target, additions)
+
+
 class TaskSteps:
-    """Each step awaited as a task: plain `await` costs a fifth of what `.submit` does."""
+    """The tasks of one copy, in the order in which `standby.replication.engine.copy_analyzer` awaits them.
+
+    How often each is tried again is the plan's (`retries`); after which errors is said at the task itself.
+    """
 
     def __init__(self, context: RunContext) -> None:
         """Bind the tasks to one run.
@@ -132,35 +141,23 @@ class TaskSteps:
             context: what the steps work with.
         """
         retries = context.recovery_plan.retries
-        # Prefect searches what a task is given for futures, at any depth; there are none in here.
-        self._context = cast(RunContext, opaque(context))
-        self._add_defaults = add_defaults.with_options(**retry_options(retries.validate_deployments))
-        self._authorize = authorize.with_options(**retry_options(retries.authorize))
-        self._validate = validate_deployments.with_options(**retry_options(retries.validate_deployments))
-        self._copy = copy.with_options(**retry_options(retries.copy_))
-        self._poll = poll.with_options(**retry_options(retries.poll))
-        self._verify = verify.with_options(**retry_options(retries.verify))
+        self.authorize = _of_run(context, authorize, retries.authorize)
+        self.validate_deployments = _of_run(context, validate_deployments, retries.validate_deployments)
+        self.copy = _of_run(context, copy, retries.copy_)
+        self.poll = _of_run(context, poll, retries.poll)
+        self.verify = _of_run(context, verify, retries.verify)
+        self.add_defaults = _of_run(context, add_defaults, retries.validate_deployments)
 
-    async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        """Add model names to a target's defaults."""
-        await self._add_defaults(self._context, target, additions)
 
-    async def authorize(self, item: PlanItem) -> CopyAuthorization:
-        """Ask the source for a grant."""
-        return await self._authorize(self._context, item)
+def _of_run(
+    context: RunContext, step: Task[Concatenate[RunContext, P], Coroutine[Any, Any, R]], policy: RetryPolicy
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Give a task the plan's retries and what it works with; a plain `await` costs a fifth of `.submit`."""
+    configured = step.with_options(**retry_options(policy))
+    # Prefect searches what a task is given for futures, at any depth; there are none in here.
+    given = cast(RunContext, opaque(context))
 
-    async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
-        """Check the models at the target; give warnings."""
-        return await self._validate(self._context, item)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        return configured(given, *args, **kwargs)
 
-    async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
-        """Start the copy."""
-        return await self._copy(self._context, item, authorization)
-
-    async def poll(self, item: PlanItem, receipt: Receipt) -> None:
-        """Wait for the copy's end."""
-        await self._poll(self._context, item, receipt)
-
-    async def verify(self, item: PlanItem) -> Verified:
-        """Compare the copy with what was planned."""
-        return await self._verify(self._context, item)
+    return run
