@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
@@ -27,31 +26,16 @@ from pydantic import ValidationError
 from flows.errors import NoChunkDeployment
 from flows.run import PROGRESS
 from standby.config.errors import summary
-from standby.replication.chunks import Chunk, ChunkReport, results_of
+from standby.replication.chunks import Chunk, ChunkReport, ChunkState, NextStep, next_step, results_of
 from standby.replication.items import PlanItem, Progress, count
 from standby.replication.ledger import CopyLog
 from standby.replication.report import ReportItem
 
-LOST_AFTER = 90.0
-"""Seconds without a sign of life after which a flow run is lost; it gives one every five, once it is up."""
-
 WARN_AFTER = 60.0
 """Seconds without any chunk being taken by a worker after which an operator is told."""
 
-UNTAKEN_AFTER = 900.0
-"""Seconds without anything happening after which the chunks that no worker took are given up."""
-
 UNSEEN_AFTER = 900.0
 """Seconds without an answer from the Prefect server after which a chunk's end is unknown."""
-
-
-class Step(Enum):
-    """What to do next."""
-
-    WAIT = auto()
-    READ = auto()
-    SEND_AGAIN = auto()
-    GIVE_UP = auto()
 
 
 @dataclass(frozen=True)
@@ -62,29 +46,21 @@ class Look:
         beat: another value each time it has given a sign of life.
     """
 
-    state: StateType
+    state: ChunkState
     beat: object
 
 
-def decide(look: Look, *, quiet: float, idle: float) -> Step:
-    """Decide what to do about a flow run.
-
-    Args:
-        look: how it looks now.
-        quiet: seconds for which it has looked just so.
-        idle: seconds in which nothing happened to any flow run of the same parent.
-    """
-    if look.state is StateType.CRASHED:
-        return Step.SEND_AGAIN
-    if look.state in TERMINAL_STATES:
-        return Step.READ
-    if look.state is StateType.SCHEDULED:
-        # It waits for a worker that is free: as long as others are at work, one will be.
-        return Step.GIVE_UP if idle >= UNTAKEN_AFTER else Step.WAIT
-    if quiet < LOST_AFTER:
-        return Step.WAIT
-    # Somebody cancelled it and its worker is gone: nobody wants it sent again.
-    return Step.READ if look.state is StateType.CANCELLING else Step.SEND_AGAIN
+def chunk_state(state: StateType) -> ChunkState:
+    """Say how a flow run in some state looks to the run that sent it."""
+    match state:
+        case StateType.SCHEDULED:
+            return ChunkState.QUEUED
+        case StateType.CANCELLING:
+            return ChunkState.CANCELLING
+        case StateType.CRASHED:
+            return ChunkState.CRASHED
+        case _:
+            return ChunkState.ENDED if state in TERMINAL_STATES else ChunkState.RUNNING
 
 
 log = logging.getLogger("standby.flows")
@@ -249,7 +225,7 @@ class SentChunk:
                     f"({type(error).__name__}). Run again: what was copied is found."
                 )
                 return
-            if step is not Step.SEND_AGAIN:
+            if step is not NextStep.SEND_AGAIN:
                 return
             get_run_logger().warning(
                 "Chunk %d (%s) was lost: flow run %s crashed or its worker is gone (%d of %d tries)",
@@ -279,7 +255,7 @@ class SentChunk:
             await self._stop(await sending)
             raise
 
-    async def _follow(self, sent: FlowRun) -> Step:
+    async def _follow(self, sent: FlowRun) -> NextStep:
         self._otherwise = (
             f"Interrupted while flow run {sent.name} ({sent.id}) was at work on it. "
             "Run again: what was copied is found."
@@ -289,17 +265,17 @@ class SentChunk:
         except asyncio.CancelledError:
             await self._stop(sent)
             raise
-        if step is Step.SEND_AGAIN:
+        if step is NextStep.SEND_AGAIN:
             # Where it lives after all, it sees this and stops.
             told = "No sign of life from it; the run that sent it sends its chunk again."
             await self._dispatch.client.set_flow_run_state(sent.id, Crashed(message=told), force=True)
-        elif step is Step.GIVE_UP:
+        elif step is NextStep.GIVE_UP:
             await self._give_up(sent)
         else:
             await self._read(sent)
         return step
 
-    async def _until_its_end(self, flow_run_id: UUID) -> Step:
+    async def _until_its_end(self, flow_run_id: UUID) -> NextStep:
         last: Look | None = None
         since = seen = time.monotonic()
         wait = FIRST_WAIT
@@ -310,18 +286,18 @@ class SentChunk:
                 # While the server is away no sign of life can arrive either.
                 since = time.monotonic()
                 if since - seen >= UNSEEN_AFTER:
-                    return Step.GIVE_UP
+                    return NextStep.GIVE_UP
             else:
                 seen = time.monotonic()
                 if look != last:
                     last, since = look, seen
-                    if look.state is not StateType.SCHEDULED:
+                    if look.state is not ChunkState.QUEUED:
                         self._dispatch.note_move()
                         wait = FIRST_WAIT
-                if look.state is StateType.SCHEDULED:
+                if look.state is ChunkState.QUEUED:
                     self._dispatch.warn_if_untaken()
-                step = decide(look, quiet=seen - since, idle=self._dispatch.idle)
-                if step is not Step.WAIT:
+                step = next_step(look.state, quiet=seen - since, idle=self._dispatch.idle)
+                if step is not NextStep.WAIT:
                     return step
             await asyncio.sleep(wait)
             wait = min(wait * GROWTH, LONGEST_WAIT)
@@ -331,8 +307,8 @@ class SentChunk:
         try:
             state = (await client.read_flow_run(flow_run_id)).state
         except ObjectNotFound:
-            return Look(StateType.CANCELLED, None)  # Somebody deleted it.
-        return Look(state.type if state else StateType.PENDING, await last_beat(client, flow_run_id))
+            return Look(ChunkState.ENDED, None)  # Somebody deleted it.
+        return Look(chunk_state(state.type if state else StateType.PENDING), await last_beat(client, flow_run_id))
 
     async def _read(self, sent: FlowRun) -> None:
         """Take over what a flow run left; the ledger learns of its copies."""

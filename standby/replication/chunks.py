@@ -6,7 +6,9 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from itertools import zip_longest
+from typing import assert_never
 
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
@@ -341,3 +343,54 @@ class Tally:
         for one in self._parts:
             ended.update(dict(one.ended))
         return Progress(self._total, sum(one.in_flight for one in self._parts), tuple(ended.items()))
+
+
+LOST_AFTER = 90.0
+"""Seconds without a sign of life after which a chunk's run is lost; it gives one every five, once it is up."""
+
+UNTAKEN_AFTER = 900.0
+"""Seconds without anything happening after which the chunks that no worker took are given up."""
+
+
+class ChunkState(Enum):
+    """How a chunk's run looks to the run that sent it."""
+
+    QUEUED = auto()
+    RUNNING = auto()
+    CANCELLING = auto()
+    CRASHED = auto()
+    ENDED = auto()
+
+
+class NextStep(Enum):
+    """What to do about a chunk's run."""
+
+    WAIT = auto()
+    READ = auto()
+    SEND_AGAIN = auto()
+    GIVE_UP = auto()
+
+
+def next_step(state: ChunkState, *, quiet: float, idle: float) -> NextStep:
+    """Decide what to do about a chunk's run.
+
+    Args:
+        state: how it looks now.
+        quiet: seconds for which it has given no sign of life.
+        idle: seconds in which nothing happened to any chunk of the same run.
+    """
+    match state:
+        case ChunkState.ENDED:
+            return NextStep.READ
+        case ChunkState.CRASHED:
+            return NextStep.SEND_AGAIN
+        case ChunkState.QUEUED:
+            # It waits for a worker that is free: as long as others are at work, one will be.
+            return NextStep.GIVE_UP if idle >= UNTAKEN_AFTER else NextStep.WAIT
+        case ChunkState.RUNNING:
+            return NextStep.SEND_AGAIN if quiet >= LOST_AFTER else NextStep.WAIT
+        case ChunkState.CANCELLING:
+            # Somebody cancelled it and its worker is gone: nobody wants it sent again.
+            return NextStep.READ if quiet >= LOST_AFTER else NextStep.WAIT
+        case _:
+            assert_never(state)

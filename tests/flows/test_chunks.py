@@ -17,13 +17,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.states import Cancelling
 
-from flows import dispatch
 from flows import run as runs
 from flows.bootstrap import WORK_POOL, pause_schedules, save_what_runs_need, save_what_starts_runs
 from flows.dispatch import Dispatch
 from flows.errors import NoChunkDeployment
 from flows.replicate import replicate
 from flows.run import listen
+from standby.replication import chunks
 from standby.replication.report import Report
 
 ANALYZERS = 6
@@ -39,7 +39,7 @@ def family(make_analyzer: Any) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def worker(server: Any, name: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a process worker of our pool, as an operator would."""
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.primary)}
+    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL),
         *("--name", name, "--limit", "1"),
@@ -91,7 +91,7 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
     task_runs: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dispatch, "LOST_AFTER", 12.0)
+    monkeypatch.setattr(chunks, "LOST_AFTER", 12.0)
     limits = {"max_concurrent_copies": 2}
     async with (
         make_scene(family(make_analyzer), service_time=2, resources=limits) as scene,
@@ -165,7 +165,7 @@ async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
 async def test_chunks_that_no_worker_takes_are_given_up(
     make_scene: Any, make_analyzer: Any, prefect_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "UNTAKEN_AFTER", 1.0)
+    monkeypatch.setattr(chunks, "UNTAKEN_AFTER", 1.0)
     async with (
         make_scene([make_analyzer("invoice")], targets=("west",)) as scene,
         deployed(scene.configuration),

@@ -38,7 +38,7 @@ def write_configuration(configuration: Configuration, file: Path) -> dict[str, s
 
 
 async def start(server: Any, file: Path, keys: Mapping[str, str], *arguments: str) -> asyncio.subprocess.Process:
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.primary), **keys}
+    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home), **keys}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "standby", "-c", str(file), *arguments),
         env={**os.environ, **environment},

@@ -43,7 +43,7 @@ def written(server: Any, *folders: Path) -> Iterator[tuple[str, bytes]]:
     with sqlite3.connect(server.database) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
-    for folder in (server.database.parent, server.primary, *folders):
+    for folder in (server.database.parent, server.home, *folders):
         for path in folder.rglob("*"):
             if path.is_file():
                 yield str(path), path.read_bytes()

@@ -24,7 +24,7 @@ async def delete_deployments() -> None:
 @asynccontextmanager
 async def worker(server: Any, limit: int = 1) -> AsyncIterator[None]:
     """Run a process worker of the tests' Prefect server."""
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.primary)}
+    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--limit", str(limit)),
         env={**os.environ, **environment},
