@@ -8,6 +8,9 @@ COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml
 READY := $(VENV)/.ready
 
+# Some machines tell Python to keep no compiled modules; then every process of the tests compiles all it imports anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-fast test-cluster lint house bench docs lock lock-check clean
 
@@ -19,7 +22,7 @@ setup: $(READY) ## make .venv from the hash-locked requirements
 $(READY): $(LOCK) pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK)
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes $(LOCK)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
