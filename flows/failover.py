@@ -1,4 +1,4 @@
-"""Switch a plan over to its standby side, because somebody orders it or an outage may call for it."""
+"""Fail a plan over to another resource, because an operator asks for it or an outage was reported."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.events import REFUSED, PlanEvent
-from flows.failover_run import switch
-from flows.outage import after_outage, leave_decision
+from flows.execution import execute, leave_decision
+from flows.outage import after_outage
 from flows.outcome import refused
 from flows.recovery import recovering
 from standby.errors import GuardRefused
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.decision.record import read_record
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.failover import Ask, order_for
+from standby.recovery.failover.failover import decide_request
 
 NOTHING_FORCED: list[str] = []
 
@@ -32,20 +34,20 @@ async def failover(
     home: str = "",
     outage_of: str = "",
 ) -> State[Any]:
-    """Make a target of a recovery plan serve in the place of its source; never are both active.
+    """Make a target of a recovery plan serve for its primary; the two are never active at the same time.
 
-    On an outage it looks for itself, decides by the plan's guards and records why; unless the plan is set to
-    automatic it then waits for an approval in the Prefect UI. An order of an operator is not asked again.
-    Run again, it goes on where it was interrupted; to the side that served before, it is taken back.
+    After an outage was reported it probes the resources itself, decides by the plan's guards and records why;
+    unless the plan is automatic it then waits for an approval in the Prefect UI. What an operator asks for needs
+    no approval. Run it again to resume where it was interrupted; name the resource that served before to roll back.
 
     Args:
         plan: Name of a saved recovery-plan block.
         to: The resource that is to serve; empty means the one that the plan prefers.
-        mode: Planned synchronises first, so the side that serves must answer; unplanned asks it nothing.
+        mode: Planned synchronises first, so what serves now must answer; unplanned makes no call to it.
         reason: Why, for the audit log.
         force: Names of guards to pass all the same.
-        home: In the place of which source, where there are several.
-        outage_of: The resource that events called unhealthy; empty where an operator gives the order.
+        home: For which primary, where the plan has several.
+        outage_of: The resource that was reported to be unhealthy; empty where an operator asks.
     """
     async with recovering(plan) as context:
         try:
@@ -54,19 +56,23 @@ async def failover(
             served, target = choose_assignment(
                 context.plan, await read_fence(context.vault, context.plan), to=to, named=home
             )
-            ask = Ask(target, served, planned=mode == "planned", reason=reason, forced=frozenset(force))
-            return await on_order(context, ask)
+            request = FailoverRequest(
+                to=target, primary=served, planned=mode == "planned", reason=reason, forced=frozenset(force)
+            )
+            return await on_order(context, request)
         except GuardRefused as error:
             PlanEvent(REFUSED, plan, {"home": home, "to": to}).emit(str(error))
             return refused(error)
 
 
-async def on_order(context: RecoveryContext, ask: Ask) -> State[Any]:
-    """Decide what an operator asks for, and do it."""
+async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[Any]:
+    """Decide what an operator asks for, and carry it out."""
     try:
-        ordered = await order_for(context, ask)
+        decided, record = await decide_request(context, request)
     except FailoverRefused as error:
-        await leave_decision(context, error.decision_id)
+        refusal, _ = await read_record(context.vault, error.decision_id)
+        await leave_decision(refusal)
         raise
-    await leave_decision(context, ordered.order.decision_id)
-    return await switch(context, ordered)
+    if record is not None:
+        await leave_decision(record)
+    return await execute(context, decided)

@@ -12,8 +12,9 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
 from standby.config.durations import format_duration
 from standby.errors import sentence
-from standby.recovery.decision.input import Candidate, Decision, DecisionInput, Outcome
+from standby.recovery.decision.input import Candidate, Decision, DecisionInput
 from standby.recovery.decision.record import Explanation, explain
+from standby.recovery.decision.sentences import conclusion, requester
 from standby.recovery.probe import Observation
 from standby.recovery.signing import signer_for
 from standby.vault.folder import open_folder
@@ -26,8 +27,8 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
     """Tell what was asked, what was seen, what each guard said, and whether it still comes to the same."""
     record = explanation.record
     given = record.given
-    yield Line(f"Decision {record.id}: {_outcome(record.decision, given)}")
-    yield Line(f"Asked by {_requester(given, record.actor)}, run {given.run_id}, {_time(given)}", 2)
+    yield Line(f"Decision {record.id}: {conclusion(record.decision, given)}.")
+    yield Line(f"Asked by {requester(given, record.actor)}, run {given.run_id}, {_time(given)}", 2)
     yield from _known(given)
     yield from _observations(given, verbose=verbose)
     yield Line("Guards:", 2)
@@ -38,26 +39,6 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
         yield Line(sentence(problem), mark="NO", style="red", wrong=True)
     if not explanation.problems:
         yield Line("The record is the one that the audit log knows.", mark="ok", style="green")
-
-
-def _outcome(decision: Decision, given: DecisionInput) -> str:
-    match decision.outcome:
-        case Outcome.ACT if decision.needs_approval:
-            return f"propose to switch {given.primary} over from {given.active} to {decision.to}."
-        case Outcome.ACT:
-            return f"switch {given.primary} over from {given.active} to {decision.to}."
-        case Outcome.WAIT:
-            return "wait; nothing was done."
-        case Outcome.REFUSE:
-            return "refuse; nothing was done."
-
-
-def _requester(given: DecisionInput, actor: str) -> str:
-    if given.requested_by == "outage":
-        return f"an outage of {given.outage_of or given.active} ({actor})"
-    kind = "planned" if given.planned else "unplanned"
-    reason = f": {given.reason}" if given.reason else ""
-    return f"{actor}, {kind}{reason}"
 
 
 def _time(given: DecisionInput) -> str:
@@ -118,10 +99,10 @@ def _guards(decision: Decision) -> Iterator[Line]:
 
 def _replay(explanation: Explanation) -> Iterator[Line]:
     if explanation.same:
-        yield Line("Replayed now: it comes to the same.", mark="ok", style="green")
+        yield Line("Replayed now: it leads to the same decision.", mark="ok", style="green")
         return
     version = explanation.record.version
-    text = f"Replayed now it comes to something else: {_outcome(explanation.again, explanation.record.given)}"
+    text = f"Replayed now it leads to something else: {conclusion(explanation.again, explanation.record.given)}."
     yield Line(f"{text} The record is of version {version}.", mark="NO", style="red", wrong=True)
     yield from _guards(explanation.again)
 

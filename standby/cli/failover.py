@@ -1,9 +1,9 @@
-"""`standby failover`: make another side serve, go on with that, or take it back."""
+"""`standby failover`: make another resource serve, resume that, or roll it back."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import typer
 
@@ -16,13 +16,13 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.context import VAULT, must_be_the_books, open_recovery
+from standby.recovery.context import VAULT, open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
-from standby.recovery.decision.input import Decision, GuardOutcome
+from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_SWITCH
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.failover import Ask, Ordered, carry_out, order_for
-from standby.recovery.failover.report import CommitReport, FailoverReport
+from standby.recovery.failover.failover import decide_request, fail_over
+from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
 
 GUARD_MARKS = {
     GuardOutcome.PASS: ("ok", "green"),
@@ -44,7 +44,7 @@ def decision_lines(decision: Decision, decision_id: str) -> Iterator[Line]:
 
 
 def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show how a switch ended, who was told what, and what to do next."""
+    """Show how a failover ended, what each sink has, and what to do next."""
     if verbose:
         for phase in report.phases:
             yield Line(f"{phase.name}: {phase.outcome} ({phase.seconds:.1f} s)", 2)
@@ -58,30 +58,26 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
             yield Line(f"{analyzer}: {reason}", 2, "!", "red", True)
     yield from _sink_lines(report.sinks, reasons=False)
     if not report.sinks and report.state == "activated":
-        yield Line("No activation sink is configured: no application was told.", 2, "!", "yellow", True)
+        yield Line("No activation sink is configured: no application knows of it.", 2, "!", "yellow", True)
     for problem in report.problems:
         yield Line(sentence(problem), 2, "!", "red", True)
-    yield Line(_ending(report), wrong=not report.complete)
-    if times := _times(report):
-        yield Line(times)
+    yield Line(sentence(ending(report)), wrong=not report.complete)
+    if took := times(report):
+        yield Line(took)
     if report.next_action:
         yield Line(report.next_action, 2, "→", wrong=not report.complete)
 
 
 def commit_lines(report: CommitReport) -> Iterator[Line]:
-    """Show what was made final, and what serves now."""
+    """Show what was committed, and what serves now."""
     yield from _sink_lines(report.sinks, reasons=True)
-    if not report.committed:
-        yield Line("Nothing waited to be committed; the sinks were told again what serves.")
-    for primary, side in report.serving.items():
-        final = " for good" if primary in report.committed else ""
-        yield Line(f"{side} serves{final} in the place of {primary}." if side != primary else f"{primary} serves.")
+    yield from (Line(sentence(text)) for text in commit_endings(report))
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)
 
 
 def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]:
-    """Show the sinks; why one failed is among a switch's problems already."""
+    """Show the sinks; why one failed is among a failover's problems already."""
     for sink in sinks:
         mark, style = _SINKS[sink.status]
         if sink.status == "told":
@@ -89,42 +85,8 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
         elif reasons or sink.status == "deferred":
             text = f"{sink.name}: {sink.reason}"
         else:
-            text = f"{sink.name}: not told."
+            text = f"{sink.name}: not published."
         yield Line(text, 2, mark, style, sink.status != "told")
-
-
-def _ending(report: FailoverReport) -> str:
-    about = f"plan {report.plan}, epoch {report.epoch}"
-    instead = f" in the place of {report.primary}" if report.serving != report.primary else ""
-    match report.state:
-        case "activated":
-            return f"{report.serving} serves now{instead} ({about})."
-        case "rolled_back" if report.complete:
-            return f"{report.serving} serves again{instead} ({about})."
-        case "rolled_back":
-            return f"Not switched to {report.to}: {report.serving} still serves{instead} ({about})."
-        case _:
-            return (
-                f"The switch from {report.from_resource} to {report.to} has not ended; "
-                f"{report.serving} is the last side that served{instead} ({about})."
-            )
-
-
-def _times(report: FailoverReport) -> str:
-    parts = []
-    if report.detection_seconds is not None:
-        parts.append(f"detected after {_seconds(report.detection_seconds)}")
-    if report.recovery_seconds is not None:
-        parts.append(f"switched in {_seconds(report.recovery_seconds)}")
-    if report.rto_met is not None and report.rto_objective_seconds is not None:
-        kept = "within" if report.rto_met else "beyond"
-        parts.append(f"{kept} the RTO of {_seconds(report.rto_objective_seconds)}")
-    text = ", ".join(parts)
-    return sentence(f"{text[:1].upper()}{text[1:]}") if parts else ""
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
 GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_SWITCH, VAULT}))
@@ -164,27 +126,26 @@ def command(
             f"there is no guard {strange[0]} that can be forced; there are {', '.join(GUARDS)}",
             param_hint="--force",
         )
-    ask = Ask(to=to, primary=primary, planned=planned, reason=reason, forced=frozenset(force or []))
+    request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=frozenset(force or []))
 
     async def switch(output: Output) -> Exit:
         configuration = output.load()
         configuration.plan(plan)
         if via == "prefect":
             if not yes and may_ask(output):
-                await confirm(output, f"Switch plan {plan} over to {to}?")
-            return finish(output, await _by_prefect(configuration, plan, ask))
+                await confirm(output, f"Fail over plan {plan} to {to}?")
+            return finish(output, await _by_prefect(configuration, plan, request))
         async with open_recovery(configuration, plan) as recovery:
-            await must_be_the_books(recovery, forced=VAULT in ask.forced)
             try:
-                ordered = await order_for(recovery, ask)
+                decided, record = await decide_request(recovery, request)
             except FailoverRefused as refused:
                 output.results(decision_lines(refused.decision, refused.decision_id))
                 raise
-            if ordered.decision is not None:
-                output.results(decision_lines(ordered.decision, ordered.order.decision_id))
+            if record is not None:
+                output.results(decision_lines(record.decision, record.id))
             if not yes and may_ask(output):
-                await confirm(output, _question(plan, ordered))
-            report = await carry_out(recovery, ordered, ToldStages(output))
+                await confirm(output, _question(plan, decided))
+            report = await fail_over(recovery, decided, ToldStages(output))
         return finish(output, report)
 
     run(context, switch)
@@ -199,23 +160,27 @@ def finish(output: Output, report: FailoverReport) -> Exit:
     return Exit.DONE if report.complete else Exit.PARTIAL
 
 
-async def _by_prefect(configuration: Configuration, plan: str, ask: Ask) -> FailoverReport:
+async def _by_prefect(configuration: Configuration, plan: str, request: FailoverRequest) -> FailoverReport:
     parameters: dict[str, JsonValue] = {
         "plan": plan,
-        "to": ask.to,
-        "mode": "unplanned" if ask.planned is False else "planned",
-        "reason": ask.reason,
-        "force": [*sorted(ask.forced)],
-        "home": ask.primary,
+        "to": request.to,
+        "mode": "unplanned" if request.planned is False else "planned",
+        "reason": request.reason,
+        "force": [*sorted(request.forced)],
+        "home": request.primary,
     }
     told = await load_orchestrator().recover(configuration, plan, "failover", parameters)
     return FailoverReport.model_validate(told)
 
 
-def _question(plan: str, ordered: Ordered) -> str:
-    order = ordered.order
-    if ordered.rolling_back:
-        return f"Take the switch of plan {plan} back, so that {order.to} serves?"
-    how = "Go on switching" if ordered.going_on else "Switch"
-    manner = "with a last sync" if order.planned else f"asking {ordered.active} nothing"
-    return f"{how} plan {plan} over from {ordered.active} to {order.to}, {manner}?"
+def _question(plan: str, request: FailoverRequest) -> str:
+    manner = "with a last sync" if request.planned else f"without a call to {request.active}"
+    match request.action:
+        case "start":
+            return f"Fail over plan {plan} from {request.active} to {request.to}, {manner}?"
+        case "resume":
+            return f"Resume the failover of plan {plan} from {request.active} to {request.to}, {manner}?"
+        case "roll back":
+            return f"Roll back the failover of plan {plan}, so that {request.to} serves?"
+        case _:
+            assert_never(request.action)

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from flows.failover_run import failover_page, outcome_of, summary_of
+from flows.execution import failover_page, outcome_of
 from flows.outcome import bullets, page, seconds, table
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored
+from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 
@@ -44,16 +44,16 @@ def report(**changes: Any) -> FailoverReport:
 
 def test_a_page_says_what_serves_what_it_took_and_who_knows() -> None:
     text = failover_page(report())
-    assert text.startswith("# invoices: west serves now")
+    assert text.startswith("# west serves now for east (plan invoices, epoch 3)")
     assert "| detected after | 62.0 s |" in text
-    assert "| switched in | 8.4 s |" in text
+    assert "| failed over in | 8.4 s |" in text
     assert "| RTO objective | 15 min 0 s, met |" in text
     assert "| file active.json | told | west |  |" in text
     assert "fence invoices" in text
 
 
-def test_a_page_without_sinks_says_that_nobody_was_told() -> None:
-    assert "None is configured: nobody was told." in failover_page(report(sinks=()))
+def test_a_page_without_sinks_says_that_no_application_knows() -> None:
+    assert "None is configured: no application knows of it." in failover_page(report(sinks=()))
 
 
 def test_a_page_tells_what_was_restored_and_what_was_not() -> None:
@@ -73,9 +73,9 @@ FAILED = (SinkResult(name="webhook a.example", status="failed", reason="No conne
         ({}, "Activated", "COMPLETED"),
         ({"sinks": FAILED}, "PartiallyActivated", "FAILED"),
         ({"mode": "rollback", "state": "rolled_back"}, "RolledBack", "COMPLETED"),
-        ({"state": "rolled_back", "side": "east"}, "RolledBack", "FAILED"),
-        ({"state": "fenced", "side": "east", "sinks": FAILED}, "Fenced", "FAILED"),
-        ({"interrupted": True, "state": "fenced", "side": "east"}, "Cancelled", "CANCELLED"),
+        ({"state": "rolled_back", "serving": "east"}, "RolledBack", "FAILED"),
+        ({"state": "fenced", "serving": "east", "sinks": FAILED}, "Fenced", "FAILED"),
+        ({"interrupted": True, "state": "fenced", "serving": "east"}, "Cancelled", "CANCELLED"),
     ],
 )
 def test_a_state_says_whether_somebody_has_to_look(changes: dict[str, Any], name: str, kind: str) -> None:
@@ -84,9 +84,10 @@ def test_a_state_says_whether_somebody_has_to_look(changes: dict[str, Any], name
 
 
 def test_a_summary_is_sentences_and_ends_with_what_to_do() -> None:
-    told = summary_of(report(problems=("A sink was late",), next_action="Commit it with standby commit invoices"))
+    told = summary(report(problems=("A sink was late",), next_action="Commit it with standby commit invoices"))
     assert told == (
-        "west serves now (plan invoices, epoch 3). 75 s from the beginning of the outage. switched in 8 s. "
+        "west serves now for east (plan invoices, epoch 3). Detected after 62.0 s, failed over in 8.4 s, "
+        "75.0 s since the outage began, within the RTO of 15 min. "
         "A sink was late. Commit it with standby commit invoices."
     )
 

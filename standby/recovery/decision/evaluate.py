@@ -21,11 +21,11 @@ from standby.recovery.decision.input import (
     CopyAge,
     Decision,
     DecisionInput,
+    FailoverRequest,
     Fitness,
     Guard,
     GuardOutcome,
     Outcome,
-    Request,
     Restorable,
 )
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
@@ -136,7 +136,7 @@ ASSESSMENT_SECONDS = 45.0
 
 async def gather_input(
     context: RecoveryContext,
-    request: Request,
+    request: FailoverRequest,
     observations: Sequence[Observation] = (),
     *,
     limits: Limits = LIMITS,
@@ -177,7 +177,7 @@ async def gather_input(
         observer=observer,
         asked_at=context.clock.now(),
         requested_by=request.requested_by,
-        planned=request.planned,
+        planned=bool(request.planned),
         reason=request.reason,
         forced=request.guards,
         outage_of=request.outage_of,
@@ -191,7 +191,7 @@ async def gather_input(
 
 
 async def _candidate(
-    context: RecoveryContext, request: Request, name: str, seen: Observation, source: Observation
+    context: RecoveryContext, request: FailoverRequest, name: str, seen: Observation, source: Observation
 ) -> Candidate:
     """Judge a candidate as far as that matters: not where it is dark, nor where there is no outage."""
     nothing_to_do = request.requested_by == "outage" and source.healthy is True
@@ -251,7 +251,7 @@ _PROOF = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE})
 
 async def evaluate(
     context: RecoveryContext,
-    request: Request,
+    request: FailoverRequest,
     *,
     history: Sequence[Observation] = (),
     recall: Recall = nothing_more,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -96,6 +95,11 @@ class Decision(Document):
     def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
         """Give the guards that say one of these."""
         return tuple(result for result in self.reasons if result.outcome in outcomes)
+
+    @property
+    def against(self) -> tuple[GuardResult, ...]:
+        """The guards that refuse or wait."""
+        return self.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
 
 
 Requester = Literal["outage", "operator"]
@@ -220,28 +224,45 @@ class DecisionInput(_Part):
         return self.assignment.active
 
 
+Action = Literal["start", "resume", "roll back"]
+"""Start a failover, resume one that was interrupted, or return to what served before one that is not committed."""
+
+
 @dataclass(frozen=True)
-class Request:
-    """Who wants which side switched over.
+class FailoverRequest:
+    """Which resource is to serve for a primary, and why: from the command, or the outage, to the record.
 
     Attributes:
-        home: the source that serves in ordinary times.
-        to: the target; empty where the decision chooses by the plan's preference.
-        planned: the source is to be left in good order, so it must answer.
+        to: the resource; empty where the decision chooses by the plan's preference.
+        primary: for which one; empty until it is known, where only one can be meant.
+        planned: the resource that serves now answers, and what it holds is synchronised first. `None`: it must
+            answer, unless an unplanned failover is resumed.
         reason: for people.
-        forced: guards to be passed all the same; names that are none are somebody else's.
-        outage_of: the resource that the outage was told of; empty where that was not said.
+        forced: guards to be passed all the same, by name.
+        outage_of: the resource that an outage was reported of; empty where that was not said.
+        action: what follows from the fence.
+        active: the resource that serves now, once that was read.
+        epoch: of the fence that this was decided by; `None` where whoever asks holds what it depends on.
+        decision_id: of the recorded decision that this follows from.
+        detected_at: when the outage counted as one, UTC.
+        unhealthy_since: when it began, as far as it was seen.
     """
 
-    primary: str
     to: str = ""
-    requested_by: Requester = "outage"
-    planned: bool = False
+    primary: str = ""
+    planned: bool | None = None
     reason: str = ""
-    forced: Iterable[str] = ()
+    forced: frozenset[str] = frozenset()
+    requested_by: Requester = "operator"
     outage_of: str = ""
+    action: Action = "start"
+    active: str = ""
+    epoch: int | None = None
+    decision_id: str = ""
+    detected_at: datetime | None = None
+    unhealthy_since: datetime | None = None
 
     @property
     def guards(self) -> tuple[Guard, ...]:
-        """The guards among what is forced."""
-        return tuple(guard for guard in FORCEABLE if guard in set(self.forced))
+        """The guards among what is forced; other names are those of the failover itself."""
+        return tuple(guard for guard in FORCEABLE if guard in self.forced)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 from pydantic import AwareDatetime, Field, ValidationError
@@ -14,8 +15,10 @@ from standby.document import Document, digest_of
 from standby.recovery.audit import AuditAction, AuditLine, record_action, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.input import Decision, DecisionInput
+from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
+from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest
 from standby.recovery.errors import RecoveryError
+from standby.recovery.probe import Observation
 from standby.recovery.signing import Signer
 from standby.vault.filesystem import Objects
 
@@ -64,21 +67,51 @@ class DecisionRecord(Document):
     decision: Decision
 
 
-async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> str:
-    """Keep a decision, and note its digest in the audit log.
+async def decide_and_record(
+    context: RecoveryContext,
+    request: FailoverRequest,
+    *,
+    history: Sequence[Observation] = (),
+    recall: Recall = nothing_more,
+    rounds: int | None = None,
+) -> DecisionRecord:
+    """Come to a decision, as `evaluate` does, and record it.
+
+    Raises:
+        StandbyError: as `evaluate` and `record_decision`.
+    """
+    given, decision = await evaluate(context, request, history=history, recall=recall, rounds=rounds)
+    return await record_decision(context, given, decision)
+
+
+def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequest:
+    """Give the request that is to be carried out after a decision to act."""
+    return replace(
+        request,
+        to=str(record.decision.to),
+        planned=record.given.planned,
+        active=record.given.active,
+        epoch=record.given.epoch,
+        decision_id=record.id,
+        detected_at=record.decision.detected_at,
+        unhealthy_since=record.decision.unhealthy_since,
+    )
+
+
+async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> DecisionRecord:
+    """Keep a decision in the vault, and record its digest in the audit log.
 
     Returns:
-        Its id, such as `invoices-20260131T031402Z-1a2b`.
+        The record; its id is such as `invoices-20260131T031402Z-1a2b`.
 
     Raises:
         VaultUnavailable: it may or may not have been kept.
-        AuditBroken: it is kept, and could not be noted.
+        AuditBroken: it is kept, and the audit log could not be added to.
         AuditBusy: likewise.
     """
     now = context.clock.now()
-    decision_id = await _free_id(context.vault, f"{given.plan}-{now:%Y%m%dT%H%M%SZ}")
     record = DecisionRecord(
-        id=decision_id,
+        id=await _free_id(context.vault, f"{given.plan}-{now:%Y%m%dT%H%M%SZ}"),
         recorded_at=now,
         actor=context.actor,
         via=context.via,
@@ -87,9 +120,9 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
         decision=decision,
     )
     content = record.model_dump_json(indent=1).encode()
-    await context.vault.write(decision_path(decision_id), content)
+    await context.vault.write(decision_path(record.id), content)
     facts = {
-        "decision": decision_id,
+        "decision": record.id,
         "home": given.primary,
         "outcome": decision.outcome.value,
         "to": decision.to,
@@ -97,7 +130,7 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
         "digest": digest_of(content),
     }
     await record_action(context, AuditAction.DECIDED, facts, epoch=given.epoch)
-    return decision_id
+    return record
 
 
 async def read_record(objects: Objects, decision_id: str) -> tuple[DecisionRecord, str]:

@@ -19,6 +19,7 @@ from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import must_be_able_to_serve
 from standby.recovery.audit import AuditAction, AuditLine, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
+from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.drill.cleanup import (
     CleanUp,
     DrillManifest,
@@ -40,7 +41,6 @@ from standby.recovery.drill.report import (
 )
 from standby.recovery.drill.sandbox import Sandbox, digests_of_production, open_sandbox
 from standby.recovery.durations import Kind, add_durations, read_durations
-from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
 from standby.recovery.readiness.last_runs import DrillSummary, write_latest
@@ -183,11 +183,11 @@ class _Drill:
         manifest, phases, sandbox = self.manifest, self._phases, self.sandbox
         snapshot, plan = await phases.run(Stage.PLAN_DRILL, f"plan the drill at {manifest.to}", self._planned)
         self._snapshot, self._plan = snapshot, plan
-        order = FailoverOrder(
+        request = FailoverRequest(
             primary=manifest.primary, to=manifest.to, planned=False, reason=f"drill {manifest.run_id}"
         )
         self._may_have_made = True
-        report = await fail_over(sandbox.context, order, self.stages, naming=self._naming)
+        report = await fail_over(sandbox.context, request, self.stages, naming=self._naming)
         self._found.failover = report
         phases.times.extend(report.phases)
         self._found.published = await sandbox.sink.published()

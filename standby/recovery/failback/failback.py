@@ -11,6 +11,7 @@ from standby.fencing import read_fence
 from standby.recovery.assignments import choose_primary
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
+from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.comparison import Comparison, Keep, compare
 from standby.recovery.failback.errors import UnsettledEdits
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, State, joined
@@ -21,7 +22,6 @@ from standby.recovery.failback.state import (
     hold_progress,
     way_back,
 )
-from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.recovery.sync import StepsFactory, once_free, record_equal, synchronise
@@ -215,10 +215,10 @@ class _Failback:
             self.sync = report if self.sync is None else joined(self.sync, report)
             return report
 
-        order = FailoverOrder(
+        request = FailoverRequest(
             primary=self.way.primary, to=self.way.primary, planned=True, reason=f"failback from {standby}"
         )
-        self.failover = await fail_over(self.context, order, self.stages, sync=last_sync)
+        self.failover = await fail_over(self.context, request, self.stages, sync=last_sync)
         self.problems += self.failover.problems
         self.next_action = self.failover.next_action
         return self.failover.state == "activated"

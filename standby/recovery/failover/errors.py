@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from standby.errors import GuardRefused, sentence
-from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardOutcome, GuardResult
+from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardResult
 from standby.recovery.errors import RecoveryError
 
 
@@ -26,9 +26,9 @@ class DecidedBefore(GuardRefused):
 
     def __init__(self, plan: str, primary: str, active: str, decided: int, epoch: int) -> None:
         super().__init__(
-            f"This was decided by epoch {decided} of plan {plan}, and another run has switched since: "
-            f"{active} serves in the place of {primary} (epoch {epoch})",
-            f"See standby status {plan}, and ask again where it is still needed",
+            f"This was decided at epoch {decided} of plan {plan}, and another run has changed what serves since: "
+            f"{active} serves for {primary} now (epoch {epoch})",
+            f"See standby status {plan}, and run again if it is still needed",
         )
         self.args = (plan, primary, active, decided, epoch)
 
@@ -140,7 +140,7 @@ class FailoverRefused(GuardRefused):
     """
 
     def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
-        against = decision.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
+        against = decision.against
         told = " ".join(sentence(result.text) for result in against).removesuffix(".")
         super().__init__(f"Plan {plan} is not switched over to {to}: {told}", _way_out(plan, against))
         self.args = (plan, to, decision_id, decision)

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, assert_never
 
 from pydantic import Field
 
 from standby.clock import Clock
-from standby.document import Document
+from standby.document import Document, JsonValue
 from standby.errors import StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stage, Stages
@@ -20,8 +20,8 @@ from standby.replication.report import Via
 
 Mode = Literal["planned", "unplanned", "rollback"]
 
-State = Literal["activated", "rolled_back", "fenced", "refused"]
-"""How a switch ended; fenced: it is neither done nor undone, and is to be run again."""
+State = Literal["activated", "rolled_back", "fenced"]
+"""How a failover ended; fenced: it has not ended, and has to be resumed or rolled back."""
 
 
 class PhaseTime(Document):
@@ -96,13 +96,33 @@ class FailoverReport(Document):
     next_action: str = ""
 
     @property
+    def serves_as_asked(self) -> bool:
+        """Whether the resource serves that was asked for, whether or not every sink has it."""
+        return self.state in {"activated", "rolled_back"} and self.serving == self.to
+
+    @property
     def complete(self) -> bool:
-        """Whether the side serves that was asked for, and every sink knows."""
-        return (
-            self.state in {"activated", "rolled_back"}
-            and self.serving == self.to
-            and all(sink.status == "told" for sink in self.sinks)
-        )
+        """Whether the resource serves that was asked for, and every sink has it."""
+        return self.serves_as_asked and all(sink.status == "told" for sink in self.sinks)
+
+    @property
+    def facts(self) -> dict[str, JsonValue]:
+        """What an event says of it, beside its summary."""
+        return {
+            "home": self.primary,
+            "from": self.from_resource,
+            "to": self.to,
+            "side": self.serving,
+            "mode": self.mode,
+            "state": self.state,
+            "epoch": self.epoch,
+            "decision": self.decision_id,
+            "detection_seconds": self.detection_seconds,
+            "recovery_seconds": self.recovery_seconds,
+            "rto_seconds": self.rto_seconds,
+            "rto_met": self.rto_met,
+            "sinks": {sink.name: sink.status for sink in self.sinks},
+        }
 
 
 class CommitReport(Document):
@@ -126,8 +146,74 @@ class CommitReport(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every sink knows."""
+        """Whether every sink has the active map."""
         return all(sink.status == "told" for sink in self.sinks)
+
+
+def serves(resource: str, primary: str) -> str:
+    """Say that a resource serves, and for which primary where it is another one."""
+    return f"{resource} serves" if resource == primary else f"{resource} serves for {primary}"
+
+
+def ending(report: FailoverReport) -> str:
+    """Say how a failover ended and what serves, without a full stop."""
+    instead = "" if report.serving == report.primary else f" for {report.primary}"
+    about = f"(plan {report.plan}, epoch {report.epoch})"
+    match report.state:
+        case "activated":
+            return f"{report.serving} serves now{instead} {about}"
+        case "rolled_back" if report.serves_as_asked:
+            return f"{report.serving} serves again{instead} {about}"
+        case "rolled_back":
+            return f"The failover to {report.to} was undone: {report.serving} still serves{instead} {about}"
+        case "fenced":
+            return (
+                f"The failover from {report.from_resource} to {report.to} has not ended; "
+                f"{report.serving} is the last resource that served{instead} {about}"
+            )
+        case _:
+            assert_never(report.state)
+
+
+def times(report: FailoverReport) -> str:
+    """Say how long it took, as a sentence; empty where that was not measured."""
+    parts = []
+    if report.detection_seconds is not None:
+        parts.append(f"detected after {_seconds(report.detection_seconds)}")
+    if report.recovery_seconds is not None:
+        parts.append(f"failed over in {_seconds(report.recovery_seconds)}")
+    if report.rto_seconds is not None:
+        parts.append(f"{_seconds(report.rto_seconds)} since the outage began")
+    if report.rto_met is not None and report.rto_objective_seconds is not None:
+        kept = "within" if report.rto_met else "beyond"
+        parts.append(f"{kept} the RTO of {_seconds(report.rto_objective_seconds)}")
+    text = ", ".join(parts)
+    return sentence(f"{text[:1].upper()}{text[1:]}") if parts else ""
+
+
+def summary(report: FailoverReport) -> str:
+    """Say in a few sentences how a failover ended, how long it took and what to do."""
+    parts = (ending(report), times(report), *report.problems, report.next_action)
+    return " ".join(sentence(part) for part in parts if part)
+
+
+def commit_endings(report: CommitReport) -> tuple[str, ...]:
+    """Say what was committed and what serves, a sentence each, without full stops."""
+    told = [] if report.committed else ["Nothing was waiting for a commit; the sinks have the active map again"]
+    for primary, resource in report.serving.items():
+        final = ", and that is committed" if primary in report.committed else ""
+        told.append(f"{serves(resource, primary)}{final}")
+    return tuple(told)
+
+
+def commit_summary(report: CommitReport) -> str:
+    """Say in a few sentences what was committed, what went wrong and what to do."""
+    parts = (*commit_endings(report), *report.problems, report.next_action)
+    return " ".join(sentence(part) for part in parts if part)
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
 T = TypeVar("T")

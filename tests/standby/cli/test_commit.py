@@ -19,7 +19,7 @@ def test_before_any_failover_it_tells_the_sinks_what_serves(workspace: Workspace
     site = prepared(workspace)
     ran = site.run("commit", "invoices")
     assert ran.status == 0
-    assert "Nothing waited to be committed" in ran.out
+    assert "Nothing was waiting for a commit" in ran.out
     book = json.loads((site.folder / "active.json").read_text(encoding="utf-8"))
     told = book["plans"]["invoices"]
     assert (told["epoch"], told["sources"]["east"]["resource"]) == (0, "east")

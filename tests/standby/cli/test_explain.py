@@ -26,7 +26,7 @@ def recorded(workspace: Workspace, outcome: Outcome | None = None, **given: Any)
             decision = decide(made)
             if outcome is not None:
                 decision = decision.model_copy(update={"outcome": outcome})
-            return await record_decision(context, made, decision)
+            return (await record_decision(context, made, decision)).id
 
     return asyncio.run(record())
 
@@ -37,7 +37,7 @@ def test_shows_what_was_seen_and_what_each_guard_said(workspace: Workspace, clou
     ran = workspace.run("explain", decision_id)
 
     assert ran.status == 0
-    assert ran.out.startswith(f"Decision {decision_id}: switch east over from east to west.\n")
+    assert ran.out.startswith(f"Decision {decision_id}: fail over from east to west.\n")
     assert "a probe every 30s, quorum 3, minimum outage 50s, cool-down 1h, staleness 1w." in ran.out
     assert "  Candidate west: healthy, ready, 1 copy.\n" in ran.out
     assert "03:13:01 (61 s before) watch@desk unhealthy: listing: HTTP 503 (Busy) (0.5 s)" in ran.out
@@ -74,7 +74,7 @@ def test_says_where_the_rules_are_others_now(workspace: Workspace) -> None:
     ran = workspace.run("explain", recorded(workspace, Outcome.WAIT))
 
     assert ran.status == 2
-    assert "Replayed now it comes to something else: switch east over" in ran.out
+    assert "Replayed now it leads to something else: fail over" in ran.out
 
 
 def test_gives_everything_as_json(workspace: Workspace) -> None:

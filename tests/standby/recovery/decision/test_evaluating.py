@@ -14,7 +14,7 @@ from standby.recovery.assignments import NotATarget, candidates
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.automation import set_automation
 from standby.recovery.decision.evaluate import evaluate, rounds_of, until_settled
-from standby.recovery.decision.input import Decision, DecisionInput, Guard, Outcome, Request
+from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Guard, Outcome
 from standby.recovery.probe import Limits, Observation
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
@@ -34,7 +34,9 @@ EAGER = {"automatic": True, "probe_every": "0.4s", "minimum_outage": "0.6s"}
 
 async def evaluated(scene: Scene, **request: Any) -> tuple[DecisionInput, Decision]:
     async with open_recovery(scene.configuration, "p") as context:
-        return await evaluate(context, Request(**{"primary": "east", **request}), limits=QUICK)
+        return await evaluate(
+            context, FailoverRequest(**{"primary": "east", "requested_by": "outage", **request}), limits=QUICK
+        )
 
 
 async def copied(scene: Scene, *targets: str) -> None:

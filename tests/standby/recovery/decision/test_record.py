@@ -47,7 +47,7 @@ async def test_a_decision_is_found_again_with_everything_it_was_made_of(tmp_path
     context = context_in(tmp_path, KEY)
     given = case_of()
 
-    decision_id = await record_decision(context, given, decide(given))
+    decision_id = (await record_decision(context, given, decide(given))).id
     found = await explain(context.vault, decision_id, KEY)
 
     assert re.fullmatch(r"p-20260102T030405Z-[0-9a-f]{4}", decision_id)
@@ -59,7 +59,7 @@ async def test_a_decision_is_found_again_with_everything_it_was_made_of(tmp_path
 async def test_the_log_knows_what_was_decided(tmp_path: Path) -> None:
     context = context_in(tmp_path)
 
-    decision_id = await record_decision(context, case_of(), decide(case_of()))
+    decision_id = (await record_decision(context, case_of(), decide(case_of()))).id
     (line,) = (await verify_audit(context.vault, "p", None)).lines
 
     assert line.action == "failover.decided"
@@ -70,7 +70,7 @@ async def test_the_log_knows_what_was_decided(tmp_path: Path) -> None:
 async def test_two_decisions_of_one_second_are_two(tmp_path: Path) -> None:
     context = context_in(tmp_path)
 
-    ids = {await record_decision(context, case_of(), decide(case_of())) for _ in range(5)}
+    ids = {(await record_decision(context, case_of(), decide(case_of()))).id for _ in range(5)}
 
     assert len(ids) == 5
     for decision_id in ids:
@@ -79,7 +79,7 @@ async def test_two_decisions_of_one_second_are_two(tmp_path: Path) -> None:
 
 async def test_a_record_that_was_changed_is_named(tmp_path: Path) -> None:
     context = context_in(tmp_path)
-    decision_id = await record_decision(context, case_of(), decide(case_of()))
+    decision_id = (await record_decision(context, case_of(), decide(case_of()))).id
 
     tamper(tmp_path, decision_id, '"healthy": false', '"healthy": true')
     found = await explain(context.vault, decision_id, None)
@@ -91,8 +91,8 @@ async def test_a_record_that_was_changed_is_named(tmp_path: Path) -> None:
 
 async def test_a_record_that_took_the_place_of_another_is_named(tmp_path: Path) -> None:
     context = context_in(tmp_path)
-    one = await record_decision(context, case_of(), decide(case_of()))
-    other = await record_decision(context, case_of(), decide(case_of()))
+    one = (await record_decision(context, case_of(), decide(case_of()))).id
+    other = (await record_decision(context, case_of(), decide(case_of()))).id
 
     content = (tmp_path / decision_path(one)).read_bytes()
     (tmp_path / decision_path(other)).write_bytes(content)
@@ -104,7 +104,7 @@ async def test_a_record_that_took_the_place_of_another_is_named(tmp_path: Path) 
 
 async def test_a_record_that_the_log_does_not_know_is_named(tmp_path: Path) -> None:
     context = context_in(tmp_path)
-    decision_id = await record_decision(context, case_of(), decide(case_of()))
+    decision_id = (await record_decision(context, case_of(), decide(case_of()))).id
 
     (tmp_path / "audit/p.jsonl").unlink()
     (problem,) = (await explain(context.vault, decision_id, None)).problems
@@ -114,7 +114,7 @@ async def test_a_record_that_the_log_does_not_know_is_named(tmp_path: Path) -> N
 
 async def test_a_line_of_another_key_is_named(tmp_path: Path) -> None:
     context = context_in(tmp_path)
-    decision_id = await record_decision(context, case_of(), decide(case_of()))
+    decision_id = (await record_decision(context, case_of(), decide(case_of()))).id
 
     found = await explain(context.vault, decision_id, KEY)
 
@@ -125,7 +125,7 @@ async def test_says_where_the_same_case_comes_to_something_else(tmp_path: Path) 
     context = context_in(tmp_path)
     older_rules = decide(case_of()).model_copy(update={"outcome": Outcome.WAIT})
 
-    decision_id = await record_decision(context, case_of(), older_rules)
+    decision_id = (await record_decision(context, case_of(), older_rules)).id
     found = await explain(context.vault, decision_id, None)
 
     assert (found.same, found.problems, found.again.outcome) == (False, (), Outcome.ACT)
@@ -138,7 +138,7 @@ async def test_knows_nothing_of_an_id_that_was_never_given_out(tmp_path: Path) -
 
 async def test_names_a_record_that_is_none(tmp_path: Path) -> None:
     context = context_in(tmp_path)
-    decision_id = await record_decision(context, case_of(), decide(case_of()))
+    decision_id = (await record_decision(context, case_of(), decide(case_of()))).id
     (tmp_path / decision_path(decision_id)).write_text("{}")
 
     with pytest.raises(DecisionUnreadable, match=decision_id):

@@ -16,6 +16,7 @@ from standby.fencing import Phase
 from standby.recovery.assignments import NotAPrimary, SeveralPrimaries
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, Stage, Stages
+from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
@@ -27,7 +28,6 @@ from standby.recovery.failback.errors import (
 from standby.recovery.failback.failback import divergence, fail_back
 from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
 from standby.recovery.failback.state import hold_progress
-from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.errors import SwitchUnfinished
 from standby.recovery.failover.failover import fail_over
 from standby.replication.items import Status
@@ -418,7 +418,7 @@ async def test_a_switch_back_that_was_made_by_hand_is_finished() -> None:
     world = await away("invoice", "receipt")
     world.patch("west", "invoice", "edited at west")
     async with world.context("hand") as context:
-        order = FailoverOrder(primary="east", to="east", planned=True)
+        order = FailoverRequest(primary="east", to="east", planned=True)
         assert (await fail_over(context, order, DirectStages())).state == "activated"
     world.patch("east", "receipt", "edited at east")
 

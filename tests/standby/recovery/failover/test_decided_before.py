@@ -9,8 +9,9 @@ import pytest
 from standby.fencing import Phase
 from standby.recovery.assignments import AlreadyActive
 from standby.recovery.context import DirectStages
+from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.errors import DecidedBefore
-from standby.recovery.failover.failover import Ask, carry_out, order_for
+from standby.recovery.failover.failover import decide_request, fail_over
 from tests.standby.recovery.failover.world import Site
 
 
@@ -18,7 +19,7 @@ async def test_an_outage_of_one_side_does_not_switch_the_next_one_away() -> None
     site = await Site.made()
     decided = (await site.fence()).epoch
     await site.fail_over("north")
-    with pytest.raises(DecidedBefore, match="north serves in the place of east"):
+    with pytest.raises(DecidedBefore, match="north serves for east"):
         await site.fail_over("west", epoch=decided)
     side = await site.side()
     assert (side.active, side.phase, site.named) == ("north", Phase.ACTIVATED, {"north"})
@@ -47,11 +48,11 @@ async def test_going_on_with_a_switch_that_was_undone_meanwhile_does_not_begin_a
     assert (await site.side()).phase is Phase.SWITCHING
     site.sinks[0].on_change = lambda: None
     async with site.context() as context:
-        ordered = await order_for(context, Ask("west"))
-        assert ordered.going_on
+        request, _ = await decide_request(context, FailoverRequest("west"))
+        assert request.action == "resume"
         await site.roll_back()
         with pytest.raises(DecidedBefore):
-            await carry_out(context, ordered, DirectStages())
+            await fail_over(context, request, DirectStages())
     assert site.named == {"east"}
 
 

@@ -12,8 +12,8 @@ from standby.fencing import Fenced, Phase, SwitchUnderWay, hold_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed
 from standby.recovery.assignments import AlreadyActive, NotATarget
 from standby.recovery.context import DirectStages
+from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.failover.begin import FailoverOrder
 from standby.recovery.failover.errors import NothingToRollBack, SwitchUnfinished
 from standby.recovery.failover.failover import fail_over
 from standby.replication.ledger import write_ledger
@@ -301,7 +301,7 @@ async def test_from_one_standby_to_the_next_one() -> None:
 async def test_a_replication_that_began_earlier_is_waited_for() -> None:
     site = await Site.made()
     async with site.context() as context:
-        order = FailoverOrder(primary="east", to="west", planned=False)
+        order = FailoverRequest(primary="east", to="west", planned=False)
         ready = asyncio.Event()
 
         async def replicate() -> None:
@@ -392,7 +392,7 @@ async def test_a_cancellation_leaves_a_report_and_the_next_run_goes_on() -> None
     site.sinks[0].on_change = cancel
     running = asyncio.create_task(site.fail_over())
     report = await running
-    assert (report.state, report.side, report.interrupted) == ("fenced", "east", True)
+    assert (report.state, report.serving, report.interrupted) == ("fenced", "east", True)
     assert "Go on with standby failover invoices --to west" in report.next_action
     site.sinks[0].on_change = lambda: None
     again = await site.fail_over()
@@ -440,7 +440,7 @@ async def test_a_sync_of_the_callers_own_is_used() -> None:
                 }
             )
 
-        order = FailoverOrder(primary="east", to="west", planned=True)
+        order = FailoverRequest(primary="east", to="west", planned=True)
         report = await fail_over(context, order, DirectStages(), sync=sync)
     assert report.state == "activated"
     # Once while the source serves, and once when nobody does.

@@ -13,8 +13,8 @@ from standby.fencing import Assignment, Fence, read_fence
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkFailed, must_follow
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import DirectStages, RecoveryContext
-from standby.recovery.failover.begin import FailoverOrder
-from standby.recovery.failover.failover import commit, fail_over, roll_back
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import Journal
@@ -173,12 +173,12 @@ class Site:
 
     async def fail_over(self, to: str = "west", *, planned: bool = False, **order: Any) -> FailoverReport:
         async with self.context() as context:
-            asked = FailoverOrder(primary="east", to=to, planned=planned, **order)
+            asked = FailoverRequest(primary="east", to=to, planned=planned, **order)
             return await fail_over(context, asked, DirectStages())
 
     async def roll_back(self, **more: Any) -> FailoverReport:
         async with self.context() as context:
-            return await roll_back(context, "east", DirectStages(), **more)
+            return await fail_over(context, FailoverRequest(primary="east", action="roll back", **more), DirectStages())
 
     async def commit(self) -> CommitReport:
         async with self.context() as context:

@@ -1,0 +1,142 @@
+"""A failover carried out in a flow run: stages as task runs, report and decision as pages, an event, a final state."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from prefect.artifacts import MarkdownArtifact
+from prefect.client.schemas.objects import State
+
+from flows.events import ACTIVATED, REFUSED, PlanEvent
+from flows.outcome import FlowOutcome, bullets, page, seconds, table
+from flows.run import to_its_report
+from standby.errors import sentence
+from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.decision.record import DecisionRecord
+from standby.recovery.decision.sentences import conclusion, requester
+from standby.recovery.failover.failover import fail_over
+from standby.recovery.failover.report import FailoverReport, ending, summary
+from standby.recovery.sync import synchronise
+from tasks.copy import TaskSteps
+from tasks.stage import TaskStages
+
+LATEST = 20
+"""Observations that are shown; the newest."""
+
+STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
+
+
+async def execute(context: RecoveryContext, request: FailoverRequest) -> State[Any]:
+    """Carry a request out, publish what came of it, and give the run's final state."""
+    work = fail_over(context, request, TaskStages(), sync=partial(synchronise, steps=TaskSteps))
+    return await outcome_of(await to_its_report(work)).finish()
+
+
+def outcome_of(report: FailoverReport) -> FlowOutcome:
+    """Say by the end of the run which resource serves."""
+    name = STATE_NAMES[report.state]
+    return FlowOutcome(
+        f"Partially{name}" if report.serves_as_asked and not report.complete else name,
+        summary(report),
+        report,
+        good=report.complete,
+        interrupted=report.interrupted,
+        artifact=MarkdownArtifact(
+            key="failover-report", markdown=failover_page(report), description=sentence(ending(report))
+        ),
+        event=PlanEvent(ACTIVATED if report.serves_as_asked else REFUSED, report.plan, report.facts),
+    )
+
+
+async def leave_decision(record: DecisionRecord) -> None:
+    """Leave the page of a recorded decision."""
+    given = record.given
+    await MarkdownArtifact(
+        key="failover-decision",
+        markdown=decision_page(record),
+        description=f"Plan **{given.plan}**: {conclusion(record.decision, given)}.",
+    ).acreate()
+
+
+def decision_page(record: DecisionRecord) -> str:
+    """Write what a decision is, guard by guard, and what was observed."""
+    given, decision = record.given, record.decision
+    newest = sorted(given.observations, key=lambda each: each.at)[-LATEST:]
+    return page(
+        f"# {given.plan}: {conclusion(decision, given)}",
+        f"Asked by {requester(given, record.actor)}. Decision `{record.id}`; `standby explain {record.id}` replays it.",
+        table(
+            ("guard", "outcome", "because"),
+            ((result.guard.value, result.outcome.value, sentence(result.text)) for result in decision.reasons),
+        ),
+        f"## Observations of {given.active}",
+        table(
+            ("at (UTC)", "by", "healthy", "evidence"),
+            (
+                (
+                    f"{each.at:%H:%M:%S}",
+                    each.observer,
+                    {True: "yes", False: "no", None: "unknown"}[each.healthy],
+                    each.summary,
+                )
+                for each in newest
+            ),
+        ),
+    )
+
+
+def failover_page(report: FailoverReport) -> str:
+    """Write what a failover did, how long it took, and what to do next."""
+    return page(
+        f"# {ending(report)}",
+        bullets([report.next_action]) if report.next_action else "",
+        table(
+            ("", ""),
+            (
+                ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
+                ("why", report.reason or "no reason was given"),
+                ("decision", report.decision_id or "none"),
+                ("detected after", seconds(report.detection_seconds)),
+                ("failed over in", seconds(report.recovery_seconds)),
+                ("from the beginning of the outage", seconds(report.rto_seconds)),
+                ("RTO objective", _objective(report)),
+                ("forced", ", ".join(report.forced) or "nothing"),
+            ),
+        ),
+        bullets(report.problems),
+        "## Phases",
+        table(
+            ("phase", "began (UTC)", "took", "outcome"),
+            (
+                (phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome)
+                for phase in report.phases
+            ),
+        ),
+        "## Sinks",
+        table(
+            ("sink", "status", "published", "reason"),
+            ((sink.name, sink.status, sink.told, sink.reason) for sink in report.sinks),
+        )
+        or "None is configured: no application knows of it.",
+        _restored(report),
+    )
+
+
+def _objective(report: FailoverReport) -> str:
+    if report.rto_objective_seconds is None:
+        return "none"
+    met = {True: "met", False: "**missed**", None: "not known whether met"}[report.rto_met]
+    return f"{seconds(report.rto_objective_seconds)}, {met}"
+
+
+def _restored(report: FailoverReport) -> str:
+    if report.restored is None:
+        return ""
+    restored = report.restored
+    return page(
+        f"## Restored from snapshot {restored.snapshot_id} of {restored.taken_at:%Y-%m-%d %H:%M} UTC",
+        bullets(restored.created),
+        table(("not restored", "reason"), restored.failed.items()),
+    )
