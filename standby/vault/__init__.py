@@ -1,1 +1,1 @@
-"""Where ledgers and definitions are kept: a local folder, or any file system that stores whole objects."""
+"""Where everything of a plan is kept: a local folder, or any file system that stores whole objects."""

@@ -1,4 +1,4 @@
-"""What can go wrong with the vault."""
+"""Every way in which the vault can fail."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ class OutsideVault(VaultError):
     """A path leads, or might lead, out of the vault."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"{path!r} is no path inside the vault", "Look for links in the vault's folder")
+        super().__init__(f"{path!r} is not a path inside the vault", "Check the vault's folder for links that leave it")
         self.args = (path,)
 
 
 class VaultUnavailable(VaultError):
-    """The vault could not be read or written; that says nothing about what it holds."""
+    """The vault could not be read or written; what it holds is unknown."""
 
-    def __init__(self, where: str, deed: str, reason: str) -> None:
+    def __init__(self, where: str, action: str, reason: str) -> None:
         super().__init__(
-            f"{where} could not be {deed}: {reason}",
-            "See that the vault's storage answers and lets this process read and write, then run again",
+            f"{where} could not be {action}: {reason}",
+            "Check that the vault's storage answers and that this process may read and write there, then run again",
         )
-        self.args = (where, deed, reason)
+        self.args = (where, action, reason)
 
 
 class VaultTooSlow(VaultError):
-    """A write took longer than two runs may be apart and still see each other."""
+    """A write took so long that two runs might not notice each other."""
 
     def __init__(self, where: str, seconds: float) -> None:
         super().__init__(
-            f"The vault took longer than {seconds:.0f} s to write {where}: two runs could miss each other",
-            "Run again when its storage is faster, or keep the vault elsewhere",
+            f"The vault took longer than {seconds:.0f} s to write {where}, so two runs might not notice each other",
+            "Run again when the storage is faster, or move the vault to another storage",
         )
         self.args = (where, seconds)
 
 
 class Held(VaultError):
-    """Somebody else is writing this file."""
+    """Another run is writing this file."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"Another run writes {where}", "Wait for it to end, then run again")
+        super().__init__(f"Another run is writing {where}", "Wait until it ends, then run again")
         self.args = (where,)
         self.where = where
 
 
 class TakenOver(VaultError):
-    """Another run took this one for dead."""
+    """Another run assumed that this one had died."""
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            f"Another run took over {where}: what this run does from here on is not recorded there",
-            "Run again when both have ended: what is in sync is then recorded",
+            f"Another run took over {where}, so what this run does from now on is not recorded there",
+            "Run again when both have ended; what is in sync is then recorded",
         )
         self.args = (where,)
 
 
 class VaultNeedsPrefect(VaultError):
-    """The vault is a Prefect block only, and this run uses no Prefect."""
+    """The vault is only a Prefect block, and this run does not use Prefect."""
 
     def __init__(self, block: str) -> None:
         super().__init__(
-            f"The vault is the Prefect block {block}, and a run without Prefect cannot open it",
-            "Add a path beside the block, under vault in standby.yaml: a folder in which runs without "
-            "Prefect keep records of their own; or use --via prefect",
+            f"The vault is the Prefect block {block}, which a run without Prefect cannot open",
+            "Use --via prefect; or add a path beside the block, under vault in standby.yaml: a folder in which runs "
+            "without Prefect keep their own records",
         )
         self.args = (block,)

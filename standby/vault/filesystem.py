@@ -1,7 +1,7 @@
-"""What the vault needs of the place it is kept in.
+"""What the vault needs of the storage it is kept in.
 
-It needs no list of files: Prefect's file systems have none. What is to be found again later has its path
-written down somewhere, or made from what it is about.
+It needs no list of files: Prefect's file systems have none. The path of each file is written down somewhere, or
+made from what the file is about.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Objects(Protocol):
     """Files that are read and written as a whole, by paths such as `replaced/west/invoice.json`."""
 
     def where(self, path: str) -> str:
-        """Say where a file is, for somebody who looks for it."""
+        """Say where a file is, for people."""
         ...
 
     async def read(self, path: str) -> bytes | None:
@@ -26,14 +26,14 @@ class Objects(Protocol):
             `None` only where it is certain that there is no such file.
 
         Raises:
-            VaultUnavailable: it could not be told.
+            VaultUnavailable: the storage does not say.
         """
         ...
 
     async def write(self, path: str, content: bytes) -> None:
-        """Put a file in the place of what is there; it is safe when this returns.
+        """Replace a file; the new content is safe when this returns.
 
-        Whoever reads it, also after a crash, sees the old content or the new.
+        Readers, also after a crash, see the old content or the new.
 
         Raises:
             VaultUnavailable: it may or may not have been written.
@@ -62,7 +62,7 @@ class Journal(Protocol):
         ...
 
     async def rewrite(self, content: bytes) -> None:
-        """Put something else in the place of all lines; it is safe when this returns."""
+        """Replace all lines; the new content is safe when this returns."""
         ...
 
 
@@ -70,10 +70,10 @@ class FileSystem(Objects, Protocol):
     """Files, and journals among them."""
 
     def hold(self, path: str) -> AbstractAsyncContextManager[Journal]:
-        """Open a journal, which nobody else can meanwhile.
+        """Open a journal; no other run can open it meanwhile.
 
         Raises:
-            Held: somebody else has it.
+            Held: another run has it.
         """
         ...
 
@@ -82,7 +82,7 @@ _FORBIDDEN = frozenset({"", ".", ".."})
 
 
 def checked(path: str) -> str:
-    """Give a path back that cannot lead out of the vault.
+    """Return a path that cannot lead out of the vault.
 
     Raises:
         OutsideVault: it could.

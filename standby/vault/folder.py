@@ -1,4 +1,4 @@
-"""The vault in a local folder: atomic by renaming, durable by fsync, one writer by a lock of the kernel's."""
+"""The vault in a local folder: atomic by renaming, durable by fsync, one writer by a lock of the kernel."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LocalFolder:
         return await asyncio.to_thread(_read, self._inside(path))
 
     async def write(self, path: str, content: bytes) -> None:
-        """Put a file in the place of what is there."""
+        """Replace a file."""
         await asyncio.to_thread(_replace, self._inside(path), content)
 
     async def remove(self, path: str) -> None:
@@ -60,7 +60,7 @@ class _AppendedFile:
         self._torn = False
 
     def add(self, lines: bytes) -> None:
-        with _told(self._place, "written"):
+        with _vault_errors(self._place, "written"):
             # A line that was cut off by a full disk ends before the next one begins.
             rest = memoryview(b"\n" + lines if self._torn else lines)
             self._torn = True
@@ -78,7 +78,7 @@ class _AppendedFile:
         self._file.close()
 
     def _open(self) -> FileIO:
-        with _told(self._place, "written"):
+        with _vault_errors(self._place, "written"):
             file = self._place.open("ab", buffering=0)
             _sync(self._place.parent)
             return file
@@ -86,7 +86,7 @@ class _AppendedFile:
 
 @contextmanager
 def _held(place: Path) -> Iterator[_AppendedFile]:
-    with _told(place, "written"):
+    with _vault_errors(place, "written"):
         _make(place.parent)
         # The lock has a file of its own, so that the journal's may be replaced.
         lock = place.with_name(f"{place.name}.lock").open("ab")
@@ -103,7 +103,7 @@ def _held(place: Path) -> Iterator[_AppendedFile]:
 
 
 def _read(place: Path) -> bytes | None:
-    with _told(place, "read"):
+    with _vault_errors(place, "read"):
         try:
             return place.read_bytes()
         except FileNotFoundError:
@@ -111,7 +111,7 @@ def _read(place: Path) -> bytes | None:
 
 
 def _replace(place: Path, content: bytes) -> None:
-    with _told(place, "written"):
+    with _vault_errors(place, "written"):
         _make(place.parent)
         # Two writers of one file must not share it before it is whole.
         fresh = place.with_name(f".{place.name}.{uuid4().hex}.new")
@@ -128,7 +128,7 @@ def _replace(place: Path, content: bytes) -> None:
 
 
 def _remove(place: Path) -> None:
-    with _told(place, "removed"):
+    with _vault_errors(place, "removed"):
         try:
             place.unlink()
         except FileNotFoundError:
@@ -153,11 +153,11 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _told(place: Path, deed: str) -> Iterator[None]:
+def _vault_errors(place: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise VaultUnavailable(str(place), deed, error.strerror or type(error).__name__) from None
+        raise VaultUnavailable(str(place), action, error.strerror or type(error).__name__) from None
 
 
 def open_folder(settings: VaultSettings) -> LocalFolder:

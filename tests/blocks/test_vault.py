@@ -18,8 +18,7 @@ from standby.config.vault import SecondStore, VaultSettings
 from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUnavailable
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder, open_folder
-from standby.vault.journal import SAVE_EVERY
-from standby.vault.lease import LOOK, RENEWAL
+from standby.vault.journal import LOOK, RENEWAL, SAVE_EVERY
 from tests.standby.vault.world import HandClock, Memory
 
 REFERENCE = "remote-file-system/vault"
@@ -196,7 +195,7 @@ async def test_a_file_that_is_missing_while_writing_is_an_outage() -> None:
 
 
 def test_a_run_without_prefect_needs_a_folder() -> None:
-    with pytest.raises(VaultNeedsPrefect, match="Add a path beside the block"):
+    with pytest.raises(VaultNeedsPrefect, match="add a path beside the block"):
         open_folder(VaultSettings(block=REFERENCE))
     both = VaultSettings(path=Path("keep"), block=REFERENCE)
     assert open_folder(both) == LocalFolder(Path("keep"))

@@ -21,7 +21,7 @@ def test_a_vault_in_a_block_alone_is_an_error_that_names_the_remedy(workspace: W
     error = ran.document["error"]
     assert error["kind"] == "VaultNeedsPrefect"
     assert "azure-blob-storage-container/vault" in error["cause"]
-    assert "Add a path beside the block" in error["next_action"]
+    assert "add a path beside the block" in error["next_action"]
 
 
 def test_a_path_beside_the_block_is_what_runs_without_prefect_use(workspace: Workspace) -> None:

@@ -29,7 +29,7 @@ from standby.recovery.audit import (
 from standby.recovery.signing import HmacSigner, Signer
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.lease import LEASE, SKEW
+from standby.vault.journal import LEASE, SKEW
 from tests.standby.recovery.bare import bare_context
 from tests.standby.vault.world import HandClock, Killed, Memory
 

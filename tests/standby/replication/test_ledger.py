@@ -20,8 +20,7 @@ from standby.replication.verdict import CopyRecord
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
-from standby.vault.journal import SAVE_EVERY
-from standby.vault.lease import LEASE
+from standby.vault.journal import LEASE, SAVE_EVERY
 from tests.standby.replication.world import PREVIEW_2025, RELEASED, record, sighting
 from tests.standby.vault.world import HandClock, Killed, Memory, settled
 

@@ -27,7 +27,7 @@ from standby.service.errors import NotAuthorized
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
-from standby.vault.lease import LEASE
+from standby.vault.journal import LEASE
 from tests.standby.replication.world import (
     RELEASED,
     Service,

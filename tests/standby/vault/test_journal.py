@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from standby.vault.errors import Held, VaultUnavailable
-from standby.vault.journal import SAVE_EVERY
-from standby.vault.lease import LEASE
+from standby.vault.journal import LEASE, SAVE_EVERY
 from tests.standby.vault.world import HandClock, Killed, Memory, settled
 
 

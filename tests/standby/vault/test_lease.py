@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from standby.vault.errors import Held, VaultError, VaultTooSlow
-from standby.vault.lease import LEASE, RENEWAL, SETTLE, SKEW, Lease
+from standby.vault.journal import LEASE, RENEWAL, SETTLE, SKEW, Lease
 from tests.standby.vault.world import HandClock, Memory
 
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import Journal, checked
-from standby.vault.journal import hold_object
-from standby.vault.lease import SETTLE
+from standby.vault.journal import SETTLE, hold_object
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
