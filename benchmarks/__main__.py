@@ -1,4 +1,4 @@
-"""`python -m benchmarks`."""
+"""`python -m benchmarks`: measures, and prints ratios."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import orchestration, planning, startup
+from benchmarks import offline, orchestration
 from benchmarks.figures import Findings
 
 WIDTH = 132
@@ -98,10 +98,10 @@ def _measure(groups: list[str] | tuple[str, ...], rounds: int) -> list[Findings]
     found = []
     if "startup" in groups:
         _say("starting programs")
-        found.append(startup.measure(rounds))
+        found.append(offline.measure_startup(rounds))
     if "planning" in groups:
         _say("planning")
-        found.append(planning.measure(rounds))
+        found.append(offline.measure_planning(rounds))
     if "copying" in groups:
         with tempfile.TemporaryDirectory() as folder:
             found.append(asyncio.run(orchestration.measure(rounds, Path(folder), _say)))

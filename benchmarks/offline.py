@@ -1,11 +1,14 @@
-"""What planning costs, against merely writing the same definitions down."""
+"""What needs no service: how soon the command line answers, and what planning costs."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from statistics import median
+from time import perf_counter
 from typing import Any
 
 from benchmarks.figures import Expected, Figure, Findings, measured, ratios
@@ -20,6 +23,53 @@ from standby.replication.serving import Serving
 from standby.replication.verdict import Action, CopyRecord, sight
 from standby.service.models import Analyzer
 
+Arguments = tuple[str, ...]
+
+NOTHING: Arguments = ("-c", "pass")
+HELP: Arguments = ("-m", "standby", "--help")
+PREFECT: Arguments = ("-c", "import prefect, prefect.main")
+
+WITHOUT_PREFECT = Expected(0, 0.33, "commands that need no Prefect must not wait for its import")
+
+
+def measure_startup(rounds: int) -> Findings:
+    """Start each program some times."""
+    for arguments in (HELP, PREFECT):
+        _start(arguments)  # Compiles what was never imported.
+    times: dict[Arguments, list[float]] = {NOTHING: [], HELP: [], PREFECT: []}
+    for _ in range(rounds):
+        for arguments, found in times.items():
+            found.append(_start(arguments))
+    nothing, help_, prefect = times[NOTHING], times[HELP], times[PREFECT]
+    return Findings(
+        "Start-up",
+        [
+            Figure(
+                "standby --help / python -c pass",
+                ratios(help_, nothing),
+                "what our imports cost where nothing is asked of them",
+            ),
+            Figure(
+                "standby --help / import prefect",
+                ratios(help_, prefect),
+                "whether the command line keeps clear of Prefect",
+                WITHOUT_PREFECT,
+            ),
+        ],
+        {
+            "python -c pass s": median(nothing),
+            "standby --help s": median(help_),
+            "import prefect s": median(prefect),
+        },
+    )
+
+
+def _start(arguments: Arguments) -> float:
+    begun = perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return perf_counter() - begun
+
+
 ANALYZERS = 1000
 SOURCE = "east"
 EMPTY, EQUAL, BEHIND = TARGETS = ("west", "north", "south")
@@ -32,7 +82,7 @@ NOW = datetime(2026, 1, 7, tzinfo=UTC)
 SHARE = Expected(0, 0.01, "a plan must not be noticed beside what it plans")
 
 
-def measure(rounds: int) -> Findings:
+def measure_planning(rounds: int) -> Findings:
     """Plan a run for three targets: one without anything, one in sync, one that is behind."""
     configuration = _configuration()
     held = {
