@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from flows.errors import NoReport, NoServer, ServerUnreachable
-from flows.server import SETTINGS, own_server
+from flows.server import SETTINGS, own_server, own_worker
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import StandbyError
@@ -130,9 +130,12 @@ class Prefect:
     @asynccontextmanager
     async def own_worker(self, log: Path) -> AsyncIterator[None]:
         """Run a worker against the server that this process uses."""
-        from flows.server import own_worker
+        from prefect.settings import get_current_settings
 
-        async with own_worker(log):
+        from flows.bootstrap import WORK_POOL
+
+        settings = get_current_settings().to_environment_variables(exclude_unset=True)
+        async with own_worker(log, WORK_POOL, settings):
             yield
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:

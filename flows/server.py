@@ -1,4 +1,7 @@
-"""A Prefect server of our own, for a demonstration or a machine that has none."""
+"""A Prefect server of our own, for a demo or a machine that has none.
+
+It imports nothing of Prefect, which reads its settings as it is imported: the server has to run before.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
-from prefect.settings import get_current_settings
 
-from flows.bootstrap import WORK_POOL
 from flows.errors import ServerDidNotStart
 
 START_SECONDS = 120.0
@@ -115,16 +116,17 @@ def _without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def own_worker(log: Path) -> AsyncIterator[None]:
-    """Run a worker of the work pool against the server that this process uses, and stop it at the end.
+async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
+    """Run a worker of a work pool, and stop it at the end.
 
     Args:
         log: file that gets what it says.
+        pool: the work pool.
+        settings: of Prefect, which name its server.
     """
-    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process"),
+            *(sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"),
             env={**os.environ, **settings},
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,

@@ -1,4 +1,4 @@
-"""The `standby` command: its global options, and what they say to every command."""
+"""The `standby` command: its list of commands, and the global options that may stand anywhere."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color (se
 def hoist(args: list[str]) -> list[str]:
     """Move global options, with their values, to the front; what follows `--` stays where it is.
 
-    An option that lacks its value is all that is left, so that it does not take the command's name for it.
+    Where an option lacks its value, only the option is left: else it would take the command's name as its value.
     """
     front: list[str] = []
     rest: list[str] = []
@@ -63,31 +63,31 @@ class Entry:
 
 
 COMMANDS = {
-    "demo": Entry("standby.cli.demo", "Watch a region being kept warm, lost and brought back; no Azure."),
+    "demo": Entry("standby.cli.demo", "See a region lost and recovered, on this machine alone."),
     "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
     "plan": Entry("standby.cli.plan", "Show what a replication would do."),
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
     "check": Entry("standby.cli.check", "Show where targets differ from their sources; changes nothing."),
-    "status": Entry("standby.cli.status", "Tell whether the standby side could take over, and why not."),
+    "status": Entry("standby.cli.status", "Show whether each target could take over, and why not."),
     "snapshot": Entry("standby.cli.snapshots", "Write a plan's definitions to the vault.", "take"),
     "snapshots": Entry("standby.cli.snapshots", "List a plan's snapshots in the vault.", "show"),
     "restore": Entry("standby.cli.restore", "Rebuild analyzers from the vault, without their source."),
-    "failover": Entry("standby.cli.failover", "Switch a plan over to its standby side."),
+    "failover": Entry("standby.cli.failover", "Let a standby serve instead of the primary."),
     "commit": Entry("standby.cli.commit", "Make a failover final."),
-    "failback": Entry("standby.cli.failback", "Bring a plan back to where it came from, edits included."),
-    "drill": Entry("standby.cli.drill", "Rehearse a failover, and prove that nothing of it is left."),
-    "automation": Entry("standby.cli.automation", "Show or set whether outages may start a failover."),
-    "explain": Entry("standby.cli.explain", "Replay a decision from what it was made of."),
-    "audit": Entry("standby.cli.audit", "Check the log of who did what and why."),
-    "report": Entry("standby.cli.report", "Write a page about a plan: regions, readiness, timeline."),
-    "gateway": Entry("standby.cli.gateway", "Take alerts of Azure and pass them on as Prefect events."),
-    "bootstrap": Entry("standby.cli.bootstrap", "Put this configuration on a Prefect server."),
+    "failback": Entry("standby.cli.failback", "Let the primary serve again, with every edit made meanwhile."),
+    "drill": Entry("standby.cli.drill", "Rehearse a failover with temporary ids, and clean up."),
+    "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),
+    "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
+    "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),
+    "report": Entry("standby.cli.report", "Write an HTML page about a plan: regions, readiness, timeline."),
+    "gateway": Entry("standby.cli.gateway", "Receive alerts of Azure and pass them on as Prefect events."),
+    "bootstrap": Entry("standby.cli.bootstrap", "Save this configuration on a Prefect server."),
     "emulator": Entry("standby.cli.emulator", "Serve emulated resources on this machine."),
 }
 
 
 class Commands(TyperGroup):
-    """Finds commands by name, takes global options anywhere and tells wrong usage as any other error."""
+    """Imports a command when it is asked for, and reports wrong usage as any other error."""
 
     def list_commands(self, _context: Any) -> list[str]:
         """Name the commands."""
@@ -131,7 +131,7 @@ class Commands(TyperGroup):
         try:
             status = super().main(given, prog_name or "standby", complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
-            # Not click's status of 2: that says that differences were found.
+            # Not click's status 2: here that means that differences were found.
             status = Exit.ERROR
             output = Output(json="--json" in given, color="--no-color" not in given)
             asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
@@ -161,12 +161,12 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _globals(
     context: typer.Context,
-    config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="The configuration.")] = Path(
+    config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="The configuration file.")] = Path(
         "standby.yaml"
     ),
-    json: Annotated[bool, typer.Option("--json", help="Only one JSON document on stdout.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Say more.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say only what is wrong.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only what is wrong.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours.")] = False,
     _show_version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")

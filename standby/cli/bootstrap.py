@@ -1,4 +1,4 @@
-"""`standby bootstrap`: put a configuration on a Prefect server."""
+"""`standby bootstrap`: save a configuration on a Prefect server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from standby.orchestrator import load_orchestrator
 
 
 class NoServer(StandbyError):
-    """There is no Prefect server to put anything on."""
+    """There is no Prefect server to save anything on."""
 
     def __init__(self, found: str) -> None:
         super().__init__(
@@ -22,7 +22,7 @@ class NoServer(StandbyError):
 
 
 def command(context: typer.Context) -> None:
-    """Save blocks, limits, work pool and deployments on a Prefect server; repeating it is safe."""
+    """Save blocks, limits, work pools and deployments on a Prefect server; it is safe to repeat."""
 
     async def bootstrap(output: Output) -> Exit:
         configuration = output.load()
@@ -31,7 +31,7 @@ def command(context: typer.Context) -> None:
         if not health.well:
             raise NoServer(health.detail)
         changes = await orchestrator.bootstrap(configuration)
-        for change in changes or ["Nothing to change: the server has all of it."]:
+        for change in changes or ["Nothing to change: the server has everything."]:
             output.result(change)
         output.document({"changes": list(changes)})
         return Exit.DONE

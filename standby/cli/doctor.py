@@ -1,4 +1,4 @@
-"""`standby doctor`: is everything in place, and if not, what is the one thing to do?"""
+"""`standby doctor`: what is in place, and what to do about the rest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.config.vault import VaultSettings
-from standby.errors import sentence
+from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, Orchestrator, load_orchestrator
 from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, trusted_certificates
@@ -28,6 +28,7 @@ from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
 from standby.service.models import Account
 from standby.service.retries import HttpRetries
+from standby.text import counted
 
 TOLERATED_SKEW = timedelta(minutes=5)
 """Entra refuses tokens on clocks that differ by more."""
@@ -35,10 +36,10 @@ TOLERATED_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One thing that was checked.
 
     Attributes:
-        well: `None` where it could not be told.
+        well: `None` where it could not be checked.
         next_action: the one thing to do; empty where all is well.
     """
 
@@ -50,23 +51,23 @@ class Check:
 
 
 async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIterator[Check]:
-    """Look at one resource; where it cannot be reached or refuses us, only at what may be the cause."""
+    """Check one resource; where it cannot be reached or refuses us, only what may be the cause."""
     name = client.resource.name
     try:
         analyzers = await client.list_analyzers()
     except NotAuthorized as error:
         if error.status is not None:
             yield _answers(client)
-        yield Check(name, "permission", False, cause_of(error), error.next_action)
+        yield _failed(name, "permission", error)
         # Entra refuses whoever is at another time.
         yield await _clock(client, clock)
         return
     except ServiceError as error:
-        yield Check(name, "connection", False, cause_of(error), error.next_action)
+        yield _failed(name, "connection", error)
         return
     own = sum(not analyzer.analyzer_id.startswith(PREBUILT) for analyzer in analyzers)
     yield _answers(client)
-    yield Check(name, "permission", True, f"its {own} own analyzers can be listed")
+    yield Check(name, "permission", True, f"its own analyzers can be listed ({own})")
     defaults = None
     if client.resource.api_version != PREVIEW_2025:
         defaults, check = await _defaults(client)
@@ -74,6 +75,10 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
     async for check in _management(client, defaults or {}):
         yield check
     yield await _clock(client, clock)
+
+
+def _failed(subject: str, name: str, error: StandbyError, well: bool | None = False) -> Check:
+    return Check(subject, name, well, cause_of(error), error.next_action)
 
 
 def _answers(client: ContentUnderstandingClient) -> Check:
@@ -85,8 +90,10 @@ async def _defaults(client: ContentUnderstandingClient) -> tuple[Mapping[str, st
     try:
         defaults = (await client.get_defaults()).model_deployments
     except ServiceError as error:
-        return None, Check(name, "defaults", False, cause_of(error), error.next_action)
-    return defaults, Check(name, "defaults", True, f"{len(defaults)} model names lead to deployments")
+        return None, _failed(name, "defaults", error)
+    return defaults, Check(
+        name, "defaults", True, f"its defaults name deployments for {counted(len(defaults), 'model')}"
+    )
 
 
 async def _management(client: ContentUnderstandingClient, defaults: Mapping[str, str]) -> AsyncIterator[Check]:
@@ -95,10 +102,10 @@ async def _management(client: ContentUnderstandingClient, defaults: Mapping[str,
         yield _identity(client, await client.arm.get_account())
         deployments = {deployment.name for deployment in await client.arm.list_deployments()}
     except ArmUnavailable as error:
-        yield Check(name, "deployments", None, cause_of(error), error.next_action)
+        yield _failed(name, "deployments", error, well=None)
         return
     except ServiceError as error:
-        yield Check(name, "deployments", False, cause_of(error), error.next_action)
+        yield _failed(name, "deployments", error)
         return
     dangling = list(_dangling(defaults, deployments))
     if dangling:
@@ -106,18 +113,18 @@ async def _management(client: ContentUnderstandingClient, defaults: Mapping[str,
             name,
             "deployments",
             False,
-            f"its defaults lead to deployments that it does not have: {', '.join(dangling)}",
-            "Create them, or PATCH its /contentunderstanding/defaults to lead to others",
+            f"its defaults name deployments that it does not have: {', '.join(dangling)}",
+            "Create these deployments, or name others by PATCH of its /contentunderstanding/defaults",
         )
     else:
-        yield Check(name, "deployments", True, f"its {len(deployments)} deployments can be read")
+        yield Check(name, "deployments", True, f"its deployments can be read ({len(deployments)})")
 
 
 def _dangling(defaults: Mapping[str, str], deployments: set[str]) -> Iterator[str]:
     for model, deployment in sorted(defaults.items()):
         # A deployment of a connected resource is not in this one's list (REFERENCE, *The analyzer*).
         if "/" not in deployment and deployment not in deployments:
-            yield f"{model} to {deployment}"
+            yield f"{deployment} for {model}"
 
 
 def _identity(client: ContentUnderstandingClient, account: Account) -> Check:
@@ -128,16 +135,16 @@ def _identity(client: ContentUnderstandingClient, account: Account) -> Check:
             resource.name,
             "identity",
             False,
-            "its resource_id is spelled differently in Azure, and the service compares it letter by letter",
-            f"Write resource_id: {account.id}",
+            "its resource_id is spelled differently in Azure, and upper and lower case matter to the service",
+            f"Change the configuration to resource_id: {account.id}",
         )
     if _plain(account.location) != _plain(resource.region):
         return Check(
             resource.name,
             "identity",
             False,
-            f"it is in {account.location}, not in {resource.region}",
-            f"Write region: {_plain(account.location)}",
+            f"it is in {account.location}, and the configuration says {resource.region}",
+            f"Change the configuration to region: {_plain(account.location)}",
         )
     return Check(resource.name, "identity", True, f"resource id and region {resource.region} are right")
 
@@ -150,11 +157,14 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     name = client.resource.name
     there = await _time_at(client)
     if there is None:
-        return Check(name, "clock", None, "the service told no time", "Compare this machine's clock with another one")
+        return Check(
+            name, "clock", None, "the service's answer has no time in it", "Compare the clock with another one"
+        )
     skew = abs(clock.now() - there)
     if skew > TOLERATED_SKEW:
-        return Check(name, "clock", False, f"this machine is {skew.total_seconds():.0f} s off", "Set its clock by NTP")
-    return Check(name, "clock", True, f"within {max(skew.total_seconds(), 1):.0f} s of the service")
+        detail = f"the clock of this machine is wrong by {skew.total_seconds():.0f} s"
+        return Check(name, "clock", False, detail, "Set the clock by NTP")
+    return Check(name, "clock", True, f"the clock is within {max(skew.total_seconds(), 1):.0f} s of the service's")
 
 
 async def _time_at(client: ContentUnderstandingClient) -> datetime | None:
@@ -168,10 +178,10 @@ async def _time_at(client: ContentUnderstandingClient) -> datetime | None:
 
 
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
-"""Whoever asks what is wrong wants to hear it soon: a run tries for longer."""
+"""Fewer and shorter than those of a run: the answer is wanted soon."""
 
 LONGEST = 25.0
-"""Seconds after which a resource that neither answers nor refuses is given up."""
+"""Seconds after which a resource that does not respond is no longer waited for."""
 
 _MARKS = {True: "ok", False: "NO", None: "??"}
 _STYLES = {True: "green", False: "red", None: "yellow"}
@@ -212,7 +222,7 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
             if check.next_action:
                 yield Line(sentence(check.next_action), 5, "→", wrong=wrong)
     bad, unknown = (sum(check.well is value for check in checks) for value in (False, None))
-    unsure = f" {unknown} could not be told." if unknown else ""
+    unsure = f" {unknown} could not be checked." if unknown else ""
     yield Line("")
     yield Line(f"{len(checks)} checks, {bad or 'nothing'} wrong.{unsure}", wrong=bool(bad))
 
@@ -249,7 +259,7 @@ async def _vault(orchestrator: Orchestrator, configuration: Configuration) -> Ch
             vault = await orchestrator.vault(configuration)
     except TimeoutError:
         detail = f"it could not be written within {LONGEST:g} s"
-        return Check("prefect", "vault", False, detail, "See that its storage answers")
+        return Check("prefect", "vault", False, detail, "Check that its storage answers")
     return Check("prefect", "vault", vault.well, vault.detail, vault.next_action)
 
 

@@ -16,12 +16,12 @@ EXAMPLE = Path(__file__).parent / "demo" / "emulator.yaml"
 
 
 class NoEmulatorFile(StandbyError):
-    """Nobody said what to serve."""
+    """It was not said what to serve."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The emulator needs a file of its own, which says what to serve",
-            f"Name it with --config; {EXAMPLE} is one",
+            "standby emulator needs a file of its own, which says what to serve",
+            f"Name it with --config; {EXAMPLE} is an example",
         )
         self.args = ()
 
@@ -29,7 +29,7 @@ class NoEmulatorFile(StandbyError):
 def command(context: typer.Context) -> None:
     """Serve emulated resources on loopback ports until interrupted; --config names their file.
 
-    What is served, and where, is announced on stdout as one line of JSON.
+    It prints one line of JSON on stdout: what is served, and where.
     """
 
     async def serve_until_interrupted(output: Output) -> Exit:

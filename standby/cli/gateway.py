@@ -23,10 +23,10 @@ Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to ser
 
 
 def command(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730) -> None:
-    """Take alerts of Azure Monitor, Service Health and Event Grid, and pass them on as Prefect events.
+    """Receive alerts of Azure Monitor, Service Health and Event Grid, and pass them on as Prefect events.
 
-    Serves until it is interrupted, over plain http: put TLS in front of it. Needs gateway.token in the
-    configuration, and PREFECT_API_URL. Once it serves, its URL is printed.
+    It serves until it is interrupted, over plain http: put TLS in front of it. It needs gateway.token in the
+    configuration, and PREFECT_API_URL. Once it serves, it prints its URL.
     """
 
     async def serve_until_interrupted(output: Output) -> Exit:
@@ -36,7 +36,9 @@ def command(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730)
             app = make_app(configuration, poster.post, _vault(configuration.vault, output))
             with bound(host, port) as taken:
                 if not is_loopback(host):
-                    output.say("This is plain http, which shows the token to whoever is on the way.")
+                    output.say(
+                        "This is plain http: whoever reads the traffic learns the token. Put TLS in front of it."
+                    )
                 await serve(app, taken, lambda: _announce(output, url_of(taken)))
         return Exit.DONE
 
@@ -50,6 +52,6 @@ def _announce(output: Output, url: str) -> None:
 
 def _vault(settings: VaultSettings, output: Output) -> Objects | None:
     if settings.folder is None:
-        output.say("The vault is a Prefect block, so the sources are taken for the side that serves.")
+        output.say("The gateway does not read a vault in a Prefect block: it assumes that the primaries serve.")
         return None
     return open_folder(settings)

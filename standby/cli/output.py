@@ -1,4 +1,4 @@
-"""Where a command's words go: results to stdout, everything else to stderr."""
+"""What a command prints: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Line:
         indent: columns before it.
         mark: a symbol in front of the text; what is wrapped hangs behind it.
         style: colour of the mark, as rich names it.
-        wrong: it tells of something that is wrong, and is shown with `-q`, too.
+        wrong: it is about something that is wrong, and is shown with `-q` too.
     """
 
     text: str
@@ -150,7 +150,7 @@ class Output:
 
 
 class _Console(Console):
-    """Prints what it is given, and goes on in silence when nobody reads any more."""
+    """Prints what it is given, and goes on silently when nobody reads any more."""
 
     def __init__(self, stream: IO[str], *, color: bool) -> None:
         if isinstance(stream, io.TextIOWrapper):
@@ -178,7 +178,7 @@ class NotConfirmed(GuardRefused):
     """The person at the terminal did not say yes."""
 
     def __init__(self) -> None:
-        super().__init__("It was not confirmed, and nothing was changed", "Answer y, or say --yes")
+        super().__init__("This was not confirmed, and nothing was changed", "Answer y, or run it with --yes")
         self.args = ()
 
 

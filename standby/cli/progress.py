@@ -1,4 +1,4 @@
-"""How far a run is: a live line on a terminal, a plain line now and then elsewhere."""
+"""How far a run is: a live line on a terminal, elsewhere a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAIN_EVERY = 5.0
 """Seconds between two plain lines."""
 
 NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
-"""Ends that cost no time: counted, they would make every forecast of what is left too good."""
+"""Endings that took no time: counted, they would make the time left look too short."""
 
 
 @contextmanager
@@ -55,7 +55,7 @@ def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[Ru
         TimeRemainingColumn(compact=True),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task("looking at all resources", total=None, rate="")
+        task = bar.add_task("reading all resources", total=None, rate="")
         started = clock()
 
         def update(progress: RunProgress) -> None:
@@ -101,7 +101,7 @@ def _words(progress: RunProgress) -> str:
     bad = sum(counts[status] for status in (Status.FAILED, Status.BLOCKED, Status.REFUSED))
     parts = [f"{progress.in_flight} in flight", f"{counts[Status.SUCCEEDED]} copied"]
     if bad:
-        parts.append(f"{bad} not")
+        parts.append(f"{bad} not copied")
     return ", ".join(parts)
 
 
@@ -120,11 +120,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ToldStages:
-    """Stages without Prefect, each told when it begins."""
+    """Stages without Prefect, each shown when it begins."""
 
     output: Output
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
-        """Tell it, do it and give its result."""
+        """Show it, do it and give its result."""
         self.output.say(f"… {name}")
         return await work()

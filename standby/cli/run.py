@@ -1,4 +1,4 @@
-"""Runs a command's coroutine and turns its end into the process's."""
+"""Runs a command: its event loop, signals, log and exit status."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SHOW_CURSOR = b"\x1b[?25h"
 """A live line hides it."""
 
 GRACE = 1.0
-"""Seconds that a second Ctrl-C leaves for closing files and stopping processes of ours."""
+"""Seconds after a second Ctrl-C in which files are closed and our own processes stopped."""
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _end_soon() -> None:
 
 OURS = "standby"
 SILENT = ("azure", "stamina")
-"""Loggers whose words come back as errors of ours, without what must not be shown."""
+"""Loggers of libraries: what they say comes back as errors of ours, without secrets."""
 
 
 class _Handler(logging.Handler):
@@ -144,20 +144,20 @@ def _status(command: Command, output: Output) -> Exit:
         return exit_of(error)
     except (KeyboardInterrupt, asyncio.CancelledError):
         output.say("Interrupted.")
-        output.document(error_document("Interrupted", "It was interrupted", "Run it again"))
+        output.document(error_document("Interrupted", "The command was interrupted", "Run it again"))
         return Exit.INTERRUPTED
     except Exception as error:
-        # An error of ours, in both senses: where it happened is for whoever mends it.
-        log.debug("where it happened:", exc_info=error)
+        # A defect of ours: where it happened helps whoever fixes it.
+        log.debug("where the error happened:", exc_info=error)
         output.problem(
             type(error).__name__,
-            f"Standby itself went wrong: unexpected {type(error).__name__}",
-            "Run it again with -v to see where, and report that",
+            f"A defect in Standby ended the command ({type(error).__name__}); what it had begun may be unfinished",
+            "Run it again: it continues, and repeats nothing. If it ends like this again, add -v and report the output",
         )
         return Exit.ERROR
 
 
 async def _stoppable(command: Command, output: Output) -> Exit:
     task = asyncio.create_task(command(output))
-    with stopped_by_signals(task, lambda: output.say("Stopping; Ctrl-C again ends it at once.")):
+    with stopped_by_signals(task, lambda: output.say("Stopping. Press Ctrl-C again to end at once.")):
         return await task

@@ -45,7 +45,7 @@ def test_says_that_nothing_was_to_be_changed(workspace: Workspace, monkeypatch: 
     ran = workspace.run("bootstrap")
 
     assert ran.status == 0
-    assert ran.out == "Nothing to change: the server has all of it.\n"
+    assert ran.out == "Nothing to change: the server has everything.\n"
 
 
 def test_refuses_to_make_up_a_server(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_says_that_all_is_well(entra: Workspace) -> None:
     assert ran.status == 0
     for name in ("connection", "permission", "defaults", "identity", "deployments", "clock"):
         assert f"  ok {name}: " in ran.out.partition("west\n")[2]
-    assert ran.out.endswith(" checks, nothing wrong. 1 could not be told.\n")
+    assert ran.out.endswith(" checks, nothing wrong. 1 could not be checked.\n")
 
 
 def test_looks_at_what_the_plan_uses_and_without_a_plan_at_everything(entra: Workspace) -> None:
@@ -151,7 +151,7 @@ def test_tells_defaults_that_lead_to_no_deployment(entra: Workspace, cloud: Clou
 
     assert ran.status == 1
     check = found(ran, "west", "deployments")
-    assert check["detail"] == "its defaults lead to deployments that it does not have: gpt-4.1 to gone"
+    assert check["detail"] == "its defaults name deployments that it does not have: gone for gpt-4.1"
 
 
 def test_tells_a_resource_id_that_azure_spells_differently(entra: Workspace) -> None:
@@ -172,8 +172,8 @@ def test_tells_a_wrong_region(entra: Workspace) -> None:
 
     assert ran.status == 1
     check = found(ran, "west", "identity")
-    assert check["detail"] == "it is in westus3, not in westus"
-    assert check["next_action"] == "Write region: westus3"
+    assert check["detail"] == "it is in westus3, and the configuration says westus"
+    assert check["next_action"] == "Change the configuration to region: westus3"
 
 
 def test_does_not_call_wrong_what_a_key_cannot_ask(workspace: Workspace) -> None:
@@ -201,10 +201,10 @@ async def test_tells_a_clock_that_is_off(workspace: Workspace) -> None:
 
     clock = checks["clock"]
     assert clock.well is False
-    told = re.fullmatch(r"this machine is (\d+) s off", clock.detail)
+    told = re.fullmatch(r"the clock of this machine is wrong by (\d+) s", clock.detail)
     assert told
     assert abs(int(told[1]) - LATE.total_seconds()) < 5
-    assert clock.next_action == "Set its clock by NTP"
+    assert clock.next_action == "Set the clock by NTP"
 
 
 @pytest.mark.parametrize(

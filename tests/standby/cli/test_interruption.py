@@ -58,7 +58,8 @@ def test_leaves_a_true_report_of_what_is_under_way(
     assert items["invoice"]["reason"] == "Interrupted before it was begun. Run again."
     assert cloud.stats("west")["copies_accepted"] == {"claim": 1, "contract": 1}
     assert ran.err == (
-        "Stopping; Ctrl-C again ends it at once.\nInterrupted. Run it again to go on: copies under way are adopted.\n"
+        "Stopping. Press Ctrl-C again to end at once.\n"
+        "Interrupted. Run it again to go on: copies under way are adopted.\n"
     )
 
 

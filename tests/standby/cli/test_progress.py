@@ -23,7 +23,7 @@ def shown(*, quiet: bool, seconds: float) -> str:
 
 
 def test_a_plain_line_tells_of_the_work_and_not_of_what_needed_none() -> None:
-    assert shown(quiet=False, seconds=60.0) == ("4 of 6: 2 in flight, 3 copied, 1 not, 3/min, about 30 s left\n")
+    assert shown(quiet=False, seconds=60.0) == ("4 of 6: 2 in flight, 3 copied, 1 not copied, 3/min, about 30 s left\n")
 
 
 def test_plain_lines_come_only_now_and_then() -> None:

@@ -44,3 +44,13 @@ def test_a_plan_needs_neither_prefect_nor_the_emulator(workspace: Workspace) -> 
 
     assert "standby.replication.items" in modules
     assert not modules & {"prefect", "emulator", "flows", "uvicorn"}
+
+
+def test_prefect_is_not_imported_before_the_demo_has_started_a_server_for_it() -> None:
+    """Prefect reads as it is imported which server it uses."""
+    load = "import standby.cli.demo, standby.orchestrator, sys; standby.orchestrator.load_orchestrator()"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{load}; print('prefect' in sys.modules)"], text=True, capture_output=True, check=True
+    )
+
+    assert (ran.stdout, ran.stderr) == ("False\n", "")

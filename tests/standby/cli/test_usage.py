@@ -120,7 +120,9 @@ def test_a_missing_configuration_says_what_to_do() -> None:
     result = CliRunner().invoke(app, ["-c", "nowhere.yaml", "plan", "invoices"])
 
     assert result.exit_code == 1
-    assert result.stderr == ("error: nowhere.yaml does not exist.\n  → Write it, or name another with --config.\n")
+    assert result.stderr == (
+        "error: nowhere.yaml does not exist.\n  → Create it, or name another file with --config.\n"
+    )
 
 
 def test_a_missing_variable_is_named_with_its_place(workspace: Workspace) -> None:

@@ -1,0 +1,283 @@
+"""The demo, scene by scene: analyzers are replicated, a region is lost, and it is recovered with nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from standby.cli.audit import verify_lines
+from standby.cli.demo.stage import Stage
+from standby.cli.drill import drill_lines
+from standby.cli.failback import divergence_lines, failback_lines
+from standby.cli.failover import decision_lines
+from standby.cli.output import Output
+from standby.cli.progress import show_progress
+from standby.cli.render import drift_lines, report_lines
+from standby.cli.snapshots import taken_lines
+from standby.clock import SystemClock
+from standby.config.configuration import Configuration
+from standby.config.plan import CopyDeadlines
+from standby.config.resource import PREVIEW_2025
+from standby.config.sinks import FileSink
+from standby.document import JsonValue
+from standby.errors import GuardRefused, StandbyError
+from standby.fencing import read_fence
+from standby.recovery.activation.sinks import Activation, ActivationBook
+from standby.recovery.audit import verify_audit
+from standby.recovery.context import open_recovery
+from standby.recovery.decision.record import explain
+from standby.recovery.drill.report import DrillReport
+from standby.recovery.failback.report import FailbackReport
+from standby.recovery.failover.report import CommitReport
+from standby.recovery.probe import WatchReport
+from standby.recovery.snapshots.take import SnapshotTaken
+from standby.replication.engine import pace
+from standby.replication.items import Selection, Status
+from standby.replication.replicate import open_run, survey
+from standby.replication.report import Report
+from standby.service.client import ContentUnderstandingClient
+
+PLAN = "documents"
+
+EDITED = "contract"
+"""Analyzer that somebody edits while the primary serves."""
+
+EDITED_AWAY = "receipt"
+"""Analyzer that somebody edits while the standby serves."""
+
+BLOCKED = 1
+"""Copies that must not be made: north has no deployment of the model that one analyzer needs."""
+
+PATIENCE = 90.0
+"""Seconds that the automation has for its failover."""
+
+
+class DemoFailed(StandbyError):
+    """The demo did not end as it must."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The demo failed: {what}", "Run standby demo -v, and report what it shows")
+        self.args = (what,)
+
+
+@dataclass(frozen=True)
+class Story:
+    """Plays the demo, and stops with `DemoFailed` where something does not come out as it must.
+
+    Attributes:
+        configuration: of the stage, with the current api-version.
+    """
+
+    stage: Stage
+    output: Output
+    configuration: Configuration
+
+    async def play(self) -> JsonValue:
+        """Play all of it; give the report of every run."""
+        self.output.result(f"The Prefect UI is at {self.stage.ui} until the demo ends.")
+        analyzers = len((await self._survey()).items) // 2
+        runs = await self._replication(analyzers)
+        outage = await self._before_the_outage() | await self._outage() | await self._failback()
+        await self._end(analyzers)
+        return {"runs": [report.model_dump(mode="json") for report in runs], "outage": outage}
+
+    async def _replication(self, analyzers: int) -> list[Report]:
+        copies = 2 * analyzers - BLOCKED
+        self._scene(f"1. First run: east has {analyzers} analyzers, west and north have none")
+        first = await self._replicate()
+        _must(first, succeeded=copies, blocked=BLOCKED)
+        self.output.result("north has no model for insurance-claim: the copy would be ready, and fail on a document.")
+        self.output.result("What a router sends documents to was copied before the router.")
+        self.output.result("One response was lost. Standby looked at the target, and did not copy a second time.")
+
+        self._scene("2. Second run: nothing is left to do")
+        second = await self._replicate()
+        _must(second, skipped=copies, blocked=BLOCKED)
+
+        self._scene(f"3. Somebody adds a field to {EDITED} in the east: standby check finds it")
+        await self._edit("east", EDITED, "GoverningLaw", "string", "Whose law applies")
+        self.output.results(drift_lines(await self._survey(), verbose=False))
+
+        self._scene("4. Third run, which may replace older copies")
+        third = await self._replicate(Selection((EDITED,), on_existing="replace"))
+        _must(third, succeeded=2)
+
+        self._scene("5. Fourth run, with the 2025-05-01-preview protocol and encrypted tokens")
+        fourth = await self._replicate(configuration=self.stage.configuration(PREVIEW_2025))
+        _must(fourth, succeeded=copies, blocked=BLOCKED)
+        return [first, second, third, fourth]
+
+    async def _before_the_outage(self) -> dict[str, JsonValue]:
+        self._scene("6. While everything works: a signed snapshot, and a failover drill with temporary ids")
+        taken = SnapshotTaken.model_validate(await self._flow("snapshot"))
+        self.output.results(taken_lines(taken))
+        drilled = DrillReport.model_validate(await self._flow("drill", to="west"))
+        self.output.results(drill_lines(drilled))
+        if not drilled.passed:
+            raise DemoFailed("the drill did not pass")
+        return {"snapshot": taken.model_dump(mode="json"), "drill": drilled.model_dump(mode="json")}
+
+    async def _outage(self) -> dict[str, JsonValue]:
+        self._scene("7. At night the east fails, and nobody is at work")
+        await self._set_outage("unavailable")
+        active = await self._watch_until_switched()
+        where = self._active_file.name
+        self.output.result(f"Applications are told to call {_serving(active)} (epoch {active.epoch}, {where}).")
+        await self._show_decision()
+        try:
+            await self._replicate()
+        except GuardRefused as error:
+            self.output.result(f"The next hourly replication is refused: {error}")
+        else:
+            raise DemoFailed("a replication from the failed region was not refused")
+        return {"active": active.model_dump(mode="json")}
+
+    async def _failback(self) -> dict[str, JsonValue]:
+        self._scene(f"8. In the morning the failover is committed, and {EDITED_AWAY} is edited in the west")
+        committed = CommitReport.model_validate(await self._flow("commit"))
+        await self._edit("west", EDITED_AWAY, "Tip", "number", "What was given on top")
+
+        self._scene("9. The east is back: failback, with the edit")
+        await self._set_outage("none")
+        back = FailbackReport.model_validate(await self._flow("failback"))
+        if back.divergence is not None:
+            self.output.results(divergence_lines(back.divergence, verbose=False))
+        self.output.results(failback_lines(back))
+        if not back.complete:
+            raise DemoFailed("the failback is not complete")
+        after = await self._replicate(Selection(targets=("west",)))
+        if after.totals[Status.SUCCEEDED] or not after.complete:
+            raise DemoFailed("something was left to copy after the failback")
+        await self._show_audit()
+        return {"commit": committed.model_dump(mode="json"), "failback": back.model_dump(mode="json")}
+
+    async def _end(self, analyzers: int) -> None:
+        self._scene("What the regions counted")
+        async with httpx.AsyncClient() as http:
+            stats = (await http.get(f"{self.stage.control}/stats")).json()["resources"]
+        for name in self.configuration.plan(PLAN).targets:
+            seen, limit = stats[name], self.configuration.resource(name).max_concurrent_copies
+            most = seen["max_copies_in_flight"]
+            if most > limit:
+                raise DemoFailed(f"{name} had {most} copies at the same time")
+            copies = sum(seen["copies_accepted"].values())
+            self.output.result(f"{name}: {copies} copies accepted, at most {most} at the same time (limit {limit}).")
+        self.output.result("")
+        self.output.result(
+            f"Done: {analyzers} analyzers have copies in two regions; one region was lost and recovered. To look "
+            f"around in Prefect, run standby demo --keep: Runs → replicate-{PLAN} shows authorize, "
+            "validate-deployments, copy, poll and verify of every copy; Runs → failover-… shows what happened at "
+            "night; Artifacts has every report."
+        )
+
+    def _scene(self, title: str) -> None:
+        self.output.result("")
+        self.output.result(title)
+
+    async def _survey(self) -> Any:
+        async with open_run(self.configuration, PLAN) as context:
+            return await survey(context, Selection())
+
+    async def _replicate(
+        self, selection: Selection | None = None, *, configuration: Configuration | None = None
+    ) -> Report:
+        with show_progress(self.output.stderr, quiet=self.output.quiet) as on_progress:
+            ended = await self.stage.orchestrator.replicate(
+                configuration or self.configuration,
+                PLAN,
+                selection or Selection(),
+                apply=None,
+                on_progress=on_progress,
+            )
+        if ended.interrupted:
+            raise asyncio.CancelledError
+        self.output.results(report_lines(ended.report))
+        return ended.report
+
+    async def _flow(self, flow: str, **parameters: JsonValue) -> Any:
+        return await self.stage.orchestrator.recover(self.configuration, PLAN, flow, parameters)
+
+    async def _edit(self, resource: str, analyzer: str, field: str, kind: str, description: str) -> None:
+        """Add a field to an analyzer, as its author would."""
+        async with ContentUnderstandingClient(self.configuration.resource(resource)) as client:
+            edited = (await client.get_analyzer(analyzer)).to_json()
+            schema: Any = edited["fieldSchema"]
+            schema["fields"][field] = {"type": kind, "method": "extract", "description": description}
+            started = await client.put_analyzer(analyzer, edited, allow_replace=True)
+            async for _ in pace(CopyDeadlines(), SystemClock()):
+                if (await client.poll(started.operation_url)).operation.done:
+                    return
+
+    async def _set_outage(self, kind: str) -> None:
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(f"{self.stage.control}/outages", json={"resource": "east", "kind": kind})
+            answer.raise_for_status()
+
+    async def _watch_until_switched(self) -> Activation:
+        """Watch, more often than the schedule would, until Prefect's automation has switched on the worker."""
+        clock = asyncio.get_running_loop().time
+        begun = clock()
+        noticed = False
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    east = WatchReport.model_validate(await self._flow("watch")).observations["east"]
+                    if not noticed and east.healthy is False:
+                        noticed = True
+                        self.output.result(f"The watch sees it after {clock() - begun:.1f} s: {east.summary}.")
+                        self.output.result("Its events start failover/on-outage on a worker, which looks for itself.")
+                    active = await self._active()
+                    if active is not None and _serving(active) == "west":
+                        self.output.result(f"west serves {clock() - begun:.1f} s after the east failed.")
+                        return active
+                    await asyncio.sleep(1.0)
+        except TimeoutError:
+            raise DemoFailed(f"there was no failover within {PATIENCE:.0f} s") from None
+
+    async def _active(self) -> Activation | None:
+        file = self._active_file
+        if not await asyncio.to_thread(file.exists):
+            return None
+        book = ActivationBook.model_validate_json(await asyncio.to_thread(file.read_bytes))
+        return book.plans.get(PLAN)
+
+    @property
+    def _active_file(self) -> Path:
+        return next(sink.path for sink in self.configuration.activation if isinstance(sink, FileSink))
+
+    async def _show_decision(self) -> None:
+        """Show the decision as it can be read in the morning, once the flow has finished with the fence."""
+        async with open_recovery(self.configuration, PLAN) as context:
+            checked = await verify_audit(context.vault, PLAN, context.signer)
+            decided = [line for line in checked.lines if line.action == "failover.decided"]
+            if not decided:
+                raise DemoFailed("the decision is not in the audit log")
+            explanation = await explain(context.vault, str(decided[-1].facts["decision"]), context.signer)
+            self.output.results(decision_lines(explanation.record.decision, explanation.record.id))
+            if not explanation.same or explanation.problems:
+                raise DemoFailed("the decision cannot be replayed")
+            fence = await read_fence(context.vault, context.plan)
+        if fence.assignments["east"].active != "west":
+            raise DemoFailed(f"the fence says {fence.assignments['east'].active}")
+
+    async def _show_audit(self) -> None:
+        async with open_recovery(self.configuration, PLAN) as context:
+            checked = await verify_audit(context.vault, PLAN, context.signer)
+            self.output.results(verify_lines({PLAN: checked}, context.signer.key_id if context.signer else ""))
+        if checked.problems:
+            raise DemoFailed("the audit log is not complete")
+
+
+def _serving(active: Activation) -> str:
+    east = active.sources["east"]
+    return "nobody" if east is None else east.resource
+
+
+def _must(report: Report, **expected: int) -> None:
+    wanted = {status: expected.get(status.value, 0) for status in Status}
+    if dict(report.totals) != wanted:
+        raise DemoFailed(f"expected {expected}, got {dict(report.totals)}")
