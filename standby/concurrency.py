@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @asynccontextmanager
@@ -18,6 +19,19 @@ async def side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
             yield group
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
+
+
+async def do_for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[T]], most: int) -> list[T]:
+    """Do the same work for several items, at most so many at a time; give the results in the items' order."""
+    gate = asyncio.Semaphore(most)
+
+    async def do(item: Item) -> T:
+        async with gate:
+            return await work(item)
+
+    async with side_by_side() as group:
+        tasks = [group.create_task(do(item)) for item in items]
+    return [task.result() for task in tasks]
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:

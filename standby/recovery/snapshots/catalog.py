@@ -1,19 +1,21 @@
-"""Writes snapshots into a store: a new one, and those that another store has and it has not."""
+"""The catalog: which snapshots of a plan there are, by the lists of all stores, and which are removed.
+
+The lists only lead to manifests. What a list says is believed when the manifest says the same; a list or manifest
+that one store lost or damaged is repaired from the other.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import bisect
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
-from typing import Protocol
 
 from pydantic import ValidationError
 
-from standby.concurrency import side_by_side
+from standby.concurrency import do_for_each
 from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue, digest_of
 from standby.recovery.audit import AuditAction, record_action
@@ -30,6 +32,7 @@ from standby.recovery.snapshots.manifest import (
     write_index,
 )
 from standby.recovery.snapshots.store import (
+    CHANGED,
     FILES_AT_ONCE,
     Store,
     index_path,
@@ -42,20 +45,21 @@ from standby.recovery.snapshots.store import (
     stores_of,
 )
 from standby.vault.errors import VaultError, VaultUnavailable
+from standby.vault.filesystem import Journal
 
-CHANGED = "was changed after it was written"
+log = logging.getLogger("standby.recovery")
 
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest as one store has it, or as the first that has it right.
+    """A manifest as one store has it, or as the first store that has it undamaged.
 
     Attributes:
         manifest: `None` where it cannot be trusted.
         content: the bytes of its file.
         seal: the bytes of its seal's file; `None` where there is none.
         problems: what is wrong, a sentence each without its full stop.
-        answered: whether the store could tell.
+        answered: whether the store could be read.
     """
 
     manifest: Manifest | None
@@ -67,10 +71,10 @@ class StoredManifest:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The lists of a plan's snapshots.
+    """The snapshots of a plan.
 
     Attributes:
-        indexes: one a store; `None` where the store did not answer.
+        indexes: one for each store; `None` where the store did not answer.
         entries: all snapshots, oldest first, also those that only one store's list has.
         problems: what is wrong with the lists.
     """
@@ -87,8 +91,13 @@ class Catalog:
         """Those that are not being removed."""
         return tuple(entry for entry in self.entries if not entry.retiring)
 
+    @property
+    def answering(self) -> tuple[tuple[Store, Index], ...]:
+        """The stores that answered, with their lists."""
+        return tuple((store, index) for store, index in zip(self.stores, self.indexes, strict=True) if index)
+
     async def manifest(self, entry: IndexEntry) -> StoredManifest:
-        """Read a manifest from the first store that has it and its seal right, and mend those before it."""
+        """Read a manifest from the first store that has it and its seal undamaged; repair the stores before it."""
         problems: list[str] = []
         broken: list[tuple[Store, StoredManifest]] = []
         for store, index in zip(self.stores, self.indexes, strict=True):
@@ -105,15 +114,7 @@ class Catalog:
 
     async def manifests(self, entries: Sequence[IndexEntry]) -> list[StoredManifest]:
         """Read several manifests, in the same order."""
-        gate = asyncio.Semaphore(FILES_AT_ONCE)
-
-        async def read(entry: IndexEntry) -> StoredManifest:
-            async with gate:
-                return await self.manifest(entry)
-
-        async with side_by_side() as group:
-            tasks = [group.create_task(read(entry)) for entry in entries]
-        return [task.result() for task in tasks]
+        return await do_for_each(entries, self.manifest, FILES_AT_ONCE)
 
     async def _repair(self, store: Store, snapshot: str, good: StoredManifest, had: StoredManifest) -> None:
         if had.content != good.content:
@@ -126,7 +127,7 @@ async def open_catalog(context: RecoveryContext) -> Catalog:
     """Read the lists of all stores.
 
     Raises:
-        VaultUnavailable: no store could tell.
+        VaultUnavailable: no store answers.
     """
     stores, plan = stores_of(context), context.plan.name
     indexes: list[Index | None] = []
@@ -149,78 +150,67 @@ async def open_catalog(context: RecoveryContext) -> Catalog:
 
 
 def differing(catalog: Catalog) -> tuple[str, ...]:
-    """Say where the list of one store lacks, or tells otherwise, what the list of another has."""
+    """Say where the list of one store lacks, or contradicts, what the list of another has."""
     problems = []
-    for store, index in zip(catalog.stores, catalog.indexes, strict=True):
-        if index is None:
-            continue
-        where = f"{store.files.where(index_path(catalog.plan))} ({store.name})"
-        lacking = [entry.id for entry in catalog.listed if index.find(entry.id) is None]
-        if lacking:
-            problems.append(f"{where} does not have {', '.join(lacking)}")
-        other = [entry.id for entry in catalog.listed if index.find(entry.id) not in (None, entry)]
-        if other:
-            problems.append(f"{where} does not say the same of {', '.join(other)} as another store's")
+    for store, index in catalog.answering:
+        where = store.where(index_path(catalog.plan))
+        if lacking := [entry.id for entry in catalog.listed if index.find(entry.id) is None]:
+            problems.append(f"{where} does not list {', '.join(lacking)}, which the other store's list has")
+        if other := [entry.id for entry in catalog.listed if index.find(entry.id) not in (None, entry)]:
+            problems.append(f"{where} and the other store's list disagree about {', '.join(other)}")
     return tuple(problems)
 
 
 def gaps(entries: Sequence[IndexEntry]) -> tuple[str, ...]:
     """Say where a manifest does not follow from the one that is listed before it."""
     return tuple(
-        f"Snapshot {later.id} does not follow from {earlier.id}: one between them was removed, or put in"
+        f"Snapshot {later.id} does not follow from {earlier.id}: a snapshot between them was removed or added"
         for earlier, later in pairwise(entries)
         if later.previous != earlier.digest
     )
 
 
 async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> StoredManifest:
-    """Read a manifest and its seal from one store, and check both; this never raises."""
+    """Read a manifest and its seal from one store and check both; this never raises."""
     path, sealed_at = manifest_path(plan, entry.id), seal_path(plan, entry.id)
-    where = f"{store.files.where(path)} ({store.name})"
-    seal_where = f"{store.files.where(sealed_at)} ({store.name})"
     try:
         content, seal = await store.read(path), await store.read(sealed_at)
     except VaultError as error:
         return StoredManifest(None, problems=(error.cause,), answered=False)
     if content is None:
-        return StoredManifest(None, seal=seal, problems=(f"{where} is gone, and the list has it",))
+        gone = f"{store.where(path)} is missing, though the list has it"
+        return StoredManifest(None, seal=seal, problems=(gone,))
     bad_seal = unsealed(content, seal, signer)
     if not bad_seal and seal is None and entry.signed:
-        bad_seal = "is gone"
+        bad_seal = "is missing, though the list says that it was signed"
     manifest = _parsed(content)
+    listed = store.where(index_path(plan))
     problems: list[str] = []
     if digest_of(content) != entry.digest:
-        # Signed as it is, it is the list that was edited.
+        # A manifest whose signature is right was not changed: then the list was.
         changed = signer is None or bad_seal or manifest is None
-        listed = f"{store.files.where(index_path(plan))} ({store.name}) names another digest for {entry.id}"
-        problems.append(f"{where} {CHANGED}" if changed else listed)
+        problems.append(f"{store.where(path)} {CHANGED}" if changed else f"{listed} has another digest of {entry.id}")
     elif manifest is None or (manifest.id, manifest.plan) != (entry.id, plan):
-        problems.append(f"{where} is no manifest of this snapshot")
-    elif not _says_the_same(manifest, content, entry):
-        problems.append(f"{store.files.where(index_path(plan))} ({store.name}) tells otherwise of {entry.id}")
+        problems.append(f"{store.where(path)} is not the manifest of this snapshot")
+    elif entry_of(manifest, content, signed=entry.signed) != entry.model_copy(update={"retiring": False}):
+        problems.append(f"{listed} contradicts the manifest of {entry.id}")
     if bad_seal and not (problems and seal is not None):
-        problems.append(f"{seal_where} {bad_seal}")
+        problems.append(f"{store.where(sealed_at)} {bad_seal}")
     return StoredManifest(None if problems else manifest, content, seal, tuple(problems))
 
 
-def _says_the_same(manifest: Manifest, content: bytes, entry: IndexEntry) -> bool:
-    told = entry_of(manifest, content, signed=entry.signed)
-    return told == entry.model_copy(update={"retiring": False})
-
-
 async def _with_damaged_lines(catalog: Catalog) -> Catalog:
-    """Find again, by their manifests, the snapshots that damaged lines were about."""
+    """Find the snapshots that damaged lines were about, by their manifests."""
     entries, problems = list(catalog.entries), list(catalog.problems)
-    for store, index in zip(catalog.stores, catalog.indexes, strict=True):
-        where = f"{store.files.where(index_path(catalog.plan))} ({store.name})"
-        for line in index.damaged if index else ():
+    for store, index in catalog.answering:
+        for line in index.damaged:
             snapshot = named_in(line)
             known = any(entry.id == snapshot for entry in entries)
             found = None if known or not snapshot else await _unlisted(catalog, snapshot)
             if found is not None:
                 bisect.insort(entries, found, key=lambda entry: entry.taken_at)
-            lost = "" if known or found else ", and it cannot be told which snapshot it was about"
-            problems.append(f"{where} has a line that was changed after it was written{lost}")
+            lost = "" if known or found else "; which snapshot it was about is unknown"
+            problems.append(f"{store.where(index_path(catalog.plan))} has a line that {CHANGED}{lost}")
     return replace(catalog, entries=tuple(entries), problems=tuple(problems))
 
 
@@ -230,7 +220,7 @@ async def _unlisted(catalog: Catalog, snapshot: str) -> IndexEntry | None:
             content = await store.read(manifest_path(catalog.plan, snapshot))
             seal = await store.read(seal_path(catalog.plan, snapshot))
         except VaultError:
-            continue  # What it holds is not known; the problem of its list is told already.
+            continue  # That this store does not answer is among the problems already.
         manifest = _parsed(content or b"")
         if content is None or manifest is None or (manifest.id, manifest.plan) != (snapshot, catalog.plan):
             continue
@@ -246,28 +236,25 @@ def _parsed(content: bytes) -> Manifest | None:
         return None
 
 
-log = logging.getLogger("standby.recovery")
-
-
 async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:
     """Write a manifest and its seal.
 
     Raises:
-        VaultUnavailable: they may not both be there.
+        VaultUnavailable: one or both may not have been written.
     """
     if seal is not None:
         await store.files.write(seal_path(plan, snapshot), seal)
     await store.files.write(manifest_path(plan, snapshot), content)
 
 
-async def bring_over(catalog: Catalog, store: Store) -> list[str]:
-    """Give a store the snapshots that its list lacks: it was away when they were taken, or lost them.
+async def copy_missing(catalog: Catalog, store: Store) -> list[str]:
+    """Copy to a store the snapshots that its list lacks: it did not answer when they were taken, or lost them.
 
     Returns:
-        What no store has any more, a sentence each.
+        What is damaged in every store, a sentence each.
 
     Raises:
-        VaultUnavailable: not all of them are there now.
+        VaultUnavailable: not all of them could be copied.
     """
     index = catalog.indexes[catalog.stores.index(store)]
     problems: list[str] = []
@@ -275,8 +262,8 @@ async def bring_over(catalog: Catalog, store: Store) -> list[str]:
         if index is not None and index.find(entry.id) is not None:
             continue
         found = await catalog.manifest(entry)
-        problems += found.problems if found.manifest is None else ()
         if found.manifest is None:
+            problems += found.problems
             continue
         objects: dict[str, bytes] = {}
         for digest in sorted(found.manifest.digests):
@@ -291,22 +278,16 @@ async def bring_over(catalog: Catalog, store: Store) -> list[str]:
 
 
 def retired(entries: Sequence[IndexEntry], policy: SnapshotPolicy, now: datetime) -> tuple[IndexEntry, ...]:
-    """Choose the snapshots that go: beyond the number that is always kept, and older than the age.
-
-    Args:
-        entries: oldest first.
-        policy: of the plan.
-        now: UTC.
-    """
+    """Choose the snapshots to remove of those that are given oldest first: beyond the number and older than the age."""
     return tuple(entry for entry in entries[: -policy.keep] if now - entry.taken_at > policy.keep_for)
 
 
 def unneeded(going: Iterable[Manifest], staying: Iterable[Manifest | None]) -> frozenset[str]:
-    """Choose the objects that only snapshots have which go.
+    """Choose the objects that only snapshots need which are removed.
 
     Args:
-        going: manifests of those; one that cannot be read leaves its objects where they are.
-        staying: manifests of all others; `None` for one that cannot be read: then it may need any object.
+        going: manifests of these; one that cannot be read leaves its objects where they are.
+        staying: manifests of all others; `None` for one that cannot be read, which may need any object.
     """
     needed: set[str] = set()
     for manifest in staying:
@@ -316,27 +297,19 @@ def unneeded(going: Iterable[Manifest], staying: Iterable[Manifest | None]) -> f
     return frozenset(digest for manifest in going for digest in manifest.digests if digest not in needed)
 
 
-class Rewritable(Protocol):
-    """The list of the vault, which this run holds."""
-
-    async def rewrite(self, content: bytes) -> None:
-        """Put something else in its place."""
-        ...
-
-
 async def retire(
-    context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], journal: Rewritable
+    context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], journal: Journal
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove what the plan's policy keeps no longer, and the objects that nothing else needs.
+    """Remove the snapshots that the plan's policy does not keep, and the objects that no other snapshot needs.
 
     Args:
-        context: has the policy, and the log.
+        context: has the policy and the audit log.
         catalog: has the stores.
         entries: all snapshots, oldest first, with the new one.
-        journal: the vault's list.
+        journal: the vault's list, which this run holds.
 
     Returns:
-        The snapshots that are gone, and what could not be removed, a sentence each.
+        The snapshots that were removed, and what could not be removed, a sentence each.
     """
     staying = tuple(entry for entry in entries if not entry.retiring)
     leaving = retired(staying, context.plan.snapshots, context.clock.now())
@@ -353,8 +326,8 @@ async def retire(
     )
     first, *others = catalog.stores
     await journal.rewrite(write_index(marked))
-    told: list[JsonValue] = [*sorted(names)]
-    await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": told, "objects": len(objects)})
+    ids: list[JsonValue] = [*sorted(names)]
+    await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": ids, "objects": len(objects)})
     await _remove(first, catalog.plan, going, objects)
     await journal.rewrite(write_index(kept))
     problems = []
@@ -363,7 +336,7 @@ async def retire(
             await _remove(store, catalog.plan, going, objects)
             await store.files.write(index_path(catalog.plan), write_index(kept))
         except VaultError as error:
-            problems.append(f"{store.name} still has what was to be removed: {error.cause}")
+            problems.append(f"Old snapshots could not be removed from {store.name}: {error.cause}")
     return tuple(sorted(names)), tuple(problems)
 
 

@@ -19,7 +19,7 @@ class NoSnapshot(SnapshotError):
     def __init__(self, plan: str, asked: str = "") -> None:
         super().__init__(
             f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}",
-            f"See standby snapshots {plan}, or take one with standby snapshot {plan}",
+            f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}",
         )
         self.args = (plan, asked)
 
@@ -36,13 +36,13 @@ class SnapshotTampered(SnapshotError):
 
 
 class NothingReachable(SnapshotError):
-    """No resource of the plan could be read, so there is nothing to keep."""
+    """No resource of the plan could be read, so there is nothing to write."""
 
     def __init__(self, plan: str, missing: Mapping[str, str]) -> None:
         causes = " ".join(f"{name}: {sentence(reason)}" for name, reason in missing.items())
         super().__init__(
-            f"No snapshot of plan {plan} was taken, since nothing that serves it answers. {causes}",
-            f"See standby doctor {plan}; what earlier snapshots hold is untouched",
+            f"No snapshot of plan {plan} was taken, because no resource that serves it answers. {causes}",
+            f"See standby doctor {plan}; earlier snapshots are unchanged",
         )
         self.args = (plan, dict(missing))
 

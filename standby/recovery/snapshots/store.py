@@ -1,15 +1,14 @@
-"""The one or two places that have everything of a plan's snapshots, each by itself."""
+"""The stores of a plan's snapshots: the vault and a second one, each with all files."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from standby.concurrency import side_by_side
+from standby.concurrency import do_for_each
 from standby.document import JsonValue, digest_of
 from standby.recovery.context import RecoveryContext
 from standby.vault.errors import VaultError
@@ -70,11 +69,14 @@ def _cut(value: JsonValue, key: str) -> JsonValue:
 
 log = logging.getLogger("standby.recovery")
 
+CHANGED = "was changed after it was written"
+"""What is wrong with a file, behind its path."""
+
 FILES_AT_ONCE = 8
 """Files of one store that are read or written at the same time."""
 
 Check = Callable[[bytes], str]
-"""Says what is wrong with a file's content, as the end of a sentence; nothing where it is right."""
+"""Says what is wrong with a file's content, as the end of a sentence; nothing where it is undamaged."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class StoredFile:
     Attributes:
         content: `None` where it is not there, or could not be read.
         problem: what is wrong with it, a sentence without its full stop that names the file.
-        answered: whether the store could tell.
+        answered: whether the store could be read.
     """
 
     content: bytes | None
@@ -94,30 +96,31 @@ class StoredFile:
 
 @dataclass(frozen=True)
 class Store:
-    """One place."""
+    """A place that has all files of the snapshots."""
 
     name: str
     files: FileSystem
 
+    def where(self, path: str) -> str:
+        """Say where a file is, for people."""
+        return f"{self.files.where(path)} ({self.name})"
+
     async def read(self, path: str) -> bytes | None:
-        """Give what a file holds; an empty one counts as absent: not every storage can delete.
+        """Give what a file holds; an empty one counts as missing, because not every storage can delete.
 
         Raises:
-            VaultUnavailable: it cannot be told.
+            VaultUnavailable: the store does not answer.
         """
         return await self.files.read(path) or None
 
     async def inspect(self, path: str, wrong: Check) -> StoredFile:
         """Read a file and check it; this never raises."""
-        where = f"{self.files.where(path)} ({self.name})"
         try:
             content = await self.read(path)
         except VaultError as error:
             return StoredFile(None, error.cause, answered=False)
-        if content is None:
-            return StoredFile(None, f"{where} is gone")
-        problem = wrong(content)
-        return StoredFile(content, f"{where} {problem}" if problem else "")
+        problem = "is missing" if content is None else wrong(content)
+        return StoredFile(content, f"{self.where(path)} {problem}" if problem else "")
 
 
 @dataclass(frozen=True)
@@ -125,8 +128,8 @@ class Found:
     """A file as the stores have it together.
 
     Attributes:
-        content: from the first store that has it right; `None` where none has.
-        problems: what is wrong at the stores that were asked before.
+        content: from the first store that has it undamaged; `None` where none has.
+        problems: what is wrong at the stores before that one.
     """
 
     content: bytes | None
@@ -140,7 +143,7 @@ def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
 
 
 async def read_anywhere(stores: tuple[Store, ...], path: str, wrong: Check) -> Found:
-    """Read a file from the first store that has it right, and mend it in those asked before."""
+    """Read a file from the first store that has it undamaged, and repair it in the stores before that one."""
     problems: list[str] = []
     broken: list[Store] = []
     for store in stores:
@@ -156,21 +159,21 @@ async def read_anywhere(stores: tuple[Store, ...], path: str, wrong: Check) -> F
 
 
 async def repair(store: Store, path: str, content: bytes) -> None:
-    """Write a file again that a store has lost; where that fails, it is told again next time."""
+    """Write a file again that a store has lost or damaged; where that fails, the next reader tries again."""
     try:
         await store.files.write(path, content)
     except VaultError as error:
         log.warning("%s", error)
     else:
-        log.warning("%s was damaged and is written again", store.files.where(path))
+        log.warning("%s was damaged; it is repaired from the other store", store.where(path))
 
 
 async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> Found:
-    """Read a definition from the first store that has it right."""
+    """Read a definition from the first store that has it undamaged."""
     return await read_anywhere(stores, object_path(plan, digest), has_digest(digest))
 
 
-async def put_objects(store: Store, plan: str, objects: dict[str, bytes]) -> tuple[int, tuple[str, ...]]:
+async def put_objects(store: Store, plan: str, objects: Mapping[str, bytes]) -> tuple[int, tuple[str, ...]]:
     """Make sure that a store has some objects.
 
     Args:
@@ -179,30 +182,24 @@ async def put_objects(store: Store, plan: str, objects: dict[str, bytes]) -> tup
         objects: content by digest.
 
     Returns:
-        How many were not there, and what was found damaged and is now mended.
+        How many are new, and which were damaged and are repaired now, a sentence each.
 
     Raises:
-        VaultUnavailable: not all of them are there.
+        VaultUnavailable: not all of them could be written.
     """
-    gate = asyncio.Semaphore(FILES_AT_ONCE)
 
-    async def put(digest: str, content: bytes) -> tuple[bool, str]:
+    async def put(digest: str) -> tuple[bool, str]:
         path = object_path(plan, digest)
-        async with gate:
-            there = await store.read(path)
-            if there == content:
-                return False, ""
-            await store.files.write(path, content)
-        if there is None:
-            return True, ""
-        return False, f"{store.files.where(path)} ({store.name}) was damaged, and is written again"
+        there = await store.read(path)
+        if there == objects[digest]:
+            return False, ""
+        await store.files.write(path, objects[digest])
+        return (True, "") if there is None else (False, f"{store.where(path)} was damaged; it is written again")
 
-    async with side_by_side() as group:
-        tasks = [group.create_task(put(digest, content)) for digest, content in objects.items()]
-    ends = [task.result() for task in tasks]
+    ends = await do_for_each(objects, put, FILES_AT_ONCE)
     return sum(new for new, _ in ends), tuple(problem for _, problem in ends if problem)
 
 
 def has_digest(digest: str) -> Check:
     """Check that a file is what its name says."""
-    return lambda content: "" if digest_of(content) == digest else "was changed after it was written"
+    return lambda content: "" if digest_of(content) == digest else CHANGED

@@ -1,4 +1,4 @@
-"""Keeps what the resources of a plan hold, in every store, and lets old snapshots go."""
+"""Takes a snapshot: reads what the resources of a plan hold, writes it to every store, removes old snapshots."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import sealed
-from standby.recovery.snapshots.catalog import Catalog, bring_over, open_catalog, put_manifest, retire
+from standby.recovery.snapshots.catalog import Catalog, copy_missing, open_catalog, put_manifest, retire
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.id_mapping import primary_id
 from standby.recovery.snapshots.labelled import see_labelled
@@ -38,104 +38,102 @@ from standby.service.models import Analyzer, Deployment
 from standby.text import counted
 from standby.vault.errors import VaultError
 
+log = logging.getLogger("standby.recovery")
 
-@dataclass(frozen=True)
-class Seen:
-    """One resource, just now.
-
-    Attributes:
-        objects: the definitions' bytes, by digest.
-    """
-
-    part: ResourceSnapshot
-    objects: Mapping[str, bytes]
+LOOKED_BACK = 10
+"""Earlier snapshots that are searched for a source that does not answer, newest first."""
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """All resources that serve the plan.
+    """What the resources that serve the plan hold now.
 
     Attributes:
-        seen: by resource.
+        resources: those that answered, by name.
+        objects: their definitions as they are stored, by digest.
         missing: why a resource did not answer, by its name.
-        homes: the sources in whose place each resource serves, by its name.
+        unseen: the primaries that those resources serve for.
     """
 
-    seen: Mapping[str, Seen]
+    resources: Mapping[str, ResourceSnapshot]
+    objects: Mapping[str, bytes]
     missing: Mapping[str, str]
-    primaries: Mapping[str, tuple[str, ...]]
+    unseen: frozenset[str]
 
 
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
-    """Read every resource that serves in the place of a source; one that does not answer stops no other."""
+    """Read every resource that serves for a primary; one that does not answer does not stop the others."""
     primaries: dict[str, tuple[str, ...]] = {}
-    for primary, side in fence.assignments.items():
-        primaries[side.active] = (*primaries.get(side.active, ()), primary)
-    seen: dict[str, Seen] = {}
+    for primary, assignment in fence.assignments.items():
+        primaries[assignment.active] = (*primaries.get(assignment.active, ()), primary)
+    resources: dict[str, ResourceSnapshot] = {}
+    objects: dict[str, bytes] = {}
     missing: dict[str, str] = {}
 
-    async def inspect(name: str) -> None:
+    async def read(name: str) -> None:
         if name not in context.connections.clients:
-            missing[name] = f"{name} serves, and is no resource of the plan any more"
+            missing[name] = f"{name} serves, but is not a resource of the plan any more"
             return
         try:
-            seen[name] = await _see(context, name, primaries[name])
+            resources[name], found = await _read(context, name, primaries[name])
+            objects.update(found)
         except ServiceError as error:
             missing[name] = str(error)
 
     async with side_by_side() as group:
         for name in primaries:
-            group.create_task(inspect(name))
-    return Gathered(seen, missing, primaries)
+            group.create_task(read(name))
+    unseen = frozenset(primary for name in missing for primary in primaries[name])
+    return Gathered(resources, objects, missing, unseen)
 
 
-async def _see(context: RecoveryContext, name: str, primaries: tuple[str, ...]) -> Seen:
+async def _read(
+    context: RecoveryContext, name: str, primaries: tuple[str, ...]
+) -> tuple[ResourceSnapshot, dict[str, bytes]]:
     client = context.connections[name]
     inventory = await take_inventory(client)
     seen_at = context.clock.now()
     protected = _protected(context, name, primaries, inventory, seen_at)
     labelled = await see_labelled(protected, client.resource.credentials, client.tls)
-    clean = {analyzer: without_access(definition) for analyzer, definition in protected.items()}
+    clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
     objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
-    return Seen(
-        part=ResourceSnapshot(
-            primaries=primaries,
-            region=client.resource.region,
-            endpoint=client.resource.endpoint,
-            api_version=client.resource.api_version,
-            seen_at=seen_at,
-            defaults=inventory.serving.defaults,
-            deployments=_deployments(inventory.serving.deployments),
-            analyzers={
-                analyzer: _entry(
-                    inventory.analyzers[analyzer],
-                    objects[analyzer],
-                    fingerprint(clean[analyzer], context.plan.ignore),
-                    labelled.get(analyzer, ()),
-                )
-                for analyzer in sorted(clean)
-            },
-        ),
-        objects={digest_of(content): content for content in objects.values()},
+    part = ResourceSnapshot(
+        primaries=primaries,
+        region=client.resource.region,
+        endpoint=client.resource.endpoint,
+        api_version=client.resource.api_version,
+        seen_at=seen_at,
+        defaults=inventory.serving.defaults,
+        deployments=_deployments(inventory.serving.deployments),
+        analyzers={
+            analyzer: _entry(
+                inventory.analyzers[analyzer],
+                objects[analyzer],
+                fingerprint(definition, context.plan.ignore),
+                labelled.get(analyzer, ()),
+            )
+            for analyzer, definition in clean.items()
+        },
     )
+    return part, {digest_of(content): content for content in objects.values()}
 
 
 def _protected(
     context: RecoveryContext, name: str, primaries: tuple[str, ...], inventory: Inventory, now: datetime
 ) -> dict[str, Mapping[str, JsonValue]]:
-    """Choose what the plan protects, by the id that an analyzer has at home, and what that refers to."""
+    """Choose what the plan protects, by the id that an analyzer has at its primary, and what that refers to."""
     there = {analyzer: found for analyzer, found in inventory.analyzers.items() if found.status != "deleting"}
     definitions = {analyzer: inventory.definitions[analyzer] for analyzer in there}
     referenced = referenced_anywhere(definitions)
 
-    def at_home(found: Analyzer, primary: str) -> Analyzer:
+    def at_primary(found: Analyzer, primary: str) -> Analyzer:
         own = primary_id(context.plan, found.analyzer_id, name, primary, referenced)
         return found if own == found.analyzer_id else found.model_copy(update={"analyzer_id": own})
 
     selected = [
         analyzer
         for analyzer, found in there.items()
-        if any(is_protected(context.plan, at_home(found, primary), now) for primary in primaries)
+        if any(is_protected(context.plan, at_primary(found, primary), now) for primary in primaries)
     ]
     return {analyzer: definitions[analyzer] for analyzer in resolve(selected, definitions).children}
 
@@ -167,24 +165,18 @@ def _deployments(found: Mapping[str, Deployment] | None) -> dict[str, Deployment
     }
 
 
-log = logging.getLogger("standby.recovery")
-
-LOOKED_BACK = 10
-"""Snapshots in which a source that does not answer is looked for, newest first."""
-
-
 class SnapshotTaken(Document):
     """A snapshot that was just taken.
 
     Attributes:
         digest: of its manifest.
         resources: analyzers by resource.
-        missing: why a resource did not answer, by its name; what the snapshot before had of it is carried on.
+        missing: why a resource did not answer, by its name; what the last snapshot has of it is kept.
         new_objects: definitions that no earlier snapshot had.
         unknown_labelled: analyzers whose labelled data could not be listed.
-        retired: snapshots that were removed because of their number and age.
-        stores: where it is.
-        problems: what went wrong beside, a sentence each.
+        retired: old snapshots that were removed.
+        stores: where it was written.
+        problems: what else went wrong, a sentence each.
     """
 
     plan: str
@@ -225,9 +217,9 @@ class SnapshotTaken(Document):
 
 
 async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
-    """Keep what serves the plan now: definitions, defaults, deployments, and what labelled data there is.
+    """Write what serves the plan now: definitions, defaults, deployments, and lists of labelled data.
 
-    A resource that does not answer stops no other. What the snapshot before had of it is carried on, so that
+    A resource that does not answer does not stop the others. What the last snapshot has of it is kept, so that
     the newest snapshot is always the one to restore from.
 
     Raises:
@@ -239,78 +231,74 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
     plan = context.plan.name
     fence = await read_fence(context.vault, context.plan)
     gathered = await gather(context, fence)
-    if not gathered.seen:
+    if not gathered.resources:
         raise NothingReachable(plan, gathered.missing)
-    objects = {digest: content for seen in gathered.seen.values() for digest, content in seen.objects.items()}
     async with context.vault.hold(index_path(plan)) as journal:
         catalog = await open_catalog(context)
-        problems = [*catalog.problems, *_unreached(context)]
-        manifest, carrying = await _manifest(context, catalog, fence, gathered)
+        manifest, unreadable = await _manifest(context, catalog, fence, gathered)
+        problems = [*catalog.problems, *_unreached(context), *unreadable]
         content = manifest.to_bytes()
         seal = sealed(content, context.signer) if context.signer else None
         entry = entry_of(manifest, content, signed=seal is not None)
-        first, *others = catalog.stores
-        new_objects, mended = await put_objects(first, plan, objects)
-        await put_manifest(first, plan, manifest.id, content, seal)
-        problems += [*carrying, *mended, *await bring_over(catalog, first)]
         entries = (*catalog.entries, entry)
+
+        async def write(store: Store) -> int:
+            new, repaired = await put_objects(store, plan, gathered.objects)
+            await put_manifest(store, plan, manifest.id, content, seal)
+            problems.extend([*repaired, *await copy_missing(catalog, store)])
+            return new
+
+        first, *others = catalog.stores
+        new_objects = await write(first)
         await _set_aside(catalog)
         await journal.rewrite(write_index(entries))
-        took = [first]
+        written = [first]
         for store in others:
             try:
-                problems += (await put_objects(store, plan, objects))[1]
-                await put_manifest(store, plan, manifest.id, content, seal)
-                problems += await bring_over(catalog, store)
+                await write(store)
                 await store.files.write(index_path(plan), write_index(entries))
-                took.append(store)
+                written.append(store)
             except VaultError as error:
-                problems.append(f"{store.name} did not take it: {error.cause}")
-        await _note(context, entry, gathered, new_objects, took, fence.epoch)
-        gone, left = await retire(context, catalog, entries, journal)
-    for problem in (*problems, *left):
+                problems.append(f"{store.name} could not be written: {error.cause}")
+        await _record(context, entry, gathered, new_objects, written, fence.epoch)
+        removed, left = await retire(context, catalog, entries, journal)
+    problems += left
+    for problem in problems:
         log.warning("%s", problem)
     return SnapshotTaken(
+        **entry.model_dump(include={"id", "digest", "taken_at", "signed", "resources"}),
         plan=plan,
-        id=manifest.id,
-        digest=entry.digest,
-        taken_at=manifest.taken_at,
         run_id=context.run_id,
-        signed=entry.signed,
-        resources=entry.resources,
         missing=gathered.missing,
         new_objects=new_objects,
         unknown_labelled=_unknown_labelled(manifest),
-        retired=gone,
-        stores=tuple(store.files.where(index_path(plan)) for store in took),
-        problems=(*problems, *left),
+        retired=removed,
+        stores=tuple(store.files.where(index_path(plan)) for store in written),
+        problems=tuple(problems),
     )
 
 
 async def _manifest(
     context: RecoveryContext, catalog: Catalog, fence: Fence, gathered: Gathered
 ) -> tuple[Manifest, list[str]]:
-    """Make the manifest; also give what stands in the way of carrying on what cannot be seen."""
-    last = catalog.listed[-1] if catalog.listed else None
-    parts = {name: seen.part for name, seen in gathered.seen.items()}
-    unseen = {primary for name in gathered.missing for primary in gathered.primaries[name]}
-    carried, problems = await _carried(catalog, unseen)
+    """Make the manifest; also give what is wrong with earlier snapshots that are needed for it."""
+    earlier, problems = await _earlier(catalog, gathered.unseen)
     now = context.clock.now()
     manifest = Manifest(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
         plan=catalog.plan,
         taken_at=now,
         run_id=context.run_id,
-        previous=last.digest if last else None,
+        previous=catalog.listed[-1].digest if catalog.listed else None,
         epoch=fence.epoch,
-        resources=dict(sorted({**carried, **parts}.items())),
+        resources=dict(sorted({**earlier, **gathered.resources}.items())),
     )
     return manifest, problems
 
 
-async def _carried(catalog: Catalog, unseen: set[str]) -> tuple[dict[str, ResourceSnapshot], list[str]]:
-    """Give what earlier snapshots have of sources that cannot be seen; also what is wrong with these."""
-    carried: dict[str, ResourceSnapshot] = {}
+async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, ResourceSnapshot], list[str]]:
+    """Give what earlier snapshots have of primaries that cannot be read; also what is wrong with these."""
+    earlier: dict[str, ResourceSnapshot] = {}
     problems: list[str] = []
     for entry in reversed(catalog.listed[-LOOKED_BACK:]):
         if not unseen:
@@ -319,9 +307,9 @@ async def _carried(catalog: Catalog, unseen: set[str]) -> tuple[dict[str, Resour
         problems += found.problems
         for name, part in found.manifest.resources.items() if found.manifest else ():
             if unseen.intersection(part.primaries):
-                carried.setdefault(name, part)
+                earlier.setdefault(name, part)
                 unseen = unseen.difference(part.primaries)
-    return carried, problems
+    return earlier, problems
 
 
 def _unreached(context: RecoveryContext) -> list[str]:
@@ -331,20 +319,20 @@ def _unreached(context: RecoveryContext) -> list[str]:
 
 
 async def _set_aside(catalog: Catalog) -> None:
-    """Keep damaged lines of the lists, which are about to be written anew."""
-    for store, index in zip(catalog.stores, catalog.indexes, strict=True):
-        if index is not None and index.damaged:
+    """Keep damaged lines of the lists, which are about to be written again."""
+    for store, index in catalog.answering:
+        if index.damaged:
             path = f"{index_path(catalog.plan)}.damaged"
             earlier = await store.read(path) or b""
             await store.files.write(path, earlier + b"".join(line + b"\n" for line in index.damaged))
 
 
-async def _note(
+async def _record(
     context: RecoveryContext,
     entry: IndexEntry,
     gathered: Gathered,
     new_objects: int,
-    took: list[Store],
+    written: list[Store],
     epoch: int,
 ) -> None:
     await record_action(
@@ -356,7 +344,7 @@ async def _note(
             "analyzers": dict(entry.resources),
             "missing": dict(gathered.missing),
             "new_objects": new_objects,
-            "stores": [store.name for store in took],
+            "stores": [store.name for store in written],
         },
         epoch=epoch,
     )

@@ -186,7 +186,7 @@ async def test_says_that_the_second_store_was_away_and_brings_over_what_it_misse
 
     second = await world.take()
 
-    assert "the second store did not take it" in " ".join(first.problems)
+    assert "the second store could not be written" in " ".join(first.problems)
     assert second.problems == ()
     assert (await verify_snapshots(world.context())).whole
     assert len([path for path in world.second.files if path.startswith("objects/")]) == 2
@@ -216,7 +216,7 @@ async def test_mends_a_damaged_definition_that_still_is_the_same() -> None:
 
     taken = await world.take()
 
-    assert taken.problems == (f"memory:{path} (the vault) was damaged, and is written again",)
+    assert taken.problems == (f"memory:{path} (the vault) was damaged; it is written again",)
     assert (await verify_snapshots(world.context())).whole
 
 

@@ -89,7 +89,7 @@ async def test_any_lost_file_is_missed(path: str) -> None:
 
     found = await verify_snapshots(world.context())
 
-    lost = "no list of snapshots has it" if path == INDEX else f"memory:{path} (the vault)"
+    lost = "is missing from every list" if path == INDEX else f"memory:{path} (the vault)"
     assert any(lost in problem for problem in found.problems)
 
 
@@ -180,7 +180,7 @@ async def test_a_snapshot_taken_out_of_the_list_is_missed() -> None:
     snapshot = await open_snapshot(world.context())
 
     assert snapshot.problems == (
-        f"Snapshot {entries[2].id} does not follow from {entries[0].id}: one between them was removed, or put in",
+        f"Snapshot {entries[2].id} does not follow from {entries[0].id}: a snapshot between them was removed or added",
     )
 
 
@@ -193,7 +193,7 @@ async def test_a_snapshot_taken_off_either_end_of_the_list_is_missed(lost: int) 
 
     found = await verify_snapshots(world.context())
 
-    assert any(gone.id in problem and "no list of snapshots has it" in problem for problem in found.problems)
+    assert any(gone.id in problem and "is missing from every list" in problem for problem in found.problems)
 
 
 async def test_a_damaged_line_of_the_list_does_not_lose_its_snapshot() -> None:
