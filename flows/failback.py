@@ -1,4 +1,4 @@
-"""Bring a plan back to where it came from, edits included."""
+"""Let the primary of a plan serve again, with the edits of both resources."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from flows.events import FAILED_BACK, PlanEvent
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
-from standby.errors import GuardRefused, sentence
+from standby.errors import GuardRefused
 from standby.recovery.failback.failback import fail_back
-from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
+from standby.recovery.failback.report import Choice, DivergenceReport
 from standby.text import totals
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
 
-NOTHING_SAID: dict[str, Kept] = {}
+NOTHING_DECIDED: dict[str, Choice] = {}
 
 NAMES = {
     "failed_back": "FailedBack",
@@ -32,25 +32,26 @@ NAMES = {
 
 
 @flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
-async def failback(plan: str, home: str = "", keep: dict[str, Kept] = NOTHING_SAID) -> State[Any]:
-    """Bring a recovery plan back to its source: compare both sides, copy home, switch, commit.
+async def failback(plan: str, home: str = "", keep: dict[str, Choice] = NOTHING_DECIDED) -> State[Any]:
+    """Let the primary of a recovery plan serve again: compare, copy the edits to it, switch, commit.
 
-    No edit is lost: where both sides were edited, it stops until somebody says whose goes on.
+    No edit is lost: where an analyzer was edited at both, it stops until somebody decides which one to keep.
 
     Args:
         plan: Name of a saved recovery-plan block.
-        home: The source to bring back; empty means the one that is away.
-        keep: Whose analyzer goes on, home or standby, by its id at home, where both were edited.
+        home: The primary; empty means the only one that does not serve.
+        keep: Which analyzer to keep where both were edited, home (that of the primary) or standby, by its id
+            at the primary.
     """
     try:
-        async with recovering(plan) as context, ProgressArtifact(f"Bringing plan {plan} back") as bar:
-            work = fail_back(context, home or None, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show)
+        async with recovering(plan) as context, ProgressArtifact(f"Failing plan {plan} back") as bar:
+            work = fail_back(context, home, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show)
             report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)
     return await FlowOutcome(
         NAMES[report.state],
-        _told(report),
+        report.message,
         report,
         good=report.state in {"failed_back", "at_home"},
         interrupted=report.state == "interrupted",
@@ -69,8 +70,8 @@ def divergence_table(found: DivergenceReport) -> TableArtifact:
             {
                 "analyzer": item.analyzer,
                 "at the standby": item.standby_analyzer or "",
-                "divergence": item.divergence.value,
-                "kept": item.keep or "nobody has said",
+                "divergence": found.what_became(item.divergence),
+                "kept": found.what_is_kept(item.divergence, item.keep),
                 "differences": " ".join(item.differences),
             }
             for item in found.items
@@ -78,15 +79,3 @@ def divergence_table(found: DivergenceReport) -> TableArtifact:
         or [{"analyzer": "none"}],
         description=f"Plan **{found.plan}**, {found.primary} and {found.standby}: {totals(found.totals, 'nothing')}.",
     )
-
-
-def _told(report: FailbackReport) -> str:
-    said = {
-        "failed_back": f"{report.primary} serves again, and {report.standby} stands by",
-        "at_home": f"{report.primary} serves already",
-        "refused": f"{report.standby} still serves: {report.primary} could not take something",
-        "incomplete": "It is not done yet",
-        "unfinished": f"The switch back to {report.primary} has not ended",
-        "interrupted": "It was told to stop",
-    }[report.state]
-    return " ".join(sentence(part) for part in (said, *report.problems, report.next_action) if part)

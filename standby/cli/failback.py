@@ -1,9 +1,9 @@
-"""`standby failback`: bring a plan back to where it came from, edits included."""
+"""`standby failback`: let the primary serve again, with the edits of both resources."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, cast
+from collections.abc import Iterable, Iterator
+from typing import Annotated
 
 import typer
 
@@ -17,53 +17,40 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import must_be_the_books, open_recovery
-from standby.recovery.failback.divergence import Divergence
-from standby.recovery.failback.failback import divergence, fail_back
-from standby.recovery.failback.report import DivergenceItem, DivergenceReport, FailbackReport, Kept
+from standby.recovery.failback.failback import fail_back, report_divergence
+from standby.recovery.failback.report import WORDS, Choice, Divergence, DivergenceReport, FailbackReport
+from standby.text import some_of
 
 MOST_NAMED = 10
 """Analyzers of one kind that are named unless all are asked for."""
 
-_TOLD = {
-    Divergence.EDITED_AT_BOTH: "edited at {primary} and at {standby}",
-    Divergence.DIFFERENT: "different, and no copy of one to the other is known",
-    Divergence.EDITED_AT_STANDBY: "edited at {standby}",
-    Divergence.NEW_AT_STANDBY: "new at {standby}",
-    Divergence.DELETED_AT_PRIMARY: "gone from {primary}",
-    Divergence.UNUSABLE_AT_PRIMARY: "not ready at {primary}",
-    Divergence.UNDER_WAY: "being copied to {primary}",
-    Divergence.EDITED_AT_PRIMARY: "edited at {primary}",
-    Divergence.NEW_AT_PRIMARY: "new at {primary}",
-    Divergence.DELETED_AT_STANDBY: "gone from {standby}",
-}
+MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "cyan")}
 
-_MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "cyan")}
+CHOICES: dict[str, Choice] = {"primary": "home", "home": "home", "standby": "standby"}
+"""What --keep takes; home is an earlier word for primary."""
 
 
 def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show what became of both sides, and whose analyzers go on."""
+    """Show what became of primary and standby, and whose analyzers are kept."""
     yield Line(f"{report.primary} and {report.standby} since the last copies:")
-    for kind, words in _TOLD.items():
-        yield from _of_kind(report, kind, words.format(primary=report.primary, standby=report.standby), verbose)
-    equal = report.totals[Divergence.IN_SYNC]
-    yield Line(f"{equal} in sync", 2, "=")
+    for kind in WORDS:
+        if kind is not Divergence.IN_SYNC:
+            yield from _of_kind(report, kind, verbose=verbose)
+    yield Line(f"{report.totals[Divergence.IN_SYNC]} in sync", 2, "=")
     yield from _staying("older copies beside a newer one", report.superseded, report.standby)
-    yield from _staying("none of the plan's concern", report.outside, report.standby)
-    if report.untrained:
-        yield from untrained_lines(report)
-    if report.unsettled:
-        first = report.unsettled[0]
-        text = f"Say whose goes on: --keep {first}=home or --keep {first}=standby, for each."
-        yield Line(text, wrong=True)
+    yield from _staying("not in this plan", report.outside, report.standby)
+    yield from untrained_lines(report)
+    if report.undecided:
+        first = report.undecided[0]
+        yield Line(f"Decide which one to keep, for each: --keep {first}=primary or --keep {first}=standby.", wrong=True)
 
 
 def untrained_lines(report: DivergenceReport) -> Iterator[Line]:
-    """Warn of what comes home without the training that it had there."""
-    names = list(report.untrained)
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    text = f"rebuilt at {report.standby}, so not trained as before: {', '.join(names[:MOST_NAMED])}{more}"
-    yield Line(text, 2, "!", "yellow")
-    yield Line(f"Train again at {report.primary} once it serves, from the labelled data.", 4, "→")
+    """Warn of what is copied to the primary without the training that it had there."""
+    if report.untrained:
+        names = some_of(report.untrained, MOST_NAMED)
+        yield Line(f"rebuilt at {report.standby}, so not trained as before: {names}", 2, "!", "yellow")
+        yield Line(f"Train again at {report.primary} once it serves, from the labelled data.", 4, "→")
 
 
 def failback_lines(report: FailbackReport, *, verbose: bool = False) -> Iterator[Line]:
@@ -71,67 +58,30 @@ def failback_lines(report: FailbackReport, *, verbose: bool = False) -> Iterator
     for copies in (report.sync, report.forward):
         if copies is not None and copies.items:
             yield from report_lines(copies, verbose=verbose)
-    if report.divergence is not None and report.divergence.untrained:
+    if report.divergence is not None:
         yield from untrained_lines(report.divergence)
     for problem in dict.fromkeys(report.problems):
         yield Line(sentence(problem), 2, "!", "red", True)
-    yield Line(_ending(report), wrong=not report.complete)
+    yield Line(report.ending, wrong=not report.complete)
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)
 
 
-def _of_kind(report: DivergenceReport, kind: Divergence, words: str, verbose: bool) -> Iterator[Line]:
+def _of_kind(report: DivergenceReport, kind: Divergence, *, verbose: bool) -> Iterator[Line]:
     items = [item for item in report.items if item.divergence is kind]
-    for keep in (None, "standby", "home"):
+    for keep, (mark, style) in MARKS.items():
         same = [item for item in items if item.keep == keep]
         if same:
-            mark, style = _MARKS[keep]
-            names = _names(same, everything=verbose)
-            yield Line(f"{words}: {names}{_goes_on(report, kind, keep)}", 2, mark, style, keep is None)
+            names = some_of([item.name for item in same], len(same) if verbose else MOST_NAMED)
+            kept = f" ({report.what_is_kept(kind, same[0].keep)})" if keep else ""
+            yield Line(f"{report.what_became(kind)}: {names}{kept}", 2, mark, style, keep is None)
             if verbose:
                 yield from (Line(f"{item.analyzer} {path}", 6) for item in same for path in item.differences)
 
 
-def _goes_on(report: DivergenceReport, kind: Divergence, keep: str | None) -> str:
-    if keep is None:
-        return ""
-    side = report.primary if keep == "home" else report.standby
-    if keep == "home" and kind in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}:
-        return f" (stays at {report.standby} only)"
-    return f" (that of {side} goes on)"
-
-
-def _names(items: Sequence[DivergenceItem], *, everything: bool) -> str:
-    names = [
-        item.analyzer
-        if item.standby_analyzer in (None, item.analyzer)
-        else f"{item.analyzer} ({item.standby_analyzer})"
-        for item in items
-    ]
-    if everything or len(names) <= MOST_NAMED:
-        return ", ".join(names)
-    return f"{', '.join(names[:MOST_NAMED])} and {len(names) - MOST_NAMED} more"
-
-
 def _staying(words: str, names: Iterable[str], standby: str) -> Iterator[Line]:
-    if told := list(names):
-        more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
-        yield Line(f"{words}: {', '.join(told[:MOST_NAMED])}{more} (stay at {standby})", 2, "·")
-
-
-def _ending(report: FailbackReport) -> str:
-    about = f"plan {report.plan}, epoch {report.epoch}"
-    match report.state:
-        case "failed_back":
-            return f"{report.primary} serves again, for good ({about}), after {report.seconds:.1f} s."
-        case "at_home":
-            return f"{report.primary} serves already; there is nothing to bring back ({about})."
-        case "refused" | "incomplete":
-            return f"Not brought back to {report.primary}: {report.standby} still serves ({about})."
-        case "unfinished":
-            return f"The switch back to {report.primary} has not ended ({about})."
-        case "interrupted":
-            return f"Interrupted on the way back to {report.primary} ({about})."
+    if some := some_of(names, MOST_NAMED):
+        yield Line(f"{words}: {some} (stay at {standby})", 2, "·")
 
 
 def command(
@@ -142,45 +92,46 @@ def command(
         list[str] | None,
         typer.Option(
             "--keep",
-            metavar="ID=SIDE",
-            help="Whose analyzer goes on, home or standby, where both were edited; can be repeated.",
+            metavar="ID=primary|standby",
+            help="Which analyzer to keep where both were edited, by its id at the primary; can be repeated.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Compare both sides, and do nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only compare primary and standby; change nothing.")
+    ] = False,
     yes: Yes = False,
     via: Via = "direct",
 ) -> None:
-    """Bring a plan back to where it came from: compare, copy the edits home, switch, commit.
+    """Let the primary serve again after a failover: compare, copy the edits to it, switch, commit.
 
-    It shows first what was edited where. Nothing is deleted, and what is replaced is kept in the vault. Run
-    again, it goes on where it was interrupted.
+    It shows first what was edited where. Nothing is deleted, and what is replaced is kept in the vault. Run it
+    again after an interruption: it continues.
 
-    Exit status: 0 home serves, 3 not everything could be done, 4 refused: an edit on both sides is to be
-    settled with --keep, or home could not serve.
+    Exit status: 0 the primary serves, 3 not everything could be done, 4 refused: an analyzer was edited at both
+    and --keep must decide, or the primary could not serve.
     """
-    said = _parsed(keep or [])
+    choices = _choices(keep or [])
 
     async def bring_back(output: Output) -> Exit:
         configuration = output.load()
         configuration.plan(plan)
         if via == "prefect" and not dry_run:
             if not yes and may_ask(output):
-                await confirm(output, f"Bring plan {plan} back?")
-            report = await _by_prefect(configuration, plan, primary, said)
+                await confirm(output, f"Fail plan {plan} back?")
+            report = await _by_prefect(configuration, plan, primary, choices)
             if report.divergence is not None:
                 output.results(divergence_lines(report.divergence, verbose=output.verbose))
             return finish(output, report)
         async with open_recovery(configuration, plan) as recovery:
             await must_be_the_books(recovery)
-            found = await divergence(recovery, primary or None, keep=said)
+            found = await report_divergence(recovery, primary, keep=choices)
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))
             if dry_run:
                 return _compared(output, plan, found)
-            if found is not None and not found.unsettled and not yes and may_ask(output):
-                await confirm(output, f"Bring plan {plan} back from {found.standby} to {found.primary}?")
-            stages = ToldStages(output)
-            return finish(output, await fail_back(recovery, primary or None, stages, keep=said))
+            if found is not None and not found.undecided and not yes and may_ask(output):
+                await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?")
+            return finish(output, await fail_back(recovery, primary, ToldStages(output), keep=choices))
 
     run(context, bring_back)
 
@@ -198,29 +149,29 @@ def finish(output: Output, report: FailbackReport) -> Exit:
 
 def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit:
     if found is None:
-        output.result(f"Plan {plan} is at home; there is nothing to compare.")
+        output.result(f"Every primary of plan {plan} serves; there is nothing to compare.")
         output.document(None)
         return Exit.DONE
     output.document(found.model_dump(mode="json"))
-    return Exit.REFUSED if found.unsettled else Exit.DONE
+    return Exit.REFUSED if found.undecided else Exit.DONE
 
 
-def _parsed(keep: list[str]) -> dict[str, Kept]:
-    said: dict[str, Kept] = {}
+def _choices(keep: list[str]) -> dict[str, Choice]:
+    choices: dict[str, Choice] = {}
     for each in keep:
-        analyzer, _, side = each.partition("=")
-        if not analyzer or side not in ("home", "standby"):
+        analyzer, _, word = each.partition("=")
+        choice = CHOICES.get(word)
+        if not analyzer or choice is None:
             raise typer.BadParameter(
-                f"{each} does not say whose analyzer goes on; write ID=home or ID=standby",
+                f"{each} does not say which analyzer to keep; write ID=primary or ID=standby",
                 param_hint="--keep",
             )
-        if said.get(analyzer, side) != side:
-            raise typer.BadParameter(f"it says both of {analyzer}", param_hint="--keep")
-        said[analyzer] = cast(Kept, side)
-    return said
+        if choices.setdefault(analyzer, choice) != choice:
+            raise typer.BadParameter(f"it says both primary and standby for {analyzer}", param_hint="--keep")
+    return choices
 
 
-async def _by_prefect(configuration: Configuration, plan: str, primary: str, keep: dict[str, Kept]) -> FailbackReport:
+async def _by_prefect(configuration: Configuration, plan: str, primary: str, keep: dict[str, Choice]) -> FailbackReport:
     parameters: dict[str, JsonValue] = {"plan": plan, "home": primary, "keep": {**keep}}
-    told = await load_orchestrator().recover(configuration, plan, "failback", parameters)
-    return FailbackReport.model_validate(told)
+    document = await load_orchestrator().recover(configuration, plan, "failback", parameters)
+    return FailbackReport.model_validate(document)

@@ -1,19 +1,21 @@
-"""One replication run inside a switch: what the side that serves has goes to the side that is about to."""
+"""One replication run inside a switch: the target is brought up to what the resource that serves has.
+
+It may go against the direction of the plan. The ledgers of both directions agree afterwards, so that the next
+scheduled run copies nothing back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import TypeVar
 
-from standby.clock import Clock
 from standby.config.plan import FailoverPolicy, RecoveryPlan, RegionPair
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.errors import RecoveryError
-from standby.recovery.failback.divergence import meaning
 from standby.recovery.provenance import Provenance, trace
+from standby.recovery.snapshots.store import meaning
 from standby.replication.dependencies import TargetNames, referenced_anywhere
 from standby.replication.errors import LedgerBusy
 from standby.replication.inventory import Inventory, take_inventories
@@ -23,158 +25,24 @@ from standby.replication.replicate import Steps, begin
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps, RunContext
 from standby.replication.verdict import CopyRecord
-
-
-class NoPairBetween(RecoveryError):
-    """Two resources do not stand in for each other in this plan."""
-
-    def __init__(self, plan: str, source: str, target: str) -> None:
-        super().__init__(
-            f"In plan {plan}, {source} does not serve what {target} could take over",
-            f"See standby status {plan}",
-        )
-        self.args = (plan, source, target)
-
-
-def primary_between(fence: Fence, plan: RecoveryPlan, source: str, target: str) -> str:
-    """Give the source of ordinary times whose analyzers go from one resource to another.
-
-    Args:
-        fence: says what serves now.
-        plan: the recovery plan.
-        source: a resource that serves.
-        target: the one that is to.
-
-    Raises:
-        NoPairBetween: there is none.
-    """
-    served = [primary for primary, side in fence.assignments.items() if side.active == source]
-    if target in served:
-        return target  # The way back goes before a way that only looks like it.
-    for primary in served:
-        if target in targets_of(plan, primary):
-            return primary
-    raise NoPairBetween(plan.name, source, target)
-
-
-def targets_of(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:
-    """Name the targets of a source, in the plan's order."""
-    return tuple(target for pair in plan.pairs if pair.source == primary for target in pair.targets)
-
-
-def plan_between(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
-    """Make the plan of copies that the recovery plan has no pair for.
-
-    Its filters are about ids at home, so it has none: what goes is chosen by name. Deployments that stand in
-    for others at the standbys say nothing about the target, unless the plan names it, too.
-    """
-    return plan.model_copy(
-        update={
-            "pairs": (RegionPair(source=source, targets=(target,)),),
-            "include": ("*",),
-            "exclude": (),
-            "tags": (),
-            "base": ("*",),
-            "modified_since": None,
-            "target_id": "{id}",
-            "deployments": {name: chosen for name, chosen in plan.deployments.items() if name == target},
-            "failover": FailoverPolicy(),
-        }
-    )
-
-
-async def mirror_ledgers(context: RecoveryContext, primary: str, standby: str) -> None:
-    """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went.
-
-    Raises:
-        LedgerBusy: another run is at this pair.
-    """
-    version = context.connections[primary].resource.api_version
-    async with (
-        write_ledger(context.vault, primary, standby, version) as forward,
-        write_ledger(context.vault, standby, primary, version) as backward,
-    ):
-        backward.record(newer_than(backward.records, turned_around(forward.records)))
-        forward.record(newer_than(forward.records, turned_around(backward.records)))
-
-
-async def record_equal(context: RecoveryContext, primary: str, standby: str, equal: Records) -> None:
-    """Let both directions of a pair know what was just found equal, and what each knows of copies.
-
-    Raises:
-        LedgerBusy: another run is at this pair.
-    """
-    version = context.connections[primary].resource.api_version
-    async with (
-        write_ledger(context.vault, primary, standby, version) as forward,
-        write_ledger(context.vault, standby, primary, version) as backward,
-    ):
-        forward.record(_unknown(forward.records, equal))
-        backward.record(_unknown(backward.records, turned_around(equal)))
-    await mirror_ledgers(context, primary, standby)
-
-
-async def relate_standbys(context: RecoveryContext, primary: str, source: str, target: str) -> None:
-    """Let the ledger between two standbys know what their copies from the same home have in common.
-
-    Raises:
-        LedgerBusy: another run is at this pair.
-    """
-    version = context.connections[primary].resource.api_version
-    at_source = await read_ledger(context.vault, primary, source, version)
-    at_target = await read_ledger(context.vault, primary, target, version)
-    async with write_ledger(context.vault, source, target, version) as between:
-        between.record(newer_than(between.records, related(at_source.records, at_target.records)))
-
-
-def _unknown(known: Records, records: Records) -> dict[str, CopyRecord]:
-    def sightings(record: CopyRecord | None) -> object:
-        return record and (record.source, record.target)
-
-    return {name: record for name, record in records.items() if sightings(known.get(name)) != sightings(record)}
-
-
-def turned_around(records: Records) -> dict[str, CopyRecord]:
-    """Give copies as if they had gone the other way; of several copies of an analyzer, the last one."""
-    turned: dict[str, CopyRecord] = {}
-    for name, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
-        turned[record.analyzer or name] = CopyRecord(record.target, record.source, record.copied_at, name)
-    return turned
-
-
-def related(at_source: Records, at_target: Records) -> dict[str, CopyRecord]:
-    """Give copies of one home at two standbys as if they had been copied from the first to the second.
-
-    Neither was edited since, where it is still what its own copy was; that is all a record is asked for.
-    """
-    sources = turned_around(at_source)
-    between: dict[str, CopyRecord] = {}
-    for name, there in at_target.items():
-        here = sources.get(there.analyzer or name)
-        if here is not None:
-            copied_at = min(here.copied_at, there.copied_at)
-            between[name] = CopyRecord(here.source, there.target, copied_at, here.analyzer)
-    return between
-
-
-def newer_than(known: Records, records: Records) -> dict[str, CopyRecord]:
-    """Leave out what is known already, or known better."""
-    return {
-        name: record
-        for name, record in records.items()
-        if name not in known or known[name].copied_at < record.copied_at
-    }
-
+from standby.vault.documents import once_free
 
 PATIENCE = 120.0
-"""Seconds for which a replication that is already at the pair is waited for."""
-
-AGAIN = 1.0
-
-T = TypeVar("T")
+"""Seconds for which a replication that already runs for the pair is waited for."""
 
 StepsFactory = Callable[[RunContext], Steps]
 """Makes the steps of a run: plain ones, or Prefect's tasks."""
+
+
+class NoPairBetween(RecoveryError):
+    """Neither of two resources can serve for the other in this plan."""
+
+    def __init__(self, plan: str, source: str, target: str) -> None:
+        super().__init__(
+            f"In plan {plan}, {source} serves no primary that {target} could take over",
+            f"See standby status {plan}",
+        )
+        self.args = (plan, source, target)
 
 
 async def synchronise(
@@ -189,54 +57,70 @@ async def synchronise(
     """Bring one resource up to what another one has, also against the direction of the plan.
 
     What is older at the target is replaced, and kept in the vault; what was edited there, or was never copied
-    from here, is left alone and reported as refused. Back home, copies get their own ids again, and both
-    ledgers of the pair agree afterwards, so that the next scheduled run copies nothing back.
+    from the source, is not changed and is reported as refused. At the primary, copies get their own ids again.
 
     Args:
         context: of the switch; its run id passes the fence.
         source: the resource that serves.
-        target: the one that is to.
-        selection: what is asked for instead, with the ids at the target where the plan has no such pair.
+        target: the one that is to serve.
+        selection: what to copy instead, with the ids at the target where the plan has no such pair.
         steps: makes the steps of the run.
         on_progress: called after every change.
 
     Raises:
-        NoPairBetween: neither stands in for the other.
+        NoPairBetween: neither can serve for the other.
         Fenced: the source does not serve, or another switch is under way.
-        LedgerBusy: another replication is at this pair for too long.
+        LedgerBusy: another replication of this pair takes too long.
     """
     fence = await read_fence(context.vault, context.plan)
     fence.must_let_copy(source, target, context.run_id)
-    primary = primary_between(fence, context.plan, source, target)
+    primary = _primary_between(fence, context.plan, source, target)
     if primary == source:
         asked = selection or Selection(on_existing="replace", on_foreign="refuse")
         return await _run(context, context.plan, source, target, asked, steps, on_progress)
     if primary == target:
-        await once_free(context.clock, lambda: mirror_ledgers(context, primary, source))
+        await sync_ledgers(context, primary, source)
     else:
-        await once_free(context.clock, lambda: relate_standbys(context, primary, source, target))
+        await _relate_standbys(context, primary, source, target)
     asked = selection or await _everything(context, primary, source, target)
-    plan = plan_between(context.plan, source, target)
+    plan = _reverse_plan(context.plan, source, target)
     report = await _run(context, plan, source, target, asked, steps, on_progress)
     if primary == target:
-        await once_free(context.clock, lambda: mirror_ledgers(context, primary, source))
+        await sync_ledgers(context, primary, source)
     return report
 
 
-async def once_free(clock: Clock, work: Callable[[], Awaitable[T]]) -> T:
-    """Do what needs a pair's ledger, as soon as the run that holds it has ended.
+def _primary_between(fence: Fence, plan: RecoveryPlan, source: str, target: str) -> str:
+    """Give the primary whose analyzers go from a resource that serves to one that is to serve."""
+    served = [primary for primary, assignment in fence.assignments.items() if assignment.active == source]
+    if target in served:
+        return target  # To the primary itself, rather than to a resource that is also a target of it.
+    for primary in served:
+        if any(pair.source == primary and target in pair.targets for pair in plan.pairs):
+            return primary
+    raise NoPairBetween(plan.name, source, target)
 
-    Raises:
-        LedgerBusy: it does not end within `PATIENCE`.
+
+def _reverse_plan(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
+    """Make the plan of copies that the recovery plan has no pair for.
+
+    The filters of the recovery plan are about ids at the primary, so this one has none: what is copied is
+    chosen by name. Deployments that replace others at the standbys say nothing about the target, unless the
+    plan names it, too.
     """
-    begun = clock.monotonic()
-    while True:
-        try:
-            return await work()
-        except LedgerBusy:
-            if clock.monotonic() - begun > PATIENCE:
-                raise
-        await clock.sleep(AGAIN)
+    return plan.model_copy(
+        update={
+            "pairs": (RegionPair(source=source, targets=(target,)),),
+            "include": ("*",),
+            "exclude": (),
+            "tags": (),
+            "base": ("*",),
+            "modified_since": None,
+            "target_id": "{id}",
+            "deployments": {name: chosen for name, chosen in plan.deployments.items() if name == target},
+            "failover": FailoverPolicy(),
+        }
+    )
 
 
 async def _run(
@@ -254,8 +138,10 @@ async def _run(
         replication = await once_free(
             context.clock,
             lambda: stack.enter_async_context(begin(run, selection, steps(run), on_progress=on_progress)),
+            patience=PATIENCE,
+            busy=LedgerBusy,
         )
-        # The fence is that of the recovery plan, whatever plan the run goes by; and it may have moved.
+        # The fence is that of the recovery plan, whatever plan the run uses; and it may have changed meanwhile.
         (await read_fence(context.vault, context.plan)).must_let_copy(source, target, context.run_id)
         await replication.run()
         return replication.report(run_id=context.run_id, via=context.via)
@@ -308,4 +194,84 @@ def _names_elsewhere(plan: RecoveryPlan, provenance: Provenance, source: Invento
     return {
         name: copies.get(at_home) or (name if name in fresh.referenced else fresh.of(at_home))
         for name, at_home in provenance.primary_ids.items()
+    }
+
+
+async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equal: Records | None = None) -> None:
+    """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went.
+
+    Args:
+        context: of the recovery.
+        primary: one of the pair.
+        standby: the other one.
+        equal: what was just found equal at both, as if it had been copied from the primary.
+
+    Raises:
+        LedgerBusy: another run of this pair takes too long.
+    """
+    version = context.connections[primary].resource.api_version
+
+    async def sync() -> None:
+        async with (
+            write_ledger(context.vault, primary, standby, version) as forward,
+            write_ledger(context.vault, standby, primary, version) as backward,
+        ):
+            if equal:
+                forward.record(_not_seen_yet(forward.records, equal))
+                backward.record(_not_seen_yet(backward.records, reversed_records(equal)))
+            backward.record(newer_records(backward.records, reversed_records(forward.records)))
+            forward.record(newer_records(forward.records, reversed_records(backward.records)))
+
+    await once_free(context.clock, sync, patience=PATIENCE, busy=LedgerBusy)
+
+
+async def _relate_standbys(context: RecoveryContext, primary: str, source: str, target: str) -> None:
+    """Let the ledger between two standbys know what their copies from the same primary have in common."""
+    version = context.connections[primary].resource.api_version
+
+    async def relate() -> None:
+        at_source = await read_ledger(context.vault, primary, source, version)
+        at_target = await read_ledger(context.vault, primary, target, version)
+        async with write_ledger(context.vault, source, target, version) as between:
+            between.record(newer_records(between.records, _related(at_source.records, at_target.records)))
+
+    await once_free(context.clock, relate, patience=PATIENCE, busy=LedgerBusy)
+
+
+def _not_seen_yet(known: Records, records: Records) -> dict[str, CopyRecord]:
+    def sightings(record: CopyRecord | None) -> object:
+        return record and (record.source, record.target)
+
+    return {name: record for name, record in records.items() if sightings(known.get(name)) != sightings(record)}
+
+
+def reversed_records(records: Records) -> dict[str, CopyRecord]:
+    """Give copies as if they had gone the other way; of several copies of an analyzer, the last one."""
+    turned: dict[str, CopyRecord] = {}
+    for name, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
+        turned[record.analyzer or name] = CopyRecord(record.target, record.source, record.copied_at, name)
+    return turned
+
+
+def _related(at_source: Records, at_target: Records) -> dict[str, CopyRecord]:
+    """Give the copies of one primary at two standbys as if they had been copied from the first to the second.
+
+    Neither was edited since, where it is still what its own copy was; that is all a record is used for.
+    """
+    sources = reversed_records(at_source)
+    between: dict[str, CopyRecord] = {}
+    for name, there in at_target.items():
+        here = sources.get(there.analyzer or name)
+        if here is not None:
+            copied_at = min(here.copied_at, there.copied_at)
+            between[name] = CopyRecord(here.source, there.target, copied_at, here.analyzer)
+    return between
+
+
+def newer_records(known: Records, records: Records) -> dict[str, CopyRecord]:
+    """Leave out what is known already, or known from a later copy."""
+    return {
+        name: record
+        for name, record in records.items()
+        if name not in known or known[name].copied_at < record.copied_at
     }

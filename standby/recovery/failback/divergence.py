@@ -1,48 +1,248 @@
-"""What became of an analyzer at home and at its standby since the last verified copy: a pure function."""
+"""What became of each analyzer at the primary and at the standby since the last verified copy.
+
+Which of the two is kept follows from that, or is decided by people where both have something of their own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
+from standby.concurrency import side_by_side
+from standby.config.plan import RecoveryPlan
+from standby.config.resource import DeploymentOverrides
 from standby.document import JsonValue
-from standby.recovery.snapshots.store import without_access
-from standby.replication.fingerprint import fingerprint
-from standby.replication.ledger import Rebuilt
-from standby.replication.verdict import CopyRecord, Sighting
-
-
-class Divergence(StrEnum):
-    """How the two sides stand to what they had in common."""
-
-    IN_SYNC = "in_sync"
-    EDITED_AT_PRIMARY = "edited_at_home"
-    EDITED_AT_STANDBY = "edited_at_standby"
-    EDITED_AT_BOTH = "edited_at_both"
-    DIFFERENT = "different"
-    NEW_AT_PRIMARY = "new_at_home"
-    NEW_AT_STANDBY = "new_at_standby"
-    DELETED_AT_PRIMARY = "deleted_at_home"
-    DELETED_AT_STANDBY = "deleted_at_standby"
-    UNUSABLE_AT_PRIMARY = "unusable_at_home"
-    UNDER_WAY = "under_way"
-
-
-CONFLICTS = frozenset({Divergence.EDITED_AT_BOTH, Divergence.DIFFERENT})
-"""Both sides have something that the other lacks: which one is right, only people know."""
-
-COMES_TO_PRIMARY = frozenset(
-    {
-        Divergence.EDITED_AT_STANDBY,
-        Divergence.NEW_AT_STANDBY,
-        Divergence.DELETED_AT_PRIMARY,
-        Divergence.UNUSABLE_AT_PRIMARY,
-        Divergence.UNDER_WAY,
-    }
+from standby.fencing import read_fence
+from standby.recovery.context import RecoveryContext
+from standby.recovery.failback.errors import NotCompared, NothingThere, PrimaryDoesNotAnswer
+from standby.recovery.failback.report import (
+    CONFLICTS,
+    COPIED_TO_PRIMARY,
+    Choice,
+    Divergence,
+    DivergenceItem,
+    DivergenceReport,
 )
-"""What the standby has goes on, without being asked."""
+from standby.recovery.provenance import Provenance, trace
+from standby.recovery.snapshots.store import meaning
+from standby.recovery.sync import newer_records, reversed_records
+from standby.replication.dependencies import resolve
+from standby.replication.fingerprint import differences
+from standby.replication.inventory import Inventory, is_protected, take_inventory
+from standby.replication.items import Records, Selection
+from standby.replication.ledger import Rebuilt, RebuiltThere, read_ledger, read_rebuilt
+from standby.replication.verdict import CopyRecord, Sighting, expected_definition, sight
+from standby.service.errors import ServiceError
+
+Choices = Mapping[str, Choice]
+"""Whose analyzer is kept, by its id at the primary, where somebody decided."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Primary and standby, and what follows for each analyzer.
+
+    Attributes:
+        report: for people and programs.
+        provenance: what the analyzers of the standby are called at the primary.
+        equal: what is in sync, as if it had just been copied from the primary, by id at the standby.
+    """
+
+    report: DivergenceReport
+    provenance: Provenance
+    equal: Records
+
+    @property
+    def to_primary(self) -> tuple[str, ...]:
+        """Ids at the standby of what is to be copied to the primary."""
+        return tuple(
+            item.standby_analyzer
+            for item in self.report.items
+            if item.keep == "standby" and item.standby_analyzer and item.divergence is not Divergence.IN_SYNC
+        )
+
+    @property
+    def to_standby(self) -> tuple[str, ...]:
+        """Ids at the primary of what the standby must take over, whatever was edited there."""
+        return tuple(
+            item.analyzer
+            for item in self.report.items
+            if item.keep == "home"
+            and item.divergence in CONFLICTS | {Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
+        )
+
+    @property
+    def selection(self) -> Selection:
+        """What to copy from the standby to the primary: nothing but what was decided here."""
+        coming = set(self.to_primary)
+        left = {
+            item.standby_analyzer
+            for item in self.report.items
+            if item.keep == "home" and item.divergence in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}
+        }
+        return Selection(
+            analyzers=tuple(name for name in self.provenance.belonging if name not in left),
+            on_existing="refuse",
+            force=tuple(sorted(coming)),
+            keep=tuple(sorted(self.provenance.primary_ids.keys() - coming - self.equal.keys())),
+            names=self.provenance.primary_ids,
+        )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """Everything that a comparison is made of."""
+
+    plan: RecoveryPlan
+    primary: Inventory
+    standby: Inventory
+    records: Records
+    provenance: Provenance
+    rebuilt: RebuiltThere
+    now: datetime
+    begun_at: datetime | None
+
+
+async def compare(
+    context: RecoveryContext, primary: str, standby: str, keep: Choices, begun_at: datetime | None = None
+) -> Comparison:
+    """Compare primary and standby with what they had in common; nothing is changed.
+
+    Args:
+        context: of the recovery.
+        primary: what served before the failover.
+        standby: the resource that serves for it.
+        keep: whose analyzers are kept, where somebody decided.
+        begun_at: when an unfinished failback began, UTC.
+
+    Raises:
+        PrimaryDoesNotAnswer: what the primary has is not known.
+        NotCompared: `keep` names what neither has.
+        NothingThere: `keep` names what the standby does not have.
+    """
+    async with side_by_side() as group:
+        serving = group.create_task(take_inventory(context.connections[standby]))
+        away = group.create_task(_inventory_of_primary(context, primary))
+    version = context.connections[primary].resource.api_version
+    forward = (await read_ledger(context.vault, primary, standby, version)).records
+    backward = (await read_ledger(context.vault, standby, primary, version)).records
+    records = {**forward, **newer_records(forward, reversed_records(backward))}
+    now = context.clock.now()
+    provenance = trace(context.plan, away.result(), serving.result(), records, now)
+    facts = _Facts(
+        plan=context.plan,
+        primary=away.result(),
+        standby=serving.result(),
+        records=records,
+        provenance=provenance,
+        rebuilt=await read_rebuilt(context.vault, standby),
+        now=now,
+        begun_at=begun_at,
+    )
+    items, equal = _compared(facts)
+    report = DivergenceReport(
+        plan=context.plan.name,
+        primary=primary,
+        standby=standby,
+        epoch=(await read_fence(context.vault, context.plan)).epoch,
+        compared_at=now,
+        items=_decided(items, keep, context.plan.name, primary, standby),
+        superseded=provenance.superseded,
+        outside=provenance.outside,
+    )
+    return Comparison(report, provenance, equal)
+
+
+async def _inventory_of_primary(context: RecoveryContext, primary: str) -> Inventory:
+    try:
+        return await take_inventory(context.connections[primary])
+    except ServiceError as error:
+        raise PrimaryDoesNotAnswer(context.plan.name, primary, error.cause) from None
+
+
+def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord]]:
+    """Say what became of every analyzer of a plan, and which are equal."""
+    plan, primary, standby, records = facts.plan, facts.primary, facts.standby, facts.records
+    overrides = plan.deployments.get(standby.serving.resource.name, DeploymentOverrides())
+    expected = {
+        name: expected_definition(definition, standby.serving.resource, overrides)
+        for name, definition in primary.definitions.items()
+    }
+    counterparts = facts.provenance.standby_ids
+    ordered = sorted(records.items(), key=lambda entry: entry[1].copied_at)
+    last = {record.analyzer or name: record for name, record in ordered}
+    protected = [name for name, analyzer in primary.analyzers.items() if is_protected(plan, analyzer, facts.now)]
+    # What the plan copies, what it once copied and the primary still has, and what the standby has of it.
+    concerned = set(resolve(protected, primary.definitions).children) | (last.keys() & primary.analyzers.keys())
+    items: list[DivergenceItem] = []
+    equal: dict[str, CopyRecord] = {}
+    for analyzer in sorted(counterparts.keys() | concerned):
+        there = counterparts.get(analyzer)
+        original = expected.get(analyzer)
+        at_primary = _sight(primary, analyzer, original, plan)
+        at_standby = None if there is None else _sight(standby, there, standby.definitions[there], plan)
+        known = last.get(analyzer) if there is None else records.get(there)
+        found = diverge(at_primary, at_standby, known, facts.begun_at)
+        built = None if there is None else _rebuilt(facts, there)
+        if built and at_primary and at_standby and original is not None:
+            against = Against(
+                rebuilt=built,
+                primary=at_primary,
+                last=known,
+                primary_meaning=meaning(original, plan.ignore),
+                standby_meaning=meaning(standby.definitions[built.analyzer], plan.ignore),
+                equal=at_primary.fingerprint == at_standby.fingerprint,
+            )
+            found = with_rebuilt(found, against, primary.serving.resource.name)
+        paths = () if there is None or original is None else _paths(original, standby.definitions[there], plan)
+        items.append(
+            DivergenceItem(
+                analyzer=analyzer,
+                standby_analyzer=there,
+                divergence=found,
+                keep=_kept_unasked(found),
+                rebuilt=built is not None and built.trained,
+                differences=paths,
+            )
+        )
+        if found is Divergence.IN_SYNC and there and at_primary and at_standby:
+            equal[there] = CopyRecord(at_primary, at_standby, facts.now, analyzer)
+    return items, equal
+
+
+def _rebuilt(facts: _Facts, there: str) -> Rebuilt | None:
+    built = facts.rebuilt.get(there)
+    return built if built is not None and built.is_incarnation_of(facts.standby.analyzers.get(there)) else None
+
+
+def _sight(
+    inventory: Inventory, name: str, definition: Mapping[str, JsonValue] | None, plan: RecoveryPlan
+) -> Sighting | None:
+    return None if definition is None else sight(inventory.analyzers[name], definition, plan.ignore)
+
+
+def _paths(primary: Mapping[str, JsonValue], standby: Mapping[str, JsonValue], plan: RecoveryPlan) -> tuple[str, ...]:
+    return tuple(difference.path for difference in differences(primary, standby, plan.ignore))
+
+
+def _kept_unasked(found: Divergence) -> Choice | None:
+    if found in CONFLICTS:
+        return None
+    return "standby" if found in COPIED_TO_PRIMARY else "home"
+
+
+def _decided(
+    items: Sequence[DivergenceItem], keep: Choices, plan: str, primary: str, standby: str
+) -> tuple[DivergenceItem, ...]:
+    """Put in what somebody decided about whose analyzers are kept."""
+    known = {item.analyzer: item for item in items}
+    for analyzer, choice in keep.items():
+        if analyzer not in known:
+            raise NotCompared(plan, analyzer, primary, standby)
+        if choice == "standby" and known[analyzer].standby_analyzer is None:
+            raise NothingThere(analyzer, standby)
+    return tuple(item.model_copy(update={"keep": keep.get(item.analyzer, item.keep)}) for item in items)
 
 
 def diverge(
@@ -51,13 +251,14 @@ def diverge(
     last: CopyRecord | None,
     begun_at: datetime | None = None,
 ) -> Divergence:
-    """Compare the two sides with what they were at the last verified copy.
+    """Compare primary and standby with what they were at the last verified copy.
 
     Args:
-        home: as home has it, reduced to what a copy of it at the standby would be; one side at least has it.
+        primary: reduced to what a copy of it at the standby would be; primary or standby has it.
         standby: as the standby has it.
-        last: the last verified copy, from home to the standby, or told as if it had gone that way.
-        begun_at: when an unfinished failback began; what came to home since, and is equal, came by it.
+        last: the last verified copy, as one from the primary to the standby.
+        begun_at: when an unfinished failback began; what was copied to the primary since, and is equal, was
+            copied by it.
     """
     primary, standby = _there(primary), _there(standby)
     if primary is None:
@@ -84,10 +285,10 @@ def _between(primary: Sighting, standby: Sighting, last: CopyRecord | None, begu
         # Labelled data is no part of a definition: only dates tell whether one was made of the other.
         made_of_it = _is_made_after(primary, standby) or _is_made_after(standby, primary)
         return Divergence.IN_SYNC if equal and made_of_it else Divergence.DIFFERENT
-    at_home, at_standby = _changed(primary, last.source), _changed(standby, last.target)
-    if at_home and at_standby:
+    at_primary, at_standby = _changed(primary, last.source), _changed(standby, last.target)
+    if at_primary and at_standby:
         return Divergence.EDITED_AT_BOTH
-    if at_home:
+    if at_primary:
         return Divergence.EDITED_AT_PRIMARY
     if at_standby:
         return Divergence.EDITED_AT_STANDBY
@@ -108,7 +309,7 @@ def _is_made_after(one: Sighting, other: Sighting) -> bool:
 
 
 def _is_our_copy(primary: Sighting, standby: Sighting, begun_at: datetime | None) -> bool:
-    """Say whether an equal one came home by a failback that was killed before it could record that."""
+    """Say whether a failback copied it to the primary and was killed before it could record that."""
     return (
         begun_at is not None
         and primary.created_at is not None
@@ -130,13 +331,12 @@ _BOTH_HAVE_IT = frozenset(
 
 @dataclass(frozen=True)
 class Against:
-    """A rebuilt analyzer of the standby, and its original.
+    """A rebuilt analyzer of the standby, and its original at the primary.
 
     Attributes:
         rebuilt: as it was built.
-        home: as home has it.
         last: the last verified copy, likely of an earlier incarnation.
-        home_meaning: fingerprint of what a copy from home would be, without access.
+        primary_meaning: fingerprint of what a copy from the primary would be, without access.
         standby_meaning: fingerprint of what the standby has now, without access.
         equal: whether the two definitions are equal, access included.
     """
@@ -150,16 +350,16 @@ class Against:
 
     @property
     def is_edited(self) -> bool:
-        """Whether somebody has edited what was built."""
+        """Whether somebody has edited what was rebuilt."""
         return self.standby_meaning != self.rebuilt.fingerprint
 
     @property
     def primary_is_what_was_built(self) -> bool:
-        """Whether home still has what the standby's was built from, and trained it no more since."""
-        return self.primary_meaning == self.rebuilt.fingerprint and not self._primary_went_on
+        """Whether the primary still has what was rebuilt, and did not train it again since."""
+        return self.primary_meaning == self.rebuilt.fingerprint and not self._primary_changed
 
     @property
-    def _primary_went_on(self) -> bool:
+    def _primary_changed(self) -> bool:
         built, changed = self.rebuilt.created_at, self.primary.changed_at
         if built is not None and changed is not None and changed > built:
             return True
@@ -174,12 +374,12 @@ class Against:
 
 
 def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergence:
-    """Say what became of an analyzer of which the standby has a rebuilt one.
+    """Say what became of an analyzer that was rebuilt at the standby.
 
     Args:
-        found: what both sides and the ledger say by themselves.
-        against: the rebuilt one.
-        home: the source of ordinary times.
+        found: what `diverge` says of it.
+        against: the rebuilt one, and its original.
+        primary: the name of the primary.
     """
     if found not in _BOTH_HAVE_IT:
         return found
@@ -188,16 +388,11 @@ def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergenc
     if not against.rebuilt.trained:
         return found
     if against.primary_meaning == against.rebuilt.fingerprint:
-        # A signature that a restore could not send makes them differ: the standby gets that of home.
+        # A signature that a restore could not send makes them differ: the standby gets that of the primary.
         is_same = against.primary_is_what_was_built and against.equal
         return Divergence.IN_SYNC if is_same else Divergence.EDITED_AT_PRIMARY
     if against.rebuilt.origin != primary:
-        return found  # It has what was edited where it served, which home never had.
-    # An earlier version of home's was restored: was that meant, or has home gone on since?
-    at_home = found in {Divergence.EDITED_AT_BOTH, Divergence.EDITED_AT_PRIMARY}
-    return Divergence.EDITED_AT_PRIMARY if at_home else Divergence.DIFFERENT
-
-
-def meaning(definition: Mapping[str, JsonValue], ignore: Sequence[str]) -> str:
-    """Give the fingerprint of a definition without what would give access."""
-    return fingerprint(without_access(definition), ignore)
+        return found  # It has what was edited at the standby, which the primary never had.
+    # An earlier version of the primary's was restored: on purpose, or was the primary's edited since?
+    at_primary = found in {Divergence.EDITED_AT_BOTH, Divergence.EDITED_AT_PRIMARY}
+    return Divergence.EDITED_AT_PRIMARY if at_primary else Divergence.DIFFERENT

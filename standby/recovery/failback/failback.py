@@ -1,9 +1,9 @@
-"""Brings a plan back to a source, with every edit that was made on either side meanwhile."""
+"""Fails a plan back to a primary, with every edit that was made at either resource meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from standby.errors import StandbyError
@@ -12,105 +12,99 @@ from standby.recovery.assignments import choose_primary
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.failback.comparison import Comparison, Keep, compare
+from standby.recovery.failback.divergence import Choices, Comparison, compare
 from standby.recovery.failback.errors import UnsettledEdits
-from standby.recovery.failback.report import DivergenceReport, FailbackReport, State, joined
-from standby.recovery.failback.state import (
-    FailbackProgress,
-    HeldProgress,
-    Way,
-    hold_progress,
-    way_back,
-)
+from standby.recovery.failback.report import DivergenceReport, Ending, FailbackReport, joined
+from standby.recovery.failback.state import FailbackProgress, FailbackState, failback_state, hold_progress
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
-from standby.recovery.sync import StepsFactory, once_free, record_equal, synchronise
+from standby.recovery.sync import StepsFactory, sync_ledgers, synchronise
 from standby.replication.items import GOOD, Progress, Selection, Status
-from standby.replication.report import Report, ReportItem
+from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
 from standby.text import some_of
+from standby.vault.documents import HeldDocument
 
 
-async def divergence(
-    context: RecoveryContext, primary: str | None = None, *, keep: Keep | None = None
+async def report_divergence(
+    context: RecoveryContext, primary: str = "", *, keep: Choices | None = None
 ) -> DivergenceReport | None:
-    """Say what became of both sides since one serves in the place of the other; nothing is changed.
+    """Say what became of primary and standby since the standby serves; nothing is changed.
 
     Args:
         context: of the recovery.
-        home: the source of ordinary times; without it, the one that is away.
-        keep: whose analyzers go on, by id at home, where somebody said so.
+        primary: what is to serve again; without it, the only primary that does not serve.
+        keep: whose analyzers are kept, by id at the primary, where somebody decided.
 
     Returns:
-        `None` where home serves already.
+        `None` where the primary serves already.
 
     Raises:
-        HomeDoesNotAnswer: it cannot be said what home has.
-        SwitchUnfinished: a switch that leads elsewhere has to end first.
+        PrimaryDoesNotAnswer: what the primary has is not known.
+        SwitchUnfinished: a switch to another resource has to end first.
     """
     fence = await read_fence(context.vault, context.plan)
-    way = way_back(fence, choose_primary(context.plan, fence, named=primary or ""), None)
-    if way.standby is None:
+    state = failback_state(fence, choose_primary(context.plan, fence, named=primary))
+    if state.standby is None:
         return None
-    return (await compare(context, way.primary, way.standby, keep or {})).report
+    return (await compare(context, state.primary, state.standby, keep or {})).report
 
 
 async def fail_back(
     context: RecoveryContext,
-    primary: str | None,
+    primary: str,
     stages: Stages,
     *,
-    keep: Keep | None = None,
+    keep: Choices | None = None,
     steps: StepsFactory = DirectSteps,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> FailbackReport:
-    """Bring a plan back: compare, copy home, switch, commit, bring the standby up to date.
+    """Fail a plan back: compare, copy to the primary, switch, commit, bring the standby up to date.
 
     Interrupted anywhere, the next run goes on. Nothing is deleted, and what is replaced is kept in the vault.
 
     Args:
         context: of this recovery.
-        home: the source to bring back; without it, the one that is away.
+        primary: what is to serve again; if empty, the only primary that does not serve.
         stages: runs each stage.
-        keep: whose analyzers go on, by id at home, where both sides have something of their own.
+        keep: whose analyzers are kept, by id at the primary, where both have something of their own.
         steps: makes the steps of copies.
         on_progress: called after every change of a replication.
 
     Raises:
-        UnsettledEdits: `keep` does not say whose goes on.
-        HomeDoesNotAnswer: nothing can be brought there.
-        FailbackUnderWay: another run is at it.
-        SwitchUnfinished: a switch that leads elsewhere has to end first.
+        UnsettledEdits: `keep` does not say whose is kept.
+        PrimaryDoesNotAnswer: nothing can be copied there.
+        FailbackUnderWay: another run is doing it.
+        SwitchUnfinished: a switch to another resource has to end first.
     """
-    fence = await read_fence(context.vault, context.plan)
-    chosen = choose_primary(context.plan, fence, named=primary or "")
+    chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:
-        unfinished = held.unfinished
-        way = way_back(
-            await read_fence(context.vault, context.plan), chosen, unfinished.standby if unfinished else None
-        )
-        said = {**(unfinished.keep if unfinished else {}), **(keep or {})}
-        run = _Failback(context, way, stages, said, steps, on_progress, held)
+        unfinished = held.found if held.found and not held.found.ended else None
+        fence = await read_fence(context.vault, context.plan)
+        state = failback_state(fence, chosen, unfinished.standby if unfinished else None)
+        choices = {**(unfinished.keep if unfinished else {}), **(keep or {})}
+        run = _Failback(context, state, stages, choices, steps, on_progress, held, unfinished)
         try:
-            state = await run.run()
+            ending = await run.run()
         except asyncio.CancelledError:
-            run.next_action = f"Go on with standby failback {context.plan.name}"
-            state = "interrupted"
-        return await run.report(state)
+            run.next_action = f"Continue with standby failback {context.plan.name}"
+            ending = "interrupted"
+        return await run.report(ending)
 
 
 @dataclass
 class _Failback:
-    """One run of a failback, and what it has come to."""
+    """One run of a failback, and what it has done so far."""
 
     context: RecoveryContext
-    way: Way
+    state: FailbackState
     stages: Stages
-    keep: Keep
+    keep: Choices
     steps: StepsFactory
     on_progress: Callable[[Progress], None]
-    held: HeldProgress
-    first: DivergenceReport | None = None
+    held: HeldDocument[FailbackProgress]
+    progress: FailbackProgress | None
+    divergence: DivergenceReport | None = None
     sync: Report | None = None
     failover: FailoverReport | None = None
     committed: CommitReport | None = None
@@ -120,51 +114,48 @@ class _Failback:
 
     def __post_init__(self) -> None:
         self._begun = self.context.clock.monotonic()
-        self._progress = self.held.unfinished
 
-    async def run(self) -> State:
-        standby = self.way.standby
+    async def run(self) -> Ending:
+        primary, standby = self.state.primary, self.state.standby
         if standby is None:
             return "at_home"
-        if not self.way.is_back:
+        if not self.state.is_back:
             found = await self.stages.run(
-                Stage.COMPARE, f"compare {self.way.primary} with {standby}", lambda: self._compare(standby)
+                Stage.COMPARE, f"compare {primary} with {standby}", lambda: self._compare(standby)
             )
-            self.first = found.report
+            self.divergence = found.report
             await self._begin(standby)
-            if not self.way.is_switching and not await self._bring_to_primary(standby, found):
+            if not self.state.is_switching and not await self._copy_before_switch(standby, found):
                 return await self._end("refused" if self._is_refused else "incomplete")
             if not await self._switch(standby):
-                return await self._end(self._state_of_switch)
+                return await self._end(self._ending_of_switch)
         await self._begin(standby)
-        self.committed = await self.stages.run(
-            Stage.COMMIT, f"commit {self.way.primary}", lambda: commit(self.context, self.way.primary)
-        )
+        self.committed = await self.stages.run(Stage.COMMIT, f"commit {primary}", lambda: commit(self.context, primary))
         self.problems += self.committed.problems
         self.next_action = self.committed.next_action
         is_whole = await self._bring_standby_up_to_date(standby)
         return await self._end("failed_back", is_whole=is_whole)
 
     async def _begin(self, standby: str) -> None:
-        """Put down what is begun, and say so once."""
-        begun = self._progress
+        """Write down what is begun, and record that once."""
+        begun = self.progress
         if begun is not None and begun.standby == standby and begun.keep == dict(self.keep):
             return
-        self._progress = FailbackProgress(
+        self.progress = FailbackProgress(
             plan=self.context.plan.name,
-            primary=self.way.primary,
+            primary=self.state.primary,
             standby=standby,
             run_id=self.context.run_id,
             begun_at=begun.begun_at if begun and begun.standby == standby else self.context.clock.now(),
             keep=dict(self.keep),
         )
-        await self.held.write(self._progress)
-        totals = self.first.totals if self.first else {}
+        await self.held.write(self.progress)
+        totals = self.divergence.totals if self.divergence else {}
         await record_action(
             self.context,
             AuditAction.FAILBACK_BEGUN,
             {
-                "home": self.way.primary,
+                "home": self.state.primary,
                 "standby": standby,
                 "divergence": {kind.value: count for kind, count in totals.items() if count},
                 "keep": dict(self.keep),
@@ -172,106 +163,90 @@ class _Failback:
         )
 
     async def _compare(self, standby: str) -> Comparison:
-        """Look at both sides; what is not settled stops it here."""
-        begun_at = self._progress.begun_at if self._progress else None
-        found = await compare(self.context, self.way.primary, standby, self.keep, begun_at)
-        if found.report.unsettled:
-            raise UnsettledEdits(self.context.plan.name, self.way.primary, standby, found.report.unsettled)
+        """Compare primary and standby; what is not decided stops the failback here."""
+        found = await self._compared(standby)
+        if found.report.undecided:
+            raise UnsettledEdits(self.context.plan.name, self.state.primary, standby, found.report.undecided)
         return found
 
-    async def _bring_to_primary(self, standby: str, found: Comparison) -> bool:
-        """Copy while the standby still serves: what is left for the switch is little."""
+    async def _compared(self, standby: str) -> Comparison:
+        begun_at = self.progress.begun_at if self.progress else None
+        return await compare(self.context, self.state.primary, standby, self.keep, begun_at)
+
+    async def _copy_before_switch(self, standby: str, found: Comparison) -> bool:
+        """Copy while the standby still serves, so that little is left for the switch."""
         self.sync = await self.stages.run(
-            Stage.SYNC, f"copy {standby} to {self.way.primary}", lambda: self._copy_to_primary(standby, found)
+            Stage.SYNC, f"copy {standby} to {self.state.primary}", lambda: self._copy_to_primary(standby, found)
         )
-        left = self._left_behind(self.sync, found)
+        coming = set(found.to_primary)
+        left = [item for item in self.sync.items if item.analyzer in coming and item.status not in GOOD]
         if left:
             self.problems += [f"{item.analyzer} {item.status}: {item.reason}" for item in left]
-            names = [found.provenance.primary_ids[item.analyzer] for item in left]
-            self.next_action = f"Mend that and run again, or leave it at {standby} with --keep {names[0]}=home"
+            name = found.provenance.primary_ids[left[0].analyzer]
+            self.next_action = f"Fix that and run again, or leave it at {standby} with --keep {name}=primary"
         return not left
 
     async def _copy_to_primary(self, standby: str, found: Comparison) -> Report:
-        await self._record_equal(standby, found)
-        return await synchronise(
-            self.context,
-            standby,
-            self.way.primary,
-            selection=found.homeward,
-            steps=self.steps,
-            on_progress=self.on_progress,
-        )
+        await sync_ledgers(self.context, self.state.primary, standby, found.equal)
+        return await self._synchronise(standby, self.state.primary, found.selection)
 
-    async def _record_equal(self, standby: str, found: Comparison) -> None:
-        await once_free(
-            self.context.clock,
-            lambda: record_equal(self.context, self.way.primary, standby, found.equal),
+    async def _synchronise(self, source: str, target: str, selection: Selection) -> Report:
+        return await synchronise(
+            self.context, source, target, selection=selection, steps=self.steps, on_progress=self.on_progress
         )
 
     async def _switch(self, standby: str) -> bool:
         async def last_sync(_context: RecoveryContext, _source: str, _target: str, /) -> Report:
-            # What was edited since the first look, too.
+            # What was edited since the first comparison, too.
             report = await self._copy_to_primary(standby, await self._compare(standby))
             self.sync = report if self.sync is None else joined(self.sync, report)
             return report
 
-        request = FailoverRequest(
-            primary=self.way.primary, to=self.way.primary, planned=True, reason=f"failback from {standby}"
-        )
+        primary = self.state.primary
+        request = FailoverRequest(primary=primary, to=primary, planned=True, reason=f"failback from {standby}")
         self.failover = await fail_over(self.context, request, self.stages, sync=last_sync)
         self.problems += self.failover.problems
         self.next_action = self.failover.next_action
         return self.failover.state == "activated"
 
     async def _bring_standby_up_to_date(self, standby: str) -> bool:
-        """Let the ledgers agree, and bring what home had of its own to the standby."""
+        """Let the ledgers agree, and copy what the primary had of its own to the standby."""
+        primary = self.state.primary
 
-        async def go_out() -> Report:
-            begun_at = self._progress.begun_at if self._progress else None
-            found = await compare(self.context, self.way.primary, standby, self.keep, begun_at)
-            await self._record_equal(standby, found)
-            selection = Selection(on_existing="replace", on_foreign="refuse", force=found.going_out)
-            return await synchronise(
-                self.context,
-                self.way.primary,
-                standby,
-                selection=selection,
-                steps=self.steps,
-                on_progress=self.on_progress,
-            )
+        async def copy_to_standby() -> Report:
+            found = await self._compared(standby)
+            await sync_ledgers(self.context, primary, standby, found.equal)
+            selection = Selection(on_existing="replace", on_foreign="refuse", force=found.to_standby)
+            return await self._synchronise(primary, standby, selection)
 
         try:
-            self.forward = await self.stages.run(Stage.SYNC, f"copy {self.way.primary} to {standby}", go_out)
+            self.forward = await self.stages.run(Stage.SYNC, f"copy {primary} to {standby}", copy_to_standby)
         except StandbyError as error:
-            # Home serves, with all that it should have: a standby that is behind does not undo that.
+            # The primary serves, with all that it should have: a standby that is behind does not undo that.
             self.problems.append(f"{standby} could not be brought up to date: {error}")
-            self.next_action = f"When that is mended, run standby failback {self.context.plan.name} again"
+            self.next_action = f"Fix that, then run standby failback {self.context.plan.name} again"
             return False
         behind = sorted(item.analyzer for item in self.forward.items if item.status not in GOOD)
         if behind:
-            self.problems.append(f"{standby} is behind with {some_of(behind, 5)}")
+            self.problems.append(f"{standby} is not up to date with {some_of(behind, 5)}")
             self.next_action = f"See standby check {self.context.plan.name}, then replicate again"
         return True
 
-    async def _end(self, state: State, *, is_whole: bool = False) -> State:
+    async def _end(self, ending: Ending, *, is_whole: bool = False) -> Ending:
         await record_action(
             self.context,
             AuditAction.FAILBACK_ENDED,
             {
-                "home": self.way.primary,
-                "standby": self.way.standby,
-                "state": state,
+                "home": self.state.primary,
+                "standby": self.state.standby,
+                "state": ending,
                 "problems": list(self.problems),
             },
             epoch=(await read_fence(self.context.vault, self.context.plan)).epoch,
         )
-        if is_whole and self._progress is not None:
-            await self.held.write(self._progress.model_copy(update={"ended": True}))
-        return state
-
-    def _left_behind(self, report: Report, found: Comparison) -> Sequence[ReportItem]:
-        coming = set(found.coming_home)
-        return [item for item in report.items if item.analyzer in coming and item.status not in GOOD]
+        if is_whole and self.progress is not None:
+            await self.held.write(self.progress.model_copy(update={"ended": True}))
+        return ending
 
     @property
     def _is_refused(self) -> bool:
@@ -280,28 +255,28 @@ class _Failback:
         return not any(item.status is Status.FAILED for item in items)
 
     @property
-    def _state_of_switch(self) -> State:
+    def _ending_of_switch(self) -> Ending:
         switch = self.failover
         if switch is None or switch.interrupted:
             return "interrupted"
         return "unfinished" if switch.state == "fenced" else "incomplete"
 
-    async def report(self, state: State) -> FailbackReport:
-        """Put everything it has come to into its report."""
+    async def report(self, ending: Ending) -> FailbackReport:
+        """Put everything that was done into its report."""
         context = self.context
         return FailbackReport(
             plan=context.plan.name,
             run_id=context.run_id,
             via=context.via,
             epoch=(await read_fence(context.vault, context.plan)).epoch,
-            primary=self.way.primary,
-            standby=self.way.standby or "",
-            divergence=self.first,
+            primary=self.state.primary,
+            standby=self.state.standby or "",
+            divergence=self.divergence,
             sync=self.sync,
             failover=self.failover,
             commit=self.committed,
             forward=self.forward,
-            state=state,
+            state=ending,
             seconds=round(context.clock.monotonic() - self._begun, 3),
             problems=tuple(self.problems),
             next_action=self.next_action,

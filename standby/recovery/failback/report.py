@@ -1,37 +1,84 @@
-"""What a failback found, and what it did, as JSON has it."""
+"""What a failback found, what it did, and how that is said."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import Literal
+from enum import StrEnum
+from typing import Literal, assert_never
 
 from pydantic import Field
 
 from standby.document import Document
-from standby.recovery.failback.divergence import Divergence
+from standby.errors import sentence
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.replication.items import Status
 from standby.replication.report import Report, ReportItem, Via
 
-Kept = Literal["home", "standby"]
-"""Whose analyzer goes on."""
+Choice = Literal["home", "standby"]
+"""Whose analyzer is kept: that of the primary or that of the standby."""
 
-State = Literal["failed_back", "at_home", "refused", "incomplete", "unfinished", "interrupted"]
+Ending = Literal["failed_back", "at_home", "refused", "incomplete", "unfinished", "interrupted"]
 """How a failback ended.
 
-Home serves; it did already; home cannot take something as it is; something failed, and the standby still
-serves; the switch is neither done nor undone; it was asked to stop.
+The primary serves; it did already; it cannot take something as it is; something failed, and the standby still
+serves; the switch is neither done nor undone; somebody stopped it.
 """
 
 
+class Divergence(StrEnum):
+    """How primary and standby differ from what they had in common."""
+
+    IN_SYNC = "in_sync"
+    EDITED_AT_PRIMARY = "edited_at_home"
+    EDITED_AT_STANDBY = "edited_at_standby"
+    EDITED_AT_BOTH = "edited_at_both"
+    DIFFERENT = "different"
+    NEW_AT_PRIMARY = "new_at_home"
+    NEW_AT_STANDBY = "new_at_standby"
+    DELETED_AT_PRIMARY = "deleted_at_home"
+    DELETED_AT_STANDBY = "deleted_at_standby"
+    UNUSABLE_AT_PRIMARY = "unusable_at_home"
+    UNDER_WAY = "under_way"
+
+
+CONFLICTS = frozenset({Divergence.EDITED_AT_BOTH, Divergence.DIFFERENT})
+"""Each has something that the other lacks: only people know which one is right."""
+
+COPIED_TO_PRIMARY = frozenset(
+    {
+        Divergence.EDITED_AT_STANDBY,
+        Divergence.NEW_AT_STANDBY,
+        Divergence.DELETED_AT_PRIMARY,
+        Divergence.UNUSABLE_AT_PRIMARY,
+        Divergence.UNDER_WAY,
+    }
+)
+"""What the standby has is kept, without being asked."""
+
+WORDS = {
+    Divergence.EDITED_AT_BOTH: "edited at {primary} and at {standby}",
+    Divergence.DIFFERENT: "different, and no copy of one to the other is known",
+    Divergence.EDITED_AT_STANDBY: "edited at {standby}",
+    Divergence.NEW_AT_STANDBY: "new at {standby}",
+    Divergence.DELETED_AT_PRIMARY: "deleted at {primary}",
+    Divergence.UNUSABLE_AT_PRIMARY: "not ready at {primary}",
+    Divergence.UNDER_WAY: "being copied to {primary}",
+    Divergence.EDITED_AT_PRIMARY: "edited at {primary}",
+    Divergence.NEW_AT_PRIMARY: "new at {primary}",
+    Divergence.DELETED_AT_STANDBY: "deleted at {standby}",
+    Divergence.IN_SYNC: "in sync",
+}
+"""What is said of each; conflicts come first, then what is copied to the primary."""
+
+
 class DivergenceItem(Document):
-    """One analyzer on both sides.
+    """One analyzer at primary and standby.
 
     Attributes:
-        analyzer: its id at home.
+        analyzer: its id at the primary.
         standby_analyzer: its id at the standby; `None` where that has none.
-        keep: whose goes on; `None` where nobody has said so yet.
+        keep: whose is kept; `None` where nobody has decided yet.
         differences: JSON paths at which the two differ.
         rebuilt: that of the standby was built from a definition that has labelled data, and not copied there.
     """
@@ -39,17 +86,23 @@ class DivergenceItem(Document):
     analyzer: str
     standby_analyzer: str | None
     divergence: Divergence
-    keep: Kept | None
+    keep: Choice | None
     differences: tuple[str, ...] = ()
     rebuilt: bool = False
 
+    @property
+    def name(self) -> str:
+        """Its id at the primary, and that at the standby where it is another one."""
+        renamed = self.standby_analyzer not in (None, self.analyzer)
+        return f"{self.analyzer} ({self.standby_analyzer})" if renamed else self.analyzer
+
 
 class DivergenceReport(Document):
-    """What became of two sides while one served in the place of the other.
+    """What became of the analyzers of primary and standby while the standby served.
 
     Attributes:
         superseded: ids at the standby of older copies beside a newer one; they stay there.
-        outside: ids at the standby that are none of the plan's concern; they stay there.
+        outside: ids at the standby that are not in the plan; they stay there.
     """
 
     plan: str
@@ -68,29 +121,41 @@ class DivergenceReport(Document):
         return {kind: counts[kind] for kind in Divergence}
 
     @property
-    def unsettled(self) -> tuple[str, ...]:
-        """Ids at home of what somebody has to decide."""
+    def undecided(self) -> tuple[str, ...]:
+        """Ids at the primary of what somebody has to decide."""
         return tuple(item.analyzer for item in self.items if item.keep is None)
 
     @property
     def untrained(self) -> tuple[str, ...]:
-        """Ids at home of what comes there, and was not trained as its original was."""
+        """Ids of what is copied to the primary, and was not trained as its original was."""
         return tuple(
             item.analyzer
             for item in self.items
             if item.rebuilt and item.keep == "standby" and item.divergence is not Divergence.IN_SYNC
         )
 
+    def what_became(self, kind: Divergence) -> str:
+        """Say what became of analyzers of one kind."""
+        return WORDS[kind].format(primary=self.primary, standby=self.standby)
+
+    def what_is_kept(self, kind: Divergence, keep: Choice | None) -> str:
+        """Say whose analyzer is kept."""
+        if keep is None:
+            return "not decided"
+        if keep == "home" and kind in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}:
+            return f"stays at {self.standby} only"
+        return f"that of {self.primary if keep == 'home' else self.standby} is kept"
+
 
 class FailbackReport(Document):
     """A whole failback.
 
     Attributes:
-        standby: what served in the place of home; empty where nothing did.
+        standby: what served for the primary; empty where nothing did.
         divergence: as it was before anything was copied.
-        sync: what went home.
-        failover: the switch; `None` where an earlier run had made it, or it was not come to.
-        forward: what went to the standby once home served again.
+        sync: what was copied to the primary.
+        failover: the switch; `None` where an earlier run had made it, or it was not reached.
+        forward: what was copied to the standby once the primary served again.
         problems: what went wrong, a sentence each.
         next_action: the one thing to do now; empty where there is nothing.
     """
@@ -106,19 +171,42 @@ class FailbackReport(Document):
     failover: FailoverReport | None
     commit: CommitReport | None
     forward: Report | None
-    state: State
+    state: Ending
     seconds: float
     problems: tuple[str, ...] = ()
     next_action: str = ""
 
     @property
     def complete(self) -> bool:
-        """Whether home serves, and nothing is left to do."""
+        """Whether the primary serves, and nothing is left to do."""
         return self.state in {"failed_back", "at_home"} and not self.problems
+
+    @property
+    def ending(self) -> str:
+        """How it ended, as a sentence."""
+        about = f"plan {self.plan}, epoch {self.epoch}"
+        match self.state:
+            case "failed_back":
+                return f"{self.primary} serves again, and that is committed ({about}), after {self.seconds:.1f} s."
+            case "at_home":
+                return f"{self.primary} serves already; there is nothing to fail back ({about})."
+            case "refused" | "incomplete":
+                return f"Not failed back to {self.primary}: {self.standby} still serves ({about})."
+            case "unfinished":
+                return f"The switch back to {self.primary} has not ended ({about})."
+            case "interrupted":
+                return f"The failback to {self.primary} was interrupted ({about})."
+            case _:
+                assert_never(self.state)
+
+    @property
+    def message(self) -> str:
+        """How it ended, what went wrong and what to do, in a few sentences."""
+        return " ".join(sentence(part) for part in (self.ending, *self.problems, self.next_action) if part)
 
 
 def joined(first: Report, then: Report) -> Report:
-    """Put two runs of the same pair into one report: what the second had nothing to do about stays."""
+    """Put two runs of the same pair into one report; what the first did and the second skipped stays done."""
 
     def key(item: ReportItem) -> tuple[str, str, str]:
         return (item.source, item.target, item.analyzer)

@@ -1,33 +1,31 @@
-"""How far a failback is, in the vault, so that another run can go on with it; one run at a time may."""
+"""From where a plan is failed back, and how far that is; one run at a time may do it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from standby.config.errors import summary
 from standby.document import Document
 from standby.fencing import Fence, Phase
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.errors import FailbackUnderWay
-from standby.recovery.failback.report import Kept
+from standby.recovery.failback.report import Choice
 from standby.recovery.failover.errors import SwitchUnfinished
-from standby.vault.errors import Held
-from standby.vault.filesystem import Journal
+from standby.vault.documents import HeldDocument, hold_document
 
 
 @dataclass(frozen=True)
-class Way:
-    """The way back of one source of a plan.
+class FailbackState:
+    """Where a failback stands, by the fence.
 
     Attributes:
-        standby: what serves in its place, or did until the switch; `None` where nothing did.
-        is_back: home serves already.
+        standby: what serves for the primary, or did until the switch; `None` where nothing did.
+        is_back: the primary serves already.
         is_switching: the switch has begun, and has not ended.
     """
 
@@ -37,28 +35,25 @@ class Way:
     is_switching: bool
 
 
-def way_back(fence: Fence, primary: str, unfinished: str | None) -> Way:
-    """Say from where a source is to be brought back.
+def failback_state(fence: Fence, primary: str, unfinished: str | None = None) -> FailbackState:
+    """Say from which resource a primary is failed back.
 
     Args:
-        fence: which side serves.
-        home: the source.
+        fence: what serves.
+        primary: what is to serve again.
         unfinished: the standby of a failback that was begun and has not ended.
 
     Raises:
-        SwitchUnfinished: a switch that leads elsewhere has to end first.
+        SwitchUnfinished: a switch to another resource has to end first.
     """
-    side = fence.assignments[primary]
-    if side.phase is Phase.SWITCHING:
-        if side.active == primary or side.target != primary:
-            raise SwitchUnfinished(fence.plan, primary, side.target or side.active, side.active)
-        return Way(primary, side.active, is_back=False, is_switching=True)
-    if side.active != primary:
-        return Way(primary, side.active, is_back=False, is_switching=False)
-    return Way(primary, unfinished or side.previous, is_back=True, is_switching=False)
-
-
-log = logging.getLogger("standby.recovery")
+    assignment = fence.assignments[primary]
+    if assignment.phase is Phase.SWITCHING:
+        if assignment.active == primary or assignment.target != primary:
+            raise SwitchUnfinished(fence.plan, primary, assignment.target or assignment.active, assignment.active)
+        return FailbackState(primary, assignment.active, is_back=False, is_switching=True)
+    if assignment.active != primary:
+        return FailbackState(primary, assignment.active, is_back=False, is_switching=False)
+    return FailbackState(primary, unfinished or assignment.previous, is_back=True, is_switching=False)
 
 
 class FailbackProgress(Document):
@@ -66,7 +61,7 @@ class FailbackProgress(Document):
 
     Attributes:
         begun_at: UTC.
-        keep: whose analyzers go on, by id at home, where somebody said so.
+        keep: whose analyzers are kept, by id at the primary, where somebody decided.
         ended: it is done, and the next one is another one.
     """
 
@@ -75,49 +70,21 @@ class FailbackProgress(Document):
     standby: str
     run_id: str
     begun_at: datetime
-    keep: dict[str, Kept]
+    keep: dict[str, Choice]
     ended: bool = False
 
 
-@dataclass
-class HeldProgress:
-    """The progress of one failback in the hands of one run.
-
-    Attributes:
-        unfinished: what an earlier run left; `None` where there is nothing to go on with.
-    """
-
-    unfinished: FailbackProgress | None
-    _journal: Journal
-
-    async def write(self, progress: FailbackProgress) -> None:
-        """Put down how far it is; it is safe when this returns."""
-        await self._journal.rewrite(progress.model_dump_json(indent=1).encode())
-
-
 @asynccontextmanager
-async def hold_progress(context: RecoveryContext, primary: str) -> AsyncIterator[HeldProgress]:
-    """Hold the failback of one source of a plan.
+async def hold_progress(context: RecoveryContext, primary: str) -> AsyncIterator[HeldDocument[FailbackProgress]]:
+    """Hold the failback of one primary of a plan.
+
+    One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
+    decided again.
 
     Raises:
-        FailbackUnderWay: another run does.
+        FailbackUnderWay: another run holds it.
     """
     path = f"recovery/{context.plan.name}/failback-{primary}.json"
-    async with AsyncExitStack() as stack:
-        try:
-            journal = await stack.enter_async_context(context.vault.hold(path))
-        except Held as held:
-            raise FailbackUnderWay(context.plan.name, primary, held.where) from None
-        yield HeldProgress(_unfinished(context.vault.where(path), journal.found), journal)
-
-
-def _unfinished(where: str, content: bytes | None) -> FailbackProgress | None:
-    if not content:
-        return None
-    try:
-        found = FailbackProgress.model_validate_json(content)
-    except ValidationError as error:
-        # All it would add is what was said about conflicts, and that can be said again.
-        log.warning("%s cannot be read, so the failback begins anew: %s", where, summary(error))
-        return None
-    return None if found.ended else found
+    busy = partial(FailbackUnderWay, context.plan.name, primary)
+    async with hold_document(context.vault, path, FailbackProgress, busy=busy) as held:
+        yield held

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from standby.concurrency import do_for_each
 from standby.document import JsonValue, digest_of
 from standby.recovery.context import RecoveryContext
+from standby.replication.fingerprint import fingerprint
 from standby.vault.errors import VaultError
 from standby.vault.filesystem import FileSystem
 
@@ -44,6 +45,11 @@ _CONTAINER = "containerUrl"
 def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Give a definition whose URLs have no signature, and its containers' no query at all."""
     return {key: _cut(value, key) for key, value in definition.items()}
+
+
+def meaning(definition: Mapping[str, JsonValue], ignore: Sequence[str]) -> str:
+    """Give the fingerprint of a definition without what would give access."""
+    return fingerprint(without_access(definition), ignore)
 
 
 def to_object(definition: Mapping[str, JsonValue]) -> bytes:

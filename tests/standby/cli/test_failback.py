@@ -1,4 +1,4 @@
-"""`standby failback`: what was edited where, and the way home."""
+"""`standby failback`: what was edited where, and how the primary serves again."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def edit(cloud: Cloud, where: str, analyzer: str) -> None:
     cloud.tell("edit", resource=where, analyzer=analyzer, changes={"description": f"edited at {where}"})
 
 
-def test_it_brings_edits_home_and_home_serves_again(site: Workspace, cloud: Cloud) -> None:
+def test_edits_are_copied_to_the_primary_and_it_serves_again(site: Workspace, cloud: Cloud) -> None:
     edit(cloud, "west", "invoice")
     edit(cloud, "east", "contract")
 
@@ -40,11 +40,11 @@ def test_it_brings_edits_home_and_home_serves_again(site: Workspace, cloud: Clou
 
     assert ran.status == 0, ran.err
     assert "east and west since the last copies:\n" in ran.out
-    assert "  ← edited at west: invoice (that of west goes on)\n" in ran.out
-    assert "  → edited at east: contract (that of east goes on)\n" in ran.out
+    assert "  ← edited at west: invoice (that of west is kept)\n" in ran.out
+    assert "  → edited at east: contract (that of east is kept)\n" in ran.out
     assert "  = 3 in sync\n" in ran.out
     assert "west → east: 1 succeeded" in ran.out
-    assert "east serves again, for good" in ran.out
+    assert "east serves again, and that is committed" in ran.out
     assert active(site) == "east"
     assert site.run("check", "invoices").status == 0
 
@@ -68,7 +68,7 @@ def test_dry_run_compares_and_does_nothing(site: Workspace, cloud: Cloud) -> Non
     assert active(site) == "west"
 
 
-def test_edits_on_both_sides_refuse_it_until_they_are_settled(site: Workspace, cloud: Cloud) -> None:
+def test_edits_at_both_refuse_it_until_somebody_decides(site: Workspace, cloud: Cloud) -> None:
     for where in ("east", "west"):
         edit(cloud, where, "invoice")
 
@@ -78,7 +78,7 @@ def test_edits_on_both_sides_refuse_it_until_they_are_settled(site: Workspace, c
 
     assert compared.status == refused.status == 4
     assert "  ? edited at east and at west: invoice\n" in refused.out
-    assert "--keep invoice=home or --keep invoice=standby" in refused.err
+    assert "--keep invoice=primary or --keep invoice=standby" in refused.err
     assert settled.status == 0, settled.err
     report = settled.document
     assert (report["state"], report["home"], report["standby"]) == ("failed_back", "east", "west")
@@ -88,15 +88,15 @@ def test_edits_on_both_sides_refuse_it_until_they_are_settled(site: Workspace, c
     assert [json.loads(each.read_text(encoding="utf-8"))["description"] for each in kept] == ["edited at east"]
 
 
-def test_a_second_one_says_that_there_is_nothing_to_bring_back(site: Workspace) -> None:
+def test_a_second_one_says_that_there_is_nothing_to_fail_back(site: Workspace) -> None:
     assert site.run("failback", "invoices", "--yes").status == 0
 
     again = site.run("failback", "invoices", "--yes")
     compared = site.run("failback", "invoices", "--dry-run")
 
     assert (again.status, compared.status) == (0, 0)
-    assert "east serves already; there is nothing to bring back" in again.out
-    assert "Plan invoices is at home" in compared.out
+    assert "east serves already; there is nothing to fail back" in again.out
+    assert "Every primary of plan invoices serves" in compared.out
 
 
 def test_a_copy_that_fails_leaves_the_standby_serving(site: Workspace, cloud: Cloud) -> None:
@@ -107,16 +107,29 @@ def test_a_copy_that_fails_leaves_the_standby_serving(site: Workspace, cloud: Cl
 
     assert ran.status == 3
     assert "ContentTooLarge" in ran.out
-    assert "Not brought back to east: west still serves" in ran.out
+    assert "Not failed back to east: west still serves" in ran.out
     assert active(site) == "west"
 
 
+def test_the_primary_s_may_be_kept_by_either_word(site: Workspace, cloud: Cloud) -> None:
+    for where in ("east", "west"):
+        edit(cloud, where, "invoice")
+
+    kept = {
+        word: site.run("failback", "invoices", "--dry-run", "--json", "--keep", f"invoice={word}").document
+        for word in ("primary", "home")
+    }
+
+    assert kept["primary"]["items"] == kept["home"]["items"]
+    assert {item["keep"] for item in kept["primary"]["items"]} == {"home"}
+
+
 @pytest.mark.parametrize("wrong", ["invoice", "invoice=both", "=home"])
-def test_keep_says_whose(site: Workspace, wrong: str) -> None:
+def test_keep_says_which(site: Workspace, wrong: str) -> None:
     ran = site.run("failback", "invoices", "--keep", wrong)
 
     assert ran.status == 1
-    assert "write ID=home or ID=standby" in ran.err
+    assert "write ID=primary or ID=standby" in ran.err
 
 
 def test_an_analyzer_that_nobody_has_is_told(site: Workspace) -> None:

@@ -13,9 +13,8 @@ import pytest
 from standby.cli.failback import divergence_lines
 from standby.fencing import Phase
 from standby.recovery.context import DirectStages
-from standby.recovery.failback.divergence import Divergence
-from standby.recovery.failback.failback import divergence, fail_back
-from standby.recovery.failback.report import DivergenceItem, DivergenceReport, FailbackReport, Kept
+from standby.recovery.failback.failback import fail_back, report_divergence
+from standby.recovery.failback.report import Choice, Divergence, DivergenceItem, DivergenceReport, FailbackReport
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.restore import RestoreReport, restore
@@ -83,7 +82,7 @@ async def rebuilt_at_west(world: World | None = None, *, copied: bool = False) -
 
 async def compared(world: World) -> DivergenceReport:
     async with world.context() as context:
-        report = await divergence(context)
+        report = await report_divergence(context)
     assert report is not None
     return report
 
@@ -92,9 +91,9 @@ async def item_of(world: World, analyzer: str = "taught") -> DivergenceItem:
     return next(item for item in (await compared(world)).items if item.analyzer == analyzer)
 
 
-async def bring_back(world: World, keep: Mapping[str, Kept] | None = None) -> FailbackReport:
+async def bring_back(world: World, keep: Mapping[str, Choice] | None = None) -> FailbackReport:
     async with world.context("back") as context:
-        report = await fail_back(context, None, DirectStages(), keep=keep)
+        report = await fail_back(context, "", DirectStages(), keep=keep)
     world.pass_time()
     assert (report.state, report.problems) == ("failed_back", ()), report
     return report

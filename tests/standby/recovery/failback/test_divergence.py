@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.failback.divergence import COMES_TO_PRIMARY, CONFLICTS, Divergence, diverge
+from standby.recovery.failback.divergence import diverge
+from standby.recovery.failback.report import CONFLICTS, COPIED_TO_PRIMARY, Divergence
 from standby.replication.verdict import CopyRecord, Sighting
 from tests.standby.replication.world import START, record, sighting
 
@@ -118,7 +119,7 @@ def test_what_home_has_of_its_own_never_gives_way_unasked(
     found = diverge(primary, standby, last)
 
     if last is None or primary.fingerprint != last.source.fingerprint != standby.fingerprint:
-        assert found not in COMES_TO_PRIMARY or primary.fingerprint == standby.fingerprint
+        assert found not in COPIED_TO_PRIMARY or primary.fingerprint == standby.fingerprint
 
 
 @given(SIGHTINGS, SIGHTINGS, RECORDS)

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from standby.recovery.context import DirectStages
-from standby.recovery.failback.failback import divergence, fail_back
-from standby.recovery.failback.report import FailbackReport, Kept
+from standby.recovery.failback.failback import fail_back, report_divergence
+from standby.recovery.failback.report import Choice, FailbackReport
 from standby.replication.verdict import Action
 from tests.standby.recovery.failback.world import World
 from tests.standby.replication.world import recovery_plan
 
 Where = Literal["east", "west"]
-AuditAction = tuple[Where, str, str]
+Edit = tuple[Where, str, str]
 Content = tuple[str, int]
 """What an author wrote, and which labelled data it was trained with: the definition does not say that."""
 
@@ -73,20 +73,20 @@ class Story:
         copy = name if name == "child" else self.template.replace("{id}", name)
         return copy if name in FROM_THE_START or copy in self.world.at("west") else name
 
-    def do(self, where: Where, deed: str, analyzer: str) -> None:
+    def do(self, where: Where, edit: str, analyzer: str) -> None:
         name = self.called(analyzer, where)
         held = self.world.at(where)
         if name not in held:
             self.make(where, name)
-        elif deed == "delete" and analyzer not in FAMILY and not self.has_leftover(where, analyzer):
+        elif edit == "delete" and analyzer not in FAMILY and not self.has_leftover(where, analyzer):
             self.world.delete(where, name)
-        elif deed == "retrain" and analyzer in TRAINED:
+        elif edit == "retrain" and analyzer in TRAINED:
             self.number += 1
             held[name]["_training"] = self.number
             self.world.retrain(where, name)
         else:
             text = self.fresh(name)["description"]
-            (self.world.put if deed in {"put", "create"} else self.world.patch)(where, name, text)
+            (self.world.put if edit in {"put", "create"} else self.world.patch)(where, name, text)
 
     def has_leftover(self, where: Where, analyzer: str) -> bool:
         """Whether an older analyzer would seem to take the place of one that is deleted."""
@@ -99,24 +99,24 @@ class Story:
     def contents(self) -> set[Content]:
         return {content_of(each) for where in ("east", "west") for each in self.world.at(where).values()}
 
-    async def bring_back(self, keep: Mapping[str, Kept]) -> FailbackReport:
+    async def bring_back(self, keep: Mapping[str, Choice]) -> FailbackReport:
         async with self.world.context(f"run-{self.number}") as context:
-            report = await fail_back(context, None, DirectStages(), keep=keep)
+            report = await fail_back(context, "", DirectStages(), keep=keep)
         self.world.pass_time()
         return report
 
-    async def unsettled(self) -> set[str]:
+    async def undecided(self) -> set[str]:
         async with self.world.context() as context:
-            report = await divergence(context)
+            report = await report_divergence(context)
         assert report is not None
-        return set(report.unsettled)
+        return set(report.undecided)
 
 
 def content_of(body: Mapping[str, Any]) -> Content:
     return (body["description"], body.get("_training", 0))
 
 
-def winner(before: Content | None, primary: Content | None, standby: Content | None, choice: Kept) -> Content | None:
+def winner(before: Content | None, primary: Content | None, standby: Content | None, choice: Choice) -> Content | None:
     """What home should serve: the side that has changed; where both have, the one that was chosen."""
     if primary == standby or standby is None or standby == before:
         return primary or standby
@@ -125,16 +125,16 @@ def winner(before: Content | None, primary: Content | None, standby: Content | N
     return primary if choice == "home" else standby
 
 
-async def live_through(rounds: Sequence[tuple[Sequence[AuditAction], Mapping[str, Kept]]], template: str) -> None:
+async def live_through(rounds: Sequence[tuple[Sequence[Edit], Mapping[str, Choice]]], template: str) -> None:
     story = Story(template)
     world = story.world
     await world.replicate()
-    for deeds, choices in rounds:
+    for edits_made, choices in rounds:
         analyzers = FROM_THE_START + LATER
         before = {name: story.content("east", name) for name in analyzers}
         await world.serve_at("west")
-        for deed in deeds:
-            story.do(*deed)
+        for edit in edits_made:
+            story.do(*edit)
         sides = {name: (story.content("east", name), story.content("west", name)) for name in analyzers}
         edits = story.contents()
         conflicts = {
@@ -142,7 +142,7 @@ async def live_through(rounds: Sequence[tuple[Sequence[AuditAction], Mapping[str
             for name, (primary, there) in sides.items()
             if primary is not None and there is not None and len({before[name], primary, there}) == 3
         }
-        assert await story.unsettled() == conflicts
+        assert await story.undecided() == conflicts
 
         report = await story.bring_back({name: choices[name] for name in conflicts})
 
@@ -169,6 +169,6 @@ async def nothing_more_to_do(story: Story) -> None:
 @given(ROUNDS, st.sampled_from(["{id}", "{id}-dr"]))
 @settings(max_examples=25, deadline=None)
 def test_no_edit_is_lost_and_nothing_is_copied_to_and_fro(
-    rounds: list[tuple[list[AuditAction], dict[str, Kept]]], template: str
+    rounds: list[tuple[list[Edit], dict[str, Choice]]], template: str
 ) -> None:
     asyncio.run(live_through(rounds, template))

@@ -10,8 +10,8 @@ import pytest
 from standby.cli.replicate import replicate_directly
 from standby.fencing import Assignment, hold_fence
 from standby.recovery.context import DirectStages, open_recovery
-from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.failback import fail_back
+from standby.recovery.failback.report import Divergence
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
 from standby.recovery.readiness.judge import judge_readiness

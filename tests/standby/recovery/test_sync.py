@@ -74,14 +74,14 @@ async def test_nothing_is_copied_from_the_side_that_does_not_serve() -> None:
         await sync(world, "east", "west")
 
 
-async def test_a_resource_that_is_no_side_of_the_plan_is_refused() -> None:
+async def test_a_resource_that_is_no_resource_of_the_plan_is_refused() -> None:
     world = World(recovery_plan(targets=("west", "north")))
 
-    with pytest.raises(NoPairBetween, match="north does not serve what west could take over"):
+    with pytest.raises(NoPairBetween, match="north serves no primary that west could take over"):
         await sync(world, "north", "west")
 
 
-async def test_edits_of_a_standby_go_home_with_what_was_made_there() -> None:
+async def test_edits_of_a_standby_are_copied_to_the_primary_with_what_was_made_there() -> None:
     world = World()
     world.create("east", "invoice")
     world.create("east", "receipt")
@@ -122,7 +122,7 @@ async def test_copies_get_their_own_ids_again() -> None:
     assert world.says("east") == {"invoice": "edited, too", "router": "edited"}
 
 
-async def test_the_newest_version_goes_home_and_not_the_ones_that_it_superseded() -> None:
+async def test_the_newest_version_is_copied_to_the_primary_and_not_the_ones_that_it_superseded() -> None:
     world = World(recovery_plan(on_existing="version"))
     world.create("east", "invoice")
     await world.replicate()
@@ -138,7 +138,7 @@ async def test_the_newest_version_goes_home_and_not_the_ones_that_it_superseded(
     assert world.says("east") == {"invoice": "third"}
 
 
-async def test_a_home_that_is_empty_gets_all_of_it_under_the_old_ids() -> None:
+async def test_a_primary_that_is_empty_gets_all_of_it_under_the_old_ids() -> None:
     world = World(recovery_plan(target_id="dr-{id}"))
     world.create("east", "invoice")
     world.create("east", "router", "invoice")
@@ -153,7 +153,7 @@ async def test_a_home_that_is_empty_gets_all_of_it_under_the_old_ids() -> None:
     assert world.says("east") == before
 
 
-async def test_an_empty_home_gets_old_ids_by_the_template_where_the_ledger_is_lost_too() -> None:
+async def test_an_empty_primary_gets_old_ids_by_the_template_where_the_ledger_is_lost_too() -> None:
     world = World(recovery_plan(target_id="dr-{id}"))
     world.create("east", "invoice")
     await world.replicate()
@@ -166,7 +166,7 @@ async def test_an_empty_home_gets_old_ids_by_the_template_where_the_ledger_is_lo
     assert world.says("east") == {"invoice": "what invoice is"}
 
 
-async def test_what_home_changed_itself_is_left_and_told() -> None:
+async def test_what_was_edited_at_the_primary_is_left_and_reported() -> None:
     world = World()
     world.create("east", "invoice")
     await world.replicate()
@@ -179,7 +179,7 @@ async def test_what_home_changed_itself_is_left_and_told() -> None:
     assert world.says("east") == {"invoice": "edited at east"}
 
 
-async def test_what_is_none_of_the_plans_concern_stays_where_it_is() -> None:
+async def test_what_is_not_in_the_plan_stays_where_it_is() -> None:
     world = World(recovery_plan(include=["in*"]))
     world.create("east", "invoice")
     await world.replicate()
@@ -192,7 +192,7 @@ async def test_what_is_none_of_the_plans_concern_stays_where_it_is() -> None:
     assert world.says("east").keys() == {"invoice", "inventory"}
 
 
-async def test_deployments_of_the_standby_are_not_asked_of_home() -> None:
+async def test_deployments_of_the_standby_are_not_asked_of_the_primary() -> None:
     world = World(recovery_plan(deployments={"west": {"chatCompletion": "gpt-of-west"}}))
     world.create("east", "invoice")
     await world.replicate()
@@ -255,7 +255,7 @@ async def test_both_ledgers_say_the_same_afterwards() -> None:
     assert (there.analyzer, back.analyzer) == ("invoice", "invoice-dr")
 
 
-async def test_one_standby_takes_over_from_another_while_home_is_away() -> None:
+async def test_one_standby_takes_over_from_another_while_the_primary_is_away() -> None:
     world = World(recovery_plan(targets=("west", "north"), target_id="{id}-dr"))
     world.create("east", "invoice")
     world.create("east", "receipt")

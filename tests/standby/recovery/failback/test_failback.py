@@ -17,7 +17,6 @@ from standby.recovery.assignments import NotAPrimary, SeveralPrimaries
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import DirectStages, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.failback.divergence import Divergence
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
     NotCompared,
@@ -25,8 +24,8 @@ from standby.recovery.failback.errors import (
     PrimaryDoesNotAnswer,
     UnsettledEdits,
 )
-from standby.recovery.failback.failback import divergence, fail_back
-from standby.recovery.failback.report import DivergenceReport, FailbackReport, Kept
+from standby.recovery.failback.failback import fail_back, report_divergence
+from standby.recovery.failback.report import Choice, Divergence, DivergenceReport, FailbackReport
 from standby.recovery.failback.state import hold_progress
 from standby.recovery.failover.errors import SwitchUnfinished
 from standby.recovery.failover.failover import fail_over
@@ -51,11 +50,11 @@ async def away(*names: str, trained: bool = False, **plan: Any) -> World:
 
 async def bring_back(
     world: World,
-    keep: Mapping[str, Kept] | None = None,
+    keep: Mapping[str, Choice] | None = None,
     *,
     run_id: str = "back",
     stages: Stages | None = None,
-    primary: str | None = None,
+    primary: str = "",
 ) -> FailbackReport:
     async with world.context(run_id) as context:
         report = await fail_back(context, primary, stages or DirectStages(), keep=keep)
@@ -63,20 +62,20 @@ async def bring_back(
     return report
 
 
-async def compared(world: World, keep: Mapping[str, Kept] | None = None) -> DivergenceReport:
+async def compared(world: World, keep: Mapping[str, Choice] | None = None) -> DivergenceReport:
     async with world.context() as context:
-        report = await divergence(context, keep=keep)
+        report = await report_divergence(context, keep=keep)
     assert report is not None
     return report
 
 
-async def deeds(world: World) -> list[str]:
+async def recorded_actions(world: World) -> list[str]:
     check = await verify_audit(world.vault, world.plan.name, None)
     assert check.problems == ()
     return [line.action for line in check.lines]
 
 
-async def test_edits_of_the_standby_come_home_and_home_serves_again() -> None:
+async def test_edits_of_the_standby_are_copied_to_the_primary_and_it_serves_again() -> None:
     world = await away("invoice", "receipt")
     world.patch("west", "invoice", "edited at west")
     world.put("west", "receipt", "another at west")
@@ -94,7 +93,7 @@ async def test_edits_of_the_standby_come_home_and_home_serves_again() -> None:
     assert report.sync.totals[Status.SUCCEEDED] == 3
 
 
-async def test_edits_of_home_stay_and_go_to_the_standby() -> None:
+async def test_edits_of_the_primary_stay_and_are_copied_to_the_standby() -> None:
     world = await away("invoice", "receipt")
     world.put("east", "invoice", "another at east")
     world.create("east", "form")
@@ -139,22 +138,22 @@ async def test_it_compares_before_it_does_anything() -> None:
     assert (world.says("east"), world.says("west"), world.vault.files) == before
 
 
-async def test_what_was_edited_at_both_has_to_be_settled_first() -> None:
+async def test_what_was_edited_at_both_has_to_be_decided_first() -> None:
     world = await away("invoice", "receipt")
     for where in ("east", "west"):
         world.patch(where, "invoice", f"edited at {where}")
     world.patch("west", "receipt", "edited at west")
 
-    with pytest.raises(UnsettledEdits, match="each have something of their own under invoice") as caught:
+    with pytest.raises(UnsettledEdits, match="have different versions of invoice, and nobody has decided") as caught:
         await bring_back(world)
 
     assert isinstance(caught.value, GuardRefused)
-    assert "--keep invoice=home or --keep invoice=standby" in caught.value.next_action
+    assert "--keep invoice=primary or --keep invoice=standby" in caught.value.next_action
     assert (await world.active()).active == "west"
     assert world.says("east")["receipt"] == "what receipt is"
 
 
-async def test_an_analyzer_that_was_never_copied_and_differs_has_to_be_settled_too() -> None:
+async def test_an_analyzer_that_was_never_copied_and_differs_has_to_be_decided_too() -> None:
     world = await away()
     for where in ("east", "west"):
         world.create(where, "invoice", description=f"made at {where}")
@@ -164,7 +163,9 @@ async def test_an_analyzer_that_was_never_copied_and_differs_has_to_be_settled_t
 
 
 @pytest.mark.parametrize(("kept", "where", "other"), [("home", "east", "west"), ("standby", "west", "east")])
-async def test_whose_goes_on_is_said_and_the_other_one_is_kept_in_the_vault(kept: Kept, where: str, other: str) -> None:
+async def test_whose_goes_on_is_said_and_the_other_one_is_kept_in_the_vault(
+    kept: Choice, where: str, other: str
+) -> None:
     world = await away("invoice")
     for side in ("east", "west"):
         world.put(side, "invoice", f"edited at {side}")
@@ -176,7 +177,7 @@ async def test_whose_goes_on_is_said_and_the_other_one_is_kept_in_the_vault(kept
     assert [each["description"] for each in world.kept()] == [f"edited at {other}"]
 
 
-async def test_home_may_also_be_kept_as_it_is_where_only_the_standby_was_edited() -> None:
+async def test_the_primary_s_may_also_be_kept_where_only_the_standby_was_edited() -> None:
     world = await away("invoice", "gone")
     world.patch("west", "invoice", "a mistake")
     world.delete("east", "gone")
@@ -190,7 +191,7 @@ async def test_home_may_also_be_kept_as_it_is_where_only_the_standby_was_edited(
     assert world.says("west")["invoice"] == "what invoice is"
 
 
-async def test_the_standby_may_overwrite_what_only_home_edited() -> None:
+async def test_the_standby_may_overwrite_what_only_the_primary_edited() -> None:
     world = await away("invoice")
     world.patch("east", "invoice", "a mistake")
 
@@ -200,7 +201,7 @@ async def test_the_standby_may_overwrite_what_only_home_edited() -> None:
     assert [each["description"] for each in world.kept()] == ["a mistake"]
 
 
-async def test_a_parent_comes_home_though_its_child_stays_as_home_has_it() -> None:
+async def test_a_parent_is_copied_though_its_child_stays_as_the_primary_has_it() -> None:
     world = World()
     world.create("east", "child")
     world.create("east", "parent", "child")
@@ -236,14 +237,14 @@ async def test_a_second_one_right_away_does_nothing() -> None:
     world = await away("invoice")
     world.patch("west", "invoice", "edited")
     await bring_back(world)
-    calls, log = len(world.service.calls), await deeds(world)
+    calls, log = len(world.service.calls), await recorded_actions(world)
 
     report = await bring_back(world)
 
     assert (report.state, report.sync, report.failover) == ("at_home", None, None)
-    assert (len(world.service.calls), await deeds(world)) == (calls, log)
+    assert (len(world.service.calls), await recorded_actions(world)) == (calls, log)
     async with world.context() as context:
-        assert await divergence(context) is None
+        assert await report_divergence(context) is None
 
 
 async def test_the_next_scheduled_run_copies_nothing_back() -> None:
@@ -276,7 +277,7 @@ async def test_a_region_that_was_built_anew_gets_everything_back() -> None:
     assert world.says("west").keys() == {"invoice-dr", "receipt-dr"}
 
 
-async def test_a_home_that_lacks_a_model_is_not_switched_to() -> None:
+async def test_a_primary_that_lacks_a_model_is_not_switched_to() -> None:
     world = await away("invoice")
     world.at("east").clear()
     world.service.region("east").defaults = None
@@ -285,7 +286,7 @@ async def test_a_home_that_lacks_a_model_is_not_switched_to() -> None:
 
     assert report.state == "refused"
     assert "invoice blocked: east has no defaults, so model gpt-4.1 leads to no deployment" in report.problems[0]
-    assert "--keep invoice=home" in report.next_action
+    assert "--keep invoice=primary" in report.next_action
     assert (await world.active()).active == "west"
     assert report.failover is None
 
@@ -311,7 +312,7 @@ async def test_a_copy_that_fails_leaves_the_standby_serving_and_the_next_run_goe
     assert world.service.accepted["east", "invoice"] == 1
 
 
-async def test_a_home_that_does_not_answer_is_no_home_yet() -> None:
+async def test_nothing_is_copied_to_a_primary_that_does_not_answer() -> None:
     world = await away("invoice")
     world.service.intervene = lambda when, request: (
         refusal(403, "Forbidden", "Denied", "No.") if when == "before" and request.url.host.startswith("east") else None
@@ -380,7 +381,7 @@ async def test_a_conflict_in_the_last_moment_leaves_the_standby_serving() -> Non
     side = await world.active()
     assert (side.active, side.phase) == ("west", Phase.STEADY)
     assert world.says("east") == {"invoice": "edited late at east"}
-    assert any("each have something of their own under invoice" in each for each in report.problems)
+    assert any("have different versions of invoice, and nobody has decided" in each for each in report.problems)
 
 
 async def test_it_says_what_it_did_in_the_audit_log() -> None:
@@ -389,7 +390,7 @@ async def test_it_says_what_it_did_in_the_audit_log() -> None:
 
     await bring_back(world)
 
-    assert await deeds(world) == [
+    assert await recorded_actions(world) == [
         AuditAction.FAILBACK_BEGUN,
         AuditAction.FENCED,
         AuditAction.ACTIVATED,
@@ -436,7 +437,7 @@ async def test_a_switch_back_that_was_made_by_hand_is_finished() -> None:
     )
 
 
-async def test_which_source_comes_back_is_asked_where_it_is_not_clear() -> None:
+async def test_which_primary_is_meant_is_asked_where_it_is_not_clear() -> None:
     pairs = [{"source": "east", "targets": ["west"]}, {"source": "north", "targets": ["south"]}]
     world = World(recovery_plan(pairs=pairs))
     with pytest.raises(SeveralPrimaries, match="east, north"):
