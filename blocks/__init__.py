@@ -1,8 +1,7 @@
 """What Prefect keeps for Standby: credentials, resources and recovery plans."""
 
-from blocks.credentials import ContentUnderstandingEntra, ContentUnderstandingKey
 from blocks.recovery_plan import RecoveryPlan
-from blocks.resource import ContentUnderstandingResource
+from blocks.resource import ContentUnderstandingEntra, ContentUnderstandingKey, ContentUnderstandingResource
 from blocks.store import (
     BlockMissing,
     BlockUnusable,

@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from blocks.credentials import DOCUMENTATION, same_as
+from blocks.resource import DOCUMENTATION, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
 from standby.config.errors import summary, valid

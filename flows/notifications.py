@@ -1,7 +1,7 @@
-"""Who is told of failovers, by automations over Prefect's notification blocks; a second time changes nothing.
+"""The automations that notify people of failovers through Prefect's notification blocks.
 
-Nothing in here starts a failover. That the watch has fallen silent is only told: it may be the watch that is
-down, or the Prefect server's own network.
+None of them starts a failover. When the watch is silent, people are notified and nothing else happens: it may be
+the watch that is down, or the Prefect server's own network.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ PREFIX = "standby tells"
 ACTION_FAILED = "prefect.automation.action.failed"
 
 SILENCE = 5
-"""Probe periods without any news of a resource after which the watch counts as silent."""
+"""Probe periods without any report on a resource after which the watch counts as silent."""
 
 SHORTEST_SILENCE = timedelta(minutes=3)
 
@@ -52,7 +52,7 @@ PAGE = 100
 
 
 async def wanted_automations(configuration: Configuration) -> list[AutomationCore]:
-    """Give the automations that tell the notification blocks of a configuration.
+    """Give the automations that notify through the notification blocks of a configuration.
 
     Raises:
         NotificationBlockUnusable: a block is not on the server, or cannot notify.
@@ -64,9 +64,9 @@ async def wanted_automations(configuration: Configuration) -> list[AutomationCor
 
 
 async def save_automations(wanted: list[AutomationCore]) -> list[str]:
-    """Create, change and remove automations that tell of failovers; give a line for each change.
+    """Create, change and remove automations that notify of failovers; give a line for each change.
 
-    One that was switched off by hand stays so.
+    One that was switched off by hand stays off.
     """
     async with get_client() as client:
         found = {automation.name: automation async for automation in _ours(client)}
@@ -87,64 +87,55 @@ async def save_automations(wanted: list[AutomationCore]) -> list[str]:
 
 
 def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
-    yield AutomationCore(
-        name=f"{PREFIX} {name} of failovers",
-        description="A failover was proposed, made, made final or refused; a failback or a drill has ended.",
-        trigger=EventTrigger(
+    def notify(of: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
+        action = SendNotification(block_document_id=block, subject=f"Standby: {subject}", body=body)
+        return AutomationCore(
+            name=f"{PREFIX} {name} of {of}", description=description, trigger=trigger, actions=[action]
+        )
+
+    yield notify(
+        "failovers",
+        "A failover was proposed, made, committed or refused, or a failback or a drill has ended.",
+        EventTrigger(
             expect={PROPOSED, ACTIVATED, COMMITTED, REFUSED, FAILED_BACK, DRILLED},
             match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
             posture=Posture.Reactive,
             threshold=1,
         ),
-        actions=[
-            SendNotification(
-                block_document_id=block,
-                subject="Standby: {{ event.event }} of plan {{ event.resource.name }}",
-                body="{{ event.payload.summary }}\n{{ event.payload.link }}",
-            )
-        ],
+        subject="{{ event.event }} of plan {{ event.resource.name }}",
+        body="{{ event.payload.summary }}\n{{ event.payload.link }}",
     )
-    yield AutomationCore(
-        name=f"{PREFIX} {name} of failing automations",
-        description="An outage should have started a failover's evaluation, and could not.",
-        trigger=EventTrigger(
+    yield notify(
+        "failing automations",
+        "An outage should have started a failover's evaluation, and could not.",
+        EventTrigger(
             expect={ACTION_FAILED},
-            # Not of these automations themselves: a block that fails would be told of it without end.
+            # Not of these automations themselves: a block that fails would be notified of that without end.
             match=ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"}),
             posture=Posture.Reactive,
             threshold=1,
         ),
-        actions=[
-            SendNotification(
-                block_document_id=block,
-                subject="Standby: the automation {{ event.resource.name }} failed",
-                body="An outage could not start the failover flow: {{ event.payload.reason }}. "
-                "Decide it by hand: standby status, then standby failover.",
-            )
-        ],
+        subject="the automation {{ event.resource.name }} failed",
+        body="An outage could not start the failover flow: {{ event.payload.reason }}. "
+        "Decide by hand: run standby status, then standby failover.",
     )
-    yield AutomationCore(
-        name=f"{PREFIX} {name} of broken failovers",
-        description="A failover's flow run crashed, or ended with an error that it was not prepared for.",
-        trigger=EventTrigger(
+    yield notify(
+        "broken failovers",
+        "A failover's flow run crashed, or failed with an unexpected error.",
+        EventTrigger(
             expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
             match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "failover"}),
             posture=Posture.Reactive,
             threshold=1,
         ),
-        actions=[
-            SendNotification(
-                block_document_id=block,
-                subject="Standby: the failover run {{ event.resource.name }} broke",
-                body="{{ flow_run.state.message }}\nSee standby status, then decide it by hand.\n{{ flow_run|ui_url }}",
-            )
-        ],
+        subject="the failover run {{ event.resource.name }} failed",
+        body="{{ flow_run.state.message }}\nRun standby status, then decide by hand.\n{{ flow_run|ui_url }}",
     )
-    yield AutomationCore(
-        name=f"{PREFIX} {name} of silence",
-        description="Nothing is heard of a resource any more. This never starts a failover.",
-        trigger=EventTrigger(
+    yield notify(
+        "silence",
+        "The watch no longer reports on a resource. This never starts a failover.",
+        EventTrigger(
             after={HEALTHY, UNHEALTHY},
             expect={HEALTHY, UNHEALTHY},
             match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
@@ -153,15 +144,10 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             threshold=1,
             within=silence,
         ),
-        actions=[
-            SendNotification(
-                block_document_id=block,
-                subject="Standby: the watch is silent",
-                body="Nothing was heard of {{ labels.prefect.resource.id }} for "
-                f"{silence.total_seconds():.0f} s, so no outage of it would be noticed. "
-                "See that a worker runs and watch/scheduled is not paused. No failover follows from this.",
-            )
-        ],
+        subject="the watch is silent",
+        body="{{ labels.prefect.resource.id }} was not reported on for "
+        f"{silence.total_seconds():.0f} s, so an outage of it would not be noticed. "
+        "Check that a worker runs and that watch/scheduled is not paused. This starts no failover.",
     )
 
 

@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 from importlib import import_module
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
+
+from pydantic import BaseModel
 
 from flows.errors import NoReport, NoServer, ServerUnreachable
 from flows.server import SETTINGS, own_server, own_worker
@@ -27,23 +29,22 @@ from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import FileSystem
 
 QUIET: Mapping[str, str] = {
-    # The command says itself what happened, and a run's log goes to the server all the same.
+    # The command itself says what happened, and a run's log goes to the server as well.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    # A recovery tool tells nobody outside how it is used.
+    # No usage statistics leave a recovery tool.
     "DO_NOT_TRACK": "1",
 }
-"""What Prefect's client is told in a process of ours."""
-
+"""Settings of Prefect's client in a process of ours."""
 
 WRITTEN = "doctor/written.txt"
-"""File of a vault that is written to see whether it can be."""
+"""File of a vault that is written to see whether the vault can be written."""
 
 
 class Prefect:
     """Runs Standby's flows in this process, and sets a server up for running them elsewhere."""
 
     def __init__(self) -> None:
-        """Prepare for a server that Prefect may start for us, and have its client keep to our work."""
+        """Set Prefect up for our work, and for a server that it may start for us."""
         for name, value in {**SETTINGS, **QUIET}.items():
             os.environ.setdefault(name, value)
 
@@ -56,65 +57,27 @@ class Prefect:
         apply: Path | None,
         on_progress: Callable[[Progress], None],
     ) -> Ended:
-        """Save what the plan needs on the server, run the flow here and give its report.
-
-        Raises:
-            NoReport: the flow ended before it could make one.
-            ServerUnreachable: a server is configured and does not answer.
-        """
-        wanted = configuration.only(plan)
-        await _must_answer()
-        from flows.bootstrap import save_what_runs_need
-        from flows.replicate import replicate
-        from flows.run import listen
-
-        await save_what_runs_need(wanted)
-        with listen(on_progress) as listener:
-            try:
-                state = await replicate(
-                    plan=plan,
-                    analyzers=list(selection.analyzers),
-                    targets=list(selection.targets),
-                    on_existing=selection.on_existing,
-                    force=list(selection.force),
-                    apply=None if apply is None else str(apply),
-                    return_state=True,
-                )
-            except asyncio.CancelledError:
-                if listener.report is None:
-                    raise
-                return Ended(cast(Report, listener.report), interrupted=True)
-        if listener.report is None:
-            await _raise_what_ended(state)
-        return Ended(cast(Report, listener.report), interrupted=state.is_cancelled())
+        """Save what the plan needs on the server, run the flow here and give its report."""
+        parameters = {
+            "analyzers": list(selection.analyzers),
+            "targets": list(selection.targets),
+            "on_existing": selection.on_existing,
+            "force": list(selection.force),
+            "apply": None if apply is None else str(apply),
+        }
+        report, interrupted = await _run_here(
+            configuration.only(plan), "replicate", {**parameters, "plan": plan}, on_progress
+        )
+        return Ended(cast(Report, report), interrupted)
 
     async def recover(
         self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
     ) -> dict[str, JsonValue]:
-        """Save what the plan needs on the server, run one of the recovery's flows here and give its report.
-
-        Raises:
-            NoReport: the flow ended before it could make one, and no error of ours says why.
-            ServerUnreachable: a server is configured and does not answer.
-        """
+        """Save what the plan needs on the server, run one of the recovery's flows here and give its report."""
         # All of its resources: a drill may be asked for at one that the plan does not use.
         wanted = configuration.model_copy(update={"plans": {plan: configuration.plan(plan)}})
-        await _must_answer()
-        from flows.bootstrap import save_what_runs_need
-        from flows.run import listen
-
-        # Each flow has the name of its module.
-        found: Any = getattr(import_module(f"flows.{flow}"), flow)
-        await save_what_runs_need(wanted)
-        with listen() as listener:
-            try:
-                state = await found(**{**parameters, "plan": plan}, return_state=True)
-            except asyncio.CancelledError:
-                if listener.report is None:
-                    raise
-        if listener.report is None:
-            await _raise_what_ended(state)
-        return listener.report.model_dump(mode="json")
+        report, _ = await _run_here(wanted, flow, {**parameters, "plan": plan})
+        return report.model_dump(mode="json")
 
     @asynccontextmanager
     async def own_server(self, home: Path) -> AsyncIterator[str]:
@@ -125,7 +88,7 @@ class Prefect:
             try:
                 yield url
             finally:
-                await _say_what_is_left()
+                await _flush()
 
     @asynccontextmanager
     async def own_worker(self, log: Path) -> AsyncIterator[None]:
@@ -144,7 +107,7 @@ class Prefect:
         Raises:
             NoServer: none is configured.
             ServerUnreachable: it does not answer.
-            NotificationBlockUnusable: a block that is to be told of failovers is not there, or cannot be.
+            NotificationBlockUnusable: a block under notifications is not there, or cannot notify.
         """
         await _must_be_there()
         from blocks import register_types
@@ -161,7 +124,7 @@ class Prefect:
         ]
 
     async def pause_schedules(self) -> None:
-        """Let nothing start by the clock until it is resumed."""
+        """Pause all schedules, until somebody resumes them."""
         from flows.bootstrap import pause_schedules
 
         await pause_schedules()
@@ -189,21 +152,52 @@ class Prefect:
 
 
 async def _try_to_write(store: FileSystem) -> None:
-    written = b"Written by standby doctor, to see whether it can be.\n"
+    written = b"Written by standby doctor, to check that the vault can be written.\n"
     await store.write(WRITTEN, written)
     if await store.read(WRITTEN) != written:
-        raise VaultUnavailable(store.where(WRITTEN), "read", "it holds something else than was just written")
+        raise VaultUnavailable(store.where(WRITTEN), "read", "it does not hold what was just written")
 
 
-async def _raise_what_ended(state: Any) -> NoReturn:
+async def _run_here(
+    wanted: Configuration,
+    flow: str,
+    parameters: Mapping[str, object],
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> tuple[BaseModel, bool]:
+    """Save a configuration on the server and run a flow in this process.
+
+    Returns:
+        The report of the flow, and whether the run was interrupted or cancelled.
+
+    Raises:
+        NoReport: the flow ended before it could make one, and no error of ours says why.
+        ServerUnreachable: a server is configured and does not answer.
+        StandbyError: it ended the flow before there was a report.
+    """
+    await _must_answer()
+    from flows.bootstrap import save_what_runs_need
+    from flows.run import listen
+
+    # Each flow has the name of its module.
+    run: Any = getattr(import_module(f"flows.{flow}"), flow)
+    await save_what_runs_need(wanted)
+    with listen(on_progress) as listener:
+        try:
+            state = await run(**parameters, return_state=True)
+        except asyncio.CancelledError:
+            if listener.report is None:
+                raise
+            return listener.report, True
+    if listener.report is not None:
+        return listener.report, state.is_cancelled()
     failure: Any = await state.aresult(raise_on_failure=False)
     if isinstance(failure, StandbyError):
         raise failure
     raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
 
 
-async def _say_what_is_left() -> None:
-    """Send what Prefect still has to tell a server that is about to end: log lines and events."""
+async def _flush() -> None:
+    """Send the log lines and events that Prefect still holds to a server that is about to end."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 

@@ -1,14 +1,31 @@
-"""A recovery inside a flow run: everything it needs comes from blocks."""
+"""A recovery inside a flow run: everything it needs comes from blocks, and a Prefect variable can be its sink."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import httpx
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
+from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
+from prefect.types import MAX_VARIABLE_VALUE_LENGTH
+from prefect.variables import Variable
+from pydantic import ValidationError
 
 from blocks import load_configuration_from_blocks, open_second, open_vault
-from flows.variable_sink import open_flow_sinks
+from flows.errors import SlotTaken
+from flows.leases import hold
+from standby.config.sinks import Sink, VariableSink
+from standby.recovery.activation.opening import open_sinks
+from standby.recovery.activation.sinks import (
+    Activation,
+    ActivationBook,
+    ActivationSink,
+    ActiveEndpoint,
+    SinkFailed,
+    must_follow,
+)
 from standby.recovery.context import RecoveryContext, open_recovery
 
 
@@ -37,3 +54,99 @@ async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryC
 def _actor() -> str:
     """Name the flow run, where a deployment started it; otherwise somebody at this machine did."""
     return f"flow run {flow_run.name}" if deployment.id else ""
+
+
+PATIENCE = 30.0
+"""Seconds to wait for another run that writes the same variable."""
+
+
+class VariableActivation:
+    """A Prefect variable that flows and applications read, and several plans may share.
+
+    It holds 5,000 characters (Prefect 3.9), so an analyzer that is called by its own id is left out of it:
+    whoever reads the variable calls by its own id whatever is not listed.
+    """
+
+    def __init__(self, settings: VariableSink) -> None:
+        """Prepare; nothing is read or written yet."""
+        self._variable = settings.name
+        self._told: Activation | None = None
+
+    @property
+    def name(self) -> str:
+        """The variable, as configured."""
+        return f"variable {self._variable}"
+
+    async def publish(self, activation: Activation) -> None:
+        """Write the map to the variable, beside those of other plans."""
+        told = _short(activation)
+        try:
+            async with hold(f"standby-variable-{self._variable}", PATIENCE):
+                book = await self._book()
+                found = book.plans.get(told.plan)
+                must_follow(self.name, found, told)
+                if found != told:
+                    await self._write(ActivationBook(plans={**book.plans, told.plan: told}))
+        except SlotTaken as error:
+            raise SinkFailed(self.name, error.cause) from None
+        except (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError) as error:
+            raise self._no_answer(error) from None
+        self._told = activation
+
+    async def read(self, plan: str) -> Activation | None:
+        """Give what the variable says of a plan; the whole map, where this process published it."""
+        try:
+            found = (await self._book()).plans.get(plan)
+        except (httpx.HTTPError, PrefectException) as error:
+            raise self._no_answer(error) from None
+        whole = self._told
+        return whole if whole is not None and found == _short(whole) else found
+
+    async def _book(self) -> ActivationBook:
+        content = await Variable.aget(self._variable)
+        if content is None:
+            return ActivationBook()
+        try:
+            return ActivationBook.model_validate(content)
+        except ValidationError:
+            # Something else's variable: its value would be lost.
+            reason = "it holds something other than an active endpoint map, which is not overwritten"
+            raise SinkFailed(
+                self.name, reason, "Name another variable under activation, or delete this variable"
+            ) from None
+
+    async def _write(self, book: ActivationBook) -> None:
+        length = len(book.model_dump_json().encode())
+        if length > MAX_VARIABLE_VALUE_LENGTH:
+            raise SinkFailed(
+                self.name,
+                f"the map has {length} characters, and a Prefect variable holds {MAX_VARIABLE_VALUE_LENGTH}",
+                "Use a file or a webhook instead, or a variable of its own for each plan",
+            )
+        await Variable.aset(self._variable, book.model_dump(mode="json"), overwrite=True)
+
+    def _no_answer(self, error: Exception) -> SinkFailed:
+        return SinkFailed(
+            self.name,
+            f"the Prefect server did not accept it ({type(error).__name__})",
+            "Check that the server answers, then run again",
+        )
+
+
+def open_flow_sinks(sinks: Sequence[Sink]) -> Sequence[ActivationSink]:
+    """Make the sinks of a configuration; with Prefect, a variable can be one."""
+    return open_sinks(sinks, variable=VariableActivation)
+
+
+def _short(activation: Activation) -> Activation:
+    """Leave out the analyzers that are called by their own ids."""
+    return activation.model_copy(
+        update={"sources": {primary: _renamed(endpoint) for primary, endpoint in activation.sources.items()}}
+    )
+
+
+def _renamed(endpoint: ActiveEndpoint | None) -> ActiveEndpoint | None:
+    if endpoint is None:
+        return None
+    analyzers = {own: called for own, called in endpoint.analyzers.items() if own != called}
+    return endpoint.model_copy(update={"analyzers": analyzers})

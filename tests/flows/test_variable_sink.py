@@ -13,7 +13,7 @@ from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import SecretStr
 
-from flows.variable_sink import VariableActivation, open_flow_sinks
+from flows.recovery import VariableActivation, open_flow_sinks
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkAhead, SinkFailed
 
