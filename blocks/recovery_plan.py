@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, assert_never
 
 from prefect.blocks.core import Block
 from pydantic import (
@@ -14,87 +13,17 @@ from pydantic import (
     Field,
     HttpUrl,
     SecretStr,
-    TypeAdapter,
-    ValidationError,
     model_validator,
 )
 
 from blocks.resource import DOCUMENTATION, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
-from standby.config.errors import summary, valid
+from standby.config.errors import valid
 from standby.config.plan import FailoverPolicy, GivenKey, SnapshotPolicy
 from standby.config.resource import DeploymentOverrides, Name
-from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.config.sinks import Sink, SinkForm, sink_forms, sinks_of, webhook_keys
 from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, Signing, VaultSettings
-
-_SINK: TypeAdapter[Sink] = TypeAdapter(Sink)
-_KEYS = TypeAdapter(list[str])
-
-
-class SinkForm(BaseModel):
-    """One place that is told which side is active; the fields of the other kinds stay empty."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    kind: Literal["file", "webhook", "variable"] = Field(
-        description="A local file, an address that is posted to, or a Prefect variable."
-    )
-    path: str = Field("", description="File to write, where the flow runs.")
-    url: str = Field("", description="Address to post to: https, or http on loopback.")
-    name: str = Field("", description="Name of the Prefect variable.")
-
-
-def sink_forms(sinks: Iterable[Sink]) -> tuple[SinkForm, ...]:
-    """Make the forms of some sinks."""
-    return tuple(_form(sink) for sink in sinks)
-
-
-def webhook_keys(sinks: Iterable[Sink]) -> SecretStr | None:
-    """Put the keys of all webhooks into one secret, a JSON list in their order."""
-    keys = [sink.secret.get_secret_value() for sink in sinks if isinstance(sink, WebhookSink)]
-    return SecretStr(json.dumps(keys)) if keys else None
-
-
-def sinks_of(forms: Iterable[SinkForm], keys: SecretStr | None) -> tuple[Sink, ...]:
-    """Give the library's sinks.
-
-    Args:
-        forms: as somebody filled them in.
-        keys: as `webhook_keys` makes them.
-
-    Raises:
-        ValueError: what a sink's kind needs is missing or not valid; no key is told.
-    """
-    left = iter(_read(keys))
-    return tuple(_sink(form, next(left, None) if form.kind == "webhook" else None) for form in forms)
-
-
-def _form(sink: Sink) -> SinkForm:
-    match sink:
-        case FileSink():
-            return SinkForm(kind="file", path=str(sink.path))
-        case WebhookSink():
-            return SinkForm(kind="webhook", url=sink.url)
-        case VariableSink():
-            return SinkForm(kind="variable", name=sink.name)
-
-
-def _sink(form: SinkForm, key: str | None) -> Sink:
-    given: dict[str, object] = form.model_dump(exclude_defaults=True)
-    try:
-        return _SINK.validate_python(given if key is None else {**given, "secret": key})
-    except ValidationError as error:
-        raise ValueError(summary(error)) from None
-
-
-def _read(keys: SecretStr | None) -> list[str]:
-    if keys is None or not keys.get_secret_value():
-        return []
-    try:
-        return _KEYS.validate_json(keys.get_secret_value())
-    except ValidationError:
-        raise ValueError('webhook_keys must be a JSON list of texts, such as ["KEY"]') from None
 
 
 class TargetDeployments(BaseModel):
@@ -255,6 +184,8 @@ class RecoveryPlan(Block):
                 return {"kind": "hmac"} | ({"key": key} if key else {})
             case "ed25519":
                 return {"kind": "ed25519", "private_key": key, "public_key": self.signing_public_key or None}
+            case _:
+                assert_never(self.signing)
 
 
 def _second_fields(second: SecondStore | None) -> dict[str, Any]:
@@ -275,6 +206,8 @@ def _signing_fields(signing: Signing | None) -> dict[str, Any]:
                 "signing_key": signing.private_key,
                 "signing_public_key": signing.public_key,
             }
+        case _:
+            assert_never(signing)
 
 
 SHARED = tuple(name for name in model.RecoveryPlan.model_fields if name not in {"name", "deployments", "encryption"})

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 from standby.config.errors import ConfigurationError, Problem, UnknownName, Where, dotted, explain
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import Name, Resource
-from standby.config.sinks import FileSink, Sink
+from standby.config.sinks import Sink
 from standby.config.vault import BlockReference, VaultSettings
 from standby.config.yaml_file import YamlFile, fill, read_yaml, secrets_of
 from standby.document import Strict
@@ -87,7 +87,7 @@ class Configuration(Strict):
     def relative_to(self, folder: Path) -> Configuration:
         """Take relative paths as seen from a folder, that of the file they are written in."""
         sinks = tuple(
-            sink.model_copy(update={"path": folder / sink.path}) if isinstance(sink, FileSink) else sink
+            sink.model_copy(update={name: folder / value for name, value in sink if isinstance(value, Path)})
             for sink in self.activation
         )
         return self.model_copy(update={"vault": self.vault.relative_to(folder), "activation": sinks})

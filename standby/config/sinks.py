@@ -1,13 +1,29 @@
-"""Where an activation is published."""
+"""The sinks: where the active endpoint map is published.
+
+A new kind of sink is a model here with its fields in `SinkForm`, a module in `recovery/activation`, and a case
+in `recovery/activation/opening.py`.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
+from standby.config.errors import summary
 from standby.config.resource import is_loopback
 from standby.document import Strict
 
@@ -52,3 +68,61 @@ class VariableSink(Strict):
 
 
 Sink = Annotated[FileSink | WebhookSink | VariableSink, Field(discriminator="kind")]
+
+_SINK: TypeAdapter[Sink] = TypeAdapter(Sink)
+_KEYS = TypeAdapter(list[str])
+
+
+class SinkForm(BaseModel):
+    """A sink as a form of Prefect has it: the fields of all kinds, without secrets; those of other kinds stay empty."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kind: Literal["file", "webhook", "variable"] = Field(
+        description="A local file, an address that is posted to, or a Prefect variable."
+    )
+    path: str = Field("", description="File to write, where the flow runs.")
+    url: str = Field("", description="Address to post to: https, or http on loopback.")
+    name: str = Field("", description="Name of the Prefect variable.")
+
+
+def sink_forms(sinks: Iterable[Sink]) -> tuple[SinkForm, ...]:
+    """Make the forms of some sinks."""
+    return tuple(SinkForm.model_validate(sink.model_dump(mode="json", exclude={"secret"})) for sink in sinks)
+
+
+def webhook_keys(sinks: Iterable[Sink]) -> SecretStr | None:
+    """Put the keys of all webhooks into one secret, a JSON list in their order."""
+    keys = [sink.secret.get_secret_value() for sink in sinks if isinstance(sink, WebhookSink)]
+    return SecretStr(json.dumps(keys)) if keys else None
+
+
+def sinks_of(forms: Iterable[SinkForm], keys: SecretStr | None) -> tuple[Sink, ...]:
+    """Give the sinks of some forms.
+
+    Args:
+        forms: as somebody filled them in.
+        keys: as `webhook_keys` makes them.
+
+    Raises:
+        ValueError: a field that a sink's kind needs is missing or not valid; no key is shown.
+    """
+    left = iter(_read(keys))
+    return tuple(_sink(form, next(left, None) if form.kind == "webhook" else None) for form in forms)
+
+
+def _sink(form: SinkForm, key: str | None) -> Sink:
+    given: dict[str, object] = form.model_dump(exclude_defaults=True)
+    try:
+        return _SINK.validate_python(given if key is None else {**given, "secret": key})
+    except ValidationError as error:
+        raise ValueError(summary(error)) from None
+
+
+def _read(keys: SecretStr | None) -> list[str]:
+    if keys is None or not keys.get_secret_value():
+        return []
+    try:
+        return _KEYS.validate_json(keys.get_secret_value())
+    except ValidationError:
+        raise ValueError('webhook_keys must be a JSON list of texts, such as ["KEY"]') from None

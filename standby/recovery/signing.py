@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -82,6 +82,8 @@ def signer_for(settings: Signing | None) -> Signer | None:
             return HmacSigner(settings.key.get_secret_value().encode())
         case Ed25519Signing():
             return _ed25519(settings)
+        case _:
+            assert_never(settings)
 
 
 class HmacSigner:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import assert_never
 
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
 from standby.recovery.activation.file import FileActivation
@@ -41,3 +42,5 @@ def _opened(sinks: Sequence[Sink], variable: Callable[[VariableSink], Activation
                 yield WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})")
             case VariableSink():
                 yield variable(sink)
+            case _:
+                assert_never(sink)
