@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from prefect import flow
@@ -15,9 +14,8 @@ from flows.recovery import recovering
 from standby.recovery.readiness.assess import assess_plan
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
-from standby.replication.report import drift_document
+from standby.replication.report import drift_document, drift_totals
 from standby.replication.verdict import Verdict
-from standby.text import totals
 
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:
@@ -26,12 +24,8 @@ def drift_table(proposal: ReplicationPlan) -> TableArtifact:
         key="drift",
         table=[_row(item) for item in proposal.items if item.verdict is not Verdict.IN_SYNC]
         or [{"analyzer": "all in sync"}],
-        description=f"Plan **{proposal.recovery_plan.name}**: {_summary(proposal)}.",
+        description=f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}.",
     )
-
-
-def _summary(proposal: ReplicationPlan) -> str:
-    return totals(Counter(sorted(item.verdict for item in proposal.items)), none="nothing to compare")
 
 
 def _row(item: PlanItem) -> dict[str, Any]:
@@ -59,4 +53,4 @@ async def check(plan: str) -> State[dict[str, Any]]:
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
-    return await FlowOutcome(name, f"{_summary(proposal)}.", document, artifact=drift_table(proposal)).finish()
+    return await FlowOutcome(name, f"{drift_totals(proposal)}.", document, artifact=drift_table(proposal)).finish()

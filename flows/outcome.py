@@ -16,7 +16,7 @@ from flows.run import hand_over
 from standby.document import JsonObject
 from standby.errors import GuardRefused
 from standby.replication.items import GOOD, PlanItem, ReplicationPlan, Status
-from standby.replication.report import Ended, Report, ReportItem, plan_document
+from standby.replication.report import Ended, Report, ReportItem, plan_document, plan_totals
 from standby.text import totals
 
 
@@ -68,17 +68,13 @@ def refused(error: GuardRefused) -> State[Any]:
 
 async def finish_plan(plan: ReplicationPlan) -> State[Any]:
     """End a run that only shows what would be done."""
-    actions: dict[str, int] = {}
-    for item in sorted(plan.items, key=lambda item: item.action):
-        actions[f"to {item.action}"] = actions.get(f"to {item.action}", 0) + 1
-    told = totals(actions)
     artifact = TableArtifact(
         key="replication-plan",
         table=[_planned(item) for item in plan.items] or [{"analyzer": "none selected"}],
-        description=f"Plan **{plan.recovery_plan.name}**: {told}. Nothing was changed.",
+        description=f"Plan **{plan.recovery_plan.name}**: {plan_totals(plan)}. Nothing was changed.",
     )
     return await FlowOutcome(
-        "Completed", f"{told}; nothing was changed.", plan_document(plan), artifact=artifact
+        "Completed", f"{plan_totals(plan)}; nothing was changed.", plan_document(plan), artifact=artifact
     ).finish()
 
 

@@ -10,7 +10,7 @@ import typer
 from standby.cli.options import PlanName, Primary, Via, Yes
 from standby.cli.output import Line, Output, confirm, may_ask
 from standby.cli.progress import ToldStages
-from standby.cli.render import report_lines
+from standby.cli.replicate import report_lines
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.document import JsonValue

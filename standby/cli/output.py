@@ -8,11 +8,11 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -20,6 +20,8 @@ from rich.text import Text
 from standby.config.configuration import Configuration, load_configuration
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
+from standby.replication.items import GOOD, Status
+from standby.text import some_of
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,52 @@ def as_line(text: str | Line) -> Line:
         return text
     bare = text.lstrip(" ")
     return Line(bare, indent=len(text) - len(bare))
+
+
+class Named(Protocol):
+    """An analyzer, and what it is called at the target."""
+
+    @property
+    def analyzer(self) -> str: ...
+    @property
+    def target_analyzer(self) -> str: ...
+
+
+class Ended(Named, Protocol):
+    """What a run did, or did not do, about an analyzer."""
+
+    @property
+    def status(self) -> Status: ...
+    @property
+    def reason(self) -> str: ...
+
+
+def named(item: Named) -> str:
+    """Name an analyzer, and its copy where that is called otherwise."""
+    if item.analyzer == item.target_analyzer:
+        return item.analyzer
+    return f"{item.analyzer} as {item.target_analyzer}"
+
+
+def failure_lines(items: Iterable[Ended], *, verbose: bool) -> Iterator[Line]:
+    """Say each reason once, with the analyzers it is about; with all of their names, where asked."""
+    same: dict[tuple[Status, str], list[str]] = {}
+    for item in items:
+        if item.status not in GOOD:
+            same.setdefault((item.status, item.reason), []).append(named(item))
+    for (status, reason), names in same.items():
+        for subject in names if verbose else [some_of(names)]:
+            yield Line(f"{subject} {status}: {reason}", 2, "!", "red", wrong=True)
+
+
+def warning_lines(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[Line]:
+    """Say each warning once, with the analyzers it is about: the same one often goes for many."""
+    analyzers: dict[str, list[str]] = {}
+    for analyzer, warnings in warned:
+        for warning in warnings:
+            analyzers.setdefault(warning, []).append(analyzer)
+    for warning, names in analyzers.items():
+        yield Line(f"{some_of(names)}: {warning}", 2, "?", "yellow")
 
 
 def cause_of(error: StandbyError) -> str:

@@ -2,21 +2,78 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
-from standby.cli.output import Output
-from standby.cli.render import plan_lines
+from standby.cli.output import Line, Output, named, warning_lines
 from standby.cli.run import Exit, run
-from standby.document import JsonValue
 from standby.replication.forecast import Forecast, forecast
+from standby.replication.items import PlanItem, ReplicationPlan
 from standby.replication.replicate import open_run, survey
-from standby.replication.report import plan_document
+from standby.replication.report import plan_document, plan_totals
 from standby.replication.saved_plan import save_plan
 from standby.replication.verdict import Action
+
+MARKS = {
+    Action.COPY: ("+", "green"),
+    Action.REPLACE: ("~", "yellow"),
+    Action.COPY_AS_VERSION: ("»", "green"),
+    Action.ADOPT: ("…", "cyan"),
+    Action.SKIP: ("=", ""),
+    Action.REFUSE: ("!", "red"),
+}
+"""Symbol and colour of each action."""
+
+_MEANINGS = {
+    Action.COPY: "copy",
+    Action.REPLACE: "replace",
+    Action.COPY_AS_VERSION: "copy as a new version",
+    Action.ADOPT: "wait for a copy under way",
+    Action.SKIP: "in sync",
+    Action.REFUSE: "leave alone",
+}
+
+
+def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: bool) -> Iterator[Line]:
+    """Show what a run would do: a legend, a line per object, a summary."""
+    shown = [item for item in plan.items if verbose or item.action is not Action.SKIP]
+    if shown or plan.added_defaults:
+        yield Line(_legend(shown, added=bool(plan.added_defaults)))
+        yield Line("")
+    for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
+        yield from under_pair(pair, list(_pair_lines(plan, pair[1], list(items), verbose=verbose)))
+    summary = f"Plan {plan.recovery_plan.name}: {plan_totals(plan)}."
+    yield Line(f"{summary} {expected.summary}" if expected else summary)
+
+
+def under_pair(pair: tuple[str, str], lines: Sequence[Line]) -> Iterator[Line]:
+    """Put lines under their source and target; nothing where there are none."""
+    if lines:
+        wrong = any(line.wrong for line in lines)
+        yield Line(f"{pair[0]} → {pair[1]}", wrong=wrong)
+        yield from lines
+        yield Line("", wrong=wrong)
+
+
+def _legend(shown: Iterable[PlanItem], *, added: bool) -> str:
+    used = {item.action for item in shown} | ({Action.COPY} if added else set())
+    return "   ".join(f"{MARKS[action][0]} {_MEANINGS[action]}" for action in Action if action in used)
+
+
+def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
+    for name, deployment in plan.added_defaults.get(target, {}).items():
+        yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, *MARKS[Action.COPY])
+    for item in items:
+        if verbose or item.action is not Action.SKIP:
+            wrong = item.action is Action.REFUSE
+            yield Line(f"{named(item)}: {item.reason}", 2, *MARKS[item.action], wrong=wrong)
+            yield from (Line(path, 6) for path in item.differences if verbose)
+    yield from warning_lines((item.analyzer, item.warnings) for item in items)
 
 
 def command(
@@ -44,18 +101,8 @@ def command(
         output.results(plan_lines(proposal, expected, verbose=output.verbose))
         if out is not None:
             output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
-        output.document({**plan_document(proposal), "forecast": _document(expected)})
+        output.document({**plan_document(proposal), "forecast": expected.to_json() if expected else None})
         idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
         return Exit.DONE if idle else Exit.DIFFERENCES
 
     run(context, show)
-
-
-def _document(expected: Forecast | None) -> JsonValue:
-    if expected is None:
-        return None
-    return {
-        "calls": dict(expected.calls),
-        "quota_share": {name: round(share, 4) for name, share in expected.quota_share.items()},
-        "seconds": [round(expected.shortest, 1), round(expected.longest, 1)],
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -10,18 +11,40 @@ from uuid import uuid4
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, Via, selection
-from standby.cli.output import Output
+from standby.cli.output import Line, Output, failure_lines, named, warning_lines
+from standby.cli.plan import MARKS
 from standby.cli.progress import show_progress
-from standby.cli.render import report_lines
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.readiness.last_runs import remember_run
-from standby.replication.items import Progress, Selection
+from standby.replication.items import GOOD, Progress, Selection, Status, count
 from standby.replication.replicate import begin, open_run, run_to_report
-from standby.replication.report import Ended
+from standby.replication.report import Ended, Report, ReportItem
 from standby.replication.saved_plan import load_plan
 from standby.replication.steps import DirectSteps
+from standby.replication.verdict import Action
+from standby.text import totals
+
+
+def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
+    """Show what a run did: whatever did not succeed by name, the rest as a count."""
+    for pair, group in groupby(report.items, key=lambda item: (item.source, item.target)):
+        items = list(group)
+        bad = any(item.status not in GOOD for item in items)
+        yield Line(f"{pair[0]} → {pair[1]}: {totals(count(items))}", wrong=bad)
+        if verbose:
+            yield from (_done_line(item) for item in items if item.status in GOOD)
+        yield from failure_lines(items, verbose=verbose)
+        yield from warning_lines((item.analyzer, item.warnings) for item in items)
+    yield Line(report.summary, wrong=not report.complete)
+
+
+def _done_line(item: ReportItem) -> Line:
+    if item.status is Status.SKIPPED:
+        return Line(f"{named(item)}: was in sync.", 2, *MARKS[Action.SKIP])
+    done = {Action.REPLACE: "replaced", Action.ADOPT: "its copy was under way"}.get(item.action, "copied")
+    return Line(f"{named(item)}: {done}, {item.seconds:.1f} s.", 2, *MARKS[item.action])
 
 
 def command(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, PlanName, Via
-from standby.cli.output import Line, Output
+from standby.cli.output import Line, Output, failure_lines, named
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
@@ -20,11 +20,10 @@ from standby.errors import sentence
 from standby.orchestrator import load_orchestrator
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
-from standby.recovery.snapshots.restore import RestoredItem, RestoreReport, restore
+from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD, Status
-from standby.text import some_of
 
 _MARKS = {
     RestoreAction.CREATE: ("+", "green"),
@@ -56,41 +55,23 @@ def plan_lines(plan: RestorePlan) -> Iterator[Line]:
 
 def report_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Line]:
     """Show what a restore did: whatever did not succeed by name, the rest as a count."""
-    same: dict[tuple[Status, str], list[str]] = {}
     for item in report.items:
-        if item.status not in GOOD:
-            same.setdefault((item.status, item.reason), []).append(_named(item))
-        elif verbose:
-            deed = f"built, {item.seconds:.1f} s" if item.status is Status.SUCCEEDED else "was there"
-            yield Line(f"{_named(item)}: {deed} ({item.fidelity}).", 2, "+", "green")
-    for (status, reason), names in same.items():
-        for told in names if verbose else [some_of(names)]:
-            yield Line(f"{told} {status}: {reason}", 2, "!", "red", True)
+        if verbose and item.status in GOOD:
+            done = f"built, {item.seconds:.1f} s" if item.status is Status.SUCCEEDED else "was there"
+            yield Line(f"{named(item)}: {done} ({item.fidelity}).", 2, "+", "green")
+    yield from failure_lines(report.items, verbose=verbose)
     for problem in report.problems:
         yield Line(sentence(problem), 2, "!", "red", True)
-    counts = ", ".join(f"{count} {status}" for status, count in report.totals.items() if count)
-    true = Counter(item.fidelity for item in report.items if item.status in GOOD)
-    faithful = ", ".join(f"{true[fidelity]} {fidelity}" for fidelity in Fidelity if true[fidelity])
-    yield Line(
-        f"Plan {report.plan} → {report.to}: {counts or 'nothing to do'} in {report.seconds:.1f} s"
-        f"{f' ({faithful})' if faithful else ''}.",
-        wrong=not report.complete,
-    )
+    yield Line(report.summary, wrong=not report.complete)
 
 
 def _item_lines(item: RestoreItem) -> Iterator[Line]:
     mark, style = _MARKS[item.action]
     wrong = item.action is not RestoreAction.CREATE and not item.met
-    text = f"{_named(item)}: {item.fidelity}. {item.reason}"
+    text = f"{named(item)}: {item.fidelity}. {item.reason}"
     yield Line(text, 2, "!" if wrong else mark, "red" if wrong else style, wrong)
     for warning in item.warnings:
         yield Line(warning, 6, "?", "yellow")
-
-
-def _named(item: RestoreItem | RestoredItem) -> str:
-    if item.analyzer == item.target_analyzer:
-        return item.analyzer
-    return f"{item.analyzer} as {item.target_analyzer}"
 
 
 def command(
@@ -128,7 +109,7 @@ def command(
             proposal = await plan_restore(recovery, snapshot, to, analyzers=globs)
             output.results(plan_lines(proposal))
             if dry_run:
-                output.document(_document(proposal))
+                output.document(proposal.to_json())
                 idle = all(item.met for item in proposal.items)
                 return Exit.DONE if idle else Exit.DIFFERENCES
             with show_progress(output.stderr, quiet=output.quiet) as on_progress:
@@ -158,21 +139,6 @@ def _finish(output: Output, report: RestoreReport) -> Exit:
         output.say("Interrupted. Run it again to go on: what is there by then is found.")
         return Exit.INTERRUPTED
     return Exit.DONE if report.complete else Exit.PARTIAL
-
-
-def _document(proposal: RestorePlan) -> JsonValue:
-    counts = dict.fromkeys((action.value for action in RestoreAction), 0)
-    for item in proposal.items:
-        counts[item.action.value] += 1
-    return {
-        "snapshot": proposal.snapshot_id,
-        "taken_at": proposal.taken_at.isoformat(),
-        "to": proposal.to,
-        "added_defaults": dict(proposal.added_defaults),
-        "totals": {**counts},
-        "items": [item.model_dump(mode="json") for item in proposal.items],
-        "problems": list(proposal.problems),
-    }
 
 
 def _moment(as_of: str | None) -> datetime | None:

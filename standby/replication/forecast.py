@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from standby.config.plan import CopyDeadlines
 from standby.config.resource import PREVIEW_2025, Resource
+from standby.document import JsonObject
 from standby.replication.engine import GROWTH
 from standby.replication.items import Key, PlanItem, ReplicationPlan
 from standby.replication.verdict import ACTING, Action
@@ -51,6 +53,23 @@ class Forecast:
     def all_calls(self) -> int:
         """Calls to all resources together."""
         return sum(self.calls.values())
+
+    @property
+    def summary(self) -> str:
+        """What a run will take, in one sentence."""
+        busiest, share = max(self.quota_share.items(), key=lambda entry: entry[1])
+        return (
+            f"At most {self.all_calls} calls, {max(1, math.ceil(share * 100))}% of the quota per minute "
+            f"of {busiest}, about {_span(self.shortest, self.longest)}."
+        )
+
+    def to_json(self) -> JsonObject:
+        """Give it as a plan's JSON has it."""
+        return {
+            "calls": dict(self.calls),
+            "quota_share": {name: round(share, 4) for name, share in self.quota_share.items()},
+            "seconds": [round(self.shortest, 1), round(self.longest, 1)],
+        }
 
 
 def forecast(plan: ReplicationPlan, resources: Mapping[str, Resource]) -> Forecast | None:
@@ -164,3 +183,11 @@ def _service_seconds(item: PlanItem, *, slow: bool) -> float:
     if not slow:
         return SHORTEST_COPY
     return TRAINED_COPY if item.expected.trained else LONGEST_COPY
+
+
+def _span(shortest: float, longest: float) -> str:
+    low, high = math.ceil(shortest), math.ceil(longest)
+    if high < 120:
+        return f"{low} to {high} s" if low < high else f"{high} s"
+    low, high = max(1, math.floor(shortest / 60)), math.ceil(longest / 60)
+    return f"{low} to {high} min" if low < high else f"{high} min"

@@ -1,17 +1,20 @@
-"""The report of a run, as JSON has it."""
+"""What a plan, a check and a run come to: as JSON, and in the words that terminal, artifact and page use."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import TypeAdapter
 
+from standby.config.durations import format_duration, roughly
 from standby.document import Document, JsonObject
 from standby.replication.items import GOOD, Key, PlanItem, ReplicationPlan, Status, count
 from standby.replication.verdict import Action, Verdict
+from standby.text import totals
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,11 @@ class Report(Document):
         """Whether every item is usable at its target."""
         return all(item.status in GOOD for item in self.items)
 
+    @property
+    def summary(self) -> str:
+        """What became of the plan, in one sentence."""
+        return f"Plan {self.plan}: {totals(self.totals)} in {self.seconds:.1f} s."
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -196,6 +204,39 @@ def _objectives(plan: ReplicationPlan, results: tuple[ReportItem, ...], now: dat
         if point.met is False
     )
     return ObjectivesReport(rpo_seconds=rpo.total_seconds() if rpo else None, missed=tuple(missed))
+
+
+_ACTIONS = {
+    Action.COPY: "to copy",
+    Action.REPLACE: "to replace",
+    Action.COPY_AS_VERSION: "to copy as a version",
+    Action.ADOPT: "under way",
+    Action.SKIP: "in sync",
+    Action.REFUSE: "to leave alone",
+}
+
+
+def plan_totals(plan: ReplicationPlan) -> str:
+    """Say what a run would do: "3 to copy, 2 in sync"."""
+    counts = Counter(item.action for item in plan.items)
+    return totals({_ACTIONS[action]: counts[action] for action in Action}, none="no analyzer is selected")
+
+
+def drift_totals(plan: ReplicationPlan) -> str:
+    """Say what a check found: "5 in sync, 2 source ahead"."""
+    counts = Counter(item.verdict for item in plan.items)
+    return totals({verdict.words: counts[verdict] for verdict in Verdict}, none="no analyzer is selected")
+
+
+def rpo_words(points: Sequence[RecoveryPoint], objective: timedelta) -> str:
+    """Say how many copies hold the plan's RPO, and which is worst."""
+    missed = [point for point in points if not point.met]
+    words = f"RPO {format_duration(objective)}: met by {len(points) - len(missed)} of {len(points)}"
+    if not missed:
+        return f"{words}."
+    worst = max(missed, key=lambda point: float("inf") if point.age is None else point.age)
+    copied = "never copied" if worst.age is None else f"last copied {roughly(timedelta(seconds=worst.age))} ago"
+    return f"{words}; worst is {worst.analyzer} at {worst.target}, {copied}."
 
 
 _ITEM = TypeAdapter(PlanItem)

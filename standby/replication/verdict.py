@@ -26,6 +26,11 @@ class Verdict(StrEnum):
     CREATING = "creating"
     BLOCKED = "blocked"
 
+    @property
+    def words(self) -> str:
+        """As a sentence says it."""
+        return self.value.replace("_", " ")
+
 
 @dataclass(frozen=True)
 class Sighting:

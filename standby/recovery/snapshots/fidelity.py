@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from standby.document import Document, JsonValue
+from standby.document import Document, JsonObject, JsonValue
 from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import without_access
 from standby.replication.fingerprint import fingerprint
@@ -99,6 +100,19 @@ class RestorePlan:
     problems: tuple[str, ...] = ()
     stale: tuple[Rebuilt, ...] = ()
     rehearsed: bool = False
+
+    def to_json(self) -> JsonObject:
+        """Give it as a dry run's JSON has it."""
+        counts = Counter(item.action for item in self.items)
+        return {
+            "snapshot": self.snapshot_id,
+            "taken_at": self.taken_at.isoformat(),
+            "to": self.to,
+            "added_defaults": dict(self.added_defaults),
+            "totals": {action.value: counts[action] for action in RestoreAction},
+            "items": [item.model_dump(mode="json") for item in self.items],
+            "problems": list(self.problems),
+        }
 
 
 class Holding(StrEnum):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
@@ -22,6 +23,7 @@ from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.report import Via
 from standby.replication.steps import DirectSteps
+from standby.text import totals
 from standby.vault.errors import Held, VaultError
 
 
@@ -69,6 +71,16 @@ class RestoreReport(Document):
     def complete(self) -> bool:
         """Whether every analyzer is usable at the target."""
         return not self.interrupted and all(item.status in GOOD for item in self.items)
+
+    @property
+    def summary(self) -> str:
+        """What became of it, in one sentence."""
+        usable = Counter(item.fidelity for item in self.items if item.status in GOOD)
+        faithful = totals({fidelity: usable[fidelity] for fidelity in Fidelity}, none="")
+        return (
+            f"Plan {self.plan} → {self.to}: {totals(self.totals)} in {self.seconds:.1f} s"
+            f"{f' ({faithful})' if faithful else ''}."
+        )
 
     @property
     def durations(self) -> tuple[float, ...]:

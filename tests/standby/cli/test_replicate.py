@@ -78,7 +78,7 @@ def test_can_be_told_which_analyzers_and_brings_along_what_they_need(workspace: 
 def test_says_which_analyzers_came_along_and_why(workspace: Workspace) -> None:
     ran = workspace.run("replicate", "invoices", "--analyzer", "router", "--target", "west")
 
-    assert "  ? invoice, receipt: Not selected, but needed by router.\n" in ran.out
+    assert "  ? invoice and receipt: Not selected, but needed by router.\n" in ran.out
 
 
 def test_replaces_only_with_leave_to(workspace: Workspace, cloud: Cloud) -> None:

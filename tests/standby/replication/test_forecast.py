@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.config.plan import CopyDeadlines
-from standby.config.resource import Resource
-from standby.replication.forecast import LONGEST_COPY, Forecast, forecast, polls_of_copy
+from standby.config.plan import CopyDeadlines, RecoveryPlan, RegionPair
+from standby.config.resource import PREVIEW_2025, Resource
+from standby.replication.forecast import (
+    ANSWER_SECONDS,
+    GRANT_SECONDS,
+    LONGEST_COPY,
+    Forecast,
+    forecast,
+    polls_of_copy,
+)
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import begin, survey
 from standby.replication.steps import DirectSteps
-from standby.replication.verdict import Action, Verdict
+from standby.replication.verdict import Action, Sighting, Verdict
 from tests.standby.replication.world import START, Service, definition, plan_item, recovery_plan, resource
 
 RESOURCES = {name: resource(name) for name in ("east", "west", "north")}
@@ -98,3 +107,122 @@ async def test_an_undisturbed_run_makes_no_more_calls_than_were_forecast(tmp_pat
     made = Counter(where for where, _, _ in service.calls)
     assert made == found.calls
     assert found.all_calls == made.total()
+
+
+SEEN = Sighting("f", "ready", None, None, trained=False)
+DEADLINES = CopyDeadlines(first_interval=1.0, longest_interval=1.0)
+"""A copy of 2 s is asked about at 0, 1 and 2 s; one of 5 s at 0, 1, 2, 3, 4 and 5 s."""
+
+FAST = GRANT_SECONDS + 2.0 + ANSWER_SECONDS
+SLOW = GRANT_SECONDS + 5.0 + ANSWER_SECONDS
+
+
+def item_of(analyzer: str, action: Action = Action.COPY, *needs: str, trained: bool = False) -> PlanItem:
+    return PlanItem(
+        source="east",
+        target="west",
+        analyzer=analyzer,
+        target_analyzer=analyzer,
+        verdict=Verdict.MISSING,
+        action=action,
+        reason="",
+        needs=needs,
+        models=(),
+        expected=replace(SEEN, trained=trained),
+        found=None,
+    )
+
+
+def plan_of(*items: PlanItem, added: dict[str, dict[str, str]] | None = None) -> ReplicationPlan:
+    pairs = (RegionPair(source="east", targets=("west",)),)
+    recovery_plan = RecoveryPlan(name="p", pairs=pairs, deadlines=DEADLINES)
+    return ReplicationPlan(recovery_plan, datetime.now(UTC), items, added or {})
+
+
+def limited(**limits: object) -> dict[str, Resource]:
+    def made(name: str) -> Resource:
+        return Resource.model_validate(
+            {
+                "name": name,
+                "endpoint": f"https://{name}.services.ai.azure.com",
+                "region": "eastus",
+                "resource_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices"
+                f"/accounts/{name}",
+                "credentials": {"kind": "entra"},
+                **limits,
+            }
+        )
+
+    return {name: made(name) for name in ("east", "west")}
+
+
+def forecast_of(*items: PlanItem, **limits: object) -> Forecast:
+    found = forecast(plan_of(*items), limited(**limits))
+    assert found is not None
+    return found
+
+
+def test_counts_each_call_of_a_copy() -> None:
+    calls = forecast_of(item_of("a")).calls
+
+    # A listing and the defaults at both; the grant at one; copy, six polls and the check at the other.
+    assert calls == {"east": 2 + 1, "west": 2 + 1 + 6 + 1}
+
+
+def test_counts_one_call_more_for_what_is_kept_before_it_is_replaced() -> None:
+    assert forecast_of(item_of("a", Action.REPLACE)).calls["west"] == forecast_of(item_of("a")).calls["west"] + 1
+
+
+def test_a_copy_under_way_needs_no_grant_and_no_copy() -> None:
+    found = forecast_of(item_of("a", Action.ADOPT))
+
+    assert found.calls == {"east": 2, "west": 2 + 6 + 1}
+
+
+def test_counts_no_defaults_in_the_preview_protocol() -> None:
+    assert forecast_of(item_of("a"), api_version=PREVIEW_2025).calls["east"] == 1 + 1
+
+
+def test_counts_defaults_that_are_added() -> None:
+    found = forecast(plan_of(item_of("a", Action.SKIP), added={"west": {"m": "d"}}), limited())
+
+    assert found is not None
+    assert found.calls == {"east": 2, "west": 2 + 3}
+
+
+def test_a_copy_takes_as_long_as_recorded_ones_took() -> None:
+    found = forecast_of(item_of("a"))
+
+    assert found.shortest == pytest.approx(FAST)
+    assert found.longest == pytest.approx(SLOW)
+
+
+def test_a_trained_analyzer_may_take_longer() -> None:
+    assert forecast_of(item_of("a", trained=True)).longest == pytest.approx(SLOW + 4.0)
+
+
+def test_a_child_that_is_there_already_costs_no_time() -> None:
+    found = forecast_of(item_of("a", Action.COPY, "b"), item_of("b", Action.SKIP))
+
+    assert found.shortest == pytest.approx(FAST)
+
+
+def test_tells_the_share_of_the_busiest_minute() -> None:
+    assert forecast_of(item_of("a"), operations_per_minute=100).quota_share == {"east": 0.03, "west": 0.1}
+
+
+def test_many_copies_are_forecast_at_once() -> None:
+    found = forecast_of(*(item_of(f"a{n}") for n in range(3000)), max_concurrent_copies=10)
+
+    assert found.shortest == pytest.approx(300 * FAST)
+    assert found.quota_share["west"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longest", "words"),
+    [(2.7, 5.7, "about 3 to 6 s"), (5.0, 5.0, "about 5 s"), (100.0, 700.0, "about 1 to 12 min")],
+)
+def test_is_told_in_one_sentence(shortest: float, longest: float, words: str) -> None:
+    found = Forecast({"east": 3, "west": 10}, {"east": 0.001, "west": 0.034}, shortest, longest)
+
+    assert found.summary == f"At most 13 calls, 4% of the quota per minute of west, {words}."
