@@ -13,13 +13,14 @@ from pydantic import (
     Field,
     HttpUrl,
     SecretStr,
+    ValidationError,
     model_validator,
 )
 
 from blocks.resource import DOCUMENTATION, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
-from standby.config.errors import valid
+from standby.config.errors import summary, valid
 from standby.config.plan import FailoverPolicy, GivenKey, SnapshotPolicy
 from standby.config.resource import DeploymentOverrides, Name
 from standby.config.sinks import Sink, SinkForm, sink_forms, sinks_of, webhook_keys
@@ -138,7 +139,11 @@ class RecoveryPlan(Block):
 
     def to_sinks(self) -> tuple[Sink, ...]:
         """Give the library's sinks."""
-        return sinks_of(self.activation, self.webhook_keys)
+        try:
+            return sinks_of(self.activation, self.webhook_keys)
+        except ValidationError as error:
+            # Its own message would show the keys.
+            raise ValueError(summary(error)) from None
 
     @classmethod
     def of(cls, plan: model.RecoveryPlan, vault: VaultSettings, sinks: Sequence[Sink] = ()) -> RecoveryPlan:

@@ -23,7 +23,6 @@ from pydantic import (
     field_validator,
 )
 
-from standby.config.errors import summary
 from standby.config.resource import is_loopback
 from standby.document import Strict
 
@@ -105,7 +104,7 @@ def sinks_of(forms: Iterable[SinkForm], keys: SecretStr | None) -> tuple[Sink, .
         keys: as `webhook_keys` makes them.
 
     Raises:
-        ValueError: a field that a sink's kind needs is missing or not valid; no key is shown.
+        ValueError: a field that a sink's kind needs is missing or not valid.
     """
     left = iter(_read(keys))
     return tuple(_sink(form, next(left, None) if form.kind == "webhook" else None) for form in forms)
@@ -113,10 +112,7 @@ def sinks_of(forms: Iterable[SinkForm], keys: SecretStr | None) -> tuple[Sink, .
 
 def _sink(form: SinkForm, key: str | None) -> Sink:
     given: dict[str, object] = form.model_dump(exclude_defaults=True)
-    try:
-        return _SINK.validate_python(given if key is None else {**given, "secret": key})
-    except ValidationError as error:
-        raise ValueError(summary(error)) from None
+    return _SINK.validate_python(given if key is None else {**given, "secret": key})
 
 
 def _read(keys: SecretStr | None) -> list[str]:
