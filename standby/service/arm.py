@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from standby.clock import Clock
 from standby.config.resource import EntraCredentials, Resource
 from standby.service.auth import ARM_SCOPE, auth_for
 from standby.service.calls import Answer, Call, Tls
 from standby.service.errors import NotAuthorized
-from standby.service.models import Account, CatalogModel, Deployment, Timestamp
+from standby.service.models import Account, CatalogModel, Deployment
 from standby.service.retries import HttpRetries
 from standby.service.sender import Sender
 
@@ -24,64 +24,18 @@ CONNECTIONS = 2
 
 MOST_PAGES = 100
 
-Absent = BeforeValidator(lambda value: {} if value is None else value)
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-
-class _Model(_Part):
-    name: str = ""
-    version: str | None = None
-
-
-class _DeploymentProperties(_Part):
-    model: Annotated[_Model, Absent] = _Model()
-    provisioning_state: str | None = Field(None, alias="provisioningState")
-
-
-class _Sku(_Part):
-    capacity: int | None = None
-
-
-class _Deployment(_Part):
-    name: str
-    properties: Annotated[_DeploymentProperties, Absent] = _DeploymentProperties()
-    sku: Annotated[_Sku, Absent] = _Sku()
-
-
-class _Deployments(_Part):
-    value: tuple[_Deployment, ...]
+class _Deployments(BaseModel):
+    value: tuple[Deployment, ...]
     next_link: str | None = Field(None, alias="nextLink")
 
 
-class _Deprecation(_Part):
-    inference: Timestamp = None
-
-
-class _CatalogModel(_Part):
-    name: str = ""
-    version: str | None = None
-    deprecation: Annotated[_Deprecation, Absent] = _Deprecation()
-
-
-class _Catalog(_Part):
-    value: tuple[_CatalogModel, ...]
+class _Models(BaseModel):
+    value: tuple[CatalogModel, ...]
     next_link: str | None = Field(None, alias="nextLink")
 
 
-class _AccountProperties(_Part):
-    endpoints: Annotated[dict[str, str], Absent] = Field(default_factory=dict)
-
-
-class _Account(_Part):
-    id: str
-    location: str
-    properties: Annotated[_AccountProperties, Absent] = _AccountProperties()
-
-
-P = TypeVar("P", _Deployments, _Catalog)
+P = TypeVar("P", _Deployments, _Models)
 
 
 class ArmClient:
@@ -125,13 +79,11 @@ class ArmClient:
 
     async def get_account(self) -> Account:
         """Read the resource: its id in Azure's own spelling, its region, its endpoints."""
-        found = (await self._get(self._path())).read(_Account)
-        return Account(id=found.id, location=found.location, endpoints=found.properties.endpoints)
+        return (await self._get(self._path())).read(Account)
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
         """List the model deployments of the resource, over as many pages as there are."""
-        pages = self._pages("deployments", _Deployments)
-        return tuple([_deployment(entry) async for page in pages for entry in page.value])
+        return tuple([entry async for page in self._pages("deployments", _Deployments) for entry in page.value])
 
     async def list_models(self) -> tuple[CatalogModel, ...]:
         """List the models that are offered to the resource, over as many pages as there are.
@@ -139,14 +91,7 @@ class ArmClient:
         A deployment does not tell when its model ends; the `deprecation.inference` of this list does
         (provider's specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
         """
-        pages = self._pages("models", _Catalog)
-        return tuple(
-            [
-                CatalogModel(entry.name, entry.version or "", entry.deprecation.inference)
-                async for page in pages
-                for entry in page.value
-            ]
-        )
+        return tuple([entry async for page in self._pages("models", _Models) for entry in page.value])
 
     async def _pages(self, what: str, kind: type[P]) -> AsyncIterator[P]:
         answer = await self._get(self._path(f"/{what}"))
@@ -179,13 +124,3 @@ class ArmClient:
                 request_id=error.request_id,
                 resource=self._resource.name,
             ) from None
-
-
-def _deployment(found: _Deployment) -> Deployment:
-    return Deployment(
-        name=found.name,
-        model=found.properties.model.name,
-        version=found.properties.model.version or "",
-        capacity=found.sku.capacity,
-        state=found.properties.provisioning_state or "",
-    )

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AliasPath,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    JsonValue,
     ModelWrapValidatorHandler,
     PrivateAttr,
     SecretStr,
     model_validator,
 )
 
-from standby.document import JsonObject
+from standby.document import Document, JsonObject, JsonValue
 from standby.service.redaction import hidden
-
-__all__ = [
-    "Account",
-    "Analyzer",
-    "CatalogModel",
-    "Defaults",
-    "Deployment",
-    "ErrorDetail",
-    "Grant",
-    "Operation",
-    "PollAnswer",
-    "StartedOperation",
-    "read_timestamp",
-]
-
 
 MOST_WARNING_CHARACTERS = 300
 """A warning of the service is cut there before it is carried into reports."""
@@ -64,7 +48,7 @@ def read_timestamp(text: str) -> datetime:
 def _timestamp_or_none(value: object) -> datetime | None:
     # One analyzer with an odd date must not cost the whole listing; `to_json` still has what was sent.
     if not isinstance(value, str):
-        return None
+        return value if isinstance(value, datetime) else None
     try:
         return read_timestamp(value)
     except ValueError:
@@ -111,6 +95,7 @@ def _analyzer_or_none(value: object) -> object:
     return value if isinstance(value, dict) and "analyzerId" in value else None
 
 
+TextOrEmpty = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 Timestamp = Annotated[datetime | None, BeforeValidator(_timestamp_or_none)]
 
 
@@ -216,8 +201,13 @@ class Grant(_Wire):
     target_resource_id: str | None = Field(None, alias="targetAzureResourceId")
 
 
-@dataclass(frozen=True)
-class Deployment:
+class _ArmPart(Document):
+    """A JSON object of Azure's management plane, as far as it is read; what is `null` or not there is empty."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+
+class Deployment(_ArmPart):
     """A model deployment of a resource, as ARM tells it.
 
     Attributes:
@@ -227,27 +217,25 @@ class Deployment:
     """
 
     name: str
-    model: str
-    version: str = ""
-    capacity: int | None = None
-    state: str = ""
+    model: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "model", "name"))
+    version: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "model", "version"))
+    capacity: int | None = Field(None, validation_alias=AliasPath("sku", "capacity"))
+    state: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "provisioningState"))
 
 
-@dataclass(frozen=True)
-class CatalogModel:
+class CatalogModel(_ArmPart):
     """A version of a model that Azure offers to a resource, as ARM tells it.
 
     Attributes:
         retires_at: when it stops answering, UTC, which may be put off; `None` where no date is told.
     """
 
-    name: str
-    version: str
-    retires_at: datetime | None
+    name: str = ""
+    version: TextOrEmpty = ""
+    retires_at: Timestamp = Field(None, validation_alias=AliasPath("deprecation", "inference"))
 
 
-@dataclass(frozen=True)
-class Account:
+class Account(_ArmPart):
     """A resource, as ARM tells it.
 
     Attributes:
@@ -257,7 +245,9 @@ class Account:
 
     id: str
     location: str
-    endpoints: Mapping[str, str]
+    endpoints: Annotated[dict[str, str], BeforeValidator(_mapping)] = Field(
+        default_factory=dict, validation_alias=AliasPath("properties", "endpoints")
+    )
 
 
 @dataclass(frozen=True)

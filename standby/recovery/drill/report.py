@@ -293,7 +293,7 @@ def _source(context: RecoveryContext, snapshot: Snapshot, name: str, like: Resou
     deployments: Mapping[str, Deployment] | None = None
     if stored.deployments is not None:
         deployments = {
-            deployment: Deployment(deployment, found.model, found.version)
+            deployment: Deployment(name=deployment, model=found.model, version=found.version)
             for deployment, found in stored.deployments.items()
         }
     known = context.configuration.resources.get(name) or like

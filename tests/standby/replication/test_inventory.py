@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
 from standby.replication.inventory import Inventory, read_serving, take_inventories, take_inventory
+from standby.service.arm import ArmClient
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable
 from standby.service.models import Deployment
@@ -66,13 +68,24 @@ async def test_the_preview_protocol_has_no_defaults_to_ask_for(service: Service)
     assert service.calls == []
 
 
-class Managed(ContentUnderstandingClient):
-    """A client whose management plane answers as it is told to."""
+@dataclass
+class Arm(ArmClient):
+    """A management plane that answers as it is told to."""
 
-    deployments: Callable[[], tuple[Deployment, ...]] = tuple
+    deployments: Callable[[], tuple[Deployment, ...]]
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
         return self.deployments()
+
+
+class Managed(ContentUnderstandingClient):
+    """A client with such a management plane."""
+
+    deployments: Callable[[], tuple[Deployment, ...]] = tuple
+
+    @property
+    def arm(self) -> ArmClient:
+        return Arm(self.deployments)
 
 
 def managed(service: Service, answer: Callable[[], tuple[Deployment, ...]]) -> Managed:

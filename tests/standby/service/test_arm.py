@@ -69,8 +69,8 @@ async def test_deployments_are_read_over_all_their_pages(client: ContentUndersta
     link = f"{ARM}{ACCOUNT}/deployments?{VERSION}&$skiptoken=a%2Fb"
     service.will(deployments(chat, following=link), deployments({"name": "bare"}))
     assert await client.arm.list_deployments() == (
-        Deployment("chat", "gpt-4.1", "2025", 50, "Succeeded"),
-        Deployment("bare", ""),
+        Deployment(name="chat", model="gpt-4.1", version="2025", capacity=50, state="Succeeded"),
+        Deployment(name="bare", model=""),
     )
     assert [str(request.url) for request in service.requests] == [
         f"{ARM}{ACCOUNT}/deployments?{VERSION}",
@@ -90,7 +90,7 @@ async def test_a_deployment_may_leave_all_but_its_name_unsaid(
     client: ContentUnderstandingClient, service: Service, entry: dict[str, Any]
 ) -> None:
     service.will(deployments(entry))
-    assert await client.arm.list_deployments() == (Deployment("d", ""),)
+    assert await client.arm.list_deployments() == (Deployment(name="d", model=""),)
 
 
 async def test_the_models_tell_when_they_end_over_all_pages(
@@ -108,11 +108,11 @@ async def test_the_models_tell_when_they_end_over_all_pages(
         ),
     )
     assert await client.arm.list_models() == (
-        CatalogModel("gpt-4.1", "2025", datetime(2026, 10, 14, tzinfo=UTC)),
-        CatalogModel("later", "1", None),
-        CatalogModel("odd", "", None),
-        CatalogModel("none", "", None),
-        CatalogModel("", "", None),
+        CatalogModel(name="gpt-4.1", version="2025", retires_at=datetime(2026, 10, 14, tzinfo=UTC)),
+        CatalogModel(name="later", version="1", retires_at=None),
+        CatalogModel(name="odd", version="", retires_at=None),
+        CatalogModel(name="none", version="", retires_at=None),
+        CatalogModel(name="", version="", retires_at=None),
     )
     assert [str(request.url) for request in service.requests] == [f"{ARM}{ACCOUNT}/models?{VERSION}", link]
 
