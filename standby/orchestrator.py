@@ -10,7 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypeVar, cast
+
+from pydantic import BaseModel
 
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
@@ -19,6 +21,8 @@ from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended
 
 GROUP = "standby.orchestrators"
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class NoOrchestrator(StandbyError):
@@ -119,3 +123,10 @@ def load_orchestrator() -> Orchestrator:
     for entry in entry_points(group=GROUP, name="prefect"):
         return cast(Orchestrator, entry.load()())
     raise NoOrchestrator
+
+
+async def run_flow(
+    report: type[M], configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
+) -> M:
+    """Run one of the recovery's flows, and read its report; see `Orchestrator.recover`."""
+    return report.model_validate(await load_orchestrator().recover(configuration, plan, flow, parameters))

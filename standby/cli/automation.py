@@ -15,7 +15,7 @@ from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
 from standby.document import JsonValue
 from standby.errors import sentence
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.automation import (
     AUTOMATION_PATH,
@@ -83,14 +83,9 @@ async def _by_prefect(configuration: Configuration, on: bool | None, reason: str
     """Show or set the switch of flows; setting it once per plan notes it in the log of each."""
     if not configuration.plans:
         raise NoPlans
-    orchestrator = load_orchestrator()
     plans = list(configuration.plans)[: 1 if on is None else None]
-    told: list[Automation] = []
-    for plan in plans:
-        parameters: dict[str, JsonValue] = {"plan": plan, "on": on, "reason": reason}
-        report = await orchestrator.recover(configuration, plan, "automation", parameters)
-        told.append(Automation.model_validate(report))
-    return told[-1]
+    parameters: dict[str, JsonValue] = {"on": on, "reason": reason}
+    return [await run_flow(Automation, configuration, plan, "automation", parameters) for plan in plans][-1]
 
 
 async def _set(configuration: Configuration, on: bool, reason: str) -> Automation:

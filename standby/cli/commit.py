@@ -8,8 +8,7 @@ from standby.cli.failover import commit_lines
 from standby.cli.options import PlanName, Primary, Via
 from standby.cli.output import Output
 from standby.cli.run import Exit, run
-from standby.config.configuration import Configuration
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.context import must_be_the_books, open_recovery
 from standby.recovery.failover.failover import commit
 from standby.recovery.failover.report import CommitReport
@@ -32,19 +31,12 @@ def command(
         configuration = output.load()
         configuration.plan(plan)
         if via == "prefect":
-            report = await _by_prefect(configuration, plan, primary)
+            report = await run_flow(CommitReport, configuration, plan, "commit", {"home": primary})
         else:
             async with open_recovery(configuration, plan) as recovery:
                 await must_be_the_books(recovery)
                 report = await commit(recovery, primary or None)
-        output.results(commit_lines(report))
-        output.document(report.model_dump(mode="json"))
+        output.report(commit_lines(report), report)
         return Exit.DONE if report.complete else Exit.PARTIAL
 
     run(context, make_final)
-
-
-async def _by_prefect(configuration: Configuration, plan: str, primary: str) -> CommitReport:
-    parameters = {"plan": plan, "home": primary}
-    told = await load_orchestrator().recover(configuration, plan, "commit", {**parameters})
-    return CommitReport.model_validate(told)

@@ -16,7 +16,7 @@ from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
 from standby.fencing import read_fence
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.assignments import choose_primary
 from standby.recovery.context import open_recovery
 from standby.recovery.drill.cleanup import CleanUpReport, clean_up
@@ -128,9 +128,8 @@ def command(
         if clean:
             return await _clean(output, configuration, plan)
         if via == "prefect":
-            parameters = {"plan": plan, "to": to, "scratch": scratch}
-            document = await load_orchestrator().recover(configuration, plan, "drill", parameters)
-            return finish(output, DrillReport.model_validate(document))
+            parameters = {"to": to, "scratch": scratch}
+            return finish(output, await run_flow(DrillReport, configuration, plan, "drill", parameters))
         async with open_recovery(configuration, plan) as recovery:
             fence = await read_fence(recovery.vault, recovery.plan)
             lost = choose_primary(recovery.plan, fence, to=to, named=primary)
@@ -142,8 +141,7 @@ def command(
 
 def finish(output: Output, report: DrillReport) -> Exit:
     """Show a report and choose the exit status."""
-    output.results(drill_lines(report, verbose=output.verbose))
-    output.document(report.model_dump(mode="json"))
+    output.report(drill_lines(report, verbose=output.verbose), report)
     if report.interrupted:
         return Exit.INTERRUPTED
     return Exit.DONE if report.passed else Exit.PARTIAL
@@ -165,8 +163,7 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
 async def _clean(output: Output, configuration: Configuration, plan: str) -> Exit:
     async with open_recovery(configuration, plan) as recovery:
         report = await clean_up(recovery, ToldStages(output))
-    output.results(clean_up_lines(report))
-    output.document(report.model_dump(mode="json"))
+    output.report(clean_up_lines(report), report)
     return Exit.DONE if report.complete else Exit.PARTIAL
 
 

@@ -120,8 +120,7 @@ def command(
     async def replay(output: Output) -> Exit:
         settings = output.load().vault
         found = await explain(open_folder(settings), decision, signer_for(settings.signing))
-        output.results(explanation_lines(found, verbose=output.verbose))
-        output.document(found.model_dump(mode="json"))
+        output.report(explanation_lines(found, verbose=output.verbose), found)
         if found.problems:
             return Exit.ERROR
         return Exit.DONE if found.same else Exit.DIFFERENCES

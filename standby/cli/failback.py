@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import PlanName, Primary, Via, Yes
-from standby.cli.output import Line, Output, confirm, may_ask
+from standby.cli.output import Line, Output, confirm, may_ask, problem_lines
 from standby.cli.progress import ToldStages
 from standby.cli.replicate import report_lines
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.context import must_be_the_books, open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import WORDS, Choice, Divergence, DivergenceReport, FailbackReport
@@ -60,8 +60,7 @@ def failback_lines(report: FailbackReport, *, verbose: bool = False) -> Iterator
             yield from report_lines(copies, verbose=verbose)
     if report.divergence is not None:
         yield from untrained_lines(report.divergence)
-    for problem in dict.fromkeys(report.problems):
-        yield Line(sentence(problem), 2, "!", "red", True)
+    yield from problem_lines(dict.fromkeys(report.problems))
     yield Line(report.ending, wrong=not report.complete)
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)
@@ -138,8 +137,7 @@ def command(
 
 def finish(output: Output, report: FailbackReport) -> Exit:
     """Show a report and choose the exit status."""
-    output.results(failback_lines(report, verbose=output.verbose))
-    output.document(report.model_dump(mode="json"))
+    output.report(failback_lines(report, verbose=output.verbose), report)
     if report.state == "interrupted":
         return Exit.INTERRUPTED
     if report.state == "refused":
@@ -172,6 +170,5 @@ def _choices(keep: list[str]) -> dict[str, Choice]:
 
 
 async def _by_prefect(configuration: Configuration, plan: str, primary: str, keep: dict[str, Choice]) -> FailbackReport:
-    parameters: dict[str, JsonValue] = {"plan": plan, "home": primary, "keep": {**keep}}
-    document = await load_orchestrator().recover(configuration, plan, "failback", parameters)
-    return FailbackReport.model_validate(document)
+    parameters: dict[str, JsonValue] = {"home": primary, "keep": {**keep}}
+    return await run_flow(FailbackReport, configuration, plan, "failback", parameters)

@@ -8,13 +8,13 @@ from typing import Annotated, assert_never
 import typer
 
 from standby.cli.options import PlanName, Primary, Via, Yes
-from standby.cli.output import Line, Output, confirm, may_ask
+from standby.cli.output import Line, Output, confirm, may_ask, problem_lines
 from standby.cli.progress import ToldStages
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import VAULT, open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
@@ -59,8 +59,7 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
     yield from _sink_lines(report.sinks, reasons=False)
     if not report.sinks and report.state == "activated":
         yield Line("No activation sink is configured: no application knows of it.", 2, "!", "yellow", True)
-    for problem in report.problems:
-        yield Line(sentence(problem), 2, "!", "red", True)
+    yield from problem_lines(report.problems)
     yield Line(sentence(ending(report)), wrong=not report.complete)
     if took := times(report):
         yield Line(took)
@@ -153,8 +152,7 @@ def command(
 
 def finish(output: Output, report: FailoverReport) -> Exit:
     """Show a report and choose the exit status."""
-    output.results(failover_lines(report, verbose=output.verbose))
-    output.document(report.model_dump(mode="json"))
+    output.report(failover_lines(report, verbose=output.verbose), report)
     if report.interrupted:
         return Exit.INTERRUPTED
     return Exit.DONE if report.complete else Exit.PARTIAL
@@ -162,15 +160,13 @@ def finish(output: Output, report: FailoverReport) -> Exit:
 
 async def _by_prefect(configuration: Configuration, plan: str, request: FailoverRequest) -> FailoverReport:
     parameters: dict[str, JsonValue] = {
-        "plan": plan,
         "to": request.to,
         "mode": "unplanned" if request.planned is False else "planned",
         "reason": request.reason,
         "force": [*sorted(request.forced)],
         "home": request.primary,
     }
-    told = await load_orchestrator().recover(configuration, plan, "failover", parameters)
-    return FailoverReport.model_validate(told)
+    return await run_flow(FailoverReport, configuration, plan, "failover", parameters)
 
 
 def _question(plan: str, request: FailoverRequest) -> str:

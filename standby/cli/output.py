@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Protocol
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.text import Text
 
@@ -116,6 +117,11 @@ def warning_lines(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[Line]
         yield Line(f"{some_of(names)}: {warning}", 2, "?", "yellow")
 
 
+def problem_lines(problems: Iterable[str]) -> Iterator[Line]:
+    """Show what is wrong, a line for each problem."""
+    return (Line(sentence(problem), 2, "!", "red", wrong=True) for problem in problems)
+
+
 def cause_of(error: StandbyError) -> str:
     """Give the cause with the codes that the service gave, without a full stop."""
     told = str(error)
@@ -164,6 +170,11 @@ class Output:
         """Print several lines of the result."""
         for line in lines:
             self.result(line)
+
+    def report(self, lines: Iterable[Line], document: BaseModel) -> None:
+        """Print a report, for people and for programs."""
+        self.results(lines)
+        self.document(document.model_dump(mode="json"))
 
     def document(self, document: JsonValue) -> None:
         """Print the one JSON document, where one was asked for; the first is the one."""

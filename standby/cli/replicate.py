@@ -107,8 +107,7 @@ async def replicate_directly(
 
 def finish(output: Output, ended: Ended) -> Exit:
     """Show a report and choose the exit status."""
-    output.results(report_lines(ended.report, verbose=output.verbose))
-    output.document(ended.report.model_dump(mode="json"))
+    output.report(report_lines(ended.report, verbose=output.verbose), ended.report)
     if ended.interrupted:
         output.say("Interrupted. Run it again to go on: copies under way are adopted.")
         return Exit.INTERRUPTED

@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, PlanName, Via
-from standby.cli.output import Line, Output, failure_lines, named
+from standby.cli.output import Line, Output, failure_lines, named, problem_lines
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, run
 from standby.config.configuration import Configuration
 from standby.config.durations import moment_of
 from standby.document import JsonValue
-from standby.errors import sentence
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.restore import RestoreReport, restore
@@ -40,8 +39,7 @@ _MEANINGS = {
 def plan_lines(plan: RestorePlan) -> Iterator[Line]:
     """Show, before anything is done, how true each analyzer will be to the one that was kept."""
     yield Line(f"Snapshot {plan.snapshot_id} of {plan.taken_at:%Y-%m-%d %H:%M:%S} UTC → {plan.to}")
-    for problem in plan.problems:
-        yield Line(sentence(problem), 2, "!", "red", True)
+    yield from problem_lines(plan.problems)
     for name, deployment in plan.added_defaults.items():
         yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, "+", "green")
     for item in plan.items:
@@ -60,8 +58,7 @@ def report_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Li
             done = f"built, {item.seconds:.1f} s" if item.status is Status.SUCCEEDED else "was there"
             yield Line(f"{named(item)}: {done} ({item.fidelity}).", 2, "+", "green")
     yield from failure_lines(report.items, verbose=verbose)
-    for problem in report.problems:
-        yield Line(sentence(problem), 2, "!", "red", True)
+    yield from problem_lines(report.problems)
     yield Line(report.summary, wrong=not report.complete)
 
 
@@ -123,18 +120,15 @@ async def _by_prefect(
     configuration: Configuration, plan: str, to: str, as_of: datetime | None, globs: tuple[str, ...]
 ) -> RestoreReport:
     parameters: dict[str, JsonValue] = {
-        "plan": plan,
         "to": to,
         "as_of": as_of.isoformat() if as_of else None,
         "analyzers": [*globs],
     }
-    told = await load_orchestrator().recover(configuration, plan, "restore", parameters)
-    return RestoreReport.model_validate(told)
+    return await run_flow(RestoreReport, configuration, plan, "restore", parameters)
 
 
 def _finish(output: Output, report: RestoreReport) -> Exit:
-    output.results(report_lines(report, verbose=output.verbose))
-    output.document(report.model_dump(mode="json"))
+    output.report(report_lines(report, verbose=output.verbose), report)
     if report.interrupted:
         output.say("Interrupted. Run it again to go on: what is there by then is found.")
         return Exit.INTERRUPTED

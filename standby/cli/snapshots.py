@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import PlanName, Via
-from standby.cli.output import Line, Output
+from standby.cli.output import Line, Output, problem_lines
 from standby.cli.run import Exit, run
 from standby.errors import sentence
-from standby.orchestrator import load_orchestrator
+from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification, list_snapshots, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
@@ -55,8 +55,7 @@ def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) 
 
 def verification_lines(found: Verification) -> Iterator[Line]:
     """Show what is wrong with the files."""
-    for problem in found.problems:
-        yield Line(sentence(problem), 2, "!", "red", True)
+    yield from problem_lines(found.problems)
     yield Line(found.summary, wrong=not found.whole)
 
 
@@ -81,13 +80,11 @@ def take(
     async def work(output: Output) -> Exit:
         configuration = output.load()
         if via == "prefect":
-            report = await load_orchestrator().recover(configuration, plan, "snapshot", {"plan": plan})
-            taken = SnapshotTaken.model_validate(report)
+            taken = await run_flow(SnapshotTaken, configuration, plan, "snapshot", {})
         else:
             async with open_recovery(configuration, plan) as recovery:
                 taken = await take_snapshot(recovery)
-        output.results(taken_lines(taken))
-        output.document(taken.model_dump(mode="json"))
+        output.report(taken_lines(taken), taken)
         return Exit.DONE if taken.complete else Exit.PARTIAL
 
     run(context, work)

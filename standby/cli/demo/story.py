@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+from pydantic import BaseModel
 
 from standby.cli.audit import verify_lines
 from standby.cli.check import drift_lines
@@ -27,6 +28,7 @@ from standby.config.sinks import FileSink
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
+from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import Activation, ActivationBook
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import open_recovery
@@ -41,6 +43,8 @@ from standby.replication.items import Selection, Status
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.service.client import ContentUnderstandingClient
+
+M = TypeVar("M", bound=BaseModel)
 
 PLAN = "documents"
 
@@ -114,9 +118,9 @@ class Story:
 
     async def _before_the_outage(self) -> dict[str, JsonValue]:
         self._scene("6. While everything works: a signed snapshot, and a failover drill with temporary ids")
-        taken = SnapshotTaken.model_validate(await self._flow("snapshot"))
+        taken = await self._flow(SnapshotTaken, "snapshot")
         self.output.results(taken_lines(taken))
-        drilled = DrillReport.model_validate(await self._flow("drill", to="west"))
+        drilled = await self._flow(DrillReport, "drill", to="west")
         self.output.results(drill_lines(drilled))
         if not drilled.passed:
             raise DemoFailed("the drill did not pass")
@@ -139,12 +143,12 @@ class Story:
 
     async def _failback(self) -> dict[str, JsonValue]:
         self._scene(f"8. In the morning the failover is committed, and {EDITED_AWAY} is edited in the west")
-        committed = CommitReport.model_validate(await self._flow("commit"))
+        committed = await self._flow(CommitReport, "commit")
         await self._edit("west", EDITED_AWAY, "Tip", "number", "What was given on top")
 
         self._scene("9. The east is back: failback, with the edit")
         await self._set_outage("none")
-        back = FailbackReport.model_validate(await self._flow("failback"))
+        back = await self._flow(FailbackReport, "failback")
         if back.divergence is not None:
             self.output.results(divergence_lines(back.divergence, verbose=False))
         self.output.results(failback_lines(back))
@@ -199,8 +203,8 @@ class Story:
         self.output.results(report_lines(ended.report))
         return ended.report
 
-    async def _flow(self, flow: str, **parameters: JsonValue) -> Any:
-        return await self.stage.orchestrator.recover(self.configuration, PLAN, flow, parameters)
+    async def _flow(self, report: type[M], flow: str, **parameters: JsonValue) -> M:
+        return await run_flow(report, self.configuration, PLAN, flow, parameters)
 
     async def _edit(self, resource: str, analyzer: str, field: str, kind: str, description: str) -> None:
         """Add a field to an analyzer, as its author would."""
@@ -226,7 +230,7 @@ class Story:
         try:
             async with asyncio.timeout(PATIENCE):
                 while True:
-                    east = WatchReport.model_validate(await self._flow("watch")).observations["east"]
+                    east = (await self._flow(WatchReport, "watch")).observations["east"]
                     if not noticed and east.healthy is False:
                         noticed = True
                         self.output.result(f"The watch sees it after {clock() - begun:.1f} s: {east.summary}.")
