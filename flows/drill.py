@@ -1,4 +1,4 @@
-"""Drill a failover, and prove that nothing of it is left."""
+"""Test a failover, and prove that nothing of it is left."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drill_page(report: DrillReport) -> str:
 
 @flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)
 async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> State[Any]:
-    """Drill the failover of a recovery plan, measure it, and remove everything it made.
+    """Test the failover of a recovery plan, measure it, and remove everything it made.
 
     It is the code of a real failover, under ids of its own; the sinks are not changed and the primary is not
     called. It passes only if its clean-up is proven. The evidence is kept in the vault, signed where there is

@@ -75,7 +75,7 @@ COMMANDS = {
     "failover": Entry("standby.cli.failover", "Let a standby serve instead of the primary."),
     "commit": Entry("standby.cli.commit", "Make a failover final."),
     "failback": Entry("standby.cli.failback", "Let the primary serve again, with every edit made meanwhile."),
-    "drill": Entry("standby.cli.drill", "Rehearse a failover with temporary ids, and clean up."),
+    "drill": Entry("standby.cli.drill", "Run a failover drill with temporary ids, and clean up."),
     "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),
     "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
     "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),

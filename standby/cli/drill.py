@@ -1,4 +1,4 @@
-"""`standby drill`: drill a failover, remove what an earlier drill left, or check the evidence of one."""
+"""`standby drill`: test a failover, remove what an earlier drill left, or check the evidence of one."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def command(
     ] = "",
     via: Via = "direct",
 ) -> None:
-    """Drill a failover: restore under ids of its own, measure, remove all it made, and keep the evidence.
+    """Test a failover: restore under ids of its own, measure, remove all it made, and keep the evidence.
 
     The real fence, audit log and sinks are not changed, and the primary is not called.
 

@@ -1,1 +1,1 @@
-"""Rehearsing a failover, and what is kept of it."""
+"""Failover drills, and the evidence that is kept of them."""

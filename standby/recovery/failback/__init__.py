@@ -1,1 +1,1 @@
-"""Bringing a plan back to where it came from, with every edit that was made meanwhile."""
+"""Failback: the primary serves again, with every edit that was made meanwhile."""

@@ -53,7 +53,7 @@ class Preparation:
     """Brings the target up to date, and sees that it could take over.
 
     Attributes:
-        naming: how restored analyzers are called; with a prefix all of them are restored, for a rehearsal.
+        naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
         restored: from a snapshot, where that was needed.
     """
 

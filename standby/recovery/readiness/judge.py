@@ -210,7 +210,7 @@ def drill_reasons(facts: Facts) -> Iterator[Reason]:
         yield Reason(
             bucket=Bucket.NEVER_DRILLED,
             severity=Severity.WARNING,
-            text=f"A failover to {facts.target} was never rehearsed",
+            text=f"No drill has tested a failover to {facts.target} yet",
             next_action=f"Run {command}",
         )
         return

@@ -120,12 +120,12 @@ class DrillSummary(Document):
     Attributes:
         run_id: under which its evidence is kept.
         ended_at: when its clean-up was proven, or given up, UTC.
-        target: the resource at which it was rehearsed.
+        target: the resource of the drill.
         passed: whether everything worked, and nothing of it was left behind.
         seconds: from its begin to its end, clean-up included.
         recovery_seconds: what a failover would have taken of that; `None` where it did not get so far.
         reason: why it did not pass; empty where it did.
-        home: the source whose outage was rehearsed; empty where an older drill does not say.
+        home: the primary whose loss was simulated; empty where an older drill does not say.
     """
 
     run_id: str

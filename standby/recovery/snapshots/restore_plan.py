@@ -40,7 +40,7 @@ async def plan_restore(
         snapshot: what to restore from.
         to: a source or a target of the plan.
         analyzers: globs on ids as the snapshot has them; what they refer to comes along.
-        naming: other ids, and more tags, for a rehearsal.
+        naming: other ids, and more tags, for a drill.
         only_missing: leave out whatever the target has under the id, whatever it is.
         home: only what serves in the place of this source; everything that belongs at `to` if left out.
 

@@ -46,7 +46,7 @@ def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> 
     assert "  RPO 1d: met by 5 of 5.\n" in ran.out
     assert "  RTO 15m: no forecast. No switch was measured yet; a drill measures one.\n" in ran.out
     assert "  Last drill: none.\n" in ran.out
-    assert "· A failover to west was never rehearsed.\n" in ran.out
+    assert "· No drill has tested a failover to west yet.\n" in ran.out
 
 
 def test_one_target_that_is_not_ready_is_enough_for_2(workspace: Workspace) -> None:

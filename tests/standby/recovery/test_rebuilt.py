@@ -159,7 +159,7 @@ async def test_what_is_gone_is_dropped_and_the_rest_is_kept() -> None:
     assert after["plain"].created_at != before["plain"].created_at
 
 
-async def test_ids_of_a_rehearsal_are_not_listed() -> None:
+async def test_ids_of_a_drill_are_not_listed() -> None:
     world = a_world()
     await snapped(world)
 

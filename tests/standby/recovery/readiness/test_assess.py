@@ -52,7 +52,7 @@ async def switched(scene: Scene, active: str, phase: Phase = Phase.STEADY) -> No
 
 
 def buckets(readiness: Readiness) -> set[Bucket]:
-    # That nobody has rehearsed it is so in most of these.
+    # That no drill has tested it is so in most of these.
     return {reason.bucket for reason in readiness.reasons} - {Bucket.NEVER_DRILLED}
 
 

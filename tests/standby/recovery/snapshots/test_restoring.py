@@ -405,7 +405,7 @@ async def test_restores_to_the_source_itself() -> None:
     assert world.cloud.built == [("east", "invoice")]
 
 
-async def test_a_rehearsal_gets_other_ids_and_tags_all_through() -> None:
+async def test_a_drill_gets_other_ids_and_tags_all_through() -> None:
     world = await kept(analyzer("top", "child", tags={"team": "a"}), analyzer("child"))
     world.hold("west", analyzer("child", description="in use"))
 
