@@ -103,7 +103,12 @@ async def hold_file(files: FileSystem, path: str, busy: Busy) -> AsyncIterator[J
 
 
 async def once_free(
-    clock: Clock, work: Callable[[], Awaitable[T]], *, patience: float, busy: type[Exception] = Held
+    clock: Clock,
+    work: Callable[[], Awaitable[T]],
+    *,
+    patience: float,
+    busy: type[Exception] = Held,
+    again: float = AGAIN,
 ) -> T:
     """Do work that needs what another run may hold, as soon as that run has ended.
 
@@ -112,6 +117,7 @@ async def once_free(
         work: is begun anew after every try that found it held.
         patience: seconds that the other run is waited for.
         busy: how the work says that another run holds it.
+        again: seconds between two tries.
 
     Raises:
         Held: it is still held after `patience`; or `busy`, whatever that is.
@@ -123,7 +129,7 @@ async def once_free(
         except busy:
             if clock.monotonic() - begun >= patience:
                 raise
-        await clock.sleep(AGAIN)
+        await clock.sleep(again)
 
 
 def _parse(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None) -> M | None:

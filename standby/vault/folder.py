@@ -85,16 +85,27 @@ class _AppendedFile:
 
 
 @contextmanager
-def _held(place: Path) -> Iterator[_AppendedFile]:
+def locked(place: Path) -> Iterator[None]:
+    """Hold the lock that goes with a file; it is a file of its own, so that the other may be replaced.
+
+    Raises:
+        Held: another process of this machine holds it.
+        VaultUnavailable: it cannot be written.
+    """
     with _vault_errors(place, "written"):
         _make(place.parent)
-        # The lock has a file of its own, so that the journal's may be replaced.
         lock = place.with_name(f"{place.name}.lock").open("ab")
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Held(str(place)) from None
+        yield
+
+
+@contextmanager
+def _held(place: Path) -> Iterator[_AppendedFile]:
+    with locked(place):
         journal = _AppendedFile(place)
         try:
             yield journal

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import fcntl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from standby.clock import SystemClock
 from standby.concurrency import to_its_end
 from standby.recovery.activation.sinks import Activation, ActivationBook, SinkFailed, must_follow
-from standby.vault.errors import VaultError
-from standby.vault.folder import LocalFolder
+from standby.vault.documents import once_free
+from standby.vault.errors import Held, VaultError
+from standby.vault.folder import LocalFolder, locked
 
 PATIENCE = 10.0
 """Seconds that another writer of the same file is waited for."""
@@ -82,26 +81,13 @@ class FileActivation:
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
         """Hold the lock that goes with the file."""
-        place = self._file.with_name(f"{self._file.name}.lock")
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            lock = place.open("ab", buffering=0)
-        except OSError as error:
-            raise SinkFailed(self.name, error.strerror or type(error).__name__) from None
-        with lock:
+        with ExitStack() as stack:
+
+            async def lock() -> None:
+                stack.enter_context(locked(self._file))
+
             try:
-                # No thread waits for it: whoever holds it needs one to come to its end.
-                async with asyncio.timeout(PATIENCE):
-                    while not _take(lock):  # noqa: ASYNC110 - another process gives it back, and tells nobody
-                        await asyncio.sleep(LOOK)
-            except TimeoutError:
+                await once_free(SystemClock(), lock, patience=PATIENCE, again=LOOK)
+            except Held:
                 raise SinkFailed(self.name, f"another run held it for {PATIENCE:.0f} s") from None
             yield
-
-
-def _take(lock: FileIO) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
