@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from standby.concurrency import to_its_end
 from standby.document import JsonValue
 from standby.errors import StandbyError
-from standby.fencing import Fence, Phase, read_fence
+from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import must_be_able_to_serve
 from standby.recovery.audit import AuditAction, AuditLine, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
@@ -30,7 +30,7 @@ from standby.recovery.drill.cleanup import (
     must_be_clean,
     remove_leftovers,
 )
-from standby.recovery.drill.errors import NothingToDrill, ReallySwitching, ScratchUnfit, ServesAlready
+from standby.recovery.drill.errors import NothingToDrill, ScratchUnfit, ServesAlready
 from standby.recovery.drill.evidence import Evidence, write_evidence
 from standby.recovery.drill.report import (
     DrilledAnalyzers,
@@ -41,8 +41,10 @@ from standby.recovery.drill.report import (
 )
 from standby.recovery.drill.sandbox import Sandbox, digests_of_production, open_sandbox
 from standby.recovery.durations import Kind, add_durations, read_durations
+from standby.recovery.failover.begin import must_have_ended
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import Phases
+from standby.recovery.failover.state import read_record
 from standby.recovery.readiness.last_runs import DrillSummary, write_latest
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
@@ -74,7 +76,7 @@ async def drill(
     Raises:
         DrillUnderWay: another drill of the plan runs.
         ServesAlready: the target serves already.
-        ReallySwitching: a real switch has not ended.
+        SwitchUnfinished: a real switch has not ended.
         ScratchUnfit: a plan uses the scratch resource, or it has one of the ids.
         LeftBehind: what an earlier drill left at the same resource cannot be removed.
         NotATarget: the plan does not have this target.
@@ -85,7 +87,7 @@ async def drill(
         leftovers = await remove_leftovers(context, drills, stages)
         must_be_clean(leftovers, scratch or to)
         fence = await read_fence(context.vault, context.plan)
-        _must_be_possible(context, fence, primary, to)
+        await _must_be_possible(context, fence, primary, to)
         manifest = await _new_manifest(context, primary, to, scratch)
         async with open_sandbox(context, manifest, fence, to) as sandbox:
             if scratch:
@@ -96,13 +98,11 @@ async def drill(
             return await _Drill(context, to, manifest, sandbox, drills, begun, stages, fence.epoch).run()
 
 
-def _must_be_possible(context: RecoveryContext, fence: Fence, primary: str, to: str) -> None:
+async def _must_be_possible(context: RecoveryContext, fence: Fence, primary: str, to: str) -> None:
     """Let only a failover be drilled that could really be asked for now."""
     plan = context.plan
     must_be_able_to_serve(plan, primary, to)
-    for switched, side in fence.assignments.items():
-        if side.phase is Phase.SWITCHING:
-            raise ReallySwitching(plan.name, switched)
+    must_have_ended(fence, await read_record(context.vault, plan.name))
     if fence.assignments[primary].active == to:
         raise ServesAlready(plan.name, primary, to)
 

@@ -31,17 +31,6 @@ class ServesAlready(GuardRefused):
         self.args = (plan, primary, resource)
 
 
-class ReallySwitching(GuardRefused):
-    """A real switch is under way, and a drill would disturb it."""
-
-    def __init__(self, plan: str, primary: str) -> None:
-        super().__init__(
-            f"A real switch of {primary} in plan {plan} has not ended, so no drill begins now",
-            f"See standby status {plan}, and run again when the switch has ended",
-        )
-        self.args = (plan, primary)
-
-
 class ScratchUnfit(GuardRefused):
     """A resource cannot be used for a drill under the real ids."""
 

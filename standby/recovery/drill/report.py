@@ -9,7 +9,6 @@ from typing import NamedTuple
 from pydantic import AwareDatetime, Field
 
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import Resource
 from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.activation.sinks import Activation
@@ -19,11 +18,12 @@ from standby.recovery.drill.errors import clean_up_again
 from standby.recovery.drill.sandbox import UNKNOWN
 from standby.recovery.failover.report import FailoverReport, PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan
+from standby.recovery.snapshots.restore_plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint
 from standby.replication.report import Via
 from standby.replication.serving import Serving, Severity, check_models, models_of
-from standby.service.models import Analyzer, Deployment
+from standby.service.models import Analyzer
 from standby.text import some_of
 
 MOST_REASONS = 20
@@ -244,7 +244,8 @@ async def inspect_analyzers(
     context.connections.forget_serving(manifest.to)
     serving = await context.connections.serving(manifest.to)
     sources = {
-        name: _source(context, snapshot, name, client.resource) for name in {item.resource for item in plan.items}
+        name: source_serving(context, name, snapshot.resources[name], serving)
+        for name in {item.resource for item in plan.items}
     }
     return tuple(
         _inspected(context, manifest, item, listed.get(item.target_analyzer), sources[item.resource], serving)
@@ -285,17 +286,3 @@ def _problem(manifest: DrillManifest, item: RestoreItem, found: Analyzer | None,
     if found.status != "ready":
         return f"it is {found.status} at {manifest.to}"
     return "" if seen == item.fingerprint else f"at {manifest.to} it is not what the snapshot has"
-
-
-def _source(context: RecoveryContext, snapshot: Snapshot, name: str, like: Resource) -> Serving:
-    """Give the deployments that the analyzers had when the snapshot was taken."""
-    stored = snapshot.resources[name]
-    deployments: Mapping[str, Deployment] | None = None
-    if stored.deployments is not None:
-        deployments = {
-            deployment: Deployment(name=deployment, model=found.model, version=found.version)
-            for deployment, found in stored.deployments.items()
-        }
-    known = context.configuration.resources.get(name) or like
-    resource = known.model_copy(update={"name": name, "api_version": stored.api_version})
-    return Serving(resource, stored.defaults, deployments)

@@ -106,7 +106,7 @@ async def _plan_part(
         selected=tuple(analyzer for analyzer in kept.analyzers if matches(analyzer, analyzers)),
         ids=ids,
         naming=naming,
-        source=_source_serving(context, name, kept, inventory.serving),
+        source=source_serving(context, name, kept, inventory.serving),
         target=inventory,
         overrides=context.plan.deployments.get(to, DeploymentOverrides()),
         records=await _records(context, name, kept, to),
@@ -150,7 +150,7 @@ async def _records(context: RecoveryContext, name: str, part: ResourceSnapshot, 
     return records
 
 
-def _source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, target: Serving) -> Serving:
+def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, target: Serving) -> Serving:
     """Give what served the analyzers when the snapshot was taken; that resource is not asked."""
     known = context.configuration.resources.get(name) or target.resource.model_copy(update={"name": name})
     deployments = None

@@ -28,7 +28,6 @@ from standby.recovery.drill.drill import drill
 from standby.recovery.drill.errors import (
     DrillUnderWay,
     LeftBehind,
-    ReallySwitching,
     ScratchUnfit,
     ServesAlready,
 )
@@ -36,6 +35,7 @@ from standby.recovery.drill.evidence import check_evidence, verify_evidence
 from standby.recovery.drill.report import DrillReport
 from standby.recovery.drill.sandbox import Published
 from standby.recovery.durations import Kind, read_durations
+from standby.recovery.failover.errors import SwitchUnfinished
 from standby.recovery.readiness.last_runs import read_latest
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
@@ -386,7 +386,7 @@ async def test_only_what_could_really_happen_is_drilled(make_scene: Any, make_an
         with pytest.raises(ServesAlready):
             await drill(context, "east", "west", DirectStages())
         await really(Assignment(active="east", phase=Phase.SWITCHING, target="north"))
-        with pytest.raises(ReallySwitching):
+        with pytest.raises(SwitchUnfinished):
             await drill(context, "east", "west", DirectStages())
         assert (await read_fence(context.vault, context.plan)).epoch == 3
 
