@@ -1,4 +1,9 @@
-"""The labelled data that trained an analyzer: what can be seen of it, and whether it is still the same."""
+"""The labelled data that trained an analyzer: which files there are, and whether they are still the same.
+
+Listing a container needs one call of the storage service; its client library would bring a second HTTP stack for
+that. Only known storage hosts and this machine are asked, redirects are not followed, and a token goes to the former
+only.
+"""
 
 from __future__ import annotations
 
@@ -22,141 +27,6 @@ from standby.service.errors import ServiceError
 from standby.service.redaction import secret_address
 from standby.text import some_of
 
-LISTINGS_AT_ONCE = 4
-
-LISTING_SECONDS = 20.0
-"""What one container may take."""
-
-ALL_SECONDS = 120.0
-"""What all containers together may take; those that are left then are unknown."""
-
-LABELLED = "labeledData"
-
-Place = tuple[str, str]
-"""URL of a container as the definition has it, and the prefix."""
-
-
-def labelled_sources(definition: Mapping[str, JsonValue]) -> tuple[JsonObject, ...]:
-    """Give the labelled data a definition names, inline analyzers included."""
-    return tuple(
-        source
-        for analyzer in (definition, *inline_analyzers(definition))
-        for source in _sources(analyzer)
-        if str(source.get("kind", LABELLED)).lower() == LABELLED.lower()
-    )
-
-
-async def see_labelled(
-    definitions: Mapping[str, Mapping[str, JsonValue]],
-    credentials: KeyCredentials | EntraCredentials,
-    tls: Tls,
-) -> dict[str, tuple[LabelledData, ...]]:
-    """List the labelled data of analyzers; whatever cannot be listed is unknown, with the reason.
-
-    Args:
-        definitions: as the service sent them, by analyzer.
-        credentials: of the resource; an Entra identity may list what it may read.
-        tls: which certificates are trusted.
-
-    Returns:
-        By analyzer, of those that have any.
-    """
-    sources = {name: labelled_sources(definition) for name, definition in definitions.items()}
-    places = {_place(source) for found in sources.values() for source in found}
-    listed = await _list_all(sorted(places), credentials, tls) if places else {}
-    return {
-        name: tuple(_labelled(source, listed[_place(source)]) for source in found)
-        for name, found in sources.items()
-        if found
-    }
-
-
-def what_changed(then: Sequence[LabelledData], now: Sequence[LabelledData]) -> str:
-    """Say why labelled data is not proven to be what it was; nothing where it is.
-
-    Args:
-        then: as the snapshot has it.
-        now: the same places, listed just now.
-    """
-    for kept, found in zip(then, now, strict=True):
-        if kept.blobs == "unknown":
-            return f"Its labelled data was unknown when the snapshot was taken: {kept.reason}"
-        if found.blobs == "unknown":
-            return f"Its labelled data cannot be looked at: {found.reason}"
-        if kept.blobs and not found.blobs:
-            return "Its labelled data is gone"
-        if changed := _changed(kept.blobs, found.blobs):
-            return f"Its labelled data has changed: {some_of(changed, 1)}"
-    return ""
-
-
-async def _list_all(
-    places: Sequence[Place], credentials: KeyCredentials | EntraCredentials, tls: Tls
-) -> dict[Place, tuple[Blob, ...] | str]:
-    listed: dict[Place, tuple[Blob, ...] | str] = dict.fromkeys(places, "There was no time left to list it")
-    gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
-
-    async with open_blobs(credentials, tls) as reader:
-
-        async def inspect(place: Place) -> None:
-            async with gate:
-                try:
-                    async with asyncio.timeout(LISTING_SECONDS):
-                        listed[place] = await reader.list(*place)
-                except BlobsUnknown as error:
-                    listed[place] = error.cause
-                except TimeoutError:
-                    listed[place] = f"The storage did not list it within {LISTING_SECONDS:.0f} s"
-
-        try:
-            async with asyncio.timeout(ALL_SECONDS), side_by_side() as group:
-                for place in places:
-                    group.create_task(inspect(place))
-        except TimeoutError:
-            pass  # What was not reached says so.
-    return listed
-
-
-def _labelled(source: JsonObject, listed: tuple[Blob, ...] | str) -> LabelledData:
-    url, prefix = _place(source)
-    container, _, query = url.partition("?")
-    return LabelledData(
-        container=container,
-        prefix=prefix,
-        file_list=str(source.get("fileListPath") or ""),
-        blobs="unknown" if isinstance(listed, str) else listed,
-        reason=listed if isinstance(listed, str) else "",
-        access_cut=bool(query),
-    )
-
-
-def _place(source: JsonObject) -> Place:
-    return str(source.get("containerUrl") or ""), str(source.get("prefix") or "")
-
-
-def _sources(analyzer: Mapping[str, JsonValue]) -> Iterator[JsonObject]:
-    sources = analyzer.get("knowledgeSources")
-    if isinstance(sources, list):
-        yield from (source for source in sources if isinstance(source, dict))
-
-
-def _changed(then: Sequence[Blob], now: Sequence[Blob]) -> list[str]:
-    kept, found = {blob.name: blob for blob in then}, {blob.name: blob for blob in now}
-    return sorted(
-        name
-        for name in kept.keys() | found.keys()
-        if name not in kept or name not in found or not _is_same(kept[name], found[name])
-    )
-
-
-def _is_same(one: Blob, other: Blob) -> bool:
-    if one.size != other.size:
-        return False
-    if one.md5 and other.md5:
-        return one.md5 == other.md5
-    return one.etag is not None and one.etag == other.etag
-
-
 BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
 """Hosts of Azure's storage, by cloud."""
 
@@ -174,21 +44,21 @@ TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 
 
 MOST_BLOBS = 10_000
-"""Files of one prefix that are listed; more are not compared."""
+"""Files below one prefix that are listed; more are not compared."""
 
 
 PAGE = 5000
 
 
 MOST_BYTES = 32_000_000
-"""A page that is longer is not read to its end."""
+"""A longer page is not read to its end."""
 
 
 class BlobsUnknown(SnapshotError):
-    """What is in a container cannot be told."""
+    """The files of a container could not be listed."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(reason, "Let this identity list the container to have it compared")
+        super().__init__(reason, "Allow this identity to list the container")
         self.args = (reason,)
 
 
@@ -231,7 +101,7 @@ class BlobReader:
                 if not marker:
                     return tuple(sorted(found, key=lambda blob: blob.name))
                 if not page:
-                    raise BlobsUnknown("The storage's list goes on without an end")
+                    raise BlobsUnknown("The storage's list has no end")
 
 
 @asynccontextmanager
@@ -240,13 +110,7 @@ async def open_blobs(
     tls: Tls,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[BlobReader]:
-    """Open a reader of containers.
-
-    Args:
-        credentials: of a resource; a key opens no storage.
-        tls: which certificates are trusted.
-        transport: instead of the network, in tests.
-    """
+    """Open a reader of containers, with the credentials of a resource; a key gives no access to storage."""
     signs = auth_for(credentials, STORAGE_SCOPE)
     auth = signs if isinstance(signs, EntraAuth) else None
     try:
@@ -257,23 +121,23 @@ async def open_blobs(
 
 
 def refuse_strange_host(url: str) -> None:
-    """Let only storage accounts and this machine be asked.
+    """Refuse to ask any host but storage accounts and this machine.
 
     Raises:
-        BlobsUnknown: it is neither.
+        BlobsUnknown: the URL is of another host.
     """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BlobsUnknown("Its URL is not one that is followed") from None
+        raise BlobsUnknown("Its URL is not a storage URL") from None
     host = (parts.hostname or "").lower()
     if parts.username or parts.password or parts.scheme not in {"http", "https"}:
-        raise BlobsUnknown("Its URL is not one that is followed")
+        raise BlobsUnknown("Its URL is not a storage URL")
     if is_loopback(host):
         return
     if parts.scheme != "https" or port not in (None, 443) or not host.endswith(BLOB_SUFFIXES):
-        raise BlobsUnknown("Its host is no known storage account, so it is not asked")
+        raise BlobsUnknown("Its host is not a known storage account, so it was not asked")
 
 
 def parse_page(content: bytes) -> tuple[list[Blob], str]:
@@ -283,17 +147,17 @@ def parse_page(content: bytes) -> tuple[list[Blob], str]:
         The files, and the marker of the next page; empty where there is none.
 
     Raises:
-        BlobsUnknown: it is not what the storage answers.
+        BlobsUnknown: it is not a list.
     """
     try:
         text = content.decode("utf-8-sig")
         if "<!DOCTYPE" in text:
-            raise BlobsUnknown("The storage answered something that is no list")
-        # Without a document type it can neither grow nor lead elsewhere.
+            raise BlobsUnknown("The storage's answer is not a list of files")
+        # Without a document type there are no entities that could grow or refer to other files.
         root = ET.fromstring(text)  # noqa: S314
         return [_blob(element) for element in root.iter("Blob")], (root.findtext("NextMarker") or "").strip()
     except (ET.ParseError, ValueError):
-        raise BlobsUnknown("The storage answered something that is no list") from None
+        raise BlobsUnknown("The storage's answer is not a list of files") from None
 
 
 def _blob(element: ET.Element) -> Blob:
@@ -301,20 +165,20 @@ def _blob(element: ET.Element) -> Blob:
     if name is None or not name.text:
         raise ValueError("no name")
     properties = element.find("Properties")
-    told = {} if properties is None else {each.tag: (each.text or "").strip() for each in properties}
+    found = {} if properties is None else {each.tag: (each.text or "").strip() for each in properties}
     return Blob(
-        # Characters that XML cannot have are written with a percent sign, and it says so.
+        # Characters that XML cannot have are percent-encoded, and an attribute says so.
         name=unquote(name.text) if name.get("Encoded") == "true" else name.text,
-        size=int(told.get("Content-Length") or 0),
-        md5=told.get("Content-MD5") or None,
-        etag=told.get("Etag") or None,
+        size=int(found.get("Content-Length") or 0),
+        md5=found.get("Content-MD5") or None,
+        etag=found.get("Etag") or None,
     )
 
 
 async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker: str) -> bytes:
     asked = {"restype": "container", "comp": "list", "maxresults": str(PAGE), "prefix": prefix}
     query = urlencode(asked | ({"marker": marker} if marker else {}))
-    # The signature is of the query as it stands: it is not taken apart and put together again.
+    # The signature covers the query as it is written, so the query is not parsed and rebuilt.
     url = f"{container_url}{'&' if '?' in container_url else '?'}{query}"
     reason = ""
     try:
@@ -326,8 +190,8 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
     except ServiceError as error:
         reason = error.cause
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        # Its message may have the whole URL in it, with the signature.
-        reason = f"The storage cannot be asked: {type(error).__name__}"
+        # Its message may contain the whole URL, with the signature.
+        reason = f"The storage did not respond: {type(error).__name__}"
     # Raised here and not above: those errors hold the request.
     raise BlobsUnknown(reason)
 
@@ -339,3 +203,130 @@ async def _bounded(answer: httpx.Response) -> bytes:
         if len(content) > MOST_BYTES:
             raise BlobsUnknown("The storage's list is too long")
     return bytes(content)
+
+
+LISTINGS_AT_ONCE = 4
+
+LISTING_SECONDS = 20.0
+"""How long listing one container may take."""
+
+ALL_SECONDS = 120.0
+"""How long listing all containers may take; the rest is unknown then."""
+
+LABELLED = "labeledData"
+
+Location = tuple[str, str]
+"""URL of a container as the definition has it, and the prefix."""
+
+
+def labelled_sources(definition: Mapping[str, JsonValue]) -> tuple[JsonObject, ...]:
+    """Give the labelled data a definition names, inline analyzers included."""
+    return tuple(
+        source
+        for analyzer in (definition, *inline_analyzers(definition))
+        for source in _sources(analyzer)
+        if str(source.get("kind", LABELLED)).lower() == LABELLED.lower()
+    )
+
+
+async def see_labelled(
+    definitions: Mapping[str, Mapping[str, JsonValue]],
+    credentials: KeyCredentials | EntraCredentials,
+    tls: Tls,
+) -> dict[str, tuple[LabelledData, ...]]:
+    """List the labelled data of those analyzers that have any; what cannot be listed is unknown, with the reason.
+
+    Args:
+        definitions: as the service sent them, by analyzer.
+        credentials: of the resource.
+        tls: which certificates are trusted.
+    """
+    sources = {name: labelled_sources(definition) for name, definition in definitions.items()}
+    locations = {_location(source) for found in sources.values() for source in found}
+    listed = await _list_all(sorted(locations), credentials, tls) if locations else {}
+    return {
+        name: tuple(_labelled(source, listed[_location(source)]) for source in found)
+        for name, found in sources.items()
+        if found
+    }
+
+
+def what_changed(then: Sequence[LabelledData], now: Sequence[LabelledData]) -> str:
+    """Say why labelled data may not be what it was when the snapshot was taken; nothing where it is the same."""
+    for before, found in zip(then, now, strict=True):
+        if before.blobs == "unknown":
+            return f"Its labelled data could not be listed when the snapshot was taken: {before.reason}"
+        if found.blobs == "unknown":
+            return f"Its labelled data cannot be listed now: {found.reason}"
+        if before.blobs and not found.blobs:
+            return "Its labelled data is gone"
+        if changed := _changed(before.blobs, found.blobs):
+            return f"Its labelled data has changed: {some_of(changed, 1)}"
+    return ""
+
+
+async def _list_all(
+    locations: Sequence[Location], credentials: KeyCredentials | EntraCredentials, tls: Tls
+) -> dict[Location, tuple[Blob, ...] | str]:
+    listed: dict[Location, tuple[Blob, ...] | str] = dict.fromkeys(locations, "There was no time left to list it")
+    gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
+
+    async with open_blobs(credentials, tls) as reader:
+
+        async def inspect(location: Location) -> None:
+            async with gate:
+                try:
+                    async with asyncio.timeout(LISTING_SECONDS):
+                        listed[location] = await reader.list(*location)
+                except BlobsUnknown as error:
+                    listed[location] = error.cause
+                except TimeoutError:
+                    listed[location] = f"The storage did not list it within {LISTING_SECONDS:.0f} s"
+
+        try:
+            async with asyncio.timeout(ALL_SECONDS), side_by_side() as group:
+                for location in locations:
+                    group.create_task(inspect(location))
+        except TimeoutError:
+            pass  # What was not listed says so.
+    return listed
+
+
+def _labelled(source: JsonObject, listed: tuple[Blob, ...] | str) -> LabelledData:
+    url, prefix = _location(source)
+    container, _, query = url.partition("?")
+    return LabelledData(
+        container=container,
+        prefix=prefix,
+        file_list=str(source.get("fileListPath") or ""),
+        blobs="unknown" if isinstance(listed, str) else listed,
+        reason=listed if isinstance(listed, str) else "",
+        access_cut=bool(query),
+    )
+
+
+def _location(source: JsonObject) -> Location:
+    return str(source.get("containerUrl") or ""), str(source.get("prefix") or "")
+
+
+def _sources(analyzer: Mapping[str, JsonValue]) -> Iterator[JsonObject]:
+    sources = analyzer.get("knowledgeSources")
+    if isinstance(sources, list):
+        yield from (source for source in sources if isinstance(source, dict))
+
+
+def _changed(then: Sequence[Blob], now: Sequence[Blob]) -> list[str]:
+    before, found = {blob.name: blob for blob in then}, {blob.name: blob for blob in now}
+    return sorted(
+        name
+        for name in before.keys() | found.keys()
+        if name not in before or name not in found or not _is_same(before[name], found[name])
+    )
+
+
+def _is_same(one: Blob, other: Blob) -> bool:
+    if one.size != other.size:
+        return False
+    if one.md5 and other.md5:
+        return one.md5 == other.md5
+    return one.etag is not None and one.etag == other.etag

@@ -89,7 +89,7 @@ async def test_says_that_it_cannot_be_looked_at(container: Container) -> None:
     [item] = (await world.planned()).items
 
     assert item.fidelity is Fidelity.UNFAITHFUL
-    assert "Its labelled data cannot be looked at: The storage answered HTTP 403" in item.reason
+    assert "Its labelled data cannot be listed now: The storage answered HTTP 403" in item.reason
 
 
 async def test_where_there_is_a_verified_copy_the_data_need_not_be_looked_at(container: Container) -> None:
@@ -244,7 +244,7 @@ async def test_a_token_goes_to_storage_accounts_only(url: str, signed: bool) -> 
     ],
 )
 def test_what_is_no_list_is_not_taken_for_one(content: bytes) -> None:
-    with pytest.raises(BlobsUnknown, match="something that is no list"):
+    with pytest.raises(BlobsUnknown, match="is not a list of files"):
         parse_page(content)
 
 
@@ -257,5 +257,5 @@ def test_names_that_xml_cannot_have_are_read_as_they_are() -> None:
 async def test_a_list_without_an_end_is_given_up() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<E><Blobs/><NextMarker>again</NextMarker></E>"))
     async with open_blobs(KEY, certificates(), transport) as reader:
-        with pytest.raises(BlobsUnknown, match="without an end"):
+        with pytest.raises(BlobsUnknown, match="has no end"):
             await reader.list("https://x.blob.core.windows.net/labels", "")
