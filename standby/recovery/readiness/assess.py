@@ -161,7 +161,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class _Stand:
+class _PairStandings:
     """How the analyzers of a pair stand.
 
     Attributes:
@@ -178,7 +178,7 @@ class _Stand:
 
 def copied(frame: Facts) -> Pair:
     """Give the pair whose copies are meant: to what would serve, or to what serves on the way back."""
-    return frame.primary, frame.side.active if frame.is_failback else frame.target
+    return frame.primary, frame.assignment.active if frame.is_failback else frame.target
 
 
 def facts_of(known: Known, frame: Facts) -> Facts:
@@ -206,17 +206,17 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     )
 
 
-def _stand(known: Known, facts: Facts, there: Inventory) -> _Stand:
+def _stand(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
     pair = copied(facts)
     recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(facts.primary))
     if facts.is_failback:
-        active = known.seen(facts.side.active) if facts.switched else None
+        active = known.seen(facts.assignment.active) if facts.switched else None
         return _failback(facts, there, active, recorded)
     source = known.seen(facts.primary) if facts.source_asked else None
     if source is not None:
         return _survey(facts, source, there, recorded)
     standings = from_records(facts.plan, there, recorded, facts.now)
-    return _Stand(
+    return _PairStandings(
         standings,
         {each.analyzer: _models(there, each.target_analyzer) for each in standings},
         Serving(known.resources[facts.primary], defaults=None, deployments=None),
@@ -239,7 +239,7 @@ def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, 
     return tuple(sorted(found & names.keys()))
 
 
-def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorded) -> _Stand:
+def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorded) -> _PairStandings:
     plan = facts.plan
     # A version beside what is there would be called by another name than the applications call now.
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
@@ -250,7 +250,7 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
         surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
     )
-    return _Stand(
+    return _PairStandings(
         standings,
         {item.analyzer: item.models for item in proposal.items},
         source.serving,
@@ -258,10 +258,10 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
     )
 
 
-def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _Stand:
-    overrides = facts.plan.deployments.get(facts.side.active, DeploymentOverrides())
+def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _PairStandings:
+    overrides = facts.plan.deployments.get(facts.assignment.active, DeploymentOverrides())
     standings, names = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
-    return _Stand(
+    return _PairStandings(
         standings,
         {each.analyzer: _models(there, each.analyzer) for each in standings},
         there.serving,
@@ -343,16 +343,16 @@ async def _assess(
 
 def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bool) -> Facts:
     primary, target = pair
-    side = fence.assignments[primary]
+    assignment = fence.assignments[primary]
     return Facts(
         plan=context.plan,
         primary=primary,
         target=target,
-        side=side,
+        assignment=assignment,
         epoch=fence.epoch,
         run_id=context.run_id,
         now=context.clock.now(),
-        source_asked=ask_source and side.active == primary and target != primary,
+        source_asked=ask_source and assignment.active == primary and target != primary,
     )
 
 
@@ -361,7 +361,7 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
     if frame.source_asked:
         asked.add(frame.primary)
     if frame.is_failback and ask_source:
-        asked.add(frame.side.active)
+        asked.add(frame.assignment.active)
     return asked
 
 

@@ -202,7 +202,7 @@ class Facts:
     plan: RecoveryPlan
     primary: str
     target: str
-    side: Assignment
+    assignment: Assignment
     epoch: int
     run_id: str
     now: datetime
@@ -221,12 +221,12 @@ class Facts:
     @property
     def switched(self) -> bool:
         """Whether another resource than home serves."""
-        return self.side.active != self.primary
+        return self.assignment.active != self.primary
 
     @property
     def is_failback(self) -> bool:
         """Whether the only way left leads home: the target serves already, or is home itself."""
-        return self.target in {self.side.active, self.primary}
+        return self.target in {self.assignment.active, self.primary}
 
     @property
     def destination(self) -> str:

@@ -146,27 +146,27 @@ RETIREMENT_NOTICE = timedelta(days=60)
 """How long before a model ends there is a warning."""
 
 
-def side_reasons(facts: Facts) -> Iterator[Reason]:
+def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     """Give what the fence says that matters for a failover."""
-    side, plan = facts.side, facts.plan.name
-    if side.phase is Phase.SWITCHING and side.run_id != facts.run_id:
-        to = side.target or facts.target
+    assignment, plan = facts.assignment, facts.plan.name
+    if assignment.phase is Phase.SWITCHING and assignment.run_id != facts.run_id:
+        to = assignment.target or facts.target
         yield Reason(
             bucket=Bucket.SWITCH_UNDER_WAY,
             severity=Severity.UNKNOWN,
-            text=f"A switch from {side.active} to {to} has not ended (run {side.run_id})",
+            text=f"A switch from {assignment.active} to {to} has not ended (run {assignment.run_id})",
             next_action=f"Wait until it ends; if it was interrupted, run standby failover {plan} --to {to} again",
         )
     if not facts.switched:
         return
-    since = f" since {side.since:%Y-%m-%d %H:%M} UTC" if side.since else ""
-    served = f"{side.active} serves for {facts.primary}{since} (epoch {facts.epoch})"
+    since = f" since {assignment.since:%Y-%m-%d %H:%M} UTC" if assignment.since else ""
+    served = f"{assignment.active} serves for {facts.primary}{since} (epoch {facts.epoch})"
     if not facts.is_failback:
         yield _fenced(
             f"{served}; nothing is copied to {facts.target} until the failback",
             f"Fail back with standby failback {plan}",
         )
-    elif side.phase is Phase.ACTIVATED:
+    elif assignment.phase is Phase.ACTIVATED:
         yield _fenced(
             f"{served}; this failover is not committed",
             f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {facts.primary}",
@@ -285,7 +285,7 @@ def judge_readiness(facts: Facts) -> Readiness:
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
     rto = forecast_rto(facts.plan, facts.durations, len(missing), facts.slots)
     found = [
-        *side_reasons(facts),
+        *assignment_reasons(facts),
         *resource_reasons(facts),
         *analyzer_reasons(facts),
         *rebuilt_reasons(facts),
@@ -296,7 +296,7 @@ def judge_readiness(facts: Facts) -> Readiness:
         plan=facts.plan.name,
         primary=facts.primary,
         target=facts.target,
-        active=facts.side.active,
+        active=facts.assignment.active,
         epoch=facts.epoch,
         state=state_of(found),
         reasons=tuple(sorted(found, key=_rank)),

@@ -1,7 +1,10 @@
-"""What one snapshot holds: a manifest that names every definition by its digest.
+"""What a snapshot holds, and the list of a plan's snapshots.
 
-The bytes of the manifest are what is signed and what its digest is of; they are written once and never made
-anew. It is small; definitions are objects of their own, shared by all snapshots of the plan that have them.
+A manifest names every definition by its digest. Its bytes are signed and have a digest of their own; they are written
+once and never produced again. Definitions are objects of their own, shared by all snapshots of the plan.
+
+The list has a JSON line for each snapshot, oldest first, each with a checksum: so a damaged list is told from a damaged
+manifest.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ class Blob(Stored):
 
     Attributes:
         size: bytes.
-        md5: base64, where the storage tells it.
+        md5: base64, where the storage has it.
         etag: changes with every write, also of the same content.
     """
 
@@ -39,12 +42,12 @@ class Blob(Stored):
 
 
 class LabelledData(Stored):
-    """Labelled data that trained an analyzer, as far as it could be seen.
+    """Labelled data that trained an analyzer.
 
     Attributes:
         container: its URL, without any query.
         blobs: in order of name; `unknown` where they could not be listed, with the reason.
-        access_cut: whether the definition had a signature to it, which is not kept.
+        access_cut: whether the definition had a signature for it, which is not stored.
     """
 
     container: str
@@ -89,10 +92,10 @@ class ResourceSnapshot(Stored):
 
     Attributes:
         primaries: those it served for; itself in ordinary times.
-        seen_at: when it was read. Earlier than the snapshot where it did not answer, and what the snapshot
-            before had is carried on.
+        seen_at: when it was read. Earlier than the snapshot where it did not answer then, and what an earlier
+            snapshot has of it was kept.
         defaults: deployment by model name; `None` where they were never set, or its api-version has none.
-        deployments: by name; `None` where they could not be asked for.
+        deployments: by name; `None` where they could not be read.
         analyzers: those that the plan protects and what they refer to, by id.
     """
 
@@ -107,7 +110,7 @@ class ResourceSnapshot(Stored):
 
     @property
     def primary(self) -> str:
-        """The source in whose place it served."""
+        """The primary it served for; one of them, where it served for several."""
         return self.primaries[0]
 
 
@@ -116,7 +119,7 @@ class Manifest(Stored):
 
     Attributes:
         previous: digest of the manifest before it; `None` for the first.
-        epoch: of the fence, which said who served.
+        epoch: of the fence when it was taken.
         resources: by name.
     """
 
@@ -150,17 +153,13 @@ class Manifest(Stored):
 
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"
-"""Begins with the time at which it was taken."""
-
+"""Begins with the time at which the snapshot was taken."""
 
 DIGEST = r"^[0-9a-f]{64}$"
 
-
 SUM_CHARACTERS = 16
 
-
 _ID = re.compile(rb'"id":"(' + SNAPSHOT_ID.encode() + rb')"')
-
 
 Digest = Annotated[str, StringConstraints(pattern=DIGEST)]
 
@@ -174,7 +173,7 @@ class IndexEntry(Stored):
         signed: whether there is a seal.
         resources: analyzers by resource.
         size: bytes of the manifest and of the objects that it needs.
-        retiring: whether it is being removed, and may be gone in part.
+        retiring: whether it is being removed; some of its files may be gone.
     """
 
     id: Annotated[str, StringConstraints(pattern=f"^{SNAPSHOT_ID}$")]
@@ -188,9 +187,9 @@ class IndexEntry(Stored):
 
     @property
     def line(self) -> bytes:
-        """Give its line, without the end."""
-        told = self.model_dump_json().encode()
-        return told[:-1] + b',"sum":"' + digest_of(told)[:SUM_CHARACTERS].encode() + b'"}'
+        """Give its line, without the line end."""
+        entry = self.model_dump_json().encode()
+        return entry[:-1] + b',"sum":"' + digest_of(entry)[:SUM_CHARACTERS].encode() + b'"}'
 
 
 class _Line(IndexEntry):
@@ -215,13 +214,7 @@ class Index:
 
 
 def entry_of(manifest: Manifest, content: bytes, *, signed: bool) -> IndexEntry:
-    """Make the entry of a manifest.
-
-    Args:
-        manifest: what was read from the content.
-        content: the bytes of its file.
-        signed: whether it has a seal.
-    """
+    """Make the entry of a manifest, of which `content` is the file."""
     return IndexEntry(
         id=manifest.id,
         taken_at=manifest.taken_at,
@@ -234,7 +227,7 @@ def entry_of(manifest: Manifest, content: bytes, *, signed: bool) -> IndexEntry:
 
 
 def parse_index(content: bytes | None) -> Index:
-    """Read a list; lines that are not as they were written are kept apart."""
+    """Read a list; lines that are not as they were written are given apart."""
     if not content:
         return Index()
     *lines, rest = content.split(b"\n")
@@ -255,23 +248,23 @@ def write_index(entries: Iterable[IndexEntry]) -> bytes:
 
 
 def merged(one: Sequence[IndexEntry], other: Sequence[IndexEntry]) -> tuple[IndexEntry, ...]:
-    """Put two lists of the same plan together, in the order that both have; the first one's words count."""
+    """Merge two lists of a plan in the order that both have; where they disagree, the first one counts."""
     ours, theirs = list(one), list(other)
     known, also_known = {entry.id for entry in one}, {entry.id for entry in other}
-    told: list[IndexEntry] = []
+    together: list[IndexEntry] = []
     while ours or theirs:
         if theirs and theirs[0].id in known:
-            # It comes where the first list has it, after what that has before it and the other lacks.
+            # It comes where the first list has it, after what only the first list has before it.
             if ours and (ours[0].id == theirs[0].id or ours[0].id not in also_known):
                 theirs = theirs[1:] if ours[0].id == theirs[0].id else theirs
-                told.append(ours.pop(0))
+                together.append(ours.pop(0))
             else:
                 theirs.pop(0)
         elif theirs and (not ours or ours[0].id in also_known or theirs[0].taken_at < ours[0].taken_at):
-            told.append(theirs.pop(0))
+            together.append(theirs.pop(0))
         else:
-            told.append(ours.pop(0))
-    return tuple(told)
+            together.append(ours.pop(0))
+    return tuple(together)
 
 
 def named_in(damaged: bytes) -> str | None:

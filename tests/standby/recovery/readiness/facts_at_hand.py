@@ -58,7 +58,7 @@ def facts(*standings: Standing, plan: RecoveryPlan | None = None, **more: Any) -
         plan=plan or a_plan(),
         primary="east",
         target="west",
-        side=Assignment(active="east"),
+        assignment=Assignment(active="east"),
         epoch=0,
         run_id="me",
         now=NOW,

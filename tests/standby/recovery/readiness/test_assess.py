@@ -47,8 +47,10 @@ async def assessed(scene: Scene, primary: str = "east", target: str = "west", **
 async def switched(scene: Scene, active: str, phase: Phase = Phase.STEADY) -> None:
     """Let another resource serve in the place of east."""
     async with recovering(scene) as context, hold_fence(context.vault, context.plan) as held:
-        side = Assignment(active=active, phase=phase, previous="east", run_id="a-switch", since=context.clock.now())
-        await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": side}}))
+        assignment = Assignment(
+            active=active, phase=phase, previous="east", run_id="a-switch", since=context.clock.now()
+        )
+        await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": assignment}}))
 
 
 def buckets(readiness: Readiness) -> set[Bucket]:

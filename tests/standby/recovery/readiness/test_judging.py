@@ -224,10 +224,10 @@ def test_a_forecast_that_misses_the_objective_is_a_warning() -> None:
 
 
 def test_a_switch_under_way_makes_it_unknown_except_to_itself() -> None:
-    side = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id="other")
-    readiness = judge_readiness(facts(side=side, epoch=3))
+    assignment = Assignment(active="east", phase=Phase.SWITCHING, target="west", run_id="other")
+    readiness = judge_readiness(facts(assignment=assignment, epoch=3))
     assert (readiness.state, buckets(readiness)) == (State.UNKNOWN, [Bucket.SWITCH_UNDER_WAY])
-    assert judge_readiness(facts(side=side, run_id="other")).state is State.READY
+    assert judge_readiness(facts(assignment=assignment, run_id="other")).state is State.READY
 
 
 @pytest.mark.parametrize(
@@ -240,8 +240,8 @@ def test_a_switch_under_way_makes_it_unknown_except_to_itself() -> None:
     ],
 )
 def test_where_the_plan_was_switched_it_says_so(phase: Phase, target: str, command: str) -> None:
-    side = Assignment(active="west", phase=phase, previous="east", since=NOW - DAY)
-    readiness = judge_readiness(facts(side=side, epoch=4, target=target, source_asked=False))
+    assignment = Assignment(active="west", phase=phase, previous="east", since=NOW - DAY)
+    readiness = judge_readiness(facts(assignment=assignment, epoch=4, target=target, source_asked=False))
     (reason,) = [reason for reason in readiness.reasons if reason.bucket is Bucket.FENCED]
     assert reason.text.startswith("west serves for east since 2026-05-03 03:12 UTC (epoch 4)")
     assert command in reason.next_action
@@ -249,9 +249,11 @@ def test_where_the_plan_was_switched_it_says_so(phase: Phase, target: str, comma
 
 
 def test_for_a_failback_neither_drills_nor_the_rpo_count() -> None:
-    side = Assignment(active="west", previous="east")
+    assignment = Assignment(active="west", previous="east")
     behind = good(verdict=Verdict.SOURCE_AHEAD, verified_at=None, source_changed=True)
-    readiness = judge_readiness(facts(behind, plan=AN_HOUR_ALLOWED, side=side, source_asked=False, drill=None))
+    readiness = judge_readiness(
+        facts(behind, plan=AN_HOUR_ALLOWED, assignment=assignment, source_asked=False, drill=None)
+    )
     assert readiness.state is State.READY
     assert buckets(readiness) == [Bucket.STALE, Bucket.FENCED]
     assert "standby failback p" in readiness.reasons[0].next_action
@@ -259,8 +261,8 @@ def test_for_a_failback_neither_drills_nor_the_rpo_count() -> None:
 
 
 def test_for_a_failback_the_primary_is_the_one_that_answers() -> None:
-    side = Assignment(active="west", previous="east")
-    back = facts(side=side, source_asked=False)
+    assignment = Assignment(active="west", previous="east")
+    back = facts(assignment=assignment, source_asked=False)
     silent = replace(back, standings=(), target_failure=Unreachable("No answer from east"))
     assert serving_words(judge_readiness(back)) == "west serves for east."
     assert serving_words(judge_readiness(silent)) == "west serves for east; judged without an answer from east."
@@ -268,7 +270,7 @@ def test_for_a_failback_the_primary_is_the_one_that_answers() -> None:
 
 def test_what_the_primary_still_builds_is_waited_for_by_a_failback() -> None:
     building = good(verdict=Verdict.CREATING, status="creating")
-    back = facts(building, side=Assignment(active="west"), source_asked=False)
+    back = facts(building, assignment=Assignment(active="west"), source_asked=False)
     (reason,) = [each for each in judge_readiness(back).reasons if each.bucket is Bucket.CREATING]
     assert "standby failback p" in reason.next_action
 
@@ -314,7 +316,7 @@ model_facts = st.builds(
     st.booleans(),
     st.sampled_from("abcdef"),
 )
-sides = st.builds(
+assignments = st.builds(
     Assignment,
     active=st.sampled_from(["east", "west", "north"]),
     phase=st.sampled_from(Phase),
@@ -332,7 +334,7 @@ all_facts = st.builds(
     plan=st.sampled_from([a_plan(), AN_HOUR_ALLOWED, a_plan(objectives={"rpo": "7d", "rto": "2m"})]),
     primary=st.just("east"),
     target=st.sampled_from(["east", "west", "north"]),
-    side=sides,
+    assignment=assignments,
     epoch=st.integers(0, 9),
     run_id=st.just("me"),
     now=st.just(NOW),
