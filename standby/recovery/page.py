@@ -1,4 +1,4 @@
-"""Writes the page: one file that needs nothing else, in which every word of others is escaped."""
+"""The HTML page about a plan: one file that needs nothing else; text from elsewhere is escaped."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class PageContent:
     Attributes:
         regions: Azure region by name of the resource.
         readiness: of every pair.
-        audit: the log, and what is wrong with it.
+        audit: the audit log, and what is wrong with it.
         drills: the last one at each resource.
         snapshots: newest first.
         snapshots_problem: why they could not be listed; empty where they could.
@@ -70,15 +70,11 @@ class PageContent:
 
 
 async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> PageContent:
-    """Look at everything that the page is about; nothing is changed.
+    """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does.
 
     Args:
         context: the plan, its connections and its vault.
-        seconds: that every resource has to answer.
-
-    Raises:
-        FenceUnreadable: what says which side is active cannot be understood.
-        VaultUnavailable: what was recorded cannot be read.
+        seconds: how long every resource may take to answer.
     """
     plan, vault = context.plan, context.vault
     readiness = await assess_plan(context, seconds=seconds)
@@ -87,7 +83,7 @@ async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SE
     try:
         snapshots = await list_snapshots(context)
     except StandbyError as error:
-        # A page about what goes wrong must not be lost to one of the things that do.
+        # The page must be written even where a part of it is missing.
         problem = str(error)
     return PageContent(
         plan=plan,
@@ -118,7 +114,7 @@ class Box:
         x: left edge, in units of the drawing.
         y: upper edge.
         role: what it does now, in a few words.
-        serves: whether it serves somebody.
+        serves: whether it serves.
     """
 
     name: str
@@ -158,14 +154,14 @@ class RegionMap:
 
 
 def draw_map(readiness: Sequence[Readiness], fence: Fence, regions: Mapping[str, str]) -> RegionMap:
-    """Place every resource once; a source that is another's target, too, stays among the sources."""
+    """Place every resource once; a source that is also a target stays among the sources."""
     primaries = list(dict.fromkeys(each.primary for each in readiness))
     targets = [name for name in dict.fromkeys(each.target for each in readiness) if name not in primaries]
     height = max(len(primaries), len(targets)) * (BOX_HEIGHT + GAP) - GAP + 2 * MARGIN
     places = {**_column(primaries, MARGIN, height), **_column(targets, WIDTH - MARGIN - BOX_WIDTH, height)}
     roles = _roles(fence)
     boxes = tuple(
-        Box(name, regions.get(name, ""), x, y, roles.get(name, "stands by"), serves=name in roles)
+        Box(name, regions.get(name, ""), x, y, roles.get(name, "standby"), serves=name in roles)
         for name, (x, y) in places.items()
     )
     return RegionMap(WIDTH, height, boxes, tuple(_arrow(each, places) for each in readiness))
@@ -179,20 +175,20 @@ def _column(names: Sequence[str], x: float, height: float) -> dict[str, tuple[fl
 
 def _roles(fence: Fence) -> dict[str, str]:
     roles: dict[str, str] = {}
-    for primary, side in fence.assignments.items():
-        told = "serves" if side.active == primary else f"serves for {primary}"
-        if side.phase is Phase.SWITCHING:
-            told = f"served until a switch to {side.target} began"
-        elif side.phase is Phase.ACTIVATED:
-            told = f"{told}, not committed"
-        roles[side.active] = f"{roles[side.active]}; {told}" if side.active in roles else told
+    for primary, assignment in fence.assignments.items():
+        role = "serves" if assignment.active == primary else f"serves for {primary}"
+        if assignment.phase is Phase.SWITCHING:
+            role = f"served until a switch to {assignment.target} began"
+        elif assignment.phase is Phase.ACTIVATED:
+            role = f"{role}, not committed"
+        roles[assignment.active] = f"{roles[assignment.active]}; {role}" if assignment.active in roles else role
     return roles
 
 
 def _arrow(readiness: Readiness, places: Mapping[str, tuple[float, float]]) -> Arrow:
     (x1, y1), (x2, y2) = places[readiness.primary], places[readiness.target]
     middle = BOX_HEIGHT / 2
-    # Both may be sources, one above the other: then the line goes along their right edges.
+    # Where both are sources, one is above the other: then the line goes along their right edges.
     end = x2 + BOX_WIDTH if x2 <= x1 else x2
     return Arrow(
         primary=readiness.primary,
@@ -210,7 +206,7 @@ MOST_ANALYZERS = 500
 """Analyzers of a pair that the page lists; `standby status --json` has all."""
 
 MOST_LINES = 100
-"""Newest lines of the log that it shows."""
+"""Newest entries of the audit log that it shows."""
 
 MOST_SNAPSHOTS = 20
 
@@ -253,19 +249,19 @@ def render_page(content: PageContent) -> str:
 
 def _rows(readiness: Readiness) -> Iterator[_Row]:
     """Give a row for each analyzer, those with something wrong first."""
-    told: dict[str, list[str]] = {}
+    problems: dict[str, list[str]] = {}
     wrong: set[str] = set()
     for reason in readiness.reasons:
         for analyzer in reason.analyzers:
-            told.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
+            problems.setdefault(analyzer, []).append(reason.bucket.value.replace("_", " "))
             if reason.severity is not Severity.WARNING:
                 wrong.add(analyzer)
-    points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in told))
+    points = sorted(readiness.points, key=lambda point: (point.analyzer not in wrong, point.analyzer not in problems))
     for point in points:
         yield _Row(
             analyzer=point.analyzer,
             target_analyzer=readiness.names.get(point.analyzer, ""),
             point=point_words(point, readiness.assessed_at),
-            problems=", ".join(dict.fromkeys(told.get(point.analyzer, ()))) or "ready",
+            problems=", ".join(dict.fromkeys(problems.get(point.analyzer, ()))) or "ready",
             wrong=point.analyzer in wrong,
         )

@@ -1,4 +1,4 @@
-"""Which analyzer at home each analyzer of a standby stands for: copies may be called otherwise."""
+"""Which analyzer of the primary each analyzer of a standby is a copy of: copies may have other ids."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Provenance:
-    """Every analyzer of a standby, traced to its home.
+    """Every analyzer of a standby, traced to the primary.
 
     Attributes:
-        home_ids: id at home, by id at the standby.
-        belonging: ids at the standby of what goes home: copies, what the plan's filters would choose at home,
-            and what those need.
-        superseded: ids at the standby of older copies, beside which a newer one of the same analyzer is.
-        outside: ids at the standby of what is none of the plan's concern.
+        primary_ids: id at the primary, by id at the standby.
+        belonging: ids at the standby of what a failback copies: copies, what the plan's filters would choose at
+            the primary, and what those need.
+        superseded: ids at the standby of older copies, of which there is a newer one.
+        outside: ids at the standby of what does not belong to the plan.
     """
 
     primary_ids: Mapping[str, str]
@@ -33,7 +33,7 @@ class Provenance:
 
     @property
     def standby_ids(self) -> Mapping[str, str]:
-        """Id at the standby of what goes home, by its id there."""
+        """Id at the standby of what a failback copies, by its id at the primary."""
         return {self.primary_ids[name]: name for name in self.belonging}
 
 
@@ -43,10 +43,10 @@ def trace(
     """Trace what a standby holds.
 
     Args:
-        plan: as it is in ordinary times.
-        home: what the source of ordinary times holds; `None` where it does not answer.
-        standby: what the resource that serves in its place holds.
-        records: the ledger of copies from home to the standby.
+        plan: the recovery plan.
+        primary: what the primary holds; `None` where it does not answer.
+        standby: what the resource holds that serves for it.
+        records: the ledger of copies from the primary to the standby.
         now: UTC.
     """
     copies = _copies(plan, primary)
@@ -55,7 +55,7 @@ def trace(
     for name in sorted(primary_ids, key=lambda name: (_copied_at(records, name), name in copies, name)):
         newest[primary_ids[name]] = name
     superseded = {name for name in primary_ids if newest[primary_ids[name]] != name}
-    # An edit long ago is an edit, too.
+    # An old edit is an edit, too: the filter by date does not count.
     filters = plan.model_copy(update={"modified_since": None})
     protected = {
         name
@@ -72,10 +72,10 @@ def trace(
 
 
 def _copies(plan: RecoveryPlan, primary: Inventory | None) -> dict[str, str]:
-    """Give the id at home of every copy that the plan would make, by the copy's."""
+    """Give the id at the primary of every copy that the plan would make, by the id of the copy."""
     originals = {} if primary is None else primary.definitions
     names = TargetNames(plan.target_id, referenced_anywhere(originals), taken=())
-    # What keeps its id goes before what is renamed to it, as when it was copied.
+    # What keeps its id comes before what is renamed to that id, as when it was copied.
     return {names.of(name): name for name in sorted(originals, key=lambda name: names.of(name) == name)}
 
 

@@ -1,6 +1,6 @@
-"""Gathers what readiness is judged by: the fence, the records, and what the resources say in time.
+"""Gathers the facts of readiness: the fence, the records, and what the resources say in the time they have.
 
-It never needs the source: what it does not say is taken from what was recorded while it did.
+The source is never needed: where it does not answer, records are used instead.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ from standby.service.models import CatalogModel, Deployment
 from standby.vault.errors import VaultError
 
 ANSWER_SECONDS = 15.0
-"""What a resource has to say what it holds: dozens of times what it needs, and little to one who waits."""
+"""How long a resource may take to say what it holds: much longer than it needs, and short for a person who waits."""
 
 MANAGEMENT_SECONDS = 5.0
-"""What Azure's management plane has: without it something less is known, and that is all."""
+"""How long Azure's management plane may take: without its answer only a little less is known."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a resource said.
+    """What a resource holds.
 
     Attributes:
-        models: those that Azure offers to it; none where that was not asked or not told.
+        models: those that Azure offers to it; none where that was not asked or not answered.
     """
 
     inventory: Inventory
@@ -64,20 +64,13 @@ class Inspection:
 
 
 Inspections = Mapping[str, Inspection | ServiceError]
-"""By name of the resource: what it said, or why it did not."""
+"""By name of the resource: what it holds, or why that could not be read."""
 
 
 async def inspect_resources(
     connections: Connections, resources: Collection[str], with_models: Collection[str], seconds: float
 ) -> Inspections:
-    """Look at several resources at once; it takes no longer than the given time.
-
-    Args:
-        connections: a client for each.
-        resources: which.
-        with_models: those of them whose models' dates matter.
-        seconds: that each has.
-    """
+    """Read what several resources hold, within a number of seconds; from some also the models that Azure offers."""
     async with side_by_side() as group:
         tasks = {
             name: group.create_task(_inspect(connections[name], seconds, ask_models=name in with_models))
@@ -89,7 +82,7 @@ async def inspect_resources(
 async def _inspect(
     client: ContentUnderstandingClient, seconds: float, *, ask_models: bool
 ) -> Inspection | ServiceError:
-    # Less than the resource itself has: what is a detail must not make the rest unknown.
+    # Shorter than the time of the resource itself: a detail must not make the rest unknown.
     shorter = min(seconds / 2, MANAGEMENT_SECONDS)
     try:
         async with asyncio.timeout(seconds), side_by_side() as group:
@@ -101,7 +94,7 @@ async def _inspect(
         return error
     except TimeoutError:
         return Unreachable(
-            f"No whole answer from {client.resource.name} within {seconds:g} s", resource=client.resource.name
+            f"{client.resource.name} did not answer completely within {seconds:g} s", resource=client.resource.name
         )
     analyzers = {
         analyzer.analyzer_id: analyzer for analyzer in listing.result() if not analyzer.analyzer_id.startswith(PREBUILT)
@@ -127,7 +120,7 @@ async def _models_of(client: ContentUnderstandingClient, seconds: float) -> tupl
         async with asyncio.timeout(seconds):
             return await client.arm.list_models()
     except (TimeoutError, ServiceError):
-        # The dates are a warning of what comes; whether the models serve now is told by the deployments.
+        # The dates are only a warning; whether the models serve now is known from the deployments.
         return ()
 
 
@@ -141,7 +134,7 @@ class Known:
 
     Attributes:
         ledgers: by source and target.
-        snapshots: what the newest one has, by source; nothing where it was not needed.
+        snapshots: what the newest one has, by source; empty where it was not needed.
         rebuilt: by target.
     """
 
@@ -155,19 +148,19 @@ class Known:
     rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
 
     def seen(self, resource: str) -> Inventory | None:
-        """Give what a resource said it holds."""
+        """Give what a resource holds, where it answered."""
         inspection = self.inspections.get(resource)
         return inspection.inventory if isinstance(inspection, Inspection) else None
 
 
 @dataclass(frozen=True)
 class _PairStandings:
-    """How the analyzers of a pair stand.
+    """The state of all analyzers of a pair.
 
     Attributes:
         needed: the models of each.
-        source: what stood behind those models until now.
-        names: id at the target by id at home.
+        source: what serves those models until now.
+        names: id at the target by id at the primary.
     """
 
     standings: tuple[Standing, ...]
@@ -177,12 +170,12 @@ class _PairStandings:
 
 
 def copied(frame: Facts) -> Pair:
-    """Give the pair whose copies are meant: to what would serve, or to what serves on the way back."""
+    """Give the pair whose copies are meant: to the target, or for a failback to what serves now."""
     return frame.primary, frame.assignment.active if frame.is_failback else frame.target
 
 
 def facts_of(known: Known, frame: Facts) -> Facts:
-    """Complete the facts of a pair, of which only who and when is known."""
+    """Complete the facts of a pair from what was gathered."""
     inspection = known.inspections[frame.destination]
     source = known.inspections.get(frame.primary) if frame.source_asked else None
     facts = replace(
@@ -225,23 +218,23 @@ def _stand(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
 
 
 def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Name what labelled data trained at home, and a restore rebuilt at the target."""
+    """Name the analyzers that labelled data trained and a restore rebuilt at the target."""
     there = known.seen(target)
     if there is None:
         return ()
-    at_home = {at_target: name for name, at_target in names.items()}
+    at_primary = {at_target: name for name, at_target in names.items()}
     found = {
-        at_home.get(name, each.original)
+        at_primary.get(name, each.original)
         for name, each in known.rebuilt.get(target, {}).items()
         if each.trained and each.is_incarnation_of(there.analyzers.get(name))
     }
-    # What another plan rebuilt there is none of this one's concern.
+    # What another plan rebuilt there does not matter here.
     return tuple(sorted(found & names.keys()))
 
 
 def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorded) -> _PairStandings:
     plan = facts.plan
-    # A version beside what is there would be called by another name than the applications call now.
+    # A version beside what is there would have another id than the one that applications use now.
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
     asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
     inventories = {facts.primary: source, facts.target: there}
@@ -291,31 +284,26 @@ async def assess(
     ask_source: bool = True,
     seconds: float = ANSWER_SECONDS,
 ) -> Readiness:
-    """Say whether a target could take over from a source now.
+    """Assess whether a target could take over from a primary now.
 
     Args:
         context: the plan, its connections and its vault.
-        home: the source that serves in ordinary times.
-        target: what would serve in its place. Where it serves already, or is home itself, the way back is
-            told.
-        ask_source: whether the source is worth asking; it need not answer.
-        seconds: that every resource has to answer.
+        primary: the source that serves in ordinary times.
+        target: the resource that would serve for it. Where it serves already, or is the primary itself, a
+            failback is assessed.
+        ask_source: whether to ask the source; it need not answer.
+        seconds: how long every resource may take to answer.
 
     Raises:
-        FenceUnreadable: what says which side is active cannot be understood.
-        VaultUnavailable: what was recorded cannot be read.
+        FenceUnreadable: the file that says which resource is active cannot be understood.
+        VaultUnavailable: the records cannot be read.
     """
     (only,) = await _assess(context, [(primary, target)], ask_source=ask_source, seconds=seconds)
     return only
 
 
 async def assess_plan(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> tuple[Readiness, ...]:
-    """Say it of every pair of a plan; each resource is looked at once.
-
-    Raises:
-        FenceUnreadable: what says which side is active cannot be understood.
-        VaultUnavailable: what was recorded cannot be read.
-    """
+    """Assess every pair of a plan; each resource is read once. Raises as `assess` does."""
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     return await _assess(context, pairs, ask_source=True, seconds=seconds)
 
@@ -378,13 +366,13 @@ async def _records(context: RecoveryContext, pair: Pair) -> Records:
 
 
 async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
-    """Give what the newest snapshot has of each source under the source's own ids."""
+    """Give what the newest snapshot has of each source, under the source's own ids."""
     try:
         snapshot = await open_snapshot(context)
     except NoSnapshot:
         return {}
     except (RecoveryError, VaultError) as error:
-        log.warning("The newest snapshot is of no help: %s", error)
+        log.warning("Readiness is assessed without a snapshot: %s", error)
         return {}
     own_ids = context.plan.target_id == PLACE_OF_ID
     return {
@@ -396,7 +384,7 @@ async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
 
 
 def _in_snapshot(part: ResourceSnapshot) -> InSnapshot:
-    # A signature to labelled data is cut out of what is kept.
+    # A signature for labelled data is removed from what is stored.
     cut = (name for name, entry in part.analyzers.items() if any(data.access_cut for data in entry.labelled))
     return InSnapshot(
         part.seen_at,

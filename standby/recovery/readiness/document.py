@@ -1,4 +1,4 @@
-"""Readiness as it is told: to people, to programs, and to what decides about a failover."""
+"""The models of readiness: the facts it is judged by, and the result for people, programs and the decision."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Bucket(StrEnum):
 
 
 class Reason(Document):
-    """One thing to know before switching.
+    """One thing to know before a failover.
 
     Attributes:
         severity: `error` makes it not ready, `unknown` makes it unknown, `warning` changes nothing by itself.
-        text: what is so, a sentence.
-        next_action: what to do about it, an order.
-        analyzers: by their ids at home; none where it is about the resource.
+        text: what is wrong, a sentence without its full stop.
+        next_action: what to do about it, likewise.
+        analyzers: by their ids at the primary; none where it is about the resource.
     """
 
     bucket: Bucket
@@ -77,11 +77,11 @@ class AnalyzerPoint(Document):
     """What a target holds of one analyzer.
 
     Attributes:
-        analyzer: its id at home.
+        analyzer: its id at the primary.
         verified_at: when the target was last known to hold what the source had, UTC; `None` if never.
         age_seconds: since then.
-        source_changed: whether the source has something that the copy lacks; `None` where it did not say.
-        met: whether the plan's RPO holds; `None` where there is none, or it cannot be told.
+        source_changed: whether the source has something that the copy lacks; `None` where that is unknown.
+        met: whether the plan's RPO holds; `None` where there is none, or that is unknown.
     """
 
     analyzer: str
@@ -95,7 +95,7 @@ class Retirement(Document):
     """When a model that the analyzers need at the target ends.
 
     Attributes:
-        analyzers: those that need it, by their ids at home.
+        analyzers: those that need it, by their ids at the primary.
     """
 
     resource: str
@@ -110,18 +110,18 @@ class Readiness(Document):
     """Whether one target could take over from one source of a plan.
 
     Attributes:
-        home: the source that serves in ordinary times.
-        target: what would serve in its place.
-        active: what serves in its place now.
+        primary: the source that serves in ordinary times.
+        target: the resource that would serve for it.
+        active: the resource that serves for it now.
         epoch: of the fence.
         reasons: the worst first.
         points: one for each analyzer that is known.
         retirements: the next one first.
         last_drill: at this target.
         assessed_at: UTC.
-        source_answered: whether the source was asked and answered; without it, records were judged by.
-        missing: analyzers, by their ids at home, that the target lacks or that do not work there.
-        names: id at the target by id at home, of every analyzer that is known.
+        source_answered: whether the source was asked and answered; otherwise records were used.
+        missing: analyzers, by their ids at the primary, that the target lacks or that do not work there.
+        names: id at the target by id at the primary, of every analyzer that is known.
     """
 
     plan: str
@@ -143,23 +143,23 @@ class Readiness(Document):
 
     @property
     def is_failback(self) -> bool:
-        """Whether it tells of the way home, because another resource serves in the place of home."""
+        """Whether it is about a failback, because another resource serves for the primary."""
         return self.target in {self.active, self.primary}
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How one analyzer stands where it would be needed.
+    """The state of one analyzer where it would be needed.
 
     Attributes:
-        analyzer: its id at home.
+        analyzer: its id at the primary.
         target_analyzer: its id there.
-        verdict: what is there; `None` where nothing says what it is.
-        status: as the service there says, in lower case; `None` where there is none.
+        verdict: how it differs from the source; `None` where no record says.
+        status: as the service there says, in lower case; `None` where the analyzer is missing.
         verified_at: when it was last known to be what the source had, UTC.
-        source_changed: whether the source has something that it lacks; `None` where the source did not say.
+        source_changed: whether the source has something that it lacks; `None` where that is unknown.
         explanation: what a replication would do about it, where that was planned.
-        blocked: whether a replication could do nothing about it.
+        blocked: whether a replication could not copy it.
     """
 
     analyzer: str
@@ -174,7 +174,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class ModelFact:
-    """One finding about a model, with the analyzers, by id at home, that use it."""
+    """One finding about a model, with the analyzers, by id at the primary, that use it."""
 
     finding: Finding
     analyzers: tuple[str, ...]
@@ -186,17 +186,17 @@ class Facts:
     """One pair of a plan at one moment.
 
     Attributes:
-        home: the source that serves in ordinary times.
-        target: what would serve in its place; home itself on the way back.
-        side: what the fence says of home.
-        run_id: of whoever asks: a switch of its own is no obstacle to it.
+        primary: the source that serves in ordinary times.
+        target: the resource that would serve for it; the primary itself for a failback.
+        assignment: what the fence says about the primary.
+        run_id: of the run that asks: a switch of its own does not count against it.
         now: UTC.
-        source_asked: whether home was asked what it holds.
-        source_failure: why it did not say.
-        target_failure: why the destination did not say what it holds; then there are no standings.
-        slots: how many restores run at once.
-        names: id at the target by id at home.
-        rebuilt: ids at home of what the target has as a restore rebuilt it, of what labelled data trained.
+        source_asked: whether the primary was asked what it holds.
+        source_failure: why it could not be read.
+        target_failure: why the destination could not be read; then there are no standings.
+        slots: how many restores run at the same time.
+        names: id at the target by id at the primary.
+        rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
     """
 
     plan: RecoveryPlan
@@ -220,12 +220,12 @@ class Facts:
 
     @property
     def switched(self) -> bool:
-        """Whether another resource than home serves."""
+        """Whether another resource serves for the primary."""
         return self.assignment.active != self.primary
 
     @property
     def is_failback(self) -> bool:
-        """Whether the only way left leads home: the target serves already, or is home itself."""
+        """Whether it is about a failback: the target serves already, or is the primary itself."""
         return self.target in {self.assignment.active, self.primary}
 
     @property

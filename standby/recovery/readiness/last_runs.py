@@ -1,7 +1,7 @@
-"""What the last replication runs left at the targets: what is still known when the source is dark.
+"""What the last replication runs and drills left: what is still known when the source does not answer.
 
-The ledger says what was copied; an analyzer that did not change for months is copied once and found in sync
-ever after, which only the reports of those runs say. They also say which id at home a copy belongs to.
+The ledger says what was copied. But an analyzer that does not change for months is copied once and found in sync by
+every later run, which only this file says. It also has the id at the primary that a copy belongs to.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from standby.vault.filesystem import Objects
 log = logging.getLogger("standby.recovery")
 
 EVERYTHING = ("*",)
-"""The patterns of a run that chooses nothing."""
+"""The patterns of a run that goes through the whole plan."""
 
 
 class AnalyzerRun(Document):
@@ -45,8 +45,8 @@ class PairRun(Document):
     """How the last runs left one pair.
 
     Attributes:
-        listed_at: when a run ended that went through all that the plan protects, UTC: what it did not have
-            was not there any more. `None` where every run chose.
+        listed_at: when the last run ended that went through all that the plan protects, UTC: what it did not
+            have did not exist any more. `None` where every run was for some analyzers only.
         analyzers: by id at the source.
     """
 
@@ -68,20 +68,13 @@ async def read_last_runs(objects: Objects, plan: str) -> LastRuns:
     """Read what the last runs left; a file that cannot be understood is warned of and counts as none.
 
     Raises:
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     return await read_document(objects, _path(plan), LastRuns) or LastRuns()
 
 
 async def remember_run(objects: Objects, report: Report, selection: Selection, ended_at: datetime) -> None:
-    """Keep what a replication run left, and how long its copies took; a vault that fails is only warned of.
-
-    Args:
-        objects: the vault.
-        report: of the run.
-        selection: what of the plan it was asked for.
-        ended_at: UTC.
-    """
+    """Record what a replication run left, and how long its copies took; a vault that fails is only warned of."""
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
         known = await read_last_runs(objects, report.plan)
@@ -89,13 +82,13 @@ async def remember_run(objects: Objects, report: Report, selection: Selection, e
         await objects.write(_path(report.plan), content.encode())
         await add_durations(objects, report.plan, Kind.COPY, copied)
     except VaultError as error:
-        log.warning("What this run left is not remembered, which readiness would tell by: %s", error)
+        log.warning("Readiness will not know about this run, because the vault could not be written: %s", error)
 
 
 def _with(known: LastRuns, items: Iterable[ReportItem], selection: Selection, at: datetime) -> LastRuns:
     by_pair: dict[tuple[str, str], dict[str, AnalyzerRun]] = {}
     for item in items:
-        # A target that alone was edited is not behind; it is told from the target itself.
+        # A target that alone was edited is not behind; that is seen at the target itself.
         behind = item.status not in GOOD and item.verdict is not Verdict.TARGET_AHEAD
         left = AnalyzerRun(target_analyzer=item.target_analyzer, at=at, behind=behind)
         by_pair.setdefault((item.source, item.target), {})[item.analyzer] = left
@@ -121,11 +114,11 @@ class DrillSummary(Document):
         run_id: under which its evidence is kept.
         ended_at: when its clean-up was proven, or given up, UTC.
         target: the resource of the drill.
-        passed: whether everything worked, and nothing of it was left behind.
+        passed: whether everything worked and everything was cleaned up.
         seconds: from its begin to its end, clean-up included.
-        recovery_seconds: what a failover would have taken of that; `None` where it did not get so far.
+        recovery_seconds: how long a failover would have taken; `None` where it did not get so far.
         reason: why it did not pass; empty where it did.
-        home: the primary whose loss was simulated; empty where an older drill does not say.
+        primary: the one whose loss was simulated; empty where an older drill does not say.
     """
 
     run_id: str
@@ -154,7 +147,7 @@ class LatestDrills(Document):
 
 
 def latest_path(plan: str) -> str:
-    """Give the path in the vault at which the last drills of a plan are told."""
+    """Give the path in the vault of the last drills of a plan."""
     return f"drills/{plan}/latest.json"
 
 
@@ -162,13 +155,13 @@ async def read_latest(objects: Objects, plan: str) -> LatestDrills:
     """Read the last drill of each target; a file that cannot be understood is warned of and counts as none.
 
     Raises:
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     return await read_document(objects, latest_path(plan), LatestDrills) or LatestDrills()
 
 
 async def write_latest(objects: Objects, plan: str, drill: DrillSummary) -> None:
-    """Put a drill in the place of the last one at the same target.
+    """Replace the last drill at the same target.
 
     Raises:
         VaultUnavailable: it may or may not have been written.

@@ -1,4 +1,4 @@
-"""How analyzers stand where they would be needed: by what both sides say, or by what was recorded."""
+"""The state of analyzers where they would be needed: by what both resources hold, or by records."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class InSnapshot:
     """What the newest snapshot has of a source.
 
     Attributes:
-        seen_at: when the source said so, UTC.
+        seen_at: when the source held it, UTC.
         fingerprints: by id at the source.
-        altered: ids of those that are not kept word for word, so that a difference says nothing.
+        altered: ids of those that are not stored unchanged, so that a difference means nothing.
     """
 
     seen_at: datetime
@@ -51,7 +51,7 @@ class Recorded:
     Attributes:
         records: the ledger.
         last_run: what the last runs left.
-        snapshot: what the newest snapshot has; `None` where there is none that helps.
+        snapshot: what the newest snapshot has; `None` where there is none.
     """
 
     records: Records
@@ -60,8 +60,8 @@ class Recorded:
 
 
 def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None, now: datetime) -> Standing:
-    """Tell how an analyzer stands from what a replication would do about it."""
-    # A plan calls blocked what it cannot copy; whether what is there serves is another question.
+    """Give the state of an analyzer from what a replication would do about it."""
+    # A plan calls blocked what it cannot copy; whether what is there can serve is another question.
     verdict = judge(item.expected, item.found, item.last)
     was_equal = last_run is not None and not last_run.behind and item.last is not None
     return Standing(
@@ -79,7 +79,7 @@ def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None,
 
 
 def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:
-    """Tell how the analyzers of a source stand at a target, where the source does not say what it holds."""
+    """Give the state of a source's analyzers at a target, where the source does not answer."""
     names = _known_names(plan, target, recorded, now)
     return tuple(_recorded(plan, target, recorded, primary, there) for primary, there in sorted(names.items()))
 
@@ -92,18 +92,18 @@ def failback_standings(
     overrides: DeploymentOverrides,
     now: datetime,
 ) -> tuple[tuple[Standing, ...], Mapping[str, str]]:
-    """Tell how the analyzers of a source stand at itself, while another resource serves in its place.
+    """Give the state of a primary's analyzers at itself, while another resource serves for it.
 
     Args:
         plan: the recovery plan.
-        home: what the source holds.
-        active: what serves; `None` where it did not say.
-        recorded: of the copies from home to what serves.
-        overrides: deployments that the plan has for what serves.
+        primary: what the primary holds.
+        active: what the resource holds that serves; `None` where it did not answer.
+        recorded: of the copies from the primary to that resource.
+        overrides: deployments that the plan has for that resource.
         now: UTC.
 
     Returns:
-        The standings, and the id at what serves by id at home.
+        The standings, and the id at what serves by id at the primary.
     """
     known = dict.fromkeys((name for name, found in primary.analyzers.items() if is_protected(plan, found, now)), "")
     names: dict[str, str] = {name: name for name in known}
@@ -118,10 +118,10 @@ def failback_standings(
 
 
 def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
-    """Give the id at the target by id at home: what a run said last, then the ledger, then a snapshot.
+    """Give the id at the target by id at the primary: by the last runs, then the ledger, then a snapshot.
 
-    What was last gone through as a whole, by a run or by a snapshot, says what there was then; of the rest
-    only what is newer counts: analyzers that were deleted at home since are in old records for ever.
+    The last run or snapshot of the whole plan says which analyzers there were then. Of other records only newer
+    ones count, because analyzers that were deleted at the primary stay in old records.
     """
     snapshot, last_run, records = recorded.snapshot, recorded.last_run, recorded.records
     whole = max(filter(None, (last_run.listed_at, snapshot.seen_at if snapshot else None)), default=None)
@@ -159,7 +159,7 @@ def _recorded(plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: s
     found = sight(analyzer, target.definitions[there], plan.ignore)
     record = recorded.records.get(there)
     if record is not None and record.target.created_at != found.created_at:
-        record = None  # It speaks of an analyzer that was deleted since.
+        record = None  # It is about an analyzer that was deleted since.
     verdict = _verdict_of(found, record, recorded.snapshot, name)
     behind = last_run is not None and last_run.behind and (record is None or record.copied_at <= last_run.at)
     moments = _moments(record, last_run, recorded.snapshot, name) if verdict is Verdict.IN_SYNC else ()
@@ -185,7 +185,7 @@ def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot
 def _moments(
     record: CopyRecord | None, last_run: AnalyzerRun | None, snapshot: InSnapshot | None, name: str
 ) -> tuple[datetime | None, ...]:
-    """Give when source and target were seen to be equal."""
+    """Give when source and target were known to be equal."""
     expected = snapshot.fingerprints.get(name) if snapshot else None
     in_snapshot = snapshot is not None and (record is None or record.source.fingerprint == expected)
     return (
@@ -233,15 +233,15 @@ def _latest(*moments: datetime | None) -> datetime | None:
 
 
 Needed = Mapping[str, tuple[tuple[str, str], ...]]
-"""Role and name of every model, by the id at home of the analyzer that needs it."""
+"""Role and name of every model, by the id at the primary of the analyzer that needs it."""
 
 
 def model_facts(plan: RecoveryPlan, needed: Needed, source: Serving, there: Serving) -> tuple[ModelFact, ...]:
-    """Follow every model to a deployment, and tell each finding once with all analyzers it goes for."""
+    """Follow every model to a deployment; give each finding once with all analyzers that it is about."""
     same: dict[Finding, list[str]] = {}
     for analyzer, models in sorted(needed.items()):
         for finding in check_models(models, source, there, _overrides(plan, there)):
-            # Whoever switched the management plane off need not be told that it was not asked.
+            # Where the management plane is switched off, that it was not asked is not a finding.
             if finding.severity is not Severity.UNKNOWN or there.resource.arm_endpoint:
                 same.setdefault(finding, []).append(analyzer)
     return tuple(
@@ -253,7 +253,7 @@ def model_facts(plan: RecoveryPlan, needed: Needed, source: Serving, there: Serv
 def retirements(
     plan: RecoveryPlan, needed: Needed, there: Serving, models: Iterable[CatalogModel]
 ) -> tuple[Retirement, ...]:
-    """Tell when the models end that analyzers lead to, as far as Azure says it."""
+    """Give when the models end that analyzers use, as far as Azure says it."""
     ends = {(model.name, model.version): model.retires_at for model in models}
     users: dict[str, list[str]] = {}
     for analyzer, roles in sorted(needed.items()):
