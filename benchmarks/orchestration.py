@@ -14,7 +14,7 @@ from prefect import flow
 
 from benchmarks.figures import Cost, Expected, Figure, Findings, measured, ratios
 from benchmarks.stage import INTERVAL, PLAN, SERVICE_TIME, SLOTS, SOURCE, TARGETS, Stage, set_stage
-from flows.leases import hold_targets
+from flows.limits import hold_targets
 from flows.outcome import finish_replication, replicated, report_table
 from flows.run import ProgressArtifact
 from standby.config.configuration import Configuration

@@ -147,7 +147,7 @@ class RecoveryPlan(Block):
 
     @classmethod
     def of(cls, plan: model.RecoveryPlan, vault: VaultSettings, sinks: Sequence[Sink] = ()) -> RecoveryPlan:
-        """Make the block of a plan, of the vault it uses and of who is told of an activation."""
+        """Make the block of a plan, of the vault that it uses and of the sinks of its activation."""
         return cls(
             deployments=tuple(
                 TargetDeployments(

@@ -40,7 +40,7 @@ class BlockUnusable(ConfigurationError):
     def __init__(self, slug: str, reason: str) -> None:
         super().__init__(
             [f"The block {slug} cannot be used: {reason}"],
-            "Correct it in the Prefect UI, or run standby bootstrap to save it anew",
+            "Correct it in the Prefect UI, or run standby bootstrap to save it again",
         )
         self.args = (slug, reason)
 
@@ -63,7 +63,7 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
     Args:
         plan_name: name of the plan's block.
         scratch: name of a resource's block beside those of the plan; with it every other plan is read too,
-            so that it can be told whether one uses it.
+            so that a resource that one of them uses is recognized.
 
     Raises:
         BlockMissing: one of them was never saved; all that are missing are named.
@@ -100,7 +100,7 @@ async def register_types() -> None:
 
 
 async def save_configuration(configuration: Configuration) -> list[SavedBlock]:
-    """Save what differs from the Prefect server's blocks: credentials, then resources, then plans.
+    """Save the blocks that the Prefect server lacks or has differently: credentials, resources, plans.
 
     Returns:
         The blocks that were created or changed; none when the server had it all already.
@@ -108,28 +108,28 @@ async def save_configuration(configuration: Configuration) -> list[SavedBlock]:
     saved: list[SavedBlock] = []
     async with get_client() as client:
         for name, resource in configuration.resources.items():
-            credentials, news = await _bring(
+            credentials, changed = await _save(
                 client,
                 credentials_block(resource.credentials),
                 name,
                 lambda block: block.to_credentials(),
             )
-            saved += news
-            _, news = await _bring(
+            saved += changed
+            _, changed = await _save(
                 client,
                 ContentUnderstandingResource.of(resource, credentials),
                 name,
                 lambda block: block.to_resource("same"),
             )
-            saved += news
+            saved += changed
         for name, plan in configuration.plans.items():
-            _, news = await _bring(
+            _, changed = await _save(
                 client,
                 RecoveryPlan.of(plan, configuration.vault, configuration.activation),
                 name,
                 lambda block: (block.to_plan("same"), block.to_vault(), block.to_sinks()),
             )
-            saved += news
+            saved += changed
     return saved
 
 
@@ -140,7 +140,7 @@ async def _other_plans(client: PrefectClient, plan_name: str) -> dict[str, model
     return {name: block.to_plan(name) for name, block in blocks.items() if block is not None}
 
 
-async def _bring(
+async def _save(
     client: PrefectClient, block: B, name: str, meaning: Callable[[B], object]
 ) -> tuple[B, list[SavedBlock]]:
     """Save a block unless the server has one that means the same; give the one that is saved."""

@@ -127,7 +127,7 @@ class BlockFileSystem:
         return f"{path} in the block {self._reference}"
 
     async def read(self, path: str) -> bytes | None:
-        """Give what a file holds; `None` where there is none."""
+        """Give the content of a file; `None` where there is no file."""
         # Newer blocks have an asynchronous method beside one that decides itself what it is.
         read = getattr(self._block, "aread_path", self._block.read_path)
         try:
@@ -141,7 +141,7 @@ class BlockFileSystem:
             raise VaultUnavailable(self.where(path), "read", _kinds(error)) from None
 
     async def write(self, path: str, content: bytes) -> None:
-        """Put a file in the place of what is there, as safe and as atomic as the block's storage is."""
+        """Write or replace a file, as safely and as atomically as the block's storage does it."""
         write = getattr(self._block, "awrite_path", self._block.write_path)
         try:
             await self._call(write, checked(path), content)

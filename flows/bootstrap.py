@@ -1,4 +1,4 @@
-"""Puts everything a configuration needs on a Prefect server; a second time changes nothing."""
+"""Saves everything that a configuration needs on a Prefect server; a second time changes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from prefect.settings import get_current_settings
 
 from blocks import save_configuration
 from flows.errors import DeployFailed, NoDeploymentsFile
-from flows.leases import ensure_limits
+from flows.limits import ensure_limits
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 
@@ -228,7 +228,7 @@ async def _deploy(wanted: dict[str, Any]) -> None:
         )
         try:
             async with asyncio.timeout(DEPLOY_SECONDS):
-                told, _ = await process.communicate()
+                output, _ = await process.communicate()
         except TimeoutError:
             raise DeployFailed([f"no end after {DEPLOY_SECONDS:.0f} s"]) from None
         finally:
@@ -236,7 +236,7 @@ async def _deploy(wanted: dict[str, Any]) -> None:
                 process.kill()
                 await process.wait()
     if process.returncode:
-        raise DeployFailed(told.decode(errors="replace").strip().splitlines()[-1:])
+        raise DeployFailed(output.decode(errors="replace").strip().splitlines()[-1:])
 
 
 def _where() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A run that is sent to workers: done in chunks, with one report in the end."""
+"""A large run in chunks on the workers of a work pool, with one report at the end."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ChunkedReplication:
                     group.create_task(self._in_turn(chunk, dispatch))
 
     def report(self, *, run_id: str, via: Via) -> Report:
-        """Put what has become of all parts so far into one report, in the plan's order."""
+        """Put the results of all parts so far into one report, in the plan's order."""
         results = {
             result.key: result
             for part in (self._rest.results(), *(chunk.results() for chunk in self._chunks))

@@ -1,4 +1,4 @@
-"""Sends chunks to the workers of a work pool and stays with each until its end is known."""
+"""Sends chunks to the workers of a work pool, and follows each until its end is known."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from standby.replication.ledger import CopyLog
 from standby.replication.report import ReportItem
 
 WARN_AFTER = 60.0
-"""Seconds without any chunk being taken by a worker after which an operator is told."""
+"""Seconds in which no worker took a chunk, after which the run warns."""
 
 UNSEEN_AFTER = 900.0
 """Seconds without an answer from the Prefect server after which a chunk's end is unknown."""
@@ -69,14 +69,14 @@ KEY = "replication-chunk"
 
 
 def chunk_artifact(report: ChunkReport) -> Artifact:
-    """Make what a chunk's flow run leaves for the run that sent it."""
+    """Make the artifact that takes a chunk's report to the run that sent it."""
     # Prefect writes the data as JSON text.
     data = report.model_dump(mode="json")
     return Artifact(type="json", key=KEY, description="For the run that sent this chunk.", data=data)
 
 
 async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport | None:
-    """Read what a chunk run left; `None` where it is nothing, or nothing of this version."""
+    """Read the report of a chunk's run; `None` where there is none, or it is of another version."""
     found = await _newest(client, flow_run_id, KEY)
     if found is None:
         return None
@@ -88,7 +88,7 @@ async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport |
 
 
 async def last_beat(client: PrefectClient, flow_run_id: UUID) -> object:
-    """Give something that is another one each time a chunk run has shown that it lives."""
+    """Give a value that changes each time a chunk's run gives a sign of life."""
     found = await _newest(client, flow_run_id, PROGRESS)
     return found and found.updated
 
@@ -107,7 +107,7 @@ async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | 
 DEPLOYMENT = "replicate-chunk/worker"
 
 ATTEMPTS = 3
-"""How often a chunk is sent whose flow run crashes or is lost with its worker."""
+"""How often a chunk is sent, when its flow run crashes or is lost with its worker."""
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 5.0
@@ -135,7 +135,7 @@ class Dispatch:
     _warned: bool = False
 
     async def must_be_deployed(self) -> None:
-        """Refuse to begin what nobody could do.
+        """Refuse to begin where no worker could do the chunks.
 
         Raises:
             NoChunkDeployment: the server does not have the deployment.
@@ -151,12 +151,12 @@ class Dispatch:
         return time.monotonic() - self._moved
 
     def note_move(self) -> None:
-        """Take note that something happened to a chunk."""
+        """Note that something happened to a chunk."""
         self._moved = time.monotonic()
         self._warned = False
 
     def warn_if_untaken(self) -> None:
-        """Say, once, that the chunks wait for a worker."""
+        """Warn once that the chunks wait for a worker."""
         if self.idle >= WARN_AFTER and not self._warned:
             self._warned = True
             get_run_logger().warning(
@@ -166,7 +166,7 @@ class Dispatch:
 
 
 class SentChunk:
-    """One chunk, done by a flow run of its own, sent again where that is lost."""
+    """One chunk, done by a flow run of its own; it is sent again when that run is lost."""
 
     def __init__(
         self,
@@ -221,8 +221,8 @@ class SentChunk:
                 step = await self._follow(sent)
             except (httpx.HTTPError, PrefectException) as error:
                 self._otherwise = (
-                    f"The Prefect server failed while chunk {self._number} was sent and waited for "
-                    f"({type(error).__name__}). Run again: what was copied is found."
+                    f"The Prefect server did not respond while chunk {self._number} was under way "
+                    f"({type(error).__name__}). Run again: what was copied is not copied again."
                 )
                 return
             if step is not NextStep.SEND_AGAIN:
@@ -233,7 +233,7 @@ class SentChunk:
             )
         self._otherwise = (
             f"Chunk {self._number} was lost {ATTEMPTS} times, last with flow run {sent.name} ({sent.id}). "
-            "See why in the Prefect UI, then run again: what was copied is found."
+            "See why in the Prefect UI, then run again: what was copied is not copied again."
         )
 
     async def _send(self, attempt: int) -> FlowRun:
@@ -251,14 +251,14 @@ class SentChunk:
         try:
             return await asyncio.shield(sending)
         except asyncio.CancelledError:
-            # It may be on the server already: it must not be left there.
+            # The server may have the flow run already: it must not stay there.
             await self._stop(await sending)
             raise
 
     async def _follow(self, sent: FlowRun) -> NextStep:
         self._otherwise = (
-            f"Interrupted while flow run {sent.name} ({sent.id}) was at work on it. "
-            "Run again: what was copied is found."
+            f"Interrupted while flow run {sent.name} ({sent.id}) was copying it. "
+            "Run again: what was copied is not copied again."
         )
         try:
             step = await self._until_its_end(sent.id)
@@ -266,9 +266,9 @@ class SentChunk:
             await self._stop(sent)
             raise
         if step is NextStep.SEND_AGAIN:
-            # Where it lives after all, it sees this and stops.
-            told = "No sign of life from it; the run that sent it sends its chunk again."
-            await self._dispatch.client.set_flow_run_state(sent.id, Crashed(message=told), force=True)
+            # If it is still alive, it sees this state and stops.
+            message = "It gave no sign of life. The run that sent it sends its chunk again."
+            await self._dispatch.client.set_flow_run_state(sent.id, Crashed(message=message), force=True)
         elif step is NextStep.GIVE_UP:
             await self._give_up(sent)
         else:
@@ -311,7 +311,7 @@ class SentChunk:
         return Look(chunk_state(state.type if state else StateType.PENDING), await last_beat(client, flow_run_id))
 
     async def _read(self, sent: FlowRun) -> None:
-        """Take over what a flow run left; the ledger learns of its copies."""
+        """Read the report of a flow run, and record its copies in the ledger."""
         report = await read_report(self._dispatch.client, sent.id)
         if report is not None:
             self._report = report
@@ -319,7 +319,7 @@ class SentChunk:
         state = (await self._dispatch.client.read_flow_run(sent.id)).state
         end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"
         self._otherwise = (
-            f"Flow run {sent.name} ({sent.id}) {end} and reported nothing of it. "
+            f"Flow run {sent.name} ({sent.id}) {end} and did not report on this analyzer. "
             "See its log in the Prefect UI, then run again."
         )
 
@@ -331,11 +331,11 @@ class SentChunk:
         await self._dispatch.client.set_flow_run_state(sent.id, Cancelled(message="No worker took it."), force=True)
 
     async def _stop(self, sent: FlowRun) -> None:
-        """Cancel a flow run, and take over what it leaves; bounded, for whoever is cancelled waits."""
+        """Cancel a flow run and read its report, in a limited time: a run that is cancelled must end soon."""
         client = self._dispatch.client
         try:
             async with asyncio.timeout(STOPPING):
-                await client.set_flow_run_state(sent.id, Cancelling(message="The run that sent it stops."))
+                await client.set_flow_run_state(sent.id, Cancelling(message="The run that sent it was cancelled."))
                 while True:
                     state = (await client.read_flow_run(sent.id)).state
                     if state is None or state.is_final():
@@ -344,6 +344,6 @@ class SentChunk:
             await self._read(sent)
         except (TimeoutError, httpx.HTTPError, PrefectException):
             self._otherwise = (
-                f"Interrupted, and flow run {sent.name} ({sent.id}) was not seen to end. "
-                "Look at it in the Prefect UI, then run again: what was copied is found."
+                f"Interrupted, and flow run {sent.name} ({sent.id}) did not end in time. "
+                "Look at it in the Prefect UI, then run again: what was copied is not copied again."
             )

@@ -10,7 +10,7 @@ class NoDeploymentsFile(StandbyError):
     """The file that describes the deployments is not there."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"There is no {path}", "Run bootstrap from a checkout of Standby")
+        super().__init__(f"There is no {path}", "Run standby bootstrap from a checkout of Standby")
         self.args = (path,)
 
 
@@ -19,14 +19,14 @@ class DeployFailed(StandbyError):
 
     def __init__(self, last_words: list[str]) -> None:
         super().__init__(
-            f"Prefect did not take the deployments: {' '.join(last_words) or 'it said nothing'}",
-            "Run prefect deploy --all to see all of it",
+            f"prefect deploy failed: {' '.join(last_words) or 'it gave no reason'}",
+            "Run prefect deploy --all to see its whole output",
         )
         self.args = (last_words,)
 
 
 class NotificationBlockUnusable(ConfigurationError):
-    """A block that is to be told of failovers cannot be."""
+    """A block under notifications cannot notify."""
 
     def __init__(self, block: str, reason: str) -> None:
         super().__init__(
@@ -37,12 +37,12 @@ class NotificationBlockUnusable(ConfigurationError):
 
 
 class NoChunkDeployment(StandbyError):
-    """Chunks are to go to workers, and the server has no deployment for them."""
+    """The run is to be done by workers, and the server has no deployment for its chunks."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"The Prefect server has no deployment {name}, which workers do chunks by",
-            "Run standby bootstrap, or run with dispatch inline",
+            f"The Prefect server has no deployment {name}, which workers need to copy in chunks",
+            "Run standby bootstrap, or start the run with dispatch: inline",
         )
         self.args = (name,)
 
@@ -67,41 +67,41 @@ class NoServer(StandbyError):
 
 
 class ServerUnreachable(StandbyError):
-    """The configured Prefect server does not answer."""
+    """The configured Prefect server does not respond."""
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"The Prefect server at {url} does not answer",
-            "Start it, or run with --via direct, which needs none",
+            f"The Prefect server at {url} does not respond",
+            "Start it, or run with --via direct, which needs no server",
         )
         self.args = (url,)
 
 
 class ServerDidNotStart(StandbyError):
-    """A Prefect server of our own did not come up."""
+    """A Prefect server of our own did not start."""
 
     def __init__(self, log: str) -> None:
-        super().__init__("The Prefect server did not start", f"Read why in {log}")
+        super().__init__("The Prefect server did not start", f"Read the reason in {log}")
         self.args = (log,)
 
 
 class TargetBusy(StandbyError):
-    """Another run is at work on a target and did not leave it."""
+    """Another run was at a target for too long."""
 
     def __init__(self, target: str, seconds: float) -> None:
         super().__init__(
-            f"Another run was at work on {target} for {seconds:.0f} s",
-            "See which flow run it is in the Prefect UI; cancel it, or wait for its end",
+            f"Another run has been at {target} for more than {seconds:.0f} s",
+            "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
         )
         self.args = (target, seconds)
 
 
 class SlotTaken(StandbyError):
-    """Another run has the slot that this one needs."""
+    """Another run holds the slot that this one needs."""
 
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__(
-            f"Another run held {name} for {seconds:.0f} s",
-            "See which flow run it is in the Prefect UI; cancel it, or wait for its end",
+            f"Another run has held the concurrency limit {name} for more than {seconds:.0f} s",
+            "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
         )
         self.args = (name, seconds)

@@ -1,4 +1,4 @@
-"""The events of a recovery: what automations are triggered by, and notifications speak of."""
+"""The events that Standby emits: they trigger automations and notifications."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ STANDBY_OF = "standby-of"
 """Role of a plan beside a resource that does not serve for it now."""
 
 MOST_EVENTS = 50
-"""Events of one resource that are read, the newest: Prefect gives no more at once."""
+"""Events of one resource that are read at most, the newest: Prefect gives no more at once."""
 
 
 def resource_id(resource: str) -> str:
@@ -127,7 +127,7 @@ async def read_observations(resource: str, now: datetime, within: timedelta) -> 
         async with get_client() as client:
             page = await client.read_events(wanted, limit=MOST_EVENTS)
     except httpx.HTTPError as error:
-        # Whoever asks looks for itself as well; it only takes longer.
+        # The evaluation probes for itself as well; without events it only takes longer.
         log.warning("the events of %s could not be read: %s", resource, type(error).__name__)
         return ()
     found = []

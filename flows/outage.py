@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.errors import SlotTaken
 from flows.events import PROPOSED, REFUSED, PlanEvent, read_observations
 from flows.execution import execute, leave_decision
-from flows.leases import hold
+from flows.limits import hold
 from flows.outcome import FlowOutcome
 from standby.errors import sentence
 from standby.recovery.audit import AuditAction, record_action

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from blocks import load_configuration_from_blocks, open_second, open_vault
 from flows.errors import SlotTaken
-from flows.leases import hold
+from flows.limits import hold
 from standby.config.sinks import Sink, VariableSink
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import (
@@ -70,7 +70,7 @@ class VariableActivation:
     def __init__(self, settings: VariableSink) -> None:
         """Prepare; nothing is read or written yet."""
         self._variable = settings.name
-        self._told: Activation | None = None
+        self._published: Activation | None = None
 
     @property
     def name(self) -> str:
@@ -79,19 +79,19 @@ class VariableActivation:
 
     async def publish(self, activation: Activation) -> None:
         """Write the map to the variable, beside those of other plans."""
-        told = _short(activation)
+        wanted = _short(activation)
         try:
             async with hold(f"standby-variable-{self._variable}", PATIENCE):
                 book = await self._book()
-                found = book.plans.get(told.plan)
-                must_follow(self.name, found, told)
-                if found != told:
-                    await self._write(ActivationBook(plans={**book.plans, told.plan: told}))
+                found = book.plans.get(wanted.plan)
+                must_follow(self.name, found, wanted)
+                if found != wanted:
+                    await self._write(ActivationBook(plans={**book.plans, wanted.plan: wanted}))
         except SlotTaken as error:
             raise SinkFailed(self.name, error.cause) from None
         except (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError) as error:
             raise self._no_answer(error) from None
-        self._told = activation
+        self._published = activation
 
     async def read(self, plan: str) -> Activation | None:
         """Give what the variable says of a plan; the whole map, where this process published it."""
@@ -99,7 +99,7 @@ class VariableActivation:
             found = (await self._book()).plans.get(plan)
         except (httpx.HTTPError, PrefectException) as error:
             raise self._no_answer(error) from None
-        whole = self._told
+        whole = self._published
         return whole if whole is not None and found == _short(whole) else found
 
     async def _book(self) -> ActivationBook:

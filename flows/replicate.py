@@ -1,4 +1,7 @@
-"""Copy what a recovery plan protects to where it would be needed."""
+"""Copy the analyzers of a recovery plan to their targets.
+
+Authorize, validate-deployments, copy and poll (then verify) are tasks: `tasks/copy.py`. This flow composes them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from prefect.runtime import flow_run
 
 from blocks import load_configuration_from_blocks, open_vault
 from flows.chunks import on_workers
-from flows.leases import hold_targets
+from flows.limits import hold_targets
 from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
 from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
@@ -45,18 +48,18 @@ async def replicate(
 ) -> State[Any]:
     """Copy the analyzers of a recovery plan to its targets, dependencies first.
 
-    Every copy is five task runs: authorize, validate-deployments, copy, poll, verify. One analyzer that
-    fails never stops another. What is already in sync is skipped, so a run can be repeated at any time.
+    Every copy is five task runs: authorize, validate-deployments, copy, poll, verify. If one analyzer fails, the
+    others are still copied. An analyzer that is in sync is skipped, so the flow can be run again at any time.
 
     Args:
         plan: Name of a saved recovery-plan block.
-        analyzers: Patterns of analyzer ids; what they depend on comes along by itself.
-        targets: Names of target resources; none means all of the plan.
-        on_existing: What to do with targets that hold something older or different; empty means as planned.
-        force: Ids of analyzers to overwrite at the targets, whatever was done to them there.
-        dry_run: Only show what would be done.
-        apply: Path of a saved plan, where this runs; the run does exactly what it says, or refuses.
-        dispatch: Where the copies are made: in this process, or in chunks on the workers of the work pool.
+        analyzers: Patterns of analyzer ids. Analyzers that they depend on are copied as well.
+        targets: Names of target resources; empty means all targets of the plan.
+        on_existing: What to do when a target has an older or a different analyzer; empty means as the plan says.
+        force: Ids of analyzers to overwrite at the targets, even if they were edited there.
+        dry_run: Only show what would be done; nothing is changed.
+        apply: Path of a saved plan on the machine that runs this; the run does exactly what it says, or refuses.
+        dispatch: Where the copies are made: inline in this process, or in chunks by the workers of the work pool.
     """
     configuration = await load_configuration_from_blocks(plan)
     approved = load_plan(Path(apply), plan) if apply else None

@@ -1,4 +1,4 @@
-"""Copy one chunk of a large run: sent by `replicate`, done on any worker."""
+"""Copy one chunk of a large run: `replicate` sends it, any worker does it."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ async def replicate_chunk(
     expected: dict[str, str] = NOTHING_EXPECTED,
     records: dict[str, CopyRecord] = NO_RECORDS,
 ) -> State[Any]:
-    """Copy some analyzers from one source to one target, for a replicate run that holds the target.
+    """Copy some analyzers from one source to one target, as a part of a replicate run. Do not start it by hand.
 
-    It plans afresh, so one that is sent again finds what was already copied. It neither takes the target's
-    limit nor writes the ledger: both are its parent's, who reads its report. Not meant to be run by hand.
+    It makes a plan of its own, so a chunk that is sent again does not copy twice. The run that sent it holds the
+    target's concurrency limit, reads the report of this flow and writes the ledger.
 
     Args:
         plan: Name of a saved recovery-plan block.
         source: Resource to copy from.
         target: Resource to copy to.
-        analyzers: Ids of the analyzers, with all they need that is not yet at the target.
-        on_existing: What to do with what the target holds that is older or different; empty means as planned.
-        force: Ids of analyzers to overwrite at the target, whatever was done to them there.
-        shares: By resource, how many chunks may be at it at once; its limits are divided by that.
-        expected: Fingerprints that were signed off, by analyzer.
-        records: What the ledger has of these analyzers.
+        analyzers: Ids of the analyzers, with all that they depend on and the target does not have yet.
+        on_existing: What to do when the target has an older or a different analyzer; empty means as the plan says.
+        force: Ids of analyzers to overwrite at the target, even if they were edited there.
+        shares: By resource, how many chunks may use it at once; its limits are divided by that number.
+        expected: Fingerprints that were approved, by analyzer.
+        records: What the ledger has about these analyzers.
     """
     request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)

@@ -1,7 +1,7 @@
 """A flow run while it is under way: it shows how far it is, stops when it is cancelled, and hands over its report.
 
-A flow's parameters are stored, and its result is lost with a cancellation. So whoever starts a flow in this
-process gets progress and report through a context variable, which is neither.
+A flow's parameters are stored, and its result is lost when it is cancelled. So a caller in this process gets
+progress and report through a context variable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass
 class Listener:
-    """Somebody in this process who waits for a run.
+    """A caller in this process that waits for a run.
 
     Attributes:
         on_progress: called after every change.
@@ -57,7 +57,7 @@ def listen(on_progress: Callable[[Progress], None] = lambda _: None) -> Iterator
 
 
 def hand_over(report: BaseModel) -> None:
-    """Give a report to whoever started this run in this process."""
+    """Give the report to the caller that started this run in this process."""
     listener = _LISTENER.get()
     if listener is not None:
         listener.report = report
@@ -108,7 +108,7 @@ UPDATES = 20
 """How often, at most, a run's progress artifact is updated because there is progress."""
 
 BEAT = 5.0
-"""Seconds after which it is sent again all the same: a sign of life for whoever waits for the run."""
+"""Seconds after which it is updated without progress: a sign of life for the run that waits for this one."""
 
 PROGRESS = "replication"
 """Key of the progress artifact."""
@@ -142,7 +142,7 @@ class ProgressArtifact:
             await asyncio.gather(self._follower, return_exceptions=True)
 
     def show(self, progress: Progress) -> None:
-        """Take note of how far the run is."""
+        """Note how far the run is."""
         listener = _LISTENER.get()
         if listener is not None:
             listener.on_progress(progress)

@@ -24,7 +24,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 15.0
 
 EVERY = 0.25
-"""Seconds between two looks at whether it answers."""
+"""Seconds between two checks whether it responds."""
 
 SETTINGS: Mapping[str, str] = {
     # Without these two a busy server, or one that ends with us, loses task runs.
@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, str] = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 }
-"""What every server that is started for our users is told."""
+"""Settings of every server that is started for our users."""
 
 
 @asynccontextmanager

@@ -61,7 +61,7 @@ def retry_options(policy: RetryPolicy) -> dict[str, Any]:
     cache_result_in_memory=False,
 )
 async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
-    """Ask the source to let this target copy this analyzer."""
+    """Ask the source for permission to copy this analyzer to this target."""
     return await steps.authorize(context, item)
 
 
@@ -73,11 +73,11 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
     cache_policy=NO_CACHE,
 )
 async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
-    """Check the target's models for this analyzer; the warnings come back."""
+    """Check that the target has the models of this analyzer; warnings are returned."""
     return await steps.validate_deployments(context, item)
 
 
-# No receipt is kept for a later run: what the target holds then is a better witness.
+# No receipt is kept for a later run, which looks at what the target has by then.
 @task(
     name="copy",
     task_run_name="copy {item.analyzer} to {item.target}",
@@ -86,7 +86,7 @@ async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str
     cache_policy=NO_CACHE,
 )
 async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
-    """Start the copy, at most once, and say where its operation is."""
+    """Start the copy, at most once, and return its operation."""
     receipt = await steps.copy(context, item, authorization)
     run = TaskRunContext.get()
     return replace(receipt, attempts=max(run.task_run.run_count, 1) if run else 1)
@@ -112,7 +112,7 @@ async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
     cache_policy=NO_CACHE,
 )
 async def verify(context: RunContext, item: PlanItem) -> Verified:
-    """Read the copy back and compare it."""
+    """Read the copy back and compare it with its source."""
     return await steps.verify(context, item)
 
 
@@ -124,7 +124,7 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     cache_policy=NO_CACHE,
 )
 async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
-    """Add model names that the target's defaults lack; none that is there is changed."""
+    """Add model names that are missing in the target's defaults; the others are not changed."""
     await steps.add_defaults(context, target, additions)
 
 

@@ -96,4 +96,4 @@ async def test_a_server_that_does_not_answer_is_named() -> None:
         *(sys.executable, "-c", program), env=environment, stdout=asyncio.subprocess.PIPE
     )
     told, _ = await process.communicate()
-    assert b"The Prefect server at http://127.0.0.1:9/api does not answer" in told
+    assert b"The Prefect server at http://127.0.0.1:9/api does not respond" in told

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import get_client
 
-from flows.leases import ensure_limits, hold_targets, limit_name
+from flows.limits import ensure_limits, hold_targets, limit_name
 
 
 async def test_a_second_run_waits_until_the_first_has_left_the_target(prefect_server: Any) -> None:

@@ -1,4 +1,4 @@
-"""One run at a time per target, and per whatever else only one may touch, whichever machine it runs on."""
+"""Prefect's global concurrency limits: one run at a time per target, on whichever machine it runs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from flows.errors import SlotTaken, TargetBusy
 
 LEASE = 60.0
-"""Seconds after which the slot of a run that was killed is free again."""
+"""Seconds after which the slot of a killed run is free again."""
 
 WAIT = 3600.0
-"""Seconds a run waits for another one to leave its target."""
+"""Seconds a run waits while another run is at its target."""
 
 
 def limit_name(target: str) -> str:
@@ -27,10 +27,10 @@ def limit_name(target: str) -> str:
 
 @asynccontextmanager
 async def hold_targets(targets: Iterable[str]) -> AsyncIterator[None]:
-    """Hold the slot of every target of a run, in one order for all, so that no two runs block each other.
+    """Take the concurrency limit of every target of a run, in the same order in all runs, so that none deadlock.
 
     Raises:
-        TargetBusy: another run did not leave a target in time.
+        TargetBusy: another run was at a target for too long.
     """
     async with AsyncExitStack() as stack:
         for target in sorted(set(targets)):
