@@ -19,7 +19,6 @@ from flows.outcome import finish_replication, replicated, report_table
 from flows.run import ProgressArtifact
 from standby.config.configuration import Configuration
 from standby.config.resource import KeyCredentials, Resource
-from standby.orchestrator import load_orchestrator
 from standby.replication.items import Selection
 from standby.replication.replicate import begin, open_run, run_to_report
 from standby.replication.steps import DirectSteps
@@ -153,42 +152,39 @@ class Measured:
         return [cost.cpu for cost in self.costs]
 
 
-async def measure(rounds: int, folder: Path, say: Say) -> Findings:
+async def measure(rounds: int, folder: Path, server: str, say: Say) -> Findings:
     """Copy in three ways, by turns, and compare.
 
     Args:
         rounds: how often each.
         folder: an empty one.
+        server: URL of the Prefect server, which had to run before Prefect was imported.
         say: told what is under way.
     """
     findings = Findings(f"Copying: {SERVICE_TIME:.0f} s a copy, {SLOTS} in flight at each of {len(TARGETS)} targets")
-    say("starting a Prefect server")
-    async with load_orchestrator().own_server(folder / "prefect") as server:
-        # Prefect reads its settings when it is first imported, and they name the server.
-        from benchmarks.orchestration import copy_under_prefect  # noqa: PLC0415
 
-        async def by_hand(stage: Stage, _: Path) -> None:
-            await copy_by_hand(stage)
+    async def by_hand(stage: Stage, _: Path) -> None:
+        await copy_by_hand(stage)
 
-        async def directly(stage: Stage, vault: Path) -> None:
-            await copy_directly(stage.with_vault(vault), PLAN)
+    async def directly(stage: Stage, vault: Path) -> None:
+        await copy_directly(stage.with_vault(vault), PLAN)
 
-        async def tasks(stage: Stage, vault: Path) -> None:
-            await copy_under_prefect(stage.with_vault(vault), PLAN)
+    async def tasks(stage: Stage, vault: Path) -> None:
+        await copy_under_prefect(stage.with_vault(vault), PLAN)
 
-        modes: dict[str, Mode] = {"by hand": by_hand, "direct": directly, "tasks": tasks}
-        await _warm_up(tasks, folder)
-        recorded = SIZES[0] * STEPS
-        for size in SIZES:
-            async with set_stage(size // len(TARGETS), folder) as stage:
-                results = {name: Measured() for name in modes}
-                for number in range(rounds):
-                    for name, mode in modes.items():
-                        say(f"{size} copies, {name}, round {number + 1} of {rounds}")
-                        await _copy(stage, mode, folder / f"{size}-{name}-{number}", results[name])
-                    recorded += size * STEPS
-                    await _all_recorded(server, recorded)
-                _compare(findings, stage, results)
+    modes: dict[str, Mode] = {"by hand": by_hand, "direct": directly, "tasks": tasks}
+    await _warm_up(tasks, folder)
+    recorded = SIZES[0] * STEPS
+    for size in SIZES:
+        async with set_stage(size // len(TARGETS), folder) as stage:
+            results = {name: Measured() for name in modes}
+            for number in range(rounds):
+                for name, mode in modes.items():
+                    say(f"{size} copies, {name}, round {number + 1} of {rounds}")
+                    await _copy(stage, mode, folder / f"{size}-{name}-{number}", results[name])
+                recorded += size * STEPS
+                await _all_recorded(server, recorded)
+            _compare(findings, stage, results)
     return findings
 
 
