@@ -29,7 +29,7 @@ class NoOrchestrator(StandbyError):
     """Prefect was asked for and is not part of this installation."""
 
     def __init__(self) -> None:
-        super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of it")
+        super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of Standby")
         self.args = ()
 
 
@@ -94,7 +94,7 @@ class Orchestrator(Protocol):
         ...
 
     async def pause_schedules(self) -> None:
-        """Let nothing start by the clock until it is resumed."""
+        """Keep schedules from starting anything until they are resumed."""
         ...
 
     async def health(self) -> Health:

@@ -59,7 +59,7 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
         if error.status is not None:
             yield _answers(client)
         yield _failed(name, "permission", error)
-        # Entra refuses whoever is at another time.
+        # Entra refuses a client whose clock differs.
         yield await _clock(client, clock)
         return
     except ServiceError as error:
@@ -213,9 +213,9 @@ def command(
 
 def _lines(checks: Sequence[Check]) -> Iterator[Line]:
     for subject, found in groupby(checks, key=lambda check: check.subject):
-        told = list(found)
-        yield Line(subject, wrong=any(check.well is False for check in told))
-        for check in told:
+        of_it = list(found)
+        yield Line(subject, wrong=any(check.well is False for check in of_it))
+        for check in of_it:
             wrong = check.well is False
             text = sentence(f"{check.name}: {check.detail}")
             yield Line(text, 2, _MARKS[check.well], _STYLES[check.well], wrong=wrong)

@@ -19,6 +19,10 @@ Primary = Annotated[
     str, typer.Option("--primary", metavar="RESOURCE", help="Which primary, where the plan has several.")
 ]
 
+Wait = Annotated[
+    float,
+    typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long a resource may take to answer."),
+]
 Analyzers = Annotated[
     list[str] | None,
     typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated."),

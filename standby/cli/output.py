@@ -124,10 +124,10 @@ def problem_lines(problems: Iterable[str]) -> Iterator[Line]:
 
 def cause_of(error: StandbyError) -> str:
     """Give the cause with the codes that the service gave, without a full stop."""
-    told = str(error)
+    text = str(error)
     if error.next_action:
-        told = told.removesuffix(sentence(error.next_action))
-    return told.rstrip().removesuffix(".")
+        text = text.removesuffix(sentence(error.next_action))
+    return text.rstrip().removesuffix(".")
 
 
 def error_document(kind: str, cause: str, next_action: str) -> dict[str, JsonValue]:

@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName
+from standby.cli.options import PlanName, Wait
 from standby.cli.output import Output
 from standby.cli.run import Exit, run
-from standby.cli.status import Wait
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.context import open_recovery

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName
+from standby.cli.options import PlanName, Wait
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
 from standby.errors import sentence
@@ -61,12 +60,6 @@ def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
     if verbose and len(reason.analyzers) > MOST_NAMED:
         yield Line(f"({', '.join(reason.analyzers)})", 4, wrong=wrong)
     yield Line(sentence(reason.next_action), 4, "→", wrong=wrong)
-
-
-Wait = Annotated[
-    float,
-    typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long a resource may take to answer."),
-]
 
 
 def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> None:

@@ -21,7 +21,7 @@ from standby.text import nearest
 
 
 class GatewaySettings(Strict):
-    """What `standby gateway` asks of whoever tells it something."""
+    """What a delivery to `standby gateway` must carry."""
 
     token: SecretStr = Field(
         min_length=16, description="Bearer token, or the token parameter of the URL, of every delivery."
@@ -29,14 +29,14 @@ class GatewaySettings(Strict):
 
 
 class Configuration(Strict):
-    """Resources and recovery plans by name, the vault, and who is told of an activation."""
+    """Resources and recovery plans by name, the vault, and where an activation is published."""
 
     resources: dict[Name, Resource] = Field(min_length=1, description="Resources by name.")
     plans: dict[Name, RecoveryPlan] = Field(default_factory=dict, description="Recovery plans by name.")
     vault: VaultSettings = Field(VaultSettings(), description="Where things are kept.")
     activation: tuple[Sink, ...] = Field((), description="Where the active endpoint map is published.")
     notifications: tuple[BlockReference, ...] = Field(
-        (), description="Prefect notification blocks, type-slug/name, that are told of failovers."
+        (), description="Prefect notification blocks, type-slug/name, that get a message about each failover."
     )
     gateway: GatewaySettings | None = Field(None, description="Settings of standby gateway.")
 
@@ -58,7 +58,7 @@ class Configuration(Strict):
         """Give a plan by its name.
 
         Raises:
-            UnknownName: there is none; the nearest one is told.
+            UnknownName: there is none; the nearest one is named.
         """
         if name not in self.plans:
             raise UnknownName("plan", name, self.plans)
@@ -68,7 +68,7 @@ class Configuration(Strict):
         """Give a resource by its name.
 
         Raises:
-            UnknownName: there is none; the nearest one is told.
+            UnknownName: there is none; the nearest one is named.
         """
         if name not in self.resources:
             raise UnknownName("resource", name, self.resources)
@@ -156,7 +156,7 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
         environ: where `${NAME}` comes from.
 
     Raises:
-        ConfigurationError: it cannot be used. All its problems are told, one line each, without a secret.
+        ConfigurationError: it cannot be used. All its problems are named, one line each, without a secret.
     """
     file = read_yaml(_read(path))
     if file.problems:

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in the words of the person who wrote it."""
+"""What is wrong with a configuration, in words that say where and why."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Proble
     """Say where an error stands in the data, and what is wrong there.
 
     Args:
-        error: as pydantic tells it.
+        error: as pydantic gives it.
         data: what was validated.
         schema: JSON schema of the whole, for the names that would have been right.
     """

@@ -45,7 +45,7 @@ Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="
 """Second encryption of the authorization token, in the `2025-05-01-preview` protocol only."""
 
 KEY_BYTES = 32
-"""Length of a fresh key; the page says nothing of lengths."""
+"""Length of a fresh key; the page gives no length."""
 
 
 def key_for_copy(encryption: Encryption) -> SecretStr | None:
@@ -81,10 +81,10 @@ class FailoverPolicy(Strict):
     minimum_outage: Duration = Field(
         timedelta(seconds=50), description="How long an outage must have lasted before anything is done."
     )
-    cool_down: Duration = Field(timedelta(hours=1), description="Time that must lie between two failovers.")
+    cool_down: Duration = Field(timedelta(hours=1), description="Least time between two failovers.")
     staleness: Duration = Field(
         timedelta(days=7),
-        description="A copy this old, of a source that has changed, forbids it.",
+        description="A copy this old, of a source that has changed since, prevents a failover.",
     )
     approval_timeout: Duration = Field(timedelta(minutes=30), description="How long a proposal waits for its approval.")
 
@@ -143,7 +143,7 @@ class RetryPolicy(Strict):
         max_length=20,
         description="Seconds before each retry; the last one is used again for those that follow.",
     )
-    jitter: float = Field(0.3, ge=0, le=1, description="Share of a delay that is left to chance.")
+    jitter: float = Field(0.3, ge=0, le=1, description="Share of a delay that is random.")
 
 
 class StepRetries(Strict):
@@ -168,15 +168,13 @@ class StepRetries(Strict):
 
 
 class CopyDeadlines(Strict):
-    """How long a copy may take and how often it is asked about; the service's own take 2 to 9 s."""
+    """How long a copy may take and how often it is polled; copies of the service take 2 to 9 s."""
 
     poll: Seconds = Field(
-        600.0, gt=0, le=86_400, description="Seconds after which a copy that still runs is called hung."
+        600.0, gt=0, le=86_400, description="Seconds after which a copy that still runs counts as hung."
     )
-    first_interval: Seconds = Field(0.5, gt=0, le=3600, description="Seconds before the second question.")
-    longest_interval: Seconds = Field(
-        10.0, gt=0, le=3600, description="Seconds that the growing wait between questions stops at."
-    )
+    first_interval: Seconds = Field(0.5, gt=0, le=3600, description="Seconds before the second poll.")
+    longest_interval: Seconds = Field(10.0, gt=0, le=3600, description="Longest wait between two polls, in seconds.")
 
     @model_validator(mode="after")
     def _intervals_grow(self) -> Self:
@@ -186,7 +184,7 @@ class CopyDeadlines(Strict):
 
 
 def parse_encryption(value: object) -> object:
-    """Bring `generate`, `none` and `{key: …}` to the form that the models have."""
+    """Turn `generate`, `none` and `{key: …}` into the form that the models have."""
     if value in ("generate", "none"):
         return {"kind": value}
     if isinstance(value, str):
@@ -214,7 +212,7 @@ class RecoveryPlan(Strict):
     )
     target_id: TargetId = Field(
         "{id}",
-        description="Id of a copy, such as {id}-dr; what other analyzers refer to keeps its id all the same.",
+        description="Id of a copy, such as {id}-dr; an analyzer that others refer to keeps its id.",
     )
     on_existing: OnExisting = Field("refuse", description="What to do with what is already at a target.")
     missing_defaults: MissingDefaults = Field(
@@ -230,7 +228,7 @@ class RecoveryPlan(Strict):
     retries: StepRetries = Field(StepRetries(), description="Retries of each step.")
     deadlines: CopyDeadlines = Field(CopyDeadlines(), description="Deadline and pace of polling.")
     ignore: tuple[IgnoreRule, ...] = Field(
-        (), description="Dotted paths that make no difference, such as tags.projectId."
+        (), description="Dotted paths that do not count as a difference, such as tags.projectId."
     )
     failover: FailoverPolicy = Field(FailoverPolicy(), description="Guards of a failover.")
     snapshots: SnapshotPolicy = Field(SnapshotPolicy(), description="How many snapshots are kept.")

@@ -83,7 +83,7 @@ class DeploymentOverrides(Strict):
 
 
 class Resource(Strict):
-    """One resource in one region: where it is, how to sign in, and how hard it may be driven."""
+    """One resource in one region: where it is, how to sign in, and how many calls and copies it may get."""
 
     name: Name = Field(description="Name used in plans and reports.")
     endpoint: str = Field(description="Data-plane endpoint, https and without a path.")
@@ -93,7 +93,7 @@ class Resource(Strict):
     credentials: Credentials
     arm_endpoint: str = Field(
         "https://management.azure.com",
-        description="Azure management endpoint; an empty string switches the checks that need it off.",
+        description="Azure management endpoint; empty to switch off the checks that need it.",
     )
     max_concurrent_copies: int = Field(10, ge=1, le=1000, description="Copies in flight into this resource.")
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")
@@ -155,14 +155,14 @@ class Resource(Strict):
 
 
 def _split(value: str, wanted: str) -> SplitResult:
-    """Split a URL of which every reader makes the same place: the others are refused in the words wanted."""
+    """Split a URL that every reader takes for the same place; another one is refused, in the words `wanted`."""
     try:
         parts = urlsplit(value)
         in_range = parts.port != 0
     except ValueError:
         # Its message would quote the value, which may be a secret in the wrong place.
         raise ValueError(wanted) from None
-    # Tabs and line ends in it `urlsplit` passes over in silence, and others do not.
+    # `urlsplit` ignores tabs and line ends in it, and others do not.
     is_plain = value.isascii() and value.isprintable() and " " not in value and in_range
     if not is_plain or parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or ""):
         raise ValueError(wanted)

@@ -13,8 +13,6 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -72,10 +70,8 @@ _SINK: TypeAdapter[Sink] = TypeAdapter(Sink)
 _KEYS = TypeAdapter(list[str])
 
 
-class SinkForm(BaseModel):
+class SinkForm(Strict):
     """A sink as a form of Prefect has it: the fields of all kinds, without secrets; those of other kinds stay empty."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kind: Literal["file", "webhook", "variable"] = Field(
         description="A local file, an address that is posted to, or a Prefect variable."

@@ -42,7 +42,7 @@ Signing = Annotated[HmacSigning | Ed25519Signing, Field(discriminator="kind")]
 
 
 class SecondStore(Strict):
-    """A second place for snapshots, in another region at best."""
+    """A second place for snapshots, best in another region."""
 
     path: Path | None = Field(None, description="Local folder.")
     block: BlockReference | None = Field(None, description="Prefect file system, type-slug/name.")
@@ -59,12 +59,12 @@ class VaultSettings(Strict):
 
     path: Path | None = Field(
         None,
-        description="Local folder; vault, if no block is given either. Beside a block it serves runs "
-        "without Prefect (plan, check, --via direct), which keep records of their own in it.",
+        description="Local folder; vault, where no block is given either. Beside a block it is the vault "
+        "of runs without Prefect (plan, check, --via direct), with records of its own.",
     )
     block: BlockReference | None = Field(
         None,
-        description="Prefect file system, type-slug/name, in which flows keep everything instead.",
+        description="Prefect file system, type-slug/name, in which flows keep everything.",
     )
     second: SecondStore | None = Field(None, description="A second place that snapshots are written to.")
     signing: Signing | None = Field(None, description="What snapshots and evidence are signed with.")

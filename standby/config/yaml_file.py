@@ -28,7 +28,7 @@ class YamlFile:
     problems: list[Problem] = field(default_factory=list)
 
     def line(self, where: Where) -> int | None:
-        """Tell the line of a value, or of the nearest part around it."""
+        """Give the line of a value, or of the nearest part around it."""
         return next((self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None)
 
 

@@ -26,7 +26,7 @@ class Stage:
     Attributes:
         file: the configuration.
         variables: what the configuration takes from the environment.
-        control: URL at which the emulator tells what it saw.
+        control: URL at which the emulator takes faults and reports what it counted.
         ui: URL of the Prefect UI.
     """
 

@@ -131,7 +131,7 @@ class Story:
         await self._set_outage("unavailable")
         active = await self._watch_until_switched()
         where = self._active_file.name
-        self.output.result(f"Applications are told to call {_serving(active)} (epoch {active.epoch}, {where}).")
+        self.output.result(f"The map now sends applications to {_serving(active)} (epoch {active.epoch}, {where}).")
         await self._show_decision()
         try:
             await self._replicate()
