@@ -70,7 +70,8 @@ def roughly(value: timedelta) -> str:
 def parse_seconds(value: object) -> object:
     """Turn a written duration into seconds, and leave anything else to the validation of numbers."""
     if isinstance(value, str) and re.fullmatch(_PARTS, value.strip()):
-        return parse_duration(value).total_seconds()
+        # Whether none at all is enough, the number's own limits say.
+        return sum(float(number) * UNITS[unit].total_seconds() for number, unit in _PART.findall(value))
     return value
 
 
