@@ -17,8 +17,8 @@ from flows.bootstrap import save_what_runs_need
 from flows.replicate import replicate
 from standby.config.configuration import Configuration
 
-PATIENCE = 30.0
-"""Seconds to wait for what the server records a moment later."""
+PATIENCE = 120.0
+"""Seconds to wait, at most, for what happens or is recorded a moment later: the machine may be busy."""
 
 Run = Callable[..., Awaitable[Any]]
 Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]
