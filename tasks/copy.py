@@ -1,7 +1,7 @@
 """One copy as Prefect tasks: authorize, validate-deployments, copy, poll, verify.
 
 Each is a thin task over the function of the same name in `standby.replication.steps`. Their order, and what
-follows from a grant that is void, is `standby.replication.engine.copy_analyzer`: direct runs use it as well.
+follows from a grant that is void, is `standby.replication.replicate.copy_analyzer`: direct runs use it as well.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ async def add_defaults(context: RunContext, target: str, additions: Mapping[str,
 
 
 class TaskSteps:
-    """The tasks of one copy, in the order in which `standby.replication.engine.copy_analyzer` awaits them.
+    """The tasks of one copy, in the order in which `standby.replication.replicate.copy_analyzer` awaits them.
 
     How often each is tried again is the plan's (`retries`); after which errors is said at the task itself.
     """
