@@ -117,7 +117,7 @@ def failover_page(report: FailoverReport) -> str:
         "## Sinks",
         table(
             ("sink", "status", "published", "reason"),
-            ((sink.name, sink.status, sink.told, sink.reason) for sink in report.sinks),
+            ((sink.name, sink.status, sink.published, sink.reason) for sink in report.sinks),
         )
         or "None is configured: no application knows of it.",
         _restored(report),

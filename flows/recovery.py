@@ -20,9 +20,9 @@ from standby.config.sinks import Sink, VariableSink
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import (
     Activation,
-    ActivationBook,
     ActivationSink,
     ActiveEndpoint,
+    ActiveMaps,
     SinkFailed,
     must_follow,
 )
@@ -82,11 +82,11 @@ class VariableActivation:
         wanted = _short(activation)
         try:
             async with hold(f"standby-variable-{self._variable}", PATIENCE):
-                book = await self._book()
-                found = book.plans.get(wanted.plan)
+                maps = await self._maps()
+                found = maps.plans.get(wanted.plan)
                 must_follow(self.name, found, wanted)
                 if found != wanted:
-                    await self._write(ActivationBook(plans={**book.plans, wanted.plan: wanted}))
+                    await self._write(ActiveMaps(plans={**maps.plans, wanted.plan: wanted}))
         except SlotTaken as error:
             raise SinkFailed(self.name, error.cause) from None
         except (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError) as error:
@@ -96,18 +96,18 @@ class VariableActivation:
     async def read(self, plan: str) -> Activation | None:
         """Give what the variable says of a plan; the whole map, where this process published it."""
         try:
-            found = (await self._book()).plans.get(plan)
+            found = (await self._maps()).plans.get(plan)
         except (httpx.HTTPError, PrefectException) as error:
             raise self._no_answer(error) from None
         whole = self._published
         return whole if whole is not None and found == _short(whole) else found
 
-    async def _book(self) -> ActivationBook:
+    async def _maps(self) -> ActiveMaps:
         content = await Variable.aget(self._variable)
         if content is None:
-            return ActivationBook()
+            return ActiveMaps()
         try:
-            return ActivationBook.model_validate(content)
+            return ActiveMaps.model_validate(content)
         except ValidationError:
             # Something else's variable: its value would be lost.
             reason = "it holds something other than an active endpoint map, which is not overwritten"
@@ -115,15 +115,15 @@ class VariableActivation:
                 self.name, reason, "Name another variable under activation, or delete this variable"
             ) from None
 
-    async def _write(self, book: ActivationBook) -> None:
-        length = len(book.model_dump_json().encode())
+    async def _write(self, maps: ActiveMaps) -> None:
+        length = len(maps.model_dump_json().encode())
         if length > MAX_VARIABLE_VALUE_LENGTH:
             raise SinkFailed(
                 self.name,
                 f"the map has {length} characters, and a Prefect variable holds {MAX_VARIABLE_VALUE_LENGTH}",
                 "Use a file or a webhook instead, or a variable of its own for each plan",
             )
-        await Variable.aset(self._variable, book.model_dump(mode="json"), overwrite=True)
+        await Variable.aset(self._variable, maps.model_dump(mode="json"), overwrite=True)
 
     def _no_answer(self, error: Exception) -> SinkFailed:
         return SinkFailed(

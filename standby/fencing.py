@@ -1,7 +1,7 @@
-"""Which side of a plan is active, under a number that only grows: the fencing epoch.
+"""The fence of a plan: which resource serves for each primary, under an epoch that only grows.
 
-One object in the vault, held while a switch is under way. Without it every source serves itself. Whoever
-copies asks it first, so that a scheduled run does not write old definitions over the side that serves.
+It is one object in the vault, held while a failover is under way. Without it every primary serves itself. Every
+copy asks it first, so that a scheduled run does not write old definitions over the resource that serves.
 """
 
 from __future__ import annotations
@@ -22,46 +22,46 @@ from standby.vault.filesystem import FileSystem, Objects
 
 
 class Fenced(GuardRefused):
-    """A copy would write into the side that serves, or read from the side that does not."""
+    """A copy would write to a resource that serves, or read from one that does not."""
 
     def __init__(self, plan: str, source: str, target: str, active: str, epoch: int, phase: Phase) -> None:
         ended = phase is not Phase.SWITCHING
-        told = f"has been switched to {active} (epoch {epoch})"
+        told = f"has failed over to {active} (epoch {epoch})"
         if not ended:
-            told = f"is being switched to {active} (epoch {epoch}), and that has not ended"
+            told = f"is failing over to {active} (epoch {epoch}), and that has not ended"
         super().__init__(
             f"Plan {plan} {told}, so nothing is copied from {source} to {target}",
-            f"Bring {source} back with standby failback {plan}, or see standby status {plan}"
+            f"To let {source} serve again, run standby failback {plan}; standby status {plan} shows what serves"
             if ended
-            else f"Wait for its end; standby status {plan} says how to end one that was interrupted",
+            else f"Wait until it ends; if it was interrupted, standby status {plan} says how to end it",
         )
         self.args = (plan, source, target, active, epoch, phase)
 
 
-class SwitchUnderWay(GuardRefused):
-    """Another run is switching the plan over, or one was interrupted while it did."""
+class FailoverUnderWay(GuardRefused):
+    """Another run holds the fence of the plan."""
 
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
-            f"Another run is switching plan {plan} over (it holds {where})",
-            f"Wait for its end, then see standby status {plan}",
+            f"Another run is changing what serves in plan {plan} (it holds {where})",
+            f"Wait until it ends, then see standby status {plan}",
         )
         self.args = (plan, where)
 
 
 class FenceUnreadable(StandbyError):
-    """What says which side is active cannot be understood; no side is assumed."""
+    """The fence cannot be understood; nothing is assumed about what serves."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
-            f"{where}, which says which side is active, cannot be read: {reason}",
-            "Bring back an older version of that file; standby audit verify shows the last epoch",
+            f"{where}, which says which resource serves, cannot be read: {reason}",
+            "Restore an older version of that file; standby audit verify shows the last epoch",
         )
         self.args = (where, reason)
 
 
 class Phase(StrEnum):
-    """How far a side is from being settled."""
+    """Whether what serves for a primary is about to change, or may still be rolled back."""
 
     STEADY = "steady"
     SWITCHING = "switching"
@@ -69,15 +69,15 @@ class Phase(StrEnum):
 
 
 class Assignment(Document):
-    """What serves in the place of one source of the plan.
+    """What serves for one primary of the plan.
 
     Attributes:
-        active: the resource that serves, or served until a switch began that has not ended.
-        phase: steady; switching while the sinks are being told; activated until it is committed.
-        target: where a switch leads; the resource that serves once it is activated.
-        previous: what served before the last switch; where a rollback leads.
+        active: the resource that serves; during a failover the one that served until it began.
+        phase: steady; switching during a failover; activated until that is committed.
+        target: the resource that serves once the failover has ended.
+        previous: what served before the last failover; a rollback leads there.
         run_id: the run that changed it last.
-        since: when that was, UTC; `None` where nothing was ever switched.
+        since: when that was, UTC; `None` where there never was a failover.
     """
 
     active: str
@@ -88,16 +88,16 @@ class Assignment(Document):
     since: datetime | None = None
 
     @property
-    def coming(self) -> str | None:
-        """The resource that a switch under way leads to."""
+    def upcoming(self) -> str | None:
+        """The resource that a failover under way leads to."""
         return self.target if self.phase is Phase.SWITCHING else None
 
 
 class Fence(Document):
-    """The sides of one plan.
+    """What serves for every primary of one plan.
 
     Attributes:
-        epoch: grows with every switch and every rollback.
+        epoch: grows with every failover and every rollback.
         assignments: what serves, by primary.
     """
 
@@ -106,24 +106,24 @@ class Fence(Document):
     assignments: Mapping[str, Assignment] = Field(alias="sides")
 
     def primary_of(self, resource: str) -> str | None:
-        """Give the source in whose place a resource serves, or for which it is about to."""
+        """Give the primary that a resource serves for, or is about to serve for."""
         for primary, side in self.assignments.items():
             if side.active == resource:
                 return primary
         if resource in self.assignments:
             return resource
-        return next((primary for primary, side in self.assignments.items() if side.coming == resource), None)
+        return next((primary for primary, side in self.assignments.items() if side.upcoming == resource), None)
 
-    def must_let_copy(self, source: str, target: str, switch: str = "") -> None:
-        """Let a copy pass only from the side that serves to one that does not.
+    def must_allow_copy(self, source: str, target: str, switch: str = "") -> None:
+        """Allow a copy only from a resource that serves to one that does not.
 
         Args:
             source: resource that is copied from.
             target: resource that is copied to.
-            switch: run id of the switch that the copy is a part of, if it is one.
+            switch: run id of the failover that the copy is a part of, if it is one.
 
         Raises:
-            Fenced: it would go the wrong way.
+            Fenced: it leads to a resource that serves, or from one that does not.
         """
         primary = self.primary_of(source)
         served = [side for side in self.assignments.values() if side.active == source]
@@ -135,7 +135,7 @@ class Fence(Document):
                     raise self._fenced(source, target, side)
         for serves, side in self.assignments.items():
             is_served = side.active == target
-            will_be = side.coming == target and side.active != source
+            will_be = side.upcoming == target and side.active != source
             if serves != target and (is_served or will_be):
                 raise self._fenced(source, target, side)
 
@@ -180,8 +180,8 @@ async def hold_fence(files: FileSystem, plan: RecoveryPlan) -> AsyncIterator[Hel
         FenceUnreadable: it is there and cannot be understood.
     """
 
-    def busy(where: str) -> SwitchUnderWay:
-        return SwitchUnderWay(plan.name, where)
+    def busy(where: str) -> FailoverUnderWay:
+        return FailoverUnderWay(plan.name, where)
 
     async with hold_document(files, _path(plan), Fence, busy=busy, unreadable=FenceUnreadable) as held:
         yield HeldFence(_of_plan(plan, held.found, held.where), held)

@@ -16,7 +16,7 @@ from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
 from standby.orchestrator import run_flow
-from standby.recovery.context import must_be_the_books, open_recovery
+from standby.recovery.context import must_be_the_flows_fence, open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import WORDS, Choice, Divergence, DivergenceReport, FailbackReport
 from standby.text import some_of
@@ -122,7 +122,7 @@ def command(
                 output.results(divergence_lines(report.divergence, verbose=output.verbose))
             return finish(output, report)
         async with open_recovery(configuration, plan) as recovery:
-            await must_be_the_books(recovery)
+            await must_be_the_flows_fence(recovery)
             found = await report_divergence(recovery, primary, keep=choices)
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))

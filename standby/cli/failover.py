@@ -19,7 +19,7 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import VAULT, open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
 from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
-from standby.recovery.failover.begin import FORCEABLE as OF_THE_SWITCH
+from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import decide_request, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
@@ -80,7 +80,7 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
     for sink in sinks:
         mark, style = _SINKS[sink.status]
         if sink.status == "told":
-            text = f"{sink.name}: names {sink.told}."
+            text = f"{sink.name}: names {sink.published}."
         elif reasons or sink.status == "deferred":
             text = f"{sink.name}: {sink.reason}"
         else:
@@ -88,19 +88,19 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
         yield Line(text, 2, mark, style, sink.status != "told")
 
 
-GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_SWITCH, VAULT}))
+GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_FAILOVER, VAULT}))
 
 
 def command(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")],
+    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="The resource that is to serve.")],
     primary: Primary = "",
     planned: Annotated[
         bool | None,
         typer.Option(
             "--planned/--unplanned",
-            help="Synchronise first; or ask the side that serves nothing, because it is lost.",
+            help="Synchronise first; or make no call to the resource that serves, because it is lost.",
         ),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",
@@ -111,13 +111,13 @@ def command(
     yes: Yes = False,
     via: Via = "direct",
 ) -> None:
-    """Switch a plan over to another side, in the order that never lets two sides be active.
+    """Fail a plan over to another resource, in an order in which two resources are never active.
 
-    Without --planned or --unplanned it is a planned one, which the side that serves now has to answer for.
-    Run again, it goes on where it was interrupted. With the side that served before, it is taken back until
-    standby commit.
+    Without --planned or --unplanned it is planned, and the resource that serves now has to answer.
+    Run it again to resume where it was interrupted. Until standby commit, name the resource that served before
+    to roll back.
 
-    Exit status: 0 the side serves and every sink was told, 3 not all of it, 4 refused by a guard.
+    Exit status: 0 the resource serves and every sink has it, 3 not all of it, 4 refused by a guard.
     """
     strange = [guard for guard in force or [] if guard not in GUARDS]
     if strange:

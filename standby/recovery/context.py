@@ -74,13 +74,13 @@ class DirectStages:
 
 @dataclass(frozen=True)
 class RecoveryContext:
-    """One plan, its connections, its vault, and who is told of an activation.
+    """One plan, its connections, its vault and its sinks.
 
     Attributes:
         run: what replication works with; its vault is the recovery's, too.
         second: the other place for snapshots, where there is one.
         signer: what snapshots and evidence are signed with, where there is a key.
-        sinks: who is told which side is active.
+        sinks: where the active map is published.
         actor: who asks for it: a person at a machine, or a flow run.
         run_id: of this recovery.
     """
@@ -130,7 +130,7 @@ async def open_recovery(
     actor: str = "",
     run_id: str = "",
 ) -> AsyncIterator[RecoveryContext]:
-    """Open everything a recovery of one plan needs; no resource is asked anything yet.
+    """Open everything a recovery of one plan needs; no call is made yet.
 
     Args:
         configuration: plans, resources, vault and sinks.
@@ -164,25 +164,25 @@ async def open_recovery(
 
 
 VAULT = "vault"
-"""Go on with the folder's books, though flows keep theirs elsewhere."""
+"""Continue by the fence in the folder, although flows keep theirs in a block."""
 
 
-class KeptElsewhere(GuardRefused):
-    """Flows keep the fence in a block, and the folder beside it knows of no switch."""
+class FenceElsewhere(GuardRefused):
+    """Flows keep the fence in a block, and the folder beside it has no failover."""
 
     def __init__(self, plan: str, block: str, folder: str) -> None:
         super().__init__(
-            f"Flows keep the fence of plan {plan} in the block {block}, and {folder} knows of no switch",
-            f"Use --via prefect; where Prefect is lost, begin with standby failover {plan} --force {VAULT}, "
-            "and pause the deployments of the plan before it comes back",
+            f"Flows keep the fence of plan {plan} in the block {block}, and {folder} has no record of a failover",
+            f"Use --via prefect; if Prefect is lost, begin with standby failover {plan} --force {VAULT}, "
+            "and pause the deployments of the plan before Prefect runs again",
         )
         self.args = (plan, block, folder)
 
 
-async def must_be_the_books(context: RecoveryContext, *, forced: bool = False) -> None:
-    """Refuse to switch by a fence that is not the one which flows go by.
+async def must_be_the_flows_fence(context: RecoveryContext, *, forced: bool = False) -> None:
+    """Refuse to work with a fence that is not the one which flows use.
 
-    Once a switch was forced by the folder's books, those are gone on with.
+    Once a failover was forced by the fence of the folder, that fence is used from then on.
 
     Raises:
         KeptElsewhere: it is not, and that is not forced.
@@ -191,4 +191,4 @@ async def must_be_the_books(context: RecoveryContext, *, forced: bool = False) -
     if block is None or context.via == "prefect" or forced:
         return
     if (await read_fence(context.vault, context.plan)).epoch == 0:
-        raise KeptElsewhere(context.plan.name, block, context.vault.where("."))
+        raise FenceElsewhere(context.plan.name, block, context.vault.where("."))

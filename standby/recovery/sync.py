@@ -73,7 +73,7 @@ async def synchronise(
         LedgerBusy: another replication of this pair takes too long.
     """
     fence = await read_fence(context.vault, context.plan)
-    fence.must_let_copy(source, target, context.run_id)
+    fence.must_allow_copy(source, target, context.run_id)
     primary = _primary_between(fence, context.plan, source, target)
     if primary == source:
         asked = selection or Selection(on_existing="replace", on_foreign="refuse")
@@ -142,7 +142,7 @@ async def _run(
             busy=LedgerBusy,
         )
         # The fence is that of the recovery plan, whatever plan the run uses; and it may have changed meanwhile.
-        (await read_fence(context.vault, context.plan)).must_let_copy(source, target, context.run_id)
+        (await read_fence(context.vault, context.plan)).must_allow_copy(source, target, context.run_id)
         await replication.run()
         return replication.report(run_id=context.run_id, via=context.via)
 

@@ -282,7 +282,7 @@ async def begin(
     async with _hold_ledgers(context, selection) as ledgers:
         fence = await read_fence(context.vault, context.recovery_plan)
         for pair in ledgers:
-            fence.must_let_copy(*pair, context.switch)
+            fence.must_allow_copy(*pair, context.switch)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         plan = await _approved_plan(context, selection, records, approved)
         _tell_what_is_unknown(plan, ledgers)

@@ -175,5 +175,5 @@ async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its
             await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": switched}}))
         state = await run_replicate(scene.configuration)
         assert (state.name, state.is_failed()) == ("Refused", True)
-        assert "has been switched to west (epoch 1)" in str(state.message)
+        assert "has failed over to west (epoch 1)" in str(state.message)
         assert (await scene.stats("west"))["copies_accepted"] == {}

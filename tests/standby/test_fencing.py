@@ -17,11 +17,11 @@ from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused
 from standby.fencing import (
     Assignment,
+    FailoverUnderWay,
     Fence,
     Fenced,
     FenceUnreadable,
     Phase,
-    SwitchUnderWay,
     hold_fence,
     read_fence,
 )
@@ -50,7 +50,7 @@ def fence(**sides: Assignment) -> Fence:
 
 def lets(fence: Fence, source: str, target: str, switch: str = "") -> bool:
     try:
-        fence.must_let_copy(source, target, switch)
+        fence.must_allow_copy(source, target, switch)
     except Fenced:
         return False
     return True
@@ -114,15 +114,15 @@ def test_a_side_that_serves_for_two_waits_for_the_switch_of_either() -> None:
 @pytest.mark.parametrize(
     ("phase", "told"),
     [
-        (Phase.SWITCHING, "is being switched to north (epoch 3), and that has not ended"),
-        (Phase.ACTIVATED, "has been switched to north (epoch 3)"),
-        (Phase.STEADY, "has been switched to north (epoch 3)"),
+        (Phase.SWITCHING, "is failing over to north (epoch 3), and that has not ended"),
+        (Phase.ACTIVATED, "has failed over to north (epoch 3)"),
+        (Phase.STEADY, "has failed over to north (epoch 3)"),
     ],
 )
 def test_a_refusal_says_what_serves_and_since_which_epoch(phase: Phase, told: str) -> None:
     active = "east" if phase is Phase.SWITCHING else "north"
     with pytest.raises(Fenced) as refused:
-        fence(east=Assignment(active=active, phase=phase, target="north", run_id="r")).must_let_copy("east", "west")
+        fence(east=Assignment(active=active, phase=phase, target="north", run_id="r")).must_allow_copy("east", "west")
     assert isinstance(refused.value, GuardRefused)
     assert refused.value.cause == f"Plan p {told}, so nothing is copied from east to west"
     assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)
@@ -130,8 +130,8 @@ def test_a_refusal_says_what_serves_and_since_which_epoch(phase: Phase, told: st
 
 def test_while_a_switch_is_being_undone_no_side_is_said_to_have_been_switched_to() -> None:
     undoing = fence(east=Assignment(active="east", phase=Phase.SWITCHING, target="east", run_id="r"))
-    with pytest.raises(Fenced, match=r"is being switched to east \(epoch 3\), and that has not ended"):
-        undoing.must_let_copy("east", "west")
+    with pytest.raises(Fenced, match=r"is failing over to east \(epoch 3\), and that has not ended"):
+        undoing.must_allow_copy("east", "west")
 
 
 def test_the_home_of_a_resource_is_the_one_in_whose_place_it_serves() -> None:
@@ -195,7 +195,7 @@ async def test_one_that_was_held_and_not_written_is_at_home(tmp_path: Path) -> N
 async def test_one_run_at_a_time_may_switch(tmp_path: Path) -> None:
     vault = LocalFolder(tmp_path)
     async with hold_fence(vault, PLAN):
-        with pytest.raises(SwitchUnderWay) as refused:
+        with pytest.raises(FailoverUnderWay) as refused:
             async with hold_fence(vault, PLAN):
                 pytest.fail("held twice")
     assert isinstance(refused.value, GuardRefused)
@@ -290,7 +290,7 @@ class Runs(RuleBasedStateMachine):
             assert self.held.fence.epoch == self.epoch
             self.holder, self.context = run, context
         else:
-            assert isinstance(taken.exception(), SwitchUnderWay)
+            assert isinstance(taken.exception(), FailoverUnderWay)
 
     @precondition(lambda self: self.holder is not None)
     @rule()

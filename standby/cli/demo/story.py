@@ -29,7 +29,7 @@ from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.orchestrator import run_flow
-from standby.recovery.activation.sinks import Activation, ActivationBook
+from standby.recovery.activation.sinks import Activation, ActiveMaps
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.record import explain
@@ -247,7 +247,7 @@ class Story:
         file = self._active_file
         if not await asyncio.to_thread(file.exists):
             return None
-        book = ActivationBook.model_validate_json(await asyncio.to_thread(file.read_bytes))
+        book = ActiveMaps.model_validate_json(await asyncio.to_thread(file.read_bytes))
         return book.plans.get(PLAN)
 
     @property

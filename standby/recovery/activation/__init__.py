@@ -1,1 +1,1 @@
-"""Telling applications which resource is the active one."""
+"""The sinks that publish to applications which resource serves."""

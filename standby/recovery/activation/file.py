@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from standby.clock import SystemClock
 from standby.concurrency import to_its_end
-from standby.recovery.activation.sinks import Activation, ActivationBook, SinkFailed, must_follow
+from standby.recovery.activation.sinks import Activation, ActiveMaps, SinkFailed, must_follow
 from standby.vault.documents import once_free
 from standby.vault.errors import Held, VaultError
 from standby.vault.folder import LocalFolder, locked
@@ -20,7 +20,7 @@ PATIENCE = 10.0
 """Seconds that another writer of the same file is waited for."""
 
 LOOK = 0.05
-"""Seconds between two tries to have the file."""
+"""Seconds between two attempts to lock the file."""
 
 
 @dataclass(frozen=True)
@@ -36,34 +36,34 @@ class FileActivation:
 
     async def publish(self, activation: Activation) -> None:
         """Put the map into the file, beside those of other plans; it is safe when this returns."""
-        # A write that is left to its thread would come later than what is told after it.
+        # A write that is left to its thread would come later than the next one.
         await to_its_end(self._publish(activation))
 
     async def read(self, plan: str) -> Activation | None:
         """Give what the file says of a plan."""
-        return (await self._book()).plans.get(plan)
+        return (await self._maps()).plans.get(plan)
 
     async def _publish(self, activation: Activation) -> None:
         try:
             async with self._locked():
-                book = await self._book()
-                found = book.plans.get(activation.plan)
+                maps = await self._maps()
+                found = maps.plans.get(activation.plan)
                 must_follow(self.name, found, activation)
                 if found != activation:
-                    told = ActivationBook(plans={**book.plans, activation.plan: activation})
-                    await self._folder.write(self._file.name, told.model_dump_json(indent=1).encode())
+                    both = ActiveMaps(plans={**maps.plans, activation.plan: activation})
+                    await self._folder.write(self._file.name, both.model_dump_json(indent=1).encode())
         except VaultError as error:
             raise SinkFailed(self.name, error.cause) from None
 
-    async def _book(self) -> ActivationBook:
+    async def _maps(self) -> ActiveMaps:
         try:
             content = await self._folder.read(self._file.name)
         except VaultError as error:
             raise SinkFailed(self.name, error.cause) from None
         if content is None:
-            return ActivationBook()
+            return ActiveMaps()
         try:
-            return ActivationBook.model_validate_json(content)
+            return ActiveMaps.model_validate_json(content)
         except ValidationError:
             # Some other program's, or damaged: what it said, and under which epoch, would be lost.
             reason = "it holds something else than an active endpoint map, which is not overwritten"

@@ -1,4 +1,4 @@
-"""Tells every sink side by side, and says what became of each."""
+"""The active endpoint map, and its publication to every sink side by side."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
+
+from pydantic import Field
 
 from standby.concurrency import side_by_side
 from standby.document import Document
@@ -32,9 +34,8 @@ class Activation(Document):
     """The active endpoint map of one plan.
 
     Attributes:
-        epoch: of the fence; whoever was told a higher one ignores this.
-        sources: by the source that serves in ordinary times; `None` while a switch is under way, when no side
-            may be called.
+        epoch: of the fence; whoever knows a higher one ignores this.
+        sources: what to call, by primary; `None` during a failover, when no resource may be called.
     """
 
     plan: str
@@ -44,28 +45,28 @@ class Activation(Document):
     sources: Mapping[str, ActiveEndpoint | None]
 
 
-class ActivationBook(Document):
+class ActiveMaps(Document):
     """What a place that is shared by several plans holds: each plan's map by its name."""
 
     plans: Mapping[str, Activation] = {}
 
 
 class SinkFailed(RecoveryError):
-    """A sink could not be told."""
+    """The active map could not be published to a sink."""
 
-    def __init__(self, sink: str, reason: str, next_action: str = "Mend it and run again") -> None:
-        super().__init__(f"{sink} could not be told which side is active: {reason}", next_action)
+    def __init__(self, sink: str, reason: str, next_action: str = "Fix the sink and run again") -> None:
+        super().__init__(f"The active map could not be published to {sink}: {reason}", next_action)
         self.args = (sink, reason, next_action)
 
 
 class SinkAhead(GuardRefused):
-    """A sink has already been told a higher epoch: this run decided from an old state."""
+    """A sink has a higher epoch: this run decided from an old state."""
 
     def __init__(self, sink: str, there: int | None, ours: int) -> None:
-        told = "a higher epoch" if there is None else f"epoch {there}"
+        known = "a higher epoch" if there is None else f"epoch {there}"
         super().__init__(
-            f"{sink} was told {told} already, and this run has epoch {ours}",
-            "Another vault or an older copy of it was used; find out which, before anything is switched",
+            f"{sink} already has {known}, and this run has epoch {ours}",
+            "This vault is another one, or an older copy, than the one that was used last; find that one first",
         )
         self.args = (sink, there, ours)
 
@@ -79,56 +80,56 @@ class ActivationSink(Protocol):
         ...
 
     async def publish(self, activation: Activation) -> None:
-        """Tell it; telling it the same again changes nothing.
+        """Publish the map; the same map again changes nothing.
 
         Raises:
-            SinkAhead: it was told a higher epoch before.
+            SinkAhead: it has a higher epoch.
             SinkFailed: it does not take it.
         """
         ...
 
     async def read(self, plan: str) -> Activation | None:
-        """Give what it was told of a plan last; `None` where it was told nothing, or cannot say.
+        """Give the last map of a plan; `None` where it has none, or cannot be read.
 
         Raises:
-            SinkFailed: it could say, and does not answer.
+            SinkFailed: it can be read, and does not answer.
         """
         ...
 
 
-def must_follow(sink: str, found: Activation | None, told: Activation) -> None:
-    """Let only what is newer, or the same again, take the place of what a sink holds.
+def must_follow(sink: str, found: Activation | None, new: Activation) -> None:
+    """Replace what a sink holds only by what is newer, or by the same again.
 
     Args:
         sink: its name.
         found: what it holds of the plan.
-        told: what it is to hold.
+        new: what it is to hold.
 
     Raises:
-        SinkAhead: it was told a higher epoch; or another side under the same one, from another vault.
+        SinkAhead: it has a higher epoch; or another resource under the same one, from another vault.
     """
-    if found is None or found.epoch < told.epoch:
+    if found is None or found.epoch < new.epoch:
         return
-    if found.epoch > told.epoch or any(
+    if found.epoch > new.epoch or any(
         endpoint is not None
-        and primary in told.sources
-        and endpoint.resource != getattr(told.sources[primary], "resource", None)
+        and primary in new.sources
+        and endpoint.resource != getattr(new.sources[primary], "resource", None)
         for primary, endpoint in found.sources.items()
     ):
-        raise SinkAhead(sink, found.epoch, told.epoch)
+        raise SinkAhead(sink, found.epoch, new.epoch)
 
 
 @dataclass(frozen=True)
 class DeferredSink:
-    """Is told nothing now; the report says how it is told later."""
+    """Is not published to now; the report says how that is done later."""
 
     name: str
 
     async def publish(self, activation: Activation) -> None:
         """Leave it as it is."""
 
-    async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - it cannot say
-        """Give nothing: it cannot be asked."""
+    async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - it cannot be read
+        """Give nothing: it cannot be read."""
         return None
 
 
@@ -139,53 +140,56 @@ class SinkResult(Document):
     """What became of one sink.
 
     Attributes:
-        told: the resource it was told for the home that is switched; `nobody` while none may be called; empty
-            where it was told nothing.
-        reason: why it was not told, with what to do about it.
+        published: the resource that it has for the primary of the failover; `nobody` while none may be called;
+            empty where nothing was published.
+        reason: why nothing was published, with what to do about it.
     """
 
     name: str
     status: SinkStatus
-    told: str = ""
+    published: str = Field("", alias="told")
     reason: str = ""
 
 
 NOBODY = "nobody"
 
 
-async def tell(sinks: Sequence[ActivationSink], activation: Activation, primary: str) -> tuple[SinkResult, ...]:
-    """Tell every sink the map of a plan; one that fails keeps no other from being told.
+async def publish_to_sinks(
+    sinks: Sequence[ActivationSink], activation: Activation, primary: str
+) -> tuple[SinkResult, ...]:
+    """Publish the map of a plan to every sink; one that fails does not stop the others.
 
     Args:
-        sinks: who is told.
+        sinks: of the configuration.
         activation: the map.
-        home: whose side is told in the results.
+        primary: whose resource the results name.
     """
     async with side_by_side() as group:
-        told = [group.create_task(_tell(sink, activation, primary)) for sink in sinks]
-    return tuple(task.result() for task in told)
+        tasks = [group.create_task(_publish(sink, activation, primary)) for sink in sinks]
+    return tuple(task.result() for task in tasks)
 
 
 async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activation | SinkFailed | None, ...]:
-    """Read what each sink was told of a plan last; `None` where it cannot say."""
+    """Read the last map of a plan from each sink; `None` where it cannot be read."""
     async with side_by_side() as group:
         read = [group.create_task(_read(sink, plan)) for sink in sinks]
     return tuple(task.result() for task in read)
 
 
-async def _tell(sink: ActivationSink, activation: Activation, primary: str) -> SinkResult:
+async def _publish(sink: ActivationSink, activation: Activation, primary: str) -> SinkResult:
     if isinstance(sink, DeferredSink):
         return SinkResult(
             name=sink.name,
             status="deferred",
-            reason=f"Only Prefect can tell it. When Prefect answers: standby commit {activation.plan} --via prefect.",
+            reason=f"Only Prefect can publish to it. When Prefect answers: "
+            f"standby commit {activation.plan} --via prefect.",
         )
     try:
         await sink.publish(activation)
     except (SinkAhead, SinkFailed) as error:
         return SinkResult(name=sink.name, status="failed", reason=str(error))
     endpoint = activation.sources.get(primary)
-    return SinkResult(name=sink.name, status="told", told=endpoint.resource if endpoint else NOBODY)
+    return SinkResult(name=sink.name, status="told", published=endpoint.resource if endpoint else NOBODY)
 
 
 async def _read(sink: ActivationSink, plan: str) -> Activation | SinkFailed | None:

@@ -1,7 +1,7 @@
 """The active endpoint map posted to an address, signed so that the receiver knows who sent it, and when.
 
 The signature is HMAC-SHA-256 over the timestamp, a dot and the body. The receiver keeps the highest epoch
-that it was told of a plan, and answers 409 to a lower one.
+of a plan, and answers 409 to a lower one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from standby.service.retries import HttpRetries, parse_retry_after
 log = logging.getLogger("standby.recovery")
 
 RETRIES = HttpRetries(attempts=4, total=15.0, wait_initial=0.5, wait_max=4.0, retry_after_cap=10.0)
-"""A receiver that fails for longer is told by running again: meanwhile the others wait for it."""
+"""A receiver that fails for longer needs another run: the other sinks wait meanwhile."""
 
 ATTEMPT_SECONDS = 5.0
 """What one attempt may take in all."""
@@ -61,7 +61,7 @@ class WebhookActivation:
 
         Args:
             settings: address and secret.
-            name: what reports call it; by default it is told by its host alone.
+            name: what reports call it; by default its host.
             retries: how hard to try.
             clock: dates what is sent.
             transport: instead of the network, in tests.
@@ -122,7 +122,7 @@ class WebhookActivation:
         try:
             async with (
                 asyncio.timeout(ATTEMPT_SECONDS),
-                # Streamed and not read: what a receiver answers beside its status is nobody's business.
+                # Streamed and not read: only the status of the answer is needed.
                 http.stream(
                     "POST", self._settings.url, content=body, headers=self._headers(activation, body)
                 ) as response,

@@ -30,7 +30,7 @@ class AutomationUnreadable(RecoveryError):
         self.args = (where, reason)
 
 
-class SwitchNotNoted(RecoveryError):
+class AutomationNotRecorded(RecoveryError):
     """The switch was set, and the log of a plan does not say so."""
 
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
@@ -100,5 +100,5 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
         for context in plans:
             await record_action(context, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
     except (AuditBroken, AuditBusy) as error:
-        raise SwitchNotNoted(on, error.cause, error.next_action) from error
+        raise AutomationNotRecorded(on, error.cause, error.next_action) from error
     return automation

@@ -15,7 +15,7 @@ from standby.fencing import Fence, Phase
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.errors import FailbackUnderWay
 from standby.recovery.failback.report import Choice
-from standby.recovery.failover.errors import SwitchUnfinished
+from standby.recovery.failover.errors import FailoverUnfinished
 from standby.vault.documents import HeldDocument, hold_document
 
 
@@ -49,7 +49,7 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:
         if assignment.active == primary or assignment.target != primary:
-            raise SwitchUnfinished(fence.plan, primary, assignment.target or assignment.active, assignment.active)
+            raise FailoverUnfinished(fence.plan, primary, assignment.target or assignment.active, assignment.active)
         return FailbackState(primary, assignment.active, is_back=False, is_switching=True)
     if assignment.active != primary:
         return FailbackState(primary, assignment.active, is_back=False, is_switching=False)

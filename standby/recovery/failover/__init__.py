@@ -1,1 +1,1 @@
-"""Switching a plan over from the side that serves to another one, and back: one switch, two directions."""
+"""Failing a plan over from the resource that serves to another one, and rolling that back: one code path."""

@@ -1,4 +1,4 @@
-"""Whether a switch may begin, go on or be undone, and the record it begins with."""
+"""Whether a failover may begin, be resumed or be rolled back, and the record it begins with."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.failover.errors import DecidedBefore, NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NothingToRollBack
 from standby.recovery.failover.report import Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
-    catch_up,
-    note_begin,
+    fence_during,
     read_record,
-    switching,
+    record_begin,
+    record_missed_end,
     write_record,
 )
 
 SINKS = "sinks"
-"""Go on without a sink that cannot be told, or past one that was told a higher epoch."""
+"""Continue without a sink that does not answer, or past one that has a higher epoch."""
 
 SYNC = "sync"
-"""Go on although the last sync left something behind."""
+"""Continue although the last sync left something behind."""
 
 READINESS = "readiness"
-"""Go on to a side that is not ready."""
+"""Continue to a target that is not ready."""
 
 REPLICATION = "replication"
-"""Go on although a replication that began earlier is still at work."""
+"""Continue although a replication that began earlier is still running."""
 
 FORCEABLE = (READINESS, REPLICATION, SINKS, SYNC)
-"""What a switch itself can be forced past; the guards of the decision come on top."""
+"""What the failover itself can be forced past; the guards of the decision are others."""
 
 
 async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequest) -> SwitchRecord:
-    """Fence the plan for a switch, or for going on with one that was interrupted, in either direction.
+    """Fence the plan for a failover, for resuming one that was interrupted, or for rolling one back.
 
     Args:
         context: the plan, its vault and its sinks.
@@ -44,11 +44,11 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
 
     Raises:
         AlreadyActive: there is nothing to do.
-        NothingToRollBack: there is no side to bring back.
+        NothingToRollBack: there is no failover that could be rolled back.
         SwitchUnfinished: another switch has to end first.
-        DecidedBefore: another run has switched since.
+        DecidedBefore: another run has changed what serves since.
         NotATarget: the plan does not have this target.
-        SinkAhead: a sink was told a higher epoch than this vault knows, and that is not forced.
+        SinkAhead: a sink has a higher epoch than this vault, and that is not forced.
         SinkFailed: a sink cannot be read, and that is not forced; nothing has been done.
     """
     must_be_able_to_serve(context.plan, request.primary, request.to)
@@ -57,12 +57,12 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
     record = _record(context, held.fence, request, known)
     _must_be_current(held.fence, request)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
-    await catch_up(context, held.fence, known)
+    await record_missed_end(context, held.fence, known)
     record = record.model_copy(update={"epoch": highest + 1})
-    # The log first: where the fence is ever lost, the log knows an epoch as high as any sink's.
-    await note_begin(context, record)
+    # The audit log first: if the fence is ever lost, the log has an epoch as high as any sink.
+    await record_begin(context, record)
     await write_record(context.vault, record)
-    await held.write(switching(held.fence, record, context.clock.now()))
+    await held.write(fence_during(held.fence, record, context.clock.now()))
     return record
 
 
@@ -74,44 +74,44 @@ def _record(
 ) -> SwitchRecord:
     side = fence.assignments[request.primary]
     if side.phase is Phase.SWITCHING:
-        found = known if known is not None and known.speaks_of(fence) else _presumed(context, side, request)
-        return _going_on(context, found, request)
+        found = known if known is not None and known.is_of(fence) else _reconstructed(context, side, request)
+        return _resumed(context, found, request)
     if request.action != "roll back":
         if side.active == request.to:
             raise AlreadyActive(fence.plan, request.primary, request.to)
         return _fresh(context, side, request, known, "planned" if request.planned else "unplanned")
     if side.phase is not Phase.ACTIVATED or side.previous != request.to:
         raise NothingToRollBack(fence.plan, request.primary)
-    # It served until just now: there is nothing to bring there.
+    # It served until just now: nothing has to be copied there.
     fresh = _fresh(context, side, request, known, "rollback")
     return fresh.model_copy(update={"prepared": True})
 
 
 def _must_be_current(fence: Fence, request: FailoverRequest) -> None:
-    """Let nothing begin that was decided while another side served, or another switch was under way."""
+    """Let nothing begin that was decided before the last change of what serves."""
     if request.epoch not in (None, fence.epoch):
         active = fence.assignments[request.primary].active
         raise DecidedBefore(fence.plan, request.primary, active, request.epoch, fence.epoch)
 
 
 def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "") -> None:
-    """Let nothing begin while a switch of the plan is neither done nor undone.
+    """Let nothing begin while a failover of the plan has not ended.
 
     Args:
         fence: as it stands.
-        record: of the plan's last switch.
-        but: the source whose switch may go on.
+        record: of the plan's last failover.
+        but: the primary whose failover may be resumed.
 
     Raises:
         SwitchUnfinished: there is another one.
     """
     for primary, side in fence.assignments.items():
         if primary != but and side.phase is Phase.SWITCHING:
-            known = record is not None and record.primary == primary and record.speaks_of(fence)
+            known = record is not None and record.primary == primary and record.is_of(fence)
             both = (record.to, record.from_resource) if record is not None and known else (side.active,)
             target = side.target or side.active
             back = next((each for each in both if each != target), side.active)
-            raise SwitchUnfinished(fence.plan, primary, target, back)
+            raise FailoverUnfinished(fence.plan, primary, target, back)
 
 
 def _fresh(
@@ -132,16 +132,16 @@ def _fresh(
         started_at=context.clock.now(),
         detected_at=request.detected_at,
         unhealthy_since=request.unhealthy_since,
-        may_tell=(side.active,),
+        may_name=(side.active,),
         names=known.names if known is not None else {},
     )
 
 
-def _going_on(context: RecoveryContext, found: SwitchRecord, request: FailoverRequest) -> SwitchRecord:
-    """Take up a switch where it is, in the direction that is asked for."""
+def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverRequest) -> SwitchRecord:
+    """Resume a failover where it is, in the direction that is asked for."""
     both = {found.to, found.from_resource}
     if request.to not in both:
-        raise SwitchUnfinished(found.plan, found.primary, found.to, found.from_resource)
+        raise FailoverUnfinished(found.plan, found.primary, found.to, found.from_resource)
     undoing = request.to == found.before.active or (found.mode == "rollback" and request.to == found.to)
     mode: Mode = "rollback" if undoing else "planned" if request.planned else "unplanned"
     return found.model_copy(
@@ -155,23 +155,23 @@ def _going_on(context: RecoveryContext, found: SwitchRecord, request: FailoverRe
             "forced": tuple(sorted(request.forced)),
             "detected_at": request.detected_at or found.detected_at,
             "unhealthy_since": request.unhealthy_since or found.unhealthy_since,
-            # What another run found ready may have changed since, unless that side serves already. A rollback
+            # What another run found ready may have changed since, unless that resource serves already. A rollback
             # prepares nothing.
-            "prepared": found.prepared and (undoing or (found.mode != "rollback" and request.to in found.may_tell)),
-            "told_at": found.told_at if request.to == found.to else None,
+            "prepared": found.prepared and (undoing or (found.mode != "rollback" and request.to in found.may_name)),
+            "published_at": found.published_at if request.to == found.to else None,
         }
     )
 
 
-def _presumed(context: RecoveryContext, side: Assignment, request: FailoverRequest) -> SwitchRecord:
-    """Make the record of a switch whose own is lost: nothing is taken for done, and anything for told."""
+def _reconstructed(context: RecoveryContext, side: Assignment, request: FailoverRequest) -> SwitchRecord:
+    """Make the record of a failover whose own is lost: nothing counts as done, and any sink may name any resource."""
     phase = Phase.STEADY if side.previous is None else Phase.ACTIVATED
     before = side.model_copy(update={"phase": phase, "target": None})
     sides = may_serve(context.plan, request.primary)
     likely = (side.target, request.to, *sides)
     other = next(each for each in likely if each is not None and each != side.active)
     fresh = _fresh(context, before, request, None, "unplanned")
-    return fresh.model_copy(update={"to": other, "may_tell": sides, "touched": True})
+    return fresh.model_copy(update={"to": other, "may_name": sides, "touched": True})
 
 
 async def _highest_epoch(context: RecoveryContext, fence: Fence, record: SwitchRecord, *, forced: bool) -> int:
@@ -179,7 +179,7 @@ async def _highest_epoch(context: RecoveryContext, fence: Fence, record: SwitchR
     found = await read_back(context.sinks, fence.plan)
     for sink, read in zip(context.sinks, found, strict=True):
         if isinstance(read, SinkFailed):
-            # Before anything was told, giving up costs nothing; later there is more to lose.
+            # Before anything was published, giving up costs nothing; later there is more to lose.
             if not forced and not record.touched:
                 raise read
         elif read is not None and read.epoch > highest:

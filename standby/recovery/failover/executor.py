@@ -1,4 +1,4 @@
-"""Puts what one run at a switch did into its report, and keeps what it measured."""
+"""One run of a failover: each step is written down before it is taken, so that another run can resume."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from datetime import datetime
 
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, HeldFence
-from standby.recovery.activation.sinks import Activation, SinkFailed, SinkResult, read_back, tell
+from standby.recovery.activation.sinks import Activation, SinkFailed, SinkResult, publish_to_sinks, read_back
 from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.durations import Kind, add_durations
-from standby.recovery.failover.errors import SinksNotTold, TargetNotReady
+from standby.recovery.failover.errors import NotPublished, TargetNotReady
 from standby.recovery.failover.prepare import RESTORE, Preparation, listing, sync_wholly
 from standby.recovery.failover.report import FailoverReport, Phases, State
 from standby.recovery.failover.state import (
     SwitchRecord,
     active_map,
+    fence_after,
+    fence_during,
     is_forward,
-    note_begin,
-    note_end,
-    settled,
-    switching,
+    record_begin,
+    record_end,
     write_record,
 )
 from standby.replication.items import GOOD
 from standby.vault.errors import VaultError
 
 
-class Switch:
-    """A switch in the hands of one run.
+class FailoverRun:
+    """A failover in the hands of one run.
 
     Attributes:
         record: how far it is; what was written is safe.
         asked: the record with which this run began.
-        sinks: what became of each, the last time they were told.
-        told_at: when the last of them was told which side serves, UTC.
-        stopped: why it did not go on, and where undoing it failed too, why that did not.
-        ended: it is done or undone.
+        sinks: what became of each, the last time that something was published.
+        published_at: when every sink had been given the resource that serves, UTC.
+        stopped: why it stopped, and where undoing it failed too, why that did.
+        ended: it was completed or undone.
         interrupted: it was cancelled.
     """
 
@@ -49,10 +49,10 @@ class Switch:
         preparation: Preparation,
         phases: Phases,
     ) -> None:
-        """Take up a switch that has just been fenced."""
+        """Take over a failover that was just fenced."""
         self.record = self.asked = record
         self.sinks: tuple[SinkResult, ...] = ()
-        self.told_at: datetime | None = None
+        self.published_at: datetime | None = None
         self.stopped: list[StandbyError] = []
         self.ended = False
         self.interrupted = False
@@ -62,7 +62,7 @@ class Switch:
         self._phases = phases
 
     async def run(self) -> None:
-        """Go as far as it goes; how far that was is told by the attributes, and not by an error."""
+        """Go as far as possible; the attributes say how far that was, no error is raised."""
         try:
             await self._to_its_end()
         except StandbyError as error:
@@ -72,21 +72,21 @@ class Switch:
 
     async def _to_its_end(self) -> None:
         try:
-            await self._clear_the_way()
+            await self._withdraw_others()
         except StandbyError as error:
             if self._is_undoing:
                 raise
             self.stopped.append(error)
-            await self._turn_back()
-            await self._clear_the_way()
-        # Undoing what no sink was told of is to be told to nobody.
+            await self._reverse()
+            await self._withdraw_others()
+        # Undoing what was never published needs no publication.
         if self.record.touched or not self._is_undoing:
-            await self._phases.must(Stage.PUBLISH, f"tell sinks: {self.record.to}", self._name_the_side)
-            self.told_at = self._context.clock.now()
-            await self._phases.must(Stage.VERIFY_SINKS, "read sinks back", self._read_back)
+            await self._phases.must(Stage.PUBLISH, f"publish {self.record.to}", self._publish_target)
+            self.published_at = self._context.clock.now()
+            await self._phases.must(Stage.VERIFY_SINKS, "read the sinks", self._read_back)
         if not self._is_undoing:
-            await self._phases.run(Stage.VERIFY, f"ask {self.record.to}", self._ask_the_side)
-        await self._settle()
+            await self._phases.run(Stage.VERIFY, f"verify {self.record.to}", self._verify_target)
+        await self._finish()
 
     @property
     def _is_undoing(self) -> bool:
@@ -96,28 +96,28 @@ class Switch:
     def _is_planned(self) -> bool:
         return is_forward(self.record) and self.record.mode == "planned"
 
-    async def _clear_the_way(self) -> None:
-        """Bring it about that the side may be named: prepared where it is new, and no other one named."""
+    async def _withdraw_others(self) -> None:
+        """Prepare the target where it is new, and see that no sink names another resource any more."""
         record = self.record
-        is_named = record.to in record.may_tell
+        is_named = record.to in record.may_name
         if is_forward(record) and not record.prepared:
             names = await self._preparation.run(
                 record.primary, record.before.active, record.to, planned=self._is_planned
             )
             self.record = record.naming(record.to, names)
             await self._save(prepared=True)
-        if set(record.may_tell) - {record.to}:
+        if set(record.may_name) - {record.to}:
             await self._save(touched=True)
-            await self._phases.must(Stage.WITHDRAW, "tell sinks: nobody", self._silence)
-            # By force it goes on without a sink, which may be naming the old side still.
+            await self._phases.must(Stage.WITHDRAW, "publish nobody", self._withdraw)
+            # If forced, it continues without a sink, which may still name the old resource.
             if all(sink.status != "failed" for sink in self.sinks):
-                await self._save(may_tell=())
+                await self._save(may_name=())
         if self._is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
             await self._phases.must(Stage.SYNC, "closing sync", self._synchronise)
 
-    async def _silence(self) -> None:
-        await self._tell(None, self._context.clock.now())
+    async def _withdraw(self) -> None:
+        await self._publish(None, self._context.clock.now())
 
     async def _synchronise(self) -> None:
         record = self.record
@@ -129,29 +129,29 @@ class Switch:
             self.record = record.naming(record.to, {**new, **record.names_at(record.primary, record.to)})
             await self._save()
 
-    async def _name_the_side(self) -> None:
-        at = self.record.told_at or self._context.clock.now()
-        may_tell = tuple(dict.fromkeys((*self.record.may_tell, self.record.to)))
-        await self._save(may_tell=may_tell, touched=True, told_at=at)
-        await self._tell(self.record.to, at)
+    async def _publish_target(self) -> None:
+        at = self.record.published_at or self._context.clock.now()
+        may_name = tuple(dict.fromkeys((*self.record.may_name, self.record.to)))
+        await self._save(may_name=may_name, touched=True, published_at=at)
+        await self._publish(self.record.to, at)
 
-    async def _tell(self, resource: str | None, at: datetime) -> None:
+    async def _publish(self, resource: str | None, at: datetime) -> None:
         activation = self._map(resource, at)
-        self.sinks = await tell(self._context.sinks, activation, self.record.primary)
+        self.sinks = await publish_to_sinks(self._context.sinks, activation, self.record.primary)
         failed = [sink.reason for sink in self.sinks if sink.status == "failed"]
         if failed:
-            raise SinksNotTold(failed)
+            raise NotPublished(failed)
 
     async def _read_back(self) -> None:
-        """See that the sinks which can be read say what they were told."""
-        told = self._map(self.record.to, self.record.told_at or self._context.clock.now())
+        """Check that the sinks which can be read hold what was published."""
+        told = self._map(self.record.to, self.record.published_at or self._context.clock.now())
         found = await read_back(self._context.sinks, told.plan)
         wrong = list(_contradictions(self.sinks, found, told, self.record.primary))
         if wrong:
-            raise SinksNotTold(wrong)
+            raise NotPublished(wrong)
 
-    async def _ask_the_side(self) -> None:
-        """See that the side answers; it serves all the same, and whoever reads the report must know."""
+    async def _verify_target(self) -> None:
+        """Check that the resource answers; it serves in any case, and the report must say so."""
         try:
             await listing(self._context, self.record.to)
         except TargetNotReady as error:
@@ -161,26 +161,26 @@ class Switch:
         record = self.record
         return active_map(self._context, self._held.fence, record, at, named={record.primary: resource})
 
-    async def _turn_back(self) -> None:
-        """Lead the switch back to where it came from, under an epoch of its own."""
+    async def _reverse(self) -> None:
+        """Lead the failover back to where it began, under an epoch of its own."""
         changed = {
             "epoch": self.record.epoch + 1,
             "to": self.record.from_resource,
             "from_resource": self.record.to,
-            "told_at": None,
+            "published_at": None,
         }
         self.record = self.record.model_copy(update=changed)
-        await note_begin(self._context, self.record)
+        await record_begin(self._context, self.record)
         await write_record(self._context.vault, self.record)
-        await self._held.write(switching(self._held.fence, self.record, self._context.clock.now()))
+        await self._held.write(fence_during(self._held.fence, self.record, self._context.clock.now()))
 
-    async def _settle(self) -> None:
-        await self._held.write(settled(self._held.fence, self.record, self._context.clock.now()))
+    async def _finish(self) -> None:
+        await self._held.write(fence_after(self._held.fence, self.record, self._context.clock.now()))
         self.ended = True
-        await note_end(self._context, self.record)
+        await record_end(self._context, self.record)
 
     async def _save(self, **changed: object) -> None:
-        """Write down what is true from here on, and see that no other run has taken the switch over."""
+        """Write down what is true from here on, and check that no other run has taken the failover over."""
         self.record = self.record.model_copy(update=changed)
         await write_record(self._context.vault, self.record)
         await self._held.write(self._held.fence)
@@ -199,16 +199,16 @@ def _contradictions(
         if isinstance(read, SinkFailed):
             wrong.append(str(read))
         elif (read.epoch, read.sources.get(primary)) != (told.epoch, told.sources[primary]):
-            wrong.append(f"{sink.name} says something else than it was just told (epoch {read.epoch})")
+            wrong.append(f"{sink.name} holds something else than was just published (epoch {read.epoch})")
     return wrong
 
 
-async def measure(context: RecoveryContext, switch: Switch, phases: Phases) -> None:
-    """Keep how long it took, for forecasts; one that was interrupted tells nothing about the next."""
+async def measure(context: RecoveryContext, switch: FailoverRun, phases: Phases) -> None:
+    """Keep how long it took, for forecasts; one that was interrupted says nothing about the next."""
     record = switch.record
-    if not switch.ended or not is_forward(record) or switch.told_at is None or _was_interrupted(switch, phases):
+    if not switch.ended or not is_forward(record) or switch.published_at is None or _was_interrupted(switch, phases):
         return
-    activation = _between(record.started_at, switch.told_at) - phases.seconds_of(RESTORE)
+    activation = _between(record.started_at, switch.published_at) - phases.seconds_of(RESTORE)
     plan = context.plan.name
     try:
         await add_durations(context.vault, plan, Kind.ACTIVATE, [max(0.0, activation)])
@@ -216,15 +216,15 @@ async def measure(context: RecoveryContext, switch: Switch, phases: Phases) -> N
             detection = _between(record.unhealthy_since, record.detected_at or record.started_at)
             await add_durations(context.vault, plan, Kind.DETECT, [detection])
     except VaultError as error:
-        phases.problems.append(f"How long it took was not kept: {error}")
+        phases.problems.append(f"How long it took could not be recorded: {error}")
 
 
 def report_of(
-    context: RecoveryContext, fence: Fence, switch: Switch, phases: Phases, preparation: Preparation
+    context: RecoveryContext, fence: Fence, switch: FailoverRun, phases: Phases, preparation: Preparation
 ) -> FailoverReport:
     """Make the report."""
     asked, record = switch.asked, switch.record
-    told = switch.told_at if switch.ended and record.to == asked.to else None
+    told = switch.published_at if switch.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
     forward = told is not None and is_forward(record)
@@ -260,33 +260,33 @@ def report_of(
     )
 
 
-def _state(switch: Switch) -> State:
+def _state(switch: FailoverRun) -> State:
     if not switch.ended:
         return "fenced"
     return "activated" if is_forward(switch.record) else "rolled_back"
 
 
-def _orders(context: RecoveryContext, switch: Switch) -> Iterator[str]:
+def _orders(context: RecoveryContext, switch: FailoverRun) -> Iterator[str]:
     plan, record = context.plan.name, switch.record
     again = f"standby failover {plan} --to"
     if not switch.ended:
         if switch.stopped and switch.stopped[-1].next_action:
             yield switch.stopped[-1].next_action
-        other = "go forward" if record.to == record.before.active else "go back"
-        yield f"Go on with {again} {record.to}, or {other} with {again} {record.from_resource}"
+        other = "fail over" if record.to == record.before.active else "roll back"
+        yield f"Resume it with {again} {record.to}, or {other} with {again} {record.from_resource}"
         return
     if switch.stopped and switch.stopped[0].next_action:
         yield switch.stopped[0].next_action
     if any(sink.status != "told" for sink in switch.sinks):
-        yield f"Tell the sinks that were not told with standby commit {plan} when they can be"
+        yield f"Publish to the sinks that are missing with standby commit {plan} as soon as they answer"
     if is_forward(record):
         yield (
-            f"See that the applications work, then make it final with standby commit {plan}, "
-            f"or go back with {again} {record.from_resource}"
+            f"Check that the applications work, then commit it with standby commit {plan}, "
+            f"or roll back with {again} {record.from_resource}"
         )
 
 
-def _was_interrupted(switch: Switch, phases: Phases) -> bool:
+def _was_interrupted(switch: FailoverRun, phases: Phases) -> bool:
     return switch.record.started_at < phases.times[0].started_at
 
 

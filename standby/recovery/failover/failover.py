@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from standby.fencing import Fence, Phase, hold_fence, read_fence
-from standby.recovery.activation.sinks import SinkResult, tell
+from standby.recovery.activation.sinks import SinkResult, publish_to_sinks
 from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import VAULT, RecoveryContext, Stage, Stages, must_be_the_books
+from standby.recovery.context import VAULT, RecoveryContext, Stage, Stages, must_be_the_flows_fence
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
 from standby.recovery.failover.begin import begin, must_have_ended
@@ -16,18 +16,18 @@ from standby.recovery.failover.errors import (
     FailbackNeeded,
     FailoverRefused,
     NothingToRollBack,
-    OldSideDark,
+    RollbackTargetUnhealthy,
 )
-from standby.recovery.failover.executor import Switch, measure, report_of
+from standby.recovery.failover.executor import FailoverRun, measure, report_of
 from standby.recovery.failover.prepare import Preparation, Sync
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
 from standby.recovery.failover.state import (
     SwitchRecord,
     active_map,
     back_from,
-    catch_up,
-    committed,
+    fence_committed,
     read_record,
+    record_missed_end,
 )
 from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
@@ -73,7 +73,7 @@ async def fail_over(
         phases = Phases(stages, context.clock, request.forced)
         record = await phases.run(Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request))
         preparation = Preparation(context, phases, sync, naming)
-        switch = Switch(context, held, record, preparation, phases)
+        switch = FailoverRun(context, held, record, preparation, phases)
         await switch.run()
         await measure(context, switch, phases)
         return report_of(context, held.fence, switch, phases, preparation)
@@ -105,14 +105,14 @@ async def decide_request(
         OldSideDark: the resource that a rollback leads to does not answer.
         RecoveryError: as `choose_primary`.
     """
-    await must_be_the_books(context, forced=VAULT in request.forced)
+    await must_be_the_flows_fence(context, forced=VAULT in request.forced)
     fence = await read_fence(context.vault, context.plan)
     record = await read_record(context.vault, context.plan.name)
     primary = choose_primary(context.plan, fence, to=request.to, named=request.primary)
     assignment = fence.assignments[primary]
     request = replace(request, primary=primary, active=assignment.active, epoch=fence.epoch)
     if request.to == back_from(fence, primary, record):
-        if _may_be_told(fence, primary, record, request.to):
+        if _may_be_published(fence, primary, record, request.to):
             await _must_answer(context, request)
         return replace(request, planned=False, action="roll back"), None
     if assignment.phase is Phase.SWITCHING:
@@ -127,11 +127,11 @@ async def decide_request(
     return as_decided(request, decided), decided
 
 
-def _may_be_told(fence: Fence, primary: str, record: SwitchRecord | None, to: str) -> bool:
-    """Say whether a rollback changes what any sink says; where none was told anything, it does not."""
+def _may_be_published(fence: Fence, primary: str, record: SwitchRecord | None, to: str) -> bool:
+    """Say whether a rollback changes what any sink holds; where nothing was published, it does not."""
     if fence.assignments[primary].phase is not Phase.SWITCHING:
         return True
-    return record is None or not record.speaks_of(fence) or record.may_tell != (to,)
+    return record is None or not record.is_of(fence) or record.may_name != (to,)
 
 
 async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> None:
@@ -140,18 +140,17 @@ async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> No
     resource = context.configuration.resource(request.to)
     seen = await probe_resources([resource], observer_here("rollback"), context.clock)
     if not seen[request.to].healthy:
-        raise OldSideDark(context.plan.name, request.to, seen[request.to].summary)
+        raise RollbackTargetUnhealthy(context.plan.name, request.to, seen[request.to].summary)
 
 
 async def commit(context: RecoveryContext, primary: str | None = None) -> CommitReport:
-    """Make the failovers of a plan final; from then on the way back is a failback.
+    """Commit the failovers of a plan; from then on only a failback returns to the primary.
 
-    Where nothing waits for it, the sinks are told all the same: one that could not be told during the switch
-    is brought up to date so.
+    The active map is published again in any case, so that a sink gets it which did not take it before.
 
     Args:
         context: the plan, its vault and its sinks.
-        home: only this source's; every one's if left out.
+        primary: only this one's failover; every one's if left out.
 
     Raises:
         SwitchUnderWay: another run is at a switch of this plan.
@@ -159,20 +158,21 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         NotAPrimary: the plan has no such primary.
         VaultUnavailable: the vault does not answer.
     """
+    await must_be_the_flows_fence(context)
     async with hold_fence(context.vault, context.plan) as held:
         fence = held.fence
         if primary is not None and primary not in fence.assignments:
             raise NotAPrimary(fence.plan, primary, fence.assignments)
         record = await read_record(context.vault, fence.plan)
         must_have_ended(fence, record)
-        await catch_up(context, fence, record)
+        await record_missed_end(context, fence, record)
         activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]
         waiting = [name for name in activated if primary in (None, name)]
         for name in waiting:
             active = fence.assignments[name].active
             await record_action(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
-            await held.write(committed(held.fence, name, context.run_id))
-        sinks = await _told_again(context, held.fence, record)
+            await held.write(fence_committed(held.fence, name, context.run_id))
+        sinks = await _published_again(context, held.fence, record)
     failed = [sink for sink in sinks if sink.status == "failed"]
     return CommitReport(
         plan=fence.plan,
@@ -183,13 +183,15 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         serving={name: side.active for name, side in held.fence.assignments.items()},
         sinks=sinks,
         problems=tuple(sink.reason for sink in failed),
-        next_action=f"Mend the sink, then run standby commit {fence.plan} again" if failed else "",
+        next_action=f"Fix the sink, then run standby commit {fence.plan} again" if failed else "",
     )
 
 
-async def _told_again(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> tuple[SinkResult, ...]:
-    # Word for word what the switch told, so that who was told it already sees that it is the same.
+async def _published_again(
+    context: RecoveryContext, fence: Fence, record: SwitchRecord | None
+) -> tuple[SinkResult, ...]:
+    # Word for word what the failover published, so that a sink which has it already sees that it is the same.
     same = record is not None and record.epoch == fence.epoch
-    at = record.told_at if record is not None and same and record.told_at else context.clock.now()
+    at = record.published_at if record is not None and same and record.published_at else context.clock.now()
     primary = record.primary if record is not None else context.plan.pairs[0].source
-    return await tell(context.sinks, active_map(context, fence, record, at), primary)
+    return await publish_to_sinks(context.sinks, active_map(context, fence, record, at), primary)

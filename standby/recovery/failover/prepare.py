@@ -1,4 +1,4 @@
-"""What is done at the target before anybody is told of it, and what must hold there."""
+"""What is done at the target before it is published, and what must hold there."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from standby.service.models import Analyzer
 from standby.vault.documents import once_free
 
 RESTORE = "restore at"
-"""How the phases that restore are called."""
+"""How the names of phases begin that restore."""
 
 PATIENCE = 60.0
-"""Seconds that a replication which began before the switch is waited for."""
+"""Seconds that a replication which began before the failover is waited for."""
 
 LISTING_SECONDS = 15.0
 """What one listing of the target may take."""
 
 OURS = frozenset({Bucket.FENCED, Bucket.SWITCH_UNDER_WAY})
-"""Reasons against a target that the switch itself is."""
+"""Reasons against a target that come from the failover itself."""
 
 
 class Sync(Protocol):
-    """Brings one resource up to what another has, as a part of a switch."""
+    """Brings one resource up to what another has, as a part of a failover."""
 
     async def __call__(self, context: RecoveryContext, source: str, target: str, /) -> Report:
         """Do it, and say what became of each analyzer."""
@@ -50,7 +50,7 @@ class Sync(Protocol):
 
 @dataclass
 class Preparation:
-    """Brings the target up to date, and sees that it could take over.
+    """Brings the target up to date, and checks that it can serve.
 
     Attributes:
         naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
@@ -64,13 +64,13 @@ class Preparation:
     restored: Restored | None = None
 
     async def run(self, primary: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
-        """Do it, and give the id at the target of each analyzer, by its id at home.
+        """Do it, and give the id at the target of each analyzer, by its id at the primary.
 
         Args:
-            home: the source that serves in ordinary times.
+            primary: for which the target is to serve.
             source: what serves now.
             to: the target.
-            planned: the source still answers; otherwise it is asked nothing.
+            planned: the source still answers; otherwise no call is made to it.
         """
         context, phases = self.context, self.phases
         await phases.must(Stage.WAIT, "wait for replication", lambda: wait_for_replication(context, to))
@@ -91,22 +91,22 @@ class Preparation:
             try:
                 await self.phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore(primary, to))
             except (SnapshotError, ServiceError) as error:
-                # What that means for the target is for its readiness to say.
+                # Its readiness then says what that means for the target.
                 self.phases.problems.append(f"Nothing was restored: {error}")
             readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look)
         if against := reasons_against(readiness):
-            self.phases.pass_by_force(TargetNotReady(to, against))
+            self.phases.force_past(TargetNotReady(to, against))
         return dict(readiness.names)
 
     async def _restore_all(self, primary: str, to: str) -> dict[str, str]:
         report = await self._restore(primary, to)
         if not report.complete:
             left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
-            self.phases.pass_by_force(TargetNotReady(to, left))
+            self.phases.force_past(TargetNotReady(to, left))
         return {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
 
     async def _restore(self, primary: str, to: str) -> RestoreReport:
-        """Build what the target lacks from the newest snapshot; no other resource is asked anything."""
+        """Build what the target lacks from the newest snapshot; no call is made to another resource."""
         context, naming = self.context, self.naming
         snapshot = await open_snapshot(context)
         plan = await plan_restore(context, snapshot, to, naming=naming, only_missing=not naming.prefix, primary=primary)
@@ -123,7 +123,7 @@ class Preparation:
 
 
 async def wait_for_replication(context: RecoveryContext, to: str) -> None:
-    """See that no run writes to the target any more; since the plan is fenced, none begins.
+    """Wait until no run writes to the target any more; since the plan is fenced, none begins.
 
     Raises:
         ReplicationAtWork: one that began earlier has not ended in time.
@@ -133,7 +133,7 @@ async def wait_for_replication(context: RecoveryContext, to: str) -> None:
             if to in pair.targets:
                 group.create_task(_wait(context, (pair.source, to)))
             if to == pair.source:
-                # What a failback that began earlier copies home.
+                # What a failback that began earlier copies to the primary.
                 for target in pair.targets:
                     group.create_task(_wait(context, (target, to)))
 
@@ -168,7 +168,7 @@ async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target:
 
 
 async def assessed(context: RecoveryContext, primary: str, to: str, *, ask_source: bool) -> Readiness:
-    """Say whether the target could take over.
+    """Say whether the target can serve.
 
     Raises:
         TargetNotReady: it does not answer.
@@ -180,7 +180,7 @@ async def assessed(context: RecoveryContext, primary: str, to: str, *, ask_sourc
 
 
 def reasons_against(readiness: Readiness) -> list[str]:
-    """Give what speaks against a target, beside the switch itself."""
+    """Give what speaks against a target, except the failover itself."""
     return [
         reason.text
         for reason in readiness.reasons
@@ -189,7 +189,7 @@ def reasons_against(readiness: Readiness) -> list[str]:
 
 
 async def names_at_primary(context: RecoveryContext, primary: str) -> dict[str, str]:
-    """List what a source has by itself.
+    """List what a primary has itself.
 
     Raises:
         TargetNotReady: it does not answer.

@@ -1,4 +1,4 @@
-"""What a switch did: its phases in time, who was told what, and which side serves now."""
+"""What a failover and a commit did, and the sentences about it that terminal, Prefect and pages show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from standby.document import Document, JsonValue
 from standby.errors import StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stage, Stages
-from standby.recovery.failover.errors import SwitchStopped
+from standby.recovery.failover.errors import FailoverStopped
 from standby.replication.report import Via
 
 Mode = Literal["planned", "unplanned", "rollback"]
@@ -25,7 +25,7 @@ State = Literal["activated", "rolled_back", "fenced"]
 
 
 class PhaseTime(Document):
-    """One phase of a switch.
+    """One phase of a failover.
 
     Attributes:
         outcome: `done`, or why it was not.
@@ -52,15 +52,15 @@ class Restored(Document):
 
 
 class FailoverReport(Document):
-    """A whole switch.
+    """A whole failover.
 
     Attributes:
         from_resource: what served before.
         to: what was to serve.
         restored: nothing where nothing was missing, or there was no snapshot.
         detection_seconds: from the beginning of the outage until it counted as one.
-        recovery_seconds: from the start of the switch until every sink was told.
-        rto_seconds: from the beginning of the outage, where that is known, until every sink was told.
+        recovery_seconds: from the start of the failover until every sink had the target.
+        rto_seconds: from the beginning of the outage, where that is known, until every sink had the target.
         rto_objective_seconds: what the plan allows for it.
         serving: the resource that serves, or the last one that did.
         forced: guards that were passed by force.
@@ -126,12 +126,12 @@ class FailoverReport(Document):
 
 
 class CommitReport(Document):
-    """A failover that was made final.
+    """A failover that was committed.
 
     Attributes:
-        committed: the sides that were waiting for it, by the source that serves in ordinary times.
+        committed: the resources that were waiting for it, by primary.
         serving: what serves now, by primary.
-        sinks: each was told once more what serves now.
+        sinks: the active map was published to each once more.
     """
 
     plan: str
@@ -226,7 +226,7 @@ class Phases:
     Attributes:
         forced: guards that are passed all the same.
         times: of those that are over, in order.
-        problems: what went wrong and was gone on after, a sentence each.
+        problems: what went wrong without stopping the failover, a sentence each.
     """
 
     stages: Stages
@@ -236,7 +236,7 @@ class Phases:
     problems: list[str] = field(default_factory=list)
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Run one; its error is the caller's to see."""
+        """Run one; its error is raised."""
         started_at, begun = self.clock.now(), self.clock.monotonic()
         outcome = "done"
         try:
@@ -255,11 +255,11 @@ class Phases:
         """Run one whose guard may be forced."""
         try:
             await self.run(stage, name, work)
-        except SwitchStopped as error:
-            self.pass_by_force(error)
+        except FailoverStopped as error:
+            self.force_past(error)
 
-    def pass_by_force(self, error: SwitchStopped) -> None:
-        """Go on after what is forced, and tell it; what is not forced stops the switch."""
+    def force_past(self, error: FailoverStopped) -> None:
+        """Continue after what is forced, and report it; what is not forced stops the failover."""
         if error.guard not in self.forced:
             raise error
         self.problems.append(f"Passed by force: {sentence(error.cause)}")

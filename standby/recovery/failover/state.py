@@ -1,4 +1,4 @@
-"""What the audit log says of a switch."""
+"""How far a failover is: its record, the fence and the active map that follow, and its lines in the audit log."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ log = logging.getLogger("standby.recovery")
 
 
 class SwitchRecord(Document):
-    """One switch of a plan; the last one stays as the record of what the sinks were told.
+    """One failover of a plan; the last one stays as the record of what was published.
 
     Attributes:
         epoch: of the run that is at it.
-        before: the side as it was before the switch; where undoing it leads.
-        from_resource: the side that is left.
-        to: the side that is to serve.
+        before: the assignment before the failover; undoing it leads there.
+        from_resource: the resource that served.
+        to: the resource that is to serve.
         started_at: when the first run began it, UTC.
         prepared: the target was brought up to date and found ready.
-        touched: a sink may have been told something under this switch.
+        touched: something of this failover may have been published to a sink.
         may_tell: the sides that a sink may be naming now. One of them may be named again at any time; another
             only when none of them is named any more.
         told_at: when the side that is to serve was first named, UTC.
-        ended: it is done or undone, and the audit log says so.
-        names: id of an analyzer at a resource by its id at its source; by source and resource.
+        ended: it was completed or undone, and the audit log says so.
+        names: id of an analyzer at a resource by its id at the primary; by primary and resource.
     """
 
     plan: str
@@ -55,13 +55,13 @@ class SwitchRecord(Document):
     unhealthy_since: datetime | None = None
     prepared: bool = False
     touched: bool = False
-    may_tell: tuple[str, ...]
-    told_at: datetime | None = None
+    may_name: tuple[str, ...] = Field(alias="may_tell")
+    published_at: datetime | None = Field(None, alias="told_at")
     ended: bool = False
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
 
-    def speaks_of(self, fence: Fence) -> bool:
-        """Say whether this is the switch that a fence has under way; the record is written first."""
+    def is_of(self, fence: Fence) -> bool:
+        """Say whether this is the failover that a fence has under way; the record is written first."""
         side = fence.assignments.get(self.primary)
         return (
             side is not None
@@ -78,15 +78,15 @@ class SwitchRecord(Document):
         return known.get(resource, {})
 
     def naming(self, resource: str, names: Mapping[str, str]) -> SwitchRecord:
-        """Add the ids to call at one side of this switch."""
+        """Add the ids to call at one resource of this failover."""
         ours = {**self.names.get(self.primary, {}), resource: dict(names)}
         return self.model_copy(update={"names": {**self.names, self.primary: ours}})
 
 
 async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
-    """Read how far the last switch of a plan is; one that cannot be understood counts as none.
+    """Read how far the last failover of a plan is; a record that cannot be understood counts as none.
 
-    Without it nothing is taken for done: whoever goes on begins at the beginning, which is safe.
+    Without it nothing counts as done, and whoever resumes begins at the beginning, which is safe.
 
     Raises:
         VaultUnavailable: it cannot be told.
@@ -98,12 +98,12 @@ async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
     try:
         return SwitchRecord.model_validate_json(content)
     except ValidationError as error:
-        log.warning("%s cannot be read, so the switch begins anew: %s", objects.where(path), summary(error))
+        log.warning("%s cannot be read, so the failover begins anew: %s", objects.where(path), summary(error))
         return None
 
 
 async def write_record(objects: Objects, record: SwitchRecord) -> None:
-    """Write how far a switch is; it is safe when this returns.
+    """Write how far a failover is; it is safe when this returns.
 
     Raises:
         VaultUnavailable: it may or may not have been written.
@@ -125,14 +125,14 @@ def active_map(
     *,
     named: Mapping[str, str | None] | None = None,
 ) -> Activation:
-    """Make the map that sinks are told.
+    """Make the active map.
 
     Args:
         context: the plan and its resources.
-        fence: which side serves in the place of each source.
-        record: of the last switch, which has the names.
+        fence: what serves for each primary.
+        record: of the last failover, which has the names.
         at: when it changed, UTC.
-        named: what is told of some sources instead of what the fence says; `None` for nobody.
+        named: what some primaries get instead of what the fence says; `None` for nobody.
 
     Raises:
         UnknownName: a resource that serves is no longer configured.
@@ -164,20 +164,20 @@ def _endpoint(context: RecoveryContext, primary: str, resource: str, record: Swi
 
 
 def is_forward(record: SwitchRecord) -> bool:
-    """Say whether a switch leads to a new side, and not back to one that served before."""
+    """Say whether a failover leads to a new resource, and not back to one that served before."""
     return record.mode != "rollback" and record.to != record.before.active
 
 
-def switching(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
-    """Give the fence while a switch is under way."""
+def fence_during(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
+    """Give the fence while a failover is under way."""
     changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now}
     return _with(fence, record, record.before.model_copy(update=changed))
 
 
-def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
-    """Give the fence when a switch has ended, at the side that it leads to."""
+def fence_after(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
+    """Give the fence when a failover has ended."""
     if record.to == record.before.active and not record.touched:
-        # Nobody was told of it: to the cool-down it was no switch.
+        # Nothing was published: it does not count for the cool-down.
         side = record.before
     elif record.to == record.before.active:
         side = record.before.model_copy(update={"run_id": record.run_id, "since": now})
@@ -194,28 +194,25 @@ def settled(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
     return _with(fence, record, side)
 
 
-def committed(fence: Fence, primary: str, run_id: str) -> Fence:
-    """Give the fence when a side is final: there is no way back to the one before.
-
-    It serves since it was switched to, and the cool-down counts from then.
-    """
+def fence_committed(fence: Fence, primary: str, run_id: str) -> Fence:
+    """Give the fence after a commit: it can no longer be rolled back. The cool-down counts from the failover."""
     side = Assignment(active=fence.assignments[primary].active, run_id=run_id, since=fence.assignments[primary].since)
     return fence.model_copy(update={"assignments": {**fence.assignments, primary: side}})
 
 
 def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | None:
-    """Give the resource that undoing a switch leads to; `None` where there is nothing to undo.
+    """Give the resource that a rollback leads to; `None` where there is nothing to roll back.
 
     Args:
         fence: as it stands.
-        home: the source whose side it is.
-        record: of the plan's last switch.
+        primary: whose failover it is.
+        record: of the plan's last failover.
     """
     side = fence.assignments[primary]
     if side.phase is Phase.SWITCHING:
-        if record is None or not record.speaks_of(fence):
+        if record is None or not record.is_of(fence):
             return side.active
-        # A rollback that was interrupted is gone on with.
+        # A rollback that was interrupted is resumed.
         return record.to if record.mode == "rollback" else record.before.active
     return side.previous if side.phase is Phase.ACTIVATED else None
 
@@ -224,20 +221,20 @@ def _with(fence: Fence, record: SwitchRecord, side: Assignment) -> Fence:
     return fence.model_copy(update={"epoch": record.epoch, "assignments": {**fence.assignments, record.primary: side}})
 
 
-async def note_begin(context: RecoveryContext, record: SwitchRecord) -> None:
-    """Say that a switch begins, or is gone on with."""
+async def record_begin(context: RecoveryContext, record: SwitchRecord) -> None:
+    """Record in the audit log that a failover begins, or is resumed."""
     await record_action(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
 
 
-async def note_end(context: RecoveryContext, record: SwitchRecord, *, late: bool = False) -> None:
-    """Say that a switch is done or undone; the record then says that it was said."""
+async def record_end(context: RecoveryContext, record: SwitchRecord, *, late: bool = False) -> None:
+    """Record in the audit log that a failover was completed or undone, and then that this was recorded."""
     facts = {**_facts(record), "noted_late": True} if late else _facts(record)
     await record_action(context, _end_of(record), facts, epoch=record.epoch)
     await write_record(context.vault, record.model_copy(update={"ended": True}))
 
 
-async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> None:
-    """Say it of a switch that ended, and whose run died before it could."""
+async def record_missed_end(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> None:
+    """Record the end of a failover whose run died before it could."""
     if record is None or record.ended or record.epoch != fence.epoch:
         return
     side = fence.assignments.get(record.primary)
@@ -247,7 +244,7 @@ async def catch_up(context: RecoveryContext, fence: Fence, record: SwitchRecord 
     if any(line.epoch == record.epoch and line.action == _end_of(record) for line in said):
         await write_record(context.vault, record.model_copy(update={"ended": True}))
     else:
-        await note_end(context, record, late=True)
+        await record_end(context, record, late=True)
 
 
 def _end_of(record: SwitchRecord) -> AuditAction:

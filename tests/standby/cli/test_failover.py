@@ -106,7 +106,7 @@ def test_while_west_serves_a_scheduled_replication_to_it_is_refused(site: Worksp
     assert site.run("failover", "invoices", "--to", "west").status == 0
     ran = site.run("replicate", "invoices")
     assert ran.status == 4
-    assert "has been switched to west (epoch 1)" in ran.err
+    assert "has failed over to west (epoch 1)" in ran.err
     assert site.run("commit", "invoices").status == 0
     assert site.run("replicate", "invoices").status == 4
 
@@ -219,7 +219,7 @@ def test_what_is_missing_and_in_no_snapshot_is_refused_and_says_so(site: Workspa
     assert refused.status == 4
     told = " ".join(refused.out.split())
     assert "contract is not at west; Nothing can be restored: The vault has no snapshot" in told
-    assert "Mend that, as standby status invoices says" in refused.err
+    assert "Fix that, as standby status invoices says" in refused.err
     assert active(site) == ["east", "east"]
 
 

@@ -16,8 +16,8 @@ from standby.recovery.activation import file as file_sink
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import (
     Activation,
-    ActivationBook,
     ActiveEndpoint,
+    ActiveMaps,
     SinkAhead,
     SinkFailed,
 )
@@ -59,7 +59,7 @@ async def test_telling_the_same_again_leaves_the_file_alone(tmp_path: Path) -> N
 async def test_a_lower_epoch_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     sink = FileActivation(tmp_path / "active.json")
     await sink.publish(activation(3, "west"))
-    with pytest.raises(SinkAhead, match="epoch 3 already, and this run has epoch 2"):
+    with pytest.raises(SinkAhead, match="already has epoch 3, and this run has epoch 2"):
         await sink.publish(activation(2, "east"))
     assert await sink.read("p") == activation(3, "west")
 
@@ -87,7 +87,7 @@ async def test_what_is_no_map_is_not_overwritten(tmp_path: Path, content: str) -
 
 async def test_a_place_that_cannot_be_written_is_told_with_its_cause(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder")
-    with pytest.raises(SinkFailed, match=r"taken/active.json could not be told .*(Not a directory|File exists)"):
+    with pytest.raises(SinkFailed, match=r"published to file .*taken/active.json: .*(Not a directory|File exists)"):
         await FileActivation(tmp_path / "taken" / "active.json").publish(activation(1, "west"))
 
 
@@ -95,7 +95,7 @@ async def test_plans_that_write_at_once_do_not_lose_each_others_maps(tmp_path: P
     path = tmp_path / "active.json"
     plans = [f"plan-{number}" for number in range(8)]
     await asyncio.gather(*(FileActivation(path).publish(activation(1, "west", plan=plan)) for plan in plans))
-    assert sorted(ActivationBook.model_validate_json(path.read_bytes()).plans) == plans
+    assert sorted(ActiveMaps.model_validate_json(path.read_bytes()).plans) == plans
 
 
 async def test_a_writer_that_holds_the_file_for_too_long_is_not_waited_for(

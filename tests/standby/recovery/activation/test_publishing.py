@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
 from standby.recovery.activation.opening import open_sinks
-from standby.recovery.activation.sinks import Activation, SinkFailed, read_back, tell
+from standby.recovery.activation.sinks import Activation, SinkFailed, publish_to_sinks, read_back
 from tests.standby.recovery.activation.test_file import activation
 
 
@@ -34,8 +34,8 @@ class Meeting:
 async def test_two_sinks_are_told_at_once() -> None:
     barrier = asyncio.Barrier(2)
     sinks = [Meeting("one", barrier), Meeting("two", barrier)]
-    results = await tell(sinks, activation(1, "west"), "east")
-    assert [(result.name, result.status, result.told) for result in results] == [
+    results = await publish_to_sinks(sinks, activation(1, "west"), "east")
+    assert [(result.name, result.status, result.published) for result in results] == [
         ("one", "told", "west"),
         ("two", "told", "west"),
     ]
@@ -44,16 +44,16 @@ async def test_two_sinks_are_told_at_once() -> None:
 async def test_one_that_fails_keeps_no_other_from_being_told(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("no map")
     sinks = open_sinks([FileSink(path=tmp_path / "broken.json"), FileSink(path=tmp_path / "good.json")])
-    broken, good = await tell(sinks, activation(1, None), "east")
-    assert (broken.status, broken.told) == ("failed", "")
+    broken, good = await publish_to_sinks(sinks, activation(1, None), "east")
+    assert (broken.status, broken.published) == ("failed", "")
     assert "broken.json" in broken.reason
-    assert (good.status, good.told) == ("told", "nobody")
+    assert (good.status, good.published) == ("told", "nobody")
     assert await sinks[1].read("p") == activation(1, None)
 
 
 async def test_a_variable_without_prefect_is_deferred_and_says_how_it_is_told(tmp_path: Path) -> None:
     sinks = open_sinks([VariableSink(name="active_side")])
-    (result,) = await tell(sinks, activation(1, "west"), "east")
+    (result,) = await publish_to_sinks(sinks, activation(1, "west"), "east")
     assert (result.name, result.status) == ("variable active_side", "deferred")
     assert "standby commit p --via prefect" in result.reason
     assert await read_back(sinks, "p") == (None,)

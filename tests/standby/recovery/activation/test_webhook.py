@@ -103,7 +103,7 @@ async def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
 @pytest.mark.parametrize(("headers", "told"), [({"x-standby-epoch": "9"}, "epoch 9"), ({}, "a higher epoch")])
 async def test_a_receiver_that_was_told_a_higher_epoch_says_so(headers: dict[str, str], told: str) -> None:
     receiver = Receiver(httpx.Response(409, headers=headers))
-    with pytest.raises(SinkAhead, match=f"was told {told} already, and this run has epoch 7"):
+    with pytest.raises(SinkAhead, match=f"already has {told}, and this run has epoch 7"):
         await webhook(receiver).publish(activation(7, "west"))
     assert len(receiver.requests) == 1
 

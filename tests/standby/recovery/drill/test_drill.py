@@ -142,7 +142,7 @@ async def test_passes_without_the_source_and_leaves_nothing(
         names = [phase.name for phase in report.phases]
         assert names[0] == "plan the drill at west"
         assert "restore at west" in names
-        assert "tell sinks: nobody" in names
+        assert "publish nobody" in names
         assert names[-2:] == ["inspect west", "clean up west"]
         assert all(phase.outcome == "done" for phase in report.phases)
         assert (await scene.stats("east"))["calls"].get("put", 0) == 0
@@ -346,7 +346,7 @@ async def test_without_a_snapshot_it_fails_and_says_so(make_scene: Any, make_ana
         assert report.reasons[0].startswith("The vault has no snapshot of plan p.")
 
 
-@pytest.mark.parametrize("stage", ["plan the drill", "fence", "restore at", "tell sinks: west", "inspect", "clean up"])
+@pytest.mark.parametrize("stage", ["plan the drill", "fence", "restore at", "publish west", "inspect", "clean up"])
 async def test_cancelled_in_any_phase_it_leaves_nothing_and_says_so(
     make_scene: Any, make_analyzer: Any, stage: str
 ) -> None:

@@ -27,7 +27,7 @@ from standby.recovery.failback.errors import (
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceReport, FailbackReport
 from standby.recovery.failback.state import hold_progress
-from standby.recovery.failover.errors import SwitchUnfinished
+from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.failover.failover import fail_over
 from standby.replication.items import Status
 from standby.replication.verdict import Action
@@ -403,7 +403,7 @@ async def test_a_failover_that_has_not_ended_goes_first() -> None:
     world = World()
     await world.serve_at("east", phase=Phase.SWITCHING, target="west", run_id="over")
 
-    with pytest.raises(SwitchUnfinished):
+    with pytest.raises(FailoverUnfinished):
         await bring_back(world)
 
 

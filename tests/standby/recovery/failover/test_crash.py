@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from standby.fencing import Phase
 from standby.recovery.assignments import AlreadyActive
-from standby.recovery.failover.errors import NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.errors import FailoverUnfinished, NothingToRollBack
 from standby.recovery.failover.report import FailoverReport
 from tests.standby.recovery.failover.world import Killed, Site
 
@@ -148,7 +148,7 @@ async def live(history: list[tuple[AuditAction, int]], last: AuditAction) -> Non
 async def do_and_die_as_allowed(site: Site, deed: AuditAction, boundary: int) -> None:
     try:
         await do_and_die(site, deed, boundary)
-    except SwitchUnfinished:
+    except FailoverUnfinished:
         site.reaper.revive()
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from standby.fencing import Fenced, Phase, SwitchUnderWay, hold_fence
+from standby.fencing import FailoverUnderWay, Fenced, Phase, hold_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed
 from standby.recovery.assignments import AlreadyActive, NotATarget
 from standby.recovery.context import DirectStages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.failover.errors import NothingToRollBack, SwitchUnfinished
+from standby.recovery.failover.errors import FailoverUnfinished, NothingToRollBack
 from standby.recovery.failover.failover import fail_over
 from standby.replication.ledger import write_ledger
 from standby.replication.report import Report
@@ -28,7 +28,7 @@ async def test_an_unplanned_switch_names_the_target_to_every_sink_and_asks_the_s
     site.dark = {"east"}
     report = await site.fail_over(reason="the region is dark")
     assert (report.state, report.serving, report.epoch, report.problems) == ("activated", "west", 1, ())
-    assert [(sink.status, sink.told) for sink in report.sinks] == [("told", "west")] * 2
+    assert [(sink.status, sink.published) for sink in report.sinks] == [("told", "west")] * 2
     assert site.calls_to("east") == asked
     side = await site.side()
     assert (side.active, side.phase, side.previous) == ("west", Phase.ACTIVATED, "east")
@@ -235,7 +235,7 @@ async def test_a_resource_that_is_no_target_is_refused() -> None:
 async def test_one_switch_at_a_time() -> None:
     site = await Site.made()
     async with hold_fence(site.vault, site.world.plan):
-        with pytest.raises(SwitchUnderWay):
+        with pytest.raises(FailoverUnderWay):
             await site.fail_over()
 
 
@@ -243,9 +243,9 @@ async def test_a_switch_that_was_interrupted_is_ended_before_another_begins() ->
     site = await Site.made()
     site.sinks[1].fails = site.sinks[1].mute = True
     await site.fail_over()
-    with pytest.raises(SwitchUnfinished, match="standby failover invoices --to east"):
+    with pytest.raises(FailoverUnfinished, match="standby failover invoices --to east"):
         await site.fail_over("north")
-    with pytest.raises(SwitchUnfinished):
+    with pytest.raises(FailoverUnfinished):
         await site.commit()
 
 
@@ -278,7 +278,7 @@ async def test_what_was_committed_is_not_rolled_back() -> None:
 async def test_while_the_epoch_says_west_nothing_is_replicated_to_it() -> None:
     site = await Site.made()
     await site.fail_over()
-    with pytest.raises(Fenced, match=r"switched to west \(epoch 1\)"):
+    with pytest.raises(Fenced, match=r"failed over to west \(epoch 1\)"):
         await site.world.replicate()
     await site.commit()
     with pytest.raises(Fenced):
@@ -341,7 +341,7 @@ async def test_a_sink_that_is_written_by_somebody_else_meanwhile_is_noticed() ->
     sink.on_change = overwrite
     report = await site.fail_over()
     assert (report.state, report.serving) == ("fenced", "east")
-    assert "says something else than it was just told (epoch 9)" in report.problems[-1]
+    assert "holds something else than was just published (epoch 9)" in report.problems[-1]
 
 
 async def test_a_target_that_falls_silent_at_the_last_moment_is_told_and_serves_all_the_same() -> None:
@@ -393,7 +393,7 @@ async def test_a_cancellation_leaves_a_report_and_the_next_run_goes_on() -> None
     running = asyncio.create_task(site.fail_over())
     report = await running
     assert (report.state, report.serving, report.interrupted) == ("fenced", "east", True)
-    assert "Go on with standby failover invoices --to west" in report.next_action
+    assert "Resume it with standby failover invoices --to west" in report.next_action
     site.sinks[0].on_change = lambda: None
     again = await site.fail_over()
     assert (again.state, again.serving) == ("activated", "west")
