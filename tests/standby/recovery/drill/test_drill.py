@@ -35,7 +35,7 @@ from standby.recovery.drill.evidence import check_evidence, verify_evidence
 from standby.recovery.drill.report import DrillReport
 from standby.recovery.drill.sandbox import Published
 from standby.recovery.durations import Kind, read_durations
-from standby.recovery.failover.errors import SwitchUnfinished
+from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.readiness.last_runs import read_latest
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
@@ -386,7 +386,7 @@ async def test_only_what_could_really_happen_is_drilled(make_scene: Any, make_an
         with pytest.raises(ServesAlready):
             await drill(context, "east", "west", DirectStages())
         await really(Assignment(active="east", phase=Phase.SWITCHING, target="north"))
-        with pytest.raises(SwitchUnfinished):
+        with pytest.raises(FailoverUnfinished):
             await drill(context, "east", "west", DirectStages())
         assert (await read_fence(context.vault, context.plan)).epoch == 3
 
