@@ -12,7 +12,7 @@ READY := $(VENV)/.ready
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster lint house bench docs lock lock-check clean
+.PHONY: help setup demo test test-fast test-cluster chaos lint house bench docs lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-fast: setup ## run the tests that need no Prefect server
 
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster
+
+chaos: setup ## draw many examples, crash at every boundary, run at full size (some twenty minutes)
+	$(BIN)/pytest -n 2 --dist loadgroup --chaos -m "(chaos or hypothesis) and not cluster"
 
 lint: setup lock-check ## check style, types, layers and the lock
 	$(BIN)/ruff check .

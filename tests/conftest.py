@@ -11,6 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as drawing
 
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
@@ -33,6 +35,27 @@ RANDOM_IN_A_THREAD = (
 
 _used_prefect = pytest.StashKey[bool]()
 
+# No property depends on how fast the machine is, whichever profile it is drawn under.
+drawing.register_profile("standby", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+drawing.register_profile("chaos", drawing.get_profile("standby"), max_examples=400)
+drawing.load_profile("standby")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make chaos` ask for everything that other runs take samples of."""
+    parser.addoption("--chaos", action="store_true", help="draw much, crash everywhere, run at full size")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--chaos"):
+        drawing.load_profile("chaos")
+
+
+@pytest.fixture(scope="session")
+def chaos(pytestconfig: pytest.Config) -> bool:
+    """Say whether to run in full what takes minutes; a test that asks this is marked `chaos`."""
+    return bool(pytestconfig.getoption("--chaos"))
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
@@ -53,11 +76,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that need a Prefect server on one worker, so that there is one server."""
+    """Mark what tests need by the fixtures they ask for; share those with a Prefect server out by file."""
     for item in items:
-        if "prefect_server" in getattr(item, "fixturenames", ()):
+        needs = getattr(item, "fixturenames", ())
+        if "chaos" in needs:
+            item.add_marker(pytest.mark.chaos)
+        if "prefect_server" in needs:
             item.add_marker(pytest.mark.prefect)
-            item.add_marker(pytest.mark.xdist_group("prefect"))
+            item.add_marker(pytest.mark.xdist_group(f"prefect {item.path.stem}"))
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,6 @@ async def test_a_source_that_came_to_the_plan_serves_itself_and_one_that_left_is
     assert found.assignments == {"east": Assignment(active="west"), "west": Assignment(active="west")}
 
 
-@settings(max_examples=60)
 @given(dies_at=st.integers(1, 30), epochs=st.lists(st.integers(1, 9), min_size=1, max_size=3))
 async def test_killed_anywhere_the_fence_is_one_that_was_written(dies_at: int, epochs: list[int]) -> None:
     clock = HandClock()
@@ -325,4 +324,4 @@ class Runs(RuleBasedStateMachine):
 
 
 test_runs_in_any_order = Runs.TestCase
-test_runs_in_any_order.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
+test_runs_in_any_order.settings = settings(stateful_step_count=12)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 
@@ -71,7 +71,6 @@ def is_harmless(answer: httpx.Response) -> bool:
     return 400 <= answer.status_code < 500
 
 
-@settings(max_examples=150, deadline=None)
 @given(PATHS, st.binary(max_size=300))
 def test_bytes_do_no_harm(path: str, content: bytes) -> None:
     app, counted = gateway()
@@ -79,7 +78,6 @@ def test_bytes_do_no_harm(path: str, content: bytes) -> None:
     assert counted.events == 0
 
 
-@settings(max_examples=200, deadline=None)
 @given(PATHS, JSON)
 def test_json_does_no_harm(path: str, body: Any) -> None:
     app, counted = gateway()
@@ -114,7 +112,6 @@ def put(document: Any, where: tuple[Any, ...], value: Any) -> Any:
     return document
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(SAMPLES, st.data())
 def test_a_delivery_that_is_changed_anywhere_is_never_an_error_of_ours(
     sample: tuple[str, Callable[[], Any]], data: st.DataObject
@@ -143,7 +140,6 @@ NEEDED = [
 ]
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(NEEDED), JSON)
 def test_without_what_is_needed_there_is_no_event(needed: tuple[str, Any, tuple[Any, ...]], junk: Any) -> None:
     path, make, where = needed

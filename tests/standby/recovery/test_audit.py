@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.audit import (
@@ -52,7 +52,6 @@ asyncio.run(write())
 """
 
 # Nothing waits for anybody here: a hold of an object settles in no time.
-fast = settings(max_examples=60)
 
 
 async def driven(clock: HandClock, *work: Any) -> list[Any]:
@@ -106,7 +105,6 @@ async def test_a_line_says_who_did_what_and_under_which_epoch() -> None:
     assert check.lines[1].previous == line.digest
 
 
-@fast
 @given(count=st.integers(1, 6), keyed=st.booleans(), data=st.data())
 async def test_lines_that_are_taken_out_doubled_or_moved_are_noticed(
     count: int, keyed: bool, data: st.DataObject
@@ -123,7 +121,6 @@ async def test_lines_that_are_taken_out_doubled_or_moved_are_noticed(
     assert bool(problems) == (chosen != whole)
 
 
-@fast
 @given(count=st.integers(1, 3), data=st.data())
 async def test_no_changed_byte_makes_another_story(count: int, data: st.DataObject) -> None:
     files: dict[str, bytes] = {}
@@ -138,7 +135,6 @@ async def test_no_changed_byte_makes_another_story(count: int, data: st.DataObje
     assert check.problems or list(check.lines) == lines
 
 
-@fast
 @given(count=st.integers(2, 6), data=st.data())
 async def test_a_cut_off_end_is_noticed_and_nothing_is_added_to_it(count: int, data: st.DataObject) -> None:
     files: dict[str, bytes] = {}
@@ -156,7 +152,6 @@ async def test_a_cut_off_end_is_noticed_and_nothing_is_added_to_it(count: int, d
     assert (files[LOG], files[HEAD]) == (damaged[LOG], damaged[HEAD])
 
 
-@fast
 @given(count=st.integers(2, 5), data=st.data())
 async def test_without_the_key_nobody_makes_the_log_anew(count: int, data: st.DataObject) -> None:
     files: dict[str, bytes] = {}
@@ -181,7 +176,6 @@ async def test_without_the_key_nobody_makes_the_log_anew(count: int, data: st.Da
     assert str(changed + 1) in problems[0]
 
 
-@fast
 @given(count=st.integers(2, 5), data=st.data())
 async def test_without_the_key_nobody_cuts_off_the_end_and_hides_it(count: int, data: st.DataObject) -> None:
     files: dict[str, bytes] = {}
@@ -269,7 +263,6 @@ async def test_a_new_key_says_once_which_lines_it_cannot_check_and_does_not_stop
     ),
     actor=st.text(st.characters(codec=None), max_size=5),
 )
-@fast
 async def test_any_fact_can_be_noted_and_is_still_whole_when_it_is_read(facts: Any, actor: str) -> None:
     clock = HandClock()
     vault = Memory(clock)
@@ -283,7 +276,6 @@ async def test_any_fact_can_be_noted_and_is_still_whole_when_it_is_read(facts: A
     assert line.facts == {"infinite": "inf"}
 
 
-@fast
 @given(
     deaths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
     keyed=st.booleans(),
@@ -311,7 +303,6 @@ async def test_killed_anywhere_the_log_is_whole_and_loses_no_line_that_was_safe(
         assert noted == sorted(noted, key=int)  # type: ignore[arg-type]
 
 
-@settings(max_examples=20)
 @given(
     delays=st.lists(st.sampled_from([0.0, 0.1, 0.4, 0.9]), max_size=60),
     writers=st.integers(2, 3),

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.replication.engine import Receipt
@@ -205,7 +205,6 @@ async def test_a_parent_starts_the_moment_its_last_child_is_verified_and_waits_f
 
 
 @given(st.integers(1, 5), st.integers(0, 25), st.integers(0, 25))
-@settings(max_examples=25, deadline=None)
 def test_a_target_never_has_more_copies_in_flight_than_it_has_slots(slots: int, west: int, north: int) -> None:
     async def go() -> None:
         items = [plan_item(f"w{number}") for number in range(west)]
@@ -519,7 +518,6 @@ def acyclic(draw: st.DrawFn, most: int = 500) -> list[PlanItem]:
 
 
 @given(acyclic(), st.integers(1, 40), st.randoms(use_true_random=False))
-@settings(max_examples=15, deadline=None)
 def test_on_any_graph_children_come_first_and_a_failure_blocks_exactly_its_ancestors(
     items: list[PlanItem], slots: int, chance: Any
 ) -> None:

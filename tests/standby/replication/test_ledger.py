@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.replication.errors import LedgerBusy
@@ -211,7 +211,6 @@ DAMAGES = st.one_of(
 
 
 @given(st.lists(st.one_of(WRITES, DAMAGES), max_size=12))
-@settings(max_examples=60, deadline=None)
 def test_records_survive_whatever_is_written_opened_and_damaged_between(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, Any]]
 ) -> None:
@@ -241,7 +240,6 @@ def test_records_survive_whatever_is_written_opened_and_damaged_between(
 
 
 @given(st.binary(max_size=200), st.integers(0, 400))
-@settings(max_examples=40, deadline=None)
 def test_whatever_a_crash_left_of_the_file_it_can_be_read_and_written(
     tmp_path_factory: pytest.TempPathFactory, rubbish: bytes, kept: int
 ) -> None:

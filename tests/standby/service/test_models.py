@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -41,7 +41,6 @@ def test_what_is_no_timestamp_is_refused(text: str) -> None:
         read_timestamp(text)
 
 
-@settings(deadline=None)
 @given(SECONDS, OFFSETS, st.text("0123456789", min_size=5, max_size=7))
 def test_any_number_of_digits_that_the_service_writes_is_read(seconds: int, offset: timezone, fraction: str) -> None:
     moment = datetime.fromtimestamp(seconds, offset)
@@ -50,7 +49,6 @@ def test_any_number_of_digits_that_the_service_writes_is_read(seconds: int, offs
     assert read_timestamp(f"{clock}.{fraction}{zone}") == moment.replace(microsecond=kept)
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_brings_the_reading_of_timestamps_down(text: str) -> None:
     try:
@@ -59,7 +57,6 @@ def test_no_text_brings_the_reading_of_timestamps_down(text: str) -> None:
         assert Analyzer.model_validate({"analyzerId": "a", "createdAt": text}).created_at is None
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=5), st.text())
 def test_an_analyzer_keeps_exactly_what_was_sent(more: dict[str, Any], name: str) -> None:
     known = {

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from standby.service.calls import origin_of, spelled
@@ -45,7 +45,6 @@ def test_an_origin_is_scheme_host_and_port(url: str, origin: tuple[str, str, int
     assert spelled(origin) == told
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     st.text(st.sampled_from("/\\:@?#.[]%\t\n \u2100\u3002ehtps1x"), max_size=12),
     st.sampled_from(["https://", "//", "http://", "HTTPS:\\\\", "https:", "///", "/", ""]),

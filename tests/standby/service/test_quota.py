@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from standby.service.client import ContentUnderstandingClient
@@ -59,7 +59,6 @@ def passed(fast_time: FastTime, operations: int, pauses: list[tuple[float, int]]
     return found
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.one_of(st.integers(1, 130), st.sampled_from([600, 2999, 3000])),
     st.lists(st.tuples(st.floats(0, 90), st.integers(0, 60)), min_size=1, max_size=6).filter(
@@ -77,7 +76,6 @@ def test_no_minute_sees_more_calls_than_the_quota(
     assert most_in_a_window(times) <= operations
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3000))
 def test_a_full_bucket_and_what_flows_in_meanwhile_are_within_the_quota(operations: int) -> None:
     bucket = quota(operations)
@@ -86,7 +84,6 @@ def test_a_full_bucket_and_what_flows_in_meanwhile_are_within_the_quota(operatio
     assert int(most) <= operations
 
 
-@settings(deadline=None)
 @given(st.integers(60, 3000))
 def test_nearly_the_whole_quota_can_be_used(operations: int) -> None:
     bucket = quota(operations)

@@ -4,7 +4,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.service.redaction import MOST_CHARACTERS, code_of, hidden, one_line
@@ -48,7 +48,6 @@ def test_an_empty_secret_hides_nothing() -> None:
     assert one_line("Not found", [""]) == "Not found"
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_a_line_is_printable_bounded_and_has_no_full_stop(text: str) -> None:
     line = one_line(text)
@@ -58,7 +57,6 @@ def test_a_line_is_printable_bounded_and_has_no_full_stop(text: str) -> None:
     assert line == line.lstrip()
 
 
-@settings(deadline=None)
 @given(st.text(), SECRETS, st.text())
 def test_no_known_secret_is_left_in_a_text(before: str, secret: str, after: str) -> None:
     assert secret not in hidden(before + secret + after, [secret])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.service.client import ContentUnderstandingClient
@@ -224,13 +224,11 @@ def test_the_services_own_date_corrects_a_wrong_clock() -> None:
     assert parse_retry_after(until, date="yesterday", now=NOW) == 60.0
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**9))
 def test_whole_seconds_are_read_as_they_are(seconds: int) -> None:
     assert parse_retry_after(str(seconds), date=None, now=NOW) == seconds
 
 
-@settings(deadline=None)
 @given(st.integers(0, 4 * 10**9).map(lambda seconds: datetime.fromtimestamp(seconds, UTC)))
 def test_a_date_is_waited_for_and_a_past_one_is_not(until: datetime) -> None:
     waited = parse_retry_after(format_datetime(until, usegmt=True), date=None, now=NOW)
@@ -245,7 +243,6 @@ HEADERS = st.one_of(
 )
 
 
-@settings(max_examples=50, deadline=None)
 @given(HEADERS, HEADERS)
 def test_no_header_brings_the_reading_down(value: str | None, date: str | None) -> None:
     seconds: Any = parse_retry_after(value, date=date, now=NOW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from standby.vault.errors import Held, VaultError, VaultTooSlow
@@ -97,7 +97,6 @@ async def test_a_storage_too_slow_to_tell_two_runs_apart_is_refused() -> None:
         max_size=4,
     )
 )
-@settings(max_examples=100, deadline=None)
 def test_of_runs_that_come_at_once_at_most_one_has_it_whatever_each_call_takes(
     runs: list[tuple[float, list[float]]],
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.decision.automation import Automation
@@ -49,7 +49,6 @@ def test_a_case_that_was_written_down_comes_to_the_same(history: list[Observatio
 
 
 @given(st.one_of(histories, dark))
-@settings(max_examples=300)
 def test_whatever_acts_has_all_the_evidence_that_the_policy_asks_for(history: list[Observation]) -> None:
     given = an_input(history)
 
@@ -63,7 +62,6 @@ def test_whatever_acts_has_all_the_evidence_that_the_policy_asks_for(history: li
 
 
 @given(st.one_of(histories, dark), st.floats(0, 29), st.sampled_from([SELF, "watch@a", "watch@new"]))
-@settings(max_examples=300)
 def test_nothing_is_done_while_somebody_has_just_been_served(
     history: list[Observation], ago: float, observer: str
 ) -> None:

@@ -13,7 +13,7 @@ before a probe looks exactly the same.
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.decision.input import Guard, GuardOutcome
@@ -67,13 +67,11 @@ def test_waits_for_a_standby_side_that_is_dark_too(seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=25, deadline=None)
 def test_no_world_of_blips_leads_to_a_failover(seed: int) -> None:
     assert first_act_in(calm_world(seed)) is None
 
 
 @given(seeds)
-@settings(max_examples=25, deadline=None)
 def test_every_world_with_an_outage_does_in_time(seed: int) -> None:
     outage = dark_world(seed).source[-1]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.drill.cleanup import WAITS, CleanUp, DrillManifest, clean
@@ -101,7 +101,6 @@ drills = st.one_of(
 )
 
 
-@settings(max_examples=150)
 @given(here=lists, refused=st.frozensets(ids), lag=st.integers(0, 3), later=lists, drill=drills)
 async def test_nothing_but_the_drill_s_own_is_ever_deleted(
     here: list[dict[str, Any]],

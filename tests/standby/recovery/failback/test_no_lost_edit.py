@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.context import DirectStages
@@ -167,7 +167,6 @@ async def nothing_more_to_do(story: Story) -> None:
 
 
 @given(ROUNDS, st.sampled_from(["{id}", "{id}-dr"]))
-@settings(max_examples=25, deadline=None)
 def test_no_edit_is_lost_and_nothing_is_copied_to_and_fro(
     rounds: list[tuple[list[Edit], dict[str, Choice]]], template: str
 ) -> None:

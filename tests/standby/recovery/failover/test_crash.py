@@ -8,7 +8,7 @@ from itertools import count
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.fencing import Phase
@@ -113,7 +113,6 @@ async def test_killed_at_any_boundary_it_ends_at_the_side_that_the_next_run_is_t
     assert boundary > 20, "hardly anything was killed"
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     history=st.lists(
         st.tuples(st.sampled_from(["unplanned", "planned", "back", "commit"]), st.integers(0, 80)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.errors import UnknownName
@@ -57,7 +57,6 @@ def estates(draw: st.DrawFn) -> list[dict[str, Any]]:
     return made
 
 
-@settings(max_examples=150, deadline=None)
 @given(estate=estates())
 def test_what_is_restored_means_what_was_kept(estate: list[dict[str, Any]]) -> None:
     async def everything() -> World:

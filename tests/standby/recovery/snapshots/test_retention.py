@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import SnapshotPolicy
@@ -43,7 +43,6 @@ def test_the_newest_always_stay_and_of_the_rest_the_young(minutes: list[int], ke
     assert all(each in going or now - each.taken_at <= timedelta(minutes=keep_for) for each in entries[:-keep])
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     states=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2), min_size=1), max_size=8),
     keep=st.integers(1, 3),

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.signing import HmacSigner
@@ -34,7 +34,6 @@ ONE = asyncio.run(taken_twice()).vault.files
 TWO = asyncio.run(taken_twice(Files()))
 
 
-@settings(max_examples=400, deadline=None)
 @given(
     path=st.sampled_from(snapshot_files(Files(ONE))),
     place=st.integers(0, 10_000),
@@ -49,7 +48,6 @@ def test_any_changed_byte_is_found_and_its_file_named(path: str, place: int, mas
     assert any(f"memory:{path} (the vault)" in problem for problem in found.problems)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     path=st.sampled_from(snapshot_files(Files(ONE))),
     place=st.integers(0, 10_000),
