@@ -121,7 +121,7 @@ class DrillReport(Document):
     @property
     def ending(self) -> str:
         """How it ended."""
-        return f"{'passed' if self.passed else 'did not pass'} in {self.seconds:.1f} s"
+        return f"passed in {self.seconds:.1f} s" if self.passed else f"did not pass, after {self.seconds:.1f} s"
 
     @property
     def next_action(self) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -74,8 +73,9 @@ class FailbackProgress(Document):
     ended: bool = False
 
 
-@asynccontextmanager
-async def hold_progress(context: RecoveryContext, primary: str) -> AsyncIterator[HeldDocument[FailbackProgress]]:
+def hold_progress(
+    context: RecoveryContext, primary: str
+) -> AbstractAsyncContextManager[HeldDocument[FailbackProgress]]:
     """Hold the failback of one primary of a plan.
 
     One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
@@ -86,5 +86,4 @@ async def hold_progress(context: RecoveryContext, primary: str) -> AsyncIterator
     """
     path = f"recovery/{context.plan.name}/failback-{primary}.json"
     busy = partial(FailbackUnderWay, context.plan.name, primary)
-    async with hold_document(context.vault, path, FailbackProgress, busy=busy) as held:
-        yield held
+    return hold_document(context.vault, path, FailbackProgress, busy=busy)

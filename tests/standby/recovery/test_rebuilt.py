@@ -28,7 +28,7 @@ from standby.replication.report import Report
 from standby.replication.verdict import Action
 from standby.vault.documents import AGAIN
 from standby.vault.errors import Held
-from tests.standby.recovery.failback.world import RUN, Shelf, World
+from tests.standby.recovery.failback.world import RUN, MemoryVault, World
 from tests.standby.recovery.snapshots.world import Cloud
 from tests.standby.replication.world import START, FakeClock, recorded, recovery_plan
 
@@ -377,7 +377,7 @@ def entry(name: str, **fields: Any) -> Rebuilt:
 
 
 async def test_a_list_that_another_restore_writes_is_waited_for() -> None:
-    vault, clock = Shelf(), FakeClock()
+    vault, clock = MemoryVault(), FakeClock()
     await add_rebuilt(vault, clock, "west", [entry("a"), entry("b")])
     vault.held.add("rebuilt/west.json")
 
@@ -392,7 +392,7 @@ async def test_a_list_that_another_restore_writes_is_waited_for() -> None:
 
 
 async def test_a_list_that_cannot_be_read_counts_as_none(caplog: pytest.LogCaptureFixture) -> None:
-    vault = Shelf()
+    vault = MemoryVault()
     vault.files["rebuilt/west.json"] = b'{"rebuilt": [{"analyzer": 1'
 
     assert dict(await read_rebuilt(vault, "west")) == {}

@@ -112,7 +112,7 @@ def test_is_one_file_without_anything_that_runs() -> None:
     found = Tags(page)
     assert "script" not in found.tags
     assert found.fetched == []
-    assert ": did not pass in " in page
+    assert ": did not pass, after " in page
     assert "not proven complete" in page
 
 

@@ -31,7 +31,7 @@ from tests.standby.replication.world import (
 RUN = "run-1"
 
 
-class Shelf:
+class MemoryVault:
     """A vault in memory; what is written is there at once."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class World:
 
     plan: RecoveryPlan = field(default_factory=recovery_plan)
     service: Service = field(default_factory=lambda: Service(polls=0))
-    vault: Shelf = field(default_factory=Shelf)
+    vault: MemoryVault = field(default_factory=MemoryVault)
 
     def __post_init__(self) -> None:
         for name in self.plan.resources:

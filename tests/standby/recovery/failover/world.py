@@ -18,7 +18,7 @@ from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import Journal
-from tests.standby.recovery.failback.world import Shelf, World
+from tests.standby.recovery.failback.world import MemoryVault, World
 from tests.standby.replication.world import recovery_plan
 
 
@@ -47,7 +47,7 @@ class Reaper:
 
 
 @dataclass
-class MortalVault(Shelf):
+class MortalVault(MemoryVault):
     """A vault of which each write is a boundary, before and after.
 
     Attributes:
