@@ -21,12 +21,11 @@ from standby.orchestrator import load_orchestrator
 
 WIDTH = 132
 
-
 BUSY = 0.5
 """Others at work on average, from which on times are doubtful."""
 
 
-def tell_people(findings: Sequence[Findings], load: float) -> None:
+def print_tables(findings: Sequence[Findings], load: float) -> None:
     """Print a table for each group, and on what the expectations rest.
 
     Args:
@@ -41,7 +40,7 @@ def tell_people(findings: Sequence[Findings], load: float) -> None:
         table.add_column("rounds", no_wrap=True)
         table.add_column("expected", no_wrap=True)
         table.add_column("verdict", no_wrap=True)
-        table.add_column("what it tells", ratio=34)
+        table.add_column("what it means", ratio=34)
         for figure in group.figures:
             expected = str(figure.expected) if figure.expected else ""
             table.add_row(figure.name, str(figure), figure.spread, expected, figure.verdict, figure.meaning)
@@ -57,10 +56,10 @@ def tell_people(findings: Sequence[Findings], load: float) -> None:
             f"The machine was busy with something else (load {load:.1f}): ratios of time are too high, "
             "those of CPU less so."
         )
-    console.print("--json tells every round, and the seconds behind the ratios.")
+    console.print("--json prints every round, and the seconds behind the ratios.")
 
 
-def tell_programs(findings: Sequence[Findings], load: float) -> None:
+def print_json(findings: Sequence[Findings], load: float) -> None:
     """Print one JSON document."""
     document = {
         "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": load},
@@ -80,7 +79,7 @@ GROUPS = ("startup", "planning", "copying")
 
 
 def main() -> None:
-    """Measure, and tell."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What orchestration costs.")
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=3, help="how often each copying is measured")
@@ -92,7 +91,7 @@ def main() -> None:
         parser.error("--rounds must be at least 1")
     load, _, _ = os.getloadavg()
     findings = _measure(asked.groups or GROUPS, asked.rounds)
-    (tell_programs if asked.json else tell_people)(findings, load)
+    (print_json if asked.json else print_tables)(findings, load)
 
 
 def _measure(groups: list[str] | tuple[str, ...], rounds: int) -> list[Findings]:

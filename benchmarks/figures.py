@@ -64,7 +64,7 @@ class Figure:
     Attributes:
         ratios: one a round.
         expected: `None` where the design says nothing of it.
-        meaning: what the ratio tells.
+        meaning: what the ratio means.
     """
 
     name: str
@@ -96,12 +96,12 @@ class Figure:
 
     def to_json(self) -> dict[str, Any]:
         """Give all of it."""
-        told = self.expected
+        due = self.expected
         return {
             "name": self.name,
             "ratio": self.ratio,
             "ratios": list(self.ratios),
-            "expected": None if told is None else {"low": told.low, "high": told.high, "basis": told.basis},
+            "expected": None if due is None else {"low": due.low, "high": due.high, "basis": due.basis},
             "verdict": self.verdict,
             "meaning": self.meaning,
         }

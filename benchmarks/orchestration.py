@@ -159,7 +159,7 @@ async def measure(rounds: int, folder: Path, server: str, say: Say) -> Findings:
         rounds: how often each.
         folder: an empty one.
         server: URL of the Prefect server, which had to run before Prefect was imported.
-        say: told what is under way.
+        say: called with what is under way.
     """
     findings = Findings(f"Copying: {SERVICE_TIME:.0f} s a copy, {SLOTS} in flight at each of {len(TARGETS)} targets")
 

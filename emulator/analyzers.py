@@ -91,7 +91,7 @@ class Ending:
 
     Attributes:
         never: it does not end.
-        error: what a poll tells then, where it fails.
+        error: what a poll answers then, where it fails.
         analyzer_status: what its analyzer becomes.
         vanishes: polls do not find it.
     """

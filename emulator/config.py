@@ -36,7 +36,7 @@ class Deployment(_Part):
     """A model deployment of a resource.
 
     Attributes:
-        retires_at: when its model ends; the list of models tells it, the deployment does not.
+        retires_at: when its model ends; the list of models has it, the deployment does not.
     """
 
     name: str = Field(min_length=1)
@@ -137,7 +137,7 @@ class ResourceConfig(_Part):
 
 
 class EmulatorConfig(_Part):
-    """Everything the emulator is told.
+    """Everything that can be set.
 
     Attributes:
         service_time: seconds a copy or a build takes.
@@ -191,8 +191,8 @@ def problems(error: ValidationError) -> str:
 
 def _problem(place: tuple[int | str, ...], message: str) -> str:
     where = ".".join(str(part) for part in place)
-    told = "this key is not known" if message == "Extra inputs are not permitted" else message
-    return f"{where}: {told.removeprefix('Value error, ')}" if where else told.removeprefix("Value error, ")
+    text = "this key is not known" if message == "Extra inputs are not permitted" else message
+    return f"{where}: {text.removeprefix('Value error, ')}" if where else text.removeprefix("Value error, ")
 
 
 def _parsed(path: Path) -> Any:

@@ -58,14 +58,14 @@ class Emulator:
 
     def announcement(self) -> JsonObject:
         """Give all of it as JSON."""
-        told: JsonObject = {"control": self.control, "arm": self.arm, "identity": asdict(self.identity)}
+        said: JsonObject = {"control": self.control, "arm": self.arm, "identity": asdict(self.identity)}
         if self.ca_file is not None:
-            told["ca_file"] = str(self.ca_file)
+            said["ca_file"] = str(self.ca_file)
         resources: JsonObject = {
             name: {key: value for key, value in asdict(place).items() if key != "name"}
             for name, place in self.resources.items()
         }
-        return {**told, "resources": resources}
+        return {**said, "resources": resources}
 
 
 @asynccontextmanager
@@ -107,7 +107,7 @@ async def serve(config: EmulatorConfig, announce: Callable[[str], None]) -> None
 
     Args:
         config: what is served.
-        announce: told the line, such as `print`; what it wrote to stdout is flushed.
+        announce: called with the line, such as `print`; what it wrote to stdout is flushed.
     """
     async with running(config) as emulator:
         announce(json.dumps(emulator.announcement()))

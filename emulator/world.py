@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -44,6 +44,7 @@ class SlidingMinute:
         return self._moments[0] + WINDOW - now if self._moments else 0.0
 
 
+@dataclass
 class Stats:
     """Counters of one resource, as `/stats` shows them.
 
@@ -56,16 +57,15 @@ class Stats:
         bytes: size of all bodies that were sent.
     """
 
-    def __init__(self) -> None:
-        self._minute = SlidingMinute()
-        self.calls: Counter[str] = Counter()
-        self.statuses: Counter[str] = Counter()
-        self.copies_accepted: Counter[str] = Counter()
-        self.copies_in_flight = 0
-        self.max_copies_in_flight = 0
-        self.copies_finished = 0
-        self.most_operations_in_a_minute = 0
-        self.bytes = 0
+    calls: Counter[str] = field(default_factory=Counter)
+    statuses: Counter[str] = field(default_factory=Counter)
+    copies_in_flight: int = 0
+    max_copies_in_flight: int = 0
+    most_operations_in_a_minute: int = 0
+    copies_accepted: Counter[str] = field(default_factory=Counter)
+    copies_finished: int = 0
+    bytes: int = 0
+    _minute: SlidingMinute = field(default_factory=SlidingMinute)
 
     def called(self, kind: str, *, data_plane: bool, now: float) -> None:
         """Count a call, whatever becomes of it."""
@@ -91,16 +91,7 @@ class Stats:
 
     def to_json(self) -> JsonObject:
         """Give all of it."""
-        return {
-            "calls": dict(self.calls),
-            "statuses": dict(self.statuses),
-            "copies_in_flight": self.copies_in_flight,
-            "max_copies_in_flight": self.max_copies_in_flight,
-            "most_operations_in_a_minute": self.most_operations_in_a_minute,
-            "copies_accepted": dict(self.copies_accepted),
-            "copies_finished": self.copies_finished,
-            "bytes": self.bytes,
-        }
+        return {name: value for name, value in vars(self).items() if name != "_minute"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ class Place:
 
 @dataclass
 class Settings:
-    """How a resource behaves, until it is told otherwise.
+    """How a resource behaves, until that is changed.
 
     Attributes:
         defaults: deployment by model name; `None` where they were never set.
@@ -222,7 +213,7 @@ class ResourceState:
             body: the analyzer; one that is `ready` already ends its operation at once.
             is_copy: whether it counts as a copy in flight.
             ending: how the operation ends.
-            warnings: for the operation to tell.
+            warnings: of the operation.
         """
         analyzer_id = str(body["analyzerId"])
         analyzer = Stored(body, operation_id)
@@ -334,8 +325,8 @@ class World:
         given = change.model_fields_set
         for name in [change.resource] if change.resource else list(self.resources):
             settings = self.resources[name].settings
-            for field in given.intersection(RESOURCE_SETTINGS):
-                setattr(settings, field, getattr(change, field))
+            for changed in given.intersection(RESOURCE_SETTINGS):
+                setattr(settings, changed, getattr(change, changed))
             if "defaults" in given:
                 settings.defaults = None if change.defaults is None else dict(change.defaults)
             if "deployments" in given:

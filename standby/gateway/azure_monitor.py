@@ -48,8 +48,8 @@ class Essentials(Part):
     @property
     def resources(self) -> tuple[str, ...]:
         """The ids among its targets and items: items are often plain names."""
-        told = (*(self.targets or ()), *(self.items or ()))
-        return tuple(dict.fromkeys(each for each in told if each.startswith("/")))
+        named = (*(self.targets or ()), *(self.items or ()))
+        return tuple(dict.fromkeys(each for each in named if each.startswith("/")))
 
 
 class Data(Part):
@@ -188,17 +188,17 @@ def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
         Malformed: it is none of Service Health.
     """
     incident = validated(Incident, context, SERVICE_HEALTH)
-    told = incident.properties
-    if told.kind.lower() != "incident":
-        return Ignored(f"Service Health reports {told.kind}, which is not an incident")
-    stage = (told.stage or incident.status or "").lower()
+    found = incident.properties
+    if found.kind.lower() != "incident":
+        return Ignored(f"Service Health reports {found.kind}, which is not an incident")
+    stage = (found.stage or incident.status or "").lower()
     healthy = RESOLVED.get(stage)
     if healthy is None:
         return Ignored(f"The stage of the Service Health incident is {stage or 'unknown'}, neither active nor resolved")
     regions = tuple(
         dict.fromkeys(
             region.name
-            for service in told.impacted
+            for service in found.impacted
             if " ".join(service.name.lower().split()) in SERVICES
             for region in service.regions
         )
@@ -212,6 +212,6 @@ def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
         state=stage,
         healthy=healthy,
         at=incident.at,
-        summary=f"Service Health incident {told.tracking_id or ''} is {stage}: {told.title or 'untitled'}",
+        summary=f"Service Health incident {found.tracking_id or ''} is {stage}: {found.title or 'untitled'}",
         regions=regions,
     )

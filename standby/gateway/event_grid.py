@@ -24,7 +24,7 @@ VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 AVAILABILITY = "Microsoft.ResourceNotifications.HealthResources.AvailabilityStatusChanged"
 
 MOST_EVENTS = 1000
-"""Events in one delivery; Event Grid sends no more than 5,000, and one unless it is told otherwise."""
+"""Events in one delivery; Event Grid sends no more than 5,000, and one by default."""
 
 _ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 

@@ -1,4 +1,4 @@
-"""Azure's management plane, as far as it knows what a Content Understanding resource does not tell."""
+"""Azure's management plane, for what a Content Understanding resource does not say itself."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class ArmClient:
     async def list_models(self) -> tuple[CatalogModel, ...]:
         """List the models that are offered to the resource, over as many pages as there are.
 
-        A deployment does not tell when its model ends; the `deprecation.inference` of this list does
+        A deployment does not say when its model ends; the `deprecation.inference` of this list does
         (provider's specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
         """
         return tuple([entry async for page in self._pages("models", _Models) for entry in page.value])

@@ -110,7 +110,7 @@ class Answer:
         """Read the body.
 
         Raises:
-            ProtocolError: it is not what this call answers; no value of it is told.
+            ProtocolError: it is not what this call answers; the error has no value of it.
         """
         try:
             return model.model_validate(json.loads(self.content))

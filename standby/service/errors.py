@@ -79,9 +79,9 @@ class ServiceError(StandbyError):
         codes = "/".join(dict.fromkeys(code for code in (self.code, self.inner_code) if code))
         marks = [f"HTTP {self.status}" if self.status else "", codes]
         marks.append(f"request {self.request_id}" if self.request_id else "")
-        told = ", ".join(mark for mark in marks if mark)
-        sentence = f"{self.cause} ({told})." if told else f"{self.cause}."
-        return f"{sentence} {self.next_action}." if self.next_action else sentence
+        codes = ", ".join(mark for mark in marks if mark)
+        cause = f"{self.cause} ({codes})" if codes else self.cause
+        return f"{cause}. {self.next_action}." if self.next_action else f"{cause}."
 
 
 class AnalyzerNotFound(ServiceError):
@@ -221,15 +221,15 @@ def operation_failed(operation: Operation, *, resource: str, analyzer: str | Non
     """Make the error of an operation that ended as failed or canceled.
 
     Args:
-        operation: as the service told it; its id is the request id of the call that started it (recordings).
+        operation: as the service answered it; its id is the request id of the call that started it (recordings).
         resource: name of the resource it ran at.
         analyzer: id of the analyzer it was about.
     """
     detail = operation.error
-    told = one_line((detail.innermost.message or detail.message or "") if detail else "")
+    message = one_line((detail.innermost.message or detail.message or "") if detail else "")
     about = f"The operation on {analyzer}" if analyzer else "The operation"
     return OperationFailed(
-        f"{about} at {resource} ended as {one_line(operation.status)}{': ' + told if told else ''}",
+        f"{about} at {resource} ended as {one_line(operation.status)}{': ' + message if message else ''}",
         code=code_of(detail.code) if detail else None,
         inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
         request_id=code_of(operation.id),

@@ -61,7 +61,7 @@ _BY_CODE: dict[str, type[ServiceError]] = {
 }
 
 _VOID_GRANT = "has not granted"
-"""A missing grant has the codes of a missing analyzer; only its words tell (REFERENCE)."""
+"""A missing grant has the codes of a missing analyzer; only its words differ (REFERENCE)."""
 
 
 def error_of_answer(response: httpx.Response, call: Call, resource: str, now: datetime) -> ServiceError:
@@ -76,10 +76,10 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, call)
-    told = one_line(message, _secrets(response.request, call))
+    text = one_line(message, _secrets(response.request, call))
     about = f"{call.analyzer} at {resource}" if call.analyzer else resource
     return kind(
-        f"{about}: {told}" if told else f"{about} answered HTTP {response.status_code}",
+        f"{about}: {text}" if text else f"{about} answered HTTP {response.status_code}",
         status=response.status_code,
         code=code_of(detail.code) if detail else code_of(response.headers.get("x-ms-error-code")),
         inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
@@ -91,7 +91,7 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
 
 
 def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoint: str) -> ServiceError:
-    """Make the error that a missing answer stands for; httpx's own message is not told, it may hold a URL."""
+    """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
     kind, cause = _failure(error, f"{resource} ({endpoint})")
     return kind(cause, resource=resource, analyzer=call.analyzer)
 
@@ -99,12 +99,12 @@ def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoi
 def _failure(error: httpx.HTTPError, where: str) -> tuple[type[ServiceError], str]:
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
         return UntrustedCertificate, f"The certificate of {where} is not trusted"
-    told = type(error).__name__
+    kind = type(error).__name__
     if isinstance(error, NEVER_SENT):
-        return NotConnected, f"No connection to {where}: {told}"
+        return NotConnected, f"No connection to {where}: {kind}"
     if isinstance(error, httpx.DecodingError | httpx.LocalProtocolError):
-        return ProtocolError, f"The answer of {where} cannot be read: {told}"
-    return Unreachable, f"No answer from {where}: {told}"
+        return ProtocolError, f"The answer of {where} cannot be read: {kind}"
+    return Unreachable, f"No answer from {where}: {kind}"
 
 
 def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[ServiceError]:

@@ -208,7 +208,7 @@ class _ArmPart(Document):
 
 
 class Deployment(_ArmPart):
-    """A model deployment of a resource, as ARM tells it.
+    """A model deployment of a resource, as ARM answers it.
 
     Attributes:
         model: name of the model behind it.
@@ -224,10 +224,10 @@ class Deployment(_ArmPart):
 
 
 class CatalogModel(_ArmPart):
-    """A version of a model that Azure offers to a resource, as ARM tells it.
+    """A version of a model that Azure offers to a resource, as ARM answers it.
 
     Attributes:
-        retires_at: when it stops answering, UTC, which may be put off; `None` where no date is told.
+        retires_at: when it stops answering, UTC, which may be put off; `None` where ARM names no date.
     """
 
     name: str = ""
@@ -236,7 +236,7 @@ class CatalogModel(_ArmPart):
 
 
 class Account(_ArmPart):
-    """A resource, as ARM tells it.
+    """A resource, as ARM answers it.
 
     Attributes:
         id: resource id in Azure's own spelling, which the service compares by case (REFERENCE).

@@ -64,7 +64,7 @@ async def read_document(objects: Objects, path: str, model: type[M], unreadable:
             warned of and counts as missing, which is right only for what a run can find out again.
 
     Raises:
-        VaultUnavailable: it cannot be told what it holds.
+        VaultUnavailable: the storage does not say.
     """
     return _parse(objects.where(path), await objects.read(path), model, unreadable)
 

@@ -173,7 +173,7 @@ class Lease:
 
         Raises:
             Held: its owner lives, or another run was faster.
-            VaultTooSlow: the storage is too slow to tell.
+            VaultTooSlow: the storage is too slow to be sure.
             VaultUnavailable: it does not answer.
         """
         seen = await self._abandoned()
