@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from standby.concurrency import side_by_side
@@ -20,6 +20,7 @@ from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
 from standby.recovery.readiness.standing import (
+    NO_SNAPSHOT,
     InSnapshot,
     Needed,
     Recorded,
@@ -43,6 +44,8 @@ from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
 from standby.vault.errors import VaultError
+
+log = logging.getLogger("standby.recovery")
 
 ANSWER_SECONDS = 15.0
 """How long a resource may take to say what it holds: much longer than it needs, and short for a person who waits."""
@@ -160,13 +163,11 @@ class _PairStandings:
     Attributes:
         needed: the models of each.
         source: what serves those models until now.
-        names: id at the target by id at the primary.
     """
 
     standings: tuple[Standing, ...]
     needed: Needed
     source: Serving
-    names: Mapping[str, str]
 
 
 def copied(frame: Facts) -> Pair:
@@ -188,20 +189,22 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     if isinstance(inspection, ServiceError):
         return replace(facts, target_failure=inspection, names=_names_by_runs(known, facts))
     there = inspection.inventory
-    stand = _stand(known, facts, there)
+    found = _pair_standings(known, facts, there)
+    at_primary = facts.target == facts.primary
+    names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in found.standings}
     return replace(
         facts,
-        standings=stand.standings,
-        names=stand.names,
-        rebuilt=() if facts.target == facts.primary else _rebuilt(known, facts.target, stand.names),
-        models=model_facts(facts.plan, stand.needed, stand.source, there.serving),
-        retirements=retirements(facts.plan, stand.needed, there.serving, inspection.models),
+        standings=found.standings,
+        names=names,
+        rebuilt=() if at_primary else _rebuilt(known, facts.target, names),
+        models=model_facts(facts.plan, found.needed, found.source, there.serving),
+        retirements=retirements(facts.plan, found.needed, there.serving, inspection.models),
     )
 
 
-def _stand(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
+def _pair_standings(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
     pair = copied(facts)
-    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(facts.primary))
+    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(facts.primary, NO_SNAPSHOT))
     if facts.is_failback:
         active = known.seen(facts.assignment.active) if facts.switched else None
         return _failback(facts, there, active, recorded)
@@ -209,12 +212,8 @@ def _stand(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
     if source is not None:
         return _survey(facts, source, there, recorded)
     standings = from_records(facts.plan, there, recorded, facts.now)
-    return _PairStandings(
-        standings,
-        {each.analyzer: _models(there, each.target_analyzer) for each in standings},
-        Serving(known.resources[facts.primary], defaults=None, deployments=None),
-        {each.analyzer: each.target_analyzer for each in standings},
-    )
+    needed = {each.analyzer: _models(there, each.target_analyzer) for each in standings}
+    return _PairStandings(standings, needed, Serving(known.resources[facts.primary], defaults=None, deployments=None))
 
 
 def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -243,22 +242,14 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
         surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
     )
-    return _PairStandings(
-        standings,
-        {item.analyzer: item.models for item in proposal.items},
-        source.serving,
-        {each.analyzer: each.target_analyzer for each in standings},
-    )
+    return _PairStandings(standings, {item.analyzer: item.models for item in proposal.items}, source.serving)
 
 
 def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _PairStandings:
     overrides = facts.plan.deployments.get(facts.assignment.active, DeploymentOverrides())
-    standings, names = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
+    standings = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
     return _PairStandings(
-        standings,
-        {each.analyzer: _models(there, each.analyzer) for each in standings},
-        there.serving,
-        {name: name for name in names} if facts.target == facts.primary else names,
+        standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
     )
 
 
@@ -271,9 +262,6 @@ def _names_by_runs(known: Known, frame: Facts) -> Mapping[str, str]:
     if frame.target == frame.primary:
         return {name: name for name in last_run}
     return {name: each.target_analyzer for name, each in last_run.items()}
-
-
-log = logging.getLogger("standby.recovery")
 
 
 async def assess(
@@ -323,7 +311,7 @@ async def _assess(
         last_runs=await read_last_runs(vault, plan.name),
         drills=await read_latest(vault, plan.name),
         durations=await read_durations(vault, plan.name),
-        snapshots=await _in_snapshots(context) if any(_needs_records(frame, inspections) for frame in frames) else {},
+        snapshots=await _in_snapshots(context) if _need_records(frames, inspections) else {},
         rebuilt={name: await read_rebuilt(vault, name) for name in {frame.target for frame in frames}},
     )
     return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)
@@ -353,8 +341,8 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
     return asked
 
 
-def _needs_records(frame: Facts, inspections: Inspections) -> bool:
-    return not frame.is_failback and not isinstance(inspections.get(frame.primary), Inspection)
+def _need_records(frames: Iterable[Facts], inspections: Inspections) -> bool:
+    return any(not frame.is_failback and not isinstance(inspections.get(frame.primary), Inspection) for frame in frames)
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 
 from standby.config.durations import roughly
@@ -54,20 +54,15 @@ def analyzer_reasons(facts: Facts) -> Iterator[Reason]:
         if (kind := _kind(standing, facts, unserved)) is not None:
             kinds.setdefault(kind, []).append(standing)
     for kind, standings in kinds.items():
-        yield _reason(kind, standings, facts)
+        names = tuple(sorted(standing.analyzer for standing in standings))
+        text, action = WORDS[kind.bucket](Subject(kind, names, standings, facts))
+        yield _reason(kind.bucket, text, action, severity=kind.severity, analyzers=names)
 
 
 def rebuilt_reasons(facts: Facts) -> Iterator[Reason]:
     """Give what the target has by the same definition, but perhaps not by the same training."""
     if facts.rebuilt:
-        text, action = rebuilt_words(facts)
-        yield Reason(
-            bucket=Bucket.REBUILT,
-            severity=Severity.WARNING,
-            text=text,
-            next_action=action,
-            analyzers=facts.rebuilt,
-        )
+        yield _reason(Bucket.REBUILT, *rebuilt_words(facts), analyzers=facts.rebuilt)
 
 
 _BY_VERDICT = {
@@ -120,23 +115,25 @@ def _met(standing: Standing, age: float | None, facts: Facts) -> bool | None:
 
 
 def _nothing_known(facts: Facts) -> Reason:
-    answered = facts.source_asked and facts.source_failure is None
-    return Reason(
-        bucket=Bucket.NOTHING_KNOWN,
-        severity=Severity.UNKNOWN,
-        text=f"{facts.primary} has no analyzer that the plan protects"
-        if answered
-        else f"No record says what {facts.primary} holds, so the readiness of {facts.destination} is unknown",
-        next_action=f"Check include, exclude, tags and base of plan {facts.plan.name}"
-        if answered
-        else f"Run standby replicate {facts.plan.name} as soon as {facts.primary} answers",
-    )
+    primary, plan = facts.primary, facts.plan.name
+    if facts.source_asked and facts.source_failure is None:
+        text = f"{primary} has no analyzer that the plan protects"
+        action = f"Check include, exclude, tags and base of plan {plan}"
+    else:
+        text = f"No record says what {primary} holds, so the readiness of {facts.destination} is unknown"
+        action = f"Run standby replicate {plan} as soon as {primary} answers"
+    return _reason(Bucket.NOTHING_KNOWN, text, action, severity=Severity.UNKNOWN)
 
 
-def _reason(kind: Kind, standings: Sequence[Standing], facts: Facts) -> Reason:
-    names = tuple(sorted(standing.analyzer for standing in standings))
-    text, action = WORDS[kind.bucket](Subject(kind, names, standings, facts))
-    return Reason(bucket=kind.bucket, severity=kind.severity, text=text, next_action=action, analyzers=names)
+def _reason(
+    bucket: Bucket,
+    text: str,
+    next_action: str,
+    *,
+    severity: Severity = Severity.WARNING,
+    analyzers: tuple[str, ...] = (),
+) -> Reason:
+    return Reason(bucket=bucket, severity=severity, text=text, next_action=next_action, analyzers=analyzers)
 
 
 DRILL_AGE = timedelta(days=45)
@@ -148,56 +145,80 @@ RETIREMENT_NOTICE = timedelta(days=60)
 
 def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     """Give what the fence says that matters for a failover."""
-    assignment, plan = facts.assignment, facts.plan.name
+    assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
     if assignment.phase is Phase.SWITCHING and assignment.run_id != facts.run_id:
         to = assignment.target or facts.target
-        yield Reason(
-            bucket=Bucket.SWITCH_UNDER_WAY,
-            severity=Severity.UNKNOWN,
-            text=f"A switch from {assignment.active} to {to} has not ended (run {assignment.run_id})",
-            next_action=f"Wait until it ends; if it was interrupted, run standby failover {plan} --to {to} again",
-        )
+        text = f"A switch from {assignment.active} to {to} has not ended (run {assignment.run_id})"
+        action = f"Wait until it ends; if it was interrupted, run standby failover {plan} --to {to} again"
+        yield _reason(Bucket.SWITCH_UNDER_WAY, text, action, severity=Severity.UNKNOWN)
     if not facts.switched:
         return
-    since = f" since {assignment.since:%Y-%m-%d %H:%M} UTC" if assignment.since else ""
-    served = f"{assignment.active} serves for {facts.primary}{since} (epoch {facts.epoch})"
+    action = f"Fail back with standby failback {plan}"
     if not facts.is_failback:
-        yield _fenced(
-            f"{served}; nothing is copied to {facts.target} until the failback",
-            f"Fail back with standby failback {plan}",
-        )
+        what = f"nothing is copied to {facts.target} until the failback"
     elif assignment.phase is Phase.ACTIVATED:
-        yield _fenced(
-            f"{served}; this failover is not committed",
-            f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {facts.primary}",
-        )
+        what = "this failover is not committed"
+        action = f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {primary}"
     else:
-        yield _fenced(
-            f"{served}; this readiness is that of {facts.primary} for a failback",
-            f"Fail back with standby failback {plan}",
-        )
+        what = f"this readiness is that of {primary} for a failback"
+    since = f" since {assignment.since:%Y-%m-%d %H:%M} UTC" if assignment.since else ""
+    text = f"{assignment.active} serves for {primary}{since} (epoch {facts.epoch}); {what}"
+    yield _reason(Bucket.FENCED, text, action)
 
 
 def resource_reasons(facts: Facts) -> Iterator[Reason]:
     """Give who did not answer, which models are missing and which will end."""
     if facts.target_failure is not None:
-        yield _of_target(facts.target_failure, facts)
+        failure, what = facts.target_failure, f"What {facts.destination} holds could not be read"
+        severity = _severity_at_target(failure)
+        yield _unread(failure, facts, Bucket.UNREACHABLE, f"{what}: {failure.cause}", severity)
     if facts.source_failure is not None:
-        yield _of_source(facts.source_failure, facts)
+        failure, what = facts.source_failure, f"What {facts.primary} holds could not be read"
+        text = f"{what}, so records are used instead: {failure.cause}"
+        # Only a warning: a source that does not answer is what a failover is for.
+        yield _unread(failure, facts, Bucket.SOURCE_UNREACHABLE, text, Severity.WARNING)
     for fact in facts.models:
         finding = fact.finding
         forbids = finding.severity is Severity.ERROR and not fact.forgiven
-        yield Reason(
-            bucket=Bucket.MODEL_UNKNOWN if finding.severity is Severity.UNKNOWN else Bucket.MODEL_MISSING,
+        yield _reason(
+            Bucket.MODEL_UNKNOWN if finding.severity is Severity.UNKNOWN else Bucket.MODEL_MISSING,
+            f"{finding.cause} (needed by {some_of(fact.analyzers)})",
+            finding.next_action or f"Check whether deployment {finding.deployment} can serve them as well",
             severity=Severity.ERROR if forbids else Severity.WARNING,
-            text=f"{finding.cause} (needed by {some_of(fact.analyzers)})",
-            next_action=finding.next_action or f"Check whether deployment {finding.deployment} can serve them as well",
             analyzers=fact.analyzers,
         )
     for retirement in facts.retirements:
         left = retirement.retires_at - facts.now
         if left <= RETIREMENT_NOTICE:
             yield _retiring(retirement, left)
+
+
+def _unread(failure: StandbyError, facts: Facts, bucket: Bucket, text: str, severity: Severity) -> Reason:
+    return _reason(
+        Bucket.PERMISSION if isinstance(failure, NotAuthorized) else bucket,
+        text,
+        failure.next_action or f"See standby doctor {facts.plan.name}",
+        severity=severity,
+    )
+
+
+def _severity_at_target(failure: StandbyError) -> Severity:
+    if isinstance(failure, NotAuthorized):
+        # Without a status there was no token: that says nothing about the resource.
+        return Severity.ERROR if failure.status is not None else Severity.UNKNOWN
+    return Severity.UNKNOWN if isinstance(failure, ServiceError) and failure.transient else Severity.ERROR
+
+
+def _retiring(retirement: Retirement, left: timedelta) -> Reason:
+    model = f"{retirement.model} {retirement.version}".strip()
+    ends = "was to be retired on" if left <= timedelta() else f"is retired in {roughly(left)}, on"
+    return _reason(
+        Bucket.MODEL_RETIRING,
+        f"{model}, which deployment {retirement.deployment} at {retirement.resource} serves, "
+        f"{ends} {retirement.retires_at:%Y-%m-%d}",
+        f"Deploy a newer version at {retirement.resource} and run a drill with it",
+        analyzers=retirement.analyzers,
+    )
 
 
 def drill_reasons(facts: Facts) -> Iterator[Reason]:
@@ -207,72 +228,17 @@ def drill_reasons(facts: Facts) -> Iterator[Reason]:
     command = f"standby drill {facts.plan.name} --to {facts.target}"
     drill = facts.drill
     if drill is None:
-        yield Reason(
-            bucket=Bucket.NEVER_DRILLED,
-            severity=Severity.WARNING,
-            text=f"No drill has tested a failover to {facts.target} yet",
-            next_action=f"Run {command}",
-        )
+        text = f"No drill has tested a failover to {facts.target} yet"
+        yield _reason(Bucket.NEVER_DRILLED, text, f"Run {command}")
         return
     age = facts.now - drill.ended_at
     if not drill.passed:
         # What is wrong with the target now has a reason of its own; an old failure alone must not stop a failover.
-        yield Reason(
-            bucket=Bucket.DRILL_FAILED,
-            severity=Severity.WARNING,
-            text=f"The last drill at {facts.target} failed {roughly(age)} ago: {drill.reason.rstrip('.')}",
-            next_action=f"Fix the cause, then run {command}",
-        )
+        text = f"The last drill at {facts.target} failed {roughly(age)} ago: {drill.reason.rstrip('.')}"
+        yield _reason(Bucket.DRILL_FAILED, text, f"Fix the cause, then run {command}")
     elif age > DRILL_AGE:
-        yield Reason(
-            bucket=Bucket.DRILL_OLD,
-            severity=Severity.WARNING,
-            text=f"The last drill at {facts.target} was {roughly(age)} ago",
-            next_action=f"Run {command}",
-        )
-
-
-def _fenced(text: str, next_action: str) -> Reason:
-    return Reason(bucket=Bucket.FENCED, severity=Severity.WARNING, text=text, next_action=next_action)
-
-
-def _of_target(failure: StandbyError, facts: Facts) -> Reason:
-    if isinstance(failure, NotAuthorized):
-        # Without a status there was no token: that says nothing about the resource.
-        severity = Severity.ERROR if failure.status is not None else Severity.UNKNOWN
-    else:
-        passes = isinstance(failure, ServiceError) and failure.transient
-        severity = Severity.UNKNOWN if passes else Severity.ERROR
-    return Reason(
-        bucket=Bucket.PERMISSION if isinstance(failure, NotAuthorized) else Bucket.UNREACHABLE,
-        severity=severity,
-        text=f"What {facts.destination} holds could not be read: {failure.cause}",
-        next_action=failure.next_action or f"See standby doctor {facts.plan.name}",
-    )
-
-
-def _of_source(failure: StandbyError, facts: Facts) -> Reason:
-    # Only a warning: a source that does not answer is what a failover is for.
-    return Reason(
-        bucket=Bucket.PERMISSION if isinstance(failure, NotAuthorized) else Bucket.SOURCE_UNREACHABLE,
-        severity=Severity.WARNING,
-        text=f"What {facts.primary} holds could not be read, so records are used instead: {failure.cause}",
-        next_action=failure.next_action or f"See standby doctor {facts.plan.name}",
-    )
-
-
-def _retiring(retirement: Retirement, left: timedelta) -> Reason:
-    model = f"{retirement.model} {retirement.version}".strip()
-    day = f"{retirement.retires_at:%Y-%m-%d}"
-    what = f"{model}, which deployment {retirement.deployment} at {retirement.resource} serves,"
-    ends = "was to be retired on" if left <= timedelta() else f"is retired in {roughly(left)}, on"
-    return Reason(
-        bucket=Bucket.MODEL_RETIRING,
-        severity=Severity.WARNING,
-        text=f"{what} {ends} {day}",
-        next_action=f"Deploy a newer version at {retirement.resource} and run a drill with it",
-        analyzers=retirement.analyzers,
-    )
+        text = f"The last drill at {facts.target} was {roughly(age)} ago"
+        yield _reason(Bucket.DRILL_OLD, text, f"Run {command}")
 
 
 _WORST_FIRST = (Severity.ERROR, Severity.UNKNOWN, Severity.WARNING)
@@ -328,12 +294,11 @@ def state_of(reasons: Iterable[Reason]) -> State:
 
 def _forecast_reasons(rto: RtoForecast) -> Iterable[Reason]:
     if rto.met is False and rto.high is not None and rto.objective is not None:
-        yield Reason(
-            bucket=Bucket.RTO_AT_RISK,
-            severity=Severity.WARNING,
-            text=f"A failover may take {rto.high:.0f} s, and the plan allows {rto.objective:.0f} s",
-            next_action="Probe more often (failover.probe_every), or replicate more often so that less has to be "
-            "restored; standby status shows how long each part takes",
+        yield _reason(
+            Bucket.RTO_AT_RISK,
+            f"A failover may take {rto.high:.0f} s, and the plan allows {rto.objective:.0f} s",
+            "Probe more often (failover.probe_every), or replicate more often so that less has to be restored; "
+            "standby status shows how long each part takes",
         )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
-from standby.recovery.provenance import trace
+from standby.recovery.provenance import LONG_AGO, trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
 from standby.replication.dependencies import PLACE_OF_ID
@@ -44,6 +44,10 @@ class InSnapshot:
     altered: frozenset[str] = frozenset()
 
 
+NO_SNAPSHOT = InSnapshot(LONG_AGO, {})
+"""Nothing is known from a snapshot."""
+
+
 @dataclass(frozen=True)
 class Recorded:
     """What is known of a pair without asking its source.
@@ -51,27 +55,25 @@ class Recorded:
     Attributes:
         records: the ledger.
         last_run: what the last runs left.
-        snapshot: what the newest snapshot has; `None` where there is none.
+        snapshot: what the newest snapshot has.
     """
 
     records: Records
     last_run: PairRun
-    snapshot: InSnapshot | None = None
+    snapshot: InSnapshot = NO_SNAPSHOT
 
 
 def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None, now: datetime) -> Standing:
     """Give the state of an analyzer from what a replication would do about it."""
     # A plan calls blocked what it cannot copy; whether what is there can serve is another question.
     verdict = judge(item.expected, item.found, item.last)
-    was_equal = last_run is not None and not last_run.behind and item.last is not None
+    moments = (point.verified_at, last_run.at if last_run and not last_run.behind and item.last else None)
     return Standing(
         analyzer=item.analyzer,
         target_analyzer=item.target_analyzer,
         verdict=verdict,
         status=item.found.status if item.found else None,
-        verified_at=now
-        if verdict is Verdict.IN_SYNC
-        else _latest(point.verified_at, last_run.at if last_run is not None and was_equal else None),
+        verified_at=now if verdict is Verdict.IN_SYNC else _latest(*moments),
         source_changed=point.source_changed,
         explanation=item.reason,
         blocked=item.verdict is Verdict.BLOCKED and item.action is Action.REFUSE,
@@ -91,7 +93,7 @@ def failback_standings(
     recorded: Recorded,
     overrides: DeploymentOverrides,
     now: datetime,
-) -> tuple[tuple[Standing, ...], Mapping[str, str]]:
+) -> tuple[Standing, ...]:
     """Give the state of a primary's analyzers at itself, while another resource serves for it.
 
     Args:
@@ -101,20 +103,15 @@ def failback_standings(
         recorded: of the copies from the primary to that resource.
         overrides: deployments that the plan has for that resource.
         now: UTC.
-
-    Returns:
-        The standings, and the id at what serves by id at the primary.
     """
-    known = dict.fromkeys((name for name, found in primary.analyzers.items() if is_protected(plan, found, now)), "")
-    names: dict[str, str] = {name: name for name in known}
+    names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
     if active is not None:
         names |= _known_names(plan, active, recorded, now)
     else:
         names |= {name: last_run.target_analyzer for name, last_run in recorded.last_run.analyzers.items()}
-    standings = tuple(
+    return tuple(
         _at_primary(plan, primary, active, overrides, name, there, now) for name, there in sorted(names.items())
     )
-    return standings, names
 
 
 def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
@@ -124,17 +121,17 @@ def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
     ones count, because analyzers that were deleted at the primary stay in old records.
     """
     snapshot, last_run, records = recorded.snapshot, recorded.last_run, recorded.records
-    whole = max(filter(None, (last_run.listed_at, snapshot.seen_at if snapshot else None)), default=None)
+    whole = max(last_run.listed_at or LONG_AGO, snapshot.seen_at)
     traced = trace(plan, None, target, records, now).primary_ids
     names: dict[str, str] = {}
-    if snapshot is not None and snapshot.seen_at == whole:
+    if snapshot.seen_at == whole:
         names |= {name: _at_target(plan, target, name) for name in snapshot.fingerprints}
     for there, record in sorted(records.items(), key=lambda entry: entry[1].copied_at):
         primary = record.analyzer or traced.get(there, there)
-        if primary in names or whole is None or record.copied_at > whole:
+        if primary in names or record.copied_at > whole:
             names[primary] = there
     for primary, each in last_run.analyzers.items():
-        if primary in names or whole is None or each.at >= whole:
+        if primary in names or each.at >= whole:
             names[primary] = each.target_analyzer
     return names
 
@@ -173,31 +170,31 @@ def _recorded(plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: s
     )
 
 
-def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot | None, name: str) -> Verdict | None:
-    expected = snapshot.fingerprints.get(name) if snapshot else None
+def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot, name: str) -> Verdict | None:
+    expected = snapshot.fingerprints.get(name)
     if found.fingerprint == expected:
         return Verdict.IN_SYNC
     if record is not None:
         return Verdict.IN_SYNC if found.fingerprint == record.target.fingerprint else Verdict.TARGET_AHEAD
-    return None if snapshot is None or expected is None or name in snapshot.altered else Verdict.FOREIGN
+    return None if expected is None or name in snapshot.altered else Verdict.FOREIGN
 
 
 def _moments(
-    record: CopyRecord | None, last_run: AnalyzerRun | None, snapshot: InSnapshot | None, name: str
+    record: CopyRecord | None, last_run: AnalyzerRun | None, snapshot: InSnapshot, name: str
 ) -> tuple[datetime | None, ...]:
     """Give when source and target were known to be equal."""
-    expected = snapshot.fingerprints.get(name) if snapshot else None
-    in_snapshot = snapshot is not None and (record is None or record.source.fingerprint == expected)
+    expected = snapshot.fingerprints.get(name)
+    in_snapshot = expected is not None and (record is None or record.source.fingerprint == expected)
     return (
         record.copied_at if record else None,
-        last_run.at if last_run is not None and not last_run.behind and record is not None else None,
-        snapshot.seen_at if snapshot is not None and expected is not None and in_snapshot else None,
+        last_run.at if record and last_run and not last_run.behind else None,
+        snapshot.seen_at if in_snapshot else None,
     )
 
 
-def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot | None, name: str) -> bool:
+def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot, name: str) -> bool:
     """Say whether a snapshot that was taken after the last copy has something else than was copied."""
-    if record is None or snapshot is None or name in snapshot.altered or snapshot.seen_at <= record.copied_at:
+    if record is None or name in snapshot.altered or snapshot.seen_at <= record.copied_at:
         return False
     return snapshot.fingerprints.get(name, record.source.fingerprint) != record.source.fingerprint
 
