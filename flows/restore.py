@@ -13,8 +13,8 @@ from flows.outcome import FlowOutcome
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.recovery.snapshots import restore as restoring
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD
 from standby.text import totals

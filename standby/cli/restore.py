@@ -19,8 +19,8 @@ from standby.document import JsonValue
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD, Status
 

@@ -33,7 +33,7 @@ from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
-from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
 from standby.replication.serving import Severity
 from standby.service.errors import ServiceError

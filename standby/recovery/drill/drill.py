@@ -48,7 +48,7 @@ from standby.recovery.failover.state import read_record
 from standby.recovery.readiness.last_runs import DrillSummary, write_latest
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
-from standby.recovery.snapshots.restore_plan import plan_restore
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
 from standby.replication.dependencies import PREBUILT
 from standby.replication.inventory import DRILL_TAG

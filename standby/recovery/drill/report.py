@@ -18,7 +18,7 @@ from standby.recovery.drill.errors import clean_up_again
 from standby.recovery.drill.sandbox import UNKNOWN
 from standby.recovery.failover.report import FailoverReport, PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan
-from standby.recovery.snapshots.restore_plan import source_serving
+from standby.recovery.snapshots.plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
 from standby.replication.fingerprint import fingerprint
 from standby.replication.report import Via

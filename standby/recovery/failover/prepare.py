@@ -14,8 +14,8 @@ from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.dependencies import PREBUILT
 from standby.replication.errors import LedgerBusy, ReplicationError

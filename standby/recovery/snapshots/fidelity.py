@@ -1,4 +1,4 @@
-"""How what a target has, or would get, stands to the analyzer that was kept."""
+"""How true what a target has, or would get, is to the analyzer that a snapshot has."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from standby.service.models import Analyzer
 
 
 class Fidelity(StrEnum):
-    """How true an analyzer at the target is to the one that was kept."""
+    """How true an analyzer at the target is to the one that the snapshot has."""
 
     EXACT = "exact"
     """It is there already, as a verified copy made earlier."""
@@ -46,7 +46,7 @@ class RestoreItem(Document):
 
     Attributes:
         resource: where it was when the snapshot was taken.
-        home: the source in whose place that resource served.
+        primary: the one that this resource served for.
         action: create; keep what is there; refuse.
         held: whether the target has anything under its id.
         met: whether what is there is what the snapshot has, so that nothing is left to be done.
@@ -88,7 +88,7 @@ class RestorePlan:
         problems: what was found wrong with the snapshot's files, a sentence each; all of it was made good by
             another store.
         stale: what is listed as rebuilt at the target, and is there no more.
-        rehearsed: ids are those of a rehearsal, which the plan knows nothing of.
+        is_drill: ids are those of a drill, which the plan does not know.
     """
 
     snapshot_id: str
@@ -99,7 +99,7 @@ class RestorePlan:
     added_defaults: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     stale: tuple[Rebuilt, ...] = ()
-    rehearsed: bool = False
+    is_drill: bool = False
 
     def to_json(self) -> JsonObject:
         """Give it as a dry run's JSON has it."""
@@ -148,11 +148,11 @@ class Found:
     rebuilt: Rebuilt | None = None
 
 
-def holding(kept: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:
+def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:
     """Say what the target has.
 
     Args:
-        kept: the analyzer as it was kept.
+        entry: the analyzer as the snapshot has it.
         expected: fingerprint that a restored one must have.
         found: what the target has under its id.
         ignore: the plan's paths that make no difference.
@@ -169,26 +169,26 @@ def holding(kept: AnalyzerEntry, expected: str, found: Found | None, ignore: Seq
         return Holding.OTHER_VERSION if is_copy else Holding.SOMETHING_ELSE
     if found.record is None or not is_copy:
         return Holding.SAME_DEFINITION if found.rebuilt is None else Holding.REBUILT
-    return Holding.EARLIER_TRAINING if _trained_since(kept, found.record) else Holding.VERIFIED_COPY
+    return Holding.EARLIER_TRAINING if _trained_since(entry, found.record) else Holding.VERIFIED_COPY
 
 
-def fidelity(held: Holding, kept: AnalyzerEntry, changed: str) -> Fidelity:
+def fidelity(held: Holding, entry: AnalyzerEntry, changed: str) -> Fidelity:
     """Say how true the analyzer at the target is, or will be once it is rebuilt.
 
     Args:
         held: what the target has.
-        kept: the analyzer as it was kept.
+        entry: the analyzer as the snapshot has it.
         changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
     """
     if held is Holding.VERIFIED_COPY:
         return Fidelity.EXACT
     if held in {Holding.EARLIER_TRAINING, Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:
         return Fidelity.UNFAITHFUL
-    return Fidelity.UNFAITHFUL if kept.labelled and changed else Fidelity.EQUIVALENT
+    return Fidelity.UNFAITHFUL if entry.labelled and changed else Fidelity.EQUIVALENT
 
 
 def doubt_of(rebuilt: Rebuilt) -> str:
-    """Say why a rebuilt analyzer need not read as its original; nothing where it should."""
+    """Say why a rebuilt analyzer may give other results than its original; nothing where it should not."""
     if rebuilt.fidelity == Fidelity.UNFAITHFUL:
         return "When it was rebuilt, its labelled data was not proven to be what it was"
     return ""
@@ -201,44 +201,44 @@ def action(held: Holding) -> RestoreAction:
     return RestoreAction.REFUSE if held is Holding.UNUSABLE else RestoreAction.KEEP
 
 
-def told(held: Holding, kept: AnalyzerEntry, changed: str, to: str, status: str) -> str:
+def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: str) -> str:
     """Say in a sentence or two why that is done, and what can be done instead.
 
     Args:
         held: what the target has.
-        kept: the analyzer as it was kept.
+        entry: the analyzer as the snapshot has it.
         changed: as above.
         to: the target.
         status: of what it has.
     """
     sentences = {
-        Holding.NOTHING: f"{to} does not have it. {_rebuilt(kept, changed)}",
+        Holding.NOTHING: f"{to} does not have it. {_rebuilt(entry, changed)}",
         Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",
         Holding.REBUILT: (f"{to} has it already, rebuilt from its definition.{f' {changed}.' if changed else ''}"),
-        Holding.SAME_DEFINITION: (f"{to} has it already, by the same definition.{f' {changed}.' if changed else ''}"),
+        Holding.SAME_DEFINITION: (f"{to} has one with the same definition already.{f' {changed}.' if changed else ''}"),
         Holding.EARLIER_TRAINING: f"{to} has a copy of it that was made before it was trained again.",
         Holding.OTHER_VERSION: (
-            f"{to} has a copy of another version of it, which is left alone. Delete that to restore this."
+            f"{to} has a copy of another version of it, which is left alone. Delete it there to restore this one."
         ),
         Holding.SOMETHING_ELSE: (
-            f"{to} has something else under this id, which is left alone. Delete that to restore this."
+            f"{to} has something else under this id, which is left alone. Delete it there to restore this one."
         ),
-        Holding.UNFINISHED: f"It is just being made at {to}. Run again when that has ended.",
+        Holding.UNFINISHED: f"It is being built at {to}. Run again when this has ended.",
         Holding.UNUSABLE: f"It is {status} at {to}. Delete it there, then run again.",
     }
     return sentences[held]
 
 
-def _rebuilt(kept: AnalyzerEntry, changed: str) -> str:
-    if not kept.labelled:
+def _rebuilt(entry: AnalyzerEntry, changed: str) -> str:
+    if not entry.labelled:
         return "It is rebuilt from its definition."
     if changed:
-        return f"{changed}: what is rebuilt may not read as it did."
+        return f"{changed}: the rebuilt analyzer may give other results."
     return "It is rebuilt, and trained again on labelled data that has not changed."
 
 
 def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
-    """Say whether what is there is still the verified copy that the ledger tells of."""
+    """Say whether what is there is still the verified copy that the ledger has."""
     if found.record is None:
         return False
     seen = sight(found.analyzer, found.definition, ignore)
@@ -246,11 +246,11 @@ def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
     return (seen.fingerprint, seen.created_at) == (then.fingerprint, then.created_at)
 
 
-def _trained_since(kept: AnalyzerEntry, record: CopyRecord) -> bool:
+def _trained_since(entry: AnalyzerEntry, record: CopyRecord) -> bool:
     """Say whether labelled data built the analyzer again after it was copied, under the same definition."""
-    if not kept.labelled:
+    if not entry.labelled:
         return False
-    if kept.created_at != record.source.created_at:
+    if entry.created_at != record.source.created_at:
         return True
-    now, then = kept.changed_at, record.source.changed_at
+    now, then = entry.changed_at, record.source.changed_at
     return now is not None and then is not None and now > then

@@ -18,7 +18,7 @@ _DIGEST_CHARACTERS = 8
 
 @dataclass(frozen=True)
 class Naming:
-    """How restored analyzers differ in name from what was kept.
+    """How restored analyzers differ in name from what the snapshot has.
 
     Attributes:
         prefix: put before every id; with none, ids stay what they are at a resource of the plan.
@@ -51,38 +51,38 @@ def renamed(
         names: new id by old one, of what references may lead to.
         tags: to be added.
     """
-    told = _with_references(definition, names)
+    changed = _with_references(definition, names)
     if tags:
         own = definition.get("tags")
         rest = {key: own[key] for key in own if key not in tags} if isinstance(own, dict) else {}
-        told["tags"] = dict(list({**tags, **rest}.items())[:MOST_TAGS])
-    return told
+        changed["tags"] = dict(list({**tags, **rest}.items())[:MOST_TAGS])
+    return changed
 
 
 def _with_references(definition: Mapping[str, JsonValue], names: Mapping[str, str]) -> dict[str, JsonValue]:
-    told = dict(definition)
-    base = told.get("baseAnalyzerId")
+    changed = dict(definition)
+    base = changed.get("baseAnalyzerId")
     if isinstance(base, str) and base in names:
-        told["baseAnalyzerId"] = names[base]
-    config = told.get("config")
+        changed["baseAnalyzerId"] = names[base]
+    config = changed.get("config")
     if isinstance(config, dict) and isinstance(categories := config.get("contentCategories"), dict):
-        told["config"] = {
+        changed["config"] = {
             **config,
             "contentCategories": {name: _category(category, names) for name, category in categories.items()},
         }
-    return told
+    return changed
 
 
 def _category(category: JsonValue, names: Mapping[str, str]) -> JsonValue:
     if not isinstance(category, dict):
         return category
-    told = dict(category)
-    referred, inline = told.get("analyzerId"), told.get("analyzer")
+    changed = dict(category)
+    referred, inline = changed.get("analyzerId"), changed.get("analyzer")
     if isinstance(referred, str) and referred in names:
-        told["analyzerId"] = names[referred]
+        changed["analyzerId"] = names[referred]
     if isinstance(inline, dict):
-        told["analyzer"] = _with_references(inline, names)
-    return told
+        changed["analyzer"] = _with_references(inline, names)
+    return changed
 
 
 def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referenced: Collection[str]) -> str:
@@ -92,7 +92,7 @@ def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referen
         plan: has the rule for the ids of copies.
         analyzer: id where it is.
         at: resource where it is.
-        home: the source.
+        primary: the resource whose analyzer it is.
         referenced: analyzers that others at that resource refer to; these keep their ids.
     """
     if at == primary or analyzer in referenced:
@@ -112,7 +112,7 @@ def ids_at(
         plan: has the rule for the ids of copies.
         at: where they are, as a source or in its place.
         to: where they are to be.
-        home: the source in whose place the first one serves.
+        primary: the resource that the first one serves for.
         definitions: everything that is there.
     """
     if at == to:

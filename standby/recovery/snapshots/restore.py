@@ -108,7 +108,7 @@ class RebuiltLog:
 
     async def add(self, item: RestoreItem, created_at: datetime | None) -> None:
         """Add one incarnation; the restore goes on where the vault does not take it now."""
-        if self._plan.rehearsed:
+        if self._plan.is_drill:
             return
         definition = self._plan.definitions[item.target_analyzer]
         self._built[item.target_analyzer] = Rebuilt(
@@ -178,7 +178,7 @@ async def restore(
 
     Raises:
         AuditBusy: another run holds the log for too long.
-        AuditBroken: the log is not whole, so that nothing is done that it could not tell.
+        AuditBroken: the log is not whole, so that nothing is done that it could not record.
     """
     await record_action(
         context,

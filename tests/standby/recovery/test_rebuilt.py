@@ -17,8 +17,8 @@ from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceItem, DivergenceReport, FailbackReport
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.snapshots.take import take_snapshot
 from standby.recovery.sync import synchronise

@@ -16,8 +16,8 @@ from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
 from standby.recovery.readiness.judge import judge_readiness
 from standby.recovery.snapshots.fidelity import Fidelity
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import restore
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection

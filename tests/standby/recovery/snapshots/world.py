@@ -18,8 +18,8 @@ from standby.fencing import Assignment, Fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.signing import HmacSigner, Signer
 from standby.recovery.snapshots.fidelity import RestorePlan
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot, readable_definitions
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.replication.fingerprint import fingerprint

@@ -13,8 +13,8 @@ from standby.recovery.audit import verify_audit
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction
 from standby.recovery.snapshots.id_mapping import Naming
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import restore
-from standby.recovery.snapshots.restore_plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import NothingSelected
 from standby.replication.items import Progress, Status
@@ -355,7 +355,7 @@ async def test_with_labelled_data_that_is_unknown_it_is_unfaithful_and_built_all
     [item] = plan.items
     assert (item.fidelity, item.action) == (Fidelity.UNFAITHFUL, RestoreAction.CREATE)
     assert "was unknown when the snapshot was taken" in item.reason
-    assert item.warnings == (f"Training needs access to {HIDDEN}: the signature in its URL is not kept.",)
+    assert item.warnings == (f"Training needs access to {HIDDEN}: the signature in its URL is not stored.",)
     assert report.items[0].status is Status.SUCCEEDED
 
 

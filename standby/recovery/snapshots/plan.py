@@ -1,0 +1,430 @@
+"""Decides what a restore would do: from a snapshot, from what the target holds, and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import TopologicalSorter
+
+from standby.config.errors import UnknownName
+from standby.config.plan import RecoveryPlan
+from standby.config.resource import DeploymentOverrides
+from standby.document import JsonValue
+from standby.recovery.context import RecoveryContext
+from standby.recovery.snapshots.errors import NotOfThisPlan
+from standby.recovery.snapshots.fidelity import (
+    MET,
+    Fidelity,
+    Found,
+    Holding,
+    RestoreAction,
+    RestoreItem,
+    RestorePlan,
+    action,
+    doubt_of,
+    explain,
+    fidelity,
+    holding,
+)
+from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, renamed
+from standby.recovery.snapshots.labelled import see_labelled, what_changed
+from standby.recovery.snapshots.manifest import ResourceSnapshot
+from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
+from standby.recovery.snapshots.store import without_access
+from standby.replication.dependencies import LONGEST_ID, Dependencies, TargetNames, resolve
+from standby.replication.errors import NothingSelected
+from standby.replication.fingerprint import fingerprint, writable
+from standby.replication.inventory import Inventory, matches, take_inventory
+from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
+from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
+from standby.replication.verdict import CopyRecord, expected_definition
+from standby.service.models import Deployment
+
+
+async def plan_restore(
+    context: RecoveryContext,
+    snapshot: Snapshot,
+    to: str,
+    *,
+    analyzers: Sequence[str] = ("*",),
+    naming: Naming = keep_names,
+    only_missing: bool = False,
+    primary: str = "",
+) -> RestorePlan:
+    """Decide what to do about every analyzer of a snapshot at one resource; no other resource is asked.
+
+    Args:
+        context: the plan, its stores and its ledgers.
+        snapshot: what to restore from.
+        to: a source or a target of the plan.
+        analyzers: globs on ids as the snapshot has them; what they refer to comes along.
+        naming: other ids, and more tags, for a drill.
+        only_missing: leave out whatever the target has under the id, whatever it is.
+        primary: only what serves for this primary; everything that belongs at `to` if left out.
+
+    Raises:
+        UnknownName: the plan has no such resource.
+        NotOfThisPlan: the snapshot has nothing that belongs there.
+        NothingSelected: a glob matches nothing.
+        ServiceError: the target does not answer.
+    """
+    if to not in context.plan.resources:
+        raise UnknownName(f"resource of plan {context.plan.name}", to, context.plan.resources)
+    parts = {name: part for name, part in snapshot.resources.items() if _belongs(context.plan, name, part, to, primary)}
+    if not parts:
+        raise NotOfThisPlan(context.plan.name, to, snapshot.taken_at)
+    _refuse_unmatched(parts.values(), analyzers)
+    inventory = await take_inventory(context.connections[to])
+    context.connections.remember_serving(inventory.serving)
+    rebuilt = await read_rebuilt(context.vault, to)
+    there = {name: each for name, each in rebuilt.items() if each.is_incarnation_of(inventory.analyzers.get(name))}
+    planned: list[Decisions] = []
+    owners: dict[str, str] = {}
+    for name in parts:
+        own = await _plan_part(context, snapshot, name, inventory, there, analyzers, naming, owners)
+        owners = {item.target_analyzer: name for item in own.items} | owners
+        planned.append(own)
+    items = [item for own in planned for item in own.items]
+    if only_missing:
+        items = [item for item in items if not item.held]
+    return RestorePlan(
+        snapshot_id=snapshot.id,
+        taken_at=snapshot.taken_at,
+        to=to,
+        items=tuple(sorted(items, key=lambda item: (item.target_analyzer, item.resource))),
+        definitions={name: sent for own in planned for name, sent in own.definitions.items()},
+        added_defaults={name: to for own in planned for name, to in own.added_defaults.items()},
+        problems=snapshot.problems,
+        stale=tuple(each for name, each in rebuilt.items() if name not in there),
+        is_drill=bool(naming.prefix),
+    )
+
+
+async def _plan_part(
+    context: RecoveryContext,
+    snapshot: Snapshot,
+    name: str,
+    inventory: Inventory,
+    rebuilt: RebuiltThere,
+    analyzers: Sequence[str],
+    naming: Naming,
+    owners: Mapping[str, str],
+) -> Decisions:
+    stored, to = snapshot.resources[name], inventory.serving.resource.name
+    definitions, damaged = await readable_definitions(context, snapshot, name)
+    ids = ids_at(context.plan, name, to, stored.primary, definitions)
+    if naming.prefix:
+        ids = {analyzer: naming.of(analyzer) for analyzer in definitions}
+    resource_plan = ResourcePlan(
+        recovery_plan=context.plan,
+        name=name,
+        stored=stored,
+        definitions=definitions,
+        damaged=damaged,
+        selected=tuple(analyzer for analyzer in stored.analyzers if matches(analyzer, analyzers)),
+        ids=ids,
+        naming=naming,
+        source=source_serving(context, name, stored, inventory.serving),
+        target=inventory,
+        records=await _records(context, name, stored, to),
+        owners=owners,
+        rebuilt=rebuilt,
+    )
+    doubtful = {
+        analyzer: definitions[analyzer]
+        for analyzer, held in resource_plan.holdings.items()
+        if held in {Holding.NOTHING, Holding.SAME_DEFINITION, Holding.REBUILT} and stored.analyzers[analyzer].labelled
+    }
+    client = context.connections[to]
+    now = await see_labelled(doubtful, client.resource.credentials, client.tls)
+    return resource_plan.decide(
+        {analyzer: what_changed(stored.analyzers[analyzer].labelled, now[analyzer]) for analyzer in doubtful}
+    )
+
+
+def _belongs(plan: RecoveryPlan, name: str, part: ResourceSnapshot, to: str, primary: str) -> bool:
+    """Say whether what a resource held belongs at another: it is in one recovery with it."""
+    primaries = [each for each in part.primaries if not primary or each == primary]
+    targets = {target for pair in plan.pairs if pair.source in primaries for target in pair.targets}
+    return bool(primaries) and (to == name or to in primaries or to in targets)
+
+
+def _refuse_unmatched(parts: Iterable[ResourceSnapshot], analyzers: Sequence[str]) -> None:
+    known = sorted({analyzer for part in parts for analyzer in part.analyzers})
+    for pattern in analyzers:
+        if pattern != "*" and not any(matches(analyzer, [pattern]) for analyzer in known):
+            raise NothingSelected("analyzer", pattern, known)
+
+
+async def _records(context: RecoveryContext, name: str, part: ResourceSnapshot, to: str) -> dict[str, CopyRecord]:
+    """Read what was copied to the target from where the snapshot is of, by id at the target."""
+    records: dict[str, CopyRecord] = {}
+    for source in dict.fromkeys((*part.primaries, name)):
+        if source != to:
+            version = context.connections[to].resource.api_version
+            records |= (await read_ledger(context.vault, source, to, version)).records
+    return records
+
+
+def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, target: Serving) -> Serving:
+    """Give what served the analyzers when the snapshot was taken; that resource is not asked."""
+    known = context.configuration.resources.get(name) or target.resource.model_copy(update={"name": name})
+    deployments = None
+    if part.deployments is not None:
+        deployments = {
+            name: Deployment(each.name, each.model, each.version, each.capacity, each.state)
+            for name, each in part.deployments.items()
+        }
+    resource = known.model_copy(update={"api_version": part.api_version})
+    return Serving(resource=resource, defaults=part.defaults, deployments=deployments)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The resource_plan about one resource of a snapshot.
+
+    Attributes:
+        definitions: what is sent, by id at the target, of what is created.
+        added_defaults: model names that the target's defaults lack, with their deployments.
+    """
+
+    items: tuple[RestoreItem, ...]
+    definitions: Mapping[str, Mapping[str, JsonValue]]
+    added_defaults: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ResourcePlan:
+    """What a restore would do about the analyzers of one resource of a snapshot: a pure function of these.
+
+    Attributes:
+        name: the resource, as the snapshot has it.
+        stored: what it held when the snapshot was taken.
+        definitions: those that could be read, by analyzer.
+        damaged: why others could not.
+        selected: analyzers that are asked for.
+        ids: id at the target, by analyzer.
+        source: what served it then.
+        target: what the target holds.
+        records: verified copies at the target, by id there.
+        owners: ids at the target that another resource of the snapshot already gets, with its name.
+        rebuilt: what the target has of earlier restores, by id there.
+    """
+
+    recovery_plan: RecoveryPlan
+    name: str
+    stored: ResourceSnapshot
+    definitions: Mapping[str, Mapping[str, JsonValue]]
+    damaged: Mapping[str, tuple[str, ...]]
+    selected: tuple[str, ...]
+    ids: Mapping[str, str]
+    naming: Naming
+    source: Serving
+    target: Inventory
+    records: Mapping[str, CopyRecord]
+    owners: Mapping[str, str]
+    rebuilt: RebuiltThere
+
+    @cached_property
+    def holdings(self) -> Mapping[str, Holding]:
+        """What the target has of each analyzer that is asked for or needed."""
+        return {analyzer: held for analyzer, (_, held) in self._counterparts.items()}
+
+    def decide(self, changed: Mapping[str, str]) -> Decisions:
+        """Decide about each analyzer.
+
+        Args:
+            changed: why labelled data is not proven to be what it was, by analyzer.
+        """
+        creating = [analyzer for analyzer, held in self.holdings.items() if action(held) is RestoreAction.CREATE]
+        serving, added = with_added_defaults(
+            (model for analyzer in creating for model in models_of(self._sent[analyzer])),
+            self.source,
+            self.target.serving,
+            self._overrides,
+            self.recovery_plan.missing_defaults,
+        )
+        items: dict[str, RestoreItem] = {}
+        for analyzer in self._order():
+            items[analyzer] = self._item(analyzer, changed.get(analyzer, ""), serving, items)
+        needed = {
+            model
+            for analyzer, item in items.items()
+            if item.action is RestoreAction.CREATE
+            for _, model in models_of(self._sent[analyzer])
+        }
+        return Decisions(
+            items=(*items.values(), *self._lost()),
+            definitions={
+                item.target_analyzer: self._sent[analyzer]
+                for analyzer, item in items.items()
+                if item.action is RestoreAction.CREATE
+            },
+            added_defaults={name: to for name, to in added.items() if name in needed},
+        )
+
+    @property
+    def _to(self) -> str:
+        return self.target.serving.resource.name
+
+    @property
+    def _overrides(self) -> DeploymentOverrides:
+        return self.recovery_plan.deployments.get(self._to, DeploymentOverrides())
+
+    @cached_property
+    def _new_names(self) -> Mapping[str, str]:
+        # Only what comes along is called otherwise; what does not is referred to as it was.
+        return {analyzer: self.ids[analyzer] for analyzer in self._dependencies.children}
+
+    @cached_property
+    def _dependencies(self) -> Dependencies:
+        readable = [analyzer for analyzer in self.selected if analyzer in self.definitions]
+        return resolve(readable, self.definitions)
+
+    @cached_property
+    def _sent(self) -> Mapping[str, dict[str, JsonValue]]:
+        """What a build of each analyzer sends: what its author decided, under the new names."""
+        return {
+            analyzer: writable(
+                renamed(
+                    expected_definition(self.definitions[analyzer], self.target.serving.resource, self._overrides),
+                    self._new_names,
+                    self.naming.tags,
+                )
+            )
+            for analyzer in self._dependencies.children
+        }
+
+    @cached_property
+    def _expected(self) -> Mapping[str, str]:
+        return {
+            analyzer: fingerprint(without_access(definition), self.recovery_plan.ignore)
+            for analyzer, definition in self._sent.items()
+        }
+
+    @cached_property
+    def _counterparts(self) -> Mapping[str, tuple[str, Holding]]:
+        return {analyzer: self._counterpart(analyzer) for analyzer in sorted(self._dependencies.children)}
+
+    def _counterpart(self, analyzer: str) -> tuple[str, Holding]:
+        """Find what stands for an analyzer at the target: its namesake, or a version that is met by it."""
+        own = self.ids[analyzer]
+        held = self._holding(analyzer, own)
+        if held in {Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:
+            for version in TargetNames("{id}", (), ()).versions(own, self.target.analyzers):
+                if self._holding(analyzer, version) in MET:
+                    return version, self._holding(analyzer, version)
+        return own, held
+
+    def _holding(self, analyzer: str, at_target: str) -> Holding:
+        there = self.target.analyzers.get(at_target)
+        found = None
+        if there is not None:
+            definition, record = self.target.definitions[at_target], self.records.get(at_target)
+            found = Found(there, definition, record, self.rebuilt.get(at_target))
+        return holding(self.stored.analyzers[analyzer], self._expected[analyzer], found, self.recovery_plan.ignore)
+
+    def _order(self) -> Iterable[str]:
+        """Give the analyzers, children first; those in a circle come as they are."""
+        cycles = self._dependencies.cycles
+        graph = {
+            analyzer: () if analyzer in cycles else needed for analyzer, needed in self._dependencies.children.items()
+        }
+        return TopologicalSorter(graph).static_order()
+
+    def _item(self, analyzer: str, changed: str, serving: Serving, decided: Mapping[str, RestoreItem]) -> RestoreItem:
+        entry = self.stored.analyzers[analyzer]
+        target_analyzer, held = self._counterparts[analyzer]
+        there = self.target.analyzers.get(target_analyzer)
+        if held is Holding.REBUILT and not changed and entry.labelled:
+            changed = doubt_of(self.rebuilt[target_analyzer])
+        item = RestoreItem(
+            primary=self.stored.primary,
+            resource=self.name,
+            analyzer=analyzer,
+            target_analyzer=target_analyzer,
+            fidelity=fidelity(held, entry, changed),
+            action=action(held),
+            held=held is not Holding.NOTHING,
+            met=held in MET,
+            reason=explain(held, entry, changed, self._to, there.status if there else ""),
+            needs=tuple(
+                sorted(self.ids[child] for child in self._dependencies.children[analyzer] if child != analyzer)
+            ),
+            fingerprint=self._expected[analyzer],
+            warnings=self._warnings(analyzer),
+        )
+        judged = self._judged_models(analyzer, serving)
+        if item.action is not RestoreAction.CREATE:
+            # What is there stays there, but it would not work: that must not go unsaid.
+            return item.model_copy(update={"warnings": item.warnings + judged.warnings + judged.errors})
+        item = item.model_copy(update={"warnings": item.warnings + judged.warnings})
+        obstacle = next(self._obstacles(analyzer, decided, there is not None), " ".join(judged.errors))
+        if not obstacle:
+            return item
+        return item.model_copy(update={"action": RestoreAction.REFUSE, "reason": obstacle})
+
+    def _obstacles(self, analyzer: str, decided: Mapping[str, RestoreItem], is_deleted: bool) -> Iterator[str]:
+        """Say why an analyzer cannot be created, and what to do about it."""
+        there = self.target
+        version, spoken = self.stored.api_version, there.serving.resource.api_version
+        own = self.ids[analyzer]
+        if version != spoken:
+            yield f"It was made under api-version {version}, and {self._to} has {spoken}. Use the same one at both."
+        if len(own) > LONGEST_ID:
+            yield f"It would be called {own}, which is too long for an id. Shorten target_id."
+        if owner := self.owners.get(own):
+            yield f"{self._to} already gets an analyzer of this id from {owner}. Restore one with --analyzer."
+        if is_deleted:
+            yield f"It is being deleted at {self._to}. Run again when it is gone."
+        if analyzer in self._dependencies.cycles:
+            path = " → ".join(self._dependencies.cycles[analyzer])
+            yield f"It refers to itself through {path}. The service cannot build that."
+        if absent := sorted(self._dependencies.missing.get(analyzer, frozenset()) - there.analyzers.keys()):
+            lost = [name for name in absent if name in self.damaged]
+            where = "damaged in" if lost else "not in"
+            names = ", ".join(lost or absent)
+            yield f"It refers to {names}, {where} the snapshot. Restore from another one with --as-of."
+        for child in sorted(self._dependencies.children[analyzer]):
+            if child in decided and decided[child].action is RestoreAction.REFUSE:
+                yield f"Its child {child} is refused. Fix that first."
+
+    def _judged_models(self, analyzer: str, serving: Serving) -> JudgedModels:
+        return judge_models(
+            models_of(self._sent[analyzer]),
+            self.source,
+            serving,
+            self._overrides,
+            self.recovery_plan.missing_defaults,
+        )
+
+    def _warnings(self, analyzer: str) -> tuple[str, ...]:
+        entry = self.stored.analyzers[analyzer]
+        warnings: list[str] = []
+        if analyzer in self._dependencies.pulled_in and analyzer not in self.selected:
+            warnings.append("Not selected, but needed by one that is.")
+        if entry.status != "ready":
+            warnings.append(f"It was {entry.status} when the snapshot was taken.")
+        warnings += [
+            f"Training needs access to {each.container}: the signature in its URL is not stored."
+            for each in entry.labelled
+            if each.access_cut
+        ]
+        return tuple(dict.fromkeys(warnings))
+
+    def _lost(self) -> Iterable[RestoreItem]:
+        """Refuse what is asked for and cannot be read any more."""
+        for analyzer in self.selected:
+            if problems := self.damaged.get(analyzer):
+                target_analyzer = self.naming.of(analyzer)
+                yield RestoreItem(
+                    primary=self.stored.primary,
+                    resource=self.name,
+                    analyzer=analyzer,
+                    target_analyzer=target_analyzer,
+                    fidelity=Fidelity.UNFAITHFUL,
+                    action=RestoreAction.REFUSE,
+                    held=target_analyzer in self.target.analyzers,
+                    reason=f"{'. '.join(problems)}. Restore it from another snapshot with --as-of.",
+                )
