@@ -233,7 +233,7 @@ def _rebuilt(entry: AnalyzerEntry, changed: str) -> str:
     if not entry.labelled:
         return "It is rebuilt from its definition."
     if changed:
-        return f"{changed}: the rebuilt analyzer may give other results."
+        return f"{changed}. The rebuilt analyzer may give other results."
     return "It is rebuilt, and trained again on labelled data that has not changed."
 
 

@@ -173,7 +173,7 @@ def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, 
     deployments = None
     if part.deployments is not None:
         deployments = {
-            name: Deployment(each.name, each.model, each.version, each.capacity, each.state)
+            name: Deployment(**each.model_dump())
             for name, each in part.deployments.items()
         }
     resource = known.model_copy(update={"api_version": part.api_version})

@@ -354,7 +354,7 @@ async def test_with_labelled_data_that_is_unknown_it_is_unfaithful_and_built_all
 
     [item] = plan.items
     assert (item.fidelity, item.action) == (Fidelity.UNFAITHFUL, RestoreAction.CREATE)
-    assert "was unknown when the snapshot was taken" in item.reason
+    assert "could not be listed when the snapshot was taken" in item.reason
     assert item.warnings == (f"Training needs access to {HIDDEN}: the signature in its URL is not stored.",)
     assert report.items[0].status is Status.SUCCEEDED
 
