@@ -172,10 +172,7 @@ def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, 
     known = context.configuration.resources.get(name) or target.resource.model_copy(update={"name": name})
     deployments = None
     if part.deployments is not None:
-        deployments = {
-            name: Deployment(**each.model_dump())
-            for name, each in part.deployments.items()
-        }
+        deployments = {name: Deployment(**each.model_dump()) for name, each in part.deployments.items()}
     resource = known.model_copy(update={"api_version": part.api_version})
     return Serving(resource=resource, defaults=part.defaults, deployments=deployments)
 
