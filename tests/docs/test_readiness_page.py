@@ -12,6 +12,6 @@ PAGE = Path(__file__).parents[2] / "docs" / "readiness.md"
 
 
 def test_every_reason_is_explained_with_its_weight() -> None:
-    told = rows(PAGE, "| reason | weight | what it is |")
+    told = rows(PAGE, "| reason | weight | meaning |")
     assert [row[0] for row in told] == [bucket.value for bucket in Bucket]
     assert {row[1] for row in told} <= {severity.value for severity in Severity}
