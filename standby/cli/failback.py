@@ -111,7 +111,7 @@ def command(
     """
     choices = _choices(keep or [])
 
-    async def bring_back(output: Output) -> Exit:
+    async def fail_plan_back(output: Output) -> Exit:
         configuration = output.load()
         configuration.plan(plan)
         if via == "prefect" and not dry_run:
@@ -132,7 +132,7 @@ def command(
                 await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?")
             return finish(output, await fail_back(recovery, primary, ToldStages(output), keep=choices))
 
-    run(context, bring_back)
+    run(context, fail_plan_back)
 
 
 def finish(output: Output, report: FailbackReport) -> Exit:

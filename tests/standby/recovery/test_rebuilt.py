@@ -91,7 +91,7 @@ async def item_of(world: World, analyzer: str = "taught") -> DivergenceItem:
     return next(item for item in (await compared(world)).items if item.analyzer == analyzer)
 
 
-async def bring_back(world: World, keep: Mapping[str, Choice] | None = None) -> FailbackReport:
+async def run_failback(world: World, keep: Mapping[str, Choice] | None = None) -> FailbackReport:
     async with world.context("back") as context:
         report = await fail_back(context, "", DirectStages(), keep=keep)
     world.pass_time()
@@ -211,19 +211,19 @@ async def test_a_forced_replication_copies_it_anew_and_the_list_speaks_of_it_no_
 
 
 @pytest.mark.parametrize("copied", [False, True])
-async def test_the_original_at_home_stays_and_nothing_is_copied_to_and_fro(copied: bool) -> None:
+async def test_the_original_at_the_primary_stays_and_nothing_is_copied_to_and_fro(copied: bool) -> None:
     world = await rebuilt_at_west(copied=copied)
     accepted = dict(world.service.accepted)
 
     item = await item_of(world)
-    await bring_back(world)
+    await run_failback(world)
 
     assert (item.divergence, item.keep, item.rebuilt) == (Divergence.IN_SYNC, "home", True)
     assert world.at("east")["taught"]["_training"] == 1
     for _ in range(2):
         assert [item.action for item in (await world.replicate()).items] == [Action.SKIP]
         await world.serve_at("west")
-        await bring_back(world)
+        await run_failback(world)
     assert world.service.accepted == accepted
     assert world.at("east")["taught"]["_training"] == 1
     await copied_again(world)
@@ -257,12 +257,12 @@ async def test_a_last_sync_takes_an_edit_of_the_rebuilt_one_along() -> None:
 
 
 @pytest.mark.parametrize("copied", [False, True])
-async def test_an_edit_of_it_goes_home_and_it_is_told_what_that_costs(copied: bool) -> None:
+async def test_an_edit_of_it_is_copied_to_the_primary_and_the_report_says_what_that_costs(copied: bool) -> None:
     world = await rebuilt_at_west(copied=copied)
     world.patch("west", "taught", "edited at west")
 
     found = await compared(world)
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     [item] = found.items
     assert (item.divergence, item.keep) == (Divergence.EDITED_AT_STANDBY, "standby")
@@ -276,25 +276,25 @@ async def test_an_edit_of_it_goes_home_and_it_is_told_what_that_costs(copied: bo
 
 
 @pytest.mark.parametrize("copied", [False, True])
-async def test_edits_on_both_sides_are_for_people_to_settle(copied: bool) -> None:
+async def test_edits_at_both_are_for_people_to_decide(copied: bool) -> None:
     world = await rebuilt_at_west(copied=copied)
     world.patch("west", "taught", "edited at west")
     world.put("east", "taught", "edited at east")
 
     assert (await item_of(world)).keep is None
 
-    await bring_back(world, {"taught": "home"})
+    await run_failback(world, {"taught": "home"})
     assert world.says("east") == world.says("west") == {"taught": "edited at east"}
 
 
 @pytest.mark.parametrize("copied", [False, True])
-async def test_home_that_was_trained_again_goes_out_to_the_standby(copied: bool) -> None:
+async def test_a_primary_s_that_was_trained_again_is_copied_to_the_standby(copied: bool) -> None:
     world = await rebuilt_at_west(copied=copied)
     world.at("east")["taught"]["_training"] = 2
     world.retrain("east", "taught")
 
     item = await item_of(world)
-    await bring_back(world)
+    await run_failback(world)
 
     assert (item.divergence, item.keep) == (Divergence.EDITED_AT_PRIMARY, "home")
     assert world.at("east")["taught"]["_training"] == 2
@@ -308,14 +308,14 @@ async def test_a_standby_that_lacks_a_signature_gets_the_original() -> None:
     assert world.at("west")["taught"]["knowledgeSources"][0]["containerUrl"] == HIDDEN
 
     item = await item_of(world)
-    await bring_back(world)
+    await run_failback(world)
 
     assert item.keep == "home"
     assert [world.at(where)["taught"]["_training"] for where in ("east", "west")] == [1, 1]
 
 
 @pytest.mark.parametrize(("copied", "divergence_of_it"), [(False, Divergence.DIFFERENT), (True, None)])
-async def test_an_earlier_version_of_home_never_goes_there_unasked(
+async def test_an_earlier_version_of_the_primary_s_is_never_copied_there_unasked(
     copied: bool, divergence_of_it: Divergence | None
 ) -> None:
     world = a_world()
@@ -334,7 +334,7 @@ async def test_an_earlier_version_of_home_never_goes_there_unasked(
     assert item.keep == (None if divergence_of_it else "home")
 
 
-async def test_an_edit_that_only_a_snapshot_of_the_standby_has_goes_home() -> None:
+async def test_an_edit_that_only_a_snapshot_of_the_standby_has_is_copied_to_the_primary() -> None:
     world = a_world()
     await world.replicate()
     await world.serve_at("west")
@@ -345,18 +345,18 @@ async def test_an_edit_that_only_a_snapshot_of_the_standby_has_goes_home() -> No
     assert (await listed(world))["taught"].origin == "west"
 
     found = await compared(world)
-    await bring_back(world)
+    await run_failback(world)
 
     assert found.untrained == ("taught",)
     assert world.says("east") == {"taught": "edited at west"}
 
 
-async def test_what_home_has_lost_comes_back_as_it_was_rebuilt() -> None:
+async def test_what_the_primary_has_lost_is_copied_back_as_it_was_rebuilt() -> None:
     world = await rebuilt_at_west()
     world.delete("east", "taught")
 
     found = await compared(world)
-    await bring_back(world)
+    await run_failback(world)
 
     assert found.untrained == ("taught",)
     assert set(world.at("east")) == {"taught"}
@@ -399,7 +399,7 @@ async def test_a_list_that_cannot_be_read_counts_as_none(caplog: pytest.LogCaptu
     assert "memory:rebuilt/west.json cannot be read" in caplog.text
 
 
-async def test_a_planned_failover_home_keeps_the_original() -> None:
+async def test_a_planned_failover_to_the_primary_keeps_the_original() -> None:
     world = await rebuilt_at_west(copied=True)
     await world.serve_at("west", phase=Phase.SWITCHING, target="east", run_id=RUN)
 

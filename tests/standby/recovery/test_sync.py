@@ -65,7 +65,7 @@ async def test_another_switch_under_way_keeps_it_out() -> None:
     assert world.says("west") == {}
 
 
-async def test_nothing_is_copied_from_the_side_that_does_not_serve() -> None:
+async def test_nothing_is_copied_from_a_resource_that_does_not_serve() -> None:
     world = World()
     world.create("east", "invoice")
     await world.serve_at("west")

@@ -1,4 +1,4 @@
-"""What became of an analyzer on both sides since the last verified copy."""
+"""What became of an analyzer at primary and standby since the last verified copy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ TRAINED_THEN = CopyRecord(trained(), trained(created_at=LATER, changed_at=LATER)
         (sighting("b", status="failed"), sighting("a"), THEN, Divergence.EDITED_AT_PRIMARY),
     ],
 )
-def test_both_sides_are_held_against_what_they_had_in_common(
+def test_primary_and_standby_are_compared_with_what_they_had_in_common(
     primary: Sighting | None, standby: Sighting | None, last: CopyRecord | None, expected: Divergence
 ) -> None:
     assert diverge(primary, standby, last) is expected
@@ -91,7 +91,7 @@ def test_without_a_record_dates_tell_whether_a_trained_one_was_made_of_the_other
     assert diverge(trained(changed_at=LATEST), copied, None) is Divergence.DIFFERENT
 
 
-def test_what_came_home_by_a_failback_that_was_killed_is_in_sync() -> None:
+def test_what_a_killed_failback_copied_to_the_primary_is_in_sync() -> None:
     primary = trained(created_at=LATEST, changed_at=LATEST)
     standby = trained(created_at=LATER, changed_at=LATER + timedelta(minutes=5))
 
@@ -113,7 +113,7 @@ RECORDS = st.none() | st.builds(record, SIGHTINGS, SIGHTINGS)
 
 
 @given(SIGHTINGS, SIGHTINGS, RECORDS)
-def test_what_home_has_of_its_own_never_gives_way_unasked(
+def test_what_the_primary_has_of_its_own_is_never_overwritten_unasked(
     primary: Sighting, standby: Sighting, last: CopyRecord | None
 ) -> None:
     found = diverge(primary, standby, last)
@@ -123,7 +123,7 @@ def test_what_home_has_of_its_own_never_gives_way_unasked(
 
 
 @given(SIGHTINGS, SIGHTINGS, RECORDS)
-def test_it_is_the_same_seen_from_the_other_side(primary: Sighting, standby: Sighting, last: CopyRecord | None) -> None:
+def test_it_is_the_same_seen_from_the_other_end(primary: Sighting, standby: Sighting, last: CopyRecord | None) -> None:
     swapped = {
         Divergence.EDITED_AT_PRIMARY: Divergence.EDITED_AT_STANDBY,
         Divergence.EDITED_AT_STANDBY: Divergence.EDITED_AT_PRIMARY,

@@ -1,4 +1,4 @@
-"""A plan is brought back with the edits of both sides."""
+"""A plan is failed back with the edits of primary and standby."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def away(*names: str, trained: bool = False, **plan: Any) -> World:
     return world
 
 
-async def bring_back(
+async def run_failback(
     world: World,
     keep: Mapping[str, Choice] | None = None,
     *,
@@ -81,7 +81,7 @@ async def test_edits_of_the_standby_are_copied_to_the_primary_and_it_serves_agai
     world.put("west", "receipt", "another at west")
     world.create("west", "form")
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert (report.state, report.primary, report.standby) == ("failed_back", "east", "west")
     assert world.says("east") == world.says("west")
@@ -99,7 +99,7 @@ async def test_edits_of_the_primary_stay_and_are_copied_to_the_standby() -> None
     world.create("east", "form")
     world.delete("west", "receipt")
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert report.state == "failed_back"
     assert world.says("west") == world.says("east")
@@ -145,7 +145,7 @@ async def test_what_was_edited_at_both_has_to_be_decided_first() -> None:
     world.patch("west", "receipt", "edited at west")
 
     with pytest.raises(UnsettledEdits, match="have different versions of invoice, and nobody has decided") as caught:
-        await bring_back(world)
+        await run_failback(world)
 
     assert isinstance(caught.value, GuardRefused)
     assert "--keep invoice=primary or --keep invoice=standby" in caught.value.next_action
@@ -159,7 +159,7 @@ async def test_an_analyzer_that_was_never_copied_and_differs_has_to_be_decided_t
         world.create(where, "invoice", description=f"made at {where}")
 
     with pytest.raises(UnsettledEdits):
-        await bring_back(world)
+        await run_failback(world)
 
 
 @pytest.mark.parametrize(("kept", "where", "other"), [("home", "east", "west"), ("standby", "west", "east")])
@@ -170,7 +170,7 @@ async def test_whose_goes_on_is_said_and_the_other_one_is_kept_in_the_vault(
     for side in ("east", "west"):
         world.put(side, "invoice", f"edited at {side}")
 
-    report = await bring_back(world, {"invoice": kept})
+    report = await run_failback(world, {"invoice": kept})
 
     assert report.state == "failed_back"
     assert world.says("east") == world.says("west") == {"invoice": f"edited at {where}"}
@@ -183,7 +183,7 @@ async def test_the_primary_s_may_also_be_kept_where_only_the_standby_was_edited(
     world.delete("east", "gone")
     world.create("west", "new")
 
-    report = await bring_back(world, {"invoice": "home", "gone": "home", "new": "home"})
+    report = await run_failback(world, {"invoice": "home", "gone": "home", "new": "home"})
 
     assert report.state == "failed_back"
     assert world.says("east") == {"invoice": "what invoice is"}
@@ -195,7 +195,7 @@ async def test_the_standby_may_overwrite_what_only_the_primary_edited() -> None:
     world = await away("invoice")
     world.patch("east", "invoice", "a mistake")
 
-    await bring_back(world, {"invoice": "standby"})
+    await run_failback(world, {"invoice": "standby"})
 
     assert world.says("east") == {"invoice": "what invoice is"}
     assert [each["description"] for each in world.kept()] == ["a mistake"]
@@ -210,7 +210,7 @@ async def test_a_parent_is_copied_though_its_child_stays_as_the_primary_has_it()
     world.patch("west", "parent", "edited at west")
     world.patch("east", "child", "edited at east")
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert report.state == "failed_back"
     assert (
@@ -236,10 +236,10 @@ async def test_who_is_to_be_kept_must_be_there() -> None:
 async def test_a_second_one_right_away_does_nothing() -> None:
     world = await away("invoice")
     world.patch("west", "invoice", "edited")
-    await bring_back(world)
+    await run_failback(world)
     calls, log = len(world.service.calls), await recorded_actions(world)
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert (report.state, report.sync, report.failover) == ("at_home", None, None)
     assert (len(world.service.calls), await recorded_actions(world)) == (calls, log)
@@ -251,7 +251,7 @@ async def test_the_next_scheduled_run_copies_nothing_back() -> None:
     world = await away("invoice", "receipt", trained=True)
     world.retrain("west", "invoice")
     world.retrain("east", "receipt")
-    await bring_back(world)
+    await run_failback(world)
     accepted = dict(world.service.accepted)
 
     report = await world.replicate()
@@ -270,7 +270,7 @@ async def test_a_region_that_was_built_anew_gets_everything_back() -> None:
     world.at("east").clear()
     world.patch("west", "invoice-dr", "edited")
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert report.state == "failed_back"
     assert world.says("east") == {"invoice": "edited", "receipt": "what receipt is"}
@@ -282,7 +282,7 @@ async def test_a_primary_that_lacks_a_model_is_not_switched_to() -> None:
     world.at("east").clear()
     world.service.region("east").defaults = None
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert report.state == "refused"
     assert "invoice blocked: east has no defaults, so model gpt-4.1 leads to no deployment" in report.problems[0]
@@ -300,10 +300,10 @@ async def test_a_copy_that_fails_leaves_the_standby_serving_and_the_next_run_goe
         if when == "before" and request.url.path.endswith("receipt:copy")
         else None
     )
-    failed = await bring_back(world)
+    failed = await run_failback(world)
     world.service.intervene = lambda _when, _request: None
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert (failed.state, failed.failover) == ("incomplete", None)
     assert failed.problems[0].startswith("receipt failed")
@@ -319,7 +319,7 @@ async def test_nothing_is_copied_to_a_primary_that_does_not_answer() -> None:
     )
 
     with pytest.raises(PrimaryDoesNotAnswer) as caught:
-        await bring_back(world)
+        await run_failback(world)
 
     assert isinstance(caught.value, GuardRefused)
     assert (await world.active()).active == "west"
@@ -336,8 +336,8 @@ async def test_a_standby_that_goes_down_after_the_switch_costs_nothing_but_its_u
                 raise NotConnected("west does not answer", resource="west")
             return await work()
 
-    report = await bring_back(world, stages=Outage())
-    again = await bring_back(world)
+    report = await run_failback(world, stages=Outage())
+    again = await run_failback(world)
 
     assert report.state == again.state == "failed_back"
     assert "west could not be brought up to date" in report.problems[0]
@@ -355,7 +355,7 @@ async def test_an_edit_in_the_last_moment_comes_along() -> None:
                 world.patch("west", "invoice", "edited late")
             return await work()
 
-    report = await bring_back(world, stages=LateEdit())
+    report = await run_failback(world, stages=LateEdit())
 
     assert report.state == "failed_back"
     assert world.says("east") == {"invoice": "edited late"}
@@ -373,7 +373,7 @@ async def test_a_conflict_in_the_last_moment_leaves_the_standby_serving() -> Non
                 world.patch("east", "invoice", "edited late at east")
             return await work()
 
-    report = await bring_back(world, stages=LateEdit())
+    report = await run_failback(world, stages=LateEdit())
 
     assert report.state == "incomplete"
     assert report.failover is not None
@@ -388,7 +388,7 @@ async def test_it_says_what_it_did_in_the_audit_log() -> None:
     world = await away("invoice")
     world.patch("west", "invoice", "edited")
 
-    await bring_back(world)
+    await run_failback(world)
 
     assert await recorded_actions(world) == [
         AuditAction.FAILBACK_BEGUN,
@@ -404,7 +404,7 @@ async def test_a_failover_that_has_not_ended_goes_first() -> None:
     await world.serve_at("east", phase=Phase.SWITCHING, target="west", run_id="over")
 
     with pytest.raises(FailoverUnfinished):
-        await bring_back(world)
+        await run_failback(world)
 
 
 async def test_two_at_once_do_not_get_into_each_others_way() -> None:
@@ -412,7 +412,7 @@ async def test_two_at_once_do_not_get_into_each_others_way() -> None:
 
     async with world.context() as context, hold_progress(context, "east"):
         with pytest.raises(FailbackUnderWay):
-            await bring_back(world)
+            await run_failback(world)
 
 
 async def test_a_switch_back_that_was_made_by_hand_is_finished() -> None:
@@ -423,7 +423,7 @@ async def test_a_switch_back_that_was_made_by_hand_is_finished() -> None:
         assert (await fail_over(context, order, DirectStages())).state == "activated"
     world.patch("east", "receipt", "edited at east")
 
-    report = await bring_back(world)
+    report = await run_failback(world)
 
     assert (report.state, report.failover) == ("failed_back", None)
     assert (await world.active()).phase is Phase.STEADY
@@ -441,12 +441,12 @@ async def test_which_primary_is_meant_is_asked_where_it_is_not_clear() -> None:
     pairs = [{"source": "east", "targets": ["west"]}, {"source": "north", "targets": ["south"]}]
     world = World(recovery_plan(pairs=pairs))
     with pytest.raises(SeveralPrimaries, match="east, north"):
-        await bring_back(world)
+        await run_failback(world)
     with pytest.raises(NotAPrimary):
-        await bring_back(world, primary="west")
+        await run_failback(world, primary="west")
     await world.serve_at("south", primary="north")
 
-    assert (await bring_back(world)).primary == "north"
+    assert (await run_failback(world)).primary == "north"
 
 
 async def test_cancelled_anywhere_it_goes_on_and_loses_nothing() -> None:
@@ -459,7 +459,7 @@ async def test_cancelled_anywhere_it_goes_on_and_loses_nothing() -> None:
         world.put("west", "both", "both at west")
         world.put("east", "both", "both at east")
         calls = len(world.service.calls)
-        running = asyncio.ensure_future(bring_back(world, {"both": "standby"}, run_id="first"))
+        running = asyncio.ensure_future(run_failback(world, {"both": "standby"}, run_id="first"))
         world.service.intervene = partial(cut, world, running, calls + number)
         with suppress(asyncio.CancelledError):
             await running
@@ -469,7 +469,7 @@ async def test_cancelled_anywhere_it_goes_on_and_loses_nothing() -> None:
             assert number > 20
             return
 
-        report = await bring_back(world, {} if is_begun(world) else {"both": "standby"}, run_id="second")
+        report = await run_failback(world, {} if is_begun(world) else {"both": "standby"}, run_id="second")
 
         assert report.state in {"failed_back", "at_home"}, (number, report.problems)
         expected = {

@@ -1,4 +1,4 @@
-"""Whatever people do on both sides between a failover and its failback: no edit is lost, nothing loops."""
+"""Whatever people do at both resources between a failover and its failback: no edit is lost, nothing loops."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Story:
     def contents(self) -> set[Content]:
         return {content_of(each) for where in ("east", "west") for each in self.world.at(where).values()}
 
-    async def bring_back(self, keep: Mapping[str, Choice]) -> FailbackReport:
+    async def run_failback(self, keep: Mapping[str, Choice]) -> FailbackReport:
         async with self.world.context(f"run-{self.number}") as context:
             report = await fail_back(context, "", DirectStages(), keep=keep)
         self.world.pass_time()
@@ -144,7 +144,7 @@ async def live_through(rounds: Sequence[tuple[Sequence[Edit], Mapping[str, Choic
         }
         assert await story.undecided() == conflicts
 
-        report = await story.bring_back({name: choices[name] for name in conflicts})
+        report = await story.run_failback({name: choices[name] for name in conflicts})
 
         assert (report.state, report.problems) == ("failed_back", ()), report
         for name, (primary, there) in sides.items():
@@ -159,7 +159,7 @@ async def live_through(rounds: Sequence[tuple[Sequence[Edit], Mapping[str, Choic
 async def nothing_more_to_do(story: Story) -> None:
     accepted = dict(story.world.service.accepted)
     forward = await story.world.replicate()
-    again = await story.bring_back({})
+    again = await story.run_failback({})
 
     assert {item.action for item in forward.items} <= {Action.SKIP}
     assert again.state == "at_home"

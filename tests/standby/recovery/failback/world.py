@@ -1,4 +1,4 @@
-"""Two sides of a plan in memory, a vault in memory, and people who edit on both sides."""
+"""The resources of a plan in memory, a vault in memory, and people who edit at every resource."""
 
 from __future__ import annotations
 
