@@ -135,19 +135,24 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
     yield notify(
         "silence",
         "The watch no longer reports on a resource. This never starts a failover.",
-        EventTrigger(
-            after={HEALTHY, UNHEALTHY},
-            expect={HEALTHY, UNHEALTHY},
-            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=silence,
-        ),
+        _no_report(within=silence),
         subject="the watch is silent",
         body="{{ labels.prefect.resource.id }} was not reported on for "
         f"{silence.total_seconds():.0f} s, so an outage of it would not be noticed. "
         "Check that a worker runs and that watch/scheduled is not paused. This starts no failover.",
+    )
+
+
+def _no_report(within: timedelta) -> EventTrigger:
+    """Trigger when a resource that was reported on is not reported on for some time."""
+    return EventTrigger(
+        after={HEALTHY, UNHEALTHY},
+        expect={HEALTHY, UNHEALTHY},
+        match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Proactive,
+        threshold=1,
+        within=within,
     )
 
 
