@@ -1,4 +1,4 @@
-"""A large run in chunks on the workers of a work pool, with one report at the end."""
+"""A large run in chunks: sent to the workers of a work pool, done there, and put into one report at the end."""
 
 from __future__ import annotations
 
@@ -6,18 +6,36 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from prefect import get_client
+from prefect import flow, get_client
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
-from flows.dispatch import Dispatch, SentChunk
+from blocks import load_configuration_from_blocks, open_vault
+from flows.dispatch import Dispatch, SentChunk, chunk_artifact
+from flows.outcome import finish_replication
+from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
-from standby.replication.chunks import Chunk, Sharing, Tally, cut, records_for, spread
+from standby.config.plan import OnExisting
+from standby.replication.chunks import (
+    Chunk,
+    ChunkCopyLog,
+    ChunkReport,
+    ChunkRequest,
+    Sharing,
+    Tally,
+    begin_chunk,
+    cut,
+    records_for,
+    spread,
+    with_shares,
+)
 from standby.replication.items import Progress, Selection
-from standby.replication.replicate import Replication
+from standby.replication.replicate import Replication, open_run, run_to_report
 from standby.replication.report import Report, Via, make_report
 from standby.replication.steps import RunContext
 from standby.replication.verdict import CopyRecord
+from tasks.copy import TaskSteps
 
 AT_ONCE = 4
 """Chunks at work at the same time. A process copies some twenty analyzers a second, a target takes ten at a
@@ -148,3 +166,51 @@ def _parameters(
         else {},
         "records": _RECORDS.dump_python(records_for(chunk, plan.items, records), mode="json"),
     }
+
+
+NONE: list[str] = []
+NO_SHARES: dict[str, int] = {}
+NOTHING_EXPECTED: dict[str, str] = {}
+NO_RECORDS: dict[str, CopyRecord] = {}
+
+
+@flow(name="replicate-chunk", persist_result=False)
+async def replicate_chunk(
+    plan: str,
+    source: str,
+    target: str,
+    analyzers: list[str],
+    on_existing: OnExisting | None = None,
+    force: list[str] = NONE,
+    shares: dict[str, int] = NO_SHARES,
+    expected: dict[str, str] = NOTHING_EXPECTED,
+    records: dict[str, CopyRecord] = NO_RECORDS,
+) -> State[Any]:
+    """Copy some analyzers from one source to one target, as a part of a replicate run. Do not start it by hand.
+
+    It makes a plan of its own, so a chunk that is sent again does not copy twice. The run that sent it holds the
+    target's concurrency limit, reads the report of this flow and writes the ledger.
+
+    Args:
+        plan: Name of a saved recovery-plan block.
+        source: Resource to copy from.
+        target: Resource to copy to.
+        analyzers: Ids of the analyzers, with all that they depend on and the target does not have yet.
+        on_existing: What to do when the target has an older or a different analyzer; empty means as the plan says.
+        force: Ids of analyzers to overwrite at the target, even if they were edited there.
+        shares: By resource, how many chunks may use it at once; its limits are divided by that number.
+        expected: Fingerprints that were approved, by analyzer.
+        records: What the ledger has about these analyzers.
+    """
+    request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
+    configuration = with_shares(await load_configuration_from_blocks(plan), shares)
+    copy_log = ChunkCopyLog(records)
+    vault = await open_vault(configuration.vault)
+    async with (
+        open_run(configuration, plan, vault) as context,
+        ProgressArtifact(f"Replicating {request.chunk}") as bar,
+    ):
+        replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)
+        ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
+    for_parent = ChunkReport(items=ended.report.items, records=copy_log.added)
+    return await finish_replication(ended, chunk_artifact(for_parent))

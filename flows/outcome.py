@@ -70,7 +70,8 @@ async def finish_plan(plan: ReplicationPlan) -> State[Any]:
     """End a run that only shows what would be done."""
     artifact = TableArtifact(
         key="replication-plan",
-        table=[_planned(item) for item in plan.items] or [{"analyzer": "none selected"}],
+        table=[_row(item, "action", "reason", "verdict", "as") for item in plan.items]
+        or [{"analyzer": "none selected"}],
         description=f"Plan **{plan.recovery_plan.name}**: {plan_totals(plan)}. Nothing was changed.",
     )
     return await FlowOutcome(
@@ -100,7 +101,8 @@ def report_table(report: Report) -> TableArtifact:
     items = sorted(report.items, key=lambda item: item.status in GOOD)
     return TableArtifact(
         key="replication-report",
-        table=[_row(item) for item in items] or [{"analyzer": "none selected"}],
+        table=[_row(item, "status", "reason", "verdict", "action", "as", "seconds") for item in items]
+        or [{"analyzer": "none selected"}],
         description=f"Plan **{report.plan}**: {totals(report.totals)} in {report.seconds:.0f} s.",
     )
 
@@ -115,32 +117,13 @@ def replicated(report: Report) -> PlanEvent:
     return PlanEvent(REPLICATED, report.plan, facts)
 
 
-def _planned(item: PlanItem) -> dict[str, Any]:
-    return {
-        "analyzer": item.analyzer,
-        "from": item.source,
-        "to": item.target,
-        "action": item.action.value,
-        "reason": item.reason,
-        "verdict": item.verdict.value,
-        "as": item.target_analyzer,
-        "warnings": " ".join(item.warnings),
-    }
+NAMES = {"from": "source", "to": "target", "as": "target_analyzer"}
+"""Columns that are shown by another name than the item's own."""
 
 
-def _row(item: ReportItem) -> dict[str, Any]:
-    return {
-        "analyzer": item.analyzer,
-        "from": item.source,
-        "to": item.target,
-        "status": item.status.value,
-        "reason": item.reason,
-        "verdict": item.verdict.value,
-        "action": item.action.value,
-        "as": item.target_analyzer,
-        "seconds": item.seconds,
-        "warnings": " ".join(item.warnings),
-    }
+def _row(item: PlanItem | ReportItem, *columns: str) -> dict[str, Any]:
+    row = {column: getattr(item, NAMES.get(column, column)) for column in ("analyzer", "from", "to", *columns)}
+    return {**row, "warnings": " ".join(item.warnings)}
 
 
 def page(*parts: str) -> str:
