@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from standby.document import Document, digest_of
+from standby.service.models import Deployment
 
 
 class Stored(Document):
@@ -77,14 +78,8 @@ class AnalyzerEntry(Stored):
     labelled: tuple[LabelledData, ...] = ()
 
 
-class DeploymentEntry(Stored):
+class DeploymentEntry(Deployment, Stored):
     """A model deployment."""
-
-    name: str
-    model: str
-    version: str = ""
-    capacity: int | None = None
-    state: str = ""
 
 
 class ResourceSnapshot(Stored):

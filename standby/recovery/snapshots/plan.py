@@ -39,7 +39,6 @@ from standby.replication.inventory import Inventory, matches, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
 from standby.replication.verdict import CopyRecord, expected_definition
-from standby.service.models import Deployment
 
 
 async def plan_restore(
@@ -170,11 +169,8 @@ async def _records(context: RecoveryContext, name: str, part: ResourceSnapshot, 
 def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, target: Serving) -> Serving:
     """Give what served the analyzers when the snapshot was taken; that resource is not asked."""
     known = context.configuration.resources.get(name) or target.resource.model_copy(update={"name": name})
-    deployments = None
-    if part.deployments is not None:
-        deployments = {name: Deployment(**each.model_dump()) for name, each in part.deployments.items()}
     resource = known.model_copy(update={"api_version": part.api_version})
-    return Serving(resource=resource, defaults=part.defaults, deployments=deployments)
+    return Serving(resource=resource, defaults=part.defaults, deployments=part.deployments)
 
 
 @dataclass(frozen=True)

@@ -153,16 +153,7 @@ def _entry(analyzer: Analyzer, content: bytes, meaning: str, labelled: tuple[Lab
 def _deployments(found: Mapping[str, Deployment] | None) -> dict[str, DeploymentEntry] | None:
     if found is None:
         return None
-    return {
-        name: DeploymentEntry(
-            name=each.name,
-            model=each.model,
-            version=each.version,
-            capacity=each.capacity,
-            state=each.state,
-        )
-        for name, each in found.items()
-    }
+    return {name: DeploymentEntry(**each.model_dump()) for name, each in found.items()}
 
 
 class SnapshotTaken(Document):
