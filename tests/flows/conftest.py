@@ -83,7 +83,7 @@ def events(prefect_server: Any, until: Until) -> Callable[[str], Awaitable[list[
 
             async def page() -> list[Any]:
                 body = {"filter": EventFilter(event=EventNameFilter(name=[name])).model_dump(mode="json")}
-                answer = await client._client.post("/events/filter", json=body)
+                answer = await client.request("POST", "/events/filter", json=body)
                 found: list[Any] = answer.json()["events"]
                 return found
 

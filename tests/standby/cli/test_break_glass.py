@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.standby.cli.conftest import DEADLINE, Cloud, Ran, Workspace
+from tests.standby.cli.conftest import Cloud, Ran, Workspace
 
 WITHOUT_PREFECT = """
+import json
 import sys
 
 class Gone:
@@ -22,8 +24,13 @@ class Gone:
             raise ImportError(f"{name} was taken away")
 
 sys.meta_path.insert(0, Gone())
-from standby.cli.app import main
-main()
+from typer.testing import CliRunner
+
+from standby.cli.app import app
+
+for line in sys.stdin:
+    ended = CliRunner().invoke(app, json.loads(line))
+    print(json.dumps([ended.exit_code, ended.stdout, ended.stderr + repr(ended.exception or "")]), flush=True)
 """
 
 
@@ -42,28 +49,37 @@ def stripped(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def run(workspace: Workspace, *arguments: str) -> Ran:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PREFECT, *arguments, "--json"],
-        cwd=workspace.folder,
-        env={**os.environ, **workspace.environment},
-        capture_output=True,
+@pytest.fixture
+def shell(stripped: Workspace) -> Iterator[subprocess.Popen[str]]:
+    """One process that runs command after command, and cannot import what was taken away."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_PREFECT],
+        cwd=stripped.folder,
+        env={**os.environ, **stripped.environment},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
+    ) as process:
+        yield process
+        process.communicate()
+    assert process.returncode == 0
 
 
-def expect(workspace: Workspace, status: int, *arguments: str) -> Any:
-    ran = run(workspace, *arguments)
+def expect(shell: subprocess.Popen[str], status: int, *arguments: str) -> Any:
+    assert shell.stdin is not None
+    assert shell.stdout is not None
+    shell.stdin.write(json.dumps([*arguments, "--json"]) + "\n")
+    shell.stdin.flush()
+    ran = Ran(*json.loads(shell.stdout.readline()))
     assert ran.status == status, ran.out + ran.err
     return ran.document
 
 
-def test_every_recovery_command_works_with_everything_else_taken_away(stripped: Workspace, cloud: Cloud) -> None:
-    expect(stripped, 0, "replicate", "invoices")
-    expect(stripped, 0, "snapshot", "invoices")
+def test_every_recovery_command_works_with_everything_else_taken_away(
+    stripped: Workspace, shell: subprocess.Popen[str], cloud: Cloud
+) -> None:
+    expect(shell, 0, "replicate", "invoices")
+    expect(shell, 0, "snapshot", "invoices")
     calls = cloud.stats("east")["calls"]
     cloud.tell("outages", resource="east", kind="refuse")
     # Of one analyzer the vault alone is left.
@@ -73,24 +89,24 @@ def test_every_recovery_command_works_with_everything_else_taken_away(stripped: 
         headers={"Ocp-Apim-Subscription-Key": place.key},
     ).raise_for_status()
 
-    assert expect(stripped, 2, "status", "invoices")
-    assert len(expect(stripped, 0, "snapshots", "invoices", "--verify")) > 0
-    restored = expect(stripped, 0, "restore", "invoices", "--to", "west")
+    assert expect(shell, 2, "status", "invoices")
+    assert len(expect(shell, 0, "snapshots", "invoices", "--verify")) > 0
+    restored = expect(shell, 0, "restore", "invoices", "--to", "west")
     assert [each["analyzer"] for each in restored["items"] if each["status"] == "succeeded"] == ["contract"]
-    assert expect(stripped, 0, "drill", "invoices", "--to", "west")["passed"] is True
+    assert expect(shell, 0, "drill", "invoices", "--to", "west")["passed"] is True
     order = ("failover", "invoices", "--to", "west", "--unplanned", "--reason", "the lights went out")
-    switched = expect(stripped, 0, *order)
+    switched = expect(shell, 0, *order)
     assert (switched["side"], switched["state"], switched["via"]) == ("west", "activated", "direct")
-    assert expect(stripped, 0, "commit", "invoices")["sides"] == {"east": "west"}
+    assert expect(shell, 0, "commit", "invoices")["sides"] == {"east": "west"}
     told = json.loads((stripped.folder / "active.json").read_text(encoding="utf-8"))
     assert told["plans"]["invoices"]["sources"]["east"]["resource"] == "west"
-    expect(stripped, 0, "explain", switched["decision_id"])
-    expect(stripped, 0, "automation", "off", "--reason", "until the morning")
-    expect(stripped, 0, "report", "invoices", "--html", "page.html")
-    expect(stripped, 0, "audit", "verify")
+    expect(shell, 0, "explain", switched["decision_id"])
+    expect(shell, 0, "automation", "off", "--reason", "until the morning")
+    expect(shell, 0, "report", "invoices", "--html", "page.html")
+    expect(shell, 0, "audit", "verify")
     assert cloud.stats("east")["calls"] == calls
 
     cloud.tell("outages", resource="east", kind="none")
-    assert expect(stripped, 0, "failback", "invoices")["state"] == "failed_back"
-    assert {item["status"] for item in expect(stripped, 0, "replicate", "invoices")["items"]} == {"skipped"}
-    expect(stripped, 0, "audit", "verify")
+    assert expect(shell, 0, "failback", "invoices")["state"] == "failed_back"
+    assert {item["status"] for item in expect(shell, 0, "replicate", "invoices")["items"]} == {"skipped"}
+    expect(shell, 0, "audit", "verify")
