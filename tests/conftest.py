@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,23 +16,13 @@ from hypothesis import settings as drawing
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration
+from tests import leftovers
 
 DEPLOYMENTS = [
     {"name": "gpt-4.1", "model": "gpt-4.1", "version": "2025-04-14"},
     {"name": "text-embedding-3-large", "model": "text-embedding-3-large", "version": "1"},
 ]
 """Called after their models, so that both copy protocols find them."""
-
-
-LEFT_BY_PREFECT = r"Exception ignored in. <(socket|_Selector|function _Selector)"
-"""How an event client of Prefect shows that its sockets were left to the garbage collector."""
-
-RANDOM_IN_A_THREAD = (
-    "ignore:Do not use the `random` module inside strategies:hypothesis.errors.HypothesisDeprecationWarning"
-)
-"""Threads that Prefect leaves draw random numbers, which hypothesis takes for a strategy's."""
-
-_used_prefect = pytest.StashKey[bool]()
 
 # No property depends on how fast the machine is, whichever profile it is drawn under.
 drawing.register_profile("standby", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(leftovers)
     if config.getoption("--chaos"):
         drawing.load_profile("chaos")
 
@@ -55,24 +45,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def chaos(pytestconfig: pytest.Config) -> bool:
     """Say whether to run in full what takes minutes; a test that asks this is marked `chaos`."""
     return bool(pytestconfig.getoption("--chaos"))
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Forgive what Prefect leaves behind from the first test on that uses it: any later one may find it.
-
-    Before that, in the processes of other workers, and in runs without Prefect, a socket that is left open
-    is ours, and fails the test.
-    """
-    config = item.config
-    if item.get_closest_marker("prefect") and not config.stash.get(_used_prefect, False):
-        config.stash[_used_prefect] = True
-        forgiven = pytest.PytestUnraisableExceptionWarning
-        config.addinivalue_line("filterwarnings", f"ignore:{LEFT_BY_PREFECT}:pytest.{forgiven.__name__}")
-        config.addinivalue_line("filterwarnings", RANDOM_IN_A_THREAD)
-        # For what is found after the last test, which happens under the filters that hold now.
-        warnings.filterwarnings("ignore", LEFT_BY_PREFECT, forgiven)
-    return (yield)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

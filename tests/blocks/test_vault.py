@@ -19,6 +19,7 @@ from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUna
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder, open_folder
 from standby.vault.journal import LOOK, RENEWAL, SAVE_EVERY
+from tests.patience import PATIENCE
 from tests.standby.vault.world import HandClock, Memory
 
 REFERENCE = "remote-file-system/vault"
@@ -95,10 +96,6 @@ async def test_where_a_file_is_can_be_told(files: FileSystem) -> None:
 
 
 # Blocks.
-
-
-PATIENCE = 30.0
-"""Seconds after which what is waited for counts as never coming."""
 
 
 async def until(holds: Any) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 
+from tests.patience import PATIENCE
+
 UNPRIVILEGED = "nobody"
 """Whom PostgreSQL runs as where we are root: it refuses to be."""
 
@@ -29,7 +31,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(what: str, ready: Callable[[], Any], seconds: float = 120.0) -> Any:
+def wait_for(what: str, ready: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Ask again until there is an answer that is not empty."""
     end = time.monotonic() + seconds
     while not (answer := ready()):
@@ -86,7 +88,7 @@ def postgres(log: Path) -> Iterator[str]:
             [*prefix, *initialise, "--no-sync", "--encoding=UTF8", "--locale=C"],
             check=True,
             capture_output=True,
-            timeout=120,
+            timeout=PATIENCE,
         )
         serve = [str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-h", "127.0.0.1"]
         options = ["-k", str(folder), "-c", "fsync=off", "-c", "max_connections=200"]

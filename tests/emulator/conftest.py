@@ -12,6 +12,7 @@ import pytest
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from emulator.world import Place
+from tests.patience import PATIENCE
 
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]
 Client = Callable[..., httpx.AsyncClient]
@@ -116,7 +117,7 @@ def west(emulator: Emulator, client: Client) -> httpx.AsyncClient:
 @pytest.fixture
 async def control(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
     """The control."""
-    async with httpx.AsyncClient(base_url=emulator.control, timeout=10, verify=TRUST) as client:
+    async with httpx.AsyncClient(base_url=emulator.control, timeout=PATIENCE, verify=TRUST) as client:
         yield client
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
+from tests.patience import PATIENCE
 
 Client = Callable[..., httpx.AsyncClient]
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]
@@ -142,7 +143,7 @@ async def test_a_caller_who_leaves_does_not_undo_a_delayed_call(
     await add_fault("delay", call="copy", seconds=5)
     with pytest.raises(httpx.ReadTimeout):
         await client(emulator.resources["east"], timeout=0.1).post(COPY, json=ORDER)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         while (await east.get("/analyzers/second")).status_code == 404:
             continue
 

@@ -16,6 +16,7 @@ import pytest
 
 from emulator.config import EmulatorConfig
 from emulator.serve import running, serve
+from tests.patience import PATIENCE
 
 SERVING = """
 import asyncio, sys
@@ -55,7 +56,7 @@ async def test_it_ends_at_once_with_calls_that_hang_or_wait_and_connections_kept
             await client.post(f"{emulator.control}/outages", json={"resource": "east", "kind": "hang"})
             await client.post(f"{emulator.control}/settings", json={"resource": "west", "latency": 60})
             calls = [asyncio.create_task(client.get(url)) for url in urls.values()]
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     stats = (await client.get(f"{emulator.control}/stats")).json()["resources"]
                     if all(stats[name]["calls"] for name in urls):
@@ -136,6 +137,6 @@ def test_a_process_announces_one_line_and_ends_cleanly_when_interrupted(tmp_path
         told = json.loads(process.stdout.readline())
         assert httpx.get(f"{told['control']}/stats").status_code == 200
         process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=10)
+        rest, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, rest, errors) == (130, "", "")
     assert not Path(told["ca_file"]).exists()

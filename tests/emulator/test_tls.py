@@ -13,6 +13,7 @@ from azure.identity.aio import ManagedIdentityCredential
 
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
+from tests.patience import PATIENCE
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def test_it_ends_at_once_with_a_call_that_hangs(config: EmulatorConfig) ->
             waiting = asyncio.create_task(
                 client.get(f"{emulator.resources['east'].endpoint}/contentunderstanding/analyzers")
             )
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE):
                 while not (await client.get(f"{emulator.control}/stats")).json()["resources"]["east"]["calls"]:
                     continue
             ending = loop.time()

@@ -16,9 +16,7 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from flows.bootstrap import save_what_runs_need
 from flows.replicate import replicate
 from standby.config.configuration import Configuration
-
-PATIENCE = 120.0
-"""Seconds to wait, at most, for what happens or is recorded a moment later: the machine may be busy."""
+from tests.patience import PATIENCE
 
 Run = Callable[..., Awaitable[Any]]
 Until = Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]

@@ -23,6 +23,7 @@ from flows.bootstrap import (
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration
 from tests.flows.working import delete_deployments, worker
+from tests.patience import PATIENCE
 
 
 def with_plans(configuration: Configuration, *names: str) -> Configuration:
@@ -81,7 +82,7 @@ async def test_a_worker_runs_the_deployment(
         await save_what_runs_need(scene.configuration)
         await save_what_starts_runs(scene.configuration)
         await pause_schedules()
-        async with worker(prefect_server), asyncio.timeout(120):
+        async with worker(prefect_server), asyncio.timeout(PATIENCE):
             run = await arun_deployment("replicate/manual", parameters={"plan": "p"}, poll_interval=1)
         assert (await scene.stats("west"))["copies_accepted"] == {"invoice": 1}
     assert run.state is not None

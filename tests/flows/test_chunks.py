@@ -25,6 +25,7 @@ from flows.replicate import replicate
 from flows.run import listen
 from standby.replication import chunks
 from standby.replication.report import Report
+from tests.patience import PATIENCE
 
 ANALYZERS = 6
 
@@ -105,7 +106,7 @@ async def test_chunks_go_to_workers_and_survive_the_loss_of_one(
         deployed(scene.configuration),
         worker(prefect_server, "first") as first,
         worker(prefect_server, "second"),
-        asyncio.timeout(280),
+        asyncio.timeout(PATIENCE),
     ):
 
         async def replicated() -> State[Any]:
@@ -149,7 +150,7 @@ async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
         make_scene(family(make_analyzer), targets=("west",), service_time=60) as scene,
         deployed(scene.configuration),
         worker(prefect_server, "first"),
-        asyncio.timeout(280),
+        asyncio.timeout(PATIENCE),
     ):
 
         async def replicated() -> State[Any]:
@@ -183,7 +184,7 @@ async def test_chunks_that_no_worker_takes_are_given_up(
     async with (
         make_scene([make_analyzer("invoice")], targets=("west",)) as scene,
         deployed(scene.configuration),
-        asyncio.timeout(60),
+        asyncio.timeout(PATIENCE),
     ):
         state = await replicate(plan="p", dispatch="workers", return_state=True)
         assert (await scene.stats("west"))["copies_accepted"] == {}

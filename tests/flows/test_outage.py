@@ -35,6 +35,7 @@ from standby.vault.folder import LocalFolder
 from tests.conftest import Scene
 from tests.flows.receiver import Receiver, receiving
 from tests.flows.working import delete_deployments, worker
+from tests.patience import PATIENCE
 from tests.standby.gateway.samples import metric_alert
 
 POLICY = {"automatic": True, "probe_every": "2s", "quorum": 3, "minimum_outage": "3s"}
@@ -42,8 +43,6 @@ POLICY = {"automatic": True, "probe_every": "2s", "quorum": 3, "minimum_outage":
 ROUND = 1.0
 """Seconds between two watches; each is a flow run in this process, since a worker takes some to start one."""
 
-LONGEST = 120.0
-"""Seconds from the outage to the end of the failover on a machine that is busy."""
 
 TOKEN = "a token of sixteen characters"
 
@@ -119,7 +118,7 @@ async def outage_runs() -> list[FlowRun]:
 
 async def activated() -> FlowRun:
     """Wait for the failover; no evaluation before it may have gone wrong."""
-    async with asyncio.timeout(LONGEST):
+    async with asyncio.timeout(PATIENCE):
         while True:
             for run in await outage_runs():
                 state = run.state

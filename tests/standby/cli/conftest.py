@@ -23,8 +23,9 @@ from typer.testing import CliRunner
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from standby.cli.app import app
+from tests.patience import PATIENCE
 
-DEADLINE = 60.0
+DEADLINE = PATIENCE
 """Seconds after which a condition that is waited for counts as never coming true."""
 
 MODELS = ("gpt-4.1", "gpt-4o", "text-embedding-3-large")
@@ -89,7 +90,7 @@ class Cloud:
         self._emulator: Emulator | None = None
         self._thread = threading.Thread(target=self._serve, daemon=True)
         # The control is plain http; reading the usual authorities takes longer than most tests.
-        self._control = httpx.Client(timeout=10, verify=False, trust_env=False)
+        self._control = httpx.Client(timeout=PATIENCE, verify=False, trust_env=False)
 
     @property
     def emulator(self) -> Emulator:

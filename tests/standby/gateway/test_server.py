@@ -14,6 +14,7 @@ import pytest
 
 from standby.gateway.errors import AddressUnusable
 from standby.gateway.server import bound, serve, url_of
+from tests.patience import PATIENCE
 from tests.standby.gateway.conftest import TOKEN, UNHEALTHY
 from tests.standby.gateway.samples import metric_alert
 
@@ -27,7 +28,7 @@ async def served(gateway: Gateway) -> AsyncIterator[tuple[str, asyncio.Task[None
     with bound("127.0.0.1", 0) as taken:
         task = asyncio.create_task(serve(gateway.app, taken, ready.set))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await ready.wait()
             yield url_of(taken), task
         finally:
@@ -80,7 +81,7 @@ async def test_stopped_it_first_answers_what_it_has_begun(gateway: Gateway) -> N
         await http.get("/healthz")
         task.cancel()
         refused = 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             # It takes no new connection any more.
             while not refused:
                 try:

@@ -27,6 +27,7 @@ from standby.replication.verdict import Action, Verdict
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
 from standby.vault.folder import LocalFolder
+from tests.patience import PATIENCE
 from tests.standby.replication.world import (
     RELEASED,
     START,
@@ -199,7 +200,7 @@ async def test_a_parent_starts_the_moment_its_last_child_is_verified_and_waits_f
 
     async with prepared(items, hook) as run:
         # With a barrier between waves this would wait for ever: slow is of the first wave.
-        await asyncio.wait_for(run.replication.run(), 60)
+        await asyncio.wait_for(run.replication.run(), PATIENCE)
         assert set(run.statuses.values()) == {Status.SUCCEEDED}
         assert run.steps.done.index(("verify", "child")) < run.steps.done.index(("authorize", "parent"))
 

@@ -14,6 +14,7 @@ from standby import __version__
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ForeignOrigin, ProtocolError, Unreachable
 from standby.service.retries import HttpRetries
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     import ssl
@@ -140,7 +141,7 @@ async def test_a_resource_gets_so_many_connections_as_its_copies_need_and_no_mor
 
     async def answer(_: Heard) -> httpx.Response:
         # Nobody is answered before all the connections there may be are in use.
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await together.wait()
         return httpx.Response(200, json=FOUND)
 
@@ -207,6 +208,6 @@ async def test_a_closed_client_holds_no_connection(
     async with ContentUnderstandingClient(resource, tls=tls) as client:
         await client.get_analyzer("a")
         assert server.open_connections == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await server.all_closed()
     assert server.open_connections == 0

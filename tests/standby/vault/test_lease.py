@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from standby.vault.errors import Held, VaultError, VaultTooSlow
 from standby.vault.journal import LEASE, RENEWAL, SETTLE, SKEW, Lease
+from tests.patience import PATIENCE
 from tests.standby.vault.world import HandClock, Memory
 
 
@@ -60,7 +61,7 @@ async def test_an_owner_that_died_long_ago_is_not_waited_for() -> None:
     memory = Memory()
     await lease(memory).take()
     memory.clock.seconds += LEASE + SKEW.total_seconds() + 1
-    await asyncio.wait_for(lease(memory).take(), 1)
+    await asyncio.wait_for(lease(memory).take(), PATIENCE)
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"{", b'{"owner": 5}', b"\xff", b"[]"])

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import Activation, SinkFailed, publish_to_sinks, read_back
+from tests.patience import PATIENCE
 from tests.standby.recovery.activation.test_file import activation
 
 
@@ -23,7 +24,7 @@ class Meeting:
     held: list[Activation] = field(default_factory=list)
 
     async def publish(self, activation: Activation) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             await self.barrier.wait()
         self.held.append(activation)
 

@@ -17,6 +17,7 @@ from standby.recovery.readiness.document import Bucket, Readiness, State
 from standby.recovery.readiness.last_runs import DrillSummary, write_latest
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.items import Selection
+from tests.patience import PATIENCE
 
 if TYPE_CHECKING:
     from tests.conftest import Scene, SceneMaker
@@ -175,7 +176,7 @@ async def test_while_the_source_is_dark_the_records_say_that_the_target_is_ready
     async with make_scene(two, targets=("west",), target_id="{id}-dr", objectives={"rpo": "1h"}) as scene:
         await copied(scene)
         await scene.control("/outages", {"resource": "east", "kind": kind})
-        async with asyncio.timeout(10 * DARK):
+        async with asyncio.timeout(PATIENCE):
             found = await assessed(scene, seconds=DARK)
     assert (found.state, buckets(found)) == (State.READY, {Bucket.SOURCE_UNREACHABLE})
     assert not found.source_answered

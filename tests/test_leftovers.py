@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).parents[1]
 
 LEAKS = """
@@ -47,14 +49,14 @@ def run(folder: Path, *parts: str) -> tuple[int, str]:
     file = folder / "test_leaks.py"
     file.write_text("".join(("import gc\nimport socket\n\nimport pytest\n", *parts)), encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    options = ("-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider")
+    options = ("-c", str(ROOT / "pyproject.toml"), "-p", "tests.leftovers", "-p", "no:cacheprovider")
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(file)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     return ran.returncode, ran.stdout + ran.stderr
