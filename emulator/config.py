@@ -24,6 +24,7 @@ from emulator.catalogue import API_VERSIONS, ApiVersion
 from emulator.definitions import ANALYZER_ID, PREBUILT
 from emulator.faults import FaultRule
 from standby.errors import StandbyError
+from standby.text import some_of
 
 OutageKind = Literal["refuse", "hang", "unavailable", "none"]
 
@@ -185,8 +186,7 @@ def load_emulator_config(path: Path) -> EmulatorConfig:
 def problems(error: ValidationError) -> str:
     """Say in one line what is wrong and where."""
     found = [_problem(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
-    more = f"; and {len(found) - MOST_PROBLEMS} more" if len(found) > MOST_PROBLEMS else ""
-    return "; ".join(found[:MOST_PROBLEMS]) + more
+    return some_of(found, MOST_PROBLEMS, "; ")
 
 
 def _problem(place: tuple[int | str, ...], message: str) -> str:

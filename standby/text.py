@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TypeVar
+
+from standby.errors import sentence
 
 Kind = TypeVar("Kind", bound=str)
 
@@ -23,6 +25,12 @@ def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
     if between != ", ":
         return between.join(every)
     return " and ".join(part for part in (between.join(every[:-1]), *every[-1:]) if part)
+
+
+def some_sentences(reasons: Sequence[str], most: int = 3) -> str:
+    """Give the first few reasons, a sentence each, and count the rest."""
+    rest = len(reasons) - most
+    return " ".join([*map(sentence, reasons[:most]), *([f"And {rest} more."] if rest > 0 else [])])
 
 
 def totals(counts: Mapping[Kind, int], none: str = "nothing to do") -> str:

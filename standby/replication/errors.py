@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from difflib import get_close_matches
 
 from standby.errors import GuardRefused, StandbyError
+from standby.text import nearest
 
 
 class ReplicationError(StandbyError):
@@ -25,11 +25,7 @@ class NothingSelected(ReplicationError):
     """A pattern given by the operator matches no analyzer or target."""
 
     def __init__(self, kind: str, pattern: str, known: list[str]) -> None:
-        near = get_close_matches(pattern, known, n=1)
-        super().__init__(
-            f"No {kind} of the plan matches {pattern!r}",
-            f"Did you mean {near[0]!r}?" if near else f"Known: {', '.join(sorted(known)[:10]) or 'none'}",
-        )
+        super().__init__(f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}")
         self.args = (kind, pattern, known)
 
 

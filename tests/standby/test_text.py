@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import pytest
 
-from standby.text import counted, nearest, some_of, totals
+from standby.text import counted, nearest, some_of, some_sentences, totals
 
 
 class Kind(StrEnum):
@@ -26,6 +26,11 @@ def test_how_many_are_named_and_how_they_are_separated_is_free() -> None:
     assert some_of("abcd", 1) == "a and 3 more"
     assert some_of(iter("abcd"), 2, "; ") == "a; b and 2 more"
     assert some_of("abc", 3, "; ") == "a; b; c"
+
+
+def test_a_few_reasons_are_given_as_sentences_and_the_rest_is_counted() -> None:
+    assert some_sentences(["It is late", "Why?"]) == "It is late. Why?"
+    assert some_sentences(["One", "Two", "Three"], 1) == "One. And 2 more."
 
 
 def test_totals_leave_out_what_there_is_none_of() -> None:

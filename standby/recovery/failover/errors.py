@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from standby.errors import GuardRefused, sentence
 from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardResult
 from standby.recovery.errors import RecoveryError
+from standby.text import some_sentences
 
 
 class FailoverUnfinished(GuardRefused):
@@ -73,9 +74,8 @@ class SyncIncomplete(FailoverStopped):
     """The last sync left something behind."""
 
     def __init__(self, source: str, target: str, reasons: Sequence[str]) -> None:
-        more = f" And {len(reasons) - 1} more." if len(reasons) > 1 else ""
         super().__init__(
-            f"The last sync from {source} to {target} is not complete: {sentence(reasons[0])}{more}",
+            f"The last sync from {source} to {target} is not complete: {some_sentences(reasons, 1)}",
             "Fix that and run again, or continue without those edits with --force sync",
             "sync",
         )
@@ -86,10 +86,8 @@ class TargetNotReady(FailoverStopped):
     """The target could not serve."""
 
     def __init__(self, target: str, reasons: Sequence[str]) -> None:
-        told = " ".join(sentence(reason) for reason in reasons[:3])
-        more = f" And {len(reasons) - 3} more." if len(reasons) > 3 else ""
         super().__init__(
-            f"{target} is not ready: {told}{more}",
+            f"{target} is not ready: {some_sentences(reasons)}",
             "Fix that and run again, or fail over anyway with --force readiness",
             "readiness",
         )

@@ -106,14 +106,14 @@ def test_an_unknown_target_is_answered_with_the_nearest_one(workspace: Workspace
     ran = workspace.run("plan", "invoices", "--target", "wst")
 
     assert ran.status == 1
-    assert ran.err.endswith("  → Did you mean 'west'?\n")
+    assert ran.err == "error: No target of the plan matches wst: did you mean west?\n"
 
 
 def test_an_unknown_analyzer_is_answered_with_the_nearest_one(workspace: Workspace) -> None:
     ran = workspace.run("plan", "invoices", "--analyzer", "invoce")
 
     assert ran.status == 1
-    assert ran.err.endswith("  → Did you mean 'invoice'?\n")
+    assert ran.err == "error: No analyzer of the plan matches invoce: did you mean invoice?\n"
 
 
 def test_a_missing_configuration_says_what_to_do() -> None:

@@ -78,7 +78,7 @@ def test_a_selection_narrows_the_plan_and_never_widens_it() -> None:
     source = inventory("east", *map(definition, ["inv-1", "inv-2", "other"]))
     made = plan(source, at(), recovery=recovery, selection=Selection(analyzers=("*1", "inv-2")))
     assert set(items(made)) == {"inv-1", "inv-2"}
-    with pytest.raises(NothingSelected, match="No analyzer of the plan matches 'other'"):
+    with pytest.raises(NothingSelected, match="No analyzer of the plan matches other: there is inv-1 and inv-2"):
         plan(source, at(), recovery=recovery, selection=Selection(analyzers=("other",)))
 
 
@@ -88,18 +88,18 @@ def test_patterns_regard_case_as_ids_do() -> None:
 
 
 def test_an_unknown_analyzer_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(NothingSelected, match="Did you mean 'invoice'"):
+    with pytest.raises(NothingSelected, match="did you mean invoice"):
         plan(inventory("east", definition("invoice")), at(), selection=Selection(analyzers=("invioce",)))
 
 
 def test_an_unknown_analyzer_that_is_near_to_none_is_refused_with_the_known_ones() -> None:
     source = inventory("east", definition("b"), definition("a"))
-    with pytest.raises(NothingSelected, match=r"'zzz'\. Known: a, b\."):
+    with pytest.raises(NothingSelected, match="zzz: there is a and b"):
         plan(source, at(), selection=Selection(analyzers=("zzz",)))
 
 
 def test_an_unknown_target_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(NothingSelected, match=r"No target of the plan matches 'wset'\. Did you mean 'west'"):
+    with pytest.raises(NothingSelected, match="No target of the plan matches wset: did you mean west"):
         plan(inventory("east"), at(), selection=Selection(targets=("wset",)))
 
 
