@@ -65,7 +65,7 @@ def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
 def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> None:
     """Show whether each target of a plan could take over, with RPO, RTO and the last drill.
 
-    Nothing is changed. If the source does not answer, its records in the vault are used instead.
+    Nothing is changed. If the source does not answer, the records in the vault are used instead.
 
     Exit status: 0 every target is ready, 2 one is not ready or its state is unknown.
     """

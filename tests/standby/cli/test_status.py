@@ -58,14 +58,14 @@ def test_one_target_that_is_not_ready_is_enough_for_2(workspace: Workspace) -> N
     assert ran.out.endswith("Plan invoices: 1 ready, 1 not ready of 2 (epoch 0).\n")
 
 
-def test_all_analyzers_are_told_with_v(workspace: Workspace) -> None:
+def test_all_analyzers_are_named_with_v(workspace: Workspace) -> None:
     ran = workspace.run("status", "invoices", "-v")
 
     assert "    (claim, contract, invoice, receipt, router)\n" in ran.out
     assert "    router: the source has changed; never known to be equal\n" in ran.out
 
 
-def test_with_q_only_what_is_wrong_is_told(workspace: Workspace) -> None:
+def test_with_q_only_what_is_wrong_is_shown(workspace: Workspace) -> None:
     workspace.run("replicate", "invoices")
 
     ran = workspace.run("status", "invoices", "-q")

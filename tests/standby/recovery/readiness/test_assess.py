@@ -82,7 +82,7 @@ async def test_after_a_replication_the_target_is_ready(make_scene: SceneMaker, t
     assert all(point.source_changed is False for point in after.points)
 
 
-async def test_each_pair_of_a_plan_is_told(make_scene: SceneMaker, two: list[Any]) -> None:
+async def test_each_pair_of_a_plan_is_assessed(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two) as scene:
         await copied(scene, targets=("west",))
         async with recovering(scene) as context:
@@ -99,7 +99,7 @@ async def test_each_pair_of_a_plan_is_told(make_scene: SceneMaker, two: list[Any
     ("edited", "bucket"),
     [(("west",), Bucket.EDITED), (("east",), Bucket.STALE), (("east", "west"), Bucket.DIVERGED)],
 )
-async def test_what_was_edited_since_the_copy_is_told_from_both_sides(
+async def test_what_was_edited_since_the_copy_is_seen_at_both_resources(
     make_scene: SceneMaker, two: list[Any], edited: tuple[str, ...], bucket: Bucket
 ) -> None:
     async with make_scene(two, targets=("west",)) as scene:
@@ -136,7 +136,7 @@ async def test_what_is_at_the_target_by_other_hands_is_foreign(
     assert (found.state, of(found, Bucket.FOREIGN)) == (State.NOT_READY, ("invoice",))
 
 
-async def test_a_model_that_the_target_lacks_is_told_also_of_copies_in_sync(
+async def test_a_model_that_the_target_lacks_is_a_reason_also_for_copies_in_sync(
     make_scene: SceneMaker, two: list[Any]
 ) -> None:
     async with make_scene(two, targets=("west",)) as scene:
@@ -223,7 +223,9 @@ async def test_in_the_dark_what_a_run_had_left_behind_misses_the_rpo(make_scene:
     }
 
 
-async def test_in_the_dark_what_was_deleted_at_both_sides_is_not_missed(make_scene: SceneMaker, two: list[Any]) -> None:
+async def test_while_the_source_is_silent_what_was_deleted_at_both_resources_is_not_missed(
+    make_scene: SceneMaker, two: list[Any]
+) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await copied(scene)
         async with recovering(scene) as context:
@@ -251,7 +253,9 @@ async def test_in_the_dark_a_newer_snapshot_says_what_no_run_has_seen(
     assert (found.state, found.missing) == (State.NOT_READY, ("fresh",))
 
 
-async def test_in_the_dark_without_records_nothing_can_be_told(make_scene: SceneMaker, two: list[Any]) -> None:
+async def test_while_the_source_is_silent_and_without_records_nothing_is_known(
+    make_scene: SceneMaker, two: list[Any]
+) -> None:
     async with make_scene(two, targets=("west",)) as scene:
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         found = await assessed(scene, seconds=DARK)
@@ -295,7 +299,7 @@ async def test_in_the_dark_a_lost_ledger_leaves_the_copies_unverified(make_scene
     assert (found.state, of(found, Bucket.UNVERIFIED)) == (State.UNKNOWN, ("invoice", "router"))
 
 
-async def test_once_switched_the_way_back_is_told(make_scene: SceneMaker, two: list[Any]) -> None:
+async def test_once_switched_the_failback_is_assessed(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two, targets=("west",), target_id="{id}-dr") as scene:
         await copied(scene)
         await switched(scene, "west", Phase.ACTIVATED)
@@ -315,7 +319,7 @@ async def test_once_switched_the_way_back_is_told(make_scene: SceneMaker, two: l
     assert (dark.state, buckets(dark)) == (State.UNKNOWN, {Bucket.FENCED, Bucket.UNREACHABLE})
 
 
-async def test_once_switched_the_other_target_is_told_by_records(make_scene: SceneMaker, two: list[Any]) -> None:
+async def test_once_switched_the_other_target_is_assessed_by_records(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two) as scene:
         await copied(scene)
         await switched(scene, "west")
@@ -324,7 +328,7 @@ async def test_once_switched_the_other_target_is_told_by_records(make_scene: Sce
     assert not found.source_answered
 
 
-async def test_the_last_drill_of_the_target_is_told(make_scene: SceneMaker, two: list[Any]) -> None:
+async def test_the_last_drill_of_the_target_is_given(make_scene: SceneMaker, two: list[Any]) -> None:
     async with make_scene(two) as scene:
         await copied(scene)
         async with recovering(scene) as context:
@@ -342,7 +346,7 @@ async def test_the_last_drill_of_the_target_is_told(make_scene: SceneMaker, two:
     assert (found["west"].last_drill, found["north"].last_drill) == (None, drill)
 
 
-async def test_models_that_soon_end_are_told_where_azure_says_so(
+async def test_models_that_soon_end_are_given_where_azure_says_so(
     make_scene: SceneMaker, two: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with make_scene(two, targets=("west",)) as scene:

@@ -84,7 +84,7 @@ def test_an_analyzer_that_is_not_what_it_should_be_is_a_reason(
     assert "standby " in reason.next_action
 
 
-def test_the_same_reason_is_told_once_with_all_analyzers() -> None:
+def test_the_same_reason_is_given_once_with_all_analyzers() -> None:
     absent = [good(name, verdict=Verdict.MISSING, status=None) for name in ("e", "d", "c", "b", "a")]
     readiness = judge_readiness(facts(*absent))
     (reason,) = readiness.reasons
@@ -169,7 +169,7 @@ def test_a_missing_model_forbids_unless_the_plan_ignores_it() -> None:
     assert unknown.reasons[0].next_action
 
 
-def test_what_a_missing_model_blocks_is_told_as_missing_with_the_model_beside_it() -> None:
+def test_what_a_missing_model_blocks_is_given_as_missing_with_the_model_beside_it() -> None:
     absent = good(verdict=Verdict.MISSING, status=None, blocked=True, explanation="The model again.")
     readiness = judge_readiness(facts(absent, models=(a_finding(missing=True),)))
     assert buckets(readiness) == [Bucket.MISSING, Bucket.MODEL_MISSING]

@@ -47,7 +47,9 @@ def test_the_newest_always_stay_and_of_the_rest_the_young(minutes: list[int], ke
     states=st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(0, 2), min_size=1), max_size=8),
     keep=st.integers(1, 3),
 )
-def test_no_object_goes_that_a_kept_snapshot_needs_and_no_other_stays(states: list[dict[str, int]], keep: int) -> None:
+def test_no_object_goes_that_a_snapshot_needs_which_stays_and_no_other_stays(
+    states: list[dict[str, int]], keep: int
+) -> None:
     async def everything() -> tuple[World, int]:
         world = served(World(plan=recovery_plan(snapshots={"keep": keep, "keep_for": "1s"}), second=Files()))
         needed = 0

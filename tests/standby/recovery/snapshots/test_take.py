@@ -82,7 +82,7 @@ async def test_each_manifest_names_the_one_before_it() -> None:
     assert newest.manifest.previous == first.digest
 
 
-async def test_keeps_the_side_that_serves_now() -> None:
+async def test_writes_what_the_resource_holds_that_serves_now() -> None:
     world = world_of(analyzer("invoice"))
     world.hold("west", analyzer("invoice"), analyzer("made-here"))
     world.switch(epoch=7, east="west")
@@ -95,7 +95,7 @@ async def test_keeps_the_side_that_serves_now() -> None:
     assert list(snapshot.resources["west"].analyzers) == ["invoice", "made-here"]
 
 
-async def test_filters_copies_by_the_id_they_have_at_home() -> None:
+async def test_filters_copies_by_the_id_they_have_at_the_primary() -> None:
     world = world_of(include=["invoice"], target_id="{id}-dr")
     world.hold("west", analyzer("invoice-dr"), analyzer("other-dr"))
     world.switch(east="west")
@@ -208,7 +208,7 @@ async def test_a_first_store_that_was_lost_is_filled_from_the_second() -> None:
     assert (check.snapshots, check.objects, check.problems) == (2, 2, ())
 
 
-async def test_mends_a_damaged_definition_that_still_is_the_same() -> None:
+async def test_repairs_a_damaged_definition_that_still_is_the_same() -> None:
     world = world_of(analyzer("invoice"))
     await world.take()
     [path] = [path for path in world.vault.files if path.startswith("objects/")]
@@ -262,7 +262,7 @@ async def test_young_snapshots_stay_beyond_the_number() -> None:
     assert len(await list_snapshots(world.context())) == 4
 
 
-async def test_removes_no_definition_while_a_kept_manifest_cannot_be_read() -> None:
+async def test_removes_no_definition_while_a_manifest_that_stays_cannot_be_read() -> None:
     world = world_of(snapshots={"keep": 2, "keep_for": "1d"})
     taken = await snapshots_of(world, 2)
     world.vault.files[f"snapshots/invoices/{taken[1].id}.json"] = b"spoilt"
