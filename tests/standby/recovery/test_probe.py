@@ -11,11 +11,20 @@ import pytest
 
 from standby.clock import SystemClock
 from standby.config.resource import Resource
-from standby.recovery.probe import Limits, Observation, observer_here, probe, probe_client, probe_resources
+from standby.recovery.probe import (
+    Limits,
+    Observation,
+    WatchReport,
+    observer_here,
+    probe,
+    probe_client,
+    probe_resources,
+)
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
 from tests.patience import PATIENCE
+from tests.standby.replication.world import START
 
 if TYPE_CHECKING:
     from tests.conftest import SceneMaker
@@ -189,3 +198,14 @@ async def test_ends_in_its_time_however_slow_the_resource_is(make_scene: SceneMa
 
         assert found["east"].healthy is False
         assert found["east"].seconds < PATIENCE
+
+
+def test_a_report_names_the_state_of_each_resource_and_the_evidence_of_those_that_are_not_healthy() -> None:
+    found = {
+        name: Observation(resource=name, observer="o", at=START, healthy=healthy, checks=(), summary=f"{name} said")
+        for name, healthy in (("west", False), ("east", True), ("north", None))
+    }
+    report = WatchReport(plan="p", observations=found)
+    assert report.states == "east healthy, north unknown, west unhealthy"
+    assert report.summary == "east healthy, north unknown, west unhealthy. north: north said. west: west said"
+    assert not report.complete
