@@ -28,7 +28,7 @@ async def restore(
 ) -> State[Any]:
     """Rebuild the analyzers of a recovery plan at a resource from a snapshot, children first.
 
-    Only that resource is asked anything. What it has already is kept; each analyzer is read back afterwards.
+    Only that resource is asked anything. What it has already is not replaced; each analyzer is read back afterwards.
 
     Args:
         plan: Name of a saved recovery-plan block.

@@ -31,13 +31,13 @@ _MARKS = {
 }
 _MEANINGS = {
     Fidelity.EXACT: "exact: a verified copy is there",
-    Fidelity.EQUIVALENT: "equivalent: the same definition, built anew",
+    Fidelity.EQUIVALENT: "equivalent: the same definition, rebuilt",
     Fidelity.UNFAITHFUL: "unfaithful: labelled data changed, gone or unknown; or something else is there",
 }
 
 
 def plan_lines(plan: RestorePlan) -> Iterator[Line]:
-    """Show, before anything is done, how true each analyzer will be to the one that was kept."""
+    """Show, before anything is done, how true each analyzer will be to the one that the snapshot has."""
     yield Line(f"Snapshot {plan.snapshot_id} of {plan.taken_at:%Y-%m-%d %H:%M:%S} UTC → {plan.to}")
     yield from problem_lines(plan.problems)
     for name, deployment in plan.added_defaults.items():

@@ -146,7 +146,7 @@ def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise:
 
 @dataclass(frozen=True)
 class ChunkRequest:
-    """What a chunk run is told to do.
+    """What a chunk run is asked to do.
 
     Attributes:
         force: ids of analyzers that may be overwritten, whatever was done to them at the target.
@@ -193,7 +193,7 @@ async def begin_chunk(
         context: the plan and its connections, with the chunk's share of the limits.
         request: what to do.
         steps: how each step is done.
-        copy_log: where verified copies are noted.
+        copy_log: where verified copies are recorded.
         on_progress: called after every change.
 
     Raises:
@@ -321,14 +321,14 @@ class Tally:
 
         Args:
             total: items of all parts.
-            on_progress: told the sum after every change.
+            on_progress: called with the sum after every change.
         """
         self._total = total
         self._on_progress = on_progress
         self._parts: list[Progress] = []
 
     def part(self) -> Callable[[Progress], None]:
-        """Give what one more part is to tell its progress to."""
+        """Give what one more part is to report its progress to."""
         position = len(self._parts)
         self._parts.append(Progress(0, 0, ()))
 

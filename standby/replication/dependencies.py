@@ -129,7 +129,7 @@ class TargetNames:
         referenced: analyzers that others of the source refer to. A reference is by id and is copied as it is,
             so these keep their names.
         taken: ids that a new version must not get.
-        given: ids of copies that were settled one by one, and go before all else.
+        given: ids of copies that were chosen one by one, and go before all else.
     """
 
     template: str

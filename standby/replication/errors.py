@@ -49,8 +49,8 @@ class TargetAnalyzerGone(ReplicationError):
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
-            f"{analyzer} vanished from {target} while it was being copied",
-            "See who deletes analyzers there, then run again",
+            f"{analyzer} disappeared from {target} while it was being copied",
+            "Find out who deletes analyzers there, then run again",
         )
         self.args = (analyzer, target)
 
@@ -60,7 +60,7 @@ class CopyDiffers(ReplicationError):
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
-            f"{analyzer} at {target} is not what was planned: edited meanwhile, or made by somebody else",
+            f"{analyzer} at {target} is not the planned copy: it was edited during the run, or somebody else made it",
             "Run again to plan from what is there now",
         )
         self.args = (analyzer, target)
@@ -117,7 +117,7 @@ class PlanMoved(ReplicationError, GuardRefused):
     def __init__(self, made_at: datetime, moved: list[str]) -> None:
         changes = "\n".join(f"  {change}" for change in moved)
         super().__init__(
-            f"The world has moved since the plan was made at {made_at:%Y-%m-%d %H:%M:%S} UTC:\n{changes}",
+            f"The resources changed after the plan was made at {made_at:%Y-%m-%d %H:%M:%S} UTC:\n{changes}",
             "Make a new plan, look at it, and apply that",
         )
         self.args = (made_at, moved)

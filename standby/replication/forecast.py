@@ -129,7 +129,7 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
             calls[item.source] += 1  # Authorized.
             calls[item.target] += 1  # Copied.
         if item.action is Action.REPLACE:
-            calls[item.target] += 1  # What was there is kept.
+            calls[item.target] += 1  # What was there is saved.
     return calls
 
 

@@ -81,7 +81,7 @@ async def read_defaults(client: ContentUnderstandingClient) -> Mapping[str, str]
 
 
 async def read_deployments(client: ContentUnderstandingClient) -> Mapping[str, Deployment] | None:
-    """Read the deployments by name; `None` where Azure's management plane cannot or will not tell."""
+    """Read the deployments by name; `None` where Azure's management plane cannot or may not say."""
     try:
         listed = await client.arm.list_deployments()
     except ArmUnavailable:
@@ -128,7 +128,7 @@ def _has_tag(analyzer: Analyzer, wanted: str) -> bool:
 
 def _changed_since(analyzer: Analyzer, since: str | None, now: datetime) -> bool:
     changed_at = analyzer.last_modified_at
-    # One whose date cannot be told is protected: leaving it out could lose it.
+    # One whose date is unknown is protected: leaving it out could lose it.
     return since is None or changed_at is None or changed_at >= moment_of(since, now)
 
 

@@ -1,4 +1,4 @@
-"""What became of each item of a plan."""
+"""What is asked of a run, what a plan would do about each analyzer, and how far it has come."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from standby.config.plan import OnExisting, RecoveryPlan
-from standby.replication.verdict import ACTING, Action, CopyRecord, Sighting, Verdict
+from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 
 Key = tuple[str, ...]
 """Of an item: unique in its plan."""
@@ -86,11 +86,6 @@ class ReplicationPlan:
     made_at: datetime
     items: tuple[PlanItem, ...]
     added_defaults: Mapping[str, Mapping[str, str]]
-
-    @property
-    def busy_targets(self) -> tuple[str, ...]:
-        """The targets at which something is to be done."""
-        return tuple(sorted({item.target for item in self.items if item.action in ACTING}))
 
 
 class Status(StrEnum):

@@ -4,7 +4,7 @@ Copies: one file a region pair and api-version, a JSON line a copy, the last lin
 or damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
 
 Rebuilt analyzers: one list a resource. Labelled data is no part of a definition: what was rebuilt has the same
-one as its original, and need not read as that does. Only this list tells the two apart. An entry speaks of one
+one as its original, and may give other results. Only this list tells the two apart. An entry speaks of one
 incarnation: whatever takes its place, such as a copy, is no longer meant.
 """
 
@@ -83,7 +83,7 @@ async def read_ledger(objects: Objects, source: str, target: str, api_version: s
     """Read the records of one pair, without the right to add any.
 
     Raises:
-        VaultUnavailable: it cannot be told whether there are any.
+        VaultUnavailable: it is unknown whether there are any.
     """
     path = _path(source, target, api_version)
     return _parse(objects.where(path), await objects.read(path))
@@ -186,7 +186,7 @@ async def read_rebuilt(objects: Objects, resource: str) -> RebuiltThere:
     """Read what was rebuilt at a resource; a list that cannot be understood is warned of and counts as none.
 
     Raises:
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: it is unknown.
     """
     return _by_id(await read_document(objects, _rebuilt_path(resource), _RebuiltList))
 
@@ -230,7 +230,7 @@ def without_rebuilt(records: Records, rebuilt: RebuiltThere, forced: Collection[
     """Leave out what records say of rebuilt analyzers that are to be copied again, by id at the source.
 
     A run that found both definitions equal has recorded the rebuilt one like a copy of its own. The record
-    would make whoever asks for a real copy be told that there is one.
+    would make a run that is asked for a real copy find that there is one.
     """
     return {
         name: record

@@ -275,7 +275,9 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
     if missing := dependencies.missing.get(item.analyzer):
         names = ", ".join(sorted(missing))
-        return _blocked(item, f"It refers to {names}, which {item.source} does not have. Create or unlink it.")
+        return _blocked(
+            item, f"It refers to {names}, which {item.source} does not have. Create it there, or remove the reference."
+        )
     if item.action in COPYING and item.expected.status != "ready":
         return _blocked(item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied.")
     return item
@@ -284,16 +286,16 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
 def _after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> Iterator[PlanItem]:
     """Block what needs a child that will not be at the target under the name the parent refers to."""
     graph = {name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()}
-    settled: dict[str, PlanItem] = {}
+    decided: dict[str, PlanItem] = {}
     for name in TopologicalSorter(graph).static_order():
         item = own[name]
-        causes = [cause for child in item.needs if (cause := _hindrance(settled.get(child, own[child])))]
+        causes = [cause for child in item.needs if (cause := _hindrance(decided.get(child, own[child])))]
         if causes and item.action in ACTING:
             item = _blocked(item, f"{' '.join(causes)} Fix that first.")
         elif causes and item.action is Action.SKIP:
             item = replace(item, warnings=item.warnings + tuple(causes))
-        settled[name] = item
-    return iter(sorted(settled.values(), key=lambda item: item.analyzer))
+        decided[name] = item
+    return iter(sorted(decided.values(), key=lambda item: item.analyzer))
 
 
 def _hindrance(child: PlanItem) -> str:

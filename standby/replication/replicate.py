@@ -101,7 +101,7 @@ async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: C
                 raise
             await clock.sleep(GRANT_WAIT * grants)
     attempt.receipt = receipt
-    # Also when the copy fails from here on: they say where what was replaced is kept.
+    # Also when the copy fails from here on: they say where what was replaced is saved.
     attempt.warnings += receipt.warnings
     await steps.poll(item, receipt)
     verified = await steps.verify(item)
@@ -285,7 +285,7 @@ async def begin(
             fence.must_allow_copy(*pair, context.switch)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         plan = await _approved_plan(context, selection, records, approved)
-        _tell_what_is_unknown(plan, ledgers)
+        _warn_of_missing_ledgers(plan, ledgers)
         clients = context.connections.clients
         yield Replication(
             plan,
@@ -365,14 +365,14 @@ def _version(context: RunContext, pair: Pair) -> str:
     return context.connections[pair[0]].resource.api_version
 
 
-def _tell_what_is_unknown(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger]) -> None:
-    """Say once where a ledger is not there although the target already has copies: it may have been lost."""
+def _warn_of_missing_ledgers(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger]) -> None:
+    """Warn where there is no ledger although the target already has copies: it may have been lost."""
     for (source, target), ledger in ledgers.items():
         held = sum((item.source, item.target) == (source, target) and item.found is not None for item in plan.items)
         if ledger.missing and held:
             log.warning(
                 "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s: "
-                "what is equal is recorded now, what differs is foreign and left alone unless asked",
+                "those that are equal are recorded now; those that differ count as foreign and are not replaced unasked",
                 source,
                 target,
                 ledger.where,

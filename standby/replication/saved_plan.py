@@ -17,7 +17,7 @@ from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
 
 MOST_NAMED = 20
-"""How many things that moved are named one by one."""
+"""How many changes are named one by one."""
 
 
 _NOT_SIGNED_OFF = {"items": {"__all__": {"models", "last", "differences", "warnings"}}}
@@ -89,7 +89,7 @@ def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
     """Compare what was signed off with what would be done now.
 
     Raises:
-        PlanMoved: they are not the same; what moved is named.
+        PlanMoved: they are not the same; what changed is named.
     """
     moved = [*_moved_items(approved, now), *_moved_defaults(approved, now)]
     if moved:
@@ -114,8 +114,8 @@ def _change(then: PlanItem | None, now: PlanItem | None) -> str:
         return "is gone"
     changes = (
         (then.expected.fingerprint != now.expected.fingerprint, "was edited at the source"),
-        (then.expected.created_at != now.expected.created_at, "was made anew at the source"),
-        (then.expected.changed_at != now.expected.changed_at, "was touched at the source"),
+        (then.expected.created_at != now.expected.created_at, "was deleted and created again at the source"),
+        (then.expected.changed_at != now.expected.changed_at, "was changed at the source, with the same definition"),
         (then.found != now.found, "changed at the target"),
         (_action(then) != _action(now), f"would be {now.action} now, not {then.action}: {now.reason}"),
     )
@@ -129,7 +129,7 @@ def _action(item: PlanItem) -> tuple[Action, str, tuple[str, ...]]:
 def _moved_defaults(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
     present: Mapping[str, Mapping[str, str]] = now.added_defaults
     return [
-        f"the defaults to add at {target} are others now"
+        f"other defaults would be added at {target} now"
         for target in sorted(approved.added_defaults.keys() | present.keys())
         if approved.added_defaults.get(target, {}) != dict(present.get(target, {}))
     ]

@@ -81,7 +81,7 @@ def check_models(
     """Follow every model name of an analyzer to a deployment at the target, and say what is there.
 
     A different embedding model is an error, a different completion model a warning (disaster-recovery page,
-    *Start Copy operation*). A name that leads nowhere is an error with the call that mends it.
+    *Start Copy operation*). A name that leads nowhere is an error with the call that fixes it.
     """
     findings: list[Finding] = []
     for role, name in models:
@@ -141,7 +141,7 @@ def _compare(role: str, name: str, deployment: str, source: Serving, target: Ser
             name,
             deployment,
             f"Whether deployment {deployment} exists at {where}, and which model it is, is unknown",
-            "It is behind a connection, where only a trial analysis can tell"
+            "It is behind a connection, where only a test analysis can show it"
             if "/" in deployment
             else "Give the resource Entra credentials that may read it, to have this checked",
         )
@@ -174,7 +174,7 @@ def _compare(role: str, name: str, deployment: str, source: Serving, target: Ser
 
 
 def _source_model(name: str, source: Serving) -> str | None:
-    """Which model the source really uses under a name, as far as it can be told."""
+    """Which model the source really uses under a name, as far as is known."""
     found = _source_deployment(name, source)
     if found is not None:
         return found.model
@@ -196,7 +196,7 @@ def _no_default(role: str, name: str, target: Serving, proposed: str | None) -> 
     )
     body = json.dumps({"modelDeployments": {name: proposed or "DEPLOYMENT"}})
     call = f"PATCH {where.endpoint}/contentunderstanding/defaults?api-version={where.api_version} with {body}"
-    return Finding(Severity.ERROR, role, name, None, cause, f"Mend it by {call}", missing=True)
+    return Finding(Severity.ERROR, role, name, None, cause, f"Fix it with {call}", missing=True)
 
 
 def _create_deployment(resource: Resource, deployment: str, name: str, source: Serving) -> str:
@@ -205,7 +205,7 @@ def _create_deployment(resource: Resource, deployment: str, name: str, source: S
     found = _source_deployment(name, source)
     version = (found.version if found else "") or "VERSION"
     return (
-        f"Mend it by az cognitiveservices account deployment create --subscription {parts[1]} "
+        f"Fix it with az cognitiveservices account deployment create --subscription {parts[1]} "
         f"--resource-group {parts[3]} --name {parts[-1]} --deployment-name {deployment} "
         f"--model-name {model} --model-format OpenAI --model-version {version} "
         "--sku-name GlobalStandard --sku-capacity 1"
@@ -233,9 +233,9 @@ def judge_models(
 ) -> JudgedModels:
     """Say what forbids a copy and what only deserves a warning; `ignore` makes warnings of missing models."""
     checked = check_models(models, source, target, overrides)
-    # Whoever switched the management plane off need not be told that it was not asked.
-    told = set(Severity) if target.resource.arm_endpoint else {Severity.ERROR, Severity.WARNING}
-    findings = [finding for finding in checked if finding.severity in told]
+    # Whoever switched the management plane off knows that it was not asked.
+    relevant = set(Severity) if target.resource.arm_endpoint else {Severity.ERROR, Severity.WARNING}
+    findings = [finding for finding in checked if finding.severity in relevant]
     forgiven = [finding for finding in findings if finding.missing and missing_defaults == "ignore"]
     return JudgedModels(
         errors=tuple(

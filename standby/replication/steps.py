@@ -76,7 +76,7 @@ async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer)
     path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
     text = json.dumps(analyzer.to_json(), indent=1, ensure_ascii=False)
     await context.vault.write(path, text.encode())
-    sentence = f"What {item.target} had as {item.target_analyzer} is kept in {context.vault.where(path)}."
+    sentence = f"What {item.target} had as {item.target_analyzer} is saved in {context.vault.where(path)}."
     log.info("%s", sentence)
     return sentence
 
@@ -167,12 +167,12 @@ async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str
 async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
     """Start the copy at the target, at most once.
 
-    A lost answer, or a conflict, is settled by looking at the target: a copy that is there is adopted.
+    A lost answer, or a conflict, is resolved by looking at the target: a copy that is there is adopted.
 
     Raises:
         CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again.
         TargetMoved: what is to be replaced is not what the plan was made from.
-        VaultUnavailable: what is to be replaced could not be kept, so it is not replaced.
+        VaultUnavailable: what is to be replaced could not be saved, so it is not replaced.
     """
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)

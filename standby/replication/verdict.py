@@ -175,8 +175,8 @@ _UNUSABLE = "{target} has one of this name that is {status}, not ready"
 _WHAT_TO_DO = {
     Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
     Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
-    Verdict.TARGET_AHEAD: "Take the edit back to {source} first, or overwrite it with --force {analyzer}",
-    Verdict.DIVERGED: "Settle which one is right, then overwrite the other with --force {analyzer}",
+    Verdict.TARGET_AHEAD: "Copy the edit to {source} first, or overwrite it with --force {analyzer}",
+    Verdict.DIVERGED: "Decide which one is right; overwrite the one at {target} with --force {analyzer}",
 }
 
 

@@ -40,8 +40,8 @@ async def test_ledger_and_what_is_replaced_are_kept_in_the_block(
         report = await state.aresult()
     (item,) = report["items"]
     assert (item["verdict"], item["status"]) == ("source_ahead", "succeeded")
-    (kept,) = [warning for warning in item["warnings"] if "is kept in" in warning]
-    path = kept.removeprefix("What west had as invoice is kept in ").removesuffix(f" in the block {BLOCK}.")
+    (kept,) = [warning for warning in item["warnings"] if "is saved in" in warning]
+    path = kept.removeprefix("What west had as invoice is saved in ").removesuffix(f" in the block {BLOCK}.")
     assert json.loads(await block.aread_path(path))["description"] == "Reads invoice"
 
 

@@ -1,1 +1,1 @@
-"""Definitions kept in the vault, and analyzers rebuilt from them where their source no longer answers."""
+"""Definitions stored in the vault, and analyzers rebuilt from them where their source no longer answers."""

@@ -74,7 +74,7 @@ class RestoredDiffers(SnapshotError):
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
-            f"{analyzer} at {target} is not what the snapshot has: somebody else made or edited it meanwhile",
+            f"{analyzer} at {target} is not what the snapshot has: somebody else made or edited it during the restore",
             "Run again to plan from what is there now",
         )
         self.args = (analyzer, target)

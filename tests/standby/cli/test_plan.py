@@ -64,7 +64,7 @@ def test_shows_what_differs_only_when_asked_to_say_more(workspace: Workspace, cl
 def test_says_why_an_analyzer_is_left_alone_and_what_mends_it(workspace: Workspace) -> None:
     ran = workspace.run("plan", "invoices")
 
-    assert "! claim: north has no default deployment for model gpt-4o. Mend it by PATCH " in ran.out
+    assert "! claim: north has no default deployment for model gpt-4o. Fix it with PATCH " in ran.out
 
 
 def test_shows_defaults_that_would_be_added_before_the_copies(workspace: Workspace, cloud: Cloud) -> None:

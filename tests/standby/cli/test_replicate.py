@@ -40,7 +40,7 @@ def test_names_what_did_not_succeed_with_its_reason_and_ends_with_3(workspace: W
 
     assert ran.status == 3
     assert "east → north: 4 succeeded, 1 blocked\n" in ran.out
-    assert "  ! claim blocked: north has no default deployment for model gpt-4o. Mend it by PATCH" in ran.out
+    assert "  ! claim blocked: north has no default deployment for model gpt-4o. Fix it with PATCH" in ran.out
 
 
 def test_its_json_has_the_keys_of_the_contract(workspace: Workspace) -> None:

@@ -86,7 +86,7 @@ def test_both_resources_are_named_where_both_matter() -> None:
     told = explain(Verdict.DIVERGED, Action.REFUSE, "invoice", "east", "west")
     assert told == (
         "It was edited at east and at west since it was copied. "
-        "Settle which one is right, then overwrite the other with --force invoice."
+        "Decide which one is right; overwrite the one at west with --force invoice."
     )
 
 

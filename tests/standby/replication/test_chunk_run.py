@@ -17,5 +17,5 @@ async def test_a_chunk_that_outlived_its_sender_writes_nothing_over_the_side_tha
     async with world.context() as context:
         await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
         await world.serve_at("west")
-        with pytest.raises(Fenced, match="switched to west"):
+        with pytest.raises(Fenced, match="failed over to west"):
             await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)

@@ -21,7 +21,7 @@ def test_missing_models_forbid_a_copy_unless_they_are_ignored(
 ) -> None:
     judged = judge_models(ALL, EAST, serving(resource("west"), None), NONE, policy)
     assert (len(judged.errors), len(judged.warnings)) == (errors, warnings)
-    assert all("Mend it by" in told for told in judged.errors + judged.warnings)
+    assert all("Fix it with" in told for told in judged.errors + judged.warnings)
 
 
 @pytest.mark.parametrize("policy", ["fail", "sync", "ignore"])

@@ -75,8 +75,8 @@ def target(**fields: Any) -> Callable[[PlanItem], PlanItem]:
 LATER = START.replace(year=2027)
 CHANGES = {
     "was edited at the source": source(fingerprint="new"),
-    "was made anew at the source": source(created_at=LATER, changed_at=LATER),
-    "was touched at the source": source(changed_at=LATER),
+    "was deleted and created again at the source": source(created_at=LATER, changed_at=LATER),
+    "was changed at the source, with the same definition": source(changed_at=LATER),
 }
 
 
@@ -94,7 +94,7 @@ def test_a_source_that_moved_is_named(path: Path, words: str) -> None:
         lambda item: replace(item, found=sighting("edited")),
         lambda item: replace(item, found=None),
     ],
-    ids=["made anew", "touched", "failed", "edited", "gone"],
+    ids=["made again", "touched", "failed", "edited", "gone"],
 )
 def test_a_target_that_moved_is_named(path: Path, change: Callable[[PlanItem], PlanItem]) -> None:
     told = moved(path, plan(ITEM, CHILD), plan(change(ITEM), CHILD))
@@ -122,7 +122,7 @@ def test_another_deed_from_the_same_two_analyzers_is_named_with_its_reason(path:
 @pytest.mark.parametrize("now", [{}, {"west": {"gpt-4.1": "other"}}, {"north": {"gpt-4.1": "gpt"}}])
 def test_other_defaults_to_add_are_named_by_target(path: Path, now: dict[str, dict[str, str]]) -> None:
     told = moved(path, plan(CHILD, added={"west": {"gpt-4.1": "gpt"}}), plan(CHILD, added=now))
-    assert "the defaults to add at west are others now" in told
+    assert "other defaults would be added at west now" in told
     assert len(told) == len(now.keys() | {"west"})
 
 

@@ -52,7 +52,7 @@ def test_a_target_whose_defaults_were_never_set_is_named_with_the_call_that_sets
     finding = only(COMPLETION, target(*EAST, defaults=None))
     assert (finding.severity, finding.missing, finding.deployment) == (Severity.ERROR, True, None)
     assert str(finding) == (
-        "west has no defaults, so model gpt-4.1 leads to no deployment. Mend it by PATCH "
+        "west has no defaults, so model gpt-4.1 leads to no deployment. Fix it with PATCH "
         "https://west.services.ai.azure.com/contentunderstanding/defaults?api-version=2025-11-01 "
         'with {"modelDeployments": {"gpt-4.1": "gpt"}}.'
     )
@@ -80,7 +80,7 @@ def test_a_deployment_that_does_not_exist_is_told_with_the_exact_az_call() -> No
     assert (finding.severity, finding.missing, finding.deployment) == (Severity.ERROR, True, "gpt-west")
     assert str(finding) == (
         "west has no deployment gpt-west for model gpt-4.1. "
-        "Mend it by az cognitiveservices account deployment create --subscription s-1 "
+        "Fix it with az cognitiveservices account deployment create --subscription s-1 "
         "--resource-group group-1 --name west --deployment-name gpt-west --model-name gpt-4.1 "
         "--model-format OpenAI --model-version 2025-04-14 --sku-name GlobalStandard --sku-capacity 1."
     )

@@ -151,7 +151,7 @@ async def test_models_that_are_not_served_are_told_with_the_call_and_asked_about
         item = await on.plan()
         assert len(await steps.validate_deployments(on.context, item)) == 2
     async with stage(tmp_path) as on:
-        with pytest.raises(ModelsNotServed, match="Mend it by PATCH"):
+        with pytest.raises(ModelsNotServed, match="Fix it with PATCH"):
             await steps.validate_deployments(on.context, item)
         on.service.region("west").defaults = dict.fromkeys(MODELS.values(), "deployment")
         told = await steps.validate_deployments(on.context, item)
@@ -307,7 +307,7 @@ async def test_the_receipt_says_where_what_was_replaced_is_kept(on: Stage, tmp_p
     on.service.hold("west", definition("a", description="theirs"))
     _, receipt = await on.copied("replace")
     (sentence,) = receipt.warnings
-    where = sentence.removeprefix("What west had as a is kept in ").removesuffix(".")
+    where = sentence.removeprefix("What west had as a is saved in ").removesuffix(".")
     assert [where] == [str(path) for path in kept_files(tmp_path)]
 
 
@@ -316,7 +316,7 @@ async def test_a_copy_that_is_adopted_after_its_answer_was_lost_says_so_too(on: 
     on.service.intervene = answering("POST", ":copy", LOST, when="after")
     _, receipt = await on.copied("replace")
     assert receipt.operation_url is None
-    assert "is kept in" in receipt.warnings[0]
+    assert "is saved in" in receipt.warnings[0]
 
 
 async def test_what_cannot_be_kept_is_not_replaced(on: Stage) -> None:
@@ -427,7 +427,7 @@ async def test_an_operation_that_hangs_over_a_vanished_analyzer_says_so(on: Stag
     item, receipt = await on.copied()
     on.service.intervene = answering("GET", "/operations/op-1", *[operation_answer("Running")] * 50)
     del on.service.region("west").analyzers["a"]
-    with pytest.raises(TargetAnalyzerGone, match="vanished from west"):
+    with pytest.raises(TargetAnalyzerGone, match="disappeared from west"):
         await steps.poll(on.context, item, receipt)
 
 
@@ -452,7 +452,7 @@ async def test_an_operation_and_an_analyzer_that_both_vanished_are_gone(on: Stag
     del on.service.region("west").analyzers["a"]
     gone = refusal(404, "NotFound", "OperationNotFound", "No such operation.")
     on.service.intervene = answering("GET", "/operations/op-1", gone)
-    with pytest.raises(TargetAnalyzerGone, match="See who deletes analyzers there"):
+    with pytest.raises(TargetAnalyzerGone, match="Find out who deletes analyzers there"):
         await steps.poll(on.context, item, receipt)
 
 
