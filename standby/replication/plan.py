@@ -275,9 +275,8 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
     if missing := dependencies.missing.get(item.analyzer):
         names = ", ".join(sorted(missing))
-        return _blocked(
-            item, f"It refers to {names}, which {item.source} does not have. Create it there, or remove the reference."
-        )
+        cause = f"It refers to {names}, which {item.source} does not have"
+        return _blocked(item, f"{cause}. Create it there, or remove the reference.")
     if item.action in COPYING and item.expected.status != "ready":
         return _blocked(item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied.")
     return item

@@ -372,7 +372,7 @@ def _warn_of_missing_ledgers(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledge
         if ledger.missing and held:
             log.warning(
                 "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s: "
-                "those that are equal are recorded now; those that differ count as foreign and are not replaced unasked",
+                "equal ones are recorded now; those that differ count as foreign and are not replaced unasked",
                 source,
                 target,
                 ledger.where,
