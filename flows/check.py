@@ -2,20 +2,113 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import TableArtifact
+from prefect.artifacts import TableArtifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 
-from flows.outcome import FlowOutcome
-from flows.readiness import publish_readiness
+from flows.events import READINESS_CHANGED, PlanEvent
+from flows.outcome import FlowOutcome, bullets, page, table
 from flows.recovery import recovering
+from standby.errors import sentence
+from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.assess import assess_plan
+from standby.recovery.readiness.document import Readiness, read_last_states, remember_states
+from standby.recovery.readiness.document import State as TargetState
+from standby.recovery.readiness.wording import (
+    STATES,
+    drill_words,
+    plan_words,
+    points_words,
+    serving_words,
+    span_words,
+    state_words,
+)
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
 from standby.replication.verdict import Verdict
+
+MOST_REASONS = 20
+"""Reasons of one target that the page shows; the worst come first."""
+
+
+@flow(name="check", flow_run_name="check-{plan}", persist_result=False)
+async def check(plan: str) -> State[dict[str, Any]]:
+    """Compare every analyzer of a recovery plan with its copies, and judge each target's readiness.
+
+    Nothing is changed. Readiness comes first: it is known even while a source does not answer, drift is not.
+
+    Args:
+        plan: Name of a saved recovery-plan block.
+    """
+    async with recovering(plan) as context:
+        await publish_readiness(context, await assess_plan(context))
+        proposal = await survey(context.run, Selection())
+    document = drift_document(proposal)
+    name = "Completed" if document["in_sync"] else "Drifted"
+    return await FlowOutcome(name, f"{drift_totals(proposal)}.", document, artifact=drift_table(proposal)).finish()
+
+
+async def publish_readiness(context: RecoveryContext, found: Sequence[Readiness]) -> None:
+    """Write the page, and emit an event for each target whose state is not that of the last check."""
+    plan = context.plan.name
+    description = f"Plan **{plan}**: {plan_words(found)}."
+    await acreate_markdown_artifact(key="readiness", markdown=readiness_page(plan, found), description=description)
+    last = await read_last_states(context.vault, plan)
+    changed = last.changed(found)
+    for each in changed:
+        _emit(each, last.before(each))
+    if changed or len(found) != len(last.states):
+        await remember_states(context.vault, plan, found)
+
+
+def _emit(each: Readiness, before: TargetState | None) -> None:
+    worst = f" {sentence(each.reasons[0].text)}" if each.reasons and each.state is not TargetState.READY else ""
+    PlanEvent(
+        READINESS_CHANGED,
+        each.plan,
+        {
+            "home": each.primary,
+            "target": each.target,
+            "before": before.value if before else None,
+            "state": each.state.value,
+        },
+    ).emit(f"{state_words(each)}.{worst}")
+
+
+def readiness_page(plan: str, found: Sequence[Readiness]) -> str:
+    """Write which targets of a plan could take over, and why others could not."""
+    overview = table(
+        ("primary", "target", "state", "serves now", "recovery points", "RTO forecast", "last drill"),
+        (
+            (
+                each.primary,
+                each.target,
+                f"**{STATES[each.state]}**",
+                serving_words(each),
+                points_words(each),
+                span_words(each.rto),
+                drill_words(each),
+            )
+            for each in found
+        ),
+    )
+    return page(f"# Readiness of {plan}", overview, *(_reasons(each) for each in found))
+
+
+def _reasons(each: Readiness) -> str:
+    if not each.reasons:
+        return ""
+    shown = [
+        f"**{reason.bucket.value}** ({reason.severity}): {sentence(reason.text)} {sentence(reason.next_action)}"
+        for reason in each.reasons[:MOST_REASONS]
+    ]
+    if more := len(each.reasons) - len(shown):
+        shown.append(f"and {more} more: standby status {each.plan}")
+    return page(f"## {state_words(each)}", bullets(shown))
 
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:
@@ -37,20 +130,3 @@ def _row(item: PlanItem) -> dict[str, Any]:
         "differences": " ".join(item.differences),
         "reason": item.reason,
     }
-
-
-@flow(name="check", flow_run_name="check-{plan}", persist_result=False)
-async def check(plan: str) -> State[dict[str, Any]]:
-    """Compare every analyzer of a recovery plan with its copies, and judge each target's readiness.
-
-    Nothing is changed. Readiness comes first: it is known even while a source does not answer, drift is not.
-
-    Args:
-        plan: Name of a saved recovery-plan block.
-    """
-    async with recovering(plan) as context:
-        await publish_readiness(context, await assess_plan(context))
-        proposal = await survey(context.run, Selection())
-    document = drift_document(proposal)
-    name = "Completed" if document["in_sync"] else "Drifted"
-    return await FlowOutcome(name, f"{drift_totals(proposal)}.", document, artifact=drift_table(proposal)).finish()

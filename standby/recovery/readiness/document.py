@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,8 @@ from standby.recovery.durations import Durations, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
+from standby.vault.documents import read_document
+from standby.vault.filesystem import Objects
 
 
 class State(StrEnum):
@@ -232,3 +234,32 @@ class Facts:
     def destination(self) -> str:
         """The resource that would have to serve."""
         return self.primary if self.is_failback else self.target
+
+
+class LastStates(Document):
+    """The state of each target at the last check, by `primary/target`."""
+
+    states: dict[str, State] = Field(default_factory=dict)
+
+    def before(self, now: Readiness) -> State | None:
+        """Give the state of a target at the last check; `None` where it was never checked."""
+        return self.states.get(f"{now.primary}/{now.target}")
+
+    def changed(self, found: Iterable[Readiness]) -> list[Readiness]:
+        """Choose the targets whose state is not that of the last check."""
+        return [each for each in found if self.before(each) is not each.state]
+
+
+async def read_last_states(objects: Objects, plan: str) -> LastStates:
+    """Read the states at the last check; none where they cannot be read: they only prevent repeated events."""
+    return await read_document(objects, _last_states_path(plan), LastStates) or LastStates()
+
+
+async def remember_states(objects: Objects, plan: str, found: Iterable[Readiness]) -> None:
+    """Keep the states for the next check."""
+    states = LastStates(states={f"{each.primary}/{each.target}": each.state for each in found})
+    await objects.write(_last_states_path(plan), states.model_dump_json(indent=1).encode())
+
+
+def _last_states_path(plan: str) -> str:
+    return f"recovery/{plan}/readiness.json"
