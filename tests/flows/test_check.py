@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.readiness import readiness_page
+from flows.check import readiness_page
 from standby.recovery.readiness.judge import judge_readiness
 from standby.replication.verdict import Verdict
 from tests.standby.recovery.readiness.facts_at_hand import facts, good
