@@ -64,14 +64,6 @@ class Stages(Protocol):
         ...
 
 
-class DirectStages:
-    """Stages without Prefect."""
-
-    async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
-        """Do a stage and give its result."""
-        return await work()
-
-
 @dataclass(frozen=True)
 class RecoveryContext:
     """One plan, its connections, its vault and its sinks.

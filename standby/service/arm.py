@@ -75,7 +75,7 @@ class ArmClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._sender.__aexit__()
+        await self._sender.aclose()
 
     async def get_account(self) -> Account:
         """Read the resource: its id in Azure's own spelling, its region, its endpoints."""

@@ -93,7 +93,7 @@ class ContentUnderstandingClient:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            await self._sender.__aexit__()
+            await self._sender.aclose()
         finally:
             if self._arm is not None:
                 await self._arm.aclose()

@@ -151,9 +151,6 @@ class Analyzer(_Wire):
     models: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     tags: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
-    knowledge_sources: Annotated[tuple[JsonObject, ...], BeforeValidator(lambda value: value or ())] = Field(
-        (), alias="knowledgeSources"
-    )
 
 
 class Operation(_Wire):

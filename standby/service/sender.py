@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Self
 from uuid import uuid4
 
 import httpx
@@ -35,7 +34,7 @@ BUDGET = "standby.budget"
 
 
 class Sender:
-    """One HTTP client for one origin. It is its own context manager."""
+    """One HTTP client for one origin."""
 
     def __init__(
         self,
@@ -85,10 +84,8 @@ class Sender:
             transport=transport,
         )
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def aclose(self) -> None:
+        """Close the connections, those to Entra too."""
         await self._http.aclose()
         if isinstance(self._auth, EntraAuth):
             await self._auth.aclose()

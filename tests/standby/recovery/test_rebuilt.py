@@ -12,7 +12,6 @@ import pytest
 
 from standby.cli.failback import divergence_lines
 from standby.fencing import Phase
-from standby.recovery.context import DirectStages
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceItem, DivergenceReport, FailbackReport
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
@@ -30,6 +29,7 @@ from standby.vault.documents import AGAIN
 from standby.vault.errors import Held
 from tests.standby.recovery.failback.world import RUN, MemoryVault, World
 from tests.standby.recovery.snapshots.world import Cloud
+from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import START, FakeClock, recorded, recovery_plan
 
 HIDDEN = "https://x.blob.core.example/labels"

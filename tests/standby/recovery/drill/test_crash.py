@@ -11,10 +11,11 @@ from typing import Any
 from standby.config.configuration import Configuration
 from standby.fencing import read_fence
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.context import DirectStages, RecoveryContext, open_recovery
+from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.drill.cleanup import clean_up
 from standby.recovery.snapshots.take import take_snapshot
 from tests.standby.recovery.drill import dying
+from tests.standby.recovery.stages import DirectStages
 
 NEVER = 1_000_000
 

@@ -22,7 +22,7 @@ from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.assignments import NotATarget
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.context import DirectStages, RecoveryContext, Stage, open_recovery
+from standby.recovery.context import RecoveryContext, Stage, open_recovery
 from standby.recovery.drill.cleanup import DrillManifest, clean_up, hold_drills
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.errors import (
@@ -41,6 +41,7 @@ from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.take import take_snapshot
 from standby.replication.inventory import DRILL_TAG
 from standby.replication.report import Via
+from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import FakeClock
 
 T = TypeVar("T")

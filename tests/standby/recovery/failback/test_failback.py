@@ -15,7 +15,7 @@ from standby.errors import GuardRefused
 from standby.fencing import Phase
 from standby.recovery.assignments import NotAPrimary, SeveralPrimaries
 from standby.recovery.audit import AuditAction, verify_audit
-from standby.recovery.context import DirectStages, Stage, Stages
+from standby.recovery.context import Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.errors import (
     FailbackUnderWay,
@@ -33,6 +33,7 @@ from standby.replication.items import Status
 from standby.replication.verdict import Action
 from standby.service.errors import NotConnected
 from tests.standby.recovery.failback.world import World
+from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import recovery_plan, refusal
 
 T = TypeVar("T")

@@ -9,11 +9,11 @@ from typing import Any, Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.context import DirectStages
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import Choice, FailbackReport
 from standby.replication.verdict import Action
 from tests.standby.recovery.failback.world import World
+from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import recovery_plan
 
 Where = Literal["east", "west"]

@@ -8,11 +8,11 @@ import pytest
 
 from standby.fencing import Phase
 from standby.recovery.assignments import AlreadyActive
-from standby.recovery.context import DirectStages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.errors import DecidedBefore
 from standby.recovery.failover.failover import decide_request, fail_over
 from tests.standby.recovery.failover.world import Site
+from tests.standby.recovery.stages import DirectStages
 
 
 async def test_an_outage_of_one_side_does_not_switch_the_next_one_away() -> None:

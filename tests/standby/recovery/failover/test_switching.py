@@ -11,7 +11,6 @@ import pytest
 from standby.fencing import FailoverUnderWay, Fenced, Phase, hold_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed
 from standby.recovery.assignments import AlreadyActive, NotATarget
-from standby.recovery.context import DirectStages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.failover.errors import FailoverUnfinished, NothingToRollBack
@@ -19,6 +18,7 @@ from standby.recovery.failover.failover import fail_over
 from standby.replication.ledger import write_ledger
 from standby.replication.report import Report
 from tests.standby.recovery.failover.world import Site
+from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import RELEASED
 
 

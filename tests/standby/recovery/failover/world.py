@@ -12,13 +12,14 @@ import httpx
 from standby.fencing import Assignment, Fence, read_fence
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkFailed, must_follow
 from standby.recovery.audit import verify_audit
-from standby.recovery.context import DirectStages, RecoveryContext
+from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.vault.errors import VaultUnavailable
 from standby.vault.filesystem import Journal
 from tests.standby.recovery.failback.world import MemoryVault, World
+from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import recovery_plan
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from standby.cli.replicate import replicate_directly
 from standby.fencing import Assignment, hold_fence
-from standby.recovery.context import DirectStages, open_recovery
+from standby.recovery.context import open_recovery
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import Divergence
 from standby.recovery.readiness.assess import assess
@@ -26,6 +26,7 @@ from standby.replication.serving import Severity
 from standby.replication.verdict import Action
 from standby.service.errors import Unreachable
 from tests.standby.recovery.readiness.facts_at_hand import facts, good
+from tests.standby.recovery.stages import DirectStages
 
 if TYPE_CHECKING:
     from tests.conftest import Scene, SceneMaker
