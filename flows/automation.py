@@ -19,10 +19,10 @@ from tasks.stage import TaskStages
 async def automation(plan: str, on: bool | None = None, reason: str = "") -> State[Any]:
     """Switch on or off whether outages may start a failover, in every plan of the vault.
 
-    What an operator orders is not stopped by it.
+    It does not stop an operator.
 
     Args:
-        plan: Name of a saved recovery-plan block; the change is noted in its audit log.
+        plan: Name of a saved recovery-plan block; the change is recorded in its audit log.
         on: Whether outages may start a failover; empty only shows the position.
         reason: Why; it is recorded.
     """

@@ -1,4 +1,4 @@
-"""`standby automation`: the global off switch of failovers that outages ask for."""
+"""`standby automation`: the off switch of failovers after an outage."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from standby.vault.folder import open_folder
 
 Position = Annotated[
     Literal["on", "off"] | None,
-    typer.Argument(metavar="[on|off]", help="The position to put it into; without one it is shown."),
+    typer.Argument(metavar="[on|off]", help="The new position; without one it is shown."),
 ]
 
 
 class NoPlans(ConfigurationError):
-    """There is nothing that could be switched over."""
+    """There is no plan that could fail over."""
 
     def __init__(self) -> None:
         super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
@@ -80,7 +80,7 @@ def command(
 
 
 async def _by_prefect(configuration: Configuration, on: bool | None, reason: str) -> Automation:
-    """Show or set the switch of flows; setting it once per plan notes it in the log of each."""
+    """Show or set the switch of flows; it is set once per plan, so that it is in the audit log of each."""
     if not configuration.plans:
         raise NoPlans
     plans = list(configuration.plans)[: 1 if on is None else None]
@@ -104,9 +104,9 @@ def _lines(automation: Automation, configuration: Configuration) -> Iterator[Lin
 
 def _consequence(*, on: bool, automatic: bool) -> str:
     if not on:
-        return "an outage is told of, and nothing is switched."
+        return "an outage is reported, and no failover is started."
     if automatic:
-        return "an outage switches it over."
+        return "an outage starts a failover."
     return "an outage proposes a failover, which waits for approval (failover.automatic is false)."
 
 

@@ -1,4 +1,4 @@
-"""`standby explain`: replay a decision from what it was made of."""
+"""`standby explain`: replay a decision from what it was made from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LATEST = 12
 
 
 def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Line]:
-    """Tell what was asked, what was seen, what each guard said, and whether it still comes to the same."""
+    """Show what was asked and observed, what each guard answered, and whether it still leads to the same decision."""
     record = explanation.record
     given = record.given
     yield Line(f"Decision {record.id}: {conclusion(record.decision, given)}.")
@@ -38,7 +38,7 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
     for problem in explanation.problems:
         yield Line(sentence(problem), mark="NO", style="red", wrong=True)
     if not explanation.problems:
-        yield Line("The record is the one that the audit log knows.", mark="ok", style="green")
+        yield Line("The record is the one that the audit log has.", mark="ok", style="green")
 
 
 def _time(given: DecisionInput) -> str:
@@ -55,7 +55,7 @@ def _known(given: DecisionInput) -> Iterator[Line]:
         2,
     )
     for primary, side in sorted(given.assignments.items()):
-        yield Line(f"In the place of {primary}: {side.active}, {side.phase} (epoch {given.epoch}).", 2)
+        yield Line(f"Serves for {primary}: {side.active}, {side.phase} (epoch {given.epoch}).", 2)
     for candidate in given.candidates:
         yield Line(f"Candidate {candidate.resource}: {_candidate(candidate)}.", 2)
     if given.forced:
@@ -102,7 +102,7 @@ def _replay(explanation: Explanation) -> Iterator[Line]:
         yield Line("Replayed now: it leads to the same decision.", mark="ok", style="green")
         return
     version = explanation.record.version
-    text = f"Replayed now it leads to something else: {conclusion(explanation.again, explanation.record.given)}."
+    text = f"Replayed now, it leads to another decision: {conclusion(explanation.again, explanation.record.given)}."
     yield Line(f"{text} The record is of version {version}.", mark="NO", style="red", wrong=True)
     yield from _guards(explanation.again)
 
@@ -111,10 +111,10 @@ def command(
     context: typer.Context,
     decision: Annotated[str, typer.Argument(metavar="ID", help="A decision, such as invoices-20260131T031402Z-1a2b.")],
 ) -> None:
-    """Replay a decision about a failover from the vault; no resource is asked anything.
+    """Replay a decision about a failover from the vault; no call is made to a resource.
 
-    Exit status: 0 it comes to the same, 1 the record is not the one that was written, 2 it comes to
-    something else under the rules of this version.
+    Exit status: 0 it leads to the same decision, 1 the record is not the one that was written, 2 it leads to
+    another decision under the rules of this version.
     """
 
     async def replay(output: Output) -> Exit:

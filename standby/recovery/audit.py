@@ -1,4 +1,4 @@
-"""Who did what and why: JSON lines in the vault, each sealed to the one before it.
+"""The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it.
 
 A line's digest covers the digest of the line before, so that no line can be changed, removed or put in
 between without every later one saying so. With a signing key each line is signed as well: then the chain
@@ -235,10 +235,10 @@ class AuditAction(StrEnum):
 
 
 class AuditBusy(RecoveryError):
-    """The log is in somebody else's hands for too long."""
+    """Another run held the log for too long."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"{where} was held by another run for {PATIENCE:.0f} s", "Run again when that ended")
+        super().__init__(f"{where} was held by another run for {PATIENCE:.0f} s", "Run again when that run has ended")
         self.args = (where,)
 
 

@@ -1,4 +1,4 @@
-"""The global off switch: whether outages may start a failover. Operators' orders are not stopped by it.
+"""The off switch: whether outages may start a failover. It does not stop an operator.
 
 One object of the vault, for all of its plans. Where it is missing, automation is on.
 """
@@ -20,32 +20,33 @@ AUTOMATION_PATH = "recovery/automation.json"
 
 
 class AutomationUnreadable(RecoveryError):
-    """The switch cannot be understood; neither position is assumed."""
+    """The off switch cannot be read; neither position is assumed."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
             f"{where}, which says whether outages may start a failover, cannot be read: {reason}",
-            "Set it anew with standby automation on or standby automation off",
+            "Set it again with standby automation on or standby automation off",
         )
         self.args = (where, reason)
 
 
 class AutomationNotRecorded(RecoveryError):
-    """The switch was set, and the log of a plan does not say so."""
+    """The off switch was set, and the audit log of a plan does not say so."""
 
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
         super().__init__(
-            f"Automation is {'on' if on else 'off'} now, and that could not be noted: {cause}", next_action
+            f"Automation is {'on' if on else 'off'} now, and that could not be recorded in the audit log: {cause}",
+            next_action,
         )
         self.args = (on, cause, next_action)
 
 
 class Automation(Document):
-    """The position of the switch, and who put it there.
+    """The position of the off switch, and who put it there.
 
     Attributes:
         on: whether outages may start a failover; each plan's own failover.automatic comes on top.
-        changed_at: UTC; `None` where it was never touched.
+        changed_at: UTC; `None` where it was never changed.
     """
 
     on: bool = True
@@ -55,7 +56,7 @@ class Automation(Document):
 
 
 def position_words(automation: Automation) -> str:
-    """Say where the switch is, who put it there and why, without a full stop."""
+    """Say whether automation is on, who set it and why, without a full stop."""
     position = f"Automation is {'on' if automation.on else 'off'}"
     if automation.changed_at is None:
         return f"{position}: nobody has ever switched it off"
@@ -64,7 +65,7 @@ def position_words(automation: Automation) -> str:
 
 
 async def read_automation(objects: Objects) -> Automation:
-    """Read the switch.
+    """Read the off switch.
 
     Raises:
         AutomationUnreadable: it is there and cannot be understood.
@@ -80,18 +81,18 @@ async def read_automation(objects: Objects) -> Automation:
 
 
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
-    """Put the switch into a position, and note it in the log of every plan.
+    """Set the off switch, and record it in the audit log of every plan.
 
-    The switch comes first: a log that cannot be written must not keep automation on.
+    The switch comes first: an audit log that cannot be written must not keep automation on.
 
     Args:
         plans: every plan of one vault; at least one.
         on: whether outages may start a failover.
-        reason: in the words of whoever does it.
+        reason: why, in the words of the operator.
 
     Raises:
         VaultUnavailable: it may or may not have been written.
-        SwitchNotNoted: it is set, and could not be noted.
+        SwitchNotNoted: it is set, and that could not be recorded.
     """
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))

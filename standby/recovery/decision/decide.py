@@ -28,13 +28,13 @@ from standby.recovery.decision.input import (
 )
 
 _STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})
-_OF_THE_STANDBY = frozenset({Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
+_OF_THE_TARGET = frozenset({Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
 
 
 def decide(given: DecisionInput) -> Decision:
     """Decide. The same input always leads to the same decision.
 
-    The first candidate that could serve is judged; where none could, the first that may soon, or the first.
+    The first candidate that could serve is judged; where none could, the first that may soon; otherwise the first.
     """
     evidence = weigh(given.observations, given.active, given.asked_at, given.policy)
     candidate, fitness = _choose(given)
@@ -61,7 +61,7 @@ def _of_the_source(given: DecisionInput, evidence: OutageEvidence) -> list[Guard
 
 
 def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
-    judged = [(candidate, _of_the_standby(given, candidate)) for candidate in given.candidates]
+    judged = [(candidate, _of_the_target(given, candidate)) for candidate in given.candidates]
     for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
         for candidate, results in judged:
             if not any(_forced(given, result).outcome in stopping for result in results):
@@ -69,7 +69,7 @@ def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
     return judged[0] if judged else (None, [])
 
 
-def _of_the_standby(given: DecisionInput, candidate: Candidate) -> list[GuardResult]:
+def _of_the_target(given: DecisionInput, candidate: Candidate) -> list[GuardResult]:
     return [standby_health(given, candidate), readiness(given, candidate), staleness(given, candidate)]
 
 
@@ -80,9 +80,9 @@ def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
 
 
 def _outcome(reasons: tuple[GuardResult, ...]) -> Outcome:
-    """While an outage is not proved, what is wrong with the standby side settles nothing."""
+    """While an outage is not proved, what is wrong with the target decides nothing."""
     refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
-    if refusing - _OF_THE_STANDBY:
+    if refusing - _OF_THE_TARGET:
         return Outcome.REFUSE
     if any(result.outcome is GuardOutcome.WAIT for result in reasons):
         return Outcome.WAIT

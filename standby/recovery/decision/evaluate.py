@@ -1,4 +1,4 @@
-"""An evaluation: look, gather, decide, and again while there is reason to wait."""
+"""An evaluation: probe, gather, decide, and again while there is reason to wait."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Rebuilding:
 
 
 def lacked(readiness: Readiness) -> tuple[str, ...]:
-    """Name the analyzers, by their ids at home, of which the target has nothing."""
+    """Name the analyzers, by their ids at the primary, of which the target has nothing."""
     missing = set(readiness.missing)
     absent = {
         name
@@ -69,14 +69,14 @@ def lacked(readiness: Readiness) -> tuple[str, ...]:
 
 
 async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) -> Rebuilding:
-    """Plan the restore that a switch would begin with; nothing is changed, and no source is asked.
+    """Plan the restore that a failover would begin with; nothing is changed, and no call is made to the source.
 
     Args:
         context: the plan, its stores and its ledgers.
         readiness: of the target.
     """
     absent = lacked(readiness)
-    # A switch home restores nothing: what is lost there is brought along by a failback.
+    # A failover to the primary restores nothing: a failback copies what is missing there.
     if not absent or readiness.target in {readiness.primary, readiness.active}:
         return Rebuilding()
     try:
@@ -100,13 +100,13 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
 
 
 def _named(readiness: Readiness, plan: RestorePlan) -> Iterator[tuple[str, RestoreItem]]:
-    """Give what would be done, with the id at home: a snapshot may be of what served in its place."""
-    at_home = {there: name for name, there in readiness.names.items()}
+    """Give what would be done, with the id at the primary: a snapshot may be of what served for it."""
+    at_primary = {there: name for name, there in readiness.names.items()}
     for item in plan.items:
         if item.resource == readiness.primary:
             yield item.analyzer, item
-        elif item.target_analyzer in at_home:
-            yield at_home[item.target_analyzer], item
+        elif item.target_analyzer in at_primary:
+            yield at_primary[item.target_analyzer], item
 
 
 def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
@@ -128,10 +128,10 @@ def _against(absent: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot
 
 
 OF_ABSENCE = frozenset({Bucket.MISSING, Bucket.BLOCKED, Bucket.RPO_MISSED})
-"""Reasons that are gone once the analyzers they are about are restored."""
+"""Reasons that disappear once the analyzers they are about are restored."""
 
 ASSESSMENT_SECONDS = 45.0
-"""After which a target that answers probes and not much else counts as not known to be ready."""
+"""After which it counts as unknown whether a target is ready that answers probes and little else."""
 
 
 async def gather_input(
@@ -141,16 +141,16 @@ async def gather_input(
     *,
     limits: Limits = LIMITS,
 ) -> DecisionInput:
-    """Gather everything that a decision looks at; nothing is changed.
+    """Gather everything that a decision is made from; nothing is changed.
 
     Args:
         context: the plan, its resources and its vault.
         request: what is asked.
-        observations: what was seen before, by anybody; what is seen now is added.
+        observations: earlier ones, of any observer; those of now are added.
         limits: of every check of a probe.
 
     Raises:
-        FenceUnreadable: it is not known which side serves.
+        FenceUnreadable: it is not known what serves.
         AutomationUnreadable: it is not known whether outages may start anything.
         NotATarget: the target that is asked for is none of this primary.
         VaultUnavailable: the vault does not answer.
@@ -193,7 +193,7 @@ async def gather_input(
 async def _candidate(
     context: RecoveryContext, request: FailoverRequest, name: str, seen: Observation, source: Observation
 ) -> Candidate:
-    """Judge a candidate as far as that matters: not where it is dark, nor where there is no outage."""
+    """Judge a candidate as far as that matters: not where it does not answer, nor where there is no outage."""
     nothing_to_do = request.requested_by == "outage" and source.healthy is True
     if not seen.healthy or nothing_to_do:
         return Candidate(resource=name, observation=seen, fitness=None)
@@ -203,7 +203,7 @@ async def _candidate(
     except ServiceError as error:
         fitness = Fitness(state="unknown", reasons=(error.cause,))
     except TimeoutError:
-        told = f"{name} did not tell what it holds within {ASSESSMENT_SECONDS:.0f} s"
+        told = f"{name} did not list what it holds within {ASSESSMENT_SECONDS:.0f} s"
         fitness = Fitness(state="unknown", reasons=(told,))
     else:
         fitness = fitness_of(found, await what_can_be_rebuilt(context, found))
@@ -211,7 +211,7 @@ async def _candidate(
 
 
 def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
-    """Take from readiness, and from what a snapshot has, what a decision looks at."""
+    """Take from readiness, and from what a snapshot has, what a decision needs."""
     against = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
     absent = lacked(readiness)
     only_absent = all(reason.bucket in OF_ABSENCE and set(reason.analyzers) <= set(absent) for reason in against)
@@ -232,7 +232,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
 
 
 SPARE_ROUNDS = 3
-"""Looks beyond what an outage needs to be proved: for a standby side that stumbles, too."""
+"""Rounds beyond what the proof of an outage needs, for a target that fails for a moment."""
 
 SHORTEST_PAUSE = timedelta(seconds=1)
 
@@ -241,12 +241,12 @@ Look = Callable[[Sequence[Observation]], Awaitable[DecisionInput]]
 
 
 async def nothing_more() -> Sequence[Observation]:
-    """Recall nothing: nobody else looks, or nobody can tell."""
+    """Recall nothing: there is no other observer."""
     return ()
 
 
 _PROOF = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE})
-"""Guards that further looks satisfy."""
+"""Guards that further probes can satisfy."""
 
 
 async def evaluate(
@@ -260,19 +260,19 @@ async def evaluate(
 ) -> tuple[DecisionInput, Decision]:
     """Come to a decision.
 
-    It ends with the first one that does not wait: so as soon as the source answers again, with a refusal. One
-    that still waits after the last round is for its caller to take as it is: nothing is to be done.
+    It ends with the first decision that does not wait; so it refuses as soon as the source answers again. If it
+    still waits after the last round, nothing is to be done.
 
     Args:
         context: the plan, its resources and its vault.
         request: what is asked.
-        history: observations from before, such as those that events told of.
-        recall: asked before every look for those that others have made by then.
-        rounds: how often is looked at most; by default as often as the policy needs, and a few times more.
+        history: earlier observations, such as those of events.
+        recall: gives before every round what other observers have seen by then.
+        rounds: how often at most; by default as often as the policy needs, and a few times more.
         limits: of every check of a probe.
 
     Raises:
-        FenceUnreadable: it is not known which side serves.
+        FenceUnreadable: it is not known what serves.
         AutomationUnreadable: it is not known whether outages may start anything.
         VaultUnavailable: the vault does not answer.
     """
@@ -287,7 +287,7 @@ async def evaluate(
 async def until_settled(
     look: Look, clock: Clock, *, history: Sequence[Observation] = (), rounds: int | None = None
 ) -> tuple[DecisionInput, Decision]:
-    """Decide what each look finds, until one is not to wait or the rounds are over.
+    """Decide after each look, until a decision does not wait or the rounds are over.
 
     Args:
         look: gathers the input, given the observations before it.
@@ -307,13 +307,13 @@ async def until_settled(
 
 
 def rounds_of(policy: FailoverPolicy) -> int:
-    """Say how often is looked so that every outage that lasts is proved."""
+    """Say how many rounds prove every outage that lasts."""
     proof = max(policy.minimum_outage, policy.probe_every * policy.quorum)
     return math.ceil(proof / policy.probe_every) + 1 + SPARE_ROUNDS
 
 
 def pause_after(given: DecisionInput, decision: Decision) -> timedelta:
-    """Say how long to wait: to the next probe period, or to where a look can prove the minimum outage."""
+    """Say how long to wait: until the next probe period, or until a probe can prove the minimum outage."""
     period = given.policy.probe_every
     begun = max((observation.at for observation in given.observations), default=given.asked_at)
     due = min(begun, given.asked_at) + period

@@ -1,4 +1,4 @@
-"""What the observations of one resource amount to: who saw it fail, since when, and who contradicts."""
+"""The outage evidence in the observations of one resource: who saw it fail, since when, and who contradicts."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from standby.config.plan import FailoverPolicy
 from standby.recovery.probe import Observation
 
 GAP = 3
-"""Probe periods without a look, after which nothing is known of what was between."""
+"""Probe periods without an observation, after which nothing is known about the time between."""
 
 SAME_LOOK = 0.75
-"""Share of a probe period within which one observer's observations are one: no schedule is quite even."""
+"""Share of a probe period within which two observations of one observer count once: schedules are uneven."""
 
 REGULAR = 1.1
-"""Probe periods between two looks of an observer that keeps looking."""
+"""Probe periods at most between two probes of an observer that keeps probing."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class OutageEvidence:
         streak: unhealthy observations with no healthy one after them, oldest first; without those at its
             beginning that somebody else had just contradicted.
         counted: those of them that count, one per observer and probe period.
-        newest: the newest that tells anything, of either kind; `None` where there is none.
-        contradicting: observers whose own newest look, less than a probe period ago, found it healthy.
+        newest: the newest, healthy or unhealthy; `None` where there is none.
+        contradicting: observers whose own newest observation, less than a probe period old, is healthy.
     """
 
     streak: tuple[Observation, ...]
@@ -56,11 +56,11 @@ def weigh(observations: Sequence[Observation], resource: str, now: datetime, pol
     """Find the present streak.
 
     A healthy observation, whoever made it, ends the streak before it; one that cannot tell does nothing. An
-    outage has not begun where another observer, who keeps looking, was just well served: so somebody with a
-    broken network of their own does not make a blip longer than it is.
+    outage has not begun where another observer, who keeps looking, was just well served: so an observer
+    with a broken network of its own does not make a blip longer than it is.
 
-    One dated up to a probe period ahead is taken as of now, for clocks are never quite even; what is dated
-    further ahead is not believed.
+    One dated up to a probe period ahead counts as of now, since clocks differ; what is dated further ahead is
+    ignored.
 
     Args:
         observations: in any order, of any resource, perhaps twice.
@@ -68,20 +68,20 @@ def weigh(observations: Sequence[Observation], resource: str, now: datetime, pol
         now: the time of the decision.
         policy: how long a probe period is.
     """
-    told = _in_order(observations, resource, now, policy.probe_every)
-    streak = _undisputed(_streak(told, policy.probe_every * GAP), told, now, policy.probe_every * REGULAR)
+    known = _in_order(observations, resource, now, policy.probe_every)
+    streak = _undisputed(_streak(known, policy.probe_every * GAP), known, now, policy.probe_every * REGULAR)
     fresh = now - policy.probe_every
-    by_observer = {observation.observer: observation for observation in told}
+    by_observer = {observation.observer: observation for observation in known}
     return OutageEvidence(
         streak=tuple(streak),
         counted=_one_a_period(streak, policy.probe_every * SAME_LOOK),
-        newest=told[-1] if told else None,
+        newest=known[-1] if known else None,
         contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),
     )
 
 
 def proved_at(evidence: OutageEvidence, policy: FailoverPolicy) -> datetime | None:
-    """Say when quorum and minimum outage were first both known to be there; `None` where they are not."""
+    """Say when quorum and minimum outage were first both met; `None` where they are not."""
     if len(evidence.counted) < policy.quorum:
         return None
     enough = evidence.counted[policy.quorum - 1].at
@@ -95,7 +95,7 @@ def proved_at(evidence: OutageEvidence, policy: FailoverPolicy) -> datetime | No
 
 
 def _in_order(observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta) -> list[Observation]:
-    """Give those that tell something, oldest first; of two at one moment the healthy one is the later.
+    """Give those that are healthy or unhealthy, oldest first; of two at one moment the healthy one counts as later.
 
     What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
     """
@@ -111,9 +111,9 @@ def _order(seen: Observation) -> tuple[datetime, bool, str, str]:
     return (seen.at, seen.healthy is True, seen.observer, seen.model_dump_json())
 
 
-def _streak(told: Sequence[Observation], gap: timedelta) -> list[Observation]:
+def _streak(known: Sequence[Observation], gap: timedelta) -> list[Observation]:
     streak: list[Observation] = []
-    for observation in reversed(told):
+    for observation in reversed(known):
         if observation.healthy or (streak and streak[-1].at - observation.at > gap):
             break
         streak.append(observation)
@@ -121,20 +121,20 @@ def _streak(told: Sequence[Observation], gap: timedelta) -> list[Observation]:
 
 
 def _undisputed(
-    streak: Sequence[Observation], told: Sequence[Observation], now: datetime, regular: timedelta
+    streak: Sequence[Observation], known: Sequence[Observation], now: datetime, regular: timedelta
 ) -> list[Observation]:
     for position, observation in enumerate(streak):
-        others = {other.observer for other in told} - {observation.observer}
-        if not any(_disputes(name, observation, told, now, regular) for name in others):
+        others = {other.observer for other in known} - {observation.observer}
+        if not any(_disputes(name, observation, known, now, regular) for name in others):
             return list(streak[position:])
     return []
 
 
 def _disputes(
-    observer: str, unhealthy: Observation, told: Sequence[Observation], now: datetime, regular: timedelta
+    observer: str, unhealthy: Observation, known: Sequence[Observation], now: datetime, regular: timedelta
 ) -> bool:
-    """Say whether an observer was well served just before, and has kept looking since."""
-    looks = [look for look in told if look.observer == observer]
+    """Say whether an observer found it healthy just before, and has kept probing since."""
+    looks = [look for look in known if look.observer == observer]
     before = [look for look in looks if look.at <= unhealthy.at]
     after = [look.at for look in looks if look.at > unhealthy.at]
     if not before or not before[-1].healthy or unhealthy.at - before[-1].at > regular:

@@ -1,4 +1,4 @@
-"""The guards of a plan's own state: the off switch, which side serves, switches under way or just made."""
+"""The guards: each is one question about a decision input, and answers with an outcome and its reason."""
 
 from __future__ import annotations
 
@@ -27,67 +27,67 @@ def off_switch(given: DecisionInput) -> GuardResult:
     switch = given.automation
     if switch.on:
         return says(Guard.OFF_SWITCH, GuardOutcome.PASS, "automation is on")
-    told = f"automation was switched off by {switch.by or 'somebody'}"
+    text = f"automation was switched off by {switch.by or 'somebody'}"
     if switch.changed_at is not None:
-        told += f" at {switch.changed_at:%Y-%m-%d %H:%M:%S} UTC"
-    told += f": {switch.reason}" if switch.reason else ""
+        text += f" at {switch.changed_at:%Y-%m-%d %H:%M:%S} UTC"
+    text += f": {switch.reason}" if switch.reason else ""
     if given.requested_by == "operator":
-        return says(Guard.OFF_SWITCH, GuardOutcome.PASS, f"{told}; an operator's order is not stopped by it")
-    return says(Guard.OFF_SWITCH, GuardOutcome.REFUSE, told)
+        return says(Guard.OFF_SWITCH, GuardOutcome.PASS, f"{text}; this does not stop an operator")
+    return says(Guard.OFF_SWITCH, GuardOutcome.REFUSE, text)
 
 
 def already_active(given: DecisionInput, to: str | None) -> GuardResult:
-    """Ask whether there is anything to switch."""
+    """Ask whether there is anything to do."""
     if given.outage_of and given.outage_of != given.active:
-        text = f"the outage is of {given.outage_of}, and {given.active} serves in the place of {given.primary}"
+        text = f"the outage is of {given.outage_of}, and {given.active} serves for {given.primary}"
         return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
     if to is None:
-        text = f"nothing but {given.active} could serve in the place of {given.primary}"
+        text = f"no resource but {given.active} could serve for {given.primary}"
         return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
     if to == given.active:
-        text = f"{to} serves in the place of {given.primary} already (epoch {given.epoch})"
+        text = f"{to} serves for {given.primary} already (epoch {given.epoch})"
         return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
     return says(Guard.ALREADY_ACTIVE, GuardOutcome.PASS, f"{given.active} serves (epoch {given.epoch})")
 
 
 def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
-    """Ask whether another switch is under way, or waits to be committed.
+    """Ask whether another failover is under way, or waits to be committed.
 
-    An operator may finish what another run left half done, or take it back: the fence lets one run at it.
+    An operator may resume what another run left unfinished, or roll it back: the fence allows one run at a time.
     """
     operator = given.requested_by == "operator"
     for primary, each in sorted(given.assignments.items()):
         if each.phase is Phase.SWITCHING and each.run_id != given.run_id:
-            told = f"run {each.run_id} switches {primary} over to {each.target}, or was interrupted in it"
+            text = f"run {each.run_id} is failing {primary} over to {each.target}, or was interrupted"
             if operator and primary == given.primary and to in {each.target, each.active, each.previous}:
-                return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, f"{told}; this goes on from there")
+                return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, f"{text}; this resumes it or rolls it back")
             outcome = GuardOutcome.REFUSE if operator else GuardOutcome.WAIT
-            return says(Guard.ONE_AT_A_TIME, outcome, told)
+            return says(Guard.ONE_AT_A_TIME, outcome, text)
     assignment = given.assignment
     if assignment.phase is Phase.ACTIVATED and not (operator and to == assignment.previous):
         text = f"the failover to {assignment.active} by run {assignment.run_id} is not committed"
         return says(Guard.ONE_AT_A_TIME, GuardOutcome.REFUSE, text)
-    return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, "no other switch is under way")
+    return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, "no other failover is under way")
 
 
 def cool_down(given: DecisionInput) -> GuardResult:
-    """Ask whether the last switch is long enough ago."""
+    """Ask whether the last failover is long enough ago."""
     needed = given.policy.cool_down
     if given.assignment.since is None:
-        return says(Guard.COOL_DOWN, GuardOutcome.PASS, f"{given.primary} was never switched")
+        return says(Guard.COOL_DOWN, GuardOutcome.PASS, f"{given.primary} was never failed over")
     elapsed = given.asked_at - given.assignment.since
-    text = f"the last switch was {roughly(elapsed)} ago, and {roughly(needed)} must lie between two"
+    text = f"the last failover was {roughly(elapsed)} ago, and the cool-down is {roughly(needed)}"
     return says(Guard.COOL_DOWN, GuardOutcome.PASS if elapsed >= needed else GuardOutcome.REFUSE, text)
 
 
 def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
-    """Ask for enough independent observations, recent ones, and one by whoever decides among them.
+    """Ask for enough independent and recent observations, one of them by the run that decides.
 
     Where the source answers again it refuses.
     """
     newest = evidence.newest
     if newest is None:
-        text = f"nothing that tells anything was seen of {given.active}"
+        text = f"no observation says whether {given.active} is healthy"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     age = (given.asked_at - newest.at).total_seconds()
     if newest.healthy:
@@ -95,12 +95,12 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
         return says(Guard.QUORUM, GuardOutcome.REFUSE, text)
     oldest = given.policy.probe_every.total_seconds() * GAP
     if age > oldest:
-        text = f"the newest observation of {given.active} is {age:.0f} s old, and {oldest:.0f} s are the most"
+        text = f"the newest observation of {given.active} is {age:.0f} s old, and it may be {oldest:.0f} s at most"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
-    own = given.own_look
+    own = given.own_probe
     if own is None or own.healthy is not False or (given.asked_at - own.at).total_seconds() > oldest:
         told = f": {own.summary}" if own is not None and own.summary else ""
-        text = f"{given.observer}, which decides, has not lately seen {given.active} fail itself{told}"
+        text = f"{given.observer}, which decides, has no recent failed probe of {given.active} of its own{told}"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     found, needed = len(evidence.counted), given.policy.quorum
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
@@ -125,25 +125,25 @@ def observers_agree(given: DecisionInput, evidence: OutageEvidence) -> GuardResu
         period = given.policy.probe_every.total_seconds()
         text = f"{', '.join(evidence.contradicting)} found {given.active} healthy within the last {period:.0f} s"
         return says(Guard.OBSERVERS_AGREE, GuardOutcome.WAIT, text)
-    return says(Guard.OBSERVERS_AGREE, GuardOutcome.PASS, f"nobody finds {given.active} healthy")
+    return says(Guard.OBSERVERS_AGREE, GuardOutcome.PASS, f"no observer finds {given.active} healthy")
 
 
 def source_answers(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
-    """Ask a planned failover's source for an answer: without one there is no last copy."""
+    """Ask whether what serves answers: without that a planned failover has no last sync."""
     newest = evidence.newest
     if newest is not None and newest.healthy:
         return says(Guard.SOURCE_ANSWERS, GuardOutcome.PASS, f"{given.active} answers")
     told = f": {newest.summary}" if newest is not None and newest.summary else ""
-    text = f"a planned failover needs {given.active} to answer{told}; without it, it is an unplanned one"
+    text = f"a planned failover needs {given.active} to answer{told}; if it is lost, fail over unplanned"
     return says(Guard.SOURCE_ANSWERS, GuardOutcome.REFUSE, text)
 
 
 def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
-    """Ask whether it answers now. An outage waits for it, an operator is told at once."""
+    """Ask whether the target answers now. After an outage it waits for that; an operator is refused at once."""
     seen = candidate.observation
     if seen is not None and seen.healthy:
         return says(Guard.STANDBY_HEALTH, GuardOutcome.PASS, f"{candidate.resource} is healthy")
-    told = "was not looked at" if seen is None else f"is not known to be healthy: {seen.summary}"
+    told = "was not probed" if seen is None else f"is not known to be healthy: {seen.summary}"
     if seen is not None and seen.healthy is False:
         told = f"is unhealthy: {seen.summary}"
     outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
@@ -151,7 +151,7 @@ def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
 
 
 def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
-    """Ask whether it has what it needs, or will have it once the switch has restored what it lacks.
+    """Ask whether the target has what it needs, or will have it once the failover has restored what it lacks.
 
     Where it does not answer, that is not known yet.
     """
@@ -170,7 +170,7 @@ def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
 
 
 def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
-    """Ask whether a copy is too old to serve: one that nobody can say is still what its source is."""
+    """Ask whether a copy is too old to serve, unless its source is known not to have changed."""
     limit = given.policy.staleness
     fitness = candidate.fitness or Fitness(state="unknown")
     copies = fitness.copies

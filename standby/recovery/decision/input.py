@@ -1,4 +1,4 @@
-"""What is asked of a decision, by an outage or by an operator."""
+"""What a decision is made from and what it says: guards, decision input, decision, failover request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from standby.recovery.snapshots.fidelity import Fidelity
 
 
 class Guard(StrEnum):
-    """What stands between an outage and a failover, in the order in which it is told."""
+    """What stands between an outage and a failover, in the order in which it is shown."""
 
     OFF_SWITCH = "off-switch"
     ALREADY_ACTIVE = "already-active"
@@ -34,13 +34,13 @@ class Guard(StrEnum):
 
 
 NEVER_FORCED = frozenset({Guard.ALREADY_ACTIVE, Guard.ONE_AT_A_TIME, Guard.SOURCE_ANSWERS})
-"""Guards that no force opens: behind them two sides would be active, or nothing could be done."""
+"""Guards that cannot be forced: without them two resources would be active, or nothing could be done."""
 
 FORCEABLE = tuple(guard for guard in Guard if guard not in NEVER_FORCED)
 
 
 class GuardOutcome(StrEnum):
-    """What one guard says."""
+    """What one guard answers."""
 
     PASS = "pass"  # noqa: S105 - no password
     WAIT = "wait"
@@ -49,7 +49,7 @@ class GuardOutcome(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a decision comes to."""
+    """What a decision leads to."""
 
     ACT = "act"
     WAIT = "wait"
@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 class GuardResult(Document):
-    """What one guard says, and why.
+    """What one guard answers, and why.
 
     Attributes:
         text: the reason with its numbers, as a sentence without its full stop.
@@ -69,7 +69,7 @@ class GuardResult(Document):
 
 
 def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
-    """Make what a guard says."""
+    """Make the answer of a guard."""
     return GuardResult(guard=guard, outcome=outcome, text=text)
 
 
@@ -78,7 +78,7 @@ class Decision(Document):
 
     Attributes:
         outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
-        needs_approval: the plan does not let an outage switch it by itself: act means propose.
+        needs_approval: the plan does not fail over automatically after an outage: act means propose.
         to: the target that was judged; `None` where there is none.
         reasons: every guard that was asked, in order.
         detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
@@ -124,7 +124,7 @@ class CopyAge(_Part):
 
 
 class Restorable(_Part):
-    """An analyzer that a target lacks, and that the switch could rebuild there first.
+    """An analyzer that a target lacks, and that the failover could rebuild there first.
 
     Attributes:
         fidelity: how true it would be to what was lost.
@@ -161,7 +161,7 @@ class Candidate(_Part):
     """A resource that could serve next.
 
     Attributes:
-        observation: the look at it; `None` where there was none.
+        observation: the probe of it; `None` where there was none.
         fitness: `None` where it was not asked for, since the resource does not answer.
     """
 
@@ -171,18 +171,18 @@ class Candidate(_Part):
 
 
 class DecisionInput(_Part):
-    """What is asked, what was seen, what is configured and what was done before.
+    """What was asked, what was observed, what is configured and what was done before.
 
     Attributes:
-        home: the source that serves in ordinary times.
+        primary: for which a resource is to serve.
         run_id: of the run that asks.
-        observer: the name under which this run itself looked at the resources.
+        observer: the name under which this run itself probed the resources.
         asked_at: now, UTC, by the clock of whoever gathered this.
         requested_by: an outage that was observed, or an operator.
-        planned: the source is to be left in good order, with a last copy.
+        planned: what serves now still answers, and a last sync is made from it.
         reason: in the operator's words.
-        forced: guards that the operator opens.
-        outage_of: the resource that an outage was told of; empty where that was not said.
+        forced: guards that the operator passes.
+        outage_of: the resource that an outage was reported of; empty where that was not said.
         epoch: of the fence.
         assignments: the fence's own: what serves, by primary.
         candidates: in the order of preference.
@@ -212,11 +212,11 @@ class DecisionInput(_Part):
         return self.assignments[self.primary]
 
     @property
-    def own_look(self) -> Observation | None:
-        """The newest look at the resource that serves by the run that asks; `None` where it did not look."""
+    def own_probe(self) -> Observation | None:
+        """The newest probe of the resource that serves by the run that asks; `None` where it did not probe."""
         own = (look for look in self.observations if look.observer == self.observer)
-        looks = [look for look in own if look.resource == self.active and look.at <= self.asked_at]
-        return max(looks, key=lambda look: look.at, default=None)
+        probes = [look for look in own if look.resource == self.active and look.at <= self.asked_at]
+        return max(probes, key=lambda look: look.at, default=None)
 
     @property
     def active(self) -> str:

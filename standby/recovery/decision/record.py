@@ -1,4 +1,4 @@
-"""Decisions with everything they were made of, kept in the vault; the audit log knows their digests."""
+"""Decisions with everything they were made from, kept in the vault; the audit log has their digests."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class NoSuchDecision(RecoveryError):
 
 
 class DecisionUnreadable(RecoveryError):
-    """What is recorded under this id is no decision."""
+    """What is recorded under this id is not a decision."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(
-            f"{where} is not the record of a decision, or was damaged: {reason}",
-            "Bring back an older version of that file; standby audit verify checks the log beside it",
+            f"{where} cannot be read as the record of a decision: {reason}",
+            "Restore an older version of that file; standby audit verify checks the audit log",
         )
         self.args = (where, reason)
 
@@ -233,7 +233,7 @@ def _is_of(line: AuditLine, decision_id: str) -> bool:
 
 def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[str]:
     if record.id != decision_id or record.given.plan != plan:
-        yield f"It is the record of {record.id} and was put under another id"
+        yield f"It is the record of {record.id}, stored under another id"
 
 
 def _broken(problems: tuple[str, ...]) -> str:

@@ -26,7 +26,9 @@ def test_is_switched_off_with_a_reason_and_on_again(workspace: Workspace, cloud:
 
     assert (off.status, shown.status, on.status) == (0, 0, 0)
     assert off.out.startswith("Automation is off, by ")
-    assert off.out.endswith(" UTC: east is being moved.\n  invoices: an outage is told of, and nothing is switched.\n")
+    assert off.out.endswith(
+        " UTC: east is being moved.\n  invoices: an outage is reported, and no failover is started.\n"
+    )
     # Silence must not hide that nothing would happen.
     assert shown.out == off.out.splitlines(keepends=True)[0]
     assert on.out.startswith("Automation is on, by ")
@@ -76,5 +78,5 @@ def test_tells_of_a_switch_that_cannot_be_read(workspace: Workspace) -> None:
     mended = workspace.run("automation", "off")
 
     assert shown.status == 1
-    assert "Set it anew with standby automation on or standby automation off" in shown.err
+    assert "Set it again with standby automation on or standby automation off" in shown.err
     assert mended.status == 0

@@ -43,7 +43,7 @@ def test_shows_what_was_seen_and_what_each_guard_said(workspace: Workspace, clou
     assert "03:13:01 (61 s before) watch@desk unhealthy: listing: HTTP 503 (Busy) (0.5 s)" in ran.out
     assert "    ok minimum-outage   unhealthy for 60 s from the first observation to the latest," in ran.out
     assert ran.out.endswith(
-        "ok Replayed now: it leads to the same decision.\nok The record is the one that the audit log knows.\n"
+        "ok Replayed now: it leads to the same decision.\nok The record is the one that the audit log has.\n"
     )
     assert cloud.calls() == set()
 
@@ -67,14 +67,14 @@ def test_names_a_record_that_was_changed(workspace: Workspace) -> None:
 
     assert ran.status == 1
     assert f"{decision_id}.json was changed after it was written" in ran.out
-    assert "Replayed now it leads to something else: wait; nothing was done." in ran.out
+    assert "Replayed now, it leads to another decision: wait; nothing was done." in ran.out
 
 
 def test_says_where_the_rules_are_others_now(workspace: Workspace) -> None:
     ran = workspace.run("explain", recorded(workspace, Outcome.WAIT))
 
     assert ran.status == 2
-    assert "Replayed now it leads to something else: fail over" in ran.out
+    assert "Replayed now, it leads to another decision: fail over" in ran.out
 
 
 def test_gives_everything_as_json(workspace: Workspace) -> None:

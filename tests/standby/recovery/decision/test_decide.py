@@ -124,7 +124,9 @@ class TestQuorum:
         given = an_input([look(ago, observer=SELF) for ago in (190, 160, 130, 100)])
 
         assert decide(given).outcome is Outcome.WAIT
-        assert says(given, Guard.QUORUM).text == "the newest observation of east is 100 s old, and 90 s are the most"
+        assert (
+            says(given, Guard.QUORUM).text == "the newest observation of east is 100 s old, and it may be 90 s at most"
+        )
 
     def test_waits_where_nothing_was_seen(self) -> None:
         assert decide(an_input([])).outcome is Outcome.WAIT
@@ -141,7 +143,7 @@ class TestQuorum:
         given = an_input([*PROVED[:3], *own])
 
         assert decide(given).outcome is Outcome.WAIT
-        assert "which decides, has not lately seen" in says(given, Guard.QUORUM).text
+        assert "which decides, has no recent failed probe" in says(given, Guard.QUORUM).text
 
     def test_looks_at_the_resource_that_serves_only(self) -> None:
         elsewhere = [seen.model_copy(update={"resource": "north"}) for seen in PROVED]
@@ -223,7 +225,7 @@ class TestSides:
         )
 
         assert decide(given).outcome is Outcome.REFUSE
-        assert says(given, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves in the place of east")
+        assert says(given, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves for east")
 
     def test_refuses_what_is_so_already(self) -> None:
         given = operator(candidates=(candidate("east"),), forced=FORCEABLE)

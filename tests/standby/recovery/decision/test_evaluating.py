@@ -156,7 +156,7 @@ async def test_lets_what_labelled_data_may_have_changed_be_rebuilt_by_force_only
         assert decision.outcome is Outcome.REFUSE
         told = said(decision)[Guard.READINESS]
         assert "but claim would be unfaithful: " in told
-        assert "Its labelled data was unknown when the snapshot was taken" in told
+        assert "Its labelled data could not be listed when the snapshot was taken" in told
         assert forced.outcome is Outcome.ACT
 
 

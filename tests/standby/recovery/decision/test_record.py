@@ -98,7 +98,7 @@ async def test_a_record_that_took_the_place_of_another_is_named(tmp_path: Path) 
     (tmp_path / decision_path(other)).write_bytes(content)
     problems = (await explain(context.vault, other, None)).problems
 
-    assert f"It is the record of {one} and was put under another id" in problems
+    assert f"It is the record of {one}, stored under another id" in problems
     assert len(problems) == 2
 
 
