@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, assert_never
 
 import httpx
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, model_validator
 
 from standby.config.errors import valid
-from standby.config.resource import ApiVersion, EntraCredentials, KeyCredentials, Resource
+from standby.config.resource import ApiVersion, Credentials, EntraCredentials, KeyCredentials, Resource
 from standby.service.auth import auth_for
 
 DOCUMENTATION = HttpUrl("https://learn.microsoft.com/azure/ai-services/content-understanding/how-to/disaster-recovery")
@@ -139,13 +139,17 @@ SHARED = tuple(name for name in Resource.model_fields if name not in {"name", "c
 
 
 def credentials_block(
-    credentials: KeyCredentials | EntraCredentials,
+    credentials: Credentials,
 ) -> ContentUnderstandingKey | ContentUnderstandingEntra:
     """Make the block of some credentials."""
-    if isinstance(credentials, KeyCredentials):
-        return ContentUnderstandingKey(key=credentials.key)
-    return ContentUnderstandingEntra(
-        tenant_id=credentials.tenant_id,
-        client_id=credentials.client_id,
-        client_secret=credentials.client_secret,
-    )
+    match credentials:
+        case KeyCredentials():
+            return ContentUnderstandingKey(key=credentials.key)
+        case EntraCredentials():
+            return ContentUnderstandingEntra(
+                tenant_id=credentials.tenant_id,
+                client_id=credentials.client_id,
+                client_secret=credentials.client_secret,
+            )
+        case _:
+            assert_never(credentials)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from functools import partial
+from typing import Any, assert_never
 
 import httpx
 from azure.core.credentials import AccessToken
@@ -13,7 +14,7 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from pydantic import SecretStr
 
-from standby.config.resource import EntraCredentials, KeyCredentials
+from standby.config.resource import Credentials, EntraCredentials, KeyCredentials
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
 from standby.service.redaction import one_line
 
@@ -131,22 +132,21 @@ class EntraAuth(httpx.Auth):
         return one_line(lines[0], (secret.get_secret_value() for secret in self._secrets))
 
 
-def auth_for(credentials: KeyCredentials | EntraCredentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
+def auth_for(credentials: Credentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
     """Make what signs requests with some credentials.
 
     Args:
         credentials: of a resource.
         scope: what Entra tokens are for; a key has none.
     """
-    if isinstance(credentials, KeyCredentials):
-        return KeyAuth(credentials.key)
-    secret = credentials.client_secret
-    return EntraAuth(
-        lambda: _credential(credentials),
-        scope,
-        tenant_id=credentials.tenant_id,
-        secrets=() if secret is None else (secret,),
-    )
+    match credentials:
+        case KeyCredentials():
+            return KeyAuth(credentials.key)
+        case EntraCredentials(tenant_id=tenant_id, client_secret=secret):
+            make = partial(_credential, credentials)
+            return EntraAuth(make, scope, tenant_id=tenant_id, secrets=() if secret is None else (secret,))
+        case _:
+            assert_never(credentials)
 
 
 def _credential(credentials: EntraCredentials) -> AsyncTokenCredential:
