@@ -14,12 +14,12 @@ from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused
 from standby.recovery.failback.failback import fail_back
-from standby.recovery.failback.report import Choice, DivergenceReport
+from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
 from standby.text import totals
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
 
-NOTHING_DECIDED: dict[str, Choice] = {}
+NOTHING_DECIDED: dict[str, ChoiceWord] = {}
 
 NAMES = {
     "failed_back": "FailedBack",
@@ -32,7 +32,7 @@ NAMES = {
 
 
 @flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
-async def failback(plan: str, home: str = "", keep: dict[str, Choice] = NOTHING_DECIDED) -> State[Any]:
+async def failback(plan: str, home: str = "", keep: dict[str, ChoiceWord] = NOTHING_DECIDED) -> State[Any]:
     """Let the primary of a recovery plan serve again: compare, copy the edits to it, switch, commit.
 
     No edit is lost: where an analyzer was edited at both, it stops until somebody decides which one to keep.
@@ -40,12 +40,12 @@ async def failback(plan: str, home: str = "", keep: dict[str, Choice] = NOTHING_
     Args:
         plan: Name of a saved recovery-plan block.
         home: The primary; empty means the only one that does not serve.
-        keep: Which analyzer to keep where both were edited, home (that of the primary) or standby, by its id
-            at the primary.
+        keep: Which analyzer to keep where both were edited, primary or standby, by its id at the primary.
     """
     try:
         async with recovering(plan) as context, ProgressArtifact(f"Failing plan {plan} back") as bar:
-            work = fail_back(context, home, TaskStages(), keep=keep, steps=TaskSteps, on_progress=bar.show)
+            choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
+            work = fail_back(context, home, TaskStages(), keep=choices, steps=TaskSteps, on_progress=bar.show)
             report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)

@@ -18,16 +18,13 @@ from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import must_be_the_flows_fence, open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
-from standby.recovery.failback.report import WORDS, Choice, Divergence, DivergenceReport, FailbackReport
+from standby.recovery.failback.report import CHOICES, WORDS, Choice, Divergence, DivergenceReport, FailbackReport
 from standby.text import some_of
 
 MOST_NAMED = 10
 """Analyzers of one kind that are named unless all are asked for."""
 
 MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "cyan")}
-
-CHOICES: dict[str, Choice] = {"primary": "home", "home": "home", "standby": "standby"}
-"""What --keep takes; home is an earlier word for primary."""
 
 
 def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iterator[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal, assert_never
@@ -16,7 +17,12 @@ from standby.replication.items import Status
 from standby.replication.report import Report, ReportItem, Via
 
 Choice = Literal["home", "standby"]
-"""Whose analyzer is kept: that of the primary or that of the standby."""
+"""Whose analyzer is kept, as it is stored: that of the primary or that of the standby."""
+
+ChoiceWord = Literal["primary", "standby", "home"]
+"""How people say it; home is an earlier word for primary."""
+
+CHOICES: Mapping[str, Choice] = {"primary": "home", "home": "home", "standby": "standby"}
 
 Ending = Literal["failed_back", "at_home", "refused", "incomplete", "unfinished", "interrupted"]
 """How a failback ended.
