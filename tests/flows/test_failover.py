@@ -158,7 +158,7 @@ async def test_an_event_alone_switches_nothing(stage: Stage) -> None:
     assert (state.name, state.is_completed()) == ("NotNeeded", True)
     assert "east answers" in str(state.message)
     assert unknown.name == "NotNeeded"
-    assert "west serves for nobody" in str(unknown.message)
+    assert "west serves for no primary of plan p" in str(unknown.message)
 
 
 async def test_a_real_outage_switches_an_automatic_plan_and_measures_it(stage: Stage, told: Any) -> None:
@@ -189,7 +189,7 @@ async def test_an_outage_that_cannot_be_answered_is_told_once(stage: Stage, told
         states = [await outage(scene) for _ in range(2)]
     assert [(state.name, state.is_failed()) for state in states] == [("Refused", True)] * 2
     first, second = (str(state.state_details.flow_run_id) for state in states)
-    assert "east is down, and nothing was switched" in (await told(REFUSED, first))["payload"]["summary"]
+    assert "east is down, and no failover was started" in (await told(REFUSED, first))["payload"]["summary"]
     assert second not in str(await events(REFUSED))
 
 
@@ -293,7 +293,7 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
         state = await running
         assert (await active(scene))["resource"] == "west"
         done = await deeds(scene)
-    assert "It is proposed that west serves in its place" in event["payload"]["summary"]
+    assert "The proposal is that west serves instead" in event["payload"]["summary"]
     assert second.name == "NotNeeded"
     assert f"waits for its approval in flow run {flow_run_id}" in str(second.message)
     assert state.name == "Activated", state.message
