@@ -29,17 +29,18 @@ $(READY): $(LOCK) pyproject.toml
 demo: setup ## watch a region being kept warm in two others, lost, and brought back (needs no Azure)
 	@$(BIN)/standby demo
 
+# More workers than cores: tests wait half of their time. Two have a Prefect server each (tests/conftest.py).
 test: setup ## run every test
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not cluster"
+	$(BIN)/pytest -n 4 --dist loadgroup -m "not cluster"
 
 test-fast: setup ## run the tests that need no Prefect server
-	$(BIN)/pytest -n 2 -m "not prefect and not cluster"
+	$(BIN)/pytest -n 3 -m "not prefect and not cluster"
 
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster
 
 chaos: setup ## draw many examples, crash at every boundary, run at full size (some twenty minutes)
-	$(BIN)/pytest -n 2 --dist loadgroup --chaos -m "(chaos or hypothesis) and not cluster"
+	$(BIN)/pytest -n 3 --dist loadgroup --chaos -m "(chaos or hypothesis) and not cluster"
 
 lint: setup lock-check ## check style, types, layers and the lock
 	$(BIN)/ruff check .

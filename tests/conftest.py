@@ -30,6 +30,10 @@ drawing.register_profile("chaos", drawing.get_profile("standby"), max_examples=4
 drawing.load_profile("standby")
 
 
+SECOND_SERVER = frozenset({"test_bootstrap", "test_chunks", "test_failover", "test_notifications", "test_outage"})
+"""Files in tests/flows whose tests start processes: about half of the time that all with a Prefect server take."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let `make chaos` ask for everything that other runs take samples of."""
     parser.addoption("--chaos", action="store_true", help="draw much, crash everywhere, run at full size")
@@ -48,14 +52,18 @@ def chaos(pytestconfig: pytest.Config) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what tests need by the fixtures they ask for; share those with a Prefect server out by file."""
+    """Mark tests by the fixtures they ask for; two workers share those that need a Prefect server.
+
+    The other workers never use Prefect, so that what they leave open is never forgiven.
+    """
     for item in items:
         needs = getattr(item, "fixturenames", ())
         if "chaos" in needs:
             item.add_marker(pytest.mark.chaos)
         if "prefect_server" in needs:
             item.add_marker(pytest.mark.prefect)
-            item.add_marker(pytest.mark.xdist_group(f"prefect {item.path.stem}"))
+            server = "second" if item.path.stem in SECOND_SERVER and item.path.parent.name == "flows" else "first"
+            item.add_marker(pytest.mark.xdist_group(f"{server} Prefect server"))
 
 
 @dataclass(frozen=True)

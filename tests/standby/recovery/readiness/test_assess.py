@@ -22,7 +22,7 @@ from tests.patience import PATIENCE
 if TYPE_CHECKING:
     from tests.conftest import Scene, SceneMaker
 
-DARK = 1.0
+DARK = 2.0
 """Seconds that resources have where one of them will not answer."""
 
 PLENTY = 10.0
