@@ -24,7 +24,7 @@ LONGEST_FILE = 450
 LONGEST_FUNCTION = 60
 SAME_BASENAME = 4
 
-_ENDING = re.compile(r"(ings?|ers?|ed|es|s|e)$")
+_ENDINGS = re.compile(r"(?<=\w{3})(ing|er|ed|s|e)+$")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _functions(tree: ast.Module) -> Iterator[tuple[str, int]]:
 
 
 def _is_twin(one: str, other: str) -> bool:
-    words, others = ([_ENDING.sub("", word) for word in name.split("_")] for name in (one, other))
+    words, others = ([_ENDINGS.sub("", word) for word in name.split("_")] for name in (one, other))
     return all(word == another for word, another in zip(words, others, strict=False))
 
 
