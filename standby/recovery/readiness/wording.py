@@ -66,13 +66,13 @@ class Subject:
         return self.facts.plan.name
 
     @property
-    def last_equal(self) -> str:
+    def last_verified(self) -> str:
         """Say since when the worst of them may differ from the source."""
         moments = [each.verified_at for each in self.standings]
         known = [moment for moment in moments if moment is not None]
         if len(known) < len(moments):
-            return "some of them never known to be equal" if known else "never known to be equal"
-        return f"last equal {roughly(max(timedelta(), self.facts.now - min(known)))} ago"
+            return "some of them never verified" if known else "never verified"
+        return f"last verified {roughly(max(timedelta(), self.facts.now - min(known)))} ago"
 
     def copy(self, options: str = "") -> str:
         """Say how analyzers get to where they would be needed."""
@@ -151,7 +151,7 @@ def _stale(about: Subject) -> Words:
         return f"{about.them} at {about.where} {about.are} not equal to what serves now", about.copy()
     if about.kind.explanation:
         return (
-            f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_equal})",
+            f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_verified})",
             f"When {primary} answers, compare with standby check {about.plan}",
         )
     return _behind(about), about.copy(" --on-existing replace")
@@ -164,7 +164,7 @@ def _rpo_missed(about: Subject) -> Words:
 
 
 def _behind(about: Subject) -> str:
-    return f"{about.them} at {about.where} {about.are} behind {about.facts.primary}, {about.last_equal}"
+    return f"{about.them} at {about.where} {about.are} behind {about.facts.primary}, {about.last_verified}"
 
 
 WORDS: Mapping[Bucket, Callable[[Subject], Words]] = {
@@ -235,7 +235,7 @@ def points_words(readiness: Readiness) -> str:
     if not others:
         return f"{met}."
     worst = max(others, key=lambda point: (point.met is False, _age(point)))
-    return f"{met}; worst is {worst.analyzer}, {_last_equal(worst)}."
+    return f"{met}; worst is {worst.analyzer}, {_last_verified(worst)}."
 
 
 def point_words(point: AnalyzerPoint, now: datetime) -> str:
@@ -245,7 +245,7 @@ def point_words(point: AnalyzerPoint, now: datetime) -> str:
         False: "the source has not changed",
         None: "unknown whether the source has changed",
     }
-    last = f"; {_last_equal(point)}" if point.source_changed is not False else ""
+    last = f"; {_last_verified(point)}" if point.source_changed is not False else ""
     at = f" ({point.verified_at:%Y-%m-%d %H:%M} UTC)" if point.verified_at and point.verified_at < now else ""
     return f"{changed[point.source_changed]}{last}{at}"
 
@@ -254,10 +254,10 @@ def _age(point: AnalyzerPoint) -> float:
     return float("inf") if point.age_seconds is None else point.age_seconds
 
 
-def _last_equal(point: AnalyzerPoint) -> str:
+def _last_verified(point: AnalyzerPoint) -> str:
     if point.age_seconds is None:
-        return "never known to be equal"
-    return f"last equal {roughly(timedelta(seconds=point.age_seconds))} ago"
+        return "never verified"
+    return f"last verified {roughly(timedelta(seconds=point.age_seconds))} ago"
 
 
 def forecast_words(rto: RtoForecast) -> str:

@@ -62,7 +62,7 @@ def test_all_analyzers_are_named_with_v(workspace: Workspace) -> None:
     ran = workspace.run("status", "invoices", "-v")
 
     assert "    (claim, contract, invoice, receipt, router)\n" in ran.out
-    assert "    router: the source has changed; never known to be equal\n" in ran.out
+    assert "    router: the source has changed; never verified\n" in ran.out
 
 
 def test_with_q_only_what_is_wrong_is_shown(workspace: Workspace) -> None:
@@ -132,7 +132,7 @@ def test_a_fence_that_cannot_be_read_is_an_error(to_west: Workspace) -> None:
     ran = to_west.run("status", "invoices")
 
     assert ran.status == 1
-    assert "which says which side is active, cannot be read" in ran.err
+    assert "which says which resource serves, cannot be read" in ran.err
 
 
 def test_shows_no_secret(workspace: Workspace) -> None:
