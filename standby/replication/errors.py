@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import ClassVar
 
 from standby.errors import GuardRefused, StandbyError
 from standby.text import nearest
 
 
 class ReplicationError(StandbyError):
-    """Base of this module's errors."""
+    """Base of the errors of replication."""
 
 
 class LedgerBusy(ReplicationError):
@@ -33,70 +34,57 @@ class ModelsNotServed(ReplicationError):
     """The target cannot serve a model that the analyzer names."""
 
 
-class TargetAnalyzerFailed(ReplicationError):
-    """The copy ended with an analyzer that the target itself calls failed."""
+class CopyFailed(ReplicationError):
+    """One copy went wrong; each leaf has its sentence, with what to do about it."""
 
-    def __init__(self, analyzer: str, target: str, status: str) -> None:
-        super().__init__(
-            f"{analyzer} at {target} became {status!r} instead of ready",
-            "Look at its warnings at the target, then run again with --on-existing replace",
-        )
+    _cause: ClassVar[str]
+    _advice: ClassVar[str]
+
+    def __init__(self, analyzer: str, target: str, status: str = "") -> None:
+        super().__init__(self._cause.format(analyzer=analyzer, target=target, status=status), self._advice)
         self.args = (analyzer, target, status)
 
 
-class TargetAnalyzerGone(ReplicationError):
+class TargetAnalyzerFailed(CopyFailed):
+    """The copy ended with an analyzer that the target itself calls failed."""
+
+    _cause = "{analyzer} at {target} became {status!r} instead of ready"
+    _advice = "Look at its warnings at the target, then run again with --on-existing replace"
+
+
+class TargetAnalyzerGone(CopyFailed):
     """The copy was accepted, and the analyzer is not at the target."""
 
-    def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"{analyzer} disappeared from {target} while it was being copied",
-            "Find out who deletes analyzers there, then run again",
-        )
-        self.args = (analyzer, target)
+    _cause = "{analyzer} disappeared from {target} while it was being copied"
+    _advice = "Find out who deletes analyzers there, then run again"
 
 
-class CopyDiffers(ReplicationError):
+class CopyDiffers(CopyFailed):
     """The analyzer at the target is ready, and is not the one that was to be copied."""
 
-    def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"{analyzer} at {target} is not the planned copy: it was edited during the run, or somebody else made it",
-            "Run again to plan from what is there now",
-        )
-        self.args = (analyzer, target)
+    _cause = "{analyzer} at {target} is not the planned copy: it was edited during the run, or somebody else made it"
+    _advice = "Run again to plan from what is there now"
 
 
-class TargetMoved(ReplicationError):
+class TargetMoved(CopyFailed):
     """What is to be replaced is not what was found when the plan was made."""
 
-    def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"{analyzer} at {target} was changed after the plan was made, so it is not replaced",
-            "Run again to plan from what is there now",
-        )
-        self.args = (analyzer, target)
+    _cause = "{analyzer} at {target} was changed after the plan was made, so it is not replaced"
+    _advice = "Run again to plan from what is there now"
 
 
-class TargetAnalyzerNotReady(ReplicationError):
+class TargetAnalyzerNotReady(CopyFailed):
     """The copy's operation is over, and the analyzer is still being made."""
 
-    def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"{analyzer} at {target} is still being created although its copy is over",
-            "Run again in a few minutes",
-        )
-        self.args = (analyzer, target)
+    _cause = "{analyzer} at {target} is still being created although its copy is over"
+    _advice = "Run again in a few minutes"
 
 
-class CopyNotStarted(ReplicationError):
+class CopyNotStarted(CopyFailed):
     """The answer to a copy was lost, and the target shows no sign of the copy."""
 
-    def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"The answer to the copy of {analyzer} was lost on the way, and {target} does not have it",
-            "Run again: nothing was started",
-        )
-        self.args = (analyzer, target)
+    _cause = "The answer to the copy of {analyzer} was lost on the way, and {target} does not have it"
+    _advice = "Run again: nothing was started"
 
 
 class PlanUnreadable(ReplicationError):

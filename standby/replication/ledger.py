@@ -46,11 +46,9 @@ class CopyLog(Protocol):
     @property
     def records(self) -> Mapping[str, CopyRecord]:
         """The last record of each target analyzer."""
-        ...
 
     def record(self, records: Mapping[str, CopyRecord]) -> None:
         """Add verified copies, by target analyzer."""
-        ...
 
 
 @dataclass

@@ -53,27 +53,21 @@ class Steps(Protocol):
 
     def authorize(self, item: PlanItem, /) -> Awaitable[CopyAuthorization]:
         """Ask the source for a grant."""
-        ...
 
     def validate_deployments(self, item: PlanItem, /) -> Awaitable[tuple[str, ...]]:
         """Check the models at the target; give warnings."""
-        ...
 
     def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]:
         """Start the copy."""
-        ...
 
     def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[None]:
         """Wait for the copy's end."""
-        ...
 
     def verify(self, item: PlanItem, /) -> Awaitable[Verified]:
         """Compare the copy with what was planned."""
-        ...
 
     def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
         """Add model names to a target's defaults, before any copy."""
-        ...
 
 
 async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: Clock) -> Verified:
@@ -302,11 +296,9 @@ class Run(Protocol):
 
     async def run(self) -> None:
         """Do it; only a cancellation raises."""
-        ...
 
     def report(self, *, run_id: str, via: Via) -> Report:
         """Say what has become of it so far."""
-        ...
 
 
 async def run_to_report(run: Run, *, run_id: str, via: Via) -> Ended:

@@ -120,57 +120,37 @@ def _check(role: str, name: str, source: Serving, target: Serving, overrides: De
         yield _no_default(role, name, target, default_to_add(role, name, source, target, overrides))
         return
     if not by_deployment and override is not None and override != deployment:
-        yield Finding(
-            Severity.WARNING,
-            role,
-            name,
-            deployment,
-            f"{target.resource.name} serves {name} by {deployment}, not by the plan's {override}: "
-            f"api-version {target.resource.api_version} has no overrides",
-            f"Change the default at {target.resource.name} if {override} is meant",
-        )
+        where, version = target.resource.name, f"api-version {target.resource.api_version}"
+        cause = f"{where} serves {name} by {deployment}, not by the plan's {override}: {version} has no overrides"
+        action = f"Change the default at {where} if {override} is meant"
+        yield Finding(Severity.WARNING, role, name, deployment, cause, action)
     yield from _compare(role, name, deployment, source, target)
 
 
 def _compare(role: str, name: str, deployment: str, source: Serving, target: Serving) -> Iterator[Finding]:
     where = target.resource.name
     if target.deployments is None or "/" in deployment:
-        yield Finding(
-            Severity.UNKNOWN,
-            role,
-            name,
-            deployment,
-            f"Whether deployment {deployment} exists at {where}, and which model it is, is unknown",
-            "It is behind a connection, where only a test analysis can show it"
-            if "/" in deployment
-            else "Give the resource Entra credentials that may read it, to have this checked",
-        )
+        cause = f"Whether deployment {deployment} exists at {where}, and which model it is, is unknown"
+        action = "Give the resource Entra credentials that may read it, to have this checked"
+        if "/" in deployment:
+            action = "It is behind a connection, where only a test analysis can show it"
+        yield Finding(Severity.UNKNOWN, role, name, deployment, cause, action)
         return
     found = target.deployments.get(deployment)
     if found is None:
-        yield Finding(
-            Severity.ERROR,
-            role,
-            name,
-            deployment,
-            f"{where} has no deployment {deployment} for model {name}",
-            _create_deployment(target.resource, deployment, name, source),
-            missing=True,
-        )
+        cause = f"{where} has no deployment {deployment} for model {name}"
+        action = _create_deployment(target.resource, deployment, name, source)
+        yield Finding(Severity.ERROR, role, name, deployment, cause, action, missing=True)
         return
     expected = _source_model(name, source)
-    if expected is not None and expected != found.model:
-        embedding = role == "embedding"
-        yield Finding(
-            Severity.ERROR if embedding else Severity.WARNING,
-            role,
-            name,
-            deployment,
-            f"Deployment {deployment} at {where} is {found.model}, while the source uses {expected}",
-            f"Point {name} at a deployment of {expected} at {where}: embeddings of two models do not compare"
-            if embedding
-            else "",
-        )
+    if expected is None or expected == found.model:
+        return
+    cause = f"Deployment {deployment} at {where} is {found.model}, while the source uses {expected}"
+    if role == "embedding":
+        action = f"Point {name} at a deployment of {expected} at {where}: embeddings of two models do not compare"
+        yield Finding(Severity.ERROR, role, name, deployment, cause, action)
+    else:
+        yield Finding(Severity.WARNING, role, name, deployment, cause)
 
 
 def _source_model(name: str, source: Serving) -> str | None:
