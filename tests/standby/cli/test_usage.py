@@ -157,3 +157,19 @@ def test_the_environment_can_switch_colours_off(workspace: Workspace, monkeypatc
     assert "\x1b[32m+" in with_colour.stdout
     assert "\x1b" not in by_environment.stdout
     assert "\x1b" not in by_option.stdout
+
+
+def test_a_defect_of_ours_is_reported_without_what_it_held(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defective(_path: object) -> None:
+        raise RuntimeError("canary")
+
+    monkeypatch.setattr("standby.cli.output.load_configuration", defective)
+    ran = workspace.run("plan", "invoices", "--json")
+
+    assert ran.status == 1
+    assert ran.document["error"]["kind"] == "RuntimeError"
+    assert "A defect in Standby ended the command (RuntimeError)" in ran.err
+    assert "Run it again" in ran.err
+    assert "canary" not in ran.out + ran.err
