@@ -53,11 +53,12 @@ class Check:
 async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIterator[Check]:
     """Check one resource; where it cannot be reached or refuses us, only what may be the cause."""
     name = client.resource.name
+    answers = Check(name, "connection", True, f"{client.resource.endpoint} answers")
     try:
         analyzers = await client.list_analyzers()
     except NotAuthorized as error:
         if error.status is not None:
-            yield _answers(client)
+            yield answers
         yield _failed(name, "permission", error)
         # Entra refuses a client whose clock differs.
         yield await _clock(client, clock)
@@ -66,13 +67,17 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
         yield _failed(name, "connection", error)
         return
     own = sum(not analyzer.analyzer_id.startswith(PREBUILT) for analyzer in analyzers)
-    yield _answers(client)
+    yield answers
     yield Check(name, "permission", True, f"its own analyzers can be listed ({own})")
-    defaults = None
+    defaults: Mapping[str, str] = {}
     if client.resource.api_version != PREVIEW_2025:
-        defaults, check = await _defaults(client)
-        yield check
-    async for check in _management(client, defaults or {}):
+        try:
+            defaults = (await client.get_defaults()).model_deployments
+            detail = f"its defaults name deployments for {counted(len(defaults), 'model')}"
+            yield Check(name, "defaults", True, detail)
+        except ServiceError as error:
+            yield _failed(name, "defaults", error)
+    async for check in _management(client, defaults):
         yield check
     yield await _clock(client, clock)
 
@@ -81,25 +86,10 @@ def _failed(subject: str, name: str, error: StandbyError, well: bool | None = Fa
     return Check(subject, name, well, cause_of(error), error.next_action)
 
 
-def _answers(client: ContentUnderstandingClient) -> Check:
-    return Check(client.resource.name, "connection", True, f"{client.resource.endpoint} answers")
-
-
-async def _defaults(client: ContentUnderstandingClient) -> tuple[Mapping[str, str] | None, Check]:
-    name = client.resource.name
-    try:
-        defaults = (await client.get_defaults()).model_deployments
-    except ServiceError as error:
-        return None, _failed(name, "defaults", error)
-    return defaults, Check(
-        name, "defaults", True, f"its defaults name deployments for {counted(len(defaults), 'model')}"
-    )
-
-
 async def _management(client: ContentUnderstandingClient, defaults: Mapping[str, str]) -> AsyncIterator[Check]:
     name = client.resource.name
     try:
-        yield _identity(client, await client.arm.get_account())
+        yield _identity(client.resource, await client.arm.get_account())
         deployments = {deployment.name for deployment in await client.arm.list_deployments()}
     except ArmUnavailable as error:
         yield _failed(name, "deployments", error, well=None)
@@ -107,46 +97,31 @@ async def _management(client: ContentUnderstandingClient, defaults: Mapping[str,
     except ServiceError as error:
         yield _failed(name, "deployments", error)
         return
-    dangling = list(_dangling(defaults, deployments))
-    if dangling:
-        yield Check(
-            name,
-            "deployments",
-            False,
-            f"its defaults name deployments that it does not have: {', '.join(dangling)}",
-            "Create these deployments, or name others by PATCH of its /contentunderstanding/defaults",
-        )
+    # A deployment of a connected resource is not in this one's list (REFERENCE, *The analyzer*).
+    missing = [
+        f"{deployment} for {model}"
+        for model, deployment in sorted(defaults.items())
+        if "/" not in deployment and deployment not in deployments
+    ]
+    if missing:
+        detail = f"its defaults name deployments that it does not have: {', '.join(missing)}"
+        action = "Create these deployments, or name others by PATCH of its /contentunderstanding/defaults"
+        yield Check(name, "deployments", False, detail, action)
     else:
         yield Check(name, "deployments", True, f"its deployments can be read ({len(deployments)})")
 
 
-def _dangling(defaults: Mapping[str, str], deployments: set[str]) -> Iterator[str]:
-    for model, deployment in sorted(defaults.items()):
-        # A deployment of a connected resource is not in this one's list (REFERENCE, *The analyzer*).
-        if "/" not in deployment and deployment not in deployments:
-            yield f"{deployment} for {model}"
-
-
-def _identity(client: ContentUnderstandingClient, account: Account) -> Check:
-    resource = client.resource
+def _identity(resource: Resource, account: Account) -> Check:
+    right = f"resource id and region {resource.region} are right"
+    wrong = action = ""
     # The service was seen to compare resource ids by case (REFERENCE): the spelling has to be Azure's own.
     if account.id != resource.resource_id:
-        return Check(
-            resource.name,
-            "identity",
-            False,
-            "its resource_id is spelled differently in Azure, and upper and lower case matter to the service",
-            f"Change the configuration to resource_id: {account.id}",
-        )
-    if _plain(account.location) != _plain(resource.region):
-        return Check(
-            resource.name,
-            "identity",
-            False,
-            f"it is in {account.location}, and the configuration says {resource.region}",
-            f"Change the configuration to region: {_plain(account.location)}",
-        )
-    return Check(resource.name, "identity", True, f"resource id and region {resource.region} are right")
+        wrong = "its resource_id is spelled differently in Azure, and upper and lower case matter to the service"
+        action = f"Change the configuration to resource_id: {account.id}"
+    elif _plain(account.location) != _plain(resource.region):
+        wrong = f"it is in {account.location}, and the configuration says {resource.region}"
+        action = f"Change the configuration to region: {_plain(account.location)}"
+    return Check(resource.name, "identity", not wrong, wrong or right, action)
 
 
 def _plain(region: str) -> str:
@@ -157,9 +132,8 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     name = client.resource.name
     there = await _time_at(client)
     if there is None:
-        return Check(
-            name, "clock", None, "the service's answer has no time in it", "Compare the clock with another one"
-        )
+        detail = "the service's answer has no time in it"
+        return Check(name, "clock", None, detail, "Compare this machine's clock with another one")
     skew = abs(clock.now() - there)
     if skew > TOLERATED_SKEW:
         detail = f"the clock of this machine is wrong by {skew.total_seconds():.0f} s"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING
 
 from pydantic import BaseModel
 from rich.console import Console
@@ -23,6 +23,13 @@ from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD, Status
 from standby.text import some_of
+
+if TYPE_CHECKING:
+    # What a command does not need it does not wait for.
+    from standby.recovery.snapshots.fidelity import RestoreItem
+    from standby.recovery.snapshots.restore import RestoredItem
+    from standby.replication.items import PlanItem
+    from standby.replication.report import ReportItem
 
 
 @dataclass(frozen=True)
@@ -71,32 +78,14 @@ def as_line(text: str | Line) -> Line:
     return Line(bare, indent=len(text) - len(bare))
 
 
-class Named(Protocol):
-    """An analyzer, and what it is called at the target."""
-
-    @property
-    def analyzer(self) -> str: ...
-    @property
-    def target_analyzer(self) -> str: ...
-
-
-class Ended(Named, Protocol):
-    """What a run did, or did not do, about an analyzer."""
-
-    @property
-    def status(self) -> Status: ...
-    @property
-    def reason(self) -> str: ...
-
-
-def named(item: Named) -> str:
+def named(item: PlanItem | ReportItem | RestoreItem | RestoredItem) -> str:
     """Name an analyzer, and its copy where that is called otherwise."""
     if item.analyzer == item.target_analyzer:
         return item.analyzer
     return f"{item.analyzer} as {item.target_analyzer}"
 
 
-def failure_lines(items: Iterable[Ended], *, verbose: bool) -> Iterator[Line]:
+def failure_lines(items: Iterable[ReportItem | RestoredItem], *, verbose: bool) -> Iterator[Line]:
     """Say each reason once, with the analyzers it is about; with all of their names, where asked."""
     same: dict[tuple[Status, str], list[str]] = {}
     for item in items:
