@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import flow, get_client
@@ -30,7 +31,7 @@ from standby.replication.chunks import (
     spread,
     with_shares,
 )
-from standby.replication.items import Progress, Selection
+from standby.replication.items import Progress, ReplicationPlan, Selection
 from standby.replication.replicate import Replication, open_run, run_to_report
 from standby.replication.report import Report, Via, make_report
 from standby.replication.steps import RunContext
@@ -44,33 +45,26 @@ time of three seconds each: four processes keep more than twenty targets busy.""
 _RECORDS = TypeAdapter(dict[str, CopyRecord])
 
 
+@dataclass
 class ChunkedReplication:
-    """First what needs no copy, then the chunks, a few at a time."""
+    """First what needs no copy, then the chunks, a few at a time.
 
-    def __init__(
-        self,
-        context: RunContext,
-        replication: Replication,
-        rest: Replication,
-        chunks: Iterable[SentChunk],
-        sharing: Sharing,
-    ) -> None:
-        """Prepare.
+    Attributes:
+        rest: the part of the plan that is in no chunk.
+        sharing: how many chunks may be at a target at once.
+    """
 
-        Args:
-            context: what it works with.
-            replication: all of it; its plan and ledgers are used, it is not run itself.
-            rest: the part that is in no chunk.
-            chunks: the others.
-            sharing: how many may be at a target at once.
-        """
-        self._context = context
-        self._plan = replication.plan
-        self._rest = rest
-        self._chunks = tuple(chunks)
+    context: RunContext
+    plan: ReplicationPlan
+    rest: Replication
+    chunks: Sequence[SentChunk]
+    sharing: Sharing
+
+    def __post_init__(self) -> None:
+        """Begin to count the time; nothing is sent yet."""
         self._at_once = asyncio.Semaphore(AT_ONCE)
-        self._at_target = {target: asyncio.Semaphore(most) for target, most in sharing.at_target.items()}
-        self._begun = context.clock.monotonic()
+        self._at_target = {target: asyncio.Semaphore(most) for target, most in self.sharing.at_target.items()}
+        self._begun = self.context.clock.monotonic()
 
     async def run(self) -> None:
         """Do everything the plan says.
@@ -81,25 +75,25 @@ class ChunkedReplication:
         async with get_client() as client:
             dispatch = Dispatch(client, run=f"{flow_run.id}-{flow_run.run_count}")
             await dispatch.must_be_deployed()
-            await self._rest.run()
+            await self.rest.run()
             async with asyncio.TaskGroup() as group:
-                for chunk in self._chunks:
+                for chunk in self.chunks:
                     group.create_task(self._in_turn(chunk, dispatch))
 
     def report(self, *, run_id: str, via: Via) -> Report:
         """Put the results of all parts so far into one report, in the plan's order."""
         results = {
             result.key: result
-            for part in (self._rest.results(), *(chunk.results() for chunk in self._chunks))
+            for part in (self.rest.results(), *(chunk.results() for chunk in self.chunks))
             for result in part
         }
         return make_report(
-            self._plan,
-            [results[item.key] for item in self._plan.items],
+            self.plan,
+            [results[item.key] for item in self.plan.items],
             run_id=run_id,
             via=via,
-            seconds=self._context.clock.monotonic() - self._begun,
-            now=self._context.clock.now(),
+            seconds=self.context.clock.monotonic() - self._begun,
+            now=self.context.clock.now(),
         )
 
     async def _in_turn(self, chunk: SentChunk, dispatch: Dispatch) -> None:
@@ -143,7 +137,7 @@ def on_workers(
         )
         for number, chunk in enumerate(chunks, 1)
     ]
-    return ChunkedReplication(context, replication, rest, sent, sharing)
+    return ChunkedReplication(context, replication.plan, rest, sent, sharing)
 
 
 def _parameters(

@@ -165,54 +165,43 @@ class Dispatch:
             )
 
 
+@dataclass
 class SentChunk:
-    """One chunk, done by a flow run of its own; it is sent again when that run is lost."""
+    """One chunk, done by a flow run of its own; it is sent again when that run is lost.
 
-    def __init__(
-        self,
-        number: int,
-        name: str,
-        chunk: Chunk,
-        items: tuple[PlanItem, ...],
-        parameters: Mapping[str, Any],
-        copy_log: CopyLog,
-        on_progress: Callable[[Progress], None],
-    ) -> None:
-        """Prepare; nothing is sent yet.
+    Attributes:
+        number: its place among the chunks of the run, from 1.
+        name: of its flow run.
+        items: its items in the parent's plan.
+        parameters: of its flow.
+        copy_log: the ledger, which only the parent writes.
+        on_progress: called when it is sent, and when its end is known.
+    """
 
-        Args:
-            number: its place among the chunks of the run, from 1.
-            name: of its flow run.
-            chunk: what it is.
-            items: its items in the parent's plan.
-            parameters: of its flow.
-            copy_log: the ledger, which only the parent writes.
-            on_progress: called when it is sent, and when its end is known.
-        """
-        self.chunk = chunk
-        self._name = name
-        self._on_progress = on_progress
-        self._dispatch: Dispatch
-        self._number = number
-        self._items = items
-        self._parameters = parameters
-        self._copy_log = copy_log
-        self._report: ChunkReport | None = None
-        self._otherwise = "Interrupted before it was sent to a worker. Run again."
+    number: int
+    name: str
+    chunk: Chunk
+    items: tuple[PlanItem, ...]
+    parameters: Mapping[str, Any]
+    copy_log: CopyLog
+    on_progress: Callable[[Progress], None]
+    _dispatch: Dispatch = field(init=False)
+    _report: ChunkReport | None = None
+    _otherwise: str = "Interrupted before it was sent to a worker. Run again."
 
     def results(self) -> tuple[ReportItem, ...]:
         """Give the end of each item; true at any moment."""
-        return results_of(self._items, self._report, self._otherwise)
+        return results_of(self.items, self._report, self._otherwise)
 
     async def run(self, dispatch: Dispatch) -> None:
         """Send the chunk and wait for its end; only a cancellation raises."""
         self._dispatch = dispatch
-        self._on_progress(Progress(len(self._items), len(self._items), ()))
+        self.on_progress(Progress(len(self.items), len(self.items), ()))
         try:
             await self._send_until_it_ends()
         finally:
             ended = tuple(count(self.results()).items())
-            self._on_progress(Progress(len(self._items), 0, ended))
+            self.on_progress(Progress(len(self.items), 0, ended))
 
     async def _send_until_it_ends(self) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -221,7 +210,7 @@ class SentChunk:
                 step = await self._follow(sent)
             except (httpx.HTTPError, PrefectException) as error:
                 self._otherwise = (
-                    f"The Prefect server did not respond while chunk {self._number} was under way "
+                    f"The Prefect server did not respond while chunk {self.number} was under way "
                     f"({type(error).__name__}). Run again: what was copied is not copied again."
                 )
                 return
@@ -229,10 +218,10 @@ class SentChunk:
                 return
             get_run_logger().warning(
                 "Chunk %d (%s) was lost: flow run %s crashed or its worker is gone (%d of %d tries)",
-                *(self._number, self.chunk, sent.name, attempt, ATTEMPTS),
+                *(self.number, self.chunk, sent.name, attempt, ATTEMPTS),
             )
         self._otherwise = (
-            f"Chunk {self._number} was lost {ATTEMPTS} times, last with flow run {sent.name} ({sent.id}). "
+            f"Chunk {self.number} was lost {ATTEMPTS} times, last with flow run {sent.name} ({sent.id}). "
             "See why in the Prefect UI, then run again: what was copied is not copied again."
         )
 
@@ -241,11 +230,11 @@ class SentChunk:
         sending = asyncio.create_task(
             arun_deployment(
                 self._dispatch.deployment,
-                parameters=dict(self._parameters),
-                flow_run_name=f"{self._name}{again}",
+                parameters=dict(self.parameters),
+                flow_run_name=f"{self.name}{again}",
                 timeout=0,
                 as_subflow=True,
-                idempotency_key=f"{self._dispatch.run}-{self._number}-{attempt}",
+                idempotency_key=f"{self._dispatch.run}-{self.number}-{attempt}",
             )
         )
         try:
@@ -315,7 +304,7 @@ class SentChunk:
         report = await read_report(self._dispatch.client, sent.id)
         if report is not None:
             self._report = report
-            self._copy_log.record(report.records)
+            self.copy_log.record(report.records)
         state = (await self._dispatch.client.read_flow_run(sent.id)).state
         end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"
         self._otherwise = (
