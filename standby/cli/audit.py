@@ -13,6 +13,7 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine, facts_told, verify_audit
 from standby.recovery.signing import signer_for
+from standby.text import counted
 from standby.vault.folder import open_folder
 
 
@@ -62,9 +63,9 @@ def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, JsonVa
 def _whole(check: AuditCheck, key_id: str) -> str:
     if not check.lines:
         return "no log yet."
-    count = "1 line" if len(check.lines) == 1 else f"{len(check.lines)} lines"
     last = check.lines[-1]
     epoch = "" if check.epoch is None else f", the last epoch is {check.epoch}"
+    count = counted(len(check.lines), "line")
     return f"{count}, whole, {_signed(check.lines, key_id)}; the last is of {last.at:%Y-%m-%d %H:%M}Z{epoch}."
 
 

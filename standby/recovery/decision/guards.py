@@ -19,7 +19,7 @@ from standby.recovery.decision.input import (
     says,
 )
 from standby.recovery.snapshots.fidelity import Fidelity
-from standby.text import some_of
+from standby.text import counted, some_of
 
 
 def off_switch(given: DecisionInput) -> GuardResult:
@@ -193,7 +193,7 @@ def _to_be_restored(fitness: Fitness) -> list[Restorable]:
 
 
 def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
-    lost = "1 analyzer" if len(needed) == 1 else f"{len(needed)} analyzers"
+    lost = counted(len(needed), "analyzer")
     oldest = min(needed, key=lambda each: each.seen_at)
     snapshot = f"snapshot {oldest.snapshot} of {oldest.seen_at:%Y-%m-%d %H:%M} UTC"
     has = f"{resource} lacks {lost}, which {snapshot} has"
