@@ -1,17 +1,33 @@
-"""A large plan is cut into parts that can be done apart."""
+"""A large plan is cut into parts that can be done apart, which share limits and add up to one progress."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.replication.chunks import Chunk, cut, hold_to, records_for
-from standby.replication.items import PlanItem, ReplicationPlan, part
+from standby.fencing import Fenced
+from standby.replication.chunks import (
+    Chunk,
+    ChunkCopyLog,
+    ChunkRequest,
+    Tally,
+    begin_chunk,
+    cut,
+    hold_to,
+    records_for,
+    spread,
+    with_shares,
+)
+from standby.replication.items import PlanItem, Progress, ReplicationPlan, Status, part
+from standby.replication.steps import DirectSteps
 from standby.replication.verdict import ACTING, Action, Verdict
+from tests.standby.recovery.failback.world import World
 from tests.standby.replication.world import plan_item, record, sighting
 
 IN_SYNC = {"verdict": Verdict.IN_SYNC, "action": Action.SKIP}
@@ -110,3 +126,103 @@ def test_what_was_edited_since_it_was_approved_is_refused() -> None:
     held = hold_to(plan, {"same": "same", "edited": "another"})
     assert [item.action for item in held.items] == [Action.COPY, Action.REFUSE, Action.COPY]
     assert "edited at east since the plan was approved" in held.items[1].reason
+
+
+ID = "/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices/accounts/"
+NAMES = ("east", "west", "north", "south")
+
+
+def configuration(copies: int = 10, operations: int = 3000) -> Configuration:
+    return Configuration.model_validate(
+        {
+            "resources": {
+                name: {
+                    "endpoint": f"https://{name}.services.ai.azure.com",
+                    "region": name,
+                    "resource_id": f"{ID}{name}",
+                    "credentials": {"kind": "key", "key": "k"},
+                    "max_concurrent_copies": copies,
+                    "operations_per_minute": operations,
+                }
+                for name in NAMES
+            },
+            "plans": {"p": {"pairs": [{"source": "east", "targets": ["west"]}]}},
+        }
+    )
+
+
+def chunks(*pairs: tuple[str, str]) -> list[Chunk]:
+    return [Chunk(source, target, (f"a{number}",)) for number, (source, target) in enumerate(pairs)]
+
+
+def test_two_targets_have_half_of_the_chunks_each_and_the_source_has_all() -> None:
+    made = chunks(*[("east", "west"), ("east", "north")] * 6)
+    sharing = spread(made, 4, configuration())
+    assert sharing.at_target == {"west": 2, "north": 2}
+    assert sharing.shares(made[0]) == {"east": 4, "west": 2}
+    shared = with_shares(configuration(), sharing.shares(made[0])).resources
+    assert (shared["west"].max_concurrent_copies, shared["west"].operations_per_minute) == (5, 1500)
+    assert shared["east"].operations_per_minute == 750
+    assert shared["north"] == configuration().resources["north"]
+
+
+def test_a_target_that_takes_one_copy_at_a_time_has_one_chunk_at_a_time() -> None:
+    sharing = spread(chunks(*[("east", "west")] * 3), 4, configuration(copies=1))
+    assert sharing.at_target == {"west": 1}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)).filter(lambda pair: pair[0] != pair[1]),
+        min_size=1,
+        max_size=12,
+    ),
+    st.integers(1, 6),
+    st.integers(1, 12),
+    st.integers(20, 3000),
+)
+def test_whatever_runs_at_once_stays_within_every_limit(
+    pairs: list[tuple[str, str]], at_once: int, copies: int, operations: int
+) -> None:
+    plain = configuration(copies, operations)
+    made = chunks(*pairs)
+    sharing = spread(made, at_once, plain)
+    # The busiest moment there can be: as many chunks as the two bounds let in, in any order.
+    for order in (made, made[::-1], sorted(made, key=lambda chunk: chunk.source)):
+        running: list[Chunk] = []
+        for chunk in order:
+            there = sum(other.target == chunk.target for other in running)
+            if len(running) < at_once and there < sharing.at_target[chunk.target]:
+                running.append(chunk)
+        for name in NAMES:
+            shares = [with_shares(plain, sharing.shares(chunk)).resources[name] for chunk in running]
+            busy = [share for share, chunk in zip(shares, running, strict=True) if name in (chunk.source, chunk.target)]
+            into = [share for share, chunk in zip(shares, running, strict=True) if name == chunk.target]
+            assert sum(share.max_concurrent_copies for share in into) <= copies
+            assert sum(share.operations_per_minute for share in busy) <= operations
+
+
+def test_the_whole_is_told_after_every_change_of_a_part() -> None:
+    told: list[Progress] = []
+    tally = Tally(5, told.append)
+    first, second = tally.part(), tally.part()
+    first(Progress(2, 1, ((Status.SUCCEEDED, 1),)))
+    second(Progress(3, 3, ()))
+    first(Progress(2, 0, ((Status.SUCCEEDED, 1), (Status.FAILED, 1))))
+    assert [(progress.total, progress.in_flight, progress.done) for progress in told] == [
+        (5, 1, 1),
+        (5, 4, 1),
+        (5, 3, 2),
+    ]
+    assert dict(told[-1].ended)[Status.FAILED] == 1
+
+
+async def test_a_chunk_that_outlived_its_sender_writes_nothing_over_the_side_that_serves() -> None:
+    world = World()
+    world.create("east", "invoice")
+    request = ChunkRequest(Chunk("east", "west", ("invoice",)), on_existing="replace", force=("invoice",))
+    async with world.context() as context:
+        await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+        await world.serve_at("west")
+        with pytest.raises(Fenced, match="failed over to west"):
+            await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
