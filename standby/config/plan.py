@@ -243,6 +243,10 @@ class RecoveryPlan(Strict):
         """Every resource the plan uses, sorted."""
         return tuple(sorted({pair.source for pair in self.pairs} | set(self.targets)))
 
+    def overrides(self, target: str) -> DeploymentOverrides:
+        """Deployments of a target that stand for those of the source."""
+        return self.deployments.get(target, DeploymentOverrides())
+
     @model_validator(mode="after")
     def _no_pair_twice(self) -> Self:
         seen = Counter((pair.source, target) for pair in self.pairs for target in pair.targets)

@@ -104,8 +104,7 @@ class Pair:
     @property
     def overrides(self) -> DeploymentOverrides:
         """The plan's deployment overrides for the target."""
-        target = self.target.serving.resource.name
-        return self.recovery_plan.deployments.get(target, DeploymentOverrides())
+        return self.recovery_plan.overrides(self.target.serving.resource.name)
 
     def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
         source, target = self.source.serving.resource, self.target.serving.resource

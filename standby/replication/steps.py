@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
-from standby.config.resource import DeploymentOverrides
 from standby.replication.engine import Receipt, is_transient, pace, try_again
 from standby.replication.errors import (
     CopyDiffers,
@@ -57,10 +56,6 @@ class RunContext:
     vault: FileSystem
     clock: Clock = field(default_factory=SystemClock)
     switch: str = ""
-
-    def overrides(self, target: str) -> DeploymentOverrides:
-        """The plan's deployment overrides for a target."""
-        return self.recovery_plan.deployments.get(target, DeploymentOverrides())
 
 
 async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
@@ -155,7 +150,7 @@ async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str
         item.models,
         await context.connections.serving(item.source),
         await context.connections.serving(item.target),
-        context.overrides(item.target),
+        context.recovery_plan.overrides(item.target),
         context.recovery_plan.missing_defaults,
     )
     if judged.errors:
@@ -187,7 +182,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         started = await protocol.copy(
             target,
             authorization,
-            overrides=context.overrides(item.target),
+            overrides=context.recovery_plan.overrides(item.target),
             allow_replace=item.action is Action.REPLACE,
         )
     except CopyOutcomeUnknown:
@@ -275,7 +270,7 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
         return Verified(source=item.expected, target=target)
     edited = await context.connections[item.source].get_analyzer(item.analyzer)
     definition = expected_definition(
-        edited.to_json(), context.connections[item.target].resource, context.overrides(item.target)
+        edited.to_json(), context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
     )
     source = sight(edited, definition, ignore)
     if target.fingerprint != source.fingerprint:

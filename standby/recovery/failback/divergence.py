@@ -11,7 +11,6 @@ from datetime import datetime
 
 from standby.concurrency import side_by_side
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import DeploymentOverrides
 from standby.document import JsonValue
 from standby.fencing import read_fence
 from standby.recovery.context import RecoveryContext
@@ -164,7 +163,7 @@ async def _inventory_of_primary(context: RecoveryContext, primary: str) -> Inven
 def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord]]:
     """Say what became of every analyzer of a plan, and which are equal."""
     plan, primary, standby, records = facts.plan, facts.primary, facts.standby, facts.records
-    overrides = plan.deployments.get(standby.serving.resource.name, DeploymentOverrides())
+    overrides = plan.overrides(standby.serving.resource.name)
     expected = {
         name: expected_definition(definition, standby.serving.resource, overrides)
         for name, definition in primary.definitions.items()

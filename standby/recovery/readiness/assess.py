@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from standby.concurrency import side_by_side
-from standby.config.resource import DeploymentOverrides, Resource
+from standby.config.resource import Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, read_durations
@@ -246,7 +246,7 @@ def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorde
 
 
 def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _PairStandings:
-    overrides = facts.plan.deployments.get(facts.assignment.active, DeploymentOverrides())
+    overrides = facts.plan.overrides(facts.assignment.active)
     standings = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
     return _PairStandings(
         standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving

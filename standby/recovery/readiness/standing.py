@@ -283,4 +283,4 @@ def _deployment(plan: RecoveryPlan, there: Serving, role: str, name: str) -> str
 
 
 def _overrides(plan: RecoveryPlan, there: Serving) -> DeploymentOverrides:
-    return plan.deployments.get(there.resource.name, DeploymentOverrides())
+    return plan.overrides(there.resource.name)

@@ -263,7 +263,7 @@ class ResourcePlan:
 
     @property
     def _overrides(self) -> DeploymentOverrides:
-        return self.recovery_plan.deployments.get(self._to, DeploymentOverrides())
+        return self.recovery_plan.overrides(self._to)
 
     @cached_property
     def _new_names(self) -> Mapping[str, str]:
