@@ -14,8 +14,7 @@ from flows.run import to_its_report
 from standby.errors import sentence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
-from standby.recovery.decision.record import DecisionRecord
-from standby.recovery.decision.sentences import conclusion, requester
+from standby.recovery.decision.record import DecisionRecord, conclusion, requester
 from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import FailoverReport, ending, summary
 from standby.recovery.sync import synchronise

@@ -30,8 +30,15 @@ from standby.recovery.decision.outage import (
     report_refusal,
     request_of,
 )
-from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
-from standby.recovery.decision.sentences import not_approved, proposal, reasons_against, unanswered
+from standby.recovery.decision.record import (
+    DecisionRecord,
+    as_decided,
+    decide_and_record,
+    not_approved,
+    proposal,
+    reasons_against,
+    unanswered,
+)
 from standby.recovery.probe import Observation
 
 LOOK = 2

@@ -13,8 +13,7 @@ from standby.cli.run import Exit, run
 from standby.config.durations import format_duration
 from standby.errors import sentence
 from standby.recovery.decision.input import Candidate, Decision, DecisionInput
-from standby.recovery.decision.record import Explanation, explain
-from standby.recovery.decision.sentences import conclusion, requester
+from standby.recovery.decision.record import Explanation, conclusion, explain, requester
 from standby.recovery.probe import Observation
 from standby.recovery.signing import signer_for
 from standby.vault.folder import open_folder

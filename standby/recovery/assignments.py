@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from standby.config.plan import RecoveryPlan
-from standby.errors import GuardRefused
+from standby.errors import GuardRefused, StandbyError
 from standby.fencing import Fence, Phase
-from standby.recovery.errors import RecoveryError
 
 
-class NotAPrimary(RecoveryError):
+class NotAPrimary(StandbyError):
     """The plan has no such primary."""
 
     def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
@@ -19,7 +18,7 @@ class NotAPrimary(RecoveryError):
         self.args = (plan, resource, names)
 
 
-class NotATarget(RecoveryError):
+class NotATarget(StandbyError):
     """The plan does not let a resource serve for a primary, or for any."""
 
     def __init__(self, plan: str, resource: str, known: Iterable[str], primary: str = "") -> None:
@@ -29,7 +28,7 @@ class NotATarget(RecoveryError):
         self.args = (plan, resource, names, primary)
 
 
-class SeveralPrimaries(RecoveryError):
+class SeveralPrimaries(StandbyError):
     """More than one primary can be meant."""
 
     def __init__(self, plan: str, primaries: Iterable[str]) -> None:
@@ -137,7 +136,7 @@ def choose_assignment(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: 
 
     Raises:
         AlreadyActive: every target serves already.
-        RecoveryError: as `choose_primary`.
+        StandbyError: as `choose_primary`.
     """
     if to:
         return choose_primary(plan, fence, to=to, named=named), to

@@ -19,8 +19,8 @@ from itertools import groupby
 from pydantic import Field, ValidationError
 
 from standby.document import Document, JsonValue, digest_of_json
+from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
-from standby.recovery.errors import RecoveryError
 from standby.recovery.signing import Signer
 from standby.vault.documents import once_free
 from standby.vault.errors import Held
@@ -234,7 +234,7 @@ class AuditAction(StrEnum):
     AUTOMATION_SWITCHED = "automation.switched"
 
 
-class AuditBusy(RecoveryError):
+class AuditBusy(StandbyError):
     """Another run held the log for too long."""
 
     def __init__(self, where: str) -> None:
@@ -242,7 +242,7 @@ class AuditBusy(RecoveryError):
         self.args = (where,)
 
 
-class AuditBroken(RecoveryError):
+class AuditBroken(StandbyError):
     """Nothing is added to a log that was tampered with or damaged: it would look whole from here on."""
 
     def __init__(self, where: str, head: str, problem: str) -> None:

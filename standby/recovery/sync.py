@@ -11,9 +11,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 
 from standby.config.plan import FailoverPolicy, RecoveryPlan, RegionPair
+from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.errors import RecoveryError
 from standby.recovery.provenance import Provenance, trace
 from standby.recovery.snapshots.store import meaning
 from standby.replication.dependencies import TargetNames, referenced_anywhere
@@ -34,7 +34,7 @@ StepsFactory = Callable[[RunContext], Steps]
 """Makes the steps of a run: plain ones, or Prefect's tasks."""
 
 
-class NoPairBetween(RecoveryError):
+class NoPairBetween(StandbyError):
     """Neither of two resources can serve for the other in this plan."""
 
     def __init__(self, plan: str, source: str, target: str) -> None:

@@ -11,8 +11,7 @@ from pydantic import Field
 
 from standby.concurrency import side_by_side
 from standby.document import Document
-from standby.errors import GuardRefused
-from standby.recovery.errors import RecoveryError
+from standby.errors import GuardRefused, StandbyError
 
 
 class ActiveEndpoint(Document):
@@ -51,7 +50,7 @@ class ActiveMaps(Document):
     plans: Mapping[str, Activation] = {}
 
 
-class SinkFailed(RecoveryError):
+class SinkFailed(StandbyError):
     """The active map could not be published to a sink."""
 
     def __init__(self, sink: str, reason: str, next_action: str = "Fix the sink and run again") -> None:

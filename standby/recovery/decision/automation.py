@@ -11,15 +11,15 @@ from pydantic import AwareDatetime, ValidationError
 
 from standby.config.errors import summary
 from standby.document import Document
+from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext
-from standby.recovery.errors import RecoveryError
 from standby.vault.filesystem import Objects
 
 AUTOMATION_PATH = "recovery/automation.json"
 
 
-class AutomationUnreadable(RecoveryError):
+class AutomationUnreadable(StandbyError):
     """The off switch cannot be read; neither position is assumed."""
 
     def __init__(self, where: str, reason: str) -> None:
@@ -30,7 +30,7 @@ class AutomationUnreadable(RecoveryError):
         self.args = (where, reason)
 
 
-class AutomationNotRecorded(RecoveryError):
+class AutomationNotRecorded(StandbyError):
     """The off switch was set, and the audit log of a plan does not say so."""
 
     def __init__(self, on: bool, cause: str, next_action: str) -> None:

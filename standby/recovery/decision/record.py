@@ -1,29 +1,31 @@
-"""Decisions with everything they were made from, kept in the vault; the audit log has their digests."""
+"""Recorded decisions: kept in the vault, replayed from there, and put into the same sentences everywhere."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import assert_never
 from uuid import uuid4
 
 from pydantic import AwareDatetime, Field, ValidationError
 
 from standby import __version__
+from standby.config.durations import format_duration, roughly
 from standby.config.errors import summary
 from standby.document import Document, digest_of
+from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, AuditLine, record_action, unsigned, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
 from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
-from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest
-from standby.recovery.errors import RecoveryError
+from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
 from standby.recovery.signing import Signer
 from standby.vault.filesystem import Objects
 
 
-class NoSuchDecision(RecoveryError):
+class NoSuchDecision(StandbyError):
     """Nothing is recorded under this id."""
 
     def __init__(self, decision_id: str, where: str) -> None:
@@ -34,7 +36,7 @@ class NoSuchDecision(RecoveryError):
         self.args = (decision_id, where)
 
 
-class DecisionUnreadable(RecoveryError):
+class DecisionUnreadable(StandbyError):
     """What is recorded under this id is not a decision."""
 
     def __init__(self, where: str, reason: str) -> None:
@@ -238,3 +240,56 @@ def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[st
 
 def _broken(problems: tuple[str, ...]) -> str:
     return f", and is not whole: {problems[0]}" if problems else ""
+
+
+def conclusion(decision: Decision, given: DecisionInput) -> str:
+    """Say what a decision leads to, without a full stop."""
+    instead = "" if given.primary == given.active else f" for {given.primary}"
+    what = f"fail over from {given.active} to {decision.to}{instead}"
+    match decision.outcome:
+        case Outcome.ACT if decision.needs_approval:
+            return f"propose to {what}"
+        case Outcome.ACT:
+            return what
+        case Outcome.WAIT:
+            return "wait; nothing was done"
+        case Outcome.REFUSE:
+            return "refuse; nothing was done"
+        case _:
+            assert_never(decision.outcome)
+
+
+def requester(given: DecisionInput, actor: str) -> str:
+    """Say who asked for a decision, and why."""
+    if given.requested_by == "outage":
+        return f"an outage of {given.outage_of or given.active} ({actor})"
+    kind = "planned" if given.planned else "unplanned"
+    return f"{actor}, {kind}{f': {given.reason}' if given.reason else ''}"
+
+
+def reasons_against(decision: Decision) -> str:
+    """Say why nothing is done: every guard that refuses or waits."""
+    return "; ".join(f"{result.guard.value}: {result.text}" for result in decision.against)
+
+
+def unanswered(record: DecisionRecord) -> str:
+    """Say that an outage is not answered by a failover, and why."""
+    return f"{record.given.active} is down, and no failover was started: {reasons_against(record.decision)}."
+
+
+def proposal(record: DecisionRecord) -> str:
+    """Say what is proposed: shown beside the form that approves it."""
+    given, decision = record.given, record.decision
+    lasted = f" for {roughly(given.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
+    return (
+        f"{given.active} has been unhealthy{lasted}. The proposal is that {decision.to} serves instead. "
+        "Approve it, name another target, or reject it. It is decided once more before anything is done."
+    )
+
+
+def not_approved(record: DecisionRecord, *, answered: bool, comment: str) -> str:
+    """Say that a proposal was rejected, or that nobody answered; without a full stop."""
+    failover = f"the failover from {record.given.active} to {record.decision.to}"
+    if answered:
+        return f"Somebody rejected {failover}{f': {comment}' if comment else ''}"
+    return f"Nobody answered within {format_duration(record.given.policy.approval_timeout)} whether to start {failover}"

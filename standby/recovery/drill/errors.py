@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from standby.errors import GuardRefused
-from standby.recovery.errors import RecoveryError
+from standby.errors import GuardRefused, StandbyError
 from standby.text import some_of
 
 
@@ -43,7 +42,7 @@ class ScratchUnfit(GuardRefused):
         self.args = (resource, reason)
 
 
-class NothingToDrill(RecoveryError):
+class NothingToDrill(StandbyError):
     """The newest snapshot has nothing that a failover would restore."""
 
     def __init__(self, plan: str, primary: str) -> None:
@@ -54,7 +53,7 @@ class NothingToDrill(RecoveryError):
         self.args = (plan, primary)
 
 
-class LeftBehind(RecoveryError):
+class LeftBehind(StandbyError):
     """What an earlier drill left at the same target cannot be removed, so another drill would prove nothing."""
 
     def __init__(self, plan: str, run_id: str, resource: str, left: Sequence[str], problem: str) -> None:
@@ -66,7 +65,7 @@ class LeftBehind(RecoveryError):
         self.args = (plan, run_id, resource, list(left), problem)
 
 
-class ManifestUnreadable(RecoveryError):
+class ManifestUnreadable(StandbyError):
     """The list of unfinished drills cannot be understood, so what they left cannot be found."""
 
     def __init__(self, where: str, reason: str) -> None:
@@ -77,7 +76,7 @@ class ManifestUnreadable(RecoveryError):
         self.args = (where, reason)
 
 
-class NoEvidence(RecoveryError):
+class NoEvidence(StandbyError):
     """There is no evidence of a drill where it should be."""
 
     def __init__(self, where: str) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from standby.errors import GuardRefused
-from standby.recovery.errors import RecoveryError
+from standby.errors import GuardRefused, StandbyError
 from standby.text import some_of
 
 
-class NothingThere(RecoveryError):
+class NothingThere(StandbyError):
     """The analyzer of the standby is to be kept, and there is none."""
 
     def __init__(self, analyzer: str, standby: str) -> None:
@@ -17,7 +16,7 @@ class NothingThere(RecoveryError):
         self.args = (analyzer, standby)
 
 
-class NotCompared(RecoveryError):
+class NotCompared(StandbyError):
     """An analyzer that is to be kept is neither at the primary nor at the standby."""
 
     def __init__(self, plan: str, analyzer: str, primary: str, standby: str) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from standby.errors import GuardRefused, sentence
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.recovery.decision.input import NEVER_FORCED, Decision, Guard, GuardResult
-from standby.recovery.errors import RecoveryError
 from standby.text import some_sentences
 
 
@@ -45,7 +44,7 @@ class NothingToRollBack(GuardRefused):
         self.args = (plan, primary)
 
 
-class FailoverStopped(RecoveryError):
+class FailoverStopped(StandbyError):
     """Something that must hold does not, so the failover does not continue.
 
     Attributes:

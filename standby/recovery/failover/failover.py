@@ -103,7 +103,7 @@ async def decide_request(
         FailoverRefused: a guard refuses; the decision is recorded all the same.
         FailbackNeeded: edits would be lost.
         OldSideDark: the resource that a rollback leads to does not answer.
-        RecoveryError: as `choose_primary`.
+        StandbyError: as `choose_primary`.
     """
     await must_be_the_flows_fence(context, forced=VAULT in request.forced)
     fence = await read_fence(context.vault, context.plan)

@@ -15,7 +15,6 @@ from standby.config.resource import Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, read_durations
-from standby.recovery.errors import RecoveryError
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
@@ -30,7 +29,7 @@ from standby.recovery.readiness.standing import (
     retirements,
     surveyed,
 )
-from standby.recovery.snapshots.errors import NoSnapshot
+from standby.recovery.snapshots.errors import NoSnapshot, SnapshotError
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
@@ -359,7 +358,7 @@ async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
         snapshot = await open_snapshot(context)
     except NoSnapshot:
         return {}
-    except (RecoveryError, VaultError) as error:
+    except (SnapshotError, VaultError) as error:
         log.warning("Readiness is assessed without a snapshot: %s", error)
         return {}
     own_ids = context.plan.target_id == PLACE_OF_ID

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from standby.errors import sentence
-from standby.recovery.errors import RecoveryError
+from standby.errors import StandbyError, sentence
 
 
-class SnapshotError(RecoveryError):
+class SnapshotError(StandbyError):
     """Base of this package's errors."""
 
 
