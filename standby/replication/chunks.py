@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import zip_longest
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
@@ -28,6 +28,8 @@ from standby.replication.replicate import Replication, Steps, make_plan_now
 from standby.replication.report import ReportItem, end_of
 from standby.replication.steps import RunContext
 from standby.replication.verdict import ACTING, Action, CopyRecord
+
+T = TypeVar("T")
 
 MOST = 250
 """Copies in a chunk. With five task runs a copy, that is as many as the graph of a flow run still shows."""
@@ -76,15 +78,21 @@ def records_for(chunk: Chunk, items: Iterable[PlanItem], records: Records) -> di
     """Choose from a pair's ledger what it takes to judge a chunk's analyzers, and all that those need."""
     pair = (chunk.source, chunk.target)
     own = {item.analyzer: item for item in items if (item.source, item.target) == pair}
-    waiting = list(chunk.analyzers)
-    seen: set[str] = set()
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting.extend(own[name].needs)
-    names = seen | {own[name].target_analyzer for name in seen}
+    needed = _closure(chunk.analyzers, lambda name: own[name].needs)
+    names = needed | {own[name].target_analyzer for name in needed}
     return {name: records[name] for name in sorted(names) if name in records}
+
+
+def _closure(start: Iterable[T], following: Callable[[T], Iterable[T]]) -> set[T]:
+    """Give what is reached from somewhere, that included."""
+    reached: set[T] = set()
+    waiting = list(start)
+    while waiting:
+        one = waiting.pop()
+        if one not in reached:
+            reached.add(one)
+            waiting.extend(following(one))
+    return reached
 
 
 def _components(acting: Mapping[str, PlanItem]) -> Iterator[tuple[str, ...]]:
@@ -100,12 +108,7 @@ def _components(acting: Mapping[str, PlanItem]) -> Iterator[tuple[str, ...]]:
     for name in acting:
         if name in seen:
             continue
-        together = {name}
-        waiting = [name]
-        while waiting:
-            found = neighbours[waiting.pop()] - together
-            together |= found
-            waiting.extend(found)
+        together = _closure([name], neighbours.__getitem__)
         seen |= together
         yield tuple(sorted(together, key=order.__getitem__))
 
@@ -239,15 +242,11 @@ def _held(item: PlanItem, fingerprint: str | None) -> PlanItem:
 def _with_children(plan: ReplicationPlan, keys: Iterable[Key]) -> set[Key]:
     """Add what went missing at the target since the parent planned, and is needed."""
     acting = {item.key: item for item in plan.items if item.action in ACTING}
-    wanted: set[Key] = set()
-    waiting = list(keys)
-    while waiting:
-        key = waiting.pop()
-        wanted.add(key)
-        if key in acting:
-            children = {(key[0], key[1], child) for child in acting[key].needs}
-            waiting.extend((children & acting.keys()) - wanted)
-    return wanted
+
+    def children(key: Key) -> set[Key]:
+        return {(*key[:2], child) for child in acting[key].needs} & acting.keys() if key in acting else set()
+
+    return _closure(keys, children)
 
 
 @dataclass(frozen=True)

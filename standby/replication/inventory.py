@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,6 +17,7 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import JsonValue
 from standby.replication.dependencies import PREBUILT
+from standby.replication.errors import NothingSelected
 from standby.replication.serving import Serving
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
@@ -118,6 +119,17 @@ def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
 def matches(name: str, patterns: Iterable[str]) -> bool:
     """Say whether a name matches one of some globs; letter case counts."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def must_match(patterns: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a glob on analyzers that matches none.
+
+    Raises:
+        NothingSelected: it may be misspelled, and a run of nothing would look like success.
+    """
+    for pattern in patterns:
+        if pattern != "*" and not any(matches(name, [pattern]) for name in known):
+            raise NothingSelected("analyzer", pattern, sorted(known))
 
 
 def _has_tag(analyzer: Analyzer, wanted: str) -> bool:

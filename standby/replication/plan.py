@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 from functools import cached_property
 from graphlib import TopologicalSorter
 
@@ -21,7 +20,7 @@ from standby.replication.dependencies import (
 )
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
-from standby.replication.inventory import Inventory, is_protected, matches
+from standby.replication.inventory import Inventory, is_protected, matches, must_match
 from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection
 from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
 from standby.replication.verdict import (
@@ -371,17 +370,13 @@ def _refuse_unknown(
         if target not in recovery_plan.targets:
             raise NothingSelected("target", target, list(recovery_plan.targets))
     sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
-    known = sorted(
-        {
-            name
-            for source in sources
-            for name, analyzer in inventories[source].analyzers.items()
-            if is_protected(recovery_plan, analyzer, now)
-        }
-    )
-    for pattern in selection.analyzers:
-        if pattern != "*" and not any(fnmatchcase(analyzer, pattern) for analyzer in known):
-            raise NothingSelected("analyzer", pattern, known)
+    known = {
+        name
+        for source in sources
+        for name, analyzer in inventories[source].analyzers.items()
+        if is_protected(recovery_plan, analyzer, now)
+    }
+    must_match(selection.analyzers, known)
     everything = sorted({name for source in sources for name in inventories[source].analyzers})
     for forced in selection.force:
         if forced not in everything:

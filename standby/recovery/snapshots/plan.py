@@ -33,9 +33,8 @@ from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.recovery.snapshots.store import without_access
 from standby.replication.dependencies import LONGEST_ID, Dependencies, TargetNames, resolve
-from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import fingerprint, writable
-from standby.replication.inventory import Inventory, matches, take_inventory
+from standby.replication.inventory import Inventory, matches, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
 from standby.replication.verdict import CopyRecord, expected_definition
@@ -73,7 +72,7 @@ async def plan_restore(
     parts = {name: part for name, part in snapshot.resources.items() if _belongs(context.plan, name, part, to, primary)}
     if not parts:
         raise NotOfThisPlan(context.plan.name, to, snapshot.taken_at)
-    _refuse_unmatched(parts.values(), analyzers)
+    must_match(analyzers, {analyzer for part in parts.values() for analyzer in part.analyzers})
     inventory = await take_inventory(context.connections[to])
     context.connections.remember_serving(inventory.serving)
     rebuilt = await read_rebuilt(context.vault, to)
@@ -147,13 +146,6 @@ def _belongs(plan: RecoveryPlan, name: str, part: ResourceSnapshot, to: str, pri
     primaries = [each for each in part.primaries if not primary or each == primary]
     targets = {target for pair in plan.pairs if pair.source in primaries for target in pair.targets}
     return bool(primaries) and (to == name or to in primaries or to in targets)
-
-
-def _refuse_unmatched(parts: Iterable[ResourceSnapshot], analyzers: Sequence[str]) -> None:
-    known = sorted({analyzer for part in parts for analyzer in part.analyzers})
-    for pattern in analyzers:
-        if pattern != "*" and not any(matches(analyzer, [pattern]) for analyzer in known):
-            raise NothingSelected("analyzer", pattern, known)
 
 
 async def _records(context: RecoveryContext, name: str, part: ResourceSnapshot, to: str) -> dict[str, CopyRecord]:
