@@ -20,8 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from emulator.catalogue import API_VERSIONS, ApiVersion
-from emulator.definitions import ANALYZER_ID, PREBUILT
+from emulator.definitions import ANALYZER_ID, API_VERSIONS, PREBUILT, ApiVersion
 from emulator.faults import FaultRule
 from standby.errors import StandbyError
 from standby.text import some_of

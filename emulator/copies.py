@@ -14,8 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from emulator.analyzers import Stored, ending_of, with_fraction
 from emulator.answers import Answer, already_exists, invalid_request, json_answer, no_such_path, not_granted
-from emulator.catalogue import PREVIEW_2025, same_region
-from emulator.definitions import check_id, copied, models_of
+from emulator.definitions import PREVIEW_2025, check_id, copied, models_of, same_region
 from emulator.faults import ShortGrant, VoidGrant
 from emulator.handlers import Call
 from emulator.tokens import TokenGrant, void_token
@@ -31,9 +30,7 @@ def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
     if call.api_version == PREVIEW_2025:
         raise no_such_path()
     state.get(call.api_version, call.analyzer)
-    target_id = call.body.get("targetAzureResourceId")
-    if not isinstance(target_id, str) or not target_id:
-        raise invalid_request("InvalidParameter", "'targetAzureResourceId' is required.")
+    target_id = _required_text(call.body, "targetAzureResourceId")
     expires_at = _end_of_permission(call)
     if not isinstance(call.twist, VoidGrant) and _is_in_region(world, target_id, call):
         state.grant(GrantKey(call.api_version, call.analyzer, target_id), expires_at)
@@ -50,9 +47,7 @@ def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
     and the source must be ready.
     """
     check_id(call.analyzer)
-    source_analyzer = call.body.get("sourceAnalyzerId")
-    if not isinstance(source_analyzer, str) or not source_analyzer:
-        raise invalid_request("InvalidParameter", "'sourceAnalyzerId' is required.")
+    source_analyzer = _required_text(call.body, "sourceAnalyzerId")
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
         raise already_exists(call.analyzer)
     source = _granted_source(world, state, call, source_analyzer)
@@ -193,6 +188,13 @@ def _check_models(
 
 def _url(state: ResourceState, analyzer_id: str) -> str:
     return f"{state.place.endpoint}/contentunderstanding/analyzers/{quote(analyzer_id)}"
+
+
+def _required_text(body: Mapping[str, JsonValue], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise invalid_request("InvalidParameter", f"'{key}' is required.")
+    return value
 
 
 def _optional_text(body: Mapping[str, JsonValue], key: str) -> str | None:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import copies, handlers
 from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
-from emulator.catalogue import PREVIEW_2025, region_name
+from emulator.definitions import PREVIEW_2025, region_name
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
 from emulator.handlers import Call

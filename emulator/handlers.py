@@ -20,8 +20,7 @@ from emulator.answers import (
     no_such_path,
     operation_not_found,
 )
-from emulator.catalogue import PREVIEW_2025
-from emulator.definitions import check_definition, check_id, check_tags, completed, echoed, takes_time
+from emulator.definitions import PREVIEW_2025, check_definition, check_id, check_tags, completed, echoed, takes_time
 from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
 from emulator.world import ResourceState, World
 from standby.document import JsonObject

@@ -11,9 +11,8 @@ from time import monotonic
 
 from emulator.analyzers import Ending, Operation, Stored, whole_seconds
 from emulator.answers import analyzer_not_found
-from emulator.catalogue import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED
 from emulator.config import Deployment, EmulatorConfig, OutageKind, ResourceConfig, SettingsChange
-from emulator.definitions import completed, models_of
+from emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
 from emulator.faults import FaultBook
 from emulator.tokens import CopyTokens, TokenIssuer
 from standby.document import JsonObject, JsonValue
