@@ -26,11 +26,11 @@ class Fenced(GuardRefused):
 
     def __init__(self, plan: str, source: str, target: str, active: str, epoch: int, phase: Phase) -> None:
         ended = phase is not Phase.SWITCHING
-        told = f"has failed over to {active} (epoch {epoch})"
+        news = f"has failed over to {active} (epoch {epoch})"
         if not ended:
-            told = f"is failing over to {active} (epoch {epoch}), and that has not ended"
+            news = f"is failing over to {active} (epoch {epoch}), and that has not ended"
         super().__init__(
-            f"Plan {plan} {told}, so nothing is copied from {source} to {target}",
+            f"Plan {plan} {news}, so nothing is copied from {source} to {target}",
             f"To let {source} serve again, run standby failback {plan}; standby status {plan} shows what serves"
             if ended
             else f"Wait until it ends; if it was interrupted, standby status {plan} says how to end it",

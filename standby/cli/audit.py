@@ -11,7 +11,7 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit, run
 from standby.document import JsonValue
 from standby.errors import sentence
-from standby.recovery.audit import AuditCheck, AuditLine, facts_told, verify_audit
+from standby.recovery.audit import AuditCheck, AuditLine, facts_of_line, verify_audit
 from standby.recovery.signing import signer_for
 from standby.text import counted
 from standby.vault.folder import open_folder
@@ -39,9 +39,8 @@ def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
         at = f"{line.at:%Y-%m-%d %H:%M:%S}Z"
         yield Line(f"{line.sequence}  {at}  {line.action}{epoch}")
         yield Line(f"by {line.actor} ({line.via}), run {line.run_id}", 4)
-        told = facts_told(line)
-        if told:
-            yield Line(told, 4)
+        if facts := facts_of_line(line):
+            yield Line(facts, 4)
 
 
 def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, JsonValue]:
@@ -105,9 +104,9 @@ def command(
             output.results(line for check in checks.values() for line in show_lines(check, newest))
         output.results(verify_lines(checks, signer.key_id if signer else ""))
         shown = newest if asked == "show" else 0
-        told = [check_document(name, check, shown) for name, check in checks.items()]
+        plans: list[JsonValue] = [check_document(name, check, shown) for name, check in checks.items()]
         document: dict[str, JsonValue] = {"whole": whole, "key_id": signer.key_id if signer else None}
-        output.document(document | {"plans": [*told]})
+        output.document(document | {"plans": plans})
         return Exit.DONE if whole else Exit.ERROR
 
     run(context, look)

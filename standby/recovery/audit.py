@@ -119,8 +119,8 @@ def plain_text(text: str) -> str:
 
 def _digest(text: bytes) -> str:
     """Give the digest of what stands in a line, also of what this version knows nothing of."""
-    told = json.loads(text)
-    kept = {name: value for name, value in told.items() if name not in {"digest", "signature"}}
+    members = json.loads(text)
+    kept = {name: value for name, value in members.items() if name not in {"digest", "signature"}}
     return digest_of_json(kept)
 
 
@@ -269,7 +269,7 @@ class AuditCheck:
 
     @property
     def epoch(self) -> int | None:
-        """The last fencing epoch that the log tells of."""
+        """The last fencing epoch in the log."""
         return next((line.epoch for line in reversed(self.lines) if line.epoch is not None), None)
 
 
@@ -348,7 +348,7 @@ async def _settled_end(context: RecoveryContext, texts: list[bytes]) -> AuditLin
         line = read_line(text)
         if line is None or unchained(line, text, plan, number, lines[-1].digest if lines else line.previous):
             raise _broken(context, f"line {number}, one of its last, is not right")
-        # Lines of another key are not in the way of a failover; audit verify tells of them.
+        # Lines of another key are not in the way of a failover; audit verify reports them.
         if signer and line.key_id == signer.key_id and unsigned(line, signer):
             raise _broken(context, f"the signature of line {number} is wrong")
         lines.append(line)
@@ -391,19 +391,19 @@ def _next(
 
 def _grouped(doubtful: Iterable[tuple[int, str]]) -> list[str]:
     """Say once what goes for many lines in a row, as after a change of the key."""
-    told = []
+    members = []
     for wrong, group in groupby(doubtful, key=lambda found: found[1]):
         numbers = [number for number, _ in group]
         lines = f"Line {numbers[0]}" if len(numbers) == 1 else f"{len(numbers)} lines from {numbers[0]} on"
-        told.append(f"{lines}: {wrong}")
-    return told
+        members.append(f"{lines}: {wrong}")
+    return members
 
 
 LONGEST_FACT = 200
 """Characters of a fact that are shown."""
 
 
-def facts_told(line: AuditLine) -> str:
+def facts_of_line(line: AuditLine) -> str:
     """Put the facts of a line one after the other."""
     return ", ".join(f"{name} {_fact(value)}" for name, value in line.facts.items())
 

@@ -127,7 +127,7 @@ async def open_recovery(
     Args:
         configuration: plans, resources, vault and sinks.
         plan_name: which plan.
-        via: told in reports.
+        via: shown in reports.
         vault: as it was opened by who can; without it, the local folder is.
         second: likewise; without it, the second store's local folder, where it is one.
         sinks: opens the sinks; this library alone opens files and webhooks.

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, Phase, read_fence
-from standby.recovery.audit import AuditCheck, facts_told, verify_audit
+from standby.recovery.audit import AuditCheck, facts_of_line, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
 from standby.recovery.readiness.document import Readiness, State
@@ -242,7 +242,7 @@ def render_page(content: PageContent) -> str:
         sentence=sentence,
         lines=list(reversed(content.audit.lines[-MOST_LINES:])),
         older=max(0, len(content.audit.lines) - MOST_LINES),
-        facts=facts_told,
+        facts=facts_of_line,
         snapshots=content.snapshots[:MOST_SNAPSHOTS],
     )
 

@@ -69,7 +69,7 @@ async def read_automation(objects: Objects) -> Automation:
 
     Raises:
         AutomationUnreadable: it is there and cannot be understood.
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     content = await objects.read(AUTOMATION_PATH)
     if content is None:

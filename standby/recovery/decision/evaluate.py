@@ -86,8 +86,8 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
     except (SnapshotError, VaultError, ServiceError) as error:
         return Rebuilding(reasons=(f"Nothing can be restored: {error.cause}",))
     except TimeoutError:
-        told = f"Nothing can be restored: no restore could be planned within {PLANNING_SECONDS:.0f} s"
-        return Rebuilding(reasons=(told,))
+        reason = f"Nothing can be restored: no restore could be planned within {PLANNING_SECONDS:.0f} s"
+        return Rebuilding(reasons=(reason,))
     items = {name: item for name, item in _named(readiness, plan) if name in absent}
     return Rebuilding(
         restorable=tuple(
@@ -203,8 +203,8 @@ async def _candidate(
     except ServiceError as error:
         fitness = Fitness(state="unknown", reasons=(error.cause,))
     except TimeoutError:
-        told = f"{name} did not list what it holds within {ASSESSMENT_SECONDS:.0f} s"
-        fitness = Fitness(state="unknown", reasons=(told,))
+        reason = f"{name} did not list what it holds within {ASSESSMENT_SECONDS:.0f} s"
+        fitness = Fitness(state="unknown", reasons=(reason,))
     else:
         fitness = fitness_of(found, await what_can_be_rebuilt(context, found))
     return Candidate(resource=name, observation=seen, fitness=fitness)

@@ -99,8 +99,8 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     own = given.own_probe
     if own is None or own.healthy is not False or (given.asked_at - own.at).total_seconds() > oldest:
-        told = f": {own.summary}" if own is not None and own.summary else ""
-        text = f"{given.observer}, which decides, has no recent failed probe of {given.active} of its own{told}"
+        detail = f": {own.summary}" if own is not None and own.summary else ""
+        text = f"{given.observer}, which decides, has no recent failed probe of {given.active} of its own{detail}"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     found, needed = len(evidence.counted), given.policy.quorum
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
@@ -133,8 +133,8 @@ def source_answers(given: DecisionInput, evidence: OutageEvidence) -> GuardResul
     newest = evidence.newest
     if newest is not None and newest.healthy:
         return says(Guard.SOURCE_ANSWERS, GuardOutcome.PASS, f"{given.active} answers")
-    told = f": {newest.summary}" if newest is not None and newest.summary else ""
-    text = f"a planned failover needs {given.active} to answer{told}; if it is lost, fail over unplanned"
+    detail = f": {newest.summary}" if newest is not None and newest.summary else ""
+    text = f"a planned failover needs {given.active} to answer{detail}; if it is lost, fail over unplanned"
     return says(Guard.SOURCE_ANSWERS, GuardOutcome.REFUSE, text)
 
 
@@ -143,11 +143,11 @@ def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
     seen = candidate.observation
     if seen is not None and seen.healthy:
         return says(Guard.STANDBY_HEALTH, GuardOutcome.PASS, f"{candidate.resource} is healthy")
-    told = "was not probed" if seen is None else f"is not known to be healthy: {seen.summary}"
+    detail = "was not probed" if seen is None else f"is not known to be healthy: {seen.summary}"
     if seen is not None and seen.healthy is False:
-        told = f"is unhealthy: {seen.summary}"
+        detail = f"is unhealthy: {seen.summary}"
     outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
-    return says(Guard.STANDBY_HEALTH, outcome, f"{candidate.resource} {told}")
+    return says(Guard.STANDBY_HEALTH, outcome, f"{candidate.resource} {detail}")
 
 
 def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
@@ -163,9 +163,9 @@ def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
         return says(Guard.READINESS, GuardOutcome.PASS, f"{candidate.resource} is ready")
     if needed := _to_be_restored(fitness):
         return _after_a_restore(candidate.resource, needed)
-    told = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
+    detail = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
     reasons = some_of((reason.rstrip(".") for reason in fitness.reasons), between="; ")
-    text = f"{candidate.resource} {told}{': ' + reasons if reasons else ''}"
+    text = f"{candidate.resource} {detail}{': ' + reasons if reasons else ''}"
     return says(Guard.READINESS, GuardOutcome.REFUSE, text)
 
 

@@ -106,16 +106,12 @@ Requester = Literal["outage", "operator"]
 State = Literal["ready", "not_ready", "unknown"]
 
 
-class _Part(Document):
-    pass
-
-
-class CopyAge(_Part):
+class CopyAge(Document):
     """How old the copy of one analyzer is.
 
     Attributes:
         verified_at: when it was last seen to be equal to its source; `None` where it never was.
-        source_changed: whether the source was changed since; `None` where that cannot be told.
+        source_changed: whether the source was changed since; `None` where that is not known.
     """
 
     analyzer: str
@@ -123,7 +119,7 @@ class CopyAge(_Part):
     source_changed: bool | None
 
 
-class Restorable(_Part):
+class Restorable(Document):
     """An analyzer that a target lacks, and that the failover could rebuild there first.
 
     Attributes:
@@ -140,7 +136,7 @@ class Restorable(_Part):
     doubt: str = ""
 
 
-class Fitness(_Part):
+class Fitness(Document):
     """What readiness says of one target.
 
     Attributes:
@@ -157,7 +153,7 @@ class Fitness(_Part):
     restorable: tuple[Restorable, ...] = ()
 
 
-class Candidate(_Part):
+class Candidate(Document):
     """A resource that could serve next.
 
     Attributes:
@@ -170,7 +166,7 @@ class Candidate(_Part):
     fitness: Fitness | None
 
 
-class DecisionInput(_Part):
+class DecisionInput(Document):
     """What was asked, what was observed, what is configured and what was done before.
 
     Attributes:

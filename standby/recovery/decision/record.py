@@ -141,7 +141,7 @@ async def read_record(objects: Objects, decision_id: str) -> tuple[DecisionRecor
     Raises:
         NoSuchDecision: nothing is recorded under this id.
         DecisionUnreadable: something else is.
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     path = decision_path(decision_id)
     where = objects.where(path)
@@ -205,13 +205,13 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
 
     Args:
         objects: the vault.
-        decision_id: as it was told.
+        decision_id: of the decision.
         signer: checks the signature of its line in the audit log, where there is a key.
 
     Raises:
         NoSuchDecision: nothing is recorded under this id.
         DecisionUnreadable: the record cannot be understood.
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     record, digest = await read_record(objects, decision_id)
     again = decide(record.given)

@@ -138,8 +138,8 @@ class FailoverRefused(GuardRefused):
 
     def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
         against = decision.against
-        told = " ".join(sentence(result.text) for result in against).removesuffix(".")
-        super().__init__(f"Plan {plan} does not fail over to {to}: {told}", _way_out(plan, against))
+        reasons = " ".join(sentence(result.text) for result in against).removesuffix(".")
+        super().__init__(f"Plan {plan} does not fail over to {to}: {reasons}", _way_out(plan, against))
         self.args = (plan, to, decision_id, decision)
         self.decision_id = decision_id
         self.decision = decision

@@ -144,9 +144,9 @@ class FailoverRun:
 
     async def _read_back(self) -> None:
         """Check that the sinks which can be read hold what was published."""
-        told = self._map(self.record.to, self.record.published_at or self._context.clock.now())
-        found = await read_back(self._context.sinks, told.plan)
-        wrong = list(_contradictions(self.sinks, found, told, self.record.primary))
+        published = self._map(self.record.to, self.record.published_at or self._context.clock.now())
+        found = await read_back(self._context.sinks, published.plan)
+        wrong = list(_contradictions(self.sinks, found, published, self.record.primary))
         if wrong:
             raise NotPublished(wrong)
 
@@ -189,7 +189,7 @@ class FailoverRun:
 def _contradictions(
     sinks: Sequence[SinkResult],
     found: Sequence[Activation | SinkFailed | None],
-    told: Activation,
+    published: Activation,
     primary: str,
 ) -> list[str]:
     wrong = []
@@ -198,7 +198,7 @@ def _contradictions(
             continue
         if isinstance(read, SinkFailed):
             wrong.append(str(read))
-        elif (read.epoch, read.sources.get(primary)) != (told.epoch, told.sources[primary]):
+        elif (read.epoch, read.sources.get(primary)) != (published.epoch, published.sources[primary]):
             wrong.append(f"{sink.name} holds something else than was just published (epoch {read.epoch})")
     return wrong
 
@@ -224,11 +224,13 @@ def report_of(
 ) -> FailoverReport:
     """Make the report."""
     asked, record = switch.asked, switch.record
-    told = switch.published_at if switch.ended and record.to == asked.to else None
+    published = switch.published_at if switch.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
-    forward = told is not None and is_forward(record)
-    taken = None if told is None or not forward else _between(record.unhealthy_since or record.started_at, told)
+    forward = published is not None and is_forward(record)
+    taken = (
+        None if published is None or not forward else _between(record.unhealthy_since or record.started_at, published)
+    )
     stopped = [sentence(error.cause) for error in switch.stopped]
     detected = record.detected_at or record.started_at
     return FailoverReport(
@@ -247,7 +249,7 @@ def report_of(
         sinks=switch.sinks,
         restored=preparation.restored,
         detection_seconds=_between(record.unhealthy_since, detected) if record.unhealthy_since else None,
-        recovery_seconds=None if told is None else _between(record.started_at, told),
+        recovery_seconds=None if published is None else _between(record.started_at, published),
         rto_seconds=taken,
         rto_objective_seconds=objective,
         rto_met=None if taken is None or objective is None else taken <= objective,

@@ -199,11 +199,11 @@ def summary(report: FailoverReport) -> str:
 
 def commit_endings(report: CommitReport) -> tuple[str, ...]:
     """Say what was committed and what serves, a sentence each, without full stops."""
-    told = [] if report.committed else ["Nothing was waiting for a commit; the sinks have the active map again"]
+    parts = [] if report.committed else ["Nothing was waiting for a commit; the sinks have the active map again"]
     for primary, resource in report.serving.items():
         final = ", and that is committed" if primary in report.committed else ""
-        told.append(f"{serves(resource, primary)}{final}")
-    return tuple(told)
+        parts.append(f"{serves(resource, primary)}{final}")
+    return tuple(parts)
 
 
 def commit_summary(report: CommitReport) -> str:

@@ -32,9 +32,9 @@ class SwitchRecord(Document):
         started_at: when the first run began it, UTC.
         prepared: the target was brought up to date and found ready.
         touched: something of this failover may have been published to a sink.
-        may_tell: the sides that a sink may be naming now. One of them may be named again at any time; another
-            only when none of them is named any more.
-        told_at: when the side that is to serve was first named, UTC.
+        may_name: the resources that a sink may name now. One of them may be published again at any time; another
+            only when no sink names any of them.
+        published_at: when the resource that is to serve was first published, UTC.
         ended: it was completed or undone, and the audit log says so.
         names: id of an analyzer at a resource by its id at the primary; by primary and resource.
     """
@@ -89,7 +89,7 @@ async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
     Without it nothing counts as done, and whoever resumes begins at the beginning, which is safe.
 
     Raises:
-        VaultUnavailable: it cannot be told.
+        VaultUnavailable: the vault does not answer.
     """
     path = _path(plan)
     content = await objects.read(path)
@@ -137,8 +137,8 @@ def active_map(
     Raises:
         UnknownName: a resource that serves is no longer configured.
     """
-    told: dict[str, str | None] = {primary: side.active for primary, side in fence.assignments.items()}
-    told |= named or {}
+    serving: dict[str, str | None] = {primary: side.active for primary, side in fence.assignments.items()}
+    serving |= named or {}
     return Activation(
         plan=context.plan.name,
         epoch=fence.epoch,
@@ -146,7 +146,7 @@ def active_map(
         run_id=record.run_id if record is not None else context.run_id,
         sources={
             primary: None if resource is None else _endpoint(context, primary, resource, record)
-            for primary, resource in told.items()
+            for primary, resource in serving.items()
         },
     )
 
