@@ -140,7 +140,7 @@ def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise:
 
     Args:
         items: the parent's, in the plan's order.
-        report: what the chunk run left; `None` where it left nothing. It planned anew: what it decided counts.
+        report: what the chunk run left; `None` where it left nothing. It planned again: what it decided counts.
         otherwise: why there is no result of an item of which nothing was reported.
     """
     reported = {item.analyzer: item for item in report.items} if report else {}
@@ -153,7 +153,7 @@ class ChunkRequest:
 
     Attributes:
         force: ids of analyzers that may be overwritten, whatever was done to them at the target.
-        expected: fingerprints that were signed off, by analyzer; none where no saved plan is applied.
+        expected: fingerprints that were approved, by analyzer; none where no saved plan is applied.
         records: the ledger, as far as the chunk's analyzers go.
     """
 
@@ -223,11 +223,11 @@ async def begin_chunk(
 
 
 def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPlan:
-    """Refuse what was edited since it was signed off.
+    """Refuse what was edited since it was approved.
 
     Args:
-        plan: made afresh.
-        expected: the fingerprints that were signed off, by analyzer; the others are not judged.
+        plan: made from what the resources hold now.
+        expected: the fingerprints that were approved, by analyzer; the others are not judged.
     """
     return replace(plan, items=tuple(_held(item, expected.get(item.analyzer)) for item in plan.items))
 

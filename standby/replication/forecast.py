@@ -118,7 +118,7 @@ def polls_of_copy(service_seconds: float, deadlines: CopyDeadlines) -> tuple[int
 def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping[str, Resource]) -> Counter[str]:
     calls: Counter[str] = Counter()
     for name in {name for item in plan.items for name in (item.source, item.target)}:
-        # Planned anew before anything is done: a listing, and defaults where the api-version has them.
+        # Planned again before anything is done: a listing, and defaults where the api-version has them.
         calls[name] += 1 if resources[name].api_version == PREVIEW_2025 else 2
     for target in plan.added_defaults:
         calls[target] += 3  # Read once more, added, and read again.

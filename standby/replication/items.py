@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from pydantic import ConfigDict
+
 from standby.config.plan import OnExisting, RecoveryPlan
 from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 
@@ -66,6 +68,9 @@ class PlanItem:
     last: CopyRecord | None = None
     differences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    # In a saved plan, a key that is not known is damage.
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     @property
     def key(self) -> Key:

@@ -193,7 +193,7 @@ def _objectives(plan: ReplicationPlan, results: tuple[ReportItem, ...], now: dat
     """Name what a run left behind its RPO: what succeeded or was in sync is good as of now."""
     rpo = plan.recovery_plan.objectives.rpo
     points = (
-        # A chunk's run planned anew: what it found counts.
+        # A chunk's run planned again: what it found counts.
         _point(replace(item, verdict=result.verdict), now, rpo)
         for item, result in zip(plan.items, results, strict=True)
         if result.status not in GOOD

@@ -1,4 +1,4 @@
-"""A plan as a file: shown, signed off, and later done exactly as it says or not at all."""
+"""A plan as a file: shown, approved, and later done exactly as it says or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_NAMED = 20
 """How many changes are named one by one."""
 
 
-_NOT_SIGNED_OFF = {"items": {"__all__": {"models", "last", "differences", "warnings"}}}
+_NOT_SAVED = {"items": {"__all__": {"models", "last", "differences", "warnings"}}}
 """What a run finds out again."""
 
 
@@ -59,7 +59,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
         added_defaults={target: dict(added) for target, added in plan.added_defaults.items()},
         items=plan.items,
     )
-    text = json.dumps(saved.model_dump(mode="json", exclude=_NOT_SIGNED_OFF), indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(saved.model_dump(mode="json", exclude=_NOT_SAVED), indent=1, ensure_ascii=False) + "\n"
     fresh = path.with_name(f".{path.name}.new")
     try:
         fresh.write_text(text, encoding="utf-8")
@@ -86,7 +86,7 @@ def load_plan(path: Path, plan_name: str) -> SavedPlan:
 
 
 def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
-    """Compare what was signed off with what would be done now.
+    """Compare what was approved with what would be done now.
 
     Raises:
         PlanMoved: they are not the same; what changed is named.

@@ -46,6 +46,15 @@ def test_a_plan_comes_back_with_all_it_was_decided_from(path: Path) -> None:
     assert second.found is None
 
 
+def test_a_file_has_only_what_was_approved_and_its_grounds(path: Path) -> None:
+    save_plan(path, plan(ITEM), Selection())
+    [item] = json.loads(path.read_text(encoding="utf-8"))["items"]
+    assert list(item) == [
+        *("source", "target", "analyzer", "target_analyzer", "verdict", "action", "reason"),
+        *("needs", "expected", "found"),
+    ]
+
+
 def test_a_policy_that_was_not_asked_for_is_saved_as_the_plans_of_that_day(path: Path) -> None:
     made = replace(plan(CHILD), recovery_plan=recovery_plan(on_existing="version"))
     assert saved(path, made).selection.on_existing == "version"
@@ -151,9 +160,15 @@ def edited(**fields: Any) -> Callable[[str], bytes]:
     return lambda text: json.dumps({**json.loads(text), **fields}).encode()
 
 
+def with_item(text: str) -> bytes:
+    saved_now = json.loads(text)
+    return json.dumps({**saved_now, "items": [{**saved_now["items"][0], "surprise": 1}]}).encode()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
+        with_item,
         lambda text: text[: len(text) // 2].encode(),
         lambda _: b"",
         lambda _: b"\xff\xfe\x00",
@@ -163,7 +178,7 @@ def edited(**fields: Any) -> Callable[[str], bytes]:
         edited(items=[{"source": "east"}]),
         edited(on_existing="destroy"),
     ],
-    ids=["half", "empty", "binary", "list", "format", "more", "less", "policy"],
+    ids=["item", "half", "empty", "binary", "list", "format", "more", "less", "policy"],
 )
 def test_a_damaged_file_is_unreadable_and_nothing_of_it_is_used(path: Path, damage: Callable[[str], bytes]) -> None:
     save_plan(path, plan(ITEM), Selection())
