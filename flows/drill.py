@@ -17,7 +17,7 @@ from standby.errors import GuardRefused
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
-from standby.recovery.drill.report import DrillReport, facts, message
+from standby.recovery.drill.findings import DrillReport, facts, message
 from tasks.stage import TaskStages
 
 

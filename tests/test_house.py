@@ -6,12 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.house import LONGEST_FILE, LONGEST_FUNCTION, MEAN_LINES, House, count_house
+from tests.house import LONGEST_FILE, LONGEST_FUNCTION, MEAN_LINES, MOST_FILES, House, count_house
 
 
 @pytest.fixture(scope="module")
 def house() -> House:
     return count_house()
+
+
+def test_it_has_no_more_files_than_people_can_know(house: House) -> None:
+    assert len(house.lines) <= MOST_FILES
 
 
 def test_a_file_is_one_idea_and_that_idea_whole(house: House) -> None:
@@ -22,6 +26,7 @@ def test_a_file_is_one_idea_and_that_idea_whole(house: House) -> None:
 
 def test_a_name_leads_to_one_file(house: House) -> None:
     assert house.twins == []
+    assert house.basenames == []
 
 
 def test_it_sees_what_is_too_large_or_named_twice() -> None:

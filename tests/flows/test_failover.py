@@ -31,7 +31,7 @@ from flows.orchestrator import Prefect
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, VariableSink
 from standby.errors import GuardRefused
-from standby.recovery.drill.report import DrillReport
+from standby.recovery.drill.findings import DrillReport
 from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.report import FailoverReport
 from standby.replication.inventory import connect

@@ -33,7 +33,7 @@ from standby.recovery.activation.sinks import Activation, ActiveMaps
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.record import explain
-from standby.recovery.drill.report import DrillReport
+from standby.recovery.drill.findings import DrillReport
 from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.report import CommitReport
 from standby.recovery.probe import WatchReport

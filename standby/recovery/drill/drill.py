@@ -32,7 +32,7 @@ from standby.recovery.drill.cleanup import (
 )
 from standby.recovery.drill.errors import NothingToDrill, ScratchUnfit, ServesAlready
 from standby.recovery.drill.evidence import Evidence, write_evidence
-from standby.recovery.drill.report import (
+from standby.recovery.drill.findings import (
     DrilledAnalyzers,
     DrillReport,
     Findings,

@@ -19,7 +19,7 @@ from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.errors import NoEvidence
-from standby.recovery.drill.report import DrilledAnalyzer, DrillReport, facts
+from standby.recovery.drill.findings import DrilledAnalyzer, DrillReport, facts
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template

@@ -32,7 +32,7 @@ from standby.recovery.drill.errors import (
     ServesAlready,
 )
 from standby.recovery.drill.evidence import check_evidence, verify_evidence
-from standby.recovery.drill.report import DrillReport
+from standby.recovery.drill.findings import DrillReport
 from standby.recovery.drill.sandbox import Published
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.failover.errors import FailoverUnfinished

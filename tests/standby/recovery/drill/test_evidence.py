@@ -9,7 +9,7 @@ from typing import Any
 
 from standby.recovery.drill.cleanup import CleanUp
 from standby.recovery.drill.evidence import MOST_ANALYZERS, Evidence, evidence_page
-from standby.recovery.drill.report import DrilledAnalyzer, DrilledAnalyzers, DrillReport
+from standby.recovery.drill.findings import DrilledAnalyzer, DrilledAnalyzers, DrillReport
 from standby.recovery.failover.report import PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity
 
