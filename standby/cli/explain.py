@@ -53,8 +53,8 @@ def _known(given: DecisionInput) -> Iterator[Line]:
         f"{format_duration(policy.cool_down)}, staleness {format_duration(policy.staleness)}.",
         2,
     )
-    for primary, side in sorted(given.assignments.items()):
-        yield Line(f"Serves for {primary}: {side.active}, {side.phase} (epoch {given.epoch}).", 2)
+    for primary, assignment in sorted(given.assignments.items()):
+        yield Line(f"Serves for {primary}: {assignment.active}, {assignment.phase} (epoch {given.epoch}).", 2)
     for candidate in given.candidates:
         yield Line(f"Candidate {candidate.resource}: {_candidate(candidate)}.", 2)
     if given.forced:

@@ -127,7 +127,7 @@ def command(
         )
     request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=frozenset(force or []))
 
-    async def switch(output: Output) -> Exit:
+    async def fail_over_plan(output: Output) -> Exit:
         configuration = output.load()
         configuration.plan(plan)
         if via == "prefect":
@@ -147,7 +147,7 @@ def command(
             report = await fail_over(recovery, decided, ToldStages(output))
         return finish(output, report)
 
-    run(context, switch)
+    run(context, fail_over_plan)
 
 
 def finish(output: Output, report: FailoverReport) -> Exit:

@@ -204,7 +204,7 @@ class DecisionInput(Document):
 
     @property
     def assignment(self) -> Assignment:
-        """The side that is asked about."""
+        """The assignment that is asked about."""
         return self.assignments[self.primary]
 
     @property

@@ -45,7 +45,7 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
     Raises:
         AlreadyActive: there is nothing to do.
         NothingToRollBack: there is no failover that could be rolled back.
-        SwitchUnfinished: another switch has to end first.
+        FailoverUnfinished: another failover has to end first.
         DecidedBefore: another run has changed what serves since.
         NotATarget: the plan does not have this target.
         SinkAhead: a sink has a higher epoch than this vault, and that is not forced.
@@ -72,18 +72,18 @@ def _record(
     request: FailoverRequest,
     known: SwitchRecord | None,
 ) -> SwitchRecord:
-    side = fence.assignments[request.primary]
-    if side.phase is Phase.SWITCHING:
-        found = known if known is not None and known.is_of(fence) else _reconstructed(context, side, request)
+    assignment = fence.assignments[request.primary]
+    if assignment.phase is Phase.SWITCHING:
+        found = known if known is not None and known.is_of(fence) else _reconstructed(context, assignment, request)
         return _resumed(context, found, request)
     if request.action != "roll back":
-        if side.active == request.to:
+        if assignment.active == request.to:
             raise AlreadyActive(fence.plan, request.primary, request.to)
-        return _fresh(context, side, request, known, "planned" if request.planned else "unplanned")
-    if side.phase is not Phase.ACTIVATED or side.previous != request.to:
+        return _fresh(context, assignment, request, known, "planned" if request.planned else "unplanned")
+    if assignment.phase is not Phase.ACTIVATED or assignment.previous != request.to:
         raise NothingToRollBack(fence.plan, request.primary)
     # It served until just now: nothing has to be copied there.
-    fresh = _fresh(context, side, request, known, "rollback")
+    fresh = _fresh(context, assignment, request, known, "rollback")
     return fresh.model_copy(update={"prepared": True})
 
 
@@ -103,27 +103,27 @@ def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "")
         but: the primary whose failover may be resumed.
 
     Raises:
-        SwitchUnfinished: there is another one.
+        FailoverUnfinished: there is another one.
     """
-    for primary, side in fence.assignments.items():
-        if primary != but and side.phase is Phase.SWITCHING:
+    for primary, assignment in fence.assignments.items():
+        if primary != but and assignment.phase is Phase.SWITCHING:
             known = record is not None and record.primary == primary and record.is_of(fence)
-            both = (record.to, record.from_resource) if record is not None and known else (side.active,)
-            target = side.target or side.active
-            back = next((each for each in both if each != target), side.active)
+            both = (record.to, record.from_resource) if record is not None and known else (assignment.active,)
+            target = assignment.target or assignment.active
+            back = next((each for each in both if each != target), assignment.active)
             raise FailoverUnfinished(fence.plan, primary, target, back)
 
 
 def _fresh(
-    context: RecoveryContext, side: Assignment, request: FailoverRequest, known: SwitchRecord | None, mode: Mode
+    context: RecoveryContext, assignment: Assignment, request: FailoverRequest, known: SwitchRecord | None, mode: Mode
 ) -> SwitchRecord:
     return SwitchRecord(
         plan=context.plan.name,
         primary=request.primary,
         run_id=context.run_id,
         epoch=0,
-        before=side,
-        from_resource=side.active,
+        before=assignment,
+        from_resource=assignment.active,
         to=request.to,
         mode=mode,
         reason=request.reason,
@@ -132,7 +132,7 @@ def _fresh(
         started_at=context.clock.now(),
         detected_at=request.detected_at,
         unhealthy_since=request.unhealthy_since,
-        may_name=(side.active,),
+        may_name=(assignment.active,),
         names=known.names if known is not None else {},
     )
 
@@ -163,15 +163,15 @@ def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverReq
     )
 
 
-def _reconstructed(context: RecoveryContext, side: Assignment, request: FailoverRequest) -> SwitchRecord:
+def _reconstructed(context: RecoveryContext, assignment: Assignment, request: FailoverRequest) -> SwitchRecord:
     """Make the record of a failover whose own is lost: nothing counts as done, and any sink may name any resource."""
-    phase = Phase.STEADY if side.previous is None else Phase.ACTIVATED
-    before = side.model_copy(update={"phase": phase, "target": None})
-    sides = may_serve(context.plan, request.primary)
-    likely = (side.target, request.to, *sides)
-    other = next(each for each in likely if each is not None and each != side.active)
+    phase = Phase.STEADY if assignment.previous is None else Phase.ACTIVATED
+    before = assignment.model_copy(update={"phase": phase, "target": None})
+    able = may_serve(context.plan, request.primary)
+    likely = (assignment.target, request.to, *able)
+    other = next(each for each in likely if each is not None and each != assignment.active)
     fresh = _fresh(context, before, request, None, "unplanned")
-    return fresh.model_copy(update={"to": other, "may_name": sides, "touched": True})
+    return fresh.model_copy(update={"to": other, "may_name": able, "touched": True})
 
 
 async def _highest_epoch(context: RecoveryContext, fence: Fence, record: SwitchRecord, *, forced: bool) -> int:

@@ -203,12 +203,12 @@ def _contradictions(
     return wrong
 
 
-async def measure(context: RecoveryContext, switch: FailoverRun, phases: Phases) -> None:
+async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) -> None:
     """Keep how long it took, for forecasts; one that was interrupted says nothing about the next."""
-    record = switch.record
-    if not switch.ended or not is_forward(record) or switch.published_at is None or _was_interrupted(switch, phases):
+    record = run.record
+    if not run.ended or not is_forward(record) or run.published_at is None or _was_interrupted(run, phases):
         return
-    activation = _between(record.started_at, switch.published_at) - phases.seconds_of(RESTORE)
+    activation = _between(record.started_at, run.published_at) - phases.seconds_of(RESTORE)
     plan = context.plan.name
     try:
         await add_durations(context.vault, plan, Kind.ACTIVATE, [max(0.0, activation)])
@@ -220,18 +220,18 @@ async def measure(context: RecoveryContext, switch: FailoverRun, phases: Phases)
 
 
 def report_of(
-    context: RecoveryContext, fence: Fence, switch: FailoverRun, phases: Phases, preparation: Preparation
+    context: RecoveryContext, fence: Fence, run: FailoverRun, phases: Phases, preparation: Preparation
 ) -> FailoverReport:
     """Make the report."""
-    asked, record = switch.asked, switch.record
-    published = switch.published_at if switch.ended and record.to == asked.to else None
+    asked, record = run.asked, run.record
+    published = run.published_at if run.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
     forward = published is not None and is_forward(record)
     taken = (
         None if published is None or not forward else _between(record.unhealthy_since or record.started_at, published)
     )
-    stopped = [sentence(error.cause) for error in switch.stopped]
+    stopped = [sentence(error.cause) for error in run.stopped]
     detected = record.detected_at or record.started_at
     return FailoverReport(
         plan=context.plan.name,
@@ -246,7 +246,7 @@ def report_of(
         decision_id=record.decision_id,
         started_at=record.started_at,
         phases=tuple(phases.times),
-        sinks=switch.sinks,
+        sinks=run.sinks,
         restored=preparation.restored,
         detection_seconds=_between(record.unhealthy_since, detected) if record.unhealthy_since else None,
         recovery_seconds=None if published is None else _between(record.started_at, published),
@@ -254,32 +254,32 @@ def report_of(
         rto_objective_seconds=objective,
         rto_met=None if taken is None or objective is None else taken <= objective,
         serving=fence.assignments[record.primary].active,
-        state=_state(switch),
+        state=_state(run),
         forced=record.forced,
         problems=tuple(dict.fromkeys((*phases.problems, *stopped))),
-        interrupted=switch.interrupted,
-        next_action=" ".join(sentence(order) for order in _orders(context, switch)),
+        interrupted=run.interrupted,
+        next_action=" ".join(sentence(order) for order in _orders(context, run)),
     )
 
 
-def _state(switch: FailoverRun) -> State:
-    if not switch.ended:
+def _state(run: FailoverRun) -> State:
+    if not run.ended:
         return "fenced"
-    return "activated" if is_forward(switch.record) else "rolled_back"
+    return "activated" if is_forward(run.record) else "rolled_back"
 
 
-def _orders(context: RecoveryContext, switch: FailoverRun) -> Iterator[str]:
-    plan, record = context.plan.name, switch.record
+def _orders(context: RecoveryContext, run: FailoverRun) -> Iterator[str]:
+    plan, record = context.plan.name, run.record
     again = f"standby failover {plan} --to"
-    if not switch.ended:
-        if switch.stopped and switch.stopped[-1].next_action:
-            yield switch.stopped[-1].next_action
+    if not run.ended:
+        if run.stopped and run.stopped[-1].next_action:
+            yield run.stopped[-1].next_action
         other = "fail over" if record.to == record.before.active else "roll back"
         yield f"Resume it with {again} {record.to}, or {other} with {again} {record.from_resource}"
         return
-    if switch.stopped and switch.stopped[0].next_action:
-        yield switch.stopped[0].next_action
-    if any(sink.status != "told" for sink in switch.sinks):
+    if run.stopped and run.stopped[0].next_action:
+        yield run.stopped[0].next_action
+    if any(sink.status != "told" for sink in run.sinks):
         yield f"Publish to the sinks that are missing with standby commit {plan} as soon as they answer"
     if is_forward(record):
         yield (
@@ -288,8 +288,8 @@ def _orders(context: RecoveryContext, switch: FailoverRun) -> Iterator[str]:
         )
 
 
-def _was_interrupted(switch: FailoverRun, phases: Phases) -> bool:
-    return switch.record.started_at < phases.times[0].started_at
+def _was_interrupted(run: FailoverRun, phases: Phases) -> bool:
+    return run.record.started_at < phases.times[0].started_at
 
 
 def _between(start: datetime, end: datetime) -> float:

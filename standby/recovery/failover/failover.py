@@ -56,10 +56,10 @@ async def fail_over(
         naming: of restored analyzers; with a prefix everything is restored under it, for a drill.
 
     Raises:
-        SwitchUnderWay: another run holds the fence of this plan.
+        FailoverUnderWay: another run holds the fence of this plan.
         AlreadyActive: the resource serves already.
         NothingToRollBack: there is no failover that could be rolled back.
-        SwitchUnfinished: another failover of this plan has to end first.
+        FailoverUnfinished: another failover of this plan has to end first.
         DecidedBefore: another run has changed what serves since this was decided.
         NotATarget: the plan does not have this target.
         SinkAhead: a sink has a higher epoch than this vault.
@@ -73,10 +73,10 @@ async def fail_over(
         phases = Phases(stages, context.clock, request.forced)
         record = await phases.run(Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request))
         preparation = Preparation(context, phases, sync, naming)
-        switch = FailoverRun(context, held, record, preparation, phases)
-        await switch.run()
-        await measure(context, switch, phases)
-        return report_of(context, held.fence, switch, phases, preparation)
+        run = FailoverRun(context, held, record, preparation, phases)
+        await run.run()
+        await measure(context, run, phases)
+        return report_of(context, held.fence, run, phases, preparation)
 
 
 async def _rollback(context: RecoveryContext, fence: Fence, request: FailoverRequest) -> FailoverRequest:
@@ -153,8 +153,8 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         primary: only this one's failover; every one's if left out.
 
     Raises:
-        SwitchUnderWay: another run is at a switch of this plan.
-        SwitchUnfinished: a switch was interrupted.
+        FailoverUnderWay: another run holds the fence of this plan.
+        FailoverUnfinished: a failover was interrupted.
         NotAPrimary: the plan has no such primary.
         VaultUnavailable: the vault does not answer.
     """

@@ -62,12 +62,12 @@ class SwitchRecord(Document):
 
     def is_of(self, fence: Fence) -> bool:
         """Say whether this is the failover that a fence has under way; the record is written first."""
-        side = fence.assignments.get(self.primary)
+        assignment = fence.assignments.get(self.primary)
         return (
-            side is not None
-            and side.phase is Phase.SWITCHING
+            assignment is not None
+            and assignment.phase is Phase.SWITCHING
             and self.epoch - fence.epoch in (0, 1)
-            and side.target in (self.to, self.from_resource)
+            and assignment.target in (self.to, self.from_resource)
         )
 
     def names_at(self, primary: str, resource: str) -> Mapping[str, str]:
@@ -137,7 +137,7 @@ def active_map(
     Raises:
         UnknownName: a resource that serves is no longer configured.
     """
-    serving: dict[str, str | None] = {primary: side.active for primary, side in fence.assignments.items()}
+    serving: dict[str, str | None] = {primary: assignment.active for primary, assignment in fence.assignments.items()}
     serving |= named or {}
     return Activation(
         plan=context.plan.name,
@@ -178,11 +178,11 @@ def fence_after(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
     """Give the fence when a failover has ended."""
     if record.to == record.before.active and not record.touched:
         # Nothing was published: it does not count for the cool-down.
-        side = record.before
+        assignment = record.before
     elif record.to == record.before.active:
-        side = record.before.model_copy(update={"run_id": record.run_id, "since": now})
+        assignment = record.before.model_copy(update={"run_id": record.run_id, "since": now})
     elif is_forward(record):
-        side = Assignment(
+        assignment = Assignment(
             active=record.to,
             phase=Phase.ACTIVATED,
             previous=record.before.active,
@@ -190,14 +190,16 @@ def fence_after(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
             since=now,
         )
     else:
-        side = Assignment(active=record.to, run_id=record.run_id, since=now)
-    return _with(fence, record, side)
+        assignment = Assignment(active=record.to, run_id=record.run_id, since=now)
+    return _with(fence, record, assignment)
 
 
 def fence_committed(fence: Fence, primary: str, run_id: str) -> Fence:
     """Give the fence after a commit: it can no longer be rolled back. The cool-down counts from the failover."""
-    side = Assignment(active=fence.assignments[primary].active, run_id=run_id, since=fence.assignments[primary].since)
-    return fence.model_copy(update={"assignments": {**fence.assignments, primary: side}})
+    assignment = Assignment(
+        active=fence.assignments[primary].active, run_id=run_id, since=fence.assignments[primary].since
+    )
+    return fence.model_copy(update={"assignments": {**fence.assignments, primary: assignment}})
 
 
 def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | None:
@@ -208,17 +210,19 @@ def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | 
         primary: whose failover it is.
         record: of the plan's last failover.
     """
-    side = fence.assignments[primary]
-    if side.phase is Phase.SWITCHING:
+    assignment = fence.assignments[primary]
+    if assignment.phase is Phase.SWITCHING:
         if record is None or not record.is_of(fence):
-            return side.active
+            return assignment.active
         # A rollback that was interrupted is resumed.
         return record.to if record.mode == "rollback" else record.before.active
-    return side.previous if side.phase is Phase.ACTIVATED else None
+    return assignment.previous if assignment.phase is Phase.ACTIVATED else None
 
 
-def _with(fence: Fence, record: SwitchRecord, side: Assignment) -> Fence:
-    return fence.model_copy(update={"epoch": record.epoch, "assignments": {**fence.assignments, record.primary: side}})
+def _with(fence: Fence, record: SwitchRecord, assignment: Assignment) -> Fence:
+    return fence.model_copy(
+        update={"epoch": record.epoch, "assignments": {**fence.assignments, record.primary: assignment}}
+    )
 
 
 async def record_begin(context: RecoveryContext, record: SwitchRecord) -> None:
@@ -237,8 +241,8 @@ async def record_missed_end(context: RecoveryContext, fence: Fence, record: Swit
     """Record the end of a failover whose run died before it could."""
     if record is None or record.ended or record.epoch != fence.epoch:
         return
-    side = fence.assignments.get(record.primary)
-    if side is None or side.phase is Phase.SWITCHING or side.active != record.to:
+    assignment = fence.assignments.get(record.primary)
+    if assignment is None or assignment.phase is Phase.SWITCHING or assignment.active != record.to:
         return
     said = (await verify_audit(context.vault, record.plan, None)).lines
     if any(line.epoch == record.epoch and line.action == _end_of(record) for line in said):
