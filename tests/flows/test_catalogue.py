@@ -17,6 +17,7 @@ from prefect.cli.deploy._models import (
     WorkPoolConfig,
 )
 from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+from prefect.server.schemas.schedules import CronSchedule
 from pydantic import BaseModel
 
 from flows.bootstrap import FILE, TAG, WORK_POOL, full_name, wanted_deployments
@@ -192,3 +193,10 @@ def test_a_version_changes_with_the_deployment_and_with_its_folder(tmp_path: Pat
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NoDeploymentsFile, match=r"prefect\.yaml"):
         wanted_deployments([plan("a")], tmp_path / "prefect.yaml")
+
+
+@each_deployment
+async def test_prefect_knows_when_a_schedule_is_due(deployment: dict[str, Any]) -> None:
+    for line in deployment.get("schedules", ()):
+        if "cron" in line:
+            assert len(await CronSchedule(cron=line["cron"], timezone=line["timezone"]).get_dates(2)) == 2
