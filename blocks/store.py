@@ -31,7 +31,6 @@ class BlockMissing(ConfigurationError):
             [f"The Prefect server has no block {slug}" for slug in slugs],
             "Save it in the Prefect UI, or run standby bootstrap to save what the configuration file says",
         )
-        self.args = (slugs,)
 
 
 class BlockUnusable(ConfigurationError):
@@ -42,7 +41,6 @@ class BlockUnusable(ConfigurationError):
             [f"The block {slug} cannot be used: {reason}"],
             "Correct it in the Prefect UI, or run standby bootstrap to save it again",
         )
-        self.args = (slug, reason)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,6 @@ class VaultBlockUnusable(ConfigurationError):
             [f"The vault's block {block} {reason}"],
             "Save a file system block of that type and name in the Prefect UI, or name another one",
         )
-        self.args = (block, reason)
 
 
 async def open_vault(settings: VaultSettings) -> FileSystem:

@@ -11,7 +11,6 @@ class NoDeploymentsFile(StandbyError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"There is no {path}", "Run standby bootstrap from a checkout of Standby")
-        self.args = (path,)
 
 
 class DeployFailed(StandbyError):
@@ -22,7 +21,6 @@ class DeployFailed(StandbyError):
             f"prefect deploy failed: {' '.join(last_words) or 'it gave no reason'}",
             "Run prefect deploy --all to see its whole output",
         )
-        self.args = (last_words,)
 
 
 class NotificationBlockUnusable(ConfigurationError):
@@ -33,7 +31,6 @@ class NotificationBlockUnusable(ConfigurationError):
             [f"The block {block} under notifications {reason}"],
             "Save a notification block of that type and name in the Prefect UI, or name another one",
         )
-        self.args = (block, reason)
 
 
 class NoChunkDeployment(StandbyError):
@@ -44,7 +41,6 @@ class NoChunkDeployment(StandbyError):
             f"The Prefect server has no deployment {name}, which workers need to copy in chunks",
             "Run standby bootstrap, or start the run with dispatch: inline",
         )
-        self.args = (name,)
 
 
 class NoReport(StandbyError):
@@ -52,7 +48,6 @@ class NoReport(StandbyError):
 
     def __init__(self, run: str, message: str) -> None:
         super().__init__(f"Flow run {run} ended without a report: {message}", "Look at the flow run in the Prefect UI")
-        self.args = (run, message)
 
 
 class NoServer(StandbyError):
@@ -63,7 +58,6 @@ class NoServer(StandbyError):
             "No Prefect server is configured",
             "Start one with prefect server start and set PREFECT_API_URL, or use --via direct",
         )
-        self.args = ()
 
 
 class ServerUnreachable(StandbyError):
@@ -74,7 +68,6 @@ class ServerUnreachable(StandbyError):
             f"The Prefect server at {url} does not respond",
             "Start it, or run with --via direct, which needs no server",
         )
-        self.args = (url,)
 
 
 class ServerDidNotStart(StandbyError):
@@ -82,7 +75,6 @@ class ServerDidNotStart(StandbyError):
 
     def __init__(self, log: str) -> None:
         super().__init__("The Prefect server did not start", f"Read the reason in {log}")
-        self.args = (log,)
 
 
 class TargetBusy(StandbyError):
@@ -93,7 +85,6 @@ class TargetBusy(StandbyError):
             f"Another run has been at {target} for more than {seconds:.0f} s",
             "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
         )
-        self.args = (target, seconds)
 
 
 class SlotTaken(StandbyError):
@@ -104,4 +95,3 @@ class SlotTaken(StandbyError):
             f"Another run has held the concurrency limit {name} for more than {seconds:.0f} s",
             "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
         )
-        self.args = (name, seconds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class StandbyError(Exception):
     """Something went wrong that an operator can act upon.
@@ -19,6 +21,10 @@ class StandbyError(Exception):
     def __str__(self) -> str:
         parts = (self.cause, self.next_action)
         return " ".join(sentence(part) for part in parts if part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Across processes by what it says: subclasses are made of other things than the two texts.
+        return type(self).__new__, (type(self), *self.args), vars(self)
 
 
 class GuardRefused(StandbyError):

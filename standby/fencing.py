@@ -35,7 +35,6 @@ class Fenced(GuardRefused):
             if ended
             else f"Wait until it ends; if it was interrupted, standby status {plan} says how to end it",
         )
-        self.args = (plan, source, target, active, epoch, phase)
 
 
 class FailoverUnderWay(GuardRefused):
@@ -46,7 +45,6 @@ class FailoverUnderWay(GuardRefused):
             f"Another run is changing what serves in plan {plan} (it holds {where})",
             f"Wait until it ends, then see standby status {plan}",
         )
-        self.args = (plan, where)
 
 
 class FenceUnreadable(StandbyError):
@@ -57,7 +55,6 @@ class FenceUnreadable(StandbyError):
             f"{where}, which says which resource serves, cannot be read: {reason}",
             "Restore an older version of that file; standby audit verify shows the last epoch",
         )
-        self.args = (where, reason)
 
 
 class Phase(StrEnum):

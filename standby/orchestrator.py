@@ -30,7 +30,6 @@ class NoOrchestrator(StandbyError):
 
     def __init__(self) -> None:
         super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of Standby")
-        self.args = ()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,6 @@ class NoPlans(ConfigurationError):
 
     def __init__(self) -> None:
         super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
-        self.args = ()
 
 
 def command(

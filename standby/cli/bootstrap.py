@@ -18,7 +18,6 @@ class NoServer(StandbyError):
             f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}",
             "Start one with prefect server start, set PREFECT_API_URL to what it shows, and run this again",
         )
-        self.args = (found,)
 
 
 def command(context: typer.Context) -> None:

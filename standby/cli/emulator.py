@@ -23,7 +23,6 @@ class NoEmulatorFile(StandbyError):
             "standby emulator needs a file of its own, which says what to serve",
             f"Name it with --config; {EXAMPLE} is an example",
         )
-        self.args = ()
 
 
 def command(context: typer.Context) -> None:

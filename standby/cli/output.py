@@ -227,7 +227,6 @@ class NotConfirmed(GuardRefused):
 
     def __init__(self) -> None:
         super().__init__("This was not confirmed, and nothing was changed", "Answer y, or run it with --yes")
-        self.args = ()
 
 
 def may_ask(output: Output) -> bool:

@@ -24,7 +24,6 @@ class PageUnwritable(StandbyError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
-        self.args = (path, reason)
 
 
 def command(

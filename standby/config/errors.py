@@ -29,7 +29,6 @@ class ConfigurationError(StandbyError):
 
     def __init__(self, problems: Sequence[str], next_action: str = "") -> None:
         super().__init__("\n".join(problems), next_action)
-        self.args = (tuple(problems), next_action)
         self.problems = tuple(problems)
 
 
@@ -39,7 +38,6 @@ class UnknownName(ConfigurationError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = tuple(sorted(known))
         super().__init__([f"There is no {kind} named {name}: {nearest(name, names)}"])
-        self.args = (kind, name, names)
 
 
 @dataclass(frozen=True)

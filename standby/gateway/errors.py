@@ -47,7 +47,6 @@ class NotAllowed(Refused):
             "The request does not have the gateway's token",
             "Send it as Authorization: Bearer TOKEN, or as ?token=TOKEN where no header can be set",
         )
-        self.args = ()
 
 
 class TooSlow(Refused):
@@ -57,7 +56,6 @@ class TooSlow(Refused):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"The body did not arrive within {seconds:.0f} s")
-        self.args = (seconds,)
 
 
 class TooLarge(Refused):
@@ -67,7 +65,6 @@ class TooLarge(Refused):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"The body has more than {most} bytes")
-        self.args = (most,)
 
 
 class NotJson(Refused):
@@ -77,7 +74,6 @@ class NotJson(Refused):
 
     def __init__(self) -> None:
         super().__init__("The request is not sent as plain JSON in UTF-8", "Send it as application/json")
-        self.args = ()
 
 
 class Malformed(Refused):
@@ -87,7 +83,6 @@ class Malformed(Refused):
 
     def __init__(self, what: str, reason: str, next_action: str = "") -> None:
         super().__init__(f"The request is not a valid {what}: {reason}", next_action)
-        self.args = (what, reason, next_action)
 
 
 class TooMany(Refused):
@@ -97,7 +92,6 @@ class TooMany(Refused):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"More than {most} requests arrived within a minute", "Send it again later")
-        self.args = (most,)
 
 
 class NotPosted(Refused):
@@ -107,7 +101,6 @@ class NotPosted(Refused):
 
     def __init__(self, reason: str, next_action: str) -> None:
         super().__init__(f"The Prefect server did not accept the events: {reason}", next_action)
-        self.args = (reason, next_action)
 
 
 class NoGatewayToken(GatewayError):
@@ -118,7 +111,6 @@ class NoGatewayToken(GatewayError):
             "The configuration has no gateway.token, and without one anybody could report an outage",
             "Write gateway: {token: ${STANDBY_GATEWAY_TOKEN}} into it and set that variable",
         )
-        self.args = ()
 
 
 class NoPrefectServer(GatewayError):
@@ -129,7 +121,6 @@ class NoPrefectServer(GatewayError):
             "PREFECT_API_URL names no Prefect server, so alerts cannot be posted",
             "Set it to the server's API, such as http://127.0.0.1:4200/api",
         )
-        self.args = ()
 
 
 class AddressUnusable(GatewayError):
@@ -139,4 +130,3 @@ class AddressUnusable(GatewayError):
         super().__init__(
             f"The gateway cannot serve on {address}: {reason}", "Choose another address with --host and --port"
         )
-        self.args = (address, reason)

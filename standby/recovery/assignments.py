@@ -15,7 +15,6 @@ class NotAPrimary(StandbyError):
     def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
         names = sorted(primaries)
         super().__init__(f"{resource} is no primary of plan {plan}", f"Choose one of {', '.join(names)}")
-        self.args = (plan, resource, names)
 
 
 class NotATarget(StandbyError):
@@ -25,7 +24,6 @@ class NotATarget(StandbyError):
         names = sorted(known)
         pair = f"{primary} in plan {plan}" if primary else f"plan {plan}"
         super().__init__(f"{resource} is no target of {pair}", f"Choose one of {', '.join(names)}")
-        self.args = (plan, resource, names, primary)
 
 
 class SeveralPrimaries(StandbyError):
@@ -37,7 +35,6 @@ class SeveralPrimaries(StandbyError):
             f"Plan {plan} has several primaries that this can be about: {', '.join(names)}",
             f"Name one of them, such as --primary {names[0]}",
         )
-        self.args = (plan, names)
 
 
 class AlreadyActive(GuardRefused):
@@ -49,7 +46,6 @@ class AlreadyActive(GuardRefused):
             f"{resource} already serves{place} in plan {plan}",
             f"See standby status {plan}; standby commit {plan} publishes to every sink once more",
         )
-        self.args = (plan, primary, resource)
 
 
 def may_serve(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:

@@ -239,7 +239,6 @@ class AuditBusy(StandbyError):
 
     def __init__(self, where: str) -> None:
         super().__init__(f"{where} was held by another run for {PATIENCE:.0f} s", "Run again when that run has ended")
-        self.args = (where,)
 
 
 class AuditBroken(StandbyError):
@@ -250,7 +249,6 @@ class AuditBroken(StandbyError):
             f"{where} is not whole: {problem}",
             f"Move it and {head} aside and keep both; see standby audit verify",
         )
-        self.args = (where, head, problem)
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,6 @@ class FenceElsewhere(GuardRefused):
             f"Use --via prefect; if Prefect is lost, begin with standby failover {plan} --force {VAULT}, "
             "and pause the deployments of the plan before Prefect runs again",
         )
-        self.args = (plan, block, folder)
 
 
 async def must_be_the_flows_fence(context: RecoveryContext, *, forced: bool = False) -> None:

@@ -25,7 +25,6 @@ class CannotSign(ConfigurationError):
             ["vault.signing has only a public key, and something is to be signed"],
             "Give it private_key, or run this where that is known",
         )
-        self.args = ()
 
 
 class KeyUnusable(ConfigurationError):
@@ -33,7 +32,6 @@ class KeyUnusable(ConfigurationError):
 
     def __init__(self, field: str) -> None:
         super().__init__([f"vault.signing.{field} is not 32 bytes in base64"], "Make one with openssl rand -base64 32")
-        self.args = (field,)
 
 
 class KeysApart(ConfigurationError):
@@ -44,7 +42,6 @@ class KeysApart(ConfigurationError):
             ["vault.signing.public_key is not the public half of vault.signing.private_key"],
             "Leave public_key out, or give the one that belongs to private_key",
         )
-        self.args = ()
 
 
 class Signer(Protocol):

@@ -42,7 +42,6 @@ class NoPairBetween(StandbyError):
             f"In plan {plan}, {source} serves no primary that {target} could take over",
             f"See standby status {plan}",
         )
-        self.args = (plan, source, target)
 
 
 async def synchronise(

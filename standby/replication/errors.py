@@ -27,7 +27,6 @@ class NothingSelected(ReplicationError):
 
     def __init__(self, kind: str, pattern: str, known: list[str]) -> None:
         super().__init__(f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}")
-        self.args = (kind, pattern, known)
 
 
 class ModelsNotServed(ReplicationError):
@@ -42,7 +41,6 @@ class CopyFailed(ReplicationError):
 
     def __init__(self, analyzer: str, target: str, status: str = "") -> None:
         super().__init__(self._cause.format(analyzer=analyzer, target=target, status=status), self._advice)
-        self.args = (analyzer, target, status)
 
 
 class TargetAnalyzerFailed(CopyFailed):
@@ -92,7 +90,6 @@ class PlanUnreadable(ReplicationError):
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path} {problem}", "Make one with standby plan --out")
-        self.args = (path, problem)
 
 
 class PlanMoved(ReplicationError, GuardRefused):
@@ -108,5 +105,4 @@ class PlanMoved(ReplicationError, GuardRefused):
             f"The resources changed after the plan was made at {made_at:%Y-%m-%d %H:%M:%S} UTC:\n{changes}",
             "Make a new plan, look at it, and apply that",
         )
-        self.args = (made_at, moved)
         self.moved = tuple(moved)

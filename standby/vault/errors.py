@@ -14,7 +14,6 @@ class OutsideVault(VaultError):
 
     def __init__(self, path: str) -> None:
         super().__init__(f"{path!r} is not a path inside the vault", "Check the vault's folder for links that leave it")
-        self.args = (path,)
 
 
 class VaultUnavailable(VaultError):
@@ -25,7 +24,6 @@ class VaultUnavailable(VaultError):
             f"{where} could not be {action}: {reason}",
             "Check that the vault's storage answers and that this process may read and write there, then run again",
         )
-        self.args = (where, action, reason)
 
 
 class VaultTooSlow(VaultError):
@@ -36,7 +34,6 @@ class VaultTooSlow(VaultError):
             f"The vault took longer than {seconds:.0f} s to write {where}, so two runs might not notice each other",
             "Run again when the storage is faster, or move the vault to another storage",
         )
-        self.args = (where, seconds)
 
 
 class Held(VaultError):
@@ -44,7 +41,6 @@ class Held(VaultError):
 
     def __init__(self, where: str) -> None:
         super().__init__(f"Another run is writing {where}", "Wait until it ends, then run again")
-        self.args = (where,)
         self.where = where
 
 
@@ -56,7 +52,6 @@ class TakenOver(VaultError):
             f"Another run took over {where}, so what this run does from now on is not recorded there",
             "Run again when both have ended; what is in sync is then recorded",
         )
-        self.args = (where,)
 
 
 class VaultNeedsPrefect(VaultError):
@@ -68,4 +63,3 @@ class VaultNeedsPrefect(VaultError):
             "Use --via prefect; or add a path beside the block, under vault in standby.yaml: a folder in which runs "
             "without Prefect keep their own records",
         )
-        self.args = (block,)

@@ -66,7 +66,6 @@ class DemoFailed(StandbyError):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"The demo failed: {what}", "Run standby demo -v, and report what it shows")
-        self.args = (what,)
 
 
 @dataclass(frozen=True)

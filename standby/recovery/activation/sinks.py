@@ -55,7 +55,6 @@ class SinkFailed(StandbyError):
 
     def __init__(self, sink: str, reason: str, next_action: str = "Fix the sink and run again") -> None:
         super().__init__(f"The active map could not be published to {sink}: {reason}", next_action)
-        self.args = (sink, reason, next_action)
 
 
 class SinkAhead(GuardRefused):
@@ -67,7 +66,6 @@ class SinkAhead(GuardRefused):
             f"{sink} already has {known}, and this run has epoch {ours}",
             "This vault is another one, or an older copy, than the one that was used last; find that one first",
         )
-        self.args = (sink, there, ours)
 
 
 class ActivationSink(Protocol):

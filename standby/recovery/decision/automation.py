@@ -27,7 +27,6 @@ class AutomationUnreadable(StandbyError):
             f"{where}, which says whether outages may start a failover, cannot be read: {reason}",
             "Set it again with standby automation on or standby automation off",
         )
-        self.args = (where, reason)
 
 
 class AutomationNotRecorded(StandbyError):
@@ -38,7 +37,6 @@ class AutomationNotRecorded(StandbyError):
             f"Automation is {'on' if on else 'off'} now, and that could not be recorded in the audit log: {cause}",
             next_action,
         )
-        self.args = (on, cause, next_action)
 
 
 class Automation(Document):

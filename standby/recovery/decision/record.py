@@ -33,7 +33,6 @@ class NoSuchDecision(StandbyError):
             f"No decision {decision_id} is recorded: there is no {where}",
             "Take an id from a report, an event or the audit log, such as invoices-20260131T031402Z-1a2b",
         )
-        self.args = (decision_id, where)
 
 
 class DecisionUnreadable(StandbyError):
@@ -44,7 +43,6 @@ class DecisionUnreadable(StandbyError):
             f"{where} cannot be read as the record of a decision: {reason}",
             "Restore an older version of that file; standby audit verify checks the audit log",
         )
-        self.args = (where, reason)
 
 
 _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")

@@ -16,7 +16,6 @@ class DrillUnderWay(GuardRefused):
             f"Another drill of plan {plan} is running (it holds {where})",
             "Wait until it has ended, then run again",
         )
-        self.args = (plan, where)
 
 
 class ServesAlready(GuardRefused):
@@ -27,7 +26,6 @@ class ServesAlready(GuardRefused):
             f"{resource} already serves for {primary} in plan {plan}, so there is no failover to drill",
             f"Choose another target, or run standby failback {plan} first",
         )
-        self.args = (plan, primary, resource)
 
 
 class ScratchUnfit(GuardRefused):
@@ -39,7 +37,6 @@ class ScratchUnfit(GuardRefused):
             "Name a resource that no plan uses and that has none of these ids; or leave out --scratch, "
             "then the drill uses ids of its own at the target",
         )
-        self.args = (resource, reason)
 
 
 class NothingToDrill(StandbyError):
@@ -50,7 +47,6 @@ class NothingToDrill(StandbyError):
             f"The newest snapshot of plan {plan} has no analyzer of {primary}, so a drill would prove nothing",
             f"Take one with standby snapshot {plan} while {primary} answers",
         )
-        self.args = (plan, primary)
 
 
 class LeftBehind(StandbyError):
@@ -62,7 +58,6 @@ class LeftBehind(StandbyError):
             f"{problem or f'{some_of(left, 5)} cannot be deleted'}",
             clean_up_again(plan),
         )
-        self.args = (plan, run_id, resource, list(left), problem)
 
 
 class ManifestUnreadable(StandbyError):
@@ -73,7 +68,6 @@ class ManifestUnreadable(StandbyError):
             f"{where}, which lists what unfinished drills have made, cannot be read: {reason}",
             "Put back an older version of it; or delete every analyzer with the tag standby-drill, then the file",
         )
-        self.args = (where, reason)
 
 
 class NoEvidence(StandbyError):
@@ -83,7 +77,6 @@ class NoEvidence(StandbyError):
         super().__init__(
             f"{where} does not exist", "Name a run id that standby audit show lists, or an evidence.json file"
         )
-        self.args = (where,)
 
 
 def clean_up_again(plan: str) -> str:

@@ -13,7 +13,6 @@ class NothingThere(StandbyError):
 
     def __init__(self, analyzer: str, standby: str) -> None:
         super().__init__(f"{standby} has no {analyzer} that could be kept", f"Leave out --keep {analyzer}=standby")
-        self.args = (analyzer, standby)
 
 
 class NotCompared(StandbyError):
@@ -24,7 +23,6 @@ class NotCompared(StandbyError):
             f"Neither {primary} nor {standby} has an analyzer {analyzer} of plan {plan}",
             f"Use its id at {primary}; standby failback {plan} --dry-run lists the analyzers that differ",
         )
-        self.args = (plan, analyzer, primary, standby)
 
 
 class UnsettledEdits(GuardRefused):
@@ -38,7 +36,6 @@ class UnsettledEdits(GuardRefused):
             f"Decide for each, with --keep {names[0]}=primary or --keep {names[0]}=standby; "
             f"the other version is saved in the vault. See standby failback {plan} --dry-run",
         )
-        self.args = (plan, primary, standby, names)
 
 
 class PrimaryDoesNotAnswer(GuardRefused):
@@ -49,7 +46,6 @@ class PrimaryDoesNotAnswer(GuardRefused):
             f"What {primary} has cannot be read: {reason.removesuffix('.')}",
             f"Fix that (standby doctor {plan} helps), then run again",
         )
-        self.args = (plan, primary, reason)
 
 
 class FailbackUnderWay(GuardRefused):
@@ -60,4 +56,3 @@ class FailbackUnderWay(GuardRefused):
             f"Another run is failing plan {plan} back to {primary} (it holds {where})",
             f"Wait until it has ended, then see standby status {plan}",
         )
-        self.args = (plan, primary, where)

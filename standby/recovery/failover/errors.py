@@ -18,7 +18,6 @@ class FailoverUnfinished(GuardRefused):
             f"Resume it with standby failover {plan} --to {target}, or roll it back with "
             f"standby failover {plan} --to {back}; then run this again",
         )
-        self.args = (plan, primary, target, back)
 
 
 class DecidedBefore(GuardRefused):
@@ -30,7 +29,6 @@ class DecidedBefore(GuardRefused):
             f"{active} serves for {primary} now (epoch {epoch})",
             f"See standby status {plan}, and run again if it is still needed",
         )
-        self.args = (plan, primary, active, decided, epoch)
 
 
 class NothingToRollBack(GuardRefused):
@@ -41,7 +39,6 @@ class NothingToRollBack(GuardRefused):
             f"Plan {plan} has no failover of {primary} that could be rolled back: there was none, or it was committed",
             f"To let {primary} serve again, run standby failback {plan}",
         )
-        self.args = (plan, primary)
 
 
 class FailoverStopped(StandbyError):
@@ -53,7 +50,6 @@ class FailoverStopped(StandbyError):
 
     def __init__(self, cause: str, next_action: str, guard: str) -> None:
         super().__init__(cause, next_action)
-        self.args = (cause, next_action, guard)
         self.guard = guard
 
 
@@ -66,7 +62,6 @@ class ReplicationAtWork(FailoverStopped):
             "Stop it or wait until it ends, then run again; --force replication does not wait for it",
             "replication",
         )
-        self.args = (pair, seconds)
 
 
 class SyncIncomplete(FailoverStopped):
@@ -78,7 +73,6 @@ class SyncIncomplete(FailoverStopped):
             "Fix that and run again, or continue without those edits with --force sync",
             "sync",
         )
-        self.args = (source, target, list(reasons))
 
 
 class TargetNotReady(FailoverStopped):
@@ -90,7 +84,6 @@ class TargetNotReady(FailoverStopped):
             "Fix that and run again, or fail over anyway with --force readiness",
             "readiness",
         )
-        self.args = (target, list(reasons))
 
 
 class NotPublished(FailoverStopped):
@@ -102,7 +95,6 @@ class NotPublished(FailoverStopped):
             "Fix the sink and run again, or continue without it with --force sinks",
             "sinks",
         )
-        self.args = (list(reasons),)
 
 
 class FailbackNeeded(GuardRefused):
@@ -114,7 +106,6 @@ class FailbackNeeded(GuardRefused):
             f"is not at {primary}",
             f"Run standby failback {plan}, which copies it back; if {active} is lost, say --unplanned",
         )
-        self.args = (plan, primary, active)
 
 
 class RollbackTargetUnhealthy(GuardRefused):
@@ -125,7 +116,6 @@ class RollbackTargetUnhealthy(GuardRefused):
             f"Plan {plan} is not rolled back to {resource}, which is not known to be healthy: {summary}",
             "Wait until it answers, or roll back anyway with --force standby-health",
         )
-        self.args = (plan, resource, summary)
 
 
 class FailoverRefused(GuardRefused):
@@ -140,7 +130,6 @@ class FailoverRefused(GuardRefused):
         against = decision.against
         reasons = " ".join(sentence(result.text) for result in against).removesuffix(".")
         super().__init__(f"Plan {plan} does not fail over to {to}: {reasons}", _way_out(plan, against))
-        self.args = (plan, to, decision_id, decision)
         self.decision_id = decision_id
         self.decision = decision
 

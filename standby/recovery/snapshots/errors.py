@@ -20,7 +20,6 @@ class NoSnapshot(SnapshotError):
             f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}",
             f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}",
         )
-        self.args = (plan, asked)
 
 
 class SnapshotTampered(SnapshotError):
@@ -31,7 +30,6 @@ class SnapshotTampered(SnapshotError):
             f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}",
             "Restore from another one with --as-of, and find out who changed this one",
         )
-        self.args = (snapshot, problems)
 
 
 class NothingReachable(SnapshotError):
@@ -43,7 +41,6 @@ class NothingReachable(SnapshotError):
             f"No snapshot of plan {plan} was taken, because no resource that serves it answers. {causes}",
             f"See standby doctor {plan}; earlier snapshots are unchanged",
         )
-        self.args = (plan, dict(missing))
 
 
 class NotOfThisPlan(SnapshotError):
@@ -54,7 +51,6 @@ class NotOfThisPlan(SnapshotError):
             f"The snapshot of plan {plan} of {taken_at:%Y-%m-%d %H:%M:%S} UTC has nothing for {resource}",
             "Name a source or a target of the plan",
         )
-        self.args = (plan, resource, taken_at)
 
 
 class RestoreNotStarted(SnapshotError):
@@ -65,7 +61,6 @@ class RestoreNotStarted(SnapshotError):
             f"The answer to the build of {analyzer} was lost on the way, and {target} does not have it",
             "Run again: nothing was started",
         )
-        self.args = (analyzer, target)
 
 
 class RestoredDiffers(SnapshotError):
@@ -76,7 +71,6 @@ class RestoredDiffers(SnapshotError):
             f"{analyzer} at {target} is not what the snapshot has: somebody else made or edited it during the restore",
             "Run again to plan from what is there now",
         )
-        self.args = (analyzer, target)
 
 
 class RestoredFailed(SnapshotError):
@@ -87,4 +81,3 @@ class RestoredFailed(SnapshotError):
             f"{analyzer} at {target} became {status!r} instead of ready",
             "Look at its warnings there, delete it, and run again",
         )
-        self.args = (analyzer, target, status)

@@ -59,7 +59,6 @@ class BlobsUnknown(SnapshotError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, "Allow this identity to list the container")
-        self.args = (reason,)
 
 
 class BlobReader:
