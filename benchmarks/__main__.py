@@ -26,12 +26,7 @@ BUSY = 0.5
 
 
 def print_tables(findings: Sequence[Findings], load: float) -> None:
-    """Print a table for each group, and on what the expectations rest.
-
-    Args:
-        findings: the groups.
-        load: average of the machine before anything was measured.
-    """
+    """Print a table for each group, and on what the expectations rest."""
     console = Console(width=WIDTH, highlight=False)
     for group in findings:
         table = Table(title=group.title, title_justify="left", title_style="bold")
@@ -60,7 +55,6 @@ def print_tables(findings: Sequence[Findings], load: float) -> None:
 
 
 def print_json(findings: Sequence[Findings], load: float) -> None:
-    """Print one JSON document."""
     document = {
         "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": load},
         "groups": [
@@ -79,7 +73,6 @@ GROUPS = ("startup", "planning", "copying")
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What orchestration costs.")
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=3, help="how often each copying is measured")

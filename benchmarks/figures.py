@@ -13,12 +13,7 @@ from typing import Any
 
 @dataclass
 class Cost:
-    """What one measurement found, in seconds.
-
-    Attributes:
-        wall: on the clock.
-        cpu: of this process and all its threads, no other.
-    """
+    """Seconds that one measurement took: on the clock, and of CPU in this process and all its threads."""
 
     wall: float = 0.0
     cpu: float = 0.0
@@ -43,11 +38,7 @@ NOISE = 0.05
 
 @dataclass(frozen=True)
 class Expected:
-    """What the design expects of a ratio.
-
-    Attributes:
-        basis: where that was measured, or what it follows from.
-    """
+    """What the design expects of a ratio, and where that was measured or follows from."""
 
     low: float
     high: float
@@ -59,13 +50,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table.
-
-    Attributes:
-        ratios: one a round.
-        expected: `None` where the design says nothing of it.
-        meaning: what the ratio means.
-    """
+    """One line of the table: a ratio for each round, and what it means."""
 
     name: str
     ratios: Sequence[float]
@@ -74,7 +59,6 @@ class Figure:
 
     @property
     def ratio(self) -> float:
-        """The median."""
         return median(self.ratios)
 
     @property
@@ -88,14 +72,12 @@ class Figure:
 
     @property
     def spread(self) -> str:
-        """The least and the greatest."""
         return f"{_short(min(self.ratios))} to {_short(max(self.ratios))}"
 
     def __str__(self) -> str:
         return _short(self.ratio)
 
     def to_json(self) -> dict[str, Any]:
-        """Give all of it."""
         due = self.expected
         return {
             "name": self.name,
@@ -109,11 +91,7 @@ class Figure:
 
 @dataclass
 class Findings:
-    """What one group of measurements found.
-
-    Attributes:
-        raw: medians that ratios were made of, in the unit each name ends with. They are this machine's.
-    """
+    """What one group of measurements found; `raw` has this machine's medians, in the unit each name ends with."""
 
     title: str
     figures: list[Figure] = field(default_factory=list)

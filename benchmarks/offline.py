@@ -33,7 +33,6 @@ WITHOUT_PREFECT = Expected(0, 0.33, "commands that need no Prefect must not wait
 
 
 def measure_startup(rounds: int) -> Findings:
-    """Start each program some times."""
     for arguments in (HELP, PREFECT):
         _start(arguments)  # Compiles what was never imported.
     times: dict[Arguments, list[float]] = {NOTHING: [], HELP: [], PREFECT: []}

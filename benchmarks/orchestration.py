@@ -27,7 +27,6 @@ from tasks.copy import TaskSteps
 
 
 async def copy_by_hand(stage: Stage) -> None:
-    """Copy every analyzer to every target."""
     resources = {name: stage.configuration.resource(name) for name in (SOURCE, *TARGETS)}
     async with AsyncExitStack() as stack:
         clients = {name: await stack.enter_async_context(_client(resource)) for name, resource in resources.items()}
@@ -143,24 +142,15 @@ class Measured:
 
     @property
     def wall(self) -> list[float]:
-        """Seconds of each round."""
         return [cost.wall for cost in self.costs]
 
     @property
     def cpu(self) -> list[float]:
-        """CPU seconds of each round."""
         return [cost.cpu for cost in self.costs]
 
 
 async def measure(rounds: int, folder: Path, server: str, say: Say) -> Findings:
-    """Copy in three ways, by turns, and compare.
-
-    Args:
-        rounds: how often each.
-        folder: an empty one.
-        server: URL of the Prefect server, which had to run before Prefect was imported.
-        say: called with what is under way.
-    """
+    """Copy in three ways, by turns, and compare; the Prefect server must have run before Prefect was imported."""
     findings = Findings(f"Copying: {SERVICE_TIME:.0f} s a copy, {SLOTS} in flight at each of {len(TARGETS)} targets")
 
     async def by_hand(stage: Stage, _: Path) -> None:

@@ -28,7 +28,6 @@ COPIED = "2026-01-06T08:00:00Z"
 
 
 def name_of(number: int) -> str:
-    """Give the id of one analyzer."""
     return f"analyzer-{number:04}"
 
 
@@ -82,12 +81,7 @@ UNLIMITED = 1_000_000
 
 @dataclass(frozen=True)
 class Stage:
-    """The regions, and a configuration that leads to them.
-
-    Attributes:
-        analyzers: those at the source.
-        control: URL of the emulator's control.
-    """
+    """The regions, and a configuration that leads to them."""
 
     analyzers: tuple[str, ...]
     control: str
@@ -108,7 +102,6 @@ class Stage:
         return self.configuration.model_copy(update={"vault": VaultSettings(path=folder)})
 
     async def reset(self) -> None:
-        """Empty the targets."""
         async with httpx.AsyncClient(base_url=self.control, trust_env=False) as control:
             (await control.post("/reset")).raise_for_status()
 
@@ -126,12 +119,7 @@ class Stage:
 
 @asynccontextmanager
 async def set_stage(analyzers: int, folder: Path) -> AsyncIterator[Stage]:
-    """Start the regions, and stop them at the end.
-
-    Args:
-        analyzers: how many the source has.
-        folder: where the emulator's file goes.
-    """
+    """Start the regions, and stop them at the end."""
     file = folder / f"emulator-{analyzers}.json"
     await asyncio.to_thread(file.write_text, json.dumps(_emulator(analyzers)))
     process = await asyncio.create_subprocess_exec(

@@ -17,20 +17,12 @@ FEWEST_FRACTION_DIGITS = 5
 
 
 def whole_seconds(moment: datetime) -> str:
-    """Write a date as `createdAt` and `lastModifiedAt` have it: whole seconds and `Z` (recordings).
-
-    Args:
-        moment: aware, UTC.
-    """
+    """Write a date as `createdAt` and `lastModifiedAt` have it: whole seconds and `Z` (recordings)."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}Z"
 
 
 def with_fraction(moment: datetime) -> str:
-    """Write a date as `expiresAt` has it: 5 to 7 fractional digits and `+00:00` (recordings).
-
-    Args:
-        moment: aware, UTC.
-    """
+    """Write a date as `expiresAt` has it: 5 to 7 fractional digits and `+00:00` (recordings)."""
     ticks = f"{moment.microsecond:06d}{secrets.randbelow(10)}"
     fraction = ticks[:FEWEST_FRACTION_DIGITS] + ticks[FEWEST_FRACTION_DIGITS:].rstrip("0")
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{fraction}+00:00"
@@ -38,28 +30,20 @@ def with_fraction(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Stored:
-    """One analyzer as it stands; a change makes another one, so its JSON is made only once.
-
-    Attributes:
-        body: as the service shows it; never changed in place.
-        operation_id: of the operation that builds it, where one does.
-    """
+    """One analyzer as the service shows it; a change makes another one, so its JSON is made only once."""
 
     body: Mapping[str, JsonValue]
     operation_id: str | None = None
 
     @property
     def status(self) -> str:
-        """Its status, such as `ready`."""
         return str(self.body["status"])
 
     @cached_property
     def encoded(self) -> bytes:
-        """Its JSON."""
         return encode(self.body)
 
     def changed(self, **fields: JsonValue) -> Stored:
-        """Give it with some fields replaced."""
         return replace(self, body={**self.body, **fields})
 
 
@@ -87,14 +71,7 @@ OperationStatus = Literal["Running", "Succeeded", "Failed"]
 
 @dataclass(frozen=True)
 class Ending:
-    """How an operation will end.
-
-    Attributes:
-        never: it does not end.
-        error: what a poll answers then, where it fails.
-        analyzer_status: what its analyzer becomes.
-        vanishes: polls do not find it.
-    """
+    """How an operation will end: never, unseen by polls, or with an error and a status of its analyzer."""
 
     never: bool = False
     error: JsonObject | None = None
@@ -103,10 +80,7 @@ class Ending:
 
 
 def ending_of(twist: Twist | None) -> Ending:
-    """Say how an operation ends that a fault may have befallen.
-
-    Inferred: a failed operation leaves its analyzer behind, as `failed`.
-    """
+    """Say how an operation ends. Inferred: one that failed leaves its analyzer behind, as `failed`."""
     match twist:
         case OperationHangs():
             return Ending(never=True)
@@ -123,14 +97,7 @@ def ending_of(twist: Twist | None) -> Ending:
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation as it stands.
-
-    Attributes:
-        id: the `apim-request-id` of the call that began it (recordings).
-        analyzer: what it builds, as it stands for this operation.
-        is_copy: whether it counts as a copy in flight.
-        warnings: what the `2025-05-01-preview` protocol warns of.
-    """
+    """One operation as it stands; its id is the `apim-request-id` of the call that began it (recordings)."""
 
     id: str
     analyzer_id: str

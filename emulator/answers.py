@@ -18,12 +18,7 @@ Header = tuple[str, str]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer before the headers that every answer has.
-
-    Attributes:
-        body: JSON, or nothing.
-        headers: spelled as the service spells them.
-    """
+    """An answer before the headers that every answer has."""
 
     status: int
     body: bytes = b""
@@ -31,17 +26,11 @@ class Answer:
 
 
 def json_answer(value: JsonValue, status: int = 200, headers: tuple[Header, ...] = ()) -> Answer:
-    """Answer with a JSON value."""
     return Answer(status, encode(value), headers)
 
 
 class Refusal(Exception):
-    """The service refuses a call.
-
-    Attributes:
-        inner: code and message of the inner error, which names the cause.
-        headers: beside the usual ones.
-    """
+    """The service refuses a call; `inner` has code and message of the inner error, which names the cause."""
 
     def __init__(
         self,
@@ -141,7 +130,6 @@ class Silence(Response):
     """No answer: waits until the caller has gone."""
 
     async def __call__(self, _scope: Scope, receive: Receive, _send: Send) -> None:
-        """Wait."""
         await until_gone(receive)
 
 
@@ -149,19 +137,13 @@ class Hangup(Response):
     """No answer: closes the connection."""
 
     async def __call__(self, scope: Scope, receive: Receive, _send: Send) -> None:
-        """Close, and see it closed."""
         transport = scope["state"]["transport"]
         transport.abort()
         await until_gone(receive)
 
 
 def data_plane_response(answer: Answer, headers: Iterable[Header]) -> Response:
-    """Make the response of a data-plane call, spelled and framed like the recorded ones.
-
-    Args:
-        answer: what to say.
-        headers: those that depend on the resource and the call.
-    """
+    """Make the response of a data-plane call, spelled and framed like the recorded ones."""
     failed = answer.status >= 400
     framing: tuple[Header, ...] = ()
     if answer.status == 204 or failed:

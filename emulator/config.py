@@ -33,11 +33,7 @@ class _Part(BaseModel):
 
 
 class Deployment(_Part):
-    """A model deployment of a resource.
-
-    Attributes:
-        retires_at: when its model ends; the list of models has it, the deployment does not.
-    """
+    """A model deployment of a resource; `retires_at` is known to the list of models only."""
 
     name: str = Field(min_length=1)
     model: str = Field(min_length=1)
@@ -48,25 +44,14 @@ class Deployment(_Part):
 
 
 class Outage(_Part):
-    """What is wrong with a whole resource.
-
-    Attributes:
-        kind: refuse closes the port, hang never answers, unavailable answers 503, none ends it.
-    """
+    """What is wrong: refuse closes the port, hang never answers, unavailable answers 503, none ends it."""
 
     resource: str
     kind: OutageKind
 
 
 class SettingsChange(_Part):
-    """Settings to change; what is absent stays.
-
-    Attributes:
-        resource: one resource; all where it is absent. Tokens are common to all.
-        defaults: all the defaults; `None` makes them unset.
-        page_size: analyzers on a page of the listing; `None` puts all on one.
-        revoke_tokens: whether the tokens that were given out end now.
-    """
+    """Settings to change, of one resource or all; what is absent stays. `None` unsets defaults and page size."""
 
     resource: str | None = None
     service_time: float = Field(2.0, ge=0)
@@ -80,13 +65,7 @@ class SettingsChange(_Part):
 
 
 class Edit(_Part):
-    """A change of an analyzer at the service's side.
-
-    Attributes:
-        api_version: where it is registered; everywhere it is where that is absent.
-        changes: merge patch of any of its fields.
-        retrained: whether to count as changed without any change that shows.
-    """
+    """A change at the service's side: a merge patch of any field; `retrained` counts as one without any that shows."""
 
     resource: str
     analyzer: str
@@ -104,14 +83,7 @@ class EmulatorConfigError(StandbyError):
 
 
 class ResourceConfig(_Part):
-    """One resource.
-
-    Attributes:
-        key: subscription key; a random one where it is absent.
-        api_versions: those it answers to.
-        defaults: deployment by model name; a resource without them answers `DefaultsNotSet`.
-        analyzers: there from the start, under each api-version.
-    """
+    """One resource; without `defaults` it answers `DefaultsNotSet`. `analyzers` are there under each api-version."""
 
     region: str = Field(min_length=1)
     key: str | None = Field(None, min_length=1)
@@ -137,15 +109,7 @@ class ResourceConfig(_Part):
 
 
 class EmulatorConfig(_Part):
-    """Everything that can be set.
-
-    Attributes:
-        service_time: seconds a copy or a build takes.
-        latency: seconds every call takes.
-        tls: whether resources are served over https, with a throw-away authority.
-        page_size: analyzers on a page of the listing; all on one where it is absent.
-        token_seconds: how long tokens of the identity endpoint last.
-    """
+    """Everything that can be set; times are seconds. `tls` serves resources over https, with a throw-away authority."""
 
     resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(min_length=1)
     service_time: float = Field(2.0, ge=0)
@@ -165,14 +129,7 @@ class EmulatorConfig(_Part):
 
 
 def load_emulator_config(path: Path) -> EmulatorConfig:
-    """Read the emulator's file.
-
-    Args:
-        path: YAML (or JSON, which is YAML). Files of analyzers in it are relative to it.
-
-    Raises:
-        EmulatorConfigError: it cannot be read, or is wrong; the cause says where.
-    """
+    """Read the emulator's file, YAML or JSON; files of analyzers in it are relative to it."""
     data = _parsed(path)
     if not isinstance(data, dict):
         raise EmulatorConfigError(f"{path} has no mapping with resources in it", "Name the emulator's file")

@@ -33,12 +33,6 @@ class Control:
     """The control's calls."""
 
     def __init__(self, world: World, impose: Impose) -> None:
-        """Prepare.
-
-        Args:
-            world: what is controlled.
-            impose: called after outages changed.
-        """
         self._world = world
         self._impose = impose
 
@@ -64,7 +58,6 @@ class Control:
         )
 
     async def stats(self, _: Request) -> Response:
-        """Show the counters."""
         for state in self._world.resources.values():
             state.settle()
         return JSONResponse(
@@ -72,20 +65,17 @@ class Control:
         )
 
     async def reset(self, _: Request) -> Response:
-        """Put everything back to what the file says."""
         self._world.reset()
         await self._impose()
         return JSONResponse({})
 
     async def settings(self, request: Request) -> Response:
-        """Change settings."""
         change = _read(SettingsChange, await request.body())
         self._known(change.resource)
         self._world.change(change)
         return JSONResponse({})
 
     async def outages(self, request: Request) -> Response:
-        """Begin or end an outage."""
         outage = _read(Outage, await request.body())
         self._known(outage.resource)
         self._world.outages[outage.resource] = outage.kind
@@ -93,7 +83,6 @@ class Control:
         return JSONResponse({})
 
     async def add_faults(self, request: Request) -> Response:
-        """Add a fault, or a list of them."""
         rules = _rules(await request.body())
         for rule in rules:
             self._known(rule.resource)
@@ -101,7 +90,6 @@ class Control:
         return JSONResponse({})
 
     async def remove_faults(self, _: Request) -> Response:
-        """Forget all faults."""
         self._world.faults.clear()
         return JSONResponse({})
 

@@ -37,11 +37,7 @@ class DataPlane:
     is_data: ClassVar[bool] = True
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
-        """Check key or token, quota and api-version, then do what was asked for.
-
-        Raises:
-            Refusal: one of them is wrong, or the handler refuses.
-        """
+        """Check key or token, quota and api-version, then do what was asked for."""
         check_permission(arrival, state.place.key, world.issuer)
         check_quota(state)
         query = arrival.request.query_params
@@ -74,8 +70,6 @@ class DataPlane:
 
 
 def data_plane(world: World, resource: str) -> ASGIApp:
-    """Make the application that serves one resource."""
-
     def route(method: str, path: str, kind: CallKind, handler: Handler) -> Route:
         return Route(f"{BASE}{path}", Gate(world, resource, kind, DataPlane(handler)), methods=[method])
 
@@ -129,10 +123,7 @@ def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
 
 
 def check_quota(state: ResourceState) -> None:
-    """Refuse what is more than the quota of a minute; what is refused does not count.
-
-    Inferred: code and Retry-After, after sibling services (REFERENCE has 3,000 a minute from documentation).
-    """
+    """Refuse more than the quota of a minute; refused calls do not count. Inferred: code and Retry-After."""
     now = monotonic()
     if state.admitted.count(now) < state.settings.operations_per_minute:
         state.admitted.add(now)

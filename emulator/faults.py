@@ -35,11 +35,7 @@ class _Fault(BaseModel):
 
 
 class Instead(_Fault):
-    """A fault that takes the place of the answer.
-
-    Attributes:
-        process: whether the call is carried out all the same.
-    """
+    """A fault instead of the answer; `process` carries the call out all the same."""
 
     process: bool = False
 
@@ -49,12 +45,7 @@ class Twist(_Fault):
 
 
 class Status(Instead):
-    """Answer with an error of one's choice.
-
-    Attributes:
-        code: of the error; the status in words where it is empty.
-        retry_after: seconds, or an HTTP date.
-    """
+    """Answer with an error of one's choice; `retry_after` is seconds or an HTTP date."""
 
     kind: Literal["status"] = "status"
     status: int = Field(ge=300, le=599)
@@ -179,14 +170,7 @@ _HAPPENS_TO: dict[str, frozenset[CallKind]] = {
 
 
 class FaultRule(_Fault):
-    """A fault, and the calls it happens to.
-
-    Attributes:
-        resource: name of a resource; all where it is absent.
-        analyzer: glob on the analyzer id of the call; of a copy, that is the target's.
-        times: how often it happens; `None` is for ever.
-        after: how many matching calls go well before.
-    """
+    """A fault and the calls it happens to; of a copy, `analyzer` is the target's. `times: null` is for ever."""
 
     resource: str | None = None
     call: CallKind | Literal["*"] = "*"
@@ -206,7 +190,6 @@ class FaultRule(_Fault):
         return kind in _HAPPENS_TO.get(self.fault.kind, frozenset(CALL_KINDS))
 
     def matches(self, resource: str, kind: CallKind, analyzer: str | None) -> bool:
-        """Say whether a call is one of those it happens to."""
         return (
             self.resource in {None, resource}
             and self.call in {"*", kind}
@@ -217,13 +200,7 @@ class FaultRule(_Fault):
 
 @dataclass(frozen=True)
 class Happening:
-    """What happens to one call.
-
-    Attributes:
-        delay: seconds.
-        instead: what takes the place of the answer.
-        twist: what the service does wrong inside.
-    """
+    """What happens to one call: seconds of delay, what is answered instead, what goes wrong inside."""
 
     delay: float = 0.0
     instead: Replacement | None = None
@@ -266,11 +243,9 @@ class FaultBook:
         self._armed = [_Armed(rule) for rule in rules]
 
     def add(self, rules: Iterable[FaultRule]) -> None:
-        """Add rules behind those that are there."""
         self._armed.extend(_Armed(rule) for rule in rules)
 
     def clear(self) -> None:
-        """Forget all rules."""
         self._armed.clear()
 
     def next(self, resource: str, kind: CallKind, analyzer: str | None) -> Happening:

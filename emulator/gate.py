@@ -21,12 +21,7 @@ NOT_JSON = b"<html><body>Not what you asked for.</body></html>"
 
 @dataclass(frozen=True)
 class Arrival:
-    """A call as it came in.
-
-    Attributes:
-        id: its `apim-request-id`.
-        twist: what the service is to do wrong.
-    """
+    """A call as it came in; `id` is its `apim-request-id`."""
 
     kind: CallKind
     request: Request
@@ -36,20 +31,12 @@ class Arrival:
 
 
 class Plane(Protocol):
-    """One of the two planes that are called: data or management.
-
-    Attributes:
-        is_data: whether outages and the quota are about it.
-    """
+    """One of the two planes that are called; outages and the quota are about the data plane."""
 
     is_data: ClassVar[bool]
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
-        """Carry the call out.
-
-        Raises:
-            Refusal: instead of an answer.
-        """
+        """Carry the call out, or raise a `Refusal`."""
         ...
 
     def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
@@ -67,7 +54,6 @@ class Gate:
     plane: Plane
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, late or never if it is to be."""
         request = Request(scope, receive, send)
         try:
             body = await request.body()

@@ -28,14 +28,7 @@ from standby.document import JsonObject
 
 @dataclass(frozen=True)
 class Call:
-    """A call that was let in.
-
-    Attributes:
-        id: its `apim-request-id`, which also names the operation it may begin (recordings).
-        analyzer: id from the path, where there is one.
-        operation: id from the path, where there is one.
-        twist: what the service is to do wrong.
-    """
+    """A call that was let in; its `apim-request-id` also names the operation it may begin (recordings)."""
 
     kind: CallKind
     endpoint: str

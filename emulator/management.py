@@ -31,11 +31,7 @@ class ManagementPlane:
     is_data: ClassVar[bool] = False
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
-        """Tell the resource, its deployments or its models. Inferred: the words of refusals.
-
-        Raises:
-            Refusal: there is no token for the management plane, or no api-version.
-        """
+        """Give the resource, its deployments or its models. Inferred: the words of refusals."""
         token = bearer_of(arrival.request.headers.get("authorization", ""))
         if token is None or world.issuer.audience(token) != MANAGEMENT:
             raise Refusal(401, "AuthenticationFailed", "Authentication failed.")
@@ -53,7 +49,6 @@ class ManagementPlane:
         return json_answer({"value": [_deployment(state.place, found) for found in deployments]})
 
     def respond(self, _: ResourceState, arrival: Arrival, answer: Answer) -> Response:
-        """Put the headers of the management plane around an answer."""
         return management_response(answer, arrival.id)
 
 
@@ -64,7 +59,6 @@ class Management:
     world: World
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
         path = str(scope["path"]).rstrip("/").lower()
         kind: CallKind = next((kind for end, kind in _KINDS.items() if path.endswith(end)), "arm_resource")
         for name, state in self.world.resources.items():
@@ -76,7 +70,6 @@ class Management:
 
 
 def management_response(answer: Answer, call_id: str) -> Response:
-    """Make the response of a call to the management plane."""
     headers = (("x-ms-request-id", call_id), ("Content-Length", str(len(answer.body))))
     return SpelledResponse(
         answer.status,

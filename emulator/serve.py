@@ -42,13 +42,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Emulator:
-    """What is served, and where.
-
-    Attributes:
-        control: URL of the control.
-        arm: URL that stands for https://management.azure.com.
-        ca_file: PEM of the throw-away authority, where resources are served over https.
-    """
+    """What is served, and where; `arm` stands for https://management.azure.com, `ca_file` is PEM."""
 
     control: str
     arm: str
@@ -57,7 +51,6 @@ class Emulator:
     ca_file: Path | None = None
 
     def announcement(self) -> JsonObject:
-        """Give all of it as JSON."""
         said: JsonObject = {"control": self.control, "arm": self.arm, "identity": asdict(self.identity)}
         if self.ca_file is not None:
             said["ca_file"] = str(self.ca_file)
@@ -103,12 +96,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
 
 
 async def serve(config: EmulatorConfig, announce: Callable[[str], None]) -> None:
-    """Announce one line of JSON, then serve until cancelled.
-
-    Args:
-        config: what is served.
-        announce: called with the line, such as `print`; what it wrote to stdout is flushed.
-    """
+    """Announce one line of JSON, then serve until cancelled."""
     async with running(config) as emulator:
         announce(json.dumps(emulator.announcement()))
         sys.stdout.flush()
@@ -128,11 +116,7 @@ def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | N
 
 @dataclass(frozen=True)
 class Certificates:
-    """An authority nobody else knows, and a server's context that it vouches for.
-
-    Attributes:
-        ca_file: PEM of the authority.
-    """
+    """An authority that nobody else knows (its PEM is `ca_file`), and a server's context that it vouches for."""
 
     ca_file: Path
     server: ssl.SSLContext
@@ -167,13 +151,6 @@ class Listener:
     """Serves an application on a port of its own, which it keeps while it is closed."""
 
     def __init__(self, app: ASGIApp, reserved: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        """Prepare; nothing is served yet.
-
-        Args:
-            app: what is served.
-            reserved: the port, bound and not listened on.
-            tls: for https.
-        """
         self._config = uvicorn.Config(
             app,
             lifespan="off",
@@ -205,7 +182,6 @@ class Listener:
         await self._drop_connections()
 
     async def close(self) -> None:
-        """Give the port up."""
         self._stop_listening()
         if self._reserved is not None:
             self._reserved.close()
@@ -244,5 +220,4 @@ def bound(port: int = 0) -> socket.socket:
 
 
 def port_of(taken: socket.socket) -> int:
-    """Give the number of a port that was taken."""
     return int(taken.getsockname()[1])

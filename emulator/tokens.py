@@ -23,11 +23,7 @@ class _Token:
 
 
 class TokenIssuer:
-    """Gives out opaque tokens and remembers them.
-
-    Attributes:
-        seconds: how long new tokens last.
-    """
+    """Gives out opaque tokens and remembers them."""
 
     def __init__(self, seconds: int) -> None:
         self.header = secrets.token_urlsafe(24)
@@ -47,15 +43,10 @@ class TokenIssuer:
         return known.audience if known is not None and time.time() < known.expires_on else None
 
     def revoke_all(self) -> None:
-        """End all tokens now."""
         self._tokens.clear()
 
     async def endpoint(self, request: Request) -> Response:
-        """Answer as the managed identity of an App Service does.
-
-        Source: what azure-identity's App Service credential sends and reads, and Microsoft's page
-        "How to use managed identities for App Service".
-        """
+        """Answer as the managed identity of an App Service does, as azure-identity's credential expects."""
         sent = request.headers.get("x-identity-header", "")
         if not secrets.compare_digest(sent.encode(), self.header.encode()):
             return _refused(401, "The header X-IDENTITY-HEADER is missing or wrong.")
@@ -86,13 +77,7 @@ def _refused(status: int, message: str) -> JSONResponse:
 
 @dataclass(frozen=True)
 class TokenGrant:
-    """What a token permits.
-
-    Attributes:
-        resource: name of the source.
-        target: URL of the one target analyzer, where it is locked to one.
-        encryption_key: that the copy must have as `decryptionKey`, where there is one.
-    """
+    """What a token permits; `target` and `encryption_key` are what it is locked to, if it is."""
 
     resource: str
     analyzer_id: str
@@ -117,7 +102,6 @@ class CopyTokens:
         self._grants: dict[str, TokenGrant] = {}
 
     def issue(self, grant: TokenGrant) -> str:
-        """Give a token for a grant."""
         token = void_token()
         self._grants[token] = grant
         return token

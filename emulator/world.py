@@ -28,7 +28,6 @@ class SlidingMinute:
         self._moments: deque[float] = deque()
 
     def count(self, now: float) -> int:
-        """Give the calls of the minute that ends now."""
         while self._moments and self._moments[0] <= now - WINDOW:
             self._moments.popleft()
         return len(self._moments)
@@ -48,12 +47,9 @@ class Stats:
     """Counters of one resource, as `/stats` shows them.
 
     Attributes:
-        calls: by kind, whatever became of them.
-        statuses: of the answers that were sent.
         copies_accepted: by id of the analyzer that is made.
         max_copies_in_flight: most accepted copies whose operations were not over at one time.
         most_operations_in_a_minute: most calls of the data plane in any 60 seconds, refused ones included.
-        bytes: size of all bodies that were sent.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -67,40 +63,30 @@ class Stats:
     _minute: SlidingMinute = field(default_factory=SlidingMinute)
 
     def called(self, kind: str, *, data_plane: bool, now: float) -> None:
-        """Count a call, whatever becomes of it."""
         self.calls[kind] += 1
         if data_plane:
             self.most_operations_in_a_minute = max(self.most_operations_in_a_minute, self._minute.add(now))
 
     def answered(self, status: int, size: int) -> None:
-        """Count an answer that was sent."""
         self.statuses[str(status)] += 1
         self.bytes += size
 
     def copy_accepted(self, analyzer_id: str) -> None:
-        """Count a copy whose operation begins."""
         self.copies_accepted[analyzer_id] += 1
         self.copies_in_flight += 1
         self.max_copies_in_flight = max(self.max_copies_in_flight, self.copies_in_flight)
 
     def copy_finished(self) -> None:
-        """Count a copy whose operation is over."""
         self.copies_in_flight -= 1
         self.copies_finished += 1
 
     def to_json(self) -> JsonObject:
-        """Give all of it."""
         return {name: value for name, value in vars(self).items() if name != "_minute"}
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a resource is; the same over every reset.
-
-    Attributes:
-        endpoint: URL without a slash at its end.
-        resource_id: in its one right spelling.
-    """
+    """Where a resource is; the same over every reset."""
 
     name: str
     endpoint: str
@@ -111,12 +97,7 @@ class Place:
 
 @dataclass
 class Settings:
-    """How a resource behaves, until that is changed.
-
-    Attributes:
-        defaults: deployment by model name; `None` where they were never set.
-        deployments: by name.
-    """
+    """How a resource behaves, until that is changed; `defaults` are `None` where they were never set."""
 
     service_time: float
     latency: float
@@ -159,18 +140,13 @@ class ResourceState:
             self._end(self._operations[operation_id], datetime.now(UTC) - timedelta(seconds=now - moment))
 
     def get(self, api_version: str, analyzer_id: str) -> Stored:
-        """Give an analyzer, prebuilt or not.
-
-        Raises:
-            Refusal: there is none.
-        """
+        """Give an analyzer, prebuilt or not; a `Refusal` where there is none."""
         found = self.own(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
         if found is None:
             raise analyzer_not_found()
         return found
 
     def offers(self, api_version: str) -> bool:
-        """Say whether this resource answers to an api-version."""
         return api_version in self._registrations
 
     def listing(self, api_version: str) -> list[tuple[str, Stored]]:
@@ -182,7 +158,6 @@ class ResourceState:
         return self._registrations[api_version].get(analyzer_id) if self.offers(api_version) else None
 
     def keep(self, api_version: str, analyzer_id: str, analyzer: Stored) -> None:
-        """Put an analyzer in the place of what was there."""
         self._registrations[api_version][analyzer_id] = analyzer
 
     def remove(self, api_version: str, analyzer_id: str) -> None:
@@ -204,16 +179,7 @@ class ResourceState:
         ending: Ending,
         warnings: tuple[JsonValue, ...] = (),
     ) -> Operation:
-        """Begin to build an analyzer, whose place in the resource it takes at once.
-
-        Args:
-            operation_id: of the operation that builds it.
-            api_version: where it is registered.
-            body: the analyzer; one that is `ready` already ends its operation at once.
-            is_copy: whether it counts as a copy in flight.
-            ending: how the operation ends.
-            warnings: of the operation.
-        """
+        """Begin to build an analyzer, whose place it takes at once; one that is `ready` ends its operation at once."""
         analyzer_id = str(body["analyzerId"])
         analyzer = Stored(body, operation_id)
         operation = Operation(
@@ -243,11 +209,9 @@ class ResourceState:
         return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
 
     def grant(self, key: GrantKey, expires_at: datetime) -> None:
-        """Grant a copy until then."""
         self._grants[key] = expires_at
 
     def has_granted(self, key: GrantKey) -> bool:
-        """Say whether a copy is granted now."""
         expires_at = self._grants.get(key)
         return expires_at is not None and datetime.now(UTC) < expires_at
 

@@ -28,13 +28,10 @@ class SystemClock:
     """The machine's own time."""
 
     def now(self) -> datetime:
-        """The date and time, UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Seconds that never run backwards."""
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
-        """Wait."""
         await asyncio.sleep(seconds)

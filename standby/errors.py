@@ -6,12 +6,7 @@ from typing import Any
 
 
 class StandbyError(Exception):
-    """Something went wrong that an operator can act upon.
-
-    Attributes:
-        cause: one sentence that says what is wrong.
-        next_action: what to do about it, as an order; empty where there is nothing to add.
-    """
+    """Something went wrong that an operator can act upon: one sentence with the cause, one with what to do."""
 
     def __init__(self, cause: str, next_action: str = "") -> None:
         super().__init__(cause, next_action)

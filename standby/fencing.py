@@ -70,7 +70,6 @@ class Assignment(Document):
 
     Attributes:
         active: the resource that serves; during a failover the one that served until it began.
-        phase: steady; switching during a failover; activated until that is committed.
         target: the resource that serves once the failover has ended.
         previous: what served before the last failover; a rollback leads there.
         run_id: the run that changed it last.
@@ -95,7 +94,6 @@ class Fence(Document):
 
     Attributes:
         epoch: grows with every failover and every rollback.
-        assignments: what serves, by primary.
     """
 
     plan: str
@@ -115,8 +113,6 @@ class Fence(Document):
         """Allow a copy only from a resource that serves to one that does not.
 
         Args:
-            source: resource that is copied from.
-            target: resource that is copied to.
             switch: run id of the failover that the copy is a part of, if it is one.
 
         Raises:
@@ -142,11 +138,7 @@ class Fence(Document):
 
 @dataclass
 class HeldFence:
-    """The fence of a plan in the hands of one run.
-
-    Attributes:
-        fence: as it stands; what was written is safe.
-    """
+    """The fence of a plan in the hands of one run."""
 
     fence: Fence
     _document: HeldDocument[Fence]
@@ -170,12 +162,7 @@ async def read_fence(objects: Objects, plan: RecoveryPlan) -> Fence:
 
 @asynccontextmanager
 async def hold_fence(files: FileSystem, plan: RecoveryPlan) -> AsyncIterator[HeldFence]:
-    """Hold the fence of a plan for changing it; one run at a time may.
-
-    Raises:
-        SwitchUnderWay: another run does.
-        FenceUnreadable: it is there and cannot be understood.
-    """
+    """Hold the fence of a plan for changing it; `FailoverUnderWay` where another run does."""
 
     def busy(where: str) -> FailoverUnderWay:
         return FailoverUnderWay(plan.name, where)

@@ -34,12 +34,7 @@ class NoOrchestrator(StandbyError):
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the orchestrator can be used.
-
-    Attributes:
-        detail: what was found, in a sentence without its full stop.
-        next_action: empty where all is well.
-    """
+    """Whether the orchestrator can be used: what was found, and what to do where it is not well."""
 
     well: bool
     detail: str
@@ -58,15 +53,7 @@ class Orchestrator(Protocol):
         apply: Path | None,
         on_progress: Callable[[Progress], None],
     ) -> Ended:
-        """Run the replicate flow here and now, under the orchestrator's eyes.
-
-        Args:
-            configuration: what it is saved from.
-            plan: name of the recovery plan.
-            selection: what of it is asked for.
-            apply: a saved plan to do exactly as it says.
-            on_progress: called after every change.
-        """
+        """Run the replicate flow here and now, under the orchestrator's eyes."""
         ...
 
     async def recover(
@@ -75,8 +62,6 @@ class Orchestrator(Protocol):
         """Run one of the recovery's flows here and now, under the orchestrator's eyes.
 
         Args:
-            configuration: what it is saved from.
-            plan: name of the recovery plan.
             flow: snapshot, restore, watch, failover, commit, failback, drill or automation.
             parameters: the flow's own; the plan need not be among them.
 
@@ -114,11 +99,7 @@ class Orchestrator(Protocol):
 
 
 def load_orchestrator() -> Orchestrator:
-    """Find the installed orchestrator.
-
-    Raises:
-        NoOrchestrator: there is none.
-    """
+    """Find the installed orchestrator."""
     for entry in entry_points(group=GROUP, name="prefect"):
         return cast(Orchestrator, entry.load()())
     raise NoOrchestrator

@@ -15,8 +15,6 @@ def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:
     """Name the first few and count the rest: "a, b and c", or "a, b, c and 4 more".
 
     Args:
-        names: what there is.
-        most: that are named before the rest is only counted.
         between: what separates one from the next; "; " for reasons, which no "and" joins.
     """
     every = list(names)

@@ -35,7 +35,6 @@ class Doorkeeper:
     """Compares tokens by their digests, so that the time it takes reveals nothing, not even the length."""
 
     def __init__(self, token: SecretStr) -> None:
-        """Take the token."""
         self._digest = _digest(token.get_secret_value())
 
     def admits(self, request: Request) -> bool:
@@ -63,7 +62,6 @@ class Duplicates:
     """The ids of events that were posted, or are being posted, lately."""
 
     def __init__(self, clock: Clock, most: int = MOST) -> None:
-        """Begin with none."""
         self._clock = clock
         self._most = most
         self._since: dict[UUID, float] = {}
@@ -94,7 +92,6 @@ class Pace:
     """A bucket that holds a minute's worth and fills steadily."""
 
     def __init__(self, per_minute: int, clock: Clock) -> None:
-        """Begin with a full one."""
         self.per_minute = per_minute
         self._clock = clock
         self._left = float(per_minute)
@@ -131,13 +128,8 @@ def make_app(
     """Make the application.
 
     Args:
-        configuration: its resources, plans and token.
         post: posts events, all of them or none; `NotPosted` where it does not.
         vault: where the fences of the plans are, where it can be opened.
-        clock: the machine's own if none is given.
-
-    Raises:
-        NoGatewayToken: the configuration has no token.
     """
     if configuration.gateway is None:
         raise NoGatewayToken
@@ -181,12 +173,10 @@ class _Gateway:
     strangers: Pace
 
     async def azure_monitor(self, request: Request) -> Response:
-        """Accept an alert of an action group."""
         self._admit(request)
         return await self._take((read_alert(await read_json(request)),))
 
     async def event_grid(self, request: Request) -> Response:
-        """Accept a delivery of Event Grid."""
         self._admit(request)
         if request.method == "OPTIONS":
             return self._permission(request)

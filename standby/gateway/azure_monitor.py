@@ -60,17 +60,11 @@ class Data(Part):
 
 
 class CommonAlert(Part):
-    """An alert."""
-
     data: Annotated[Data, BeforeValidator(unescaped)]
 
 
 def read_alert(body: JsonValue) -> Notice | Ignored:
-    """Read what an action group sent.
-
-    Raises:
-        Malformed: it is no alert in the common schema.
-    """
+    """Read what an action group sent."""
     schema = body.get("schemaId") if isinstance(body, dict) else None
     if schema != SCHEMA:
         raise Malformed(WHAT, f"its schemaId is not {SCHEMA}", "Switch the common schema on in the action group")
@@ -107,8 +101,6 @@ RESOURCE_HEALTH = "Resource Health alert"
 
 
 class ChangeProperties(Part):
-    """From which status to which."""
-
     current: Text = Field(alias="currentHealthStatus")
 
 
@@ -120,11 +112,7 @@ class Change(Part):
 
 
 def _read_change(alert_id: str, resources: tuple[str, ...], context: JsonValue) -> Notice | Ignored:
-    """Read the context of an alert.
-
-    Raises:
-        Malformed: it is none of Resource Health.
-    """
+    """Read the context of an alert."""
     change = validated(Change, context, RESOURCE_HEALTH)
     return resource_health(Source.AZURE_MONITOR, alert_id, change.properties.current, change.at, resources)
 
@@ -151,8 +139,6 @@ RESOLVED = {"active": False, "resolved": True}
 
 
 class ImpactedRegion(Part):
-    """One region."""
-
     name: Text = Field(alias="RegionName")
 
 
@@ -182,11 +168,7 @@ class Incident(Part):
 
 
 def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
-    """Read the context of an alert.
-
-    Raises:
-        Malformed: it is none of Service Health.
-    """
+    """Read the context of an alert."""
     incident = validated(Incident, context, SERVICE_HEALTH)
     found = incident.properties
     if found.kind.lower() != "incident":

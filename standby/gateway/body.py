@@ -53,14 +53,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 
 
 async def read_json(request: Request) -> JsonValue:
-    """Read the body of a request.
-
-    Raises:
-        NotJson: another content type was announced.
-        TooLarge: it goes on for too long.
-        TooSlow: it comes too slowly.
-        Malformed: it is no JSON, or is nested too deeply.
-    """
+    """Read the body of a request, within bounds of size, depth and time."""
     _check_headers(request)
     body = bytearray()
     try:
@@ -95,11 +88,7 @@ def _check_headers(request: Request) -> None:
 
 
 def parse(text: str) -> JsonValue:
-    """Parse JSON that is not nested too deeply.
-
-    Raises:
-        ValueError: it is no JSON, or it is nested too deeply.
-    """
+    """Parse JSON that is not nested too deeply; a `ValueError` for anything else."""
     depth = 0
     for bracket in re.findall(r"[\[\]{}]", _STRINGS.sub("", text)):
         depth += 1 if bracket in "[{" else -1
@@ -114,11 +103,7 @@ def _no_number(_constant: str) -> None:
 
 
 def unescaped(value: object) -> object:
-    """Give the JSON that a text holds, however often it was escaped; anything else is given as it is.
-
-    Raises:
-        ValueError: a text is not JSON.
-    """
+    """Give the JSON that a text holds, however often it was escaped; anything else is given as it is."""
     for _ in range(ESCAPES):
         if not isinstance(value, str):
             return value
@@ -132,16 +117,7 @@ def unescaped(value: object) -> object:
 
 
 def validated(model: type[M], value: object, what: str) -> M:
-    """Read a part of a delivery as a model.
-
-    Args:
-        model: what the part should be.
-        value: JSON.
-        what: for people, such as `alert in the common schema`.
-
-    Raises:
-        Malformed: it is something else; its content is not in the error.
-    """
+    """Read a part of a delivery as a model; no error quotes its content."""
     try:
         return model.model_validate(value)
     except ValidationError as error:

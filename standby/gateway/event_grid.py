@@ -39,7 +39,6 @@ class GridEvent(Part):
 
     @property
     def full_id(self) -> str:
-        """The id by which it is known."""
         return self.id
 
 
@@ -54,7 +53,6 @@ class CloudEvent(Part):
 
     @property
     def full_id(self) -> str:
-        """The id by which it is known."""
         return f"{self.source} {self.id}"
 
 
@@ -86,21 +84,13 @@ class Availability(Part):
 
 @dataclass(frozen=True)
 class Validation:
-    """Event Grid asks whether the endpoint is the subscriber's.
-
-    Attributes:
-        code: shall be given back.
-    """
+    """Event Grid asks whether the endpoint is the subscriber's, which gives the code back."""
 
     code: str
 
 
 def read_delivery(body: JsonValue) -> Validation | tuple[Notice | Ignored, ...]:
-    """Read what Event Grid sent: all of it, or nothing.
-
-    Raises:
-        Malformed: an event in it is not what it should be.
-    """
+    """Read what Event Grid sent: all of it, or nothing."""
     entries = body if isinstance(body, list) else [body]
     if not entries or len(entries) > MOST_EVENTS:
         raise Malformed(WHAT, f"it must have between 1 and {MOST_EVENTS} events")
@@ -124,21 +114,12 @@ def _event(entry: JsonValue) -> GridEvent | CloudEvent:
 
 
 def _read_availability(event_id: str, data: JsonValue) -> Notice | Ignored:
-    """Read the data of an event.
-
-    Raises:
-        Malformed: it is none of Resource Health.
-    """
     found = validated(Availability, data, "AvailabilityStatusChanged event").info.properties
     return resource_health(Source.EVENT_GRID, event_id, found.state, found.occurred_at, (found.target,))
 
 
 def allowed_origin(origin: str | None) -> str:
-    """Give back who asks for permission to deliver; the token was shown already.
-
-    Raises:
-        Malformed: it is no host name.
-    """
+    """Give back who asks for permission to deliver; the token was shown already."""
     if origin is None or not _ORIGIN.fullmatch(origin):
         raise Malformed("request for permission", "WebHook-Request-Origin is not a host name")
     return origin

@@ -46,10 +46,8 @@ class Notice:
     """That some resources are healthy, or are not.
 
     Attributes:
-        source: the way by which it came.
         id: of the alert or event, as its sender gave it.
         state: what it says, in the sender's word.
-        at: when it was seen, UTC.
         summary: for people; not yet fit to be shown.
         resources: the Azure resource ids that it is about.
         regions: regions of which it is about every resource, as Azure writes them.
@@ -74,11 +72,7 @@ class Notice:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A valid delivery that says nothing about the health of a resource.
-
-    Attributes:
-        reason: a sentence without its full stop.
-    """
+    """A valid delivery that says nothing about the health of a resource."""
 
     reason: str
 
@@ -117,10 +111,6 @@ async def read_serving(plans: Iterable[RecoveryPlan], vault: Objects | None) -> 
     """Read which resources serve in each plan; where the fence cannot be read, the sources are assumed to.
 
     The evaluation reads the fence again: this only decides which automation receives an event.
-
-    Args:
-        plans: of the configuration.
-        vault: where the fences are; `None` where it cannot be opened here.
     """
     found = {plan.name: frozenset(pair.source for pair in plan.pairs) for plan in plans}
     if vault is None:
@@ -171,15 +161,7 @@ def concerned(notice: Notice, resources: Iterable[Resource], now: datetime) -> t
 
 
 def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], serving: Serving, now: datetime) -> Event:
-    """Make the event that says of one resource what a notice says.
-
-    Args:
-        notice: what the alert says.
-        resource: name of the resource.
-        plans: of the configuration.
-        serving: the resources that serve in each of them.
-        now: the time, UTC.
-    """
+    """Make the event that says of one resource what a notice says."""
     summary = one_line(notice.summary)
     observation = Observation(
         resource=resource,

@@ -38,11 +38,7 @@ class PrefectApi:
 
 
 def prefect_api(environ: Mapping[str, str]) -> PrefectApi:
-    """Read where the server is from PREFECT_API_URL, and PREFECT_API_AUTH_STRING or PREFECT_API_KEY.
-
-    Raises:
-        NoPrefectServer: the first is not set, or is no URL.
-    """
+    """Read where the server is from PREFECT_API_URL, and PREFECT_API_AUTH_STRING or PREFECT_API_KEY."""
     url = environ.get("PREFECT_API_URL", "").strip().rstrip("/")
     if not _is_url(url):
         raise NoPrefectServer
@@ -74,11 +70,7 @@ class PrefectPoster:
     http: httpx.AsyncClient
 
     async def post(self, events: Sequence[Event]) -> None:
-        """Post events, all of them or none.
-
-        Raises:
-            NotPosted: they are not, or perhaps not, on the server.
-        """
+        """Post events, all of them or none; after `NotPosted` they may yet be on the server."""
         body = _EVENTS.dump_json(tuple(events))
         try:
             async with asyncio.timeout(POSTING_SECONDS):
@@ -113,13 +105,7 @@ class PrefectPoster:
 async def open_poster(
     api: PrefectApi, tls: Tls, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[PrefectPoster]:
-    """Open the connection to a server; nothing is sent yet.
-
-    Args:
-        api: the server.
-        tls: which certificates are trusted.
-        transport: instead of the network, in tests.
-    """
+    """Open the connection to a server; nothing is sent yet."""
     headers = {"content-type": "application/json"}
     if api.authorization is not None:
         headers["authorization"] = api.authorization.get_secret_value()

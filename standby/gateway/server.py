@@ -41,11 +41,7 @@ class _Server(uvicorn.Server):
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """Take an address; with port 0 any port that is free.
-
-    Raises:
-        AddressUnusable: it cannot be had.
-    """
+    """Take an address; with port 0 any port that is free."""
     address = f"{host}:{port}"
     try:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -67,11 +63,6 @@ async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None]
     """Serve on an address that was taken, until cancelled; deliveries that were begun are still answered.
 
     The access log stays off: it would show the token of the URL.
-
-    Args:
-        app: what is served.
-        taken: its address.
-        announce: called once it serves.
     """
     server = _Server(
         uvicorn.Config(

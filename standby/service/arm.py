@@ -50,16 +50,6 @@ class ArmClient:
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; nothing is sent yet.
-
-        Args:
-            resource: what is asked about, and where.
-            credentials: its own; a key is of no use here.
-            tls: which certificates are trusted.
-            retries: how hard to try.
-            clock: dates what is dated.
-            transport: instead of the network, in tests.
-        """
         self._resource = resource
         self._sender = Sender(
             name=f"the management plane of {resource.name}",
@@ -74,7 +64,6 @@ class ArmClient:
         )
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._sender.aclose()
 
     async def get_account(self) -> Account:

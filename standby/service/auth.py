@@ -39,7 +39,6 @@ class KeyAuth(httpx.Auth):
         self._key = key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Sign one request."""
         request.headers[KEY_HEADER] = self._key.get_secret_value()
         yield request
 
@@ -60,7 +59,6 @@ class EntraAuth(httpx.Auth):
         Args:
             make_credential: makes an azure-identity credential. A new one is made after a 401, because each
                 keeps its tokens to itself until they end, revoked or not.
-            scope: what the tokens are for.
             tenant_id: the tenant they come from, where it is not the credential's own.
             secrets: values that must not come back in an error message.
         """
@@ -78,7 +76,6 @@ class EntraAuth(httpx.Auth):
         raise RuntimeError("EntraAuth signs requests of an httpx.AsyncClient only")
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Sign one request, and once more with a new token where the first is refused."""
         token = await self._fresh_token()
         request.headers["Authorization"] = f"Bearer {token.token}"
         response = yield request
@@ -91,7 +88,6 @@ class EntraAuth(httpx.Auth):
         """Have a token ready.
 
         Raises:
-            NotAuthorized: the identity gets none.
             TokenUnavailable: Entra does not answer.
         """
         await self._fresh_token()
@@ -133,12 +129,7 @@ class EntraAuth(httpx.Auth):
 
 
 def auth_for(credentials: Credentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
-    """Make what signs requests with some credentials.
-
-    Args:
-        credentials: of a resource.
-        scope: what Entra tokens are for; a key has none.
-    """
+    """Make what signs requests with some credentials."""
     match credentials:
         case KeyCredentials():
             return KeyAuth(credentials.key)

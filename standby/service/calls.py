@@ -64,11 +64,8 @@ class Call:
     Attributes:
         url: absolute, or a path below the endpoint.
         params: query parameters; none for a URL that the service gave us, which has its own.
-        body: JSON to send.
-        merge_patch: whether the body is a JSON merge patch.
         analyzer: id of the analyzer it is about, for errors.
         secrets: values in the body that must not come back in an error message.
-        repeat: after which failures it may be sent again.
     """
 
     method: str
@@ -82,7 +79,6 @@ class Call:
 
     @property
     def content(self) -> bytes | None:
-        """The body as bytes."""
         return None if self.body is None else json.dumps(self.body).encode()
 
     @property
@@ -93,11 +89,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that says the call was done.
-
-    Attributes:
-        retry_after: seconds the service wants us to wait before the next question.
-    """
+    """An answer that says the call was done."""
 
     status: int
     headers: httpx.Headers = field(repr=False)

@@ -58,15 +58,6 @@ class ContentUnderstandingClient:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; nothing is sent yet.
-
-        Args:
-            resource: where it is, how to sign in, and how hard it may be driven.
-            tls: which certificates are trusted; one context may serve many clients.
-            retries: how hard to try.
-            clock: dates what is dated.
-            transport: instead of the network, in tests.
-        """
         self.resource = resource
         self.tls = tls or trusted_certificates()
         retries = retries or HttpRetries()
@@ -99,12 +90,7 @@ class ContentUnderstandingClient:
                 await self._arm.aclose()
 
     async def sign_in(self) -> None:
-        """Have a token ready, where one is needed, so that it takes nothing of the time of the next call.
-
-        Raises:
-            NotAuthorized: the identity gets none.
-            TokenUnavailable: Entra does not answer.
-        """
+        """Have a token ready, where one is needed, so that it takes nothing of the time of the next call."""
         await self._sender.sign_in()
 
     async def list_analyzers(self) -> tuple[Analyzer, ...]:

@@ -41,12 +41,7 @@ class ServiceError(StandbyError):
 
     Attributes:
         transient: the same call may well succeed later.
-        status: HTTP status, where there was an answer.
-        code: the service's error code.
         inner_code: the code of the innermost error, which names the cause.
-        request_id: the service's own id of the failed call.
-        resource: name of the resource that was called.
-        analyzer: id of the analyzer the call was about.
         retry_after: seconds the service wants us to wait.
     """
 
@@ -218,13 +213,7 @@ class ProtocolError(ServiceError):
 
 
 def operation_failed(operation: Operation, *, resource: str, analyzer: str | None = None) -> OperationFailed:
-    """Make the error of an operation that ended as failed or canceled.
-
-    Args:
-        operation: as the service answered it; its id is the request id of the call that started it (recordings).
-        resource: name of the resource it ran at.
-        analyzer: id of the analyzer it was about.
-    """
+    """Make the error of an operation that failed; its id is the request id of the call that began it (recordings)."""
     detail = operation.error
     message = one_line((detail.innermost.message or detail.message or "") if detail else "")
     about = f"The operation on {analyzer}" if analyzer else "The operation"

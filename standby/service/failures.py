@@ -65,14 +65,7 @@ _VOID_GRANT = "has not granted"
 
 
 def error_of_answer(response: httpx.Response, call: Call, resource: str, now: datetime) -> ServiceError:
-    """Make the error that a refusing answer stands for.
-
-    Args:
-        response: not a success, its body read.
-        call: what was asked.
-        resource: name of the resource that answered.
-        now: for a Retry-After that is a date.
-    """
+    """Make the error that a refusing answer stands for."""
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, call)

@@ -30,9 +30,6 @@ def read_timestamp(text: str) -> datetime:
 
     `expiresAt` has 5 to 7 fractional digits and `+00:00`, `createdAt` whole seconds and `Z` (recordings).
 
-    Args:
-        text: an ISO 8601 date and time; without an offset it is taken for UTC.
-
     Raises:
         ValueError: it is no timestamp.
     """
@@ -159,7 +156,6 @@ class Operation(_Wire):
     Attributes:
         status: notstarted, running, succeeded, failed, canceled, or one not known yet.
         error: what went wrong where it failed; such an answer is HTTP 200 (REFERENCE).
-        result: the analyzer, there from the first poll (recordings).
     """
 
     id: str
@@ -187,7 +183,6 @@ class Grant(_Wire):
     Attributes:
         token: only in the `2025-05-01-preview` protocol.
         source: URL of the source analyzer, only in the `2025-05-01-preview` protocol (the recordings have none).
-        target: URL that the token is locked to.
     """
 
     # Unlike an analyzer's dates this one is decided upon: unreadable, it is an error.
@@ -205,13 +200,7 @@ class _ArmPart(Document):
 
 
 class Deployment(_ArmPart):
-    """A model deployment of a resource, as ARM answers it.
-
-    Attributes:
-        model: name of the model behind it.
-        capacity: units of its SKU.
-        state: provisioning state, such as Succeeded.
-    """
+    """A model deployment of a resource, as ARM answers it; `capacity` is in units of its SKU."""
 
     name: str
     model: TextOrEmpty = Field("", validation_alias=AliasPath("properties", "model", "name"))
@@ -237,7 +226,6 @@ class Account(_ArmPart):
 
     Attributes:
         id: resource id in Azure's own spelling, which the service compares by case (REFERENCE).
-        endpoints: URL by name.
     """
 
     id: str
@@ -254,7 +242,6 @@ class StartedOperation:
     Attributes:
         operation_url: where to poll; of the resource's own origin.
         operation_id: the `apim-request-id` of the call that started it (recordings).
-        analyzer: as it is at the start.
     """
 
     operation_url: str
@@ -265,11 +252,7 @@ class StartedOperation:
 
 @dataclass(frozen=True)
 class PollAnswer:
-    """One look at an operation.
-
-    Attributes:
-        retry_after: seconds the service wants us to wait, where it says so.
-    """
+    """One look at an operation."""
 
     operation: Operation
     retry_after: float | None

@@ -36,12 +36,10 @@ class CopyAuthorization:
     """The source's leave to copy one analyzer to one target; never stored anywhere.
 
     Attributes:
-        source: the resource that gave it.
         analyzer: id at the source.
         target_analyzer: id the copy gets.
         expires_at: UTC; `None` where the service did not say.
         source_url: the source analyzer as the service names it; only in the `2025-05-01-preview` protocol.
-        token: likewise.
         decryption_key: key without which the token is of no use, where one was asked for.
     """
 
@@ -61,11 +59,7 @@ async def start_copy(
     params: Mapping[str, str],
     secrets: tuple[SecretStr, ...] = (),
 ) -> StartedOperation:
-    """Send `:copy` to a target.
-
-    Raises:
-        CopyOutcomeUnknown: it was sent, and no answer came that says whether it was taken.
-    """
+    """Send `:copy` to a target; `CopyOutcomeUnknown` where no answer says whether it was taken."""
     analyzer = authorization.target_analyzer
     call = Call(
         "POST",

@@ -21,12 +21,7 @@ _ALWAYS_SECRET = re.compile(r"(?i)(?<=[?&]sig=)[^&\s'\"]+|\beyJ[\w-]{8,}\.[\w-]+
 
 
 def hidden(text: str, secrets: Iterable[str] = ()) -> str:
-    """Hide in a text what is secret by its looks, and what is known to be.
-
-    Args:
-        text: what the service said.
-        secrets: values that must not be in the result, in any usual encoding.
-    """
+    """Hide in a text what is secret by its looks, and the given secrets in any usual encoding."""
     spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
     for spelling in sorted(spellings, key=len, reverse=True):
         text = text.replace(spelling, HIDDEN)
@@ -39,12 +34,7 @@ def _spellings(secret: str) -> tuple[str, ...]:
 
 
 def one_line(text: str, secrets: Iterable[str] = ()) -> str:
-    """Bring a text to one printable line of bounded length, with no full stop at its end.
-
-    Args:
-        text: what the service said.
-        secrets: values that must not be in the result, in any usual encoding.
-    """
+    """Bring a text to one printable line of bounded length, without secrets and with no full stop at its end."""
     text = hidden(text, secrets)
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     if len(line) > MOST_CHARACTERS:

@@ -27,9 +27,6 @@ def quota(operations_per_minute: int) -> AsyncLimiter:
 
     A bucket that holds `b` and fills at `r` a second lets `b + 60 r` through in the worst minute. A small
     `b` keeps nearly the whole quota usable without ever exceeding it.
-
-    Args:
-        operations_per_minute: what no window of 60 s may exceed; at least 1.
     """
     burst = max(1, operations_per_minute // 60)
     refilled = max(operations_per_minute - burst, 1)
@@ -56,9 +53,6 @@ class HttpRetries:
     Attributes:
         attempts: HTTP attempts of one call, the first included.
         total: seconds after the first attempt within which another may begin.
-        wait_initial: seconds before the second attempt, doubling from there with some jitter.
-        wait_max: seconds that the growing wait stops at.
-        wait_jitter: at most so many random seconds are added.
         retry_after_cap: a longer Retry-After than this many seconds is cut to it.
     """
 
@@ -71,11 +65,7 @@ class HttpRetries:
 
 
 async def send_again(retries: HttpRetries, repeat: Repeat, send: Callable[[], Awaitable[T]]) -> T:
-    """Send, and send again after failures that pass.
-
-    Raises:
-        ServiceError: the last failure.
-    """
+    """Send, and send again after failures that pass."""
     loop = asyncio.get_running_loop()
     started = loop.time()
 
@@ -110,9 +100,7 @@ def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> 
     """Read a Retry-After header: seconds (also with a fraction), or an HTTP date.
 
     Args:
-        value: the header.
         date: the answer's own Date header; with it a wrong clock on this machine does no harm.
-        now: the time here, for answers without a date.
 
     Returns:
         Seconds to wait, never negative; `None` where there is nothing that can be understood.

@@ -52,15 +52,8 @@ class Sender:
         """Prepare; nothing is opened yet.
 
         Args:
-            name: of the resource, for errors.
             endpoint: scheme, host and port that every call must lead to, perhaps with a path.
-            auth: signs the calls.
-            tls: which certificates are trusted.
-            connections: how many may be open at once.
             limiter: counts every attempt, where there is a quota.
-            retries: how hard to try.
-            clock: dates what is dated.
-            transport: instead of the network, in tests.
         """
         self._name = name
         self._endpoint = endpoint
@@ -85,17 +78,12 @@ class Sender:
         )
 
     async def aclose(self) -> None:
-        """Close the connections, those to Entra too."""
         await self._http.aclose()
         if isinstance(self._auth, EntraAuth):
             await self._auth.aclose()
 
     async def sign_in(self) -> None:
-        """Have a token ready, where one is needed; nothing is asked of the origin.
-
-        Raises:
-            ServiceError: none can be had.
-        """
+        """Have a token ready, where one is needed; nothing is asked of the origin."""
         if isinstance(self._auth, EntraAuth):
             await self._auth.sign_in()
 

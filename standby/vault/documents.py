@@ -40,7 +40,6 @@ class HeldDocument(Generic[M]):
 
     Attributes:
         found: what it says; what was written is safe. `None` where there is none yet.
-        where: for people.
     """
 
     found: M | None
@@ -57,9 +56,6 @@ async def read_document(objects: Objects, path: str, model: type[M], unreadable:
     """Read a document; `None` where there is none.
 
     Args:
-        objects: the vault.
-        path: of the document.
-        model: what it holds.
         unreadable: makes the error for one that cannot be understood. Without it, such a document is
             warned of and counts as missing, which is right only for what a run can find out again.
 
@@ -76,11 +72,7 @@ async def hold_document(
     """Hold a document for changing it; one run at a time may.
 
     Args:
-        files: the vault.
-        path: of the document.
-        model: what it holds.
         busy: makes the error for one that another run holds.
-        unreadable: as in `read_document`.
 
     Raises:
         Held: another run holds it, and `busy` makes no other error.
@@ -113,11 +105,9 @@ async def once_free(
     """Do work that needs what another run may hold, as soon as that run has ended.
 
     Args:
-        clock: for waits.
         work: is begun anew after every try that found it held.
         patience: seconds that the other run is waited for.
         busy: how the work says that another run holds it.
-        again: seconds between two tries.
 
     Raises:
         Held: it is still held after `patience`; or `busy`, whatever that is.

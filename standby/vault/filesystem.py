@@ -20,14 +20,7 @@ class Objects(Protocol):
         ...
 
     async def read(self, path: str) -> bytes | None:
-        """Give what a file holds.
-
-        Returns:
-            `None` only where it is certain that there is no such file.
-
-        Raises:
-            VaultUnavailable: the storage does not say.
-        """
+        """Give what a file holds; `None` only where it is certain that there is no such file."""
         ...
 
     async def write(self, path: str, content: bytes) -> None:
@@ -70,11 +63,7 @@ class FileSystem(Objects, Protocol):
     """Files, and journals among them."""
 
     def hold(self, path: str) -> AbstractAsyncContextManager[Journal]:
-        """Open a journal; no other run can open it meanwhile.
-
-        Raises:
-            Held: another run has it.
-        """
+        """Open a journal; no other run can open it meanwhile. `Held` where another run has it."""
         ...
 
 
@@ -82,11 +71,7 @@ _FORBIDDEN = frozenset({"", ".", ".."})
 
 
 def checked(path: str) -> str:
-    """Return a path that cannot lead out of the vault.
-
-    Raises:
-        OutsideVault: it could.
-    """
+    """Return a path that cannot lead out of the vault; `OutsideVault` for any other."""
     if _FORBIDDEN.intersection(path.split("/")) or any(char in path for char in "\\\0?#:"):
         raise OutsideVault(path)
     return path

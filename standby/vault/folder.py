@@ -24,19 +24,15 @@ class LocalFolder:
     root: Path
 
     def where(self, path: str) -> str:
-        """Give the path of the file."""
         return str(self.root / path)
 
     async def read(self, path: str) -> bytes | None:
-        """Give what a file holds; `None` where there is none."""
         return await asyncio.to_thread(_read, self._inside(path))
 
     async def write(self, path: str, content: bytes) -> None:
-        """Replace a file."""
         await asyncio.to_thread(_replace, self._inside(path), content)
 
     async def remove(self, path: str) -> None:
-        """Remove a file, which need not be there."""
         await asyncio.to_thread(_remove, self._inside(path))
 
     @asynccontextmanager
@@ -90,7 +86,6 @@ def locked(place: Path) -> Iterator[None]:
 
     Raises:
         Held: another process of this machine holds it.
-        VaultUnavailable: it cannot be written.
     """
     with _vault_errors(place, "written"):
         _make(place.parent)
@@ -172,11 +167,7 @@ def _vault_errors(place: Path, action: str) -> Iterator[None]:
 
 
 def open_folder(settings: VaultSettings) -> LocalFolder:
-    """Give the local folder of the vault.
-
-    Raises:
-        VaultNeedsPrefect: it has none.
-    """
+    """Give the local folder of the vault."""
     if settings.folder is None:
         raise VaultNeedsPrefect(str(settings.block))
     return LocalFolder(settings.folder)

@@ -150,13 +150,6 @@ class Lease:
     """The right to write one file, for one run."""
 
     def __init__(self, objects: Objects, path: str, clock: Clock) -> None:
-        """Prepare to take the lease.
-
-        Args:
-            objects: where it is written.
-            path: of the lease's own object.
-            clock: for waits and dates.
-        """
         self._objects = objects
         self._path = path
         self._clock = clock
