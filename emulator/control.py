@@ -18,11 +18,15 @@ from emulator.config import Edit, Outage, SettingsChange, problems
 from emulator.faults import FaultRule
 from emulator.management import Management
 from emulator.world import World
+from standby.document import JsonObject
 
 M = TypeVar("M", bound=BaseModel)
 
 Impose = Callable[[], Awaitable[None]]
 """Opens and closes ports, so that they fit the outages of the world."""
+
+
+Reply = Callable[[Request], Awaitable[JsonObject | None]]
 
 
 class Refused(Exception):
@@ -39,7 +43,7 @@ class Control:
     def app(self) -> ASGIApp:
         """Make the application that serves the control, the identity endpoint and the management plane."""
 
-        def route(method: str, path: str, call: Callable[[Request], Awaitable[Response]]) -> Route:
+        def route(method: str, path: str, call: Reply) -> Route:
             return Route(path, _explaining(call), methods=[method])
 
         return Router(
@@ -57,43 +61,36 @@ class Control:
             redirect_slashes=False,
         )
 
-    async def stats(self, _: Request) -> Response:
+    async def stats(self, _: Request) -> JsonObject:
         for state in self._world.resources.values():
             state.settle()
-        return JSONResponse(
-            {"resources": {name: state.stats.to_json() for name, state in self._world.resources.items()}}
-        )
+        return {"resources": {name: state.stats.to_json() for name, state in self._world.resources.items()}}
 
-    async def reset(self, _: Request) -> Response:
+    async def reset(self, _: Request) -> None:
         self._world.reset()
         await self._impose()
-        return JSONResponse({})
 
-    async def settings(self, request: Request) -> Response:
+    async def settings(self, request: Request) -> None:
         change = _read(SettingsChange, await request.body())
         self._known(change.resource)
         self._world.change(change)
-        return JSONResponse({})
 
-    async def outages(self, request: Request) -> Response:
+    async def outages(self, request: Request) -> None:
         outage = _read(Outage, await request.body())
         self._known(outage.resource)
         self._world.outages[outage.resource] = outage.kind
         await self._impose()
-        return JSONResponse({})
 
-    async def add_faults(self, request: Request) -> Response:
+    async def add_faults(self, request: Request) -> None:
         rules = _rules(await request.body())
         for rule in rules:
             self._known(rule.resource)
         self._world.faults.add(rules)
-        return JSONResponse({})
 
-    async def remove_faults(self, _: Request) -> Response:
+    async def remove_faults(self, _: Request) -> None:
         self._world.faults.clear()
-        return JSONResponse({})
 
-    async def edit(self, request: Request) -> Response:
+    async def edit(self, request: Request) -> None:
         """Change an analyzer as the service itself would."""
         order = _read(Edit, await request.body())
         self._known(order.resource)
@@ -108,7 +105,6 @@ class Control:
             if analyzer is not None:
                 body = merged({**analyzer.body, **now}, order.changes)
                 state.keep(version, order.analyzer, Stored(body, analyzer.operation_id))
-        return JSONResponse({})
 
     def _known(self, resource: str | None) -> None:
         if resource is not None and resource not in self._world.resources:
@@ -116,10 +112,10 @@ class Control:
             raise Refused(f"{resource} is not one of the resources, which are {names}")
 
 
-def _explaining(call: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def _explaining(call: Reply) -> Callable[[Request], Awaitable[Response]]:
     async def explained(request: Request) -> Response:
         try:
-            return await call(request)
+            return JSONResponse(await call(request) or {})
         except Refused as refused:
             return JSONResponse({"error": f"{refused}."}, 400)
 

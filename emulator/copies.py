@@ -8,6 +8,7 @@ models which the analyzer does not have mean nothing.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from urllib.parse import quote, urlsplit
@@ -17,7 +18,7 @@ from emulator.answers import Answer, already_exists, invalid_request, json_answe
 from emulator.definitions import PREVIEW_2025, check_id, copied, models_of, same_region
 from emulator.faults import ShortGrant, VoidGrant
 from emulator.handlers import Call
-from emulator.tokens import TokenGrant, void_token
+from emulator.tokens import TokenGrant
 from emulator.world import GrantKey, ResourceState, World
 from standby.document import JsonObject, JsonValue
 
@@ -110,10 +111,12 @@ def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
         encryption_key=_optional_text(call.body, "encryptionKey"),
         expires_at=_end_of_permission(call),
     )
-    void = isinstance(call.twist, VoidGrant)
+    token = secrets.token_urlsafe(96)
+    if not isinstance(call.twist, VoidGrant):
+        world.copy_tokens[token] = permitted
     answer: JsonObject = {
         "source": permitted.source,
-        "authorizationToken": void_token() if void else world.copy_tokens.issue(permitted),
+        "authorizationToken": token,
         "expiresAt": with_fraction(permitted.expires_at),
     }
     return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
@@ -143,7 +146,7 @@ def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[
         raise invalid_request("InvalidParameter", "'source' is required.")
     token = _optional_text(call.body, "authorizationToken")
     # Inferred: the emulator's resources have no role on each other, so a copy without a token is not granted.
-    permitted = world.copy_tokens.find(token) if token else None
+    permitted = world.copy_tokens.get(token) if token else None
     if permitted is None or not permitted.opens(url, _url(target, call.analyzer)):
         raise not_granted(url, url.rpartition("/")[2])
     if permitted.encryption_key != _optional_text(call.body, "decryptionKey"):

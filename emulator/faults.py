@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -214,22 +215,12 @@ class _Armed:
     def __init__(self, rule: FaultRule) -> None:
         self.rule = rule
         self._to_pass = rule.after
-        self._left = rule.times
-
-    @property
-    def spent(self) -> bool:
-        return self._left == 0
+        self.left = math.inf if rule.times is None else rule.times
 
     def count(self) -> bool:
         """Count a matching call, and say whether the fault may happen to it."""
-        if self._to_pass:
-            self._to_pass -= 1
-            return False
-        return True
-
-    def spend(self) -> None:
-        if self._left is not None:
-            self._left -= 1
+        self._to_pass -= 1
+        return self._to_pass < 0
 
 
 class FaultBook:
@@ -267,6 +258,6 @@ class FaultBook:
                 twist = fault
             else:
                 continue
-            armed.spend()
-        self._armed = [armed for armed in self._armed if not armed.spent]
+            armed.left -= 1
+        self._armed = [armed for armed in self._armed if armed.left]
         return Happening(delay, instead, twist)

@@ -95,27 +95,6 @@ class TokenGrant:
         )
 
 
-class CopyTokens:
-    """The copy tokens that were given out; the real ones are encrypted, as the product's page says."""
-
-    def __init__(self) -> None:
-        self._grants: dict[str, TokenGrant] = {}
-
-    def issue(self, grant: TokenGrant) -> str:
-        token = void_token()
-        self._grants[token] = grant
-        return token
-
-    def find(self, token: str) -> TokenGrant | None:
-        """Give what a token stands for, where it stands for anything."""
-        return self._grants.get(token)
-
-
-def void_token() -> str:
-    """Make a token that stands for nothing."""
-    return secrets.token_urlsafe(96)
-
-
 def same_place(one: str, other: str) -> bool:
     """Say whether two URLs name the same analyzer, whatever the host's case, the query and a last slash."""
     return _plain(one) == _plain(other)

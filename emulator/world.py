@@ -14,7 +14,7 @@ from emulator.answers import analyzer_not_found
 from emulator.config import Deployment, EmulatorConfig, OutageKind, ResourceConfig, SettingsChange
 from emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
 from emulator.faults import FaultBook
-from emulator.tokens import CopyTokens, TokenIssuer
+from emulator.tokens import TokenGrant, TokenIssuer
 from standby.document import JsonObject, JsonValue
 
 WINDOW = 60.0
@@ -276,7 +276,8 @@ class World:
         self.faults = FaultBook(self._config.faults)
         self.outages: dict[str, OutageKind] = dict.fromkeys(self._places, "none")
         self.outages.update({outage.resource: outage.kind for outage in self._config.outages})
-        self.copy_tokens = CopyTokens()
+        # What the copy tokens stand for; the real ones are encrypted, as the product's page says.
+        self.copy_tokens: dict[str, TokenGrant] = {}
         self.issuer.seconds = self._config.token_seconds
 
     def with_id(self, resource_id: str) -> ResourceState | None:

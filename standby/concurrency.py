@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -34,7 +34,7 @@ async def do_for_each(items: Iterable[Item], work: Callable[[Item], Awaitable[T]
     return [task.result() for task in tasks]
 
 
-async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+async def to_its_end(work: Awaitable[T]) -> T:
     """Await something that must not be left half done; a cancellation meanwhile counts when it is over."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None

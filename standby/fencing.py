@@ -38,8 +38,6 @@ class Fenced(GuardRefused):
 
 
 class FailoverUnderWay(GuardRefused):
-    """Another run holds the fence of the plan."""
-
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
             f"Another run is changing what serves in plan {plan} (it holds {where})",

@@ -26,8 +26,6 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class NoOrchestrator(StandbyError):
-    """Prefect was asked for and is not part of this installation."""
-
     def __init__(self) -> None:
         super().__init__("This installation has no Prefect flows", "Use --via direct, or install all of Standby")
 

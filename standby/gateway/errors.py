@@ -28,18 +28,12 @@ class GatewayError(StandbyError):
 
 
 class Refused(GatewayError):
-    """A delivery is refused.
-
-    Attributes:
-        status: of the HTTP answer. Action groups try again after 408, 429 and 503.
-    """
+    """A delivery is refused with this HTTP status; action groups try again after 408, 429 and 503."""
 
     status: ClassVar[int]
 
 
 class NotAllowed(Refused):
-    """The sender did not show the token."""
-
     status = 401
 
     def __init__(self) -> None:
@@ -50,8 +44,6 @@ class NotAllowed(Refused):
 
 
 class TooSlow(Refused):
-    """The body arrives too slowly."""
-
     status = 408
 
     def __init__(self, seconds: float) -> None:
@@ -59,8 +51,6 @@ class TooSlow(Refused):
 
 
 class TooLarge(Refused):
-    """The body is larger than any alert of Azure."""
-
     status = 413
 
     def __init__(self, most: int) -> None:
@@ -68,8 +58,6 @@ class TooLarge(Refused):
 
 
 class NotJson(Refused):
-    """The headers announce something other than JSON."""
-
     status = 415
 
     def __init__(self) -> None:
@@ -77,8 +65,6 @@ class NotJson(Refused):
 
 
 class Malformed(Refused):
-    """The delivery is not what it should be."""
-
     status = 400
 
     def __init__(self, what: str, reason: str, next_action: str = "") -> None:
@@ -86,8 +72,6 @@ class Malformed(Refused):
 
 
 class TooMany(Refused):
-    """More requests than the gateway accepts."""
-
     status = 429
 
     def __init__(self, most: int) -> None:
@@ -95,8 +79,6 @@ class TooMany(Refused):
 
 
 class NotPosted(Refused):
-    """The events are not on the Prefect server, so the sender has to try again."""
-
     status = 503
 
     def __init__(self, reason: str, next_action: str) -> None:
@@ -104,8 +86,6 @@ class NotPosted(Refused):
 
 
 class NoGatewayToken(GatewayError):
-    """Without a token anybody could report an outage."""
-
     def __init__(self) -> None:
         super().__init__(
             "The configuration has no gateway.token, and without one anybody could report an outage",
@@ -114,8 +94,6 @@ class NoGatewayToken(GatewayError):
 
 
 class NoPrefectServer(GatewayError):
-    """PREFECT_API_URL does not say where the Prefect server is."""
-
     def __init__(self) -> None:
         super().__init__(
             "PREFECT_API_URL names no Prefect server, so alerts cannot be posted",
@@ -124,8 +102,6 @@ class NoPrefectServer(GatewayError):
 
 
 class AddressUnusable(GatewayError):
-    """The address is in use, or does not belong to this machine."""
-
     def __init__(self, address: str, reason: str) -> None:
         super().__init__(
             f"The gateway cannot serve on {address}: {reason}", "Choose another address with --host and --port"

@@ -85,8 +85,4 @@ async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None]
         await asyncio.wait({task})
     finally:
         server.should_exit = True
-        await to_its_end(_end_of(task))
-
-
-async def _end_of(task: asyncio.Task[None]) -> None:
-    await task
+        await to_its_end(task)

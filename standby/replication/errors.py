@@ -14,8 +14,6 @@ class ReplicationError(StandbyError):
 
 
 class LedgerBusy(ReplicationError):
-    """Another run is writing the same pair's ledger."""
-
     def __init__(self, path: str) -> None:
         super().__init__(
             f"Another run is replicating this pair (it holds {path})", "Wait for it to end, then run again"
@@ -23,8 +21,6 @@ class LedgerBusy(ReplicationError):
 
 
 class NothingSelected(ReplicationError):
-    """A pattern given by the operator matches no analyzer or target."""
-
     def __init__(self, kind: str, pattern: str, known: list[str]) -> None:
         super().__init__(f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}")
 
@@ -44,50 +40,36 @@ class CopyFailed(ReplicationError):
 
 
 class TargetAnalyzerFailed(CopyFailed):
-    """The copy ended with an analyzer that the target itself calls failed."""
-
     _cause = "{analyzer} at {target} became {status!r} instead of ready"
     _advice = "Look at its warnings at the target, then run again with --on-existing replace"
 
 
 class TargetAnalyzerGone(CopyFailed):
-    """The copy was accepted, and the analyzer is not at the target."""
-
     _cause = "{analyzer} disappeared from {target} while it was being copied"
     _advice = "Find out who deletes analyzers there, then run again"
 
 
 class CopyDiffers(CopyFailed):
-    """The analyzer at the target is ready, and is not the one that was to be copied."""
-
     _cause = "{analyzer} at {target} is not the planned copy: it was edited during the run, or somebody else made it"
     _advice = "Run again to plan from what is there now"
 
 
 class TargetMoved(CopyFailed):
-    """What is to be replaced is not what was found when the plan was made."""
-
     _cause = "{analyzer} at {target} was changed after the plan was made, so it is not replaced"
     _advice = "Run again to plan from what is there now"
 
 
 class TargetAnalyzerNotReady(CopyFailed):
-    """The copy's operation is over, and the analyzer is still being made."""
-
     _cause = "{analyzer} at {target} is still being created although its copy is over"
     _advice = "Run again in a few minutes"
 
 
 class CopyNotStarted(CopyFailed):
-    """The answer to a copy was lost, and the target shows no sign of the copy."""
-
     _cause = "The answer to the copy of {analyzer} was lost on the way, and {target} does not have it"
     _advice = "Run again: nothing was started"
 
 
 class PlanUnreadable(ReplicationError):
-    """A plan file cannot be used."""
-
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path} {problem}", "Make one with standby plan --out")
 

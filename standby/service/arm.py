@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import httpx
 from pydantic import BaseModel, Field
@@ -25,17 +24,12 @@ CONNECTIONS = 2
 MOST_PAGES = 100
 
 
-class _Deployments(BaseModel):
-    value: tuple[Deployment, ...]
+E = TypeVar("E", Deployment, CatalogModel)
+
+
+class _Page(BaseModel, Generic[E]):
+    value: tuple[E, ...]
     next_link: str | None = Field(None, alias="nextLink")
-
-
-class _Models(BaseModel):
-    value: tuple[CatalogModel, ...]
-    next_link: str | None = Field(None, alias="nextLink")
-
-
-P = TypeVar("P", _Deployments, _Models)
 
 
 class ArmClient:
@@ -72,7 +66,7 @@ class ArmClient:
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
         """List the model deployments of the resource, over as many pages as there are."""
-        return tuple([entry async for page in self._pages("deployments", _Deployments) for entry in page.value])
+        return await self._list("deployments", _Page[Deployment])
 
     async def list_models(self) -> tuple[CatalogModel, ...]:
         """List the models that are offered to the resource, over as many pages as there are.
@@ -80,15 +74,16 @@ class ArmClient:
         A deployment does not say when its model ends; the `deprecation.inference` of this list does
         (provider's specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
         """
-        return tuple([entry async for page in self._pages("models", _Models) for entry in page.value])
+        return await self._list("models", _Page[CatalogModel])
 
-    async def _pages(self, what: str, kind: type[P]) -> AsyncIterator[P]:
+    async def _list(self, what: str, kind: type[_Page[E]]) -> tuple[E, ...]:
+        found: list[E] = []
         answer = await self._get(self._path(f"/{what}"))
         for _ in range(MOST_PAGES):
             page = answer.read(kind)
-            yield page
+            found += page.value
             if not page.next_link:
-                return
+                return tuple(found)
             answer = await self._get(page.next_link, params={})
         raise answer.protocol_error(f"The list of {what} of {self._resource.name} does not end")
 

@@ -6,7 +6,7 @@ ServiceError
 ├── NotAuthorized          the identity is refused, or none could be had
 ├── GrantVoid              the source's permission to copy is missing, over, or for another target
 ├── Throttled              429, after retries                                      (transient)
-├── Unreachable            no answer, after retries                                (transient)
+├── Unreachable            no answer, so it may have seen the request             (transient)
 │   └── NotConnected       not even a connection: the service never saw the request
 │       └── TokenUnavailable   Entra gave no answer, so the service was not even called
 ├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
@@ -14,7 +14,7 @@ ServiceError
 ├── InvalidRequest         the request itself is wrong
 ├── DefaultsNotSet         the resource has no model defaults yet
 ├── DeploymentMissing      a named deployment is not at the target
-├── EmbeddingMismatch      the target's embedding model is another one
+├── EmbeddingMismatch      the target's embedding model is another one; vectors of two do not compare
 ├── OperationFailed        the service worked on it and gave up
 ├── OperationHung          the service never finished it
 ├── CopyOutcomeUnknown     a copy was sent and its answer lost
@@ -80,39 +80,27 @@ class ServiceError(StandbyError):
 
 
 class AnalyzerNotFound(ServiceError):
-    """The resource has no such analyzer under its api-version, or no such operation of it."""
-
     advice = "Check the id, and that it was made under the api_version of the resource"
 
 
 class ResourceNotFound(ServiceError):
-    """Nothing is found where the resource should be."""
-
     advice = "Check endpoint, resource_id and api_version of the resource"
 
 
 class NotAuthorized(ServiceError):
-    """The service refuses the identity, or no token could be had for it."""
-
     advice = "Give the identity the role Cognitive Services User on the resource, or correct its credentials"
 
 
 class GrantVoid(ServiceError):
-    """The source has not granted this copy, or no longer."""
-
     advice = "Authorize again; if the error stays, give the identity Cognitive Services User on both resources"
 
 
 class Throttled(ServiceError):
-    """The service is asked too often."""
-
     transient = True
     advice = "Run again later, or lower operations_per_minute of the resource"
 
 
 class Unreachable(ServiceError):
-    """No answer came; the service may or may not have seen the request."""
-
     transient = True
     advice = "Check the network and the endpoint; if the region is down, fail over"
 
@@ -122,93 +110,63 @@ class NotConnected(Unreachable):
 
 
 class TokenUnavailable(NotConnected):
-    """Entra cannot be asked for a token; that says nothing about the service."""
-
     advice = "Check that Entra can be reached from where this runs"
 
 
 class ServiceUnavailable(ServiceError):
-    """The service answered that it cannot answer."""
-
     transient = True
     advice = "Run again later; if the region is down, fail over"
 
 
 class Conflict(ServiceError):
-    """The analyzer exists already, or something else is changing it."""
-
     advice = "Look at the existing analyzer, then run again with --on-existing replace if it may be overwritten"
 
 
 class InvalidRequest(ServiceError):
-    """The service, or a check before it, finds the request wrong."""
-
     advice = "Correct what the message names"
 
 
 class DefaultsNotSet(ServiceError):
-    """The resource has no model defaults, as a new one has none."""
-
     advice = "PATCH its /contentunderstanding/defaults with modelDeployments, or set missing_defaults: sync"
 
 
 class DeploymentMissing(ServiceError):
-    """The target lacks a deployment that the copy names."""
-
     advice = "Create the deployment at the target, or name another under deployments in the plan"
 
 
 class EmbeddingMismatch(ServiceError):
-    """The target's embedding model is not the source's; vectors of two models do not compare."""
-
     advice = "Name a deployment of the source's embedding model under deployments in the plan"
 
 
 class OperationFailed(ServiceError):
-    """The service took the work on and reported that it failed."""
-
     advice = "Run again; if it fails again, give the request id to the service's support"
 
 
 class OperationHung(ServiceError):
-    """The service neither finished the work nor gave it up before the deadline."""
-
     advice = "Check whether the analyzer became ready at the target, then run again"
 
 
 class CopyOutcomeUnknown(ServiceError):
-    """A copy was sent and no answer to it came: it may or may not have begun."""
-
     advice = "Look at the target before copying again"
 
 
 class ApiVersionMismatch(ServiceError):
-    """Source and target are set to different api-versions, whose copy protocols do not fit together."""
-
     advice = "Set the same api_version on both resources"
 
 
 class ForeignOrigin(ServiceError):
-    """The service named a place of another origin, which must not get our credentials."""
-
     advice = "Check the endpoint of the resource, and whether a proxy on the way rewrites answers"
 
 
 class UntrustedCertificate(ServiceError):
-    """The certificate of the endpoint is not one this machine trusts."""
-
     advice = "Check the endpoint; where a company's own authority signs, name its file in SSL_CERT_FILE"
 
 
 class ArmUnavailable(ServiceError):
-    """Azure's management plane cannot be asked about this resource."""
-
     advice = "Give the resource Entra credentials and an arm_endpoint to have its deployments checked"
 
 
 class ProtocolError(ServiceError):
-    """The answer is not what this service gives."""
-
     advice = "Check that the endpoint is a Content Understanding resource, and its api_version"
 
 

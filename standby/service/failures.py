@@ -85,27 +85,26 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
 
 def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoint: str) -> ServiceError:
     """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
-    kind, cause = _failure(error, f"{resource} ({endpoint})")
+    where, what = f"{resource} ({endpoint})", type(error).__name__
+    kind: type[ServiceError]
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        kind, cause = UntrustedCertificate, f"The certificate of {where} is not trusted"
+    elif isinstance(error, NEVER_SENT):
+        kind, cause = NotConnected, f"No connection to {where}: {what}"
+    elif isinstance(error, httpx.DecodingError | httpx.LocalProtocolError):
+        kind, cause = ProtocolError, f"The answer of {where} cannot be read: {what}"
+    else:
+        kind, cause = Unreachable, f"No answer from {where}: {what}"
     return kind(cause, resource=resource, analyzer=call.analyzer)
 
 
-def _failure(error: httpx.HTTPError, where: str) -> tuple[type[ServiceError], str]:
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        return UntrustedCertificate, f"The certificate of {where} is not trusted"
-    kind = type(error).__name__
-    if isinstance(error, NEVER_SENT):
-        return NotConnected, f"No connection to {where}: {kind}"
-    if isinstance(error, httpx.DecodingError | httpx.LocalProtocolError):
-        return ProtocolError, f"The answer of {where} cannot be read: {kind}"
-    return Unreachable, f"No answer from {where}: {kind}"
-
-
 def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[ServiceError]:
-    for code in _codes(detail):
-        if code in _BY_CODE:
-            return _BY_CODE[code]
+    levels = list(_chain(detail))
+    for level in levels:
+        if level.code in _BY_CODE:
+            return _BY_CODE[level.code]
     # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
-    if 400 <= status < 500 and any(_VOID_GRANT in message for message in _messages(detail)):
+    if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
         return GrantVoid
     if status == 404:
         return AnalyzerNotFound if call.analyzer else ResourceNotFound
@@ -135,14 +134,6 @@ def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
     while detail is not None:
         yield detail
         detail = detail.innererror
-
-
-def _codes(detail: ErrorDetail | None) -> Iterator[str]:
-    return (level.code for level in _chain(detail) if level.code)
-
-
-def _messages(detail: ErrorDetail | None) -> Iterator[str]:
-    return (level.message for level in _chain(detail) if level.message)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

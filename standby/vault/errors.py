@@ -10,15 +10,11 @@ class VaultError(StandbyError):
 
 
 class OutsideVault(VaultError):
-    """A path leads, or might lead, out of the vault."""
-
     def __init__(self, path: str) -> None:
         super().__init__(f"{path!r} is not a path inside the vault", "Check the vault's folder for links that leave it")
 
 
 class VaultUnavailable(VaultError):
-    """The vault could not be read or written; what it holds is unknown."""
-
     def __init__(self, where: str, action: str, reason: str) -> None:
         super().__init__(
             f"{where} could not be {action}: {reason}",
@@ -27,8 +23,6 @@ class VaultUnavailable(VaultError):
 
 
 class VaultTooSlow(VaultError):
-    """A write took so long that two runs might not notice each other."""
-
     def __init__(self, where: str, seconds: float) -> None:
         super().__init__(
             f"The vault took longer than {seconds:.0f} s to write {where}, so two runs might not notice each other",
@@ -37,8 +31,6 @@ class VaultTooSlow(VaultError):
 
 
 class Held(VaultError):
-    """Another run is writing this file."""
-
     def __init__(self, where: str) -> None:
         super().__init__(f"Another run is writing {where}", "Wait until it ends, then run again")
         self.where = where
@@ -55,8 +47,6 @@ class TakenOver(VaultError):
 
 
 class VaultNeedsPrefect(VaultError):
-    """The vault is only a Prefect block, and this run does not use Prefect."""
-
     def __init__(self, block: str) -> None:
         super().__init__(
             f"The vault is the Prefect block {block}, which a run without Prefect cannot open",
