@@ -41,11 +41,7 @@ class Durations(Document):
 
 
 async def read_durations(objects: Objects, plan: str) -> Durations:
-    """Read what was measured; a file that cannot be understood is warned of and counts as none.
-
-    Raises:
-        VaultUnavailable: the vault does not answer.
-    """
+    """Read what was measured; a file that cannot be understood is warned of and counts as none."""
     return await read_document(objects, _path(plan), Durations) or Durations()
 
 
@@ -53,9 +49,6 @@ async def add_durations(objects: Objects, plan: str, kind: Kind, seconds: Iterab
     """Add measurements to those of a plan; a negative or infinite one is left out.
 
     Two runs that add at the same moment may lose one of them: a forecast does not suffer enough to need a lock.
-
-    Raises:
-        VaultUnavailable: they may or may not have been written.
     """
     measured = tuple(round(each, 3) for each in seconds if math.isfinite(each) and each >= 0)
     if not measured:
@@ -89,8 +82,6 @@ def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slot
     """Add up detection, restores of what is missing, and the switch itself.
 
     Args:
-        plan: has the objective, and the policy that stands in for a detection that was never measured.
-        durations: what was measured.
         to_restore: how many analyzers would have to be restored first.
         slots: how many of them are restored at the same time.
 

@@ -50,10 +50,7 @@ class PageContent:
 
     Attributes:
         regions: Azure region by name of the resource.
-        readiness: of every pair.
-        audit: the audit log, and what is wrong with it.
         drills: the last one at each resource.
-        snapshots: newest first.
         snapshots_problem: why they could not be listed; empty where they could.
     """
 
@@ -70,12 +67,7 @@ class PageContent:
 
 
 async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> PageContent:
-    """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does.
-
-    Args:
-        context: the plan, its connections and its vault.
-        seconds: how long every resource may take to answer.
-    """
+    """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does."""
     plan, vault = context.plan, context.vault
     readiness = await assess_plan(context, seconds=seconds)
     snapshots: tuple[SnapshotEntry, ...] = ()
@@ -108,14 +100,7 @@ MARGIN = 12
 
 @dataclass(frozen=True)
 class Box:
-    """One resource.
-
-    Attributes:
-        x: left edge, in units of the drawing.
-        y: upper edge.
-        role: what it does now, in a few words.
-        serves: whether it serves.
-    """
+    """One resource; `x` and `y` are its upper left corner."""
 
     name: str
     region: str

@@ -34,7 +34,6 @@ class Meaning:
 
     Attributes:
         ok: whether the service did its work; `None` where that is unknown.
-        detail: as a sentence without its full stop.
         code: the service's innermost error code, or else the kind of failure.
     """
 
@@ -69,10 +68,8 @@ class Check(Document):
     """One question to the data plane.
 
     Attributes:
-        name: defaults, listing or analysis.
         ok: whether the service did its work; `None` where that is unknown, because it refuses us or
             something on the way to it is wrong.
-        detail: what was found, as a sentence without its full stop.
         seconds: of all tries together.
         tries: how often it was asked.
         code: the service's innermost error code, or else the kind of failure; empty where all is well.
@@ -90,12 +87,8 @@ class Observation(Document):
     """One probe of a resource, by one observer.
 
     Attributes:
-        resource: name of the resource.
-        observer: who probed; the same observer has the same name every time.
         at: when the probe began, UTC.
         healthy: `None` where it is unknown: nothing follows from it.
-        seconds: how long it took.
-        summary: the evidence in one line.
     """
 
     resource: str
@@ -169,7 +162,6 @@ class Limits:
 
     Attributes:
         seconds: for each check, all its tries together.
-        tries: how often it is asked at most.
         pause: seconds between a failure and the next try.
     """
 
@@ -179,14 +171,7 @@ class Limits:
 
 
 async def check(name: str, question: Question, limits: Limits, clock: Clock) -> Check:
-    """Ask until the service answers, even with a refusal, or the time or the tries are used up.
-
-    Args:
-        name: of the check.
-        question: asks once; raises the service's errors.
-        limits: how long and how often.
-        clock: measures.
-    """
+    """Ask until the service answers, even with a refusal, or the time or the tries are used up."""
     begun = clock.monotonic()
     asking = _Asking(question, limits)
     try:
@@ -263,11 +248,7 @@ SIGN_IN_SECONDS = 20.0
 
 
 def observer_here(part: str) -> str:
-    """Name an observer on this machine, the same in every run.
-
-    Args:
-        part: which part of Standby probes, such as `watch`.
-    """
+    """Name an observer on this machine, the same in every run, by the part of Standby that probes."""
     return f"{part}@{socket.gethostname()}"
 
 
@@ -284,12 +265,6 @@ async def probe(
     """Probe a resource once: its defaults, and the first page of its analyzers.
 
     Signing in comes before, with a time limit of its own: a slow Entra is not an outage of the resource.
-
-    Args:
-        client: made by `probe_client`.
-        observer: who probes.
-        clock: dates and measures.
-        limits: how long each check may take, and how often it is tried.
     """
     refused = await _sign_in(client, clock)
     at, begun = clock.now(), clock.monotonic()

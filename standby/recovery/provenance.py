@@ -23,7 +23,6 @@ class Provenance:
         belonging: ids at the standby of what a failback copies: copies, what the plan's filters would choose at
             the primary, and what those need.
         superseded: ids at the standby of older copies, of which there is a newer one.
-        outside: ids at the standby of what does not belong to the plan.
     """
 
     primary_ids: Mapping[str, str]
@@ -43,11 +42,8 @@ def trace(
     """Trace what a standby holds.
 
     Args:
-        plan: the recovery plan.
         primary: what the primary holds; `None` where it does not answer.
-        standby: what the resource holds that serves for it.
         records: the ledger of copies from the primary to the standby.
-        now: UTC.
     """
     copies = _copies(plan, primary)
     primary_ids = {name: _primary_id(plan, name, copies, records) for name in standby.analyzers}

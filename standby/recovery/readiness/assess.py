@@ -55,11 +55,7 @@ MANAGEMENT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a resource holds.
-
-    Attributes:
-        models: those that Azure offers to it; none where that was not asked or not answered.
-    """
+    """What a resource holds."""
 
     inventory: Inventory
     models: tuple[CatalogModel, ...] = ()
@@ -135,9 +131,7 @@ class Known:
     """What was gathered for all pairs of a plan.
 
     Attributes:
-        ledgers: by source and target.
         snapshots: what the newest one has, by source; empty where it was not needed.
-        rebuilt: by target.
     """
 
     resources: Mapping[str, Resource]
@@ -160,7 +154,6 @@ class _PairStandings:
     """The state of all analyzers of a pair.
 
     Attributes:
-        needed: the models of each.
         source: what serves those models until now.
     """
 
@@ -274,12 +267,9 @@ async def assess(
     """Assess whether a target could take over from a primary now.
 
     Args:
-        context: the plan, its connections and its vault.
         primary: the source that serves in ordinary times.
         target: the resource that would serve for it. Where it serves already, or is the primary itself, a
             failback is assessed.
-        ask_source: whether to ask the source; it need not answer.
-        seconds: how long every resource may take to answer.
 
     Raises:
         FenceUnreadable: the file that says which resource is active cannot be understood.

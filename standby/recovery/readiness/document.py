@@ -64,7 +64,6 @@ class Reason(Document):
     Attributes:
         severity: `error` makes it not ready, `unknown` makes it unknown, `warning` changes nothing by itself.
         text: what is wrong, a sentence without its full stop.
-        next_action: what to do about it, likewise.
         analyzers: by their ids at the primary; none where it is about the resource.
     """
 
@@ -79,7 +78,6 @@ class AnalyzerPoint(Document):
     """What a target holds of one analyzer.
 
     Attributes:
-        analyzer: its id at the primary.
         verified_at: when the target was last known to hold what the source had, UTC; `None` if never.
         age_seconds: since then.
         source_changed: whether the source has something that the copy lacks; `None` where that is unknown.
@@ -94,11 +92,7 @@ class AnalyzerPoint(Document):
 
 
 class Retirement(Document):
-    """When a model that the analyzers need at the target ends.
-
-    Attributes:
-        analyzers: those that need it, by their ids at the primary.
-    """
+    """When a model that the analyzers need at the target ends."""
 
     resource: str
     deployment: str
@@ -112,15 +106,7 @@ class Readiness(Document):
     """Whether one target could take over from one source of a plan.
 
     Attributes:
-        primary: the source that serves in ordinary times.
-        target: the resource that would serve for it.
-        active: the resource that serves for it now.
-        epoch: of the fence.
         reasons: the worst first.
-        points: one for each analyzer that is known.
-        retirements: the next one first.
-        last_drill: at this target.
-        assessed_at: UTC.
         source_answered: whether the source was asked and answered; otherwise records were used.
         missing: analyzers, by their ids at the primary, that the target lacks or that do not work there.
         names: id at the target by id at the primary, of every analyzer that is known.
@@ -154,14 +140,10 @@ class Standing:
     """The state of one analyzer where it would be needed.
 
     Attributes:
-        analyzer: its id at the primary.
-        target_analyzer: its id there.
         verdict: how it differs from the source; `None` where no record says.
         status: as the service there says, in lower case; `None` where the analyzer is missing.
-        verified_at: when it was last known to be what the source had, UTC.
         source_changed: whether the source has something that it lacks; `None` where that is unknown.
         explanation: what a replication would do about it, where that was planned.
-        blocked: whether a replication could not copy it.
     """
 
     analyzer: str
@@ -188,13 +170,8 @@ class Facts:
     """One pair of a plan at one moment.
 
     Attributes:
-        primary: the source that serves in ordinary times.
         target: the resource that would serve for it; the primary itself for a failback.
-        assignment: what the fence says about the primary.
         run_id: of the run that asks: a switch of its own does not count against it.
-        now: UTC.
-        source_asked: whether the primary was asked what it holds.
-        source_failure: why it could not be read.
         target_failure: why the destination could not be read; then there are no standings.
         slots: how many restores run at the same time.
         names: id at the target by id at the primary.

@@ -31,8 +31,6 @@ class AnalyzerRun(Document):
     """How a run left one analyzer.
 
     Attributes:
-        target_analyzer: id at the target.
-        at: when the run ended, UTC.
         behind: whether the source had something that the target still lacked.
     """
 
@@ -47,7 +45,6 @@ class PairRun(Document):
     Attributes:
         listed_at: when the last run ended that went through all that the plan protects, UTC: what it did not
             have did not exist any more. `None` where every run was for some analyzers only.
-        analyzers: by id at the source.
     """
 
     listed_at: AwareDatetime | None = None
@@ -65,11 +62,7 @@ class LastRuns(Document):
 
 
 async def read_last_runs(objects: Objects, plan: str) -> LastRuns:
-    """Read what the last runs left; a file that cannot be understood is warned of and counts as none.
-
-    Raises:
-        VaultUnavailable: the vault does not answer.
-    """
+    """Read what the last runs left; a file that cannot be understood is warned of and counts as none."""
     return await read_document(objects, _path(plan), LastRuns) or LastRuns()
 
 
@@ -111,13 +104,10 @@ class DrillSummary(Document):
     """One drill and its result.
 
     Attributes:
-        run_id: under which its evidence is kept.
         ended_at: when its clean-up was proven, or given up, UTC.
-        target: the resource of the drill.
         passed: whether everything worked and everything was cleaned up.
         seconds: from its begin to its end, clean-up included.
         recovery_seconds: how long a failover would have taken; `None` where it did not get so far.
-        reason: why it did not pass; empty where it did.
         primary: the one whose loss was simulated; empty where an older drill does not say.
     """
 
@@ -147,25 +137,16 @@ class LatestDrills(Document):
 
 
 def latest_path(plan: str) -> str:
-    """Give the path in the vault of the last drills of a plan."""
     return f"drills/{plan}/latest.json"
 
 
 async def read_latest(objects: Objects, plan: str) -> LatestDrills:
-    """Read the last drill of each target; a file that cannot be understood is warned of and counts as none.
-
-    Raises:
-        VaultUnavailable: the vault does not answer.
-    """
+    """Read the last drill of each target; a file that cannot be understood is warned of and counts as none."""
     return await read_document(objects, latest_path(plan), LatestDrills) or LatestDrills()
 
 
 async def write_latest(objects: Objects, plan: str, drill: DrillSummary) -> None:
-    """Replace the last drill at the same target.
-
-    Raises:
-        VaultUnavailable: it may or may not have been written.
-    """
+    """Replace the last drill at the same target."""
     known = await read_latest(objects, plan)
     latest = LatestDrills(drills={**known.drills, drill.target: drill})
     await objects.write(latest_path(plan), latest.model_dump_json(indent=1).encode())

@@ -35,7 +35,6 @@ class InSnapshot:
 
     Attributes:
         seen_at: when the source held it, UTC.
-        fingerprints: by id at the source.
         altered: ids of those that are not stored unchanged, so that a difference means nothing.
     """
 
@@ -50,13 +49,7 @@ NO_SNAPSHOT = InSnapshot(LONG_AGO, {})
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is known of a pair without asking its source.
-
-    Attributes:
-        records: the ledger.
-        last_run: what the last runs left.
-        snapshot: what the newest snapshot has.
-    """
+    """What is known of a pair without asking its source."""
 
     records: Records
     last_run: PairRun
@@ -97,12 +90,8 @@ def failback_standings(
     """Give the state of a primary's analyzers at itself, while another resource serves for it.
 
     Args:
-        plan: the recovery plan.
-        primary: what the primary holds.
         active: what the resource holds that serves; `None` where it did not answer.
         recorded: of the copies from the primary to that resource.
-        overrides: deployments that the plan has for that resource.
-        now: UTC.
     """
     names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
     if active is not None:

@@ -21,11 +21,7 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Kind:
-    """What is wrong with some analyzers in the same way.
-
-    Attributes:
-        explanation: what a replication says about it, where that matters.
-    """
+    """What is wrong with some analyzers in the same way."""
 
     bucket: Bucket
     severity: Severity

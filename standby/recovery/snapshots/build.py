@@ -29,9 +29,6 @@ class BuildSteps:
     async def send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
         """Start the build, at most once.
 
-        Returns:
-            What the service answered, and the moment of creation of what is being built.
-
         Raises:
             Conflict: somebody else's analyzer of this id is there by now; it is left alone.
             RestoreNotStarted: the answer was lost, and the target shows no sign of it.
@@ -51,13 +48,7 @@ class BuildSteps:
         )
 
     async def verify(self, item: RestoreItem) -> Analyzer:
-        """Read the analyzer back, and compare it with what the snapshot has.
-
-        Raises:
-            TargetAnalyzerNotReady: it is still being made.
-            RestoredFailed: the target does not call it ready.
-            RestoredDiffers: it is ready, and something else.
-        """
+        """Read the analyzer back, and compare it with what the snapshot has."""
         return await try_again(
             self.context.plan.retries.verify, verify_again, lambda: self._verify(item), self.context.clock
         )

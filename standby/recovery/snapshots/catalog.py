@@ -56,8 +56,6 @@ class StoredManifest:
 
     Attributes:
         manifest: `None` where it cannot be trusted.
-        content: the bytes of its file.
-        seal: the bytes of its seal's file; `None` where there is none.
         problems: what is wrong, a sentence each without its full stop.
         answered: whether the store could be read.
     """
@@ -76,7 +74,6 @@ class Catalog:
     Attributes:
         indexes: one for each store; `None` where the store did not answer.
         entries: all snapshots, oldest first, also those that only one store's list has.
-        problems: what is wrong with the lists.
     """
 
     plan: str
@@ -124,11 +121,7 @@ class Catalog:
 
 
 async def open_catalog(context: RecoveryContext) -> Catalog:
-    """Read the lists of all stores.
-
-    Raises:
-        VaultUnavailable: no store answers.
-    """
+    """Read the lists of all stores."""
     stores, plan = stores_of(context), context.plan.name
     indexes: list[Index | None] = []
     problems: list[str] = []
@@ -237,11 +230,7 @@ def _parsed(content: bytes) -> Manifest | None:
 
 
 async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:
-    """Write a manifest and its seal.
-
-    Raises:
-        VaultUnavailable: one or both may not have been written.
-    """
+    """Write a manifest and its seal."""
     if seal is not None:
         await store.files.write(seal_path(plan, snapshot), seal)
     await store.files.write(manifest_path(plan, snapshot), content)
@@ -252,9 +241,6 @@ async def copy_missing(catalog: Catalog, store: Store) -> list[str]:
 
     Returns:
         What is damaged in every store, a sentence each.
-
-    Raises:
-        VaultUnavailable: not all of them could be copied.
     """
     index = catalog.indexes[catalog.stores.index(store)]
     problems: list[str] = []
@@ -286,7 +272,6 @@ def unneeded(going: Iterable[Manifest], staying: Iterable[Manifest | None]) -> f
     """Choose the objects that only snapshots need which are removed.
 
     Args:
-        going: manifests of these; one that cannot be read leaves its objects where they are.
         staying: manifests of all others; `None` for one that cannot be read, which may need any object.
     """
     needed: set[str] = set()
@@ -301,12 +286,6 @@ async def retire(
     context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], journal: Journal
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove the snapshots that the plan's policy does not keep, and the objects that no other snapshot needs.
-
-    Args:
-        context: has the policy and the audit log.
-        catalog: has the stores.
-        entries: all snapshots, oldest first, with the new one.
-        journal: the vault's list, which this run holds.
 
     Returns:
         The snapshots that were removed, and what could not be removed, a sentence each.

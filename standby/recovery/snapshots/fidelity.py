@@ -46,11 +46,8 @@ class RestoreItem(Document):
 
     Attributes:
         resource: where it was when the snapshot was taken.
-        primary: the one that this resource served for.
-        action: create; keep what is there; refuse.
         held: whether the target has anything under its id.
         met: whether what is there is what the snapshot has, so that nothing is left to be done.
-        reason: a sentence or two.
         needs: analyzers of this restore that must be there first, by their id at the target.
         fingerprint: that it must have at the target.
     """
@@ -79,9 +76,6 @@ class RestorePlan:
     """Everything one restore would do; nothing was changed to find out.
 
     Attributes:
-        snapshot_id: what it restores from.
-        taken_at: when that was taken, UTC.
-        to: resource that is restored to.
         items: in order of their id at the target.
         definitions: what is sent, by id at the target, of what is created.
         added_defaults: model names that are added to the target's defaults first.
@@ -139,7 +133,6 @@ class Found:
 
     Attributes:
         record: of the last verified copy under this id, where there is one.
-        rebuilt: of the restore that made it, where one did.
     """
 
     analyzer: Analyzer
@@ -149,14 +142,7 @@ class Found:
 
 
 def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:
-    """Say what the target has.
-
-    Args:
-        entry: the analyzer as the snapshot has it.
-        expected: fingerprint that a restored one must have.
-        found: what the target has under its id.
-        ignore: the plan's paths that make no difference.
-    """
+    """Say what the target has; `expected` is the fingerprint that a restored one must have there."""
     if found is None or found.analyzer.status == "deleting":
         return Holding.NOTHING
     if found.analyzer.status == "creating":
@@ -176,8 +162,6 @@ def fidelity(held: Holding, entry: AnalyzerEntry, changed: str) -> Fidelity:
     """Say how true the analyzer at the target is, or will be once it is rebuilt.
 
     Args:
-        held: what the target has.
-        entry: the analyzer as the snapshot has it.
         changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
     """
     if held is Holding.VERIFIED_COPY:
@@ -202,15 +186,7 @@ def action(held: Holding) -> RestoreAction:
 
 
 def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: str) -> str:
-    """Say in a sentence or two why that is done, and what can be done instead.
-
-    Args:
-        held: what the target has.
-        entry: the analyzer as the snapshot has it.
-        changed: as above.
-        to: the target.
-        status: of what it has.
-    """
+    """Say in a sentence or two why that is done, and what can be done instead; `changed` as for `fidelity`."""
     sentences = {
         Holding.NOTHING: f"{to} does not have it. {_rebuilt(entry, changed)}",
         Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",

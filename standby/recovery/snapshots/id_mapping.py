@@ -21,7 +21,6 @@ class Naming:
     """How restored analyzers differ in name from what the snapshot has.
 
     Attributes:
-        prefix: put before every id; with none, ids stay what they are at a resource of the plan.
         tags: added to every analyzer; where there are too many then, its own give way.
     """
 
@@ -44,13 +43,7 @@ keep_names = Naming()
 def renamed(
     definition: Mapping[str, JsonValue], names: Mapping[str, str], tags: Mapping[str, str]
 ) -> dict[str, JsonValue]:
-    """Give a definition whose references lead to the new names, with more tags.
-
-    Args:
-        definition: of an analyzer that is to be restored.
-        names: new id by old one, of what references may lead to.
-        tags: to be added.
-    """
+    """Give a definition whose references lead to new names, by the old ones, and which has more tags."""
     changed = _with_references(definition, names)
     if tags:
         own = definition.get("tags")
@@ -89,10 +82,6 @@ def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referen
     """Give the id that an analyzer has at its source.
 
     Args:
-        plan: has the rule for the ids of copies.
-        analyzer: id where it is.
-        at: resource where it is.
-        primary: the resource whose analyzer it is.
         referenced: analyzers that others at that resource refer to; these keep their ids.
     """
     if at == primary or analyzer in referenced:
@@ -106,15 +95,7 @@ def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referen
 def ids_at(
     plan: RecoveryPlan, at: str, to: str, primary: str, definitions: Mapping[str, Mapping[str, JsonValue]]
 ) -> dict[str, str]:
-    """Give the ids that the analyzers of one resource have at another.
-
-    Args:
-        plan: has the rule for the ids of copies.
-        at: where they are, as a source or in its place.
-        to: where they are to be.
-        primary: the resource that the first one serves for.
-        definitions: everything that is there.
-    """
+    """Give the ids that the analyzers of one resource have at another."""
     if at == to:
         return {analyzer: analyzer for analyzer in definitions}
     referenced = referenced_anywhere(definitions)

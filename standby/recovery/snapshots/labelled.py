@@ -72,10 +72,6 @@ class BlobReader:
     async def list(self, container_url: str, prefix: str) -> tuple[Blob, ...]:
         """List the files below a prefix, in order of name.
 
-        Args:
-            container_url: of the container; a signature in its query is used.
-            prefix: what names begin with.
-
         Raises:
             BlobsUnknown: they cannot be listed, or are too many.
         """
@@ -120,11 +116,7 @@ async def open_blobs(
 
 
 def refuse_strange_host(url: str) -> None:
-    """Refuse to ask any host but storage accounts and this machine.
-
-    Raises:
-        BlobsUnknown: the URL is of another host.
-    """
+    """Refuse to ask any host but storage accounts and this machine."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -140,14 +132,7 @@ def refuse_strange_host(url: str) -> None:
 
 
 def parse_page(content: bytes) -> tuple[list[Blob], str]:
-    """Read one page of a list.
-
-    Returns:
-        The files, and the marker of the next page; empty where there is none.
-
-    Raises:
-        BlobsUnknown: it is not a list.
-    """
+    """Give the files that one page lists, and the marker of the next page; empty where there is none."""
     try:
         text = content.decode("utf-8-sig")
         if "<!DOCTYPE" in text:
@@ -233,13 +218,7 @@ async def see_labelled(
     credentials: KeyCredentials | EntraCredentials,
     tls: Tls,
 ) -> dict[str, tuple[LabelledData, ...]]:
-    """List the labelled data of those analyzers that have any; what cannot be listed is unknown, with the reason.
-
-    Args:
-        definitions: as the service sent them, by analyzer.
-        credentials: of the resource.
-        tls: which certificates are trusted.
-    """
+    """List the labelled data of those analyzers that have any; what cannot be listed is unknown, with the reason."""
     sources = {name: labelled_sources(definition) for name, definition in definitions.items()}
     locations = {_location(source) for found in sources.values() for source in found}
     listed = await _list_all(sorted(locations), credentials, tls) if locations else {}

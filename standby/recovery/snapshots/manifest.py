@@ -31,7 +31,6 @@ class Blob(Stored):
     """One file of labelled data.
 
     Attributes:
-        size: bytes.
         md5: base64, where the storage has it.
         etag: changes with every write, also of the same content.
     """
@@ -64,8 +63,6 @@ class AnalyzerEntry(Stored):
 
     Attributes:
         digest: SHA-256 of the object that has its definition.
-        size: bytes of that object.
-        fingerprint: of what the definition means.
         status: as the service said, in lower case.
     """
 
@@ -91,7 +88,6 @@ class ResourceSnapshot(Stored):
             snapshot has of it was kept.
         defaults: deployment by model name; `None` where they were never set, or its api-version has none.
         deployments: by name; `None` where they could not be read.
-        analyzers: those that the plan protects and what they refer to, by id.
     """
 
     primaries: tuple[str, ...] = Field(alias="homes")
@@ -114,8 +110,6 @@ class Manifest(Stored):
 
     Attributes:
         previous: digest of the manifest before it; `None` for the first.
-        epoch: of the fence when it was taken.
-        resources: by name.
     """
 
     format: Literal[1] = 1
@@ -163,10 +157,7 @@ class IndexEntry(Stored):
     """One snapshot.
 
     Attributes:
-        digest: of the manifest.
         previous: digest of the manifest before it.
-        signed: whether there is a seal.
-        resources: analyzers by resource.
         size: bytes of the manifest and of the objects that it needs.
         retiring: whether it is being removed; some of its files may be gone.
     """
@@ -196,7 +187,6 @@ class Index:
     """A list as it was read.
 
     Attributes:
-        entries: oldest first.
         damaged: lines that are not as they were written.
     """
 

@@ -53,8 +53,6 @@ async def plan_restore(
     """Decide what to do about every analyzer of a snapshot at one resource; no other resource is asked.
 
     Args:
-        context: the plan, its stores and its ledgers.
-        snapshot: what to restore from.
         to: a source or a target of the plan.
         analyzers: globs on ids as the snapshot has them; what they refer to comes along.
         naming: other ids, and more tags, for a drill.
@@ -167,12 +165,7 @@ def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, 
 
 @dataclass(frozen=True)
 class Decisions:
-    """The resource_plan about one resource of a snapshot.
-
-    Attributes:
-        definitions: what is sent, by id at the target, of what is created.
-        added_defaults: model names that the target's defaults lack, with their deployments.
-    """
+    """The resource_plan about one resource of a snapshot."""
 
     items: tuple[RestoreItem, ...]
     definitions: Mapping[str, Mapping[str, JsonValue]]
@@ -184,14 +177,8 @@ class ResourcePlan:
     """What a restore would do about the analyzers of one resource of a snapshot: a pure function of these.
 
     Attributes:
-        name: the resource, as the snapshot has it.
         stored: what it held when the snapshot was taken.
-        definitions: those that could be read, by analyzer.
-        damaged: why others could not.
-        selected: analyzers that are asked for.
         ids: id at the target, by analyzer.
-        source: what served it then.
-        target: what the target holds.
         records: verified copies at the target, by id there.
         owners: ids at the target that another resource of the snapshot already gets, with its name.
         rebuilt: what the target has of earlier restores, by id there.
@@ -217,11 +204,7 @@ class ResourcePlan:
         return {analyzer: held for analyzer, (_, held) in self._counterparts.items()}
 
     def decide(self, changed: Mapping[str, str]) -> Decisions:
-        """Decide about each analyzer.
-
-        Args:
-            changed: why labelled data is not proven to be what it was, by analyzer.
-        """
+        """Decide about each analyzer; `changed` says why labelled data is not proven to be what it was."""
         creating = [analyzer for analyzer, held in self.holdings.items() if action(held) is RestoreAction.CREATE]
         serving, added = with_added_defaults(
             (model for analyzer in creating for model in models_of(self._sent[analyzer])),

@@ -28,11 +28,7 @@ from standby.vault.errors import Held, VaultError
 
 
 class RestoredItem(Document):
-    """One analyzer and its end.
-
-    Attributes:
-        reason: for everything that did not succeed, the cause and the next action.
-    """
+    """One analyzer and its end; what did not succeed has a reason with the cause and the next action."""
 
     primary: str = Field(alias="home")
     resource: str
@@ -50,8 +46,6 @@ class RestoreReport(Document):
     """A whole restore.
 
     Attributes:
-        snapshot: id of what it restored from.
-        interrupted: whether it was cancelled before its end; the items say how far it came.
         problems: what was found wrong with the snapshot's files and made good by another store.
     """
 
@@ -98,7 +92,6 @@ class RebuiltLog:
     """What one restore has built, in the vault as soon as it can be, and at the latest at the end."""
 
     def __init__(self, context: RecoveryContext, plan: RestorePlan) -> None:
-        """Take what is to be restored."""
         self._context = context
         self._plan = plan
         self._built: dict[str, Rebuilt] = {}
@@ -133,12 +126,7 @@ class RebuiltLog:
             log.warning("What is rebuilt at %s is recorded at the end: %s", self._plan.to, error)
 
     async def close(self) -> None:
-        """Write what is left.
-
-        Raises:
-            Held: another restore writes the same list for too long.
-            VaultUnavailable: it may or may not have been written.
-        """
+        """Write what is left; waits for another restore that writes the same list."""
         await self._write(PATIENCE)
 
     async def _write(self, patience: float) -> None:
@@ -171,11 +159,6 @@ async def restore(
     A cancellation ends it early: the report then says `interrupted` and how far each analyzer came, so its
     caller must look. What the service has begun by then goes on there, and is found by the next restore.
 
-    Args:
-        context: the plan and its connections.
-        plan: as `plan_restore` made it.
-        on_progress: called after every change.
-
     Raises:
         AuditBusy: another run holds the log for too long.
         AuditBroken: the log is not whole, so that nothing is done that it could not record.
@@ -206,7 +189,6 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
     """One restore: each analyzer is built, polled and verified."""
 
     def __init__(self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]) -> None:
-        """Prepare; nothing is sent yet."""
         client = context.connections[plan.to]
         super().__init__(
             plan.items,

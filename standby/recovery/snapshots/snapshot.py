@@ -42,7 +42,6 @@ class Snapshot:
     """A snapshot whose manifest was checked.
 
     Attributes:
-        digest: of its manifest.
         problems: what else is wrong, a sentence each: it does not prevent a restore.
     """
 
@@ -52,17 +51,14 @@ class Snapshot:
 
     @property
     def id(self) -> str:
-        """Its id."""
         return self.manifest.id
 
     @property
     def taken_at(self) -> datetime:
-        """When it was taken, UTC."""
         return self.manifest.taken_at
 
     @property
     def resources(self) -> Mapping[str, ResourceSnapshot]:
-        """What each resource held, by its name."""
         return self.manifest.resources
 
 
@@ -94,12 +90,6 @@ async def readable_definitions(
     context: RecoveryContext, snapshot: Snapshot, resource: str, only: Collection[str] | None = None
 ) -> tuple[dict[str, JsonObject], dict[str, tuple[str, ...]]]:
     """Read the definitions of one resource of a snapshot, as far as they can be read.
-
-    Args:
-        context: has the stores.
-        snapshot: which one.
-        resource: whose definitions.
-        only: these analyzers; all of them where it is not given.
 
     Returns:
         Definitions by analyzer; and by analyzer what is wrong with those that cannot be read, a sentence each.
@@ -140,7 +130,6 @@ class SnapshotEntry(Document):
     """One snapshot, for a list of them.
 
     Attributes:
-        resources: analyzers by resource.
         size: bytes of its manifest and of the definitions that it needs.
         problems: what is wrong with its manifest or its signature, a sentence each.
     """
@@ -155,11 +144,7 @@ class SnapshotEntry(Document):
 
 
 async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
-    """List the snapshots of the plan, newest first, each with what is wrong with its manifest in any store.
-
-    Raises:
-        VaultUnavailable: no store answers.
-    """
+    """List the snapshots of the plan, newest first, each with what is wrong with its manifest in any store."""
     catalog = await open_catalog(context)
     manifests = await _inspect_all(catalog)
     return tuple(
@@ -180,7 +165,6 @@ class Verification(Document):
     """What a check of every file of every snapshot found.
 
     Attributes:
-        stores: that were read.
         objects: how many definitions were read in each store.
         problems: what is wrong, a sentence each; the file and the store are named.
     """
@@ -209,9 +193,6 @@ async def verify_snapshots(context: RecoveryContext) -> Verification:
 
     The audit log is compared, too: a snapshot that was taken, was not removed by its age and is in no list was
     removed by somebody.
-
-    Raises:
-        VaultUnavailable: no store answers.
     """
     catalog = await open_catalog(context)
     manifests = [each for found in (await _inspect_all(catalog)).values() for each in found]

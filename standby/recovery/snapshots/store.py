@@ -17,22 +17,18 @@ from standby.vault.filesystem import FileSystem
 
 
 def index_path(plan: str) -> str:
-    """Give the list of a plan's snapshots."""
     return f"snapshots/{plan}/index.jsonl"
 
 
 def manifest_path(plan: str, snapshot: str) -> str:
-    """Give the manifest of a snapshot."""
     return f"snapshots/{plan}/{snapshot}.json"
 
 
 def seal_path(plan: str, snapshot: str) -> str:
-    """Give the signature of a manifest."""
     return f"snapshots/{plan}/{snapshot}.sig"
 
 
 def object_path(plan: str, digest: str) -> str:
-    """Give the object that has a definition."""
     return f"objects/{plan}/{digest[:2]}/{digest}"
 
 
@@ -108,15 +104,10 @@ class Store:
     files: FileSystem
 
     def where(self, path: str) -> str:
-        """Say where a file is, for people."""
         return f"{self.files.where(path)} ({self.name})"
 
     async def read(self, path: str) -> bytes | None:
-        """Give what a file holds; an empty one counts as missing, because not every storage can delete.
-
-        Raises:
-            VaultUnavailable: the store does not answer.
-        """
+        """Give what a file holds; an empty one counts as missing, because not every storage can delete."""
         return await self.files.read(path) or None
 
     async def inspect(self, path: str, wrong: Check) -> StoredFile:
@@ -182,16 +173,8 @@ async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> Foun
 async def put_objects(store: Store, plan: str, objects: Mapping[str, bytes]) -> tuple[int, tuple[str, ...]]:
     """Make sure that a store has some objects.
 
-    Args:
-        store: where.
-        plan: whose they are.
-        objects: content by digest.
-
     Returns:
         How many are new, and which were damaged and are repaired now, a sentence each.
-
-    Raises:
-        VaultUnavailable: not all of them could be written.
     """
 
     async def put(digest: str) -> tuple[bool, str]:

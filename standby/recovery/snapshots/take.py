@@ -49,9 +49,7 @@ class Gathered:
     """What the resources that serve the plan hold now.
 
     Attributes:
-        resources: those that answered, by name.
         objects: their definitions as they are stored, by digest.
-        missing: why a resource did not answer, by its name.
         unseen: the primaries that those resources serve for.
     """
 
@@ -160,14 +158,8 @@ class SnapshotTaken(Document):
     """A snapshot that was just taken.
 
     Attributes:
-        digest: of its manifest.
-        resources: analyzers by resource.
-        missing: why a resource did not answer, by its name; what the last snapshot has of it is kept.
         new_objects: definitions that no earlier snapshot had.
         unknown_labelled: analyzers whose labelled data could not be listed.
-        retired: old snapshots that were removed.
-        stores: where it was written.
-        problems: what else went wrong, a sentence each.
     """
 
     plan: str
