@@ -92,7 +92,6 @@ Duration = Annotated[
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 """Seconds, given as a number or written as a duration."""
 
-
 _EXPECTED_MOMENT = "must be a date such as 2026-01-31, or a length of time such as 30d"
 
 

@@ -66,7 +66,6 @@ def _path(plan: str) -> str:
 OFTEN = 0.1
 """Share of the measurements that were faster than the low end of a forecast."""
 
-
 SELDOM = 0.9
 """Share of the measurements that were faster than the high end of a forecast."""
 

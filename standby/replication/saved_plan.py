@@ -19,7 +19,6 @@ from standby.replication.verdict import Action
 MOST_NAMED = 20
 """How many changes are named one by one."""
 
-
 _NOT_SAVED = {"items": {"__all__": {"models", "last", "differences", "warnings"}}}
 """What a run finds out again."""
 

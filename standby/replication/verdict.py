@@ -179,7 +179,6 @@ _WHAT_TO_DO = {
     Verdict.DIVERGED: "Decide which one is right; overwrite the one at {target} with --force {analyzer}",
 }
 
-
 OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
 """Verdicts under which the target has one that is not the source's."""
 

@@ -30,25 +30,19 @@ from standby.text import some_of
 BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
 """Hosts of Azure's storage, by cloud."""
 
-
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 """Scope of the tokens it takes."""
-
 
 STORAGE_VERSION = "2023-11-03"
 """Version of its API; tokens need one of 2017-11-09 or later."""
 
-
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 """Seconds for a connection, and for each read."""
-
 
 MOST_BLOBS = 10_000
 """Files below one prefix that are listed; more are not compared."""
 
-
 PAGE = 5000
-
 
 MOST_BYTES = 32_000_000
 """A longer page is not read to its end."""
