@@ -83,10 +83,6 @@ Words = tuple[str, str]
 """What is so, and what to do about it; both without a full stop."""
 
 
-def _missing(about: Subject) -> Words:
-    return f"{about.them} {about.are} not at {about.where}", about.copy()
-
-
 def _blocked(about: Subject) -> Words:
     cause = about.kind.explanation.rstrip(".")
     return (
@@ -118,18 +114,6 @@ def _differing(about: Subject, how: str) -> Words:
         f"See the difference with standby check {about.plan}; "
         f"replace what is there with standby replicate {about.plan} {forced}",
     )
-
-
-def _edited(about: Subject) -> Words:
-    return _differing(about, f"{about.were} edited at {about.where}")
-
-
-def _diverged(about: Subject) -> Words:
-    return _differing(about, f"{about.were} edited at both resources since the last copy")
-
-
-def _foreign(about: Subject) -> Words:
-    return _differing(about, f"at {about.where} {about.were} not copied by Standby")
 
 
 def _unverified(about: Subject) -> Words:
@@ -164,13 +148,13 @@ def _behind(about: Subject) -> str:
 
 
 WORDS: Mapping[Bucket, Callable[[Subject], Words]] = {
-    Bucket.MISSING: _missing,
+    Bucket.MISSING: lambda about: (f"{about.them} {about.are} not at {about.where}", about.copy()),
     Bucket.BLOCKED: _blocked,
     Bucket.BROKEN: _broken,
     Bucket.CREATING: _creating,
-    Bucket.EDITED: _edited,
-    Bucket.DIVERGED: _diverged,
-    Bucket.FOREIGN: _foreign,
+    Bucket.EDITED: lambda about: _differing(about, f"{about.were} edited at {about.where}"),
+    Bucket.DIVERGED: lambda about: _differing(about, f"{about.were} edited at both resources since the last copy"),
+    Bucket.FOREIGN: lambda about: _differing(about, f"at {about.where} {about.were} not copied by Standby"),
     Bucket.UNVERIFIED: _unverified,
     Bucket.STALE: _stale,
     Bucket.RPO_MISSED: _rpo_missed,

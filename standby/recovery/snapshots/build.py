@@ -10,10 +10,9 @@ from standby.document import JsonValue
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
 from standby.recovery.snapshots.fidelity import RestoreItem
-from standby.recovery.snapshots.store import without_access
+from standby.recovery.snapshots.store import meaning
 from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import TargetAnalyzerNotReady
-from standby.replication.fingerprint import fingerprint
 from standby.replication.steps import ADOPTED, find, must_find, settle, verify_again, wait_for
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
@@ -90,16 +89,13 @@ class BuildSteps:
             raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
         if analyzer.status != "ready":
             raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
-        if self._meaning(analyzer) != item.fingerprint:
+        if meaning(analyzer.to_json(), self.context.plan.ignore) != item.fingerprint:
             raise RestoredDiffers(item.target_analyzer, self.to)
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
         """Say whether what the target holds may be this build; the verification has the last word on it."""
-        return there.status == "creating" or self._meaning(there) == item.fingerprint
-
-    def _meaning(self, analyzer: Analyzer) -> str:
-        return fingerprint(without_access(analyzer.to_json()), self.context.plan.ignore)
+        return there.status == "creating" or meaning(there.to_json(), self.context.plan.ignore) == item.fingerprint
 
 
 def _send_again(error: BaseException) -> bool:

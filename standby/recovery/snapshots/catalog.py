@@ -268,18 +268,14 @@ def retired(entries: Sequence[IndexEntry], policy: SnapshotPolicy, now: datetime
     return tuple(entry for entry in entries[: -policy.keep] if now - entry.taken_at > policy.keep_for)
 
 
-def unneeded(going: Iterable[Manifest], staying: Iterable[Manifest | None]) -> frozenset[str]:
-    """Choose the objects that only snapshots need which are removed.
-
-    Args:
-        staying: manifests of all others; `None` for one that cannot be read, which may need any object.
-    """
+def unneeded(going: Iterable[StoredManifest], staying: Iterable[StoredManifest]) -> frozenset[str]:
+    """Choose the objects that only snapshots need which are removed; one that cannot be read may need any object."""
     needed: set[str] = set()
-    for manifest in staying:
-        if manifest is None:
+    for each in staying:
+        if each.manifest is None:
             return frozenset()
-        needed |= manifest.digests
-    return frozenset(digest for manifest in going for digest in manifest.digests if digest not in needed)
+        needed |= each.manifest.digests
+    return frozenset[str]().union(*(each.manifest.digests for each in going if each.manifest)) - needed
 
 
 async def retire(
@@ -298,11 +294,7 @@ async def retire(
     marked = tuple(entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries)
     kept = tuple(entry for entry in marked if not entry.retiring)
     going = tuple(entry for entry in marked if entry.retiring)
-    found = [read.manifest for read in await catalog.manifests(going)]
-    objects = unneeded(
-        [manifest for manifest in found if manifest is not None],
-        [read.manifest for read in await catalog.manifests(kept)],
-    )
+    objects = unneeded(await catalog.manifests(going), await catalog.manifests(kept))
     first, *others = catalog.stores
     await journal.rewrite(write_index(marked))
     ids: list[JsonValue] = [*sorted(names)]

@@ -12,8 +12,7 @@ from pydantic import Field
 
 from standby.document import Document, JsonObject, JsonValue
 from standby.recovery.snapshots.manifest import AnalyzerEntry
-from standby.recovery.snapshots.store import without_access
-from standby.replication.fingerprint import fingerprint
+from standby.recovery.snapshots.store import meaning
 from standby.replication.items import Key
 from standby.replication.ledger import Rebuilt
 from standby.replication.verdict import CopyRecord, sight
@@ -41,16 +40,8 @@ class RestoreAction(StrEnum):
     REFUSE = "refuse"
 
 
-class RestoreItem(Document):
-    """One analyzer of a snapshot at the resource that is restored to.
-
-    Attributes:
-        resource: where it was when the snapshot was taken.
-        held: whether the target has anything under its id.
-        met: whether what is there is what the snapshot has, so that nothing is left to be done.
-        needs: analyzers of this restore that must be there first, by their id at the target.
-        fingerprint: that it must have at the target.
-    """
+class Restorable(Document):
+    """One analyzer of a snapshot at the resource that is restored to: `resource` is where it was then."""
 
     primary: str = Field(alias="home")
     resource: str
@@ -58,6 +49,18 @@ class RestoreItem(Document):
     target_analyzer: str
     fidelity: Fidelity
     action: RestoreAction
+
+
+class RestoreItem(Restorable):
+    """What a restore would do about one analyzer.
+
+    Attributes:
+        held: whether the target has anything under its id.
+        met: whether what is there is what the snapshot has, so that nothing is left to be done.
+        needs: analyzers of this restore that must be there first, by their id at the target.
+        fingerprint: that it must have at the target.
+    """
+
     held: bool = False
     met: bool = False
     reason: str
@@ -151,7 +154,7 @@ def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Se
         return Holding.UNUSABLE
     # What was only found equal is recorded as a copy is.
     is_copy = found.rebuilt is None and _is_recorded(found, ignore)
-    if fingerprint(without_access(found.definition), ignore) != expected:
+    if meaning(found.definition, ignore) != expected:
         return Holding.OTHER_VERSION if is_copy else Holding.SOMETHING_ELSE
     if found.record is None or not is_copy:
         return Holding.SAME_DEFINITION if found.rebuilt is None else Holding.REBUILT

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlencode, urlsplit
 
@@ -191,8 +191,6 @@ LISTING_SECONDS = 20.0
 ALL_SECONDS = 120.0
 """How long listing all containers may take; the rest is unknown then."""
 
-LABELLED = "labeledData"
-
 Location = tuple[str, str]
 """URL of a container as the definition has it, and the prefix."""
 
@@ -202,8 +200,9 @@ def labelled_sources(definition: Mapping[str, JsonValue]) -> tuple[JsonObject, .
     return tuple(
         source
         for analyzer in (definition, *inline_analyzers(definition))
-        for source in _sources(analyzer)
-        if str(source.get("kind", LABELLED)).lower() == LABELLED.lower()
+        if isinstance(sources := analyzer.get("knowledgeSources"), list)
+        for source in sources
+        if isinstance(source, dict) and str(source.get("kind", "labeledData")).lower() == "labeleddata"
     )
 
 
@@ -279,12 +278,6 @@ def _labelled(source: JsonObject, listed: tuple[Blob, ...] | str) -> LabelledDat
 
 def _location(source: JsonObject) -> Location:
     return str(source.get("containerUrl") or ""), str(source.get("prefix") or "")
-
-
-def _sources(analyzer: Mapping[str, JsonValue]) -> Iterator[JsonObject]:
-    sources = analyzer.get("knowledgeSources")
-    if isinstance(sources, list):
-        yield from (source for source in sources if isinstance(source, dict))
 
 
 def _changed(then: Sequence[Blob], now: Sequence[Blob]) -> list[str]:

@@ -31,12 +31,12 @@ from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, re
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
-from standby.recovery.snapshots.store import without_access
+from standby.recovery.snapshots.store import meaning
 from standby.replication.dependencies import LONGEST_ID, Dependencies, TargetNames, resolve
-from standby.replication.fingerprint import fingerprint, writable
+from standby.replication.fingerprint import writable
 from standby.replication.inventory import Inventory, matches, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
-from standby.replication.serving import JudgedModels, Serving, judge_models, models_of, with_added_defaults
+from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
 from standby.replication.verdict import CopyRecord, expected_definition
 
 
@@ -213,22 +213,21 @@ class ResourcePlan:
             self._overrides,
             self.recovery_plan.missing_defaults,
         )
+        # Children first; those in a circle come as they are.
+        cycles, children = self._dependencies.cycles, self._dependencies.children
+        graph = {analyzer: () if analyzer in cycles else needed for analyzer, needed in children.items()}
         items: dict[str, RestoreItem] = {}
-        for analyzer in self._order():
+        for analyzer in TopologicalSorter(graph).static_order():
             items[analyzer] = self._item(analyzer, changed.get(analyzer, ""), serving, items)
-        needed = {
-            model
+        sent = {
+            item.target_analyzer: self._sent[analyzer]
             for analyzer, item in items.items()
             if item.action is RestoreAction.CREATE
-            for _, model in models_of(self._sent[analyzer])
         }
+        needed = {model for definition in sent.values() for _, model in models_of(definition)}
         return Decisions(
             items=(*items.values(), *self._lost()),
-            definitions={
-                item.target_analyzer: self._sent[analyzer]
-                for analyzer, item in items.items()
-                if item.action is RestoreAction.CREATE
-            },
+            definitions=sent,
             added_defaults={name: to for name, to in added.items() if name in needed},
         )
 
@@ -266,10 +265,7 @@ class ResourcePlan:
 
     @cached_property
     def _expected(self) -> Mapping[str, str]:
-        return {
-            analyzer: fingerprint(without_access(definition), self.recovery_plan.ignore)
-            for analyzer, definition in self._sent.items()
-        }
+        return {analyzer: meaning(definition, self.recovery_plan.ignore) for analyzer, definition in self._sent.items()}
 
     @cached_property
     def _counterparts(self) -> Mapping[str, tuple[str, Holding]]:
@@ -293,14 +289,6 @@ class ResourcePlan:
             found = Found(there, definition, record, self.rebuilt.get(at_target))
         return holding(self.stored.analyzers[analyzer], self._expected[analyzer], found, self.recovery_plan.ignore)
 
-    def _order(self) -> Iterable[str]:
-        """Give the analyzers, children first; those in a circle come as they are."""
-        cycles = self._dependencies.cycles
-        graph = {
-            analyzer: () if analyzer in cycles else needed for analyzer, needed in self._dependencies.children.items()
-        }
-        return TopologicalSorter(graph).static_order()
-
     def _item(self, analyzer: str, changed: str, serving: Serving, decided: Mapping[str, RestoreItem]) -> RestoreItem:
         entry = self.stored.analyzers[analyzer]
         target_analyzer, held = self._counterparts[analyzer]
@@ -323,7 +311,13 @@ class ResourcePlan:
             fingerprint=self._expected[analyzer],
             warnings=self._warnings(analyzer),
         )
-        judged = self._judged_models(analyzer, serving)
+        judged = judge_models(
+            models_of(self._sent[analyzer]),
+            self.source,
+            serving,
+            self._overrides,
+            self.recovery_plan.missing_defaults,
+        )
         if item.action is not RestoreAction.CREATE:
             # What is there stays there, but it would not work: that must not go unsaid.
             return item.model_copy(update={"warnings": item.warnings + judged.warnings + judged.errors})
@@ -357,15 +351,6 @@ class ResourcePlan:
         for child in sorted(self._dependencies.children[analyzer]):
             if child in decided and decided[child].action is RestoreAction.REFUSE:
                 yield f"Its child {child} is refused. Fix that first."
-
-    def _judged_models(self, analyzer: str, serving: Serving) -> JudgedModels:
-        return judge_models(
-            models_of(self._sent[analyzer]),
-            self.source,
-            serving,
-            self._overrides,
-            self.recovery_plan.missing_defaults,
-        )
 
     def _warnings(self, analyzer: str) -> tuple[str, ...]:
         entry = self.stored.analyzers[analyzer]

@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from pydantic import Field
-
 from standby.concurrency import to_its_end
 from standby.document import Document, JsonValue
 from standby.errors import StandbyError
@@ -17,7 +15,7 @@ from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.build import BuildSteps
-from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
+from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
 from standby.replication.engine import Attempt, Engine
 from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
@@ -27,15 +25,9 @@ from standby.text import totals
 from standby.vault.errors import Held, VaultError
 
 
-class RestoredItem(Document):
+class RestoredItem(Restorable):
     """One analyzer and its end; what did not succeed has a reason with the cause and the next action."""
 
-    primary: str = Field(alias="home")
-    resource: str
-    analyzer: str
-    target_analyzer: str
-    fidelity: Fidelity
-    action: RestoreAction
     status: Status
     reason: str = ""
     seconds: float = 0.0
@@ -259,12 +251,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
 
     def _result(self, item: RestoreItem, status: Status, reason: str, attempt: Attempt | None) -> RestoredItem:
         return RestoredItem(
-            primary=item.primary,
-            resource=item.resource,
-            analyzer=item.analyzer,
-            target_analyzer=item.target_analyzer,
-            fidelity=item.fidelity,
-            action=item.action,
+            **{name: getattr(item, name) for name in Restorable.model_fields},
             status=status,
             reason=reason,
             seconds=round(self._clock.monotonic() - attempt.begun, 3) if attempt else 0.0,

@@ -26,9 +26,7 @@ from standby.recovery.snapshots.store import (
     Found,
     Store,
     from_object,
-    has_digest,
     index_path,
-    object_path,
     read_object,
     stores_of,
 )
@@ -230,7 +228,7 @@ async def _inspect_all(catalog: Catalog) -> dict[str, list[StoredManifest]]:
 async def _damaged_objects(catalog: Catalog, digests: list[str]) -> list[str]:
     async def inspect(wanted: tuple[Store, str]) -> str:
         store, digest = wanted
-        return (await store.inspect(object_path(catalog.plan, digest), has_digest(digest))).problem
+        return (await store.inspect(catalog.plan, digest)).problem
 
     wanted = [(store, digest) for store, _ in catalog.answering for digest in digests]
     return [problem for problem in await do_for_each(wanted, inspect, FILES_AT_ONCE) if problem]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from standby.concurrency import do_for_each
@@ -34,8 +34,6 @@ def object_path(plan: str, digest: str) -> str:
 
 _SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
 """A URL that whoever has it may use: its query holds a signature."""
-
-_CONTAINER = "containerUrl"
 
 
 def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -66,7 +64,7 @@ def _cut(value: JsonValue, key: str) -> JsonValue:
         return [_cut(inner, key) for inner in value]
     if not isinstance(value, str):
         return value
-    return value.partition("?")[0] if key == _CONTAINER else _SIGNED_URL.sub(r"\1", value)
+    return value.partition("?")[0] if key == "containerUrl" else _SIGNED_URL.sub(r"\1", value)
 
 
 log = logging.getLogger("standby.recovery")
@@ -76,9 +74,6 @@ CHANGED = "was changed after it was written"
 
 FILES_AT_ONCE = 8
 """Files of one store that are read or written at the same time."""
-
-Check = Callable[[bytes], str]
-"""Says what is wrong with a file's content, as the end of a sentence; nothing where it is undamaged."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +105,16 @@ class Store:
         """Give what a file holds; an empty one counts as missing, because not every storage can delete."""
         return await self.files.read(path) or None
 
-    async def inspect(self, path: str, wrong: Check) -> StoredFile:
-        """Read a file and check it; this never raises."""
+    async def inspect(self, plan: str, digest: str) -> StoredFile:
+        """Read a definition's object and check that it is what its name says; this never raises."""
+        path = object_path(plan, digest)
         try:
             content = await self.read(path)
         except VaultError as error:
             return StoredFile(None, error.cause, answered=False)
-        problem = "is missing" if content is None else wrong(content)
-        return StoredFile(content, f"{self.where(path)} {problem}" if problem else "")
+        if content is not None and digest_of(content) == digest:
+            return StoredFile(content)
+        return StoredFile(content, f"{self.where(path)} {'is missing' if content is None else CHANGED}")
 
 
 @dataclass(frozen=True)
@@ -139,15 +136,15 @@ def stores_of(context: RecoveryContext) -> tuple[Store, ...]:
     return (first,) if context.second is None else (first, Store("the second store", context.second))
 
 
-async def read_anywhere(stores: tuple[Store, ...], path: str, wrong: Check) -> Found:
-    """Read a file from the first store that has it undamaged, and repair it in the stores before that one."""
+async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> Found:
+    """Read a definition from the first store that has it undamaged, and repair it in the stores before that one."""
     problems: list[str] = []
     broken: list[Store] = []
     for store in stores:
-        found = await store.inspect(path, wrong)
+        found = await store.inspect(plan, digest)
         if found.content is not None and not found.problem:
             for other in broken:
-                await repair(other, path, found.content)
+                await repair(other, object_path(plan, digest), found.content)
             return Found(found.content, tuple(problems))
         problems.append(found.problem)
         if found.answered:
@@ -163,11 +160,6 @@ async def repair(store: Store, path: str, content: bytes) -> None:
         log.warning("%s", error)
     else:
         log.warning("%s was damaged; it is repaired from the other store", store.where(path))
-
-
-async def read_object(stores: tuple[Store, ...], plan: str, digest: str) -> Found:
-    """Read a definition from the first store that has it undamaged."""
-    return await read_anywhere(stores, object_path(plan, digest), has_digest(digest))
 
 
 async def put_objects(store: Store, plan: str, objects: Mapping[str, bytes]) -> tuple[int, tuple[str, ...]]:
@@ -187,8 +179,3 @@ async def put_objects(store: Store, plan: str, objects: Mapping[str, bytes]) -> 
 
     ends = await do_for_each(objects, put, FILES_AT_ONCE)
     return sum(new for new, _ in ends), tuple(problem for _, problem in ends if problem)
-
-
-def has_digest(digest: str) -> Check:
-    """Check that a file is what its name says."""
-    return lambda content: "" if digest_of(content) == digest else CHANGED

@@ -23,7 +23,6 @@ from standby.recovery.snapshots.manifest import (
     AnalyzerEntry,
     DeploymentEntry,
     IndexEntry,
-    LabelledData,
     Manifest,
     ResourceSnapshot,
     entry_of,
@@ -34,7 +33,7 @@ from standby.replication.dependencies import referenced_anywhere, resolve
 from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.service.errors import ServiceError
-from standby.service.models import Analyzer, Deployment
+from standby.service.models import Analyzer
 from standby.text import counted
 from standby.vault.errors import VaultError
 
@@ -90,7 +89,7 @@ async def _read(
 ) -> tuple[ResourceSnapshot, dict[str, bytes]]:
     client = context.connections[name]
     inventory = await take_inventory(client)
-    seen_at = context.clock.now()
+    deployments, seen_at = inventory.serving.deployments, context.clock.now()
     protected = _protected(context, name, primaries, inventory, seen_at)
     labelled = await see_labelled(protected, client.resource.credentials, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
@@ -102,13 +101,16 @@ async def _read(
         api_version=client.resource.api_version,
         seen_at=seen_at,
         defaults=inventory.serving.defaults,
-        deployments=_deployments(inventory.serving.deployments),
+        deployments=deployments and {name: DeploymentEntry(**each.model_dump()) for name, each in deployments.items()},
         analyzers={
-            analyzer: _entry(
-                inventory.analyzers[analyzer],
-                objects[analyzer],
-                fingerprint(definition, context.plan.ignore),
-                labelled.get(analyzer, ()),
+            analyzer: AnalyzerEntry(
+                digest=digest_of(objects[analyzer]),
+                size=len(objects[analyzer]),
+                fingerprint=fingerprint(definition, context.plan.ignore),
+                status=inventory.analyzers[analyzer].status,
+                created_at=inventory.analyzers[analyzer].created_at,
+                changed_at=inventory.analyzers[analyzer].last_modified_at,
+                labelled=labelled.get(analyzer, ()),
             )
             for analyzer, definition in clean.items()
         },
@@ -134,24 +136,6 @@ def _protected(
         if any(is_protected(context.plan, at_primary(found, primary), now) for primary in primaries)
     ]
     return {analyzer: definitions[analyzer] for analyzer in resolve(selected, definitions).children}
-
-
-def _entry(analyzer: Analyzer, content: bytes, meaning: str, labelled: tuple[LabelledData, ...]) -> AnalyzerEntry:
-    return AnalyzerEntry(
-        digest=digest_of(content),
-        size=len(content),
-        fingerprint=meaning,
-        status=analyzer.status,
-        created_at=analyzer.created_at,
-        changed_at=analyzer.last_modified_at,
-        labelled=labelled,
-    )
-
-
-def _deployments(found: Mapping[str, Deployment] | None) -> dict[str, DeploymentEntry] | None:
-    if found is None:
-        return None
-    return {name: DeploymentEntry(**each.model_dump()) for name, each in found.items()}
 
 
 class SnapshotTaken(Document):
@@ -334,13 +318,5 @@ async def _record(
 
 
 def _unknown_labelled(manifest: Manifest) -> tuple[str, ...]:
-    return tuple(
-        sorted(
-            {
-                analyzer
-                for part in manifest.resources.values()
-                for analyzer, entry in part.analyzers.items()
-                if any(each.blobs == "unknown" for each in entry.labelled)
-            }
-        )
-    )
+    entries = ((name, entry) for part in manifest.resources.values() for name, entry in part.analyzers.items())
+    return tuple(sorted({name for name, entry in entries if any(each.blobs == "unknown" for each in entry.labelled)}))
