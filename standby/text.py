@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeVar
 
@@ -39,6 +40,11 @@ def totals(counts: Mapping[Kind, int], none: str = "nothing to do") -> str:
 def counted(count: int, noun: str) -> str:
     """Say how many there are of one thing: "1 snapshot", "2 snapshots"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def utc(moment: datetime) -> str:
+    """Say when something was, to the second."""
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

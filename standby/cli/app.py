@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from standby import __version__
 from standby.cli.options import present_name
 from standby.cli.output import Output
-from standby.cli.run import Exit
+from standby.cli.run import Exit, runnable
 from standby.text import nearest
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
@@ -100,7 +100,7 @@ class Commands(TyperGroup):
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         entry = COMMANDS[cmd_name]
         function = getattr(import_module(entry.module), entry.function)
-        alone.command(cmd_name, epilog=REMINDER)(function)
+        alone.command(cmd_name, epilog=REMINDER)(runnable(function))
         found = typer.main.get_command(alone)
         if any("--primary" in parameter.opts for parameter in found.params):
             found.context_settings["token_normalize_func"] = present_name

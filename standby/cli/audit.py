@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine, facts_of_line, verify_audit
@@ -36,8 +36,7 @@ def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
         yield Line(f"Of {len(check.lines)} lines, the newest {len(shown)} (-n shows more):")
     for line in shown:
         epoch = "" if line.epoch is None else f", epoch {line.epoch}"
-        at = f"{line.at:%Y-%m-%d %H:%M:%S}Z"
-        yield Line(f"{line.sequence}  {at}  {line.action}{epoch}")
+        yield Line(f"{line.sequence}  {line.at:%Y-%m-%d %H:%M:%S}Z  {line.action}{epoch}")
         yield Line(f"by {line.actor} ({line.via}), run {line.run_id}", 4)
         if facts := facts_of_line(line):
             yield Line(facts, 4)
@@ -75,17 +74,16 @@ def _signed(lines: tuple[AuditLine, ...], key_id: str) -> str:
     return f"{signed} signed and not checked: vault.signing has no key" if signed else "not signed"
 
 
-Asked = Literal["verify", "show"]
-
-
-def command(
+async def command(
     context: typer.Context,
-    asked: Annotated[Asked, typer.Argument(metavar="verify|show", help="Check every line, or show them.")],
+    asked: Annotated[
+        Literal["verify", "show"], typer.Argument(metavar="verify|show", help="Check every line, or show them.")
+    ],
     plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="A plan; verify without one checks all.")] = None,
     newest: Annotated[
         int, typer.Option("-n", "--lines", min=1, metavar="N", help="How many of the newest lines to show.")
     ] = 20,
-) -> None:
+) -> Exit:
     """Check the log of who did what and why, or show it. Neither needs a resource or Prefect.
 
     Exit status: 0 every line is as it was written and none is missing, 1 something is wrong with the log.
@@ -93,20 +91,18 @@ def command(
     if asked == "show" and plan is None:
         raise typer.BadParameter("name the plan whose log is to be shown", param_hint="PLAN")
 
-    async def look(output: Output) -> Exit:
-        configuration = output.load()
-        signer = signer_for(configuration.vault.signing)
-        files = open_folder(configuration.vault)
-        names = [configuration.plan(plan).name] if plan else list(configuration.plans)
-        checks = {name: await verify_audit(files, name, signer) for name in names}
-        whole = not any(check.problems for check in checks.values())
-        if asked == "show":
-            output.results(line for check in checks.values() for line in show_lines(check, newest))
-        output.results(verify_lines(checks, signer.key_id if signer else ""))
-        shown = newest if asked == "show" else 0
-        plans: list[JsonValue] = [check_document(name, check, shown) for name, check in checks.items()]
-        document: dict[str, JsonValue] = {"whole": whole, "key_id": signer.key_id if signer else None}
-        output.document(document | {"plans": plans})
-        return Exit.DONE if whole else Exit.ERROR
-
-    run(context, look)
+    output: Output = context.obj
+    configuration = output.load()
+    signer = signer_for(configuration.vault.signing)
+    files = open_folder(configuration.vault)
+    names = [configuration.plan(plan).name] if plan else list(configuration.plans)
+    checks = {name: await verify_audit(files, name, signer) for name in names}
+    whole = not any(check.problems for check in checks.values())
+    if asked == "show":
+        output.results(line for check in checks.values() for line in show_lines(check, newest))
+    output.results(verify_lines(checks, signer.key_id if signer else ""))
+    shown = newest if asked == "show" else 0
+    plans: list[JsonValue] = [check_document(name, check, shown) for name, check in checks.items()]
+    document: dict[str, JsonValue] = {"whole": whole, "key_id": signer.key_id if signer else None}
+    output.document(document | {"plans": plans})
+    return Exit.DONE if whole else Exit.ERROR

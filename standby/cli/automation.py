@@ -10,7 +10,7 @@ import typer
 
 from standby.cli.options import Via
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
 from standby.document import JsonValue
@@ -26,11 +26,6 @@ from standby.recovery.decision.automation import (
 )
 from standby.vault.folder import open_folder
 
-Position = Annotated[
-    Literal["on", "off"] | None,
-    typer.Argument(metavar="[on|off]", help="The new position; without one it is shown."),
-]
-
 
 class NoPlans(ConfigurationError):
     """There is no plan that could fail over."""
@@ -39,12 +34,15 @@ class NoPlans(ConfigurationError):
         super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
 
 
-def command(
+async def command(
     context: typer.Context,
-    position: Position = None,
+    position: Annotated[
+        Literal["on", "off"] | None,
+        typer.Argument(metavar="[on|off]", help="The new position; without one it is shown."),
+    ] = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "",
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Show or set whether outages may start a failover, in all plans of this vault.
 
     It does not stop what an operator starts. Where flows keep their vault in a Prefect block,
@@ -55,27 +53,25 @@ def command(
     if reason and position is None:
         raise typer.BadParameter("say on or off with it", param_hint="--reason")
 
-    async def switch(output: Output) -> Exit:
-        configuration = output.load()
-        on = None if position is None else position == "on"
-        block = configuration.vault.block
-        if via == "prefect":
-            automation = await _by_prefect(configuration, on, reason)
-            where = block or open_folder(configuration.vault).where(AUTOMATION_PATH)
-        else:
-            files = open_folder(configuration.vault)
-            automation = await (read_automation(files) if on is None else _set(configuration, on, reason))
-            where = files.where(AUTOMATION_PATH)
-        output.results(_lines(automation, configuration))
-        output.document(_document(automation, configuration, where))
-        if block is not None and via == "direct":
-            same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
-            output.say(
-                f"This is the switch of the vault in {where}. Flows keep theirs in {block}; {same} is about that one."
-            )
-        return Exit.DONE
-
-    run(context, switch)
+    output: Output = context.obj
+    configuration = output.load()
+    on = None if position is None else position == "on"
+    block = configuration.vault.block
+    if via == "prefect":
+        automation = await _by_prefect(configuration, on, reason)
+        where = block or open_folder(configuration.vault).where(AUTOMATION_PATH)
+    else:
+        files = open_folder(configuration.vault)
+        automation = await (read_automation(files) if on is None else _set(configuration, on, reason))
+        where = files.where(AUTOMATION_PATH)
+    output.results(_lines(automation, configuration))
+    output.document(_document(automation, configuration, where))
+    if block is not None and via == "direct":
+        same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
+        output.say(
+            f"This is the switch of the vault in {where}. Flows keep theirs in {block}; {same} is about that one."
+        )
+    return Exit.DONE
 
 
 async def _by_prefect(configuration: Configuration, on: bool | None, reason: str) -> Automation:
@@ -98,15 +94,12 @@ async def _set(configuration: Configuration, on: bool, reason: str) -> Automatio
 def _lines(automation: Automation, configuration: Configuration) -> Iterator[Line]:
     yield Line(sentence(position_words(automation)), wrong=not automation.on)
     for name, plan in sorted(configuration.plans.items()):
-        yield Line(f"{name}: {_consequence(on=automation.on, automatic=plan.failover.automatic)}", 2)
-
-
-def _consequence(*, on: bool, automatic: bool) -> str:
-    if not on:
-        return "an outage is reported, and no failover is started."
-    if automatic:
-        return "an outage starts a failover."
-    return "an outage proposes a failover, which waits for approval (failover.automatic is false)."
+        consequence = "an outage proposes a failover, which waits for approval (failover.automatic is false)."
+        if not automation.on:
+            consequence = "an outage is reported, and no failover is started."
+        elif plan.failover.automatic:
+            consequence = "an outage starts a failover."
+        yield Line(f"{name}: {consequence}", 2)
 
 
 def _document(automation: Automation, configuration: Configuration, where: str) -> JsonValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from standby.cli.output import Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.errors import StandbyError
 from standby.orchestrator import load_orchestrator
 
@@ -20,19 +20,16 @@ class NoServer(StandbyError):
         )
 
 
-def command(context: typer.Context) -> None:
+async def command(context: typer.Context) -> Exit:
     """Save blocks, limits, work pools and deployments on a Prefect server; it is safe to repeat."""
-
-    async def bootstrap(output: Output) -> Exit:
-        configuration = output.load()
-        orchestrator = load_orchestrator()
-        health = await orchestrator.health()
-        if not health.well:
-            raise NoServer(health.detail)
-        changes = await orchestrator.bootstrap(configuration)
-        for change in changes or ["Nothing to change: the server has everything."]:
-            output.result(change)
-        output.document({"changes": list(changes)})
-        return Exit.DONE
-
-    run(context, bootstrap)
+    output: Output = context.obj
+    configuration = output.load()
+    orchestrator = load_orchestrator()
+    health = await orchestrator.health()
+    if not health.well:
+        raise NoServer(health.detail)
+    changes = await orchestrator.bootstrap(configuration)
+    for change in changes or ["Nothing to change: the server has everything."]:
+        output.result(change)
+    output.document({"changes": list(changes)})
+    return Exit.DONE

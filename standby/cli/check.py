@@ -10,7 +10,7 @@ import typer
 from standby.cli.options import PlanName
 from standby.cli.output import Line, Output, named, warning_lines
 from standby.cli.plan import under_pair
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import drift_document, drift_totals, recovery_points, rpo_words
@@ -43,18 +43,15 @@ def _pair_lines(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     yield from warning_lines((item.analyzer, item.warnings) for item in items)
 
 
-def command(context: typer.Context, plan: PlanName) -> None:
+async def command(context: typer.Context, plan: PlanName) -> Exit:
     """Show where the targets differ from their sources, without changing anything.
 
     Exit status: 0 in sync, 2 drift.
     """
-
-    async def show(output: Output) -> Exit:
-        async with open_run(output.load(), plan) as run_context:
-            proposal = await survey(run_context, Selection())
-        output.results(drift_lines(proposal, verbose=output.verbose))
-        output.document(drift_document(proposal))
-        in_sync = all(item.verdict is Verdict.IN_SYNC for item in proposal.items)
-        return Exit.DONE if in_sync else Exit.DIFFERENCES
-
-    run(context, show)
+    output: Output = context.obj
+    async with open_run(output.load(), plan) as run_context:
+        proposal = await survey(run_context, Selection())
+    output.results(drift_lines(proposal, verbose=output.verbose))
+    output.document(drift_document(proposal))
+    in_sync = all(item.verdict is Verdict.IN_SYNC for item in proposal.items)
+    return Exit.DONE if in_sync else Exit.DIFFERENCES

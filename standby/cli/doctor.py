@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from itertools import groupby
 from typing import Annotated
@@ -14,12 +14,11 @@ import httpx
 import typer
 
 from standby.cli.output import Line, Output, cause_of
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.config.resource import PREVIEW_2025, Resource
-from standby.config.vault import VaultSettings
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, Orchestrator, load_orchestrator
 from standby.replication.dependencies import PREBUILT
@@ -36,12 +35,7 @@ TOLERATED_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked.
-
-    Attributes:
-        well: `None` where it could not be checked.
-        next_action: the one thing to do; empty where all is well.
-    """
+    """One thing that was checked; `well` is `None` where it could not be."""
 
     subject: str
     name: str
@@ -130,8 +124,12 @@ def _plain(region: str) -> str:
 
 async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     name = client.resource.name
-    there = await _time_at(client)
-    if there is None:
+    try:
+        async with httpx.AsyncClient(timeout=10, verify=client.tls) as plain:
+            # No credentials are needed, or sent: the refusal has a date, too.
+            answer = await plain.get(client.resource.endpoint)
+        there = parsedate_to_datetime(answer.headers["Date"])
+    except (httpx.HTTPError, KeyError, ValueError):
         detail = "the service's answer has no time in it"
         return Check(name, "clock", None, detail, "Compare this machine's clock with another one")
     skew = abs(clock.now() - there)
@@ -139,16 +137,6 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
         detail = f"the clock of this machine is wrong by {skew.total_seconds():.0f} s"
         return Check(name, "clock", False, detail, "Set the clock by NTP")
     return Check(name, "clock", True, f"the clock is within {max(skew.total_seconds(), 1):.0f} s of the service's")
-
-
-async def _time_at(client: ContentUnderstandingClient) -> datetime | None:
-    try:
-        async with httpx.AsyncClient(timeout=10, verify=client.tls) as plain:
-            # No credentials are needed, or sent: the refusal has a date, too.
-            answer = await plain.get(client.resource.endpoint)
-        return parsedate_to_datetime(answer.headers["Date"])
-    except (httpx.HTTPError, KeyError, ValueError):
-        return None
 
 
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
@@ -161,28 +149,25 @@ _MARKS = {True: "ok", False: "NO", None: "??"}
 _STYLES = {True: "green", False: "red", None: "yellow"}
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: Annotated[str | None, typer.Argument(metavar="PLAN", help="Only what this plan uses.")] = None,
-) -> None:
+) -> Exit:
     """Check connections, permissions, models, clock and Prefect, and name the next action for each.
 
     Exit status: 0 nothing is wrong, 1 something is.
     """
-
-    async def examine(output: Output) -> Exit:
-        configuration = output.load()
-        names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
-        tls = trusted_certificates()
-        async with side_by_side() as group:
-            resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
-            prefect = group.create_task(_prefect(configuration))
-        checks = [check for found in [*resources, prefect] for check in found.result()]
-        output.results(_lines(checks))
-        output.document({"checks": [asdict(check) for check in checks]})
-        return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
-
-    run(context, examine)
+    output: Output = context.obj
+    configuration = output.load()
+    names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
+    tls = trusted_certificates()
+    async with side_by_side() as group:
+        resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
+        prefect = group.create_task(_prefect(configuration))
+    checks = [check for found in [*resources, prefect] for check in found.result()]
+    output.results(_lines(checks))
+    output.document({"checks": [asdict(check) for check in checks]})
+    return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
 
 
 def _lines(checks: Sequence[Check]) -> Iterator[Line]:
@@ -222,7 +207,8 @@ async def _prefect(configuration: Configuration) -> list[Check]:
     health = await orchestrator.health()
     # Recovery must work without it: a Prefect that is down is worth knowing, not a failure.
     checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
-    if health.well and _has_a_block(configuration.vault):
+    vault = configuration.vault
+    if health.well and (vault.block or (vault.second and vault.second.block)):
         checks.append(await _vault(orchestrator, configuration))
     return checks
 
@@ -235,7 +221,3 @@ async def _vault(orchestrator: Orchestrator, configuration: Configuration) -> Ch
         detail = f"it could not be written within {LONGEST:g} s"
         return Check("prefect", "vault", False, detail, "Check that its storage answers")
     return Check("prefect", "vault", vault.well, vault.detail, vault.next_action)
-
-
-def _has_a_block(vault: VaultSettings) -> bool:
-    return vault.block is not None or (vault.second is not None and vault.second.block is not None)

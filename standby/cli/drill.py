@@ -10,8 +10,8 @@ import typer
 
 from standby.cli.options import PlanName, Primary, Via
 from standby.cli.output import Line, Output
-from standby.cli.progress import ToldStages
-from standby.cli.run import Exit, run
+from standby.cli.progress import ShownStages
+from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import sentence
@@ -89,7 +89,7 @@ def evidence_document(check: EvidenceCheck) -> dict[str, JsonValue]:
     }
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")] = "",
@@ -108,7 +108,7 @@ def command(
         str, typer.Option("--verify", metavar="FILE|RUN", help="Only check the evidence of a drill.")
     ] = "",
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Test a failover: restore under ids of its own, measure, remove all it made, and keep the evidence.
 
     The real fence, audit log and sinks are not changed, and the primary is not called.
@@ -117,34 +117,22 @@ def command(
     with --verify 1 says that the evidence is not genuine.
     """
     _must_fit(to=to, primary=primary, scratch=scratch, clean=clean, verify=verify, via=via)
-    # As the person who typed it sees it, wherever the configuration is.
-    file = Path(verify).absolute() if verify else None
-
-    async def run_drill(output: Output) -> Exit:
-        configuration = output.load()
-        configuration.plan(plan)
-        if file is not None:
-            return await _check(output, configuration, plan, verify, file)
-        if clean:
-            return await _clean(output, configuration, plan)
-        if via == "prefect":
-            parameters = {"to": to, "scratch": scratch}
-            return finish(output, await run_flow(DrillReport, configuration, plan, "drill", parameters))
+    output: Output = context.obj
+    configuration = output.load()
+    configuration.plan(plan)
+    if verify:
+        return await _check(output, configuration, plan, verify)
+    if clean:
+        return await _clean(output, configuration, plan)
+    if via == "prefect":
+        report = await run_flow(DrillReport, configuration, plan, "drill", {"to": to, "scratch": scratch})
+    else:
         async with open_recovery(configuration, plan) as recovery:
             fence = await read_fence(recovery.vault, recovery.plan)
             lost = choose_primary(recovery.plan, fence, to=to, named=primary)
-            report = await drill(recovery, lost, to, ToldStages(output), scratch=scratch or None)
-        return finish(output, report)
-
-    run(context, run_drill)
-
-
-def finish(output: Output, report: DrillReport) -> Exit:
-    """Show a report and choose the exit status."""
+            report = await drill(recovery, lost, to, ShownStages(output), scratch=scratch or None)
     output.report(drill_lines(report, verbose=output.verbose), report)
-    if report.interrupted:
-        return Exit.INTERRUPTED
-    return Exit.DONE if report.passed else Exit.PARTIAL
+    return exit_of(complete=report.passed, interrupted=report.interrupted)
 
 
 def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, via: Via) -> None:
@@ -162,26 +150,26 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
 
 async def _clean(output: Output, configuration: Configuration, plan: str) -> Exit:
     async with open_recovery(configuration, plan) as recovery:
-        report = await clean_up(recovery, ToldStages(output))
+        report = await clean_up(recovery, ShownStages(output))
     output.report(clean_up_lines(report), report)
-    return Exit.DONE if report.complete else Exit.PARTIAL
+    return exit_of(complete=report.complete)
 
 
-async def _check(output: Output, configuration: Configuration, plan: str, asked: str, file: Path) -> Exit:
+async def _check(output: Output, configuration: Configuration, plan: str, asked: str) -> Exit:
     files, signer = open_folder(configuration.vault), signer_for(configuration.vault.signing)
-    handed_in = _handed_in(file)
+    handed_in = _handed_in(Path(asked))
     if handed_in is None:
         check = await verify_evidence(files, plan, asked, signer)
     else:
-        check = await check_evidence(files, plan, signer, str(file), *handed_in)
+        check = await check_evidence(files, plan, signer, *handed_in)
     output.results(evidence_lines(check))
     output.document(evidence_document(check))
     return Exit.ERROR if check.problems else Exit.DONE
 
 
-def _handed_in(file: Path) -> tuple[bytes, bytes | None] | None:
+def _handed_in(file: Path) -> tuple[str, bytes, bytes | None] | None:
     """Read evidence that was named by its file, and the signature beside it; `None` where it is no file."""
     if not file.is_file():
         return None
     beside = file.with_name(f"{file.name}{SEAL}")
-    return file.read_bytes(), beside.read_bytes() if beside.is_file() else None
+    return str(file.absolute()), file.read_bytes(), beside.read_bytes() if beside.is_file() else None

@@ -9,7 +9,7 @@ import typer
 from emulator.config import load_emulator_config
 from emulator.serve import serve
 from standby.cli.output import Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.errors import StandbyError
 
 EXAMPLE = Path(__file__).parent / "demo" / "emulator.yaml"
@@ -25,16 +25,13 @@ class NoEmulatorFile(StandbyError):
         )
 
 
-def command(context: typer.Context) -> None:
+async def command(context: typer.Context) -> Exit:
     """Serve emulated resources on loopback ports until interrupted; --config names their file.
 
     It prints one line of JSON on stdout: what is served, and where.
     """
-
-    async def serve_until_interrupted(output: Output) -> Exit:
-        if output.config == Output().config:
-            raise NoEmulatorFile
-        await serve(load_emulator_config(output.config), announce=typer.echo)
-        return Exit.DONE
-
-    run(context, serve_until_interrupted)
+    output: Output = context.obj
+    if output.config == Output().config:
+        raise NoEmulatorFile
+    await serve(load_emulator_config(output.config), announce=typer.echo)
+    return Exit.DONE

@@ -9,7 +9,7 @@ import typer
 
 from standby.cli.failover import GUARD_MARKS
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.config.durations import format_duration
 from standby.errors import sentence
 from standby.recovery.decision.input import Candidate, Decision, DecisionInput
@@ -106,22 +106,19 @@ def _replay(explanation: Explanation) -> Iterator[Line]:
     yield from _guards(explanation.again)
 
 
-def command(
+async def command(
     context: typer.Context,
     decision: Annotated[str, typer.Argument(metavar="ID", help="A decision, such as invoices-20260131T031402Z-1a2b.")],
-) -> None:
+) -> Exit:
     """Replay a decision about a failover from the vault; no call is made to a resource.
 
     Exit status: 0 it leads to the same decision, 1 the record is not the one that was written, 2 it leads to
     another decision under the rules of this version.
     """
-
-    async def replay(output: Output) -> Exit:
-        settings = output.load().vault
-        found = await explain(open_folder(settings), decision, signer_for(settings.signing))
-        output.report(explanation_lines(found, verbose=output.verbose), found)
-        if found.problems:
-            return Exit.ERROR
-        return Exit.DONE if found.same else Exit.DIFFERENCES
-
-    run(context, replay)
+    output: Output = context.obj
+    settings = output.load().vault
+    found = await explain(open_folder(settings), decision, signer_for(settings.signing))
+    output.report(explanation_lines(found, verbose=output.verbose), found)
+    if found.problems:
+        return Exit.ERROR
+    return Exit.DONE if found.same else Exit.DIFFERENCES

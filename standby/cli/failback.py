@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import PlanName, Primary, Via, Yes
-from standby.cli.output import Line, Output, confirm, may_ask, problem_lines
-from standby.cli.progress import ToldStages
+from standby.cli.output import Line, Output, confirm, problem_lines
+from standby.cli.progress import ShownStages
 from standby.cli.replicate import report_lines
-from standby.cli.run import Exit, run
-from standby.config.configuration import Configuration
-from standby.document import JsonValue
+from standby.cli.run import Exit, exit_of
+from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import must_be_the_flows_fence, open_recovery
@@ -80,7 +79,7 @@ def _staying(words: str, names: Iterable[str], standby: str) -> Iterator[Line]:
         yield Line(f"{words}: {some} (stay at {standby})", 2, "·")
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     primary: Primary = "",
@@ -97,7 +96,7 @@ def command(
     ] = False,
     yes: Yes = False,
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Let the primary serve again after a failover: compare, copy the edits to it, switch, commit.
 
     It shows first what was edited where. Nothing is deleted, and what is replaced is kept in the vault. Run it
@@ -108,16 +107,16 @@ def command(
     """
     choices = _choices(keep or [])
 
-    async def fail_plan_back(output: Output) -> Exit:
-        configuration = output.load()
-        configuration.plan(plan)
-        if via == "prefect" and not dry_run:
-            if not yes and may_ask(output):
-                await confirm(output, f"Fail plan {plan} back?")
-            report = await _by_prefect(configuration, plan, primary, choices)
-            if report.divergence is not None:
-                output.results(divergence_lines(report.divergence, verbose=output.verbose))
-            return finish(output, report)
+    output: Output = context.obj
+    configuration = output.load()
+    configuration.plan(plan)
+    if via == "prefect" and not dry_run:
+        await confirm(output, f"Fail plan {plan} back?", yes=yes)
+        asked: JsonObject = {"home": primary, "keep": {**choices}}
+        report = await run_flow(FailbackReport, configuration, plan, "failback", asked)
+        if report.divergence is not None:
+            output.results(divergence_lines(report.divergence, verbose=output.verbose))
+    else:
         async with open_recovery(configuration, plan) as recovery:
             await must_be_the_flows_fence(recovery)
             found = await report_divergence(recovery, primary, keep=choices)
@@ -125,21 +124,13 @@ def command(
                 output.results(divergence_lines(found, verbose=output.verbose))
             if dry_run:
                 return _compared(output, plan, found)
-            if found is not None and not found.undecided and not yes and may_ask(output):
-                await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?")
-            return finish(output, await fail_back(recovery, primary, ToldStages(output), keep=choices))
-
-    run(context, fail_plan_back)
-
-
-def finish(output: Output, report: FailbackReport) -> Exit:
-    """Show a report and choose the exit status."""
+            if found is not None and not found.undecided:
+                await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?", yes=yes)
+            report = await fail_back(recovery, primary, ShownStages(output), keep=choices)
     output.report(failback_lines(report, verbose=output.verbose), report)
-    if report.state == "interrupted":
-        return Exit.INTERRUPTED
     if report.state == "refused":
         return Exit.REFUSED
-    return Exit.DONE if report.complete else Exit.PARTIAL
+    return exit_of(complete=report.complete, interrupted=report.state == "interrupted")
 
 
 def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit:
@@ -164,8 +155,3 @@ def _choices(keep: list[str]) -> dict[str, Choice]:
         if choices.setdefault(analyzer, choice) != choice:
             raise typer.BadParameter(f"it says both primary and standby for {analyzer}", param_hint="--keep")
     return choices
-
-
-async def _by_prefect(configuration: Configuration, plan: str, primary: str, keep: dict[str, Choice]) -> FailbackReport:
-    parameters: dict[str, JsonValue] = {"home": primary, "keep": {**keep}}
-    return await run_flow(FailbackReport, configuration, plan, "failback", parameters)

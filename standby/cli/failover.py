@@ -8,11 +8,10 @@ from typing import Annotated, assert_never
 import typer
 
 from standby.cli.options import PlanName, Primary, Via, Yes
-from standby.cli.output import Line, Output, confirm, may_ask, problem_lines
-from standby.cli.progress import ToldStages
-from standby.cli.run import Exit, run
-from standby.config.configuration import Configuration
-from standby.document import JsonValue
+from standby.cli.output import Line, Output, confirm, problem_lines
+from standby.cli.progress import ShownStages
+from standby.cli.run import Exit, exit_of
+from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import SinkResult
@@ -23,6 +22,7 @@ from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import decide_request, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
+from standby.text import utc
 
 GUARD_MARKS = {
     GuardOutcome.PASS: ("ok", "green"),
@@ -49,12 +49,10 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
         for phase in report.phases:
             yield Line(f"{phase.name}: {phase.outcome} ({phase.seconds:.1f} s)", 2)
     if report.restored is not None:
-        yield Line(
-            f"{len(report.restored.created)} restored from snapshot {report.restored.snapshot_id} "
-            f"of {report.restored.taken_at:%Y-%m-%d %H:%M:%S} UTC.",
-            2,
-        )
-        for analyzer, reason in report.restored.failed.items():
+        restored = report.restored
+        snapshot = f"snapshot {restored.snapshot_id} of {utc(restored.taken_at)}"
+        yield Line(f"{len(restored.created)} restored from {snapshot}.", 2)
+        for analyzer, reason in restored.failed.items():
             yield Line(f"{analyzer}: {reason}", 2, "!", "red", True)
     yield from _sink_lines(report.sinks, reasons=False)
     if not report.sinks and report.state == "activated":
@@ -76,14 +74,13 @@ def commit_lines(report: CommitReport) -> Iterator[Line]:
 
 
 def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]:
-    """Show the sinks; why one failed is among a failover's problems already."""
     for sink in sinks:
         mark, style = _SINKS[sink.status]
         if sink.status == "told":
             text = f"{sink.name}: names {sink.published}."
         elif reasons or sink.status == "deferred":
             text = f"{sink.name}: {sink.reason}"
-        else:
+        else:  # Why is among the failover's problems already.
             text = f"{sink.name}: not published."
         yield Line(text, 2, mark, style, sink.status != "told")
 
@@ -91,7 +88,7 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
 GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_FAILOVER, VAULT}))
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="The resource that is to serve.")],
@@ -110,7 +107,7 @@ def command(
     ] = None,
     yes: Yes = False,
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Fail a plan over to another resource, in an order in which two resources are never active.
 
     Without --planned or --unplanned it is planned, and the resource that serves now has to answer.
@@ -126,14 +123,16 @@ def command(
             param_hint="--force",
         )
     request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=frozenset(force or []))
-
-    async def fail_over_plan(output: Output) -> Exit:
-        configuration = output.load()
-        configuration.plan(plan)
-        if via == "prefect":
-            if not yes and may_ask(output):
-                await confirm(output, f"Fail over plan {plan} to {to}?")
-            return finish(output, await _by_prefect(configuration, plan, request))
+    output: Output = context.obj
+    configuration = output.load()
+    configuration.plan(plan)
+    if via == "prefect":
+        await confirm(output, f"Fail over plan {plan} to {to}?", yes=yes)
+        mode = "unplanned" if planned is False else "planned"
+        asked: JsonObject = {"to": to, "mode": mode, "reason": reason, "home": primary}
+        asked["force"] = [*sorted(request.forced)]
+        report = await run_flow(FailoverReport, configuration, plan, "failover", asked)
+    else:
         async with open_recovery(configuration, plan) as recovery:
             try:
                 decided, record = await decide_request(recovery, request)
@@ -142,31 +141,10 @@ def command(
                 raise
             if record is not None:
                 output.results(decision_lines(record.decision, record.id))
-            if not yes and may_ask(output):
-                await confirm(output, _question(plan, decided))
-            report = await fail_over(recovery, decided, ToldStages(output))
-        return finish(output, report)
-
-    run(context, fail_over_plan)
-
-
-def finish(output: Output, report: FailoverReport) -> Exit:
-    """Show a report and choose the exit status."""
+            await confirm(output, _question(plan, decided), yes=yes)
+            report = await fail_over(recovery, decided, ShownStages(output))
     output.report(failover_lines(report, verbose=output.verbose), report)
-    if report.interrupted:
-        return Exit.INTERRUPTED
-    return Exit.DONE if report.complete else Exit.PARTIAL
-
-
-async def _by_prefect(configuration: Configuration, plan: str, request: FailoverRequest) -> FailoverReport:
-    parameters: dict[str, JsonValue] = {
-        "to": request.to,
-        "mode": "unplanned" if request.planned is False else "planned",
-        "reason": request.reason,
-        "force": [*sorted(request.forced)],
-        "home": request.primary,
-    }
-    return await run_flow(FailoverReport, configuration, plan, "failover", parameters)
+    return exit_of(complete=report.complete, interrupted=report.interrupted)
 
 
 def _question(plan: str, request: FailoverRequest) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from standby.cli.output import Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.config.resource import is_loopback
 from standby.config.vault import VaultSettings
 from standby.gateway.app import make_app
@@ -22,27 +22,22 @@ Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to se
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 is any free one.")]
 
 
-def command(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730) -> None:
+async def command(context: typer.Context, host: Host = "127.0.0.1", port: Port = 8730) -> Exit:
     """Receive alerts of Azure Monitor, Service Health and Event Grid, and pass them on as Prefect events.
 
     It serves until it is interrupted, over plain http: put TLS in front of it. It needs gateway.token in the
     configuration, and PREFECT_API_URL. Once it serves, it prints its URL.
     """
-
-    async def serve_until_interrupted(output: Output) -> Exit:
-        configuration = output.load()
-        api = prefect_api(os.environ)
-        async with open_poster(api, trusted_certificates()) as poster:
-            app = make_app(configuration, poster.post, _vault(configuration.vault, output))
-            with bound(host, port) as taken:
-                if not is_loopback(host):
-                    output.say(
-                        "This is plain http: whoever reads the traffic learns the token. Put TLS in front of it."
-                    )
-                await serve(app, taken, lambda: _announce(output, url_of(taken)))
-        return Exit.DONE
-
-    run(context, serve_until_interrupted)
+    output: Output = context.obj
+    configuration = output.load()
+    api = prefect_api(os.environ)
+    async with open_poster(api, trusted_certificates()) as poster:
+        app = make_app(configuration, poster.post, _vault(configuration.vault, output))
+        with bound(host, port) as taken:
+            if not is_loopback(host):
+                output.say("This is plain http: whoever reads the traffic learns the token. Put TLS in front of it.")
+            await serve(app, taken, lambda: _announce(output, url_of(taken)))
+    return Exit.DONE
 
 
 def _announce(output: Output, url: str) -> None:

@@ -70,16 +70,8 @@ class Line:
         )
 
 
-def as_line(text: str | Line) -> Line:
-    """Take the blanks at the front of a text for its indent."""
-    if isinstance(text, Line):
-        return text
-    bare = text.lstrip(" ")
-    return Line(bare, indent=len(text) - len(bare))
-
-
 def named(item: PlanItem | ReportItem | RestoreItem | RestoredItem) -> str:
-    """Name an analyzer, and its copy where that is called otherwise."""
+    """Name an analyzer, and its copy where that has another id."""
     if item.analyzer == item.target_analyzer:
         return item.analyzer
     return f"{item.analyzer} as {item.target_analyzer}"
@@ -119,11 +111,6 @@ def cause_of(error: StandbyError) -> str:
     return text.rstrip().removesuffix(".")
 
 
-def error_document(kind: str, cause: str, next_action: str) -> dict[str, JsonValue]:
-    """Give the JSON document of a command that ended with an error."""
-    return {"error": {"kind": kind, "cause": cause, "next_action": next_action}}
-
-
 @dataclass
 class Output:
     """The global options, and the two streams as they ask for them."""
@@ -151,7 +138,7 @@ class Output:
 
     def result(self, text: str | Line) -> None:
         """Print a line of the result; with `--json` there is only the document, with `-q` what is wrong."""
-        line = as_line(text)
+        line = Line(text) if isinstance(text, str) else text
         if not self.json and (line.wrong or not self.quiet):
             _print(self.stdout, line)
 
@@ -177,10 +164,10 @@ class Output:
             except BrokenPipeError:
                 self.stdout.on_broken_pipe()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, indent: int = 0) -> None:
         """Say something beside the result."""
         if not self.quiet:
-            _print(self.stderr, as_line(text))
+            _print(self.stderr, Line(text, indent))
 
     def error(self, error: StandbyError) -> None:
         """Say what went wrong, for people and for programs."""
@@ -194,7 +181,7 @@ class Output:
             _print(self.stderr, Line(line.strip(), indent=7))
         if next_action:
             _print(self.stderr, Line(sentence(next_action), indent=2, mark="→"))
-        self.document(error_document(kind, cause, next_action))
+        self.document({"error": {"kind": kind, "cause": cause, "next_action": next_action}})
 
 
 class _Console(Console):
@@ -229,17 +216,14 @@ class NotConfirmed(GuardRefused):
         super().__init__("This was not confirmed, and nothing was changed", "Answer y, or run it with --yes")
 
 
-def may_ask(output: Output) -> bool:
-    """Say whether there is a person to ask: at a terminal, and not where a program reads."""
-    return not output.json and sys.stdin.isatty() and output.stderr.is_terminal
-
-
-async def confirm(output: Output, question: str) -> None:
-    """Ask a question that is to be answered with y or yes.
+async def confirm(output: Output, question: str, *, yes: bool) -> None:
+    """Ask a question that is to be answered with y or yes, unless it was in advance or there is nobody to ask.
 
     Raises:
         NotConfirmed: the answer was anything else.
     """
+    if yes or output.json or not (sys.stdin.isatty() and output.stderr.is_terminal):
+        return
     output.stderr.print(Text(f"{question} [y/N] "), end="", soft_wrap=True)
     if (await _line()).strip().lower() not in {"y", "yes"}:
         raise NotConfirmed

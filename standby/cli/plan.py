@@ -11,7 +11,7 @@ import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
 from standby.cli.output import Line, Output, named, warning_lines
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan
 from standby.replication.replicate import open_run, survey
@@ -76,7 +76,7 @@ def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *
     yield from warning_lines((item.analyzer, item.warnings) for item in items)
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     analyzer: Analyzers = None,
@@ -84,25 +84,23 @@ def command(
     on_existing: Existing = None,
     force: Forced = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save it, to be applied later.")] = None,
-) -> None:
+) -> Exit:
     """Show what a replication would do.
 
     Exit status: 0 nothing to do, 2 something to do.
     """
     asked = selection(analyzer, target, on_existing, force)
 
-    async def show(output: Output) -> Exit:
-        configuration = output.load()
-        async with open_run(configuration, plan) as run_context:
-            proposal = await survey(run_context, asked)
-        expected = forecast(proposal, configuration.resources)
-        if out is not None:
-            save_plan(out, proposal, asked)
-        output.results(plan_lines(proposal, expected, verbose=output.verbose))
-        if out is not None:
-            output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
-        output.document({**plan_document(proposal), "forecast": expected.to_json() if expected else None})
-        idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
-        return Exit.DONE if idle else Exit.DIFFERENCES
-
-    run(context, show)
+    output: Output = context.obj
+    configuration = output.load()
+    async with open_run(configuration, plan) as run_context:
+        proposal = await survey(run_context, asked)
+    expected = forecast(proposal, configuration.resources)
+    if out is not None:
+        save_plan(out, proposal, asked)
+    output.results(plan_lines(proposal, expected, verbose=output.verbose))
+    if out is not None:
+        output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
+    output.document({**plan_document(proposal), "forecast": expected.to_json() if expected else None})
+    idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
+    return Exit.DONE if idle else Exit.DIFFERENCES

@@ -119,7 +119,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class ToldStages:
+class ShownStages:
     """Stages without Prefect, each shown when it begins."""
 
     output: Output

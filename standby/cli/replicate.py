@@ -14,7 +14,7 @@ from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, 
 from standby.cli.output import Line, Output, failure_lines, named, warning_lines
 from standby.cli.plan import MARKS
 from standby.cli.progress import show_progress
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
 from standby.recovery.readiness.last_runs import remember_run
@@ -47,7 +47,7 @@ def _done_line(item: ReportItem) -> Line:
     return Line(f"{named(item)}: {done}, {item.seconds:.1f} s.", 2, *MARKS[item.action])
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     analyzer: Analyzers = None,
@@ -59,7 +59,7 @@ def command(
         typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
     ] = None,
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Copy what is missing or older at the targets of a plan.
 
     Exit status: 0 all of it is usable at its targets, 3 some of it is not, 4 the saved plan no longer holds.
@@ -72,18 +72,19 @@ def command(
     approved = apply.absolute() if apply else None
     asked = selection(analyzer, target, on_existing, force)
 
-    async def replicate(output: Output) -> Exit:
-        configuration = output.load()
-        with show_progress(output.stderr, quiet=output.quiet) as on_progress:
-            if via == "prefect":
-                ended = await load_orchestrator().replicate(
-                    configuration, plan, asked, apply=approved, on_progress=on_progress
-                )
-            else:
-                ended = await replicate_directly(configuration, plan, asked, approved, on_progress)
-        return finish(output, ended)
-
-    run(context, replicate)
+    output: Output = context.obj
+    configuration = output.load()
+    with show_progress(output.stderr, quiet=output.quiet) as on_progress:
+        if via == "prefect":
+            ended = await load_orchestrator().replicate(
+                configuration, plan, asked, apply=approved, on_progress=on_progress
+            )
+        else:
+            ended = await replicate_directly(configuration, plan, asked, approved, on_progress)
+    output.report(report_lines(ended.report, verbose=output.verbose), ended.report)
+    if ended.interrupted:
+        output.say("Interrupted. Run it again to go on: copies under way are adopted.")
+    return exit_of(complete=ended.report.complete, interrupted=ended.interrupted)
 
 
 async def replicate_directly(
@@ -103,12 +104,3 @@ async def replicate_directly(
         ended = await run_to_report(replication, run_id=str(uuid4()), via="direct")
         await remember_run(run_context.vault, ended.report, chosen, run_context.clock.now())
         return ended
-
-
-def finish(output: Output, ended: Ended) -> Exit:
-    """Show a report and choose the exit status."""
-    output.report(report_lines(ended.report, verbose=output.verbose), ended.report)
-    if ended.interrupted:
-        output.say("Interrupted. Run it again to go on: copies under way are adopted.")
-        return Exit.INTERRUPTED
-    return Exit.DONE if ended.report.complete else Exit.PARTIAL

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import PlanName, Wait
-from standby.cli.output import Output
-from standby.cli.run import Exit, run
+from standby.cli.output import Line, Output
+from standby.cli.run import Exit
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.recovery.context import open_recovery
@@ -26,33 +26,30 @@ class PageUnwritable(StandbyError):
         super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     html: Annotated[Path, typer.Option("--html", metavar="FILE", help="Where to write the page.")],
     wait: Wait = ANSWER_SECONDS,
-) -> None:
+) -> Exit:
     """Write a page about a plan: regions, readiness, recovery points, drills, snapshots, timeline.
 
     It is one file that needs nothing else, and is written also while the source does not answer.
 
     Exit status: 0 the page is written, whatever it says.
     """
-
-    async def write(output: Output) -> Exit:
-        async with open_recovery(output.load(), plan) as recovery:
-            content = await gather_content(recovery, seconds=wait)
-        await asyncio.to_thread(_write, html, render_page(content))
-        output.result(f"Written: {html}")
-        pairs: list[JsonValue] = [
-            {"home": each.primary, "target": each.target, "state": each.state.value} for each in content.readiness
-        ]
-        for each in content.readiness:
-            output.result(f"  {state_words(each)}")
-        output.document({"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems})
-        return Exit.DONE
-
-    run(context, write)
+    output: Output = context.obj
+    async with open_recovery(output.load(), plan) as recovery:
+        content = await gather_content(recovery, seconds=wait)
+    await asyncio.to_thread(_write, html, render_page(content))
+    output.result(f"Written: {html}")
+    pairs: list[JsonValue] = [
+        {"home": each.primary, "target": each.target, "state": each.state.value} for each in content.readiness
+    ]
+    for each in content.readiness:
+        output.result(Line(state_words(each), 2))
+    output.document({"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems})
+    return Exit.DONE
 
 
 def _write(path: Path, page: str) -> None:

@@ -12,10 +12,9 @@ import typer
 from standby.cli.options import Analyzers, PlanName, Via
 from standby.cli.output import Line, Output, failure_lines, named, problem_lines
 from standby.cli.progress import show_progress
-from standby.cli.run import Exit, run
-from standby.config.configuration import Configuration
+from standby.cli.run import Exit, exit_of
 from standby.config.durations import moment_of
-from standby.document import JsonValue
+from standby.document import JsonObject
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
@@ -23,6 +22,7 @@ from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD, Status
+from standby.text import utc
 
 _MARKS = {
     RestoreAction.CREATE: ("+", "green"),
@@ -38,7 +38,7 @@ _MEANINGS = {
 
 def plan_lines(plan: RestorePlan) -> Iterator[Line]:
     """Show, before anything is done, how true each analyzer will be to the one that the snapshot has."""
-    yield Line(f"Snapshot {plan.snapshot_id} of {plan.taken_at:%Y-%m-%d %H:%M:%S} UTC → {plan.to}")
+    yield Line(f"Snapshot {plan.snapshot_id} of {utc(plan.taken_at)} → {plan.to}")
     yield from problem_lines(plan.problems)
     for name, deployment in plan.added_defaults.items():
         yield Line(f"default {name} = {deployment}: the target's defaults lack it.", 2, "+", "green")
@@ -71,7 +71,7 @@ def _item_lines(item: RestoreItem) -> Iterator[Line]:
         yield Line(warning, 6, "?", "yellow")
 
 
-def command(
+async def command(
     context: typer.Context,
     plan: PlanName,
     to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="Where they are rebuilt.")],
@@ -86,7 +86,7 @@ def command(
     analyzer: Analyzers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Rebuild analyzers from the vault; their source is not asked, and nothing is overwritten.
 
     Exit status: 0 all of it is usable there, 3 some of it is not; with --dry-run 0 nothing to do, 2 something
@@ -94,13 +94,18 @@ def command(
     """
     if dry_run and via == "prefect":
         raise typer.BadParameter("a dry run needs no Prefect; leave out one of the two", param_hint="--dry-run")
-    moment = _moment(as_of)
+    try:
+        moment = moment_of(as_of, datetime.now(UTC)) if as_of is not None else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--as-of") from None
     globs = tuple(analyzer or ["*"])
 
-    async def rebuild(output: Output) -> Exit:
-        configuration = output.load()
-        if via == "prefect":
-            return _finish(output, await _by_prefect(configuration, plan, to, moment, globs))
+    output: Output = context.obj
+    configuration = output.load()
+    if via == "prefect":
+        asked: JsonObject = {"to": to, "as_of": moment.isoformat() if moment else None, "analyzers": [*globs]}
+        report = await run_flow(RestoreReport, configuration, plan, "restore", asked)
+    else:
         async with open_recovery(configuration, plan) as recovery:
             snapshot = await open_snapshot(recovery, as_of=moment)
             proposal = await plan_restore(recovery, snapshot, to, analyzers=globs)
@@ -111,34 +116,7 @@ def command(
                 return Exit.DONE if idle else Exit.DIFFERENCES
             with show_progress(output.stderr, quiet=output.quiet) as on_progress:
                 report = await restore(recovery, proposal, on_progress=on_progress)
-        return _finish(output, report)
-
-    run(context, rebuild)
-
-
-async def _by_prefect(
-    configuration: Configuration, plan: str, to: str, as_of: datetime | None, globs: tuple[str, ...]
-) -> RestoreReport:
-    parameters: dict[str, JsonValue] = {
-        "to": to,
-        "as_of": as_of.isoformat() if as_of else None,
-        "analyzers": [*globs],
-    }
-    return await run_flow(RestoreReport, configuration, plan, "restore", parameters)
-
-
-def _finish(output: Output, report: RestoreReport) -> Exit:
     output.report(report_lines(report, verbose=output.verbose), report)
     if report.interrupted:
-        output.say("Interrupted. Run it again to go on: what is there by then is found.")
-        return Exit.INTERRUPTED
-    return Exit.DONE if report.complete else Exit.PARTIAL
-
-
-def _moment(as_of: str | None) -> datetime | None:
-    if as_of is None:
-        return None
-    try:
-        return moment_of(as_of, datetime.now(UTC))
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--as-of") from None
+        output.say("Interrupted. Run it again: it continues from what is there by then.")
+    return exit_of(complete=report.complete, interrupted=report.interrupted)

@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import wraps
 from types import FrameType
 
 import typer
 from rich.console import Console
 
-from standby.cli.output import Output, error_document
+from standby.cli.output import Output
 from standby.errors import GuardRefused, StandbyError
 
 
@@ -30,9 +31,11 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_of(error: StandbyError) -> Exit:
-    """Choose the exit status of an error."""
-    return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR
+def exit_of(*, complete: bool, interrupted: bool = False) -> Exit:
+    """Choose the exit status of a command that has a report."""
+    if interrupted:
+        return Exit.INTERRUPTED
+    return Exit.DONE if complete else Exit.PARTIAL
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -47,12 +50,7 @@ GRACE = 1.0
 
 @contextmanager
 def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -> Iterator[None]:
-    """Let signals cancel a task of the running loop while inside.
-
-    Args:
-        task: what is cancelled.
-        on_first: called in the loop when the first signal has come.
-    """
+    """Let signals cancel a task of the running loop while inside; `on_first` is called in the loop at the first."""
     loop = asyncio.get_running_loop()
     asked = 0
 
@@ -123,28 +121,36 @@ def logging_to(console: Console, *, verbose: bool, quiet: bool) -> Iterator[None
             log.propagate = propagate
 
 
-Command = Callable[[Output], Coroutine[None, None, Exit]]
+Command = Callable[..., Coroutine[None, None, Exit]]
 
 log = logging.getLogger("standby.cli")
 
 
-def run(context: typer.Context, command: Command) -> None:
-    """Run a command in one event loop and end the process with its status."""
-    output: Output = context.obj
-    with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
-        status = _status(command, output)
-    raise typer.Exit(status)
+def runnable(command: Command) -> Callable[..., None]:
+    """Let typer call a command: it runs in one event loop, and the process ends with its status."""
+
+    @wraps(command)
+    def run(context: typer.Context, **options: object) -> None:
+        output: Output = context.obj
+        with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
+            status = _status(command(context, **options), output)
+        raise typer.Exit(status)
+
+    return run
 
 
-def _status(command: Command, output: Output) -> Exit:
+def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
     try:
-        return asyncio.run(_stoppable(command, output))
+        return asyncio.run(_stoppable(work, output))
+    except typer.TyperException:
+        raise
     except StandbyError as error:
         output.error(error)
-        return exit_of(error)
+        return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR
     except (KeyboardInterrupt, asyncio.CancelledError):
         output.say("Interrupted.")
-        output.document(error_document("Interrupted", "The command was interrupted", "Run it again"))
+        cause, next_action = "The command was interrupted", "Run it again"
+        output.document({"error": {"kind": "Interrupted", "cause": cause, "next_action": next_action}})
         return Exit.INTERRUPTED
     except Exception as error:
         # A defect of ours: where it happened helps whoever fixes it.
@@ -157,7 +163,7 @@ def _status(command: Command, output: Output) -> Exit:
         return Exit.ERROR
 
 
-async def _stoppable(command: Command, output: Output) -> Exit:
-    task = asyncio.create_task(command(output))
+async def _stoppable(work: Coroutine[None, None, Exit], output: Output) -> Exit:
+    task = asyncio.create_task(work)
     with stopped_by_signals(task, lambda: output.say("Stopping. Press Ctrl-C again to end at once.")):
         return await task

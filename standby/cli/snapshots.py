@@ -9,7 +9,7 @@ import typer
 
 from standby.cli.options import PlanName, Via
 from standby.cli.output import Line, Output, problem_lines
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit, exit_of
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
@@ -66,57 +66,51 @@ def _size(count: int) -> str:
     return f"{count} B"
 
 
-def take(
+async def take(
     context: typer.Context,
     plan: PlanName,
     via: Via = "direct",
-) -> None:
+) -> Exit:
     """Write a plan's definitions, defaults, deployments and lists of labelled data to the vault.
 
     Exit status: 0 everything is written, 3 a resource did not answer, or a store could not be written or was
     damaged.
     """
-
-    async def work(output: Output) -> Exit:
-        configuration = output.load()
-        if via == "prefect":
-            taken = await run_flow(SnapshotTaken, configuration, plan, "snapshot", {})
-        else:
-            async with open_recovery(configuration, plan) as recovery:
-                taken = await take_snapshot(recovery)
-        output.report(taken_lines(taken), taken)
-        return Exit.DONE if taken.complete else Exit.PARTIAL
-
-    run(context, work)
+    output: Output = context.obj
+    configuration = output.load()
+    if via == "prefect":
+        taken = await run_flow(SnapshotTaken, configuration, plan, "snapshot", {})
+    else:
+        async with open_recovery(configuration, plan) as recovery:
+            taken = await take_snapshot(recovery)
+    output.report(taken_lines(taken), taken)
+    return exit_of(complete=taken.complete)
 
 
-def show(
+async def show(
     context: typer.Context,
     plan: PlanName,
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every file in every store and name those that are damaged.")
     ] = False,
-) -> None:
+) -> Exit:
     """List a plan's snapshots in the vault, newest first.
 
     Exit status: 0, or 3 where a file is damaged, missing or not signed as it should be.
     """
-
-    async def work(output: Output) -> Exit:
-        async with open_recovery(output.load(), plan) as recovery:
-            entries = await list_snapshots(recovery)
-            found = await verify_snapshots(recovery) if verify else None
-        output.results(entry_lines(plan, entries, problems=found is None))
-        if found is not None:
-            output.results(verification_lines(found))
-        output.document(
-            {
-                "plan": plan,
-                "snapshots": [entry.model_dump(mode="json") for entry in entries],
-                "verification": None if found is None else found.model_dump(mode="json"),
-            }
-        )
-        problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
-        return Exit.PARTIAL if problems else Exit.DONE
-
-    run(context, work)
+    output: Output = context.obj
+    async with open_recovery(output.load(), plan) as recovery:
+        entries = await list_snapshots(recovery)
+        found = await verify_snapshots(recovery) if verify else None
+    output.results(entry_lines(plan, entries, problems=found is None))
+    if found is not None:
+        output.results(verification_lines(found))
+    output.document(
+        {
+            "plan": plan,
+            "snapshots": [entry.model_dump(mode="json") for entry in entries],
+            "verification": None if found is None else found.model_dump(mode="json"),
+        }
+    )
+    problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
+    return exit_of(complete=not problems)

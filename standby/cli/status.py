@@ -8,7 +8,7 @@ import typer
 
 from standby.cli.options import PlanName, Wait
 from standby.cli.output import Line, Output
-from standby.cli.run import Exit, run
+from standby.cli.run import Exit
 from standby.errors import sentence
 from standby.recovery.context import open_recovery
 from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
@@ -62,20 +62,17 @@ def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
     yield Line(sentence(reason.next_action), 4, "→", wrong=wrong)
 
 
-def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> None:
+async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SECONDS) -> Exit:
     """Show whether each target of a plan could take over, with RPO, RTO and the last drill.
 
     Nothing is changed. If the source does not answer, the records in the vault are used instead.
 
     Exit status: 0 every target is ready, 2 one is not ready or its state is unknown.
     """
-
-    async def show(output: Output) -> Exit:
-        async with open_recovery(output.load(), plan) as recovery:
-            found = await assess_plan(recovery, seconds=wait)
-        output.results(status_lines(plan, found, verbose=output.verbose))
-        output.document({"plan": plan, "pairs": [readiness.model_dump(mode="json") for readiness in found]})
-        ready = all(readiness.state is State.READY for readiness in found)
-        return Exit.DONE if ready else Exit.DIFFERENCES
-
-    run(context, show)
+    output: Output = context.obj
+    async with open_recovery(output.load(), plan) as recovery:
+        found = await assess_plan(recovery, seconds=wait)
+    output.results(status_lines(plan, found, verbose=output.verbose))
+    output.document({"plan": plan, "pairs": [readiness.model_dump(mode="json") for readiness in found]})
+    ready = all(readiness.state is State.READY for readiness in found)
+    return Exit.DONE if ready else Exit.DIFFERENCES

@@ -18,12 +18,12 @@ Until = Callable[[Callable[[], bool]], None]
 NEVER_ENDS = """
 import asyncio
 from standby.cli.output import Output
-from standby.cli.run import run
+from standby.cli.run import runnable
 
 class Context:
     obj = Output()
 
-async def stubborn(output):
+async def stubborn(context):
     print("begun", flush=True)
     while True:
         try:
@@ -31,7 +31,7 @@ async def stubborn(output):
         except asyncio.CancelledError:
             print("asked", flush=True)
 
-run(Context, stubborn)
+runnable(stubborn)(Context)
 """
 
 

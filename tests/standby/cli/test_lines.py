@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from standby.cli.output import Line, as_line
+from standby.cli.output import Line
 
 
 def test_a_wrapped_line_hangs_behind_its_mark() -> None:
@@ -23,7 +23,3 @@ def test_nothing_is_lost_or_added_by_wrapping() -> None:
 
 def test_an_empty_line_stays_empty() -> None:
     assert Line("").wrapped(80) == Line("").whole() == ""
-
-
-def test_a_text_brings_its_own_indent() -> None:
-    assert as_line("  export NAME=value") == Line("export NAME=value", indent=2)
