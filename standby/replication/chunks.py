@@ -37,11 +37,7 @@ MOST = 250
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a plan. What its analyzers need is in it too, or there is nothing to be done about it.
-
-    Attributes:
-        analyzers: ids at the source, in the plan's order.
-    """
+    """A part of a plan. What its analyzers need is in it too, or there is nothing to be done about it."""
 
     source: str
     target: str
@@ -49,7 +45,6 @@ class Chunk:
 
     @property
     def keys(self) -> tuple[Key, ...]:
-        """Keys of its items in the plan."""
         return tuple((self.source, self.target, analyzer) for analyzer in self.analyzers)
 
     def __str__(self) -> str:
@@ -60,7 +55,6 @@ def cut(items: Iterable[PlanItem], most: int = MOST) -> tuple[Chunk, ...]:
     """Cut what is to be done into chunks, those of different pairs in turns.
 
     Args:
-        items: of a plan; those with nothing to do belong to no chunk.
         most: copies in a chunk; analyzers that hang together stay together even where they are more.
     """
     pairs: dict[tuple[str, str], dict[str, PlanItem]] = {}
@@ -125,11 +119,7 @@ def _pack(components: Iterable[tuple[str, ...]], most: int) -> Iterator[tuple[st
 
 
 class ChunkReport(Document):
-    """The end of a chunk run, as JSON has it; there are no secrets in it.
-
-    Attributes:
-        records: what was copied and found good, or found equal, by target analyzer.
-    """
+    """The end of a chunk run, as JSON has it; there are no secrets in it."""
 
     items: tuple[ReportItem, ...]
     records: dict[str, CopyRecord]
@@ -139,7 +129,6 @@ def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise:
     """Give the results of a chunk's items.
 
     Args:
-        items: the parent's, in the plan's order.
         report: what the chunk run left; `None` where it left nothing. It planned again: what it decided counts.
         otherwise: why there is no result of an item of which nothing was reported.
     """
@@ -154,7 +143,6 @@ class ChunkRequest:
     Attributes:
         force: ids of analyzers that may be overwritten, whatever was done to them at the target.
         expected: fingerprints that were approved, by analyzer; none where no saved plan is applied.
-        records: the ledger, as far as the chunk's analyzers go.
     """
 
     chunk: Chunk
@@ -173,11 +161,9 @@ class ChunkCopyLog:
 
     @property
     def records(self) -> Mapping[str, CopyRecord]:
-        """What the parent knew and what was added since."""
         return {**self.known, **self.added}
 
     def record(self, records: Mapping[str, CopyRecord]) -> None:
-        """Note verified copies for the parent."""
         self.added.update(records)
 
 
@@ -188,20 +174,7 @@ async def begin_chunk(
     copy_log: ChunkCopyLog,
     on_progress: Callable[[Progress], None],
 ) -> Replication:
-    """Plan a chunk from what both resources hold now, and give the run that is ready to start.
-
-    A chunk that was begun before, and lost, so finds what it copied, and copies only the rest.
-
-    Args:
-        context: the plan and its connections, with the chunk's share of the limits.
-        request: what to do.
-        steps: how each step is done.
-        copy_log: where verified copies are recorded.
-        on_progress: called after every change.
-
-    Raises:
-        Fenced: the plan was switched over since the chunk was sent, and it would copy the wrong way.
-    """
+    """Plan a chunk from what both resources hold now, and give the run; what was copied before is found and kept."""
     chunk = request.chunk
     pair = (chunk.source, chunk.target)
     # It may have waited for a worker for hours, and outlived whoever sent it.
@@ -223,12 +196,7 @@ async def begin_chunk(
 
 
 def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPlan:
-    """Refuse what was edited since it was approved.
-
-    Args:
-        plan: made from what the resources hold now.
-        expected: the fingerprints that were approved, by analyzer; the others are not judged.
-    """
+    """Refuse what was edited since its fingerprint was approved; analyzers without one are not judged."""
     return replace(plan, items=tuple(_held(item, expected.get(item.analyzer)) for item in plan.items))
 
 
@@ -251,12 +219,7 @@ def _with_children(plan: ReplicationPlan, keys: Iterable[Key]) -> set[Key]:
 
 @dataclass(frozen=True)
 class Sharing:
-    """How chunks are spread over resources.
-
-    Attributes:
-        at_target: how many chunks may be at a target at once.
-        at_resource: how many may be at a resource at once, as source or as target.
-    """
+    """How chunks are spread: how many may be at a target at once, and at a resource as source or target."""
 
     at_target: Mapping[str, int]
     at_resource: Mapping[str, int]
@@ -270,8 +233,6 @@ def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) 
     """Spread chunks evenly over their targets.
 
     Args:
-        chunks: all of a run.
-        at_once: how many may run at the same time.
         configuration: has the limits; a target that allows one copy at a time has one chunk at a time.
     """
     pairs = [(chunk.source, chunk.target) for chunk in chunks]
@@ -316,12 +277,6 @@ class Tally:
     """Adds up the progress of parts."""
 
     def __init__(self, total: int, on_progress: Callable[[Progress], None]) -> None:
-        """Begin with nothing done.
-
-        Args:
-            total: items of all parts.
-            on_progress: called with the sum after every change.
-        """
         self._total = total
         self._on_progress = on_progress
         self._parts: list[Progress] = []
@@ -371,13 +326,7 @@ class NextStep(Enum):
 
 
 def next_step(state: ChunkState, *, quiet: float, idle: float) -> NextStep:
-    """Decide what to do about a chunk's run.
-
-    Args:
-        state: how it looks now.
-        quiet: seconds for which it has given no sign of life.
-        idle: seconds in which nothing happened to any chunk of the same run.
-    """
+    """Decide what to do about a chunk's run, which was quiet for some seconds while all of its run were idle."""
     match state:
         case ChunkState.ENDED:
             return NextStep.READ

@@ -48,12 +48,7 @@ def inline_analyzers(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[st
 
 
 def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, JsonValue]]) -> Dependencies:
-    """Close a selection under references.
-
-    Args:
-        selected: ids to copy, each a key of `definitions`.
-        definitions: every custom analyzer of the source, by id.
-    """
+    """Close a selection of ids under references; `definitions` has every custom analyzer of the source."""
     wanted = frozenset(selected)
     children: dict[str, frozenset[str]] = {}
     missing: dict[str, frozenset[str]] = {}
@@ -125,7 +120,6 @@ class TargetNames:
     """The names of one source's analyzers at one target.
 
     Attributes:
-        template: the plan's `target_id`.
         referenced: analyzers that others of the source refer to. A reference is by id and is copied as it is,
             so these keep their names.
         taken: ids that a new version must not get.
@@ -138,7 +132,6 @@ class TargetNames:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, analyzer: str) -> str:
-        """Give the id of an analyzer's copy."""
         if analyzer in self.given:
             return self.given[analyzer]
         if analyzer in self.referenced:

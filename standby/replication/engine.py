@@ -37,13 +37,7 @@ class Beat:
 
 
 async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = None) -> AsyncIterator[Beat]:
-    """Yield at each time to ask, soon at first and then less often, until the deadline is over.
-
-    Args:
-        deadlines: how long, and how often.
-        clock: what is waited by.
-        begun: when the work began, in the clock's monotonic seconds; now, where it is not given.
-    """
+    """Yield at each time to ask, soon at first and then less often, until the deadline since `begun` is over."""
     end = (clock.monotonic() if begun is None else begun) + deadlines.poll
     wait = deadlines.first_interval
     while True:
@@ -90,7 +84,6 @@ class Receipt:
 
     Attributes:
         operation_url: where to poll; `None` where it was found under way and its operation is unknown.
-        attempts: how often it was asked for.
         begun: when it began, in the clock's monotonic seconds; a poll that is tried again has no more time.
     """
 
@@ -107,7 +100,6 @@ class Attempt:
 
     Attributes:
         begun: when it began, in the clock's monotonic seconds.
-        asked: how often the service was asked for it.
         receipt: what the service answered; `None` until it has.
     """
 
@@ -123,13 +115,7 @@ class Attempt:
 
 
 class Item(Protocol):
-    """One analyzer that is to be at a target.
-
-    Attributes:
-        key: unique in its plan.
-        analyzer: its id where it comes from.
-        needs: names of the items that must be at the target first.
-    """
+    """One analyzer that is to be at a target."""
 
     @property
     def key(self) -> Key: ...
@@ -157,15 +143,6 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         clock: Clock,
         on_progress: Callable[[Progress], None],
     ) -> None:
-        """Prepare a run; nothing is sent yet.
-
-        Args:
-            items: of the plan.
-            target: names the resource where an item is made.
-            slots: how many may be in flight at once, by target.
-            clock: for durations, dates and waits.
-            on_progress: called after every change.
-        """
         self._items = {item.key: item for item in items}
         self._target = target
         self._slots = slots

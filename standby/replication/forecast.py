@@ -51,7 +51,6 @@ class Forecast:
 
     @property
     def all_calls(self) -> int:
-        """Calls to all resources together."""
         return sum(self.calls.values())
 
     @property
@@ -64,7 +63,6 @@ class Forecast:
         )
 
     def to_json(self) -> JsonObject:
-        """Give it as a plan's JSON has it."""
         return {
             "calls": dict(self.calls),
             "quota_share": {name: round(share, 4) for name, share in self.quota_share.items()},
@@ -73,15 +71,7 @@ class Forecast:
 
 
 def forecast(plan: ReplicationPlan, resources: Mapping[str, Resource]) -> Forecast | None:
-    """Forecast a run that does what a plan says.
-
-    Args:
-        plan: what is to be done.
-        resources: by name, every resource of the plan: their limits count.
-
-    Returns:
-        `None` where the plan does nothing.
-    """
+    """Forecast a run that does what a plan says; `None` where it does nothing."""
     acting = [item for item in plan.items if item.action in ACTING]
     if not acting and not plan.added_defaults:
         return None

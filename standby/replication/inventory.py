@@ -29,12 +29,7 @@ log = logging.getLogger("standby.replication")
 
 @dataclass(frozen=True)
 class Inventory:
-    """One listing of a resource, taken in one pass.
-
-    Attributes:
-        analyzers: custom analyzers by id; prebuilt ones are everywhere and never copied.
-        definitions: the same, as JSON.
-    """
+    """One listing of a resource: its custom analyzers by id. Prebuilt ones are everywhere and never copied."""
 
     serving: Serving
     analyzers: Mapping[str, Analyzer]
@@ -57,14 +52,12 @@ async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
 
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:
-    """Take the inventory of several resources at once, by resource name."""
     async with side_by_side() as group:
         taken = {client.resource.name: group.create_task(take_inventory(client)) for client in clients}
     return {name: task.result() for name, task in taken.items()}
 
 
 async def read_serving(client: ContentUnderstandingClient) -> Serving:
-    """Read the defaults and the deployments of a resource."""
     async with side_by_side() as group:
         defaults = group.create_task(read_defaults(client))
         deployments = group.create_task(read_deployments(client))
@@ -99,13 +92,7 @@ DRILL_TAG = "standby-drill"
 
 
 def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
-    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen.
-
-    Args:
-        plan: has globs on ids, tags, base analyzers, and a moment since which it must have changed.
-        analyzer: as listed at the source.
-        now: what a length of time in `modified_since` counts back from, UTC.
-    """
+    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen."""
     return (
         DRILL_TAG not in analyzer.tags
         and matches(analyzer.analyzer_id, plan.include)
@@ -122,11 +109,7 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def must_match(patterns: Iterable[str], known: Collection[str]) -> None:
-    """Refuse a glob on analyzers that matches none.
-
-    Raises:
-        NothingSelected: it may be misspelled, and a run of nothing would look like success.
-    """
+    """Refuse a glob that matches no analyzer: it may be misspelled, and a run of nothing would look like success."""
     for pattern in patterns:
         if pattern != "*" and not any(matches(name, [pattern]) for name in known):
             raise NothingSelected("analyzer", pattern, sorted(known))
@@ -158,7 +141,6 @@ class Connections:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __getitem__(self, resource: str) -> ContentUnderstandingClient:
-        """Give the client of a resource, by name."""
         return self.clients[resource]
 
     async def serving(self, resource: str) -> Serving:

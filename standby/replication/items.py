@@ -47,9 +47,6 @@ class PlanItem:
 
     Attributes:
         needs: the children, by source id, that must be usable at the target first.
-        expected: what the copy will be verified against.
-        found: what the target held when the plan was made.
-        models: role and name of every model it uses.
         last: the last verified copy of it, where what the target held is still that one.
         differences: JSON paths at which the target differs from what is expected.
     """
@@ -83,7 +80,6 @@ class ReplicationPlan:
     """Everything a run would do, before it does any of it.
 
     Attributes:
-        made_at: UTC.
         added_defaults: by target, the model names that will be added to its defaults, with their deployments.
     """
 
@@ -117,7 +113,6 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Items that have ended."""
         return sum(count for _, count in self.ended)
 
 

@@ -57,7 +57,6 @@ class Ledger:
 
     Attributes:
         where: the file, for people.
-        records: the last record of each target analyzer.
         damaged: lines that could not be read; their analyzers are judged without them.
         missing: whether there was no file: the first run of a pair, or a vault that was lost.
     """
@@ -78,11 +77,7 @@ class Ledger:
 
 
 async def read_ledger(objects: Objects, source: str, target: str, api_version: str) -> Ledger:
-    """Read the records of one pair, without the right to add any.
-
-    Raises:
-        VaultUnavailable: it is unknown whether there are any.
-    """
+    """Read the records of one pair, without the right to add any."""
     path = _path(source, target, api_version)
     return _parse(objects.where(path), await objects.read(path))
 
@@ -148,14 +143,11 @@ class Rebuilt(Document):
     """One analyzer that was built from a definition.
 
     Attributes:
-        analyzer: its id where it was built.
         created_at: of this incarnation, as the service says.
         fingerprint: of its definition, without what would give access.
         fidelity: what the restore called it.
         trained: whether labelled data has a part in it.
         origin: the resource whose definition it was built from, as a snapshot has it.
-        original: its id there.
-        plan: whose restore it was.
     """
 
     analyzer: str
@@ -181,11 +173,7 @@ class _RebuiltList(Document):
 
 
 async def read_rebuilt(objects: Objects, resource: str) -> RebuiltThere:
-    """Read what was rebuilt at a resource; a list that cannot be understood is warned of and counts as none.
-
-    Raises:
-        VaultUnavailable: it is unknown.
-    """
+    """Read what was rebuilt at a resource; a list that cannot be understood is warned of and counts as none."""
     return _by_id(await read_document(objects, _rebuilt_path(resource), _RebuiltList))
 
 
@@ -201,10 +189,6 @@ async def add_rebuilt(
     """Add to what was rebuilt at a resource; an id has one incarnation, so the last entry of it counts.
 
     Args:
-        files: the vault.
-        clock: for waits.
-        resource: where it was built.
-        added: the new entries.
         gone: entries whose incarnation is known to be there no more.
         patience: seconds that somebody else who is writing the same list is waited for.
 

@@ -47,7 +47,6 @@ class Pair:
     """One source and one target of a plan, with what both hold.
 
     Attributes:
-        records: the pair's ledger.
         owners: analyzers of the target that the plan already gets from another source, with that source.
         now: when all of it was seen, UTC.
     """
@@ -62,7 +61,6 @@ class Pair:
 
     @cached_property
     def names(self) -> TargetNames:
-        """What the copies are called."""
         return TargetNames(
             template=self.recovery_plan.target_id,
             referenced=referenced_anywhere(self.source.definitions),
@@ -71,11 +69,7 @@ class Pair:
         )
 
     def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
-        """Decide for every selected analyzer, and for what those need.
-
-        Returns:
-            The items by name of the analyzer, and what is to be added to the target's defaults.
-        """
+        """Decide for every selected analyzer and what those need; give the items by name, and the defaults to add."""
         selected = [
             name
             for name, analyzer in self.source.analyzers.items()
@@ -102,7 +96,6 @@ class Pair:
 
     @property
     def overrides(self) -> DeploymentOverrides:
-        """The plan's deployment overrides for the target."""
         return self.recovery_plan.overrides(self.target.serving.resource.name)
 
     def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
@@ -311,18 +304,7 @@ def make_plan(
     records: Mapping[tuple[str, str], Records],
     made_at: datetime,
 ) -> ReplicationPlan:
-    """Decide for every selected analyzer and target what a run would do.
-
-    Args:
-        recovery_plan: pairs, filters and policies.
-        selection: what of it is asked for.
-        inventories: by resource name, for every resource of the selected pairs.
-        records: the ledgers, by source and target.
-        made_at: now, UTC.
-
-    Raises:
-        NothingSelected: a pattern or target of the selection matches nothing.
-    """
+    """Decide for every selected analyzer and target what a run would do; `NothingSelected` for a pattern without a match."""
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}

@@ -74,12 +74,6 @@ async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: C
     """Make one copy: authorize, validate the deployments, copy, poll, verify.
 
     A copy that is under way already is only polled and verified. A grant that is void is asked for again.
-
-    Args:
-        steps: how each step is done: as a task of Prefect, or plainly.
-        item: what is copied to where.
-        attempt: is kept up to date.
-        clock: for the waits between two grants.
     """
     receipt = replace(ADOPTED, begun=clock.monotonic()) if item.action is Action.ADOPT else None
     grants = 0
@@ -116,16 +110,6 @@ class Replication(Engine[PlanItem, ReportItem]):
         clock: Clock,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
-        """Prepare a run.
-
-        Args:
-            plan: what to do.
-            steps: how each step is done.
-            ledgers: open for writing, by source and target.
-            slots: how many copies may be in flight at once, by target.
-            clock: for durations, dates and waits.
-            on_progress: called after every change.
-        """
         super().__init__(plan.items, target=lambda item: item.target, slots=slots, clock=clock, on_progress=on_progress)
         self.plan = plan
         self.ledgers = ledgers
@@ -223,16 +207,7 @@ def _without_copy(item: PlanItem) -> tuple[Status, str]:
 async def open_run(
     configuration: Configuration, plan_name: str, vault: FileSystem | None = None
 ) -> AsyncIterator[RunContext]:
-    """Open clients to every resource of a plan.
-
-    Args:
-        configuration: the plan and its resources.
-        plan_name: which plan.
-        vault: as it was opened by who can; without it, the local folder is.
-
-    Raises:
-        VaultNeedsPrefect: there is no local folder.
-    """
+    """Open clients to every resource of a plan, and its local folder where no vault is given."""
     recovery_plan = configuration.plan(plan_name)
     files = vault or open_folder(configuration.vault)
     resources = [configuration.resource(name) for name in recovery_plan.resources]
@@ -262,11 +237,7 @@ async def begin(
     The ledgers are held first: what another run does meanwhile would make the plan untrue.
 
     Args:
-        context: the plan and its connections.
-        selection: what of the plan is asked for.
-        steps: how each step is done.
         approved: a saved plan; the run does exactly what it says.
-        on_progress: called after every change.
 
     Raises:
         LedgerBusy: another run is at one of the pairs.

@@ -73,8 +73,6 @@ class ReportItem(Document):
 
     Attributes:
         reason: one sentence with the cause and the next action, for everything that did not succeed.
-        seconds: from its first call to its last.
-        attempts: how often the service was asked to copy.
     """
 
     source: str
@@ -124,11 +122,7 @@ def end_of(
 
 
 class MissedPoint(Document):
-    """An analyzer whose copy is further behind than the plan allows.
-
-    Attributes:
-        age_seconds: how old the last verified copy is; `None` where there is none.
-    """
+    """An analyzer whose copy is further behind than the plan allows."""
 
     source: str
     target: str

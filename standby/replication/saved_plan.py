@@ -43,11 +43,7 @@ class SavedPlan(Document, extra="forbid"):
 
 
 def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
-    """Write a plan to a file, whole or not at all.
-
-    Raises:
-        PlanUnreadable: the file cannot be written.
-    """
+    """Write a plan to a file, whole or not at all."""
     saved = SavedPlan(
         plan=plan.recovery_plan.name,
         made_at=plan.made_at,
@@ -68,11 +64,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
 
 
 def load_plan(path: Path, plan_name: str) -> SavedPlan:
-    """Read a plan file.
-
-    Raises:
-        PlanUnreadable: it is missing, damaged, or of another plan.
-    """
+    """Read a plan file; `PlanUnreadable` where it is missing, damaged, or of another plan."""
     try:
         saved = SavedPlan.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -85,11 +77,7 @@ def load_plan(path: Path, plan_name: str) -> SavedPlan:
 
 
 def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
-    """Compare what was approved with what would be done now.
-
-    Raises:
-        PlanMoved: they are not the same; what changed is named.
-    """
+    """Compare what was approved with what would be done now; `PlanMoved` names what changed."""
     moved = [*_moved_items(approved, now), *_moved_defaults(approved, now)]
     if moved:
         more = [f"and {len(moved) - MOST_NAMED} more"] if len(moved) > MOST_NAMED else []

@@ -45,10 +45,7 @@ class Finding:
     """One thing to know about one model name of an analyzer at one target.
 
     Attributes:
-        role: `completion` or `embedding`.
-        model: the name the analyzer has.
         deployment: what the name leads to at the target, where it leads anywhere.
-        missing: whether the name leads to nothing at all.
     """
 
     severity: Severity

@@ -47,7 +47,6 @@ class RunContext:
     """Everything a step needs beside the item it works on.
 
     Attributes:
-        vault: where the ledgers are, and the definitions that a run replaces.
         switch: run id of the failover or failback that this run is a part of; empty where it is none.
     """
 
@@ -59,14 +58,7 @@ class RunContext:
 
 
 async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
-    """Write the definition that is about to be replaced into the vault; it is safe afterwards.
-
-    Returns:
-        A sentence that says where it is.
-
-    Raises:
-        VaultUnavailable: it could not be saved, so it must not be replaced.
-    """
+    """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is."""
     moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
     path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
     text = json.dumps(analyzer.to_json(), indent=1, ensure_ascii=False)
@@ -116,11 +108,7 @@ async def add_defaults(context: RunContext, target: str, additions: Mapping[str,
 
 
 async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
-    """Ask the source to let this target copy this analyzer.
-
-    Raises:
-        GrantVoid: the grant would end before it could be used.
-    """
+    """Ask the source to let this target copy this analyzer; `GrantVoid` where the grant would end too soon."""
     source = context.connections[item.source]
     target = context.connections[item.target].resource
     authorization = await protocol_for(source.resource, target).authorize(
@@ -141,9 +129,6 @@ async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str
 
     Returns:
         Warnings: a different completion model, a missing model the plan says to ignore.
-
-    Raises:
-        ModelsNotServed: a model name leads nowhere, or an embedding model is another one.
     """
     judged = judge_models(
         item.models,
@@ -211,11 +196,7 @@ async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Rec
     """Wait until the service has finished what it was asked to make.
 
     Args:
-        context: the plan's deadlines, and the connections.
-        target: where it is made.
-        analyzer: its id there.
         receipt: what the service answered; without an operation, the analyzer itself is looked at.
-        what: is waited for, for an error.
 
     Raises:
         OperationFailed: the service said so.
@@ -286,11 +267,7 @@ async def find(context: RunContext, target: str, analyzer: str) -> Analyzer | No
 
 
 async def must_find(context: RunContext, target: str, analyzer: str) -> Analyzer:
-    """Read an analyzer that should be there.
-
-    Raises:
-        TargetAnalyzerGone: it is not.
-    """
+    """Read an analyzer that should be there; `TargetAnalyzerGone` where it is not."""
     found = await find(context, target, analyzer)
     if found is None:
         raise TargetAnalyzerGone(analyzer, target)
@@ -334,23 +311,19 @@ class DirectSteps:
     context: RunContext
 
     async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        """Add model names to a target's defaults."""
         await self._retry(
             self._retries.validate_deployments, is_transient, lambda: add_defaults(self.context, target, additions)
         )
 
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
-        """Ask the source for a grant."""
         return await self._retry(self._retries.authorize, is_transient, lambda: authorize(self.context, item))
 
     async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
-        """Check the models at the target; give warnings."""
         return await self._retry(
             self._retries.validate_deployments, is_transient, lambda: validate_deployments(self.context, item)
         )
 
     async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
-        """Start the copy."""
         asked = 0
 
         async def ask() -> Receipt:
@@ -362,11 +335,9 @@ class DirectSteps:
         return replace(receipt, attempts=asked)
 
     async def poll(self, item: PlanItem, receipt: Receipt) -> None:
-        """Wait for the copy's end."""
         await self._retry(self._retries.poll, is_transient, lambda: poll(self.context, item, receipt))
 
     async def verify(self, item: PlanItem) -> Verified:
-        """Compare the copy with what was planned."""
         return await self._retry(self._retries.verify, verify_again, lambda: verify(self.context, item))
 
     @property

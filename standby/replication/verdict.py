@@ -38,9 +38,7 @@ class Sighting:
 
     Attributes:
         fingerprint: of its definition; at a source, of the definition a copy of it would have.
-        status: as the service says, in lower case.
         created_at: which incarnation it is: an analyzer deleted and made again has a new one.
-        changed_at: when it was last changed.
         trained: whether labelled data shaped it, so that one definition can mean two behaviours.
     """
 
@@ -53,11 +51,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class CopyRecord:
-    """What the ledger holds of the last verified copy: the two analyzers as they were then.
-
-    Attributes:
-        analyzer: its id at the source; `None` in ledgers of earlier versions.
-    """
+    """The ledger's last verified copy: both analyzers as they were. `analyzer` is missing in older ledgers."""
 
     source: Sighting
     target: Sighting
@@ -184,13 +178,7 @@ OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DI
 
 
 def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -> Action:
-    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten.
-
-    Args:
-        verdict: how the analyzer stands at the target.
-        on_existing: the policy for what is there and older or foreign.
-        forced: whether the operator named this very analyzer as one to overwrite.
-    """
+    """Choose the action: only what is missing is copied unasked, edits at a target are never overwritten."""
     if forced and verdict in OVERWRITABLE:
         return Action.REPLACE
     always = _ALWAYS.get(verdict)
@@ -198,16 +186,7 @@ def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -
 
 
 def explain(verdict: Verdict, action: Action, analyzer: str, source: str, target: str, status: str = "ready") -> str:
-    """Say in a sentence or two why an item has its action.
-
-    Args:
-        verdict: how the analyzer stands at the target; anything but blocked, which has reasons of its own.
-        action: what is to be done.
-        analyzer: its id at the source.
-        source: name of the source resource.
-        target: name of the target resource.
-        status: what the target calls the analyzer it holds.
-    """
+    """Say in a sentence or two why an item has its action; a blocked one has reasons of its own."""
     unusable = verdict is Verdict.SOURCE_AHEAD and status != "ready"
     sentence = (_UNUSABLE if unusable else _WHAT_IS_THERE[verdict]).format(source=source, target=target, status=status)
     advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
