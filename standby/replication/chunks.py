@@ -174,7 +174,7 @@ async def begin_chunk(
     copy_log: ChunkCopyLog,
     on_progress: Callable[[Progress], None],
 ) -> Replication:
-    """Plan a chunk from what both resources hold now, and give the run; what was copied before is found and kept."""
+    """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run."""
     chunk = request.chunk
     pair = (chunk.source, chunk.target)
     # It may have waited for a worker for hours, and outlived whoever sent it.
@@ -326,7 +326,10 @@ class NextStep(Enum):
 
 
 def next_step(state: ChunkState, *, quiet: float, idle: float) -> NextStep:
-    """Decide what to do about a chunk's run, which was quiet for some seconds while all of its run were idle."""
+    """Decide what to do about a chunk's run.
+
+    `quiet` is for how many seconds it has given no sign of life, `idle` for how many no chunk of the run has.
+    """
     match state:
         case ChunkState.ENDED:
             return NextStep.READ

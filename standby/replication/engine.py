@@ -46,7 +46,7 @@ async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = Non
         left = end - clock.monotonic()
         if left <= 0:
             return
-        # A Retry-After of nothing is no leave to ask without end.
+        # A Retry-After of 0 does not mean to ask without a pause.
         asked = wait if beat.retry_after is None else max(beat.retry_after, deadlines.first_interval)
         await clock.sleep(min(left, asked))
         wait = min(wait * GROWTH, deadlines.longest_interval)

@@ -75,7 +75,7 @@ class PlanUnreadable(ReplicationError):
 
 
 class PlanMoved(ReplicationError, GuardRefused):
-    """A saved plan no longer follows from what the resources hold; nothing was done. Each change is a line of `moved`."""
+    """A saved plan no longer follows from what the resources hold; nothing was done, and `moved` names the changes."""
 
     def __init__(self, made_at: datetime, moved: list[str]) -> None:
         changes = "\n".join(f"  {change}" for change in moved)

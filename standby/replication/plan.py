@@ -304,7 +304,7 @@ def make_plan(
     records: Mapping[tuple[str, str], Records],
     made_at: datetime,
 ) -> ReplicationPlan:
-    """Decide for every selected analyzer and target what a run would do; `NothingSelected` for a pattern without a match."""
+    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches."""
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}

@@ -80,10 +80,7 @@ def check_models(
     A different embedding model is an error, a different completion model a warning (disaster-recovery page,
     *Start Copy operation*). A name that leads nowhere is an error with the call that fixes it.
     """
-    findings: list[Finding] = []
-    for role, name in models:
-        findings.extend(_check(role, name, source, target, overrides))
-    return tuple(findings)
+    return tuple(finding for role, name in models for finding in _check(role, name, source, target, overrides))
 
 
 def default_to_add(
