@@ -20,26 +20,11 @@ from standby.config.plan import RetryPolicy
 from standby.replication import steps
 from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
-from standby.replication.steps import (
-    RunContext,
-    Verified,
-    copy_again,
-    verify_again,
-)
+from standby.replication.steps import RunContext, Verified, copy_again, verify_again
 from standby.service.protocols import CopyAuthorization
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Condition = Callable[[Task[..., Any], TaskRun, State[Any]], bool]
-
-
-def retry_when(worth_it: Callable[[BaseException], bool]) -> Condition:
-    """Make a `retry_condition_fn` of a predicate on the error."""
-
-    def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-        return isinstance(state.data, BaseException) and worth_it(state.data)
-
-    return condition
 
 
 def retry_options(policy: RetryPolicy) -> dict[str, Any]:
@@ -51,40 +36,40 @@ def retry_options(policy: RetryPolicy) -> dict[str, Any]:
     }
 
 
-# The grant is a secret: Prefect must keep it nowhere, whatever the server's own defaults are.
-@task(
-    name="authorize",
-    task_run_name="authorize {item.analyzer} for {item.target}",
-    retry_condition_fn=retry_when(is_transient),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-    cache_result_in_memory=False,
-)
+def _step(
+    name: str, run_name: str, worth_a_retry: Callable[[BaseException], bool]
+) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
+    """Make a task of which Prefect keeps nothing, whatever the server's own defaults are.
+
+    A grant is a secret. A receipt must not serve a later run, which looks at what the target has by then.
+    """
+
+    def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+        return isinstance(state.data, BaseException) and worth_a_retry(state.data)
+
+    return task(
+        name=name,
+        task_run_name=run_name,
+        retry_condition_fn=condition,
+        persist_result=False,
+        cache_policy=NO_CACHE,
+        cache_result_in_memory=False,
+    )
+
+
+@_step("authorize", "authorize {item.analyzer} for {item.target}", is_transient)
 async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
     """Ask the source for permission to copy this analyzer to this target."""
     return await steps.authorize(context, item)
 
 
-@task(
-    name="validate-deployments",
-    task_run_name="validate-deployments of {item.analyzer} at {item.target}",
-    retry_condition_fn=retry_when(is_transient),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@_step("validate-deployments", "validate-deployments of {item.analyzer} at {item.target}", is_transient)
 async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
     """Check that the target has the models of this analyzer; warnings are returned."""
     return await steps.validate_deployments(context, item)
 
 
-# No receipt is kept for a later run, which looks at what the target has by then.
-@task(
-    name="copy",
-    task_run_name="copy {item.analyzer} to {item.target}",
-    retry_condition_fn=retry_when(copy_again),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@_step("copy", "copy {item.analyzer} to {item.target}", copy_again)
 async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
     """Start the copy, at most once, and return its operation."""
     receipt = await steps.copy(context, item, authorization)
@@ -92,37 +77,19 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     return replace(receipt, attempts=max(run.task_run.run_count, 1) if run else 1)
 
 
-@task(
-    name="poll",
-    task_run_name="poll {item.analyzer} at {item.target}",
-    retry_condition_fn=retry_when(is_transient),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@_step("poll", "poll {item.analyzer} at {item.target}", is_transient)
 async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
     """Wait until the service has finished this copy."""
     await steps.poll(context, item, receipt)
 
 
-@task(
-    name="verify",
-    task_run_name="verify {item.analyzer} at {item.target}",
-    retry_condition_fn=retry_when(verify_again),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@_step("verify", "verify {item.analyzer} at {item.target}", verify_again)
 async def verify(context: RunContext, item: PlanItem) -> Verified:
     """Read the copy back and compare it with its source."""
     return await steps.verify(context, item)
 
 
-@task(
-    name="add-defaults",
-    task_run_name="add-defaults of {target}",
-    retry_condition_fn=retry_when(is_transient),
-    persist_result=False,
-    cache_policy=NO_CACHE,
-)
+@_step("add-defaults", "add-defaults of {target}", is_transient)
 async def add_defaults(context: RunContext, target: str, additions: Mapping[str, str]) -> None:
     """Add model names that are missing in the target's defaults; the others are not changed."""
     await steps.add_defaults(context, target, additions)
@@ -135,11 +102,7 @@ class TaskSteps:
     """
 
     def __init__(self, context: RunContext) -> None:
-        """Bind the tasks to one run.
-
-        Args:
-            context: what the steps work with.
-        """
+        """Bind the tasks to one run."""
         retries = context.recovery_plan.retries
         self.authorize = _of_run(context, authorize, retries.authorize)
         self.validate_deployments = _of_run(context, validate_deployments, retries.validate_deployments)
