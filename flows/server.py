@@ -39,10 +39,7 @@ SETTINGS: Mapping[str, str] = {
 
 @asynccontextmanager
 async def own_server(home: Path) -> AsyncIterator[str]:
-    """Start a server with everything it keeps in one folder, and stop it at the end.
-
-    Args:
-        home: becomes its PREFECT_HOME.
+    """Start a server with everything it keeps in one folder, its PREFECT_HOME, and stop it at the end.
 
     Returns:
         The URL of its UI; its API is below, at `/api`.
@@ -51,24 +48,19 @@ async def own_server(home: Path) -> AsyncIterator[str]:
         ServerDidNotStart: it ended, or did not answer in time.
     """
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
-    url = f"http://127.0.0.1:{_free_port()}"
-    log = home / "server.log"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    url, log = f"http://127.0.0.1:{port}", home / "server.log"
+    # Settings that are meant for another server are left out.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     settings = {
         **SETTINGS,
         "PREFECT_HOME": str(home),
         # The UI runs in the browser and would look for the API at Prefect's usual port.
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
     }
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "prefect", "server", "start"),
-            *("--host", "127.0.0.1", "--port", url.rpartition(":")[2]),
-            env={**_without_prefect(os.environ), **settings},
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C is for us: what we still have to say to the server comes first.
-            start_new_session=True,
-        )
+    process = await _start(log, {**inherited, **settings}, "server", "start", "--host", "127.0.0.1", "--port", port)
     try:
         await _until_it_answers(process, f"{url}/api", log)
         yield url
@@ -76,18 +68,46 @@ async def own_server(home: Path) -> AsyncIterator[str]:
         await _stop(process)
 
 
-async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
+@asynccontextmanager
+async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
+    """Run a worker of a work pool, and stop it at the end.
+
+    Args:
+        log: file that gets what it says.
+        pool: the work pool.
+        settings: of Prefect, which name its server.
+    """
+    process = await _start(log, {**os.environ, **settings}, "worker", "start", "--pool", pool, "--type", "process")
     try:
+        yield
+    finally:
+        await _stop(process)
+        # Flow runs are processes of its group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _start(log: Path, env: Mapping[str, str], *command: str) -> asyncio.subprocess.Process:
+    with log.open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "prefect", *command),
+            env=env,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C is for us: what we still have to say to the server comes first.
+            start_new_session=True,
+        )
+
+
+async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
+    with suppress(TimeoutError):
         async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as http:
             while process.returncode is None:
-                try:
+                # Until it listens, there is an error.
+                with suppress(httpx.TransportError):
                     if (await http.get(f"{api}/health")).is_success:
                         return
-                except httpx.TransportError:
-                    pass  # Not yet.
                 await asyncio.sleep(EVERY)
-    except TimeoutError:
-        raise ServerDidNotStart(str(log)) from None
     raise ServerDidNotStart(str(log))
 
 
@@ -101,51 +121,3 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _without_prefect(environ: Mapping[str, str]) -> dict[str, str]:
-    """Leave out settings that are meant for another server."""
-    return {name: value for name, value in environ.items() if not name.startswith("PREFECT_")}
-
-
-@asynccontextmanager
-async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
-    """Run a worker of a work pool, and stop it at the end.
-
-    Args:
-        log: file that gets what it says.
-        pool: the work pool.
-        settings: of Prefect, which name its server.
-    """
-    with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"),
-            env={**os.environ, **settings},
-            stdout=output,
-            stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C is for us; what the worker has begun ends with it.
-            start_new_session=True,
-        )
-    try:
-        yield
-    finally:
-        await _stop_worker(process)
-
-
-async def _stop_worker(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
-        process.terminate()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await process.wait()
-    # Flow runs are processes of its group.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    await process.wait()
