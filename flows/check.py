@@ -10,7 +10,7 @@ from prefect.artifacts import TableArtifact, acreate_markdown_artifact
 from prefect.client.schemas.objects import State
 
 from flows.events import READINESS_CHANGED, PlanEvent
-from flows.outcome import FlowOutcome, bullets, page, table
+from flows.outcome import FlowOutcome, bullets, item_table, page, table
 from flows.recovery import recovering
 from standby.errors import sentence
 from standby.recovery.context import RecoveryContext
@@ -26,7 +26,7 @@ from standby.recovery.readiness.wording import (
     span_words,
     state_words,
 )
-from standby.replication.items import PlanItem, ReplicationPlan, Selection
+from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
 from standby.replication.verdict import Verdict
@@ -113,20 +113,10 @@ def _reasons(each: Readiness) -> str:
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:
     """Make the table of every copy that is not in sync."""
-    return TableArtifact(
-        key="drift",
-        table=[_row(item) for item in proposal.items if item.verdict is not Verdict.IN_SYNC]
-        or [{"analyzer": "all in sync"}],
-        description=f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}.",
+    return item_table(
+        "drift",
+        f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}.",
+        [item for item in proposal.items if item.verdict is not Verdict.IN_SYNC],
+        ("analyzer", "from", "to", "verdict", "differences", "reason"),
+        empty="all in sync",
     )
-
-
-def _row(item: PlanItem) -> dict[str, Any]:
-    return {
-        "analyzer": item.analyzer,
-        "from": item.source,
-        "to": item.target,
-        "verdict": item.verdict.value,
-        "differences": " ".join(item.differences),
-        "reason": item.reason,
-    }

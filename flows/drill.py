@@ -9,7 +9,7 @@ from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import DRILLED, PlanEvent
-from flows.outcome import FlowOutcome, bullets, page, refused, seconds, table
+from flows.outcome import FlowOutcome, bullets, page, phase_table, refused, table
 from flows.recovery import recovering
 from flows.run import to_its_report
 from standby.document import JsonObject
@@ -28,13 +28,7 @@ def drill_page(report: DrillReport) -> str:
         bullets(report.reasons),
         table(("", ""), ((fact.label, fact.text) for fact in facts(report))),
         "## Phases",
-        table(
-            ("phase", "began (UTC)", "took", "outcome"),
-            (
-                (phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome)
-                for phase in report.phases
-            ),
-        ),
+        phase_table(report.phases),
     )
 
 

@@ -9,7 +9,7 @@ from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import ACTIVATED, REFUSED, PlanEvent
-from flows.outcome import FlowOutcome, bullets, page, seconds, table
+from flows.outcome import FlowOutcome, bullets, page, phase_table, seconds, table
 from flows.run import to_its_report
 from standby.errors import sentence
 from standby.recovery.context import RecoveryContext
@@ -23,6 +23,8 @@ from tasks.stage import TaskStages
 
 LATEST = 20
 """Observations that are shown; the newest."""
+
+YES_NO = {True: "yes", False: "no", None: "unknown"}
 
 STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
 
@@ -73,15 +75,7 @@ def decision_page(record: DecisionRecord) -> str:
         f"## Observations of {given.active}",
         table(
             ("at (UTC)", "by", "healthy", "evidence"),
-            (
-                (
-                    f"{each.at:%H:%M:%S}",
-                    each.observer,
-                    {True: "yes", False: "no", None: "unknown"}[each.healthy],
-                    each.summary,
-                )
-                for each in newest
-            ),
+            ((f"{each.at:%H:%M:%S}", each.observer, YES_NO[each.healthy], each.summary) for each in newest),
         ),
     )
 
@@ -106,13 +100,7 @@ def failover_page(report: FailoverReport) -> str:
         ),
         bullets(report.problems),
         "## Phases",
-        table(
-            ("phase", "began (UTC)", "took", "outcome"),
-            (
-                (phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome)
-                for phase in report.phases
-            ),
-        ),
+        phase_table(report.phases),
         "## Sinks",
         table(
             ("sink", "status", "published", "reason"),
@@ -131,9 +119,9 @@ def _objective(report: FailoverReport) -> str:
 
 
 def _restored(report: FailoverReport) -> str:
-    if report.restored is None:
-        return ""
     restored = report.restored
+    if restored is None:
+        return ""
     return page(
         f"## Restored from snapshot {restored.snapshot_id} of {restored.taken_at:%Y-%m-%d %H:%M} UTC",
         bullets(restored.created),

@@ -15,8 +15,9 @@ from flows.events import REPLICATED, PlanEvent
 from flows.run import hand_over
 from standby.document import JsonObject
 from standby.errors import GuardRefused
-from standby.replication.items import GOOD, PlanItem, ReplicationPlan, Status
-from standby.replication.report import Ended, Report, ReportItem, plan_document, plan_totals
+from standby.recovery.failover.report import PhaseTime
+from standby.replication.items import GOOD, ReplicationPlan, Status
+from standby.replication.report import Ended, Report, plan_document, plan_totals
 from standby.text import totals
 
 
@@ -68,12 +69,9 @@ def refused(error: GuardRefused) -> State[Any]:
 
 async def finish_plan(plan: ReplicationPlan) -> State[Any]:
     """End a run that only shows what would be done."""
-    artifact = TableArtifact(
-        key="replication-plan",
-        table=[_row(item, "action", "reason", "verdict", "as") for item in plan.items]
-        or [{"analyzer": "none selected"}],
-        description=f"Plan **{plan.recovery_plan.name}**: {plan_totals(plan)}. Nothing was changed.",
-    )
+    description = f"Plan **{plan.recovery_plan.name}**: {plan_totals(plan)}. Nothing was changed."
+    columns = ("analyzer", "from", "to", "action", "reason", "verdict", "as", "warnings")
+    artifact = item_table("replication-plan", description, plan.items, columns)
     return await FlowOutcome(
         "Completed", f"{plan_totals(plan)}; nothing was changed.", plan_document(plan), artifact=artifact
     ).finish()
@@ -98,13 +96,10 @@ async def finish_replication(
 
 def report_table(report: Report) -> TableArtifact:
     """Make the table of a replication; what needs somebody's attention comes first."""
+    description = f"Plan **{report.plan}**: {totals(report.totals)} in {report.seconds:.0f} s."
+    columns = ("analyzer", "from", "to", "status", "reason", "verdict", "action", "as", "seconds", "warnings")
     items = sorted(report.items, key=lambda item: item.status in GOOD)
-    return TableArtifact(
-        key="replication-report",
-        table=[_row(item, "status", "reason", "verdict", "action", "as", "seconds") for item in items]
-        or [{"analyzer": "none selected"}],
-        description=f"Plan **{report.plan}**: {totals(report.totals)} in {report.seconds:.0f} s.",
-    )
+    return item_table("replication-report", description, items, columns)
 
 
 def replicated(report: Report) -> PlanEvent:
@@ -121,9 +116,16 @@ NAMES = {"from": "source", "to": "target", "as": "target_analyzer"}
 """Columns that are shown by another name than the item's own."""
 
 
-def _row(item: PlanItem | ReportItem, *columns: str) -> dict[str, Any]:
-    row = {column: getattr(item, NAMES.get(column, column)) for column in ("analyzer", "from", "to", *columns)}
-    return {**row, "warnings": " ".join(item.warnings)}
+def item_table(
+    key: str, description: str, items: Iterable[object], columns: Sequence[str], empty: str = "none selected"
+) -> TableArtifact:
+    """Make a table of some items, whose attributes are its columns."""
+    rows = [{column: _cell(getattr(item, NAMES.get(column, column))) for column in columns} for item in items]
+    return TableArtifact(key=key, table=rows or [{"analyzer": empty}], description=description)
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(value) if isinstance(value, tuple) else value
 
 
 def page(*parts: str) -> str:
@@ -135,6 +137,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Write a table; nothing where it has no rows."""
     lines = [_table_row(row) for row in rows]
     return "\n".join([_table_row(head), _table_row("---" for _ in head), *lines]) if lines else ""
+
+
+def phase_table(phases: Iterable[PhaseTime]) -> str:
+    """Write how long each phase took, and how it ended."""
+    rows = ((phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome) for phase in phases)
+    return table(("phase", "began (UTC)", "took", "outcome"), rows)
 
 
 def bullets(lines: Iterable[str]) -> str:

@@ -6,15 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
 
-from flows.outcome import FlowOutcome
+from flows.outcome import FlowOutcome, item_table
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.plan import plan_restore
-from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD
 from standby.text import totals
@@ -41,31 +39,17 @@ async def restore(
         found = await open_snapshot(context, as_of=moment)
         wanted = await plan_restore(context, found, to, analyzers=analyzers)
         report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
+    items = sorted(report.items, key=lambda item: item.status in GOOD)
     return await FlowOutcome(
         "Completed" if report.complete else "PartiallyFailed",
         f"{'The run was cancelled: ' if report.interrupted else ''}{totals(report.totals)}.",
         report,
         good=report.complete,
         interrupted=report.interrupted,
-        artifact=TableArtifact(
-            key="restore-report",
-            table=_rows(report) or [{"analyzer": "none selected"}],
-            description=f"Plan **{plan}**, snapshot {report.snapshot}: {totals(report.totals)}.",
+        artifact=item_table(
+            "restore-report",
+            f"Plan **{plan}**, snapshot {report.snapshot}: {totals(report.totals)}.",
+            items,
+            ("analyzer", "as", "fidelity", "status", "reason", "seconds", "warnings"),
         ),
     ).finish()
-
-
-def _rows(report: RestoreReport) -> list[dict[str, Any]]:
-    """Give the items, those first that need somebody's attention."""
-    return [
-        {
-            "analyzer": item.analyzer,
-            "as": item.target_analyzer,
-            "fidelity": item.fidelity.value,
-            "status": item.status.value,
-            "reason": item.reason,
-            "seconds": item.seconds,
-            "warnings": " ".join(item.warnings),
-        }
-        for item in sorted(report.items, key=lambda item: item.status in GOOD)
-    ]
