@@ -71,7 +71,6 @@ class Assignment(Document):
         target: the resource that serves once the failover has ended.
         previous: what served before the last failover; a rollback leads there.
         run_id: the run that changed it last.
-        since: when that was, UTC; `None` where there never was a failover.
     """
 
     active: str
@@ -100,12 +99,12 @@ class Fence(Document):
 
     def primary_of(self, resource: str) -> str | None:
         """Give the primary that a resource serves for, or is about to serve for."""
-        for primary, side in self.assignments.items():
-            if side.active == resource:
+        for primary, assignment in self.assignments.items():
+            if assignment.active == resource:
                 return primary
         if resource in self.assignments:
             return resource
-        return next((primary for primary, side in self.assignments.items() if side.upcoming == resource), None)
+        return next((primary for primary, each in self.assignments.items() if each.upcoming == resource), None)
 
     def must_allow_copy(self, source: str, target: str, switch: str = "") -> None:
         """Allow a copy only from a resource that serves to one that does not.
@@ -117,21 +116,21 @@ class Fence(Document):
             Fenced: it leads to a resource that serves, or from one that does not.
         """
         primary = self.primary_of(source)
-        served = [side for side in self.assignments.values() if side.active == source]
+        served = [assignment for assignment in self.assignments.values() if assignment.active == source]
         if primary and not served:
             raise self._fenced(source, target, self.assignments[primary])
-        if not any(switch and side.run_id == switch for side in served):
-            for side in served:
-                if side.phase is Phase.SWITCHING:
-                    raise self._fenced(source, target, side)
-        for serves, side in self.assignments.items():
-            is_served = side.active == target
-            will_be = side.upcoming == target and side.active != source
+        if not any(switch and assignment.run_id == switch for assignment in served):
+            for assignment in served:
+                if assignment.phase is Phase.SWITCHING:
+                    raise self._fenced(source, target, assignment)
+        for serves, assignment in self.assignments.items():
+            is_served = assignment.active == target
+            will_be = assignment.upcoming == target and assignment.active != source
             if serves != target and (is_served or will_be):
-                raise self._fenced(source, target, side)
+                raise self._fenced(source, target, assignment)
 
-    def _fenced(self, source: str, target: str, side: Assignment) -> Fenced:
-        return Fenced(self.plan, source, target, side.target or side.active, self.epoch, side.phase)
+    def _fenced(self, source: str, target: str, assignment: Assignment) -> Fenced:
+        return Fenced(self.plan, source, target, assignment.target or assignment.active, self.epoch, assignment.phase)
 
 
 @dataclass
@@ -152,7 +151,6 @@ async def read_fence(objects: Objects, plan: RecoveryPlan) -> Fence:
 
     Raises:
         FenceUnreadable: it is there and cannot be understood.
-        VaultUnavailable: the vault does not say whether it is there.
     """
     path = _path(plan)
     return _of_plan(plan, await read_document(objects, path, Fence, FenceUnreadable), objects.where(path))

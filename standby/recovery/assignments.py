@@ -38,8 +38,6 @@ class SeveralPrimaries(StandbyError):
 
 
 class AlreadyActive(GuardRefused):
-    """The resource serves already."""
-
     def __init__(self, plan: str, primary: str, resource: str) -> None:
         place = "" if resource == primary else f" for {primary}"
         super().__init__(
@@ -72,8 +70,6 @@ def choose_primary(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str
     """Give the primary that an operation is about: the one that was named, or the only one that it can be.
 
     Args:
-        plan: its pairs.
-        fence: what serves now.
         to: the resource that is to serve; empty where the primary itself is to serve again.
         named: the primary that somebody named; empty where nobody did.
 
@@ -107,15 +103,6 @@ def candidates(plan: RecoveryPlan, primary: str, active: str, to: str = "") -> t
 
     Where none is named, these are its targets. The primary itself is then none of them: what was edited since
     would have to be copied there first.
-
-    Args:
-        plan: its pairs and its preference.
-        primary: whose analyzers are called.
-        active: the resource that serves now.
-        to: the only candidate, where somebody named it.
-
-    Raises:
-        NotATarget: the plan does not let the resource that was named serve for this primary.
     """
     if to:
         must_be_able_to_serve(plan, primary, to)

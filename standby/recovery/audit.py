@@ -37,10 +37,7 @@ class AuditLine(Document):
     """One line of the log.
 
     Attributes:
-        previous: digest of the line before.
         key_id: of the key it is signed with; `None` where there was none.
-        digest: of everything else but the signature.
-        signature: of the digest.
     """
 
     sequence: int
@@ -135,9 +132,6 @@ class AuditHead(Document):
     """Which line was added last.
 
     Attributes:
-        sequence: its number.
-        digest: its digest.
-        key_id: of the key it is signed with; `None` where there was none.
         signature: over plan, number and digest.
     """
 
@@ -154,7 +148,6 @@ class AuditHead(Document):
 
 
 def head_path(plan: str) -> str:
-    """Give the path of a log's head in the vault."""
     return f"audit/{plan}.head.json"
 
 
@@ -178,7 +171,6 @@ def head_problem(content: bytes | None, lines: Sequence[AuditLine], signer: Sign
     Args:
         content: of the head's file; `None` where there is none.
         lines: the log's last two lines at least, oldest first.
-        signer: checks the head's signature, where there is a key.
     """
     length = lines[-1].sequence if lines else 0
     if content is None:
@@ -256,7 +248,6 @@ class AuditCheck:
     """What a verification found.
 
     Attributes:
-        where: the log, for people.
         lines: those that were read, oldest first, up to the first that does not fit.
         problems: what is wrong, a sentence each; none where the log is whole.
     """
@@ -324,7 +315,6 @@ async def verify_audit(objects: Objects, plan: str, signer: Signer | None) -> Au
 
 
 def audit_path(plan: str) -> str:
-    """Give the path of a plan's log in the vault."""
     return f"audit/{plan}.jsonl"
 
 

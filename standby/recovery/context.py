@@ -54,13 +54,7 @@ class Stages(Protocol):
     """Runs one stage at a time: plainly, or as task runs that people can watch."""
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do a stage and give its result; its error is the caller's to see.
-
-        Args:
-            stage: what it does.
-            name: what it does this time, such as `restore at west`.
-            work: called once.
-        """
+        """Do a stage and give its result; its error is the caller's to see. `name` is such as `restore at west`."""
         ...
 
 
@@ -71,10 +65,7 @@ class RecoveryContext:
     Attributes:
         run: what replication works with; its vault is the recovery's, too.
         second: the other place for snapshots, where there is one.
-        signer: what snapshots and evidence are signed with, where there is a key.
-        sinks: where the active map is published.
         actor: who asks for it: a person at a machine, or a flow run.
-        run_id: of this recovery.
     """
 
     configuration: Configuration
@@ -88,22 +79,18 @@ class RecoveryContext:
 
     @property
     def plan(self) -> RecoveryPlan:
-        """The recovery plan."""
         return self.run.recovery_plan
 
     @property
     def vault(self) -> FileSystem:
-        """Where everything is kept."""
         return self.run.vault
 
     @property
     def connections(self) -> Connections:
-        """A client for each resource; nothing was sent yet."""
         return self.run.connections
 
     @property
     def clock(self) -> Clock:
-        """Dates and waits."""
         return self.run.clock
 
 
@@ -125,14 +112,10 @@ async def open_recovery(
     """Open everything a recovery of one plan needs; no call is made yet.
 
     Args:
-        configuration: plans, resources, vault and sinks.
-        plan_name: which plan.
-        via: shown in reports.
         vault: as it was opened by who can; without it, the local folder is.
         second: likewise; without it, the second store's local folder, where it is one.
         sinks: opens the sinks; this library alone opens files and webhooks.
         actor: who asks; without it, the user of this machine.
-        run_id: without it, a new one.
 
     Raises:
         UnknownName: there is no such plan.
@@ -176,7 +159,7 @@ async def must_be_the_flows_fence(context: RecoveryContext, *, forced: bool = Fa
     Once a failover was forced by the fence of the folder, that fence is used from then on.
 
     Raises:
-        KeptElsewhere: it is not, and that is not forced.
+        FenceElsewhere: it is not, and that is not forced.
     """
     block = context.configuration.vault.block
     if block is None or context.via == "prefect" or forced:

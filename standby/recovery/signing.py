@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 from typing import Protocol, assert_never
@@ -53,11 +52,7 @@ class Signer(Protocol):
         ...
 
     def sign(self, content: bytes) -> str:
-        """Give the signature, as `algorithm:base64`.
-
-        Raises:
-            CannotSign: it can only check.
-        """
+        """Give the signature, as `algorithm:base64`; `CannotSign` where only the public half of the key is here."""
         ...
 
     def verifies(self, content: bytes, signature: str) -> bool:
@@ -66,12 +61,7 @@ class Signer(Protocol):
 
 
 def signer_for(settings: Signing | None) -> Signer | None:
-    """Make the signer of a configuration; `None` where it has no key.
-
-    Raises:
-        KeyUnusable: a key is not what it must be.
-        KeysApart: the public key is not that of the private one.
-    """
+    """Make the signer of a configuration; `None` where it has no key. Raises what is wrong with its keys."""
     match settings:
         case None:
             return None
@@ -87,20 +77,16 @@ class HmacSigner:
     """HMAC-SHA-256: whoever can check can also sign."""
 
     def __init__(self, key: bytes) -> None:
-        """Take the shared key."""
         self._key = key
 
     @property
     def key_id(self) -> str:
-        """The first characters of a digest of the key."""
         return _short(hmac.digest(self._key, b"standby key id", "sha256"))
 
     def sign(self, content: bytes) -> str:
-        """Give the signature."""
         return f"hmac-sha256:{base64.b64encode(self._digest(content)).decode()}"
 
     def verifies(self, content: bytes, signature: str) -> bool:
-        """Say whether a signature is of this content and of this key."""
         given = _decoded(signature, "hmac-sha256")
         return given is not None and hmac.compare_digest(given, self._digest(content))
 
@@ -112,23 +98,19 @@ class Ed25519Signer:
     """Ed25519: whoever checks need not be able to sign."""
 
     def __init__(self, private: Ed25519PrivateKey | None, public: Ed25519PublicKey) -> None:
-        """Take the key pair, or the public half of it."""
         self._private = private
         self._public = public
 
     @property
     def key_id(self) -> str:
-        """The first characters of a digest of the public key."""
         return _short(hashlib.sha256(self._public.public_bytes_raw()).digest())
 
     def sign(self, content: bytes) -> str:
-        """Give the signature."""
         if self._private is None:
             raise CannotSign
         return f"ed25519:{base64.b64encode(self._private.sign(content)).decode()}"
 
     def verifies(self, content: bytes, signature: str) -> bool:
-        """Say whether a signature is of this content and of this key."""
         given = _decoded(signature, "ed25519")
         if given is None:
             return False
@@ -155,24 +137,22 @@ def _ed25519(settings: Ed25519Signing) -> Ed25519Signer:
 
 
 def _key(text: str, field: str) -> bytes:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        # Its message may quote the key.
-        raise KeyUnusable(field) from None
-    if len(raw) != 32:
+    raw = _from_base64(text)
+    if raw is None or len(raw) != 32:
         raise KeyUnusable(field)
     return raw
 
 
 def _decoded(signature: str, algorithm: str) -> bytes | None:
     name, _, text = signature.partition(":")
-    if name != algorithm:
-        return None
+    return _from_base64(text) if name == algorithm else None
+
+
+def _from_base64(text: str) -> bytes | None:
     try:
         return base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
+    except ValueError:
+        return None  # And no error from here on: its message may quote a key.
 
 
 def _short(digest: bytes) -> str:
@@ -180,12 +160,7 @@ def _short(digest: bytes) -> str:
 
 
 class Seal(Document):
-    """A signature and the key it is of.
-
-    Attributes:
-        key_id: tells keys apart, and nothing about them.
-        signature: as `algorithm:base64`.
-    """
+    """A signature and the key it is of."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -218,7 +193,5 @@ def unsealed(content: bytes, seal: bytes | None, signer: Signer | None) -> str:
 def _is_plain(signature: str) -> bool:
     """Say whether a signature is written in the only way we write it: base64 has spare bits at its end."""
     text = signature.partition(":")[2]
-    try:
-        return base64.b64encode(base64.b64decode(text, validate=True)).decode() == text
-    except (binascii.Error, ValueError):
-        return False
+    raw = _from_base64(text)
+    return raw is not None and base64.b64encode(raw).decode() == text

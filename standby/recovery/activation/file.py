@@ -31,7 +31,6 @@ class FileActivation:
 
     @property
     def name(self) -> str:
-        """The file, as configured."""
         return f"file {self.path}"
 
     async def publish(self, activation: Activation) -> None:
@@ -40,7 +39,6 @@ class FileActivation:
         await to_its_end(self._publish(activation))
 
     async def read(self, plan: str) -> Activation | None:
-        """Give what the file says of a plan."""
         return (await self._maps()).plans.get(plan)
 
     async def _publish(self, activation: Activation) -> None:

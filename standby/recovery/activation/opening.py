@@ -20,12 +20,7 @@ def deferred(settings: VariableSink) -> ActivationSink:
 def open_sinks(
     sinks: Sequence[Sink], *, variable: Callable[[VariableSink], ActivationSink] = deferred
 ) -> Sequence[ActivationSink]:
-    """Make the sinks of a configuration; no two have the same name.
-
-    Args:
-        sinks: as configured.
-        variable: makes those that are variables of Prefect.
-    """
+    """Make the sinks of a configuration; no two have the same name. `variable` makes the Prefect variables."""
     return tuple(_opened(sinks, variable))
 
 

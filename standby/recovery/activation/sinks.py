@@ -97,11 +97,6 @@ class ActivationSink(Protocol):
 def must_follow(sink: str, found: Activation | None, new: Activation) -> None:
     """Replace what a sink holds only by what is newer, or by the same again.
 
-    Args:
-        sink: its name.
-        found: what it holds of the plan.
-        new: what it is to hold.
-
     Raises:
         SinkAhead: it has a higher epoch; or another resource under the same one, from another vault.
     """
@@ -154,13 +149,7 @@ NOBODY = "nobody"
 async def publish_to_sinks(
     sinks: Sequence[ActivationSink], activation: Activation, primary: str
 ) -> tuple[SinkResult, ...]:
-    """Publish the map of a plan to every sink; one that fails does not stop the others.
-
-    Args:
-        sinks: of the configuration.
-        activation: the map.
-        primary: whose resource the results name.
-    """
+    """Publish a map to every sink, and name what each has for one primary; one that fails does not stop the others."""
     async with side_by_side() as group:
         tasks = [group.create_task(_publish(sink, activation, primary)) for sink in sinks]
     return tuple(task.result() for task in tasks)

@@ -33,11 +33,7 @@ ATTEMPT_SECONDS = 5.0
 
 
 class _Again(Exception):
-    """An attempt that may be repeated.
-
-    Attributes:
-        retry_after: seconds that the receiver wants us to wait.
-    """
+    """An attempt that may be repeated, after `retry_after` seconds where the receiver says so."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -57,15 +53,6 @@ class WebhookActivation:
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; nothing is sent yet.
-
-        Args:
-            settings: address and secret.
-            name: what reports call it; by default its host.
-            retries: how hard to try.
-            clock: dates what is sent.
-            transport: instead of the network, in tests.
-        """
         self.name = name or webhook_name(settings)
         self._settings = settings
         self._retries = retries
@@ -92,7 +79,6 @@ class WebhookActivation:
                     raise SinkFailed(self.name, failure.reason) from None
 
     async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - a receiver is never asked
-        """Give nothing: a webhook cannot be read."""
         return None
 
     async def _send(self, http: httpx.AsyncClient, activation: Activation, body: bytes) -> None:

@@ -44,7 +44,6 @@ class Automation(Document):
 
     Attributes:
         on: whether outages may start a failover; each plan's own failover.automatic comes on top.
-        changed_at: UTC; `None` where it was never changed.
     """
 
     on: bool = True
@@ -67,7 +66,6 @@ async def read_automation(objects: Objects) -> Automation:
 
     Raises:
         AutomationUnreadable: it is there and cannot be understood.
-        VaultUnavailable: the vault does not answer.
     """
     content = await objects.read(AUTOMATION_PATH)
     if content is None:
@@ -83,14 +81,8 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
 
     The switch comes first: an audit log that cannot be written must not keep automation on.
 
-    Args:
-        plans: every plan of one vault; at least one.
-        on: whether outages may start a failover.
-        reason: why, in the words of the operator.
-
     Raises:
-        VaultUnavailable: it may or may not have been written.
-        SwitchNotNoted: it is set, and that could not be recorded.
+        AutomationNotRecorded: it is set, and that could not be recorded.
     """
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))

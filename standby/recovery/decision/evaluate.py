@@ -45,11 +45,7 @@ PLANNING_SECONDS = 45.0
 
 @dataclass(frozen=True)
 class Rebuilding:
-    """What a restore would do about what is lacking.
-
-    Attributes:
-        reasons: why something cannot be rebuilt, a sentence each.
-    """
+    """What a restore would do about what is lacking."""
 
     restorable: tuple[Restorable, ...] = ()
     reasons: tuple[str, ...] = ()
@@ -69,12 +65,7 @@ def lacked(readiness: Readiness) -> tuple[str, ...]:
 
 
 async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) -> Rebuilding:
-    """Plan the restore that a failover would begin with; nothing is changed, and no call is made to the source.
-
-    Args:
-        context: the plan, its stores and its ledgers.
-        readiness: of the target.
-    """
+    """Plan the restore that a failover would begin with; nothing is changed, and no call is made to the source."""
     absent = lacked(readiness)
     # A failover to the primary restores nothing: a failback copies what is missing there.
     if not absent or readiness.target in {readiness.primary, readiness.active}:
@@ -143,17 +134,10 @@ async def gather_input(
 ) -> DecisionInput:
     """Gather everything that a decision is made from; nothing is changed.
 
-    Args:
-        context: the plan, its resources and its vault.
-        request: what is asked.
-        observations: earlier ones, of any observer; those of now are added.
-        limits: of every check of a probe.
-
     Raises:
         FenceUnreadable: it is not known what serves.
         AutomationUnreadable: it is not known whether outages may start anything.
         NotATarget: the target that is asked for is none of this primary.
-        VaultUnavailable: the vault does not answer.
     """
     fence = await read_fence(context.vault, context.plan)
     automation = await read_automation(context.vault)
@@ -221,12 +205,8 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
         lacking=absent if only_absent else (),
         restorable=rebuilding.restorable,
         copies=tuple(
-            CopyAge(
-                analyzer=point.analyzer,
-                verified_at=point.verified_at,
-                source_changed=point.source_changed,
-            )
-            for point in readiness.points
+            CopyAge(analyzer=each.analyzer, verified_at=each.verified_at, source_changed=each.source_changed)
+            for each in readiness.points
         ),
     )
 
@@ -264,17 +244,12 @@ async def evaluate(
     still waits after the last round, nothing is to be done.
 
     Args:
-        context: the plan, its resources and its vault.
-        request: what is asked.
-        history: earlier observations, such as those of events.
         recall: gives before every round what other observers have seen by then.
         rounds: how often at most; by default as often as the policy needs, and a few times more.
-        limits: of every check of a probe.
 
     Raises:
         FenceUnreadable: it is not known what serves.
         AutomationUnreadable: it is not known whether outages may start anything.
-        VaultUnavailable: the vault does not answer.
     """
 
     async def look(observations: Sequence[Observation]) -> DecisionInput:
@@ -287,14 +262,7 @@ async def evaluate(
 async def until_settled(
     look: Look, clock: Clock, *, history: Sequence[Observation] = (), rounds: int | None = None
 ) -> tuple[DecisionInput, Decision]:
-    """Decide after each look, until a decision does not wait or the rounds are over.
-
-    Args:
-        look: gathers the input, given the observations before it.
-        clock: waits.
-        history: observations before the first look.
-        rounds: how often at most.
-    """
+    """Decide after each look, until a decision does not wait or the rounds are over."""
     given = await look(history)
     decision = decide(given)
     for _ in range(1, rounds_of(given.policy) if rounds is None else rounds):

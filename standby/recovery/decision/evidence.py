@@ -27,7 +27,6 @@ class OutageEvidence:
         streak: unhealthy observations with no healthy one after them, oldest first; without those at its
             beginning that somebody else had just contradicted.
         counted: those of them that count, one per observer and probe period.
-        newest: the newest, healthy or unhealthy; `None` where there is none.
         contradicting: observers whose own newest observation, less than a probe period old, is healthy.
     """
 
@@ -61,12 +60,6 @@ def weigh(observations: Sequence[Observation], resource: str, now: datetime, pol
 
     One dated up to a probe period ahead counts as of now, since clocks differ; what is dated further ahead is
     ignored.
-
-    Args:
-        observations: in any order, of any resource, perhaps twice.
-        resource: the one that it is about.
-        now: the time of the decision.
-        policy: how long a probe period is.
     """
     known = _in_order(observations, resource, now, policy.probe_every)
     streak = _undisputed(_streak(known, policy.probe_every * GAP), known, now, policy.probe_every * REGULAR)

@@ -69,7 +69,6 @@ class GuardResult(Document):
 
 
 def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
-    """Make the answer of a guard."""
     return GuardResult(guard=guard, outcome=outcome, text=text)
 
 
@@ -80,7 +79,6 @@ class Decision(Document):
         outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
         needs_approval: the plan does not fail over automatically after an outage: act means propose.
         to: the target that was judged; `None` where there is none.
-        reasons: every guard that was asked, in order.
         detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
         unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none.
     """
@@ -123,9 +121,6 @@ class Restorable(Document):
     """An analyzer that a target lacks, and that the failover could rebuild there first.
 
     Attributes:
-        fidelity: how true it would be to what was lost.
-        snapshot: id of the one that has it.
-        seen_at: when the snapshot saw it, UTC.
         doubt: why it would not be what it was; empty where nothing says so.
     """
 
@@ -140,8 +135,6 @@ class Fitness(Document):
     """What readiness says of one target.
 
     Attributes:
-        reasons: why it is not ready, or not known to be.
-        copies: the age of each copy.
         lacking: analyzers that it lacks, where nothing else speaks against it; otherwise none.
         restorable: analyzers that it lacks and the newest snapshot has.
     """
@@ -170,17 +163,10 @@ class DecisionInput(Document):
     """What was asked, what was observed, what is configured and what was done before.
 
     Attributes:
-        primary: for which a resource is to serve.
-        run_id: of the run that asks.
         observer: the name under which this run itself probed the resources.
         asked_at: now, UTC, by the clock of whoever gathered this.
-        requested_by: an outage that was observed, or an operator.
         planned: what serves now still answers, and a last sync is made from it.
-        reason: in the operator's words.
-        forced: guards that the operator passes.
         outage_of: the resource that an outage was reported of; empty where that was not said.
-        epoch: of the fence.
-        assignments: the fence's own: what serves, by primary.
         candidates: in the order of preference.
         observations: of the resource that serves now, in any order, by any observer.
     """
@@ -204,7 +190,6 @@ class DecisionInput(Document):
 
     @property
     def assignment(self) -> Assignment:
-        """The assignment that is asked about."""
         return self.assignments[self.primary]
 
     @property
@@ -216,7 +201,6 @@ class DecisionInput(Document):
 
     @property
     def active(self) -> str:
-        """The resource that serves now."""
         return self.assignment.active
 
 
@@ -233,13 +217,8 @@ class FailoverRequest:
         primary: for which one; empty until it is known, where only one can be meant.
         planned: the resource that serves now answers, and what it holds is synchronised first. `None`: it must
             answer, unless an unplanned failover is resumed.
-        reason: for people.
         forced: guards to be passed all the same, by name.
-        outage_of: the resource that an outage was reported of; empty where that was not said.
-        action: what follows from the fence.
-        active: the resource that serves now, once that was read.
         epoch: of the fence that this was decided by; `None` where whoever asks holds what it depends on.
-        decision_id: of the recorded decision that this follows from.
         detected_at: when the outage counted as one, UTC.
         unhealthy_since: when it began, as far as it was seen.
     """

@@ -43,7 +43,6 @@ async def decide_outage(
     """Decide for each primary that the resource serves for, until there is something to do.
 
     Args:
-        context: of the recovery.
         outage_of: the resource that was reported to be unhealthy.
         to: the target; empty where the decision chooses.
         recall: gives the observations of others.
@@ -71,12 +70,7 @@ async def decide_outage(
 
 
 def request_of(record: DecisionRecord, to: str = "") -> FailoverRequest:
-    """Give the request about an outage again that a decision was made about.
-
-    Args:
-        record: the decision.
-        to: the target that somebody approved; without it, the one that was decided for.
-    """
+    """Make the request that a decision about an outage answered once more; `to` is the target somebody approved."""
     given = record.given
     return FailoverRequest(
         primary=given.primary,
@@ -105,12 +99,6 @@ def why_not_propose(lines: Sequence[AuditLine], primary: str, now: datetime, pol
 
     While one proposal waits for its answer there is no second one. After a rejection nobody is asked again
     within the cool-down. Where nobody answered, the proposal may be repeated.
-
-    Args:
-        lines: of the plan's audit log.
-        primary: the outage is of what serves for it.
-        now: UTC.
-        policy: how long a proposal waits, and how long the cool-down is.
     """
     answers: dict[str, AuditLine] = {}
     for line in reversed(lines):
@@ -142,13 +130,7 @@ class LastRefusal(Document):
 
 
 async def report_refusal(context: RecoveryContext, record: DecisionRecord, publish: Callable[[], None]) -> None:
-    """Report that an outage was not answered by a failover, unless the same was reported lately.
-
-    Args:
-        context: of the recovery.
-        record: the decision that refused or waited.
-        publish: emits it.
-    """
+    """Report that an outage was not answered by a failover, unless the same was reported lately."""
     path = f"recovery/{context.plan.name}/refused.json"
     guards = tuple(result.guard for result in record.decision.against)
     refusal = LastRefusal(primary=record.given.primary, guards=guards, at=context.clock.now())

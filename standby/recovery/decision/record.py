@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 from uuid import uuid4
@@ -53,8 +53,6 @@ class DecisionRecord(Document):
 
     Attributes:
         id: its plan, when it was recorded, and four digits against chance.
-        given: everything it was made from.
-        actor: who asked for it.
         version: of Standby, whose rules it follows.
     """
 
@@ -75,11 +73,7 @@ async def decide_and_record(
     recall: Recall = nothing_more,
     rounds: int | None = None,
 ) -> DecisionRecord:
-    """Come to a decision, as `evaluate` does, and record it.
-
-    Raises:
-        StandbyError: as `evaluate` and `record_decision`.
-    """
+    """Come to a decision, as `evaluate` does, and record it."""
     given, decision = await evaluate(context, request, history=history, recall=recall, rounds=rounds)
     return await record_decision(context, given, decision)
 
@@ -101,11 +95,7 @@ def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequ
 async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> DecisionRecord:
     """Keep a decision in the vault, and record its digest in the audit log.
 
-    Returns:
-        The record; its id is such as `invoices-20260131T031402Z-1a2b`.
-
     Raises:
-        VaultUnavailable: it may or may not have been kept.
         AuditBroken: it is kept, and the audit log could not be added to.
         AuditBusy: likewise.
     """
@@ -139,7 +129,6 @@ async def read_record(objects: Objects, decision_id: str) -> tuple[DecisionRecor
     Raises:
         NoSuchDecision: nothing is recorded under this id.
         DecisionUnreadable: something else is.
-        VaultUnavailable: the vault does not answer.
     """
     path = decision_path(decision_id)
     where = objects.where(path)
@@ -153,21 +142,13 @@ async def read_record(objects: Objects, decision_id: str) -> tuple[DecisionRecor
 
 
 def decision_path(decision_id: str) -> str:
-    """Give the path of a decision in the vault.
-
-    Raises:
-        NoSuchDecision: it is no id, and might lead elsewhere.
-    """
+    """Give the path of a decision in the vault; `NoSuchDecision` for what is no id, and might lead elsewhere."""
     plan_of(decision_id)
     return f"decisions/{decision_id}.json"
 
 
 def plan_of(decision_id: str) -> str:
-    """Give the name of the plan that a decision is about; the id has it, whatever was done to the file.
-
-    Raises:
-        NoSuchDecision: it is no id.
-    """
+    """Give the name of the plan that a decision is about; the id has it, whatever was done to the file."""
     found = _ID.fullmatch(decision_id)
     if found is None:
         raise NoSuchDecision(decision_id, "file of such a name")
@@ -185,7 +166,6 @@ class Explanation(Document):
     """A recorded decision, and what the same input leads to now.
 
     Attributes:
-        where: the record, for people.
         again: what the same input leads to under the rules of this version.
         same: whether that is what was decided.
         problems: why the record may not be the one that was written, a sentence each; none where it is.
@@ -199,27 +179,19 @@ class Explanation(Document):
 
 
 async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> Explanation:
-    """Replay a decision from its record alone; no resource is asked.
-
-    Args:
-        objects: the vault.
-        decision_id: of the decision.
-        signer: checks the signature of its line in the audit log, where there is a key.
-
-    Raises:
-        NoSuchDecision: nothing is recorded under this id.
-        DecisionUnreadable: the record cannot be understood.
-        VaultUnavailable: the vault does not answer.
-    """
+    """Replay a decision from its record alone; no resource is asked."""
     record, digest = await read_record(objects, decision_id)
     again = decide(record.given)
     plan = plan_of(decision_id)
     checked = await verify_audit(objects, plan, signer)
     line = next((line for line in checked.lines if _is_of(line, decision_id)), None)
     where = objects.where(decision_path(decision_id))
-    problems = [*_strange(record, decision_id, plan)]
+    problems = []
+    if record.id != decision_id or record.given.plan != plan:
+        problems.append(f"It is the record of {record.id}, stored under another id")
     if line is None:
-        problems.append(f"{checked.where} has no line about it{_broken(checked.problems)}")
+        broken = f", and is not whole: {checked.problems[0]}" if checked.problems else ""
+        problems.append(f"{checked.where} has no line about it{broken}")
     elif line.facts.get("digest") != digest:
         problems.append(f"{where} was changed after it was written: the audit log has another digest of it")
     if line is not None and (reason := unsigned(line, signer)):
@@ -229,15 +201,6 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
 
 def _is_of(line: AuditLine, decision_id: str) -> bool:
     return line.action == AuditAction.DECIDED and line.facts.get("decision") == decision_id
-
-
-def _strange(record: DecisionRecord, decision_id: str, plan: str) -> Iterator[str]:
-    if record.id != decision_id or record.given.plan != plan:
-        yield f"It is the record of {record.id}, stored under another id"
-
-
-def _broken(problems: tuple[str, ...]) -> str:
-    return f", and is not whole: {problems[0]}" if problems else ""
 
 
 def conclusion(decision: Decision, given: DecisionInput) -> str:

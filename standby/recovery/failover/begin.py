@@ -37,11 +37,6 @@ FORCEABLE = (READINESS, REPLICATION, SINKS, SYNC)
 async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequest) -> SwitchRecord:
     """Fence the plan for a failover, for resuming one that was interrupted, or for rolling one back.
 
-    Args:
-        context: the plan, its vault and its sinks.
-        held: its fence.
-        request: where it leads.
-
     Raises:
         AlreadyActive: there is nothing to do.
         NothingToRollBack: there is no failover that could be rolled back.
@@ -95,16 +90,7 @@ def _must_be_current(fence: Fence, request: FailoverRequest) -> None:
 
 
 def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "") -> None:
-    """Let nothing begin while a failover of the plan has not ended.
-
-    Args:
-        fence: as it stands.
-        record: of the plan's last failover.
-        but: the primary whose failover may be resumed.
-
-    Raises:
-        FailoverUnfinished: there is another one.
-    """
+    """Let nothing begin while a failover of the plan has not ended, but that of one primary, which may be resumed."""
     for primary, assignment in fence.assignments.items():
         if primary != but and assignment.phase is Phase.SWITCHING:
             known = record is not None and record.primary == primary and record.is_of(fence)

@@ -119,12 +119,7 @@ class RollbackTargetUnhealthy(GuardRefused):
 
 
 class FailoverRefused(GuardRefused):
-    """A guard refuses what an operator asks for.
-
-    Attributes:
-        decision_id: of the recorded decision.
-        decision: with the outcome of every guard.
-    """
+    """A guard refuses what an operator asks for; the decision is recorded."""
 
     def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
         against = decision.against

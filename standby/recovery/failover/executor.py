@@ -32,13 +32,10 @@ class FailoverRun:
     """A failover in the hands of one run.
 
     Attributes:
-        record: how far it is; what was written is safe.
         asked: the record with which this run began.
         sinks: what became of each, the last time that something was published.
         published_at: when every sink had been given the resource that serves, UTC.
         stopped: why it stopped, and where undoing it failed too, why that did.
-        ended: it was completed or undone.
-        interrupted: it was cancelled.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class FailoverRun:
         preparation: Preparation,
         phases: Phases,
     ) -> None:
-        """Take over a failover that was just fenced."""
         self.record = self.asked = record
         self.sinks: tuple[SinkResult, ...] = ()
         self.published_at: datetime | None = None
@@ -222,7 +218,6 @@ async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) ->
 def report_of(
     context: RecoveryContext, fence: Fence, run: FailoverRun, phases: Phases, preparation: Preparation
 ) -> FailoverReport:
-    """Make the report."""
     asked, record = run.asked, run.record
     published = run.published_at if run.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto

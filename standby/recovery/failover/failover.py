@@ -49,9 +49,6 @@ async def fail_over(
     A rollback copies and restores nothing: the resource that it leads to served until the failover.
 
     Args:
-        context: the plan, its resources, its vault and its sinks.
-        request: which resource, and why; whoever gives it has decided.
-        stages: runs the phases.
         sync: brings the target up to what the source has, where the failover is planned.
         naming: of restored analyzers; with a prefix everything is restored under it, for a drill.
 
@@ -99,10 +96,10 @@ async def decide_request(
         The request as it is to be carried out; and the decision, where there was something to decide.
 
     Raises:
-        KeptElsewhere: flows keep the fence in another place, and that is not forced.
+        FenceElsewhere: flows keep the fence in another place, and that is not forced.
         FailoverRefused: a guard refuses; the decision is recorded all the same.
         FailbackNeeded: edits would be lost.
-        OldSideDark: the resource that a rollback leads to does not answer.
+        RollbackTargetUnhealthy: the resource that a rollback leads to does not answer.
         StandbyError: as `choose_primary`.
     """
     await must_be_the_flows_fence(context, forced=VAULT in request.forced)
@@ -148,10 +145,6 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
 
     The active map is published again in any case, so that a sink gets it which did not take it before.
 
-    Args:
-        context: the plan, its vault and its sinks.
-        primary: only this one's failover; every one's if left out.
-
     Raises:
         FailoverUnderWay: another run holds the fence of this plan.
         FailoverUnfinished: a failover was interrupted.
@@ -180,7 +173,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         via=context.via,
         epoch=held.fence.epoch,
         committed={name: held.fence.assignments[name].active for name in waiting},
-        serving={name: side.active for name, side in held.fence.assignments.items()},
+        serving={name: each.active for name, each in held.fence.assignments.items()},
         sinks=sinks,
         problems=tuple(sink.reason for sink in failed),
         next_action=f"Fix the sink, then run standby commit {fence.plan} again" if failed else "",

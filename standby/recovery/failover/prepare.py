@@ -64,14 +64,7 @@ class Preparation:
     restored: Restored | None = None
 
     async def run(self, primary: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
-        """Do it, and give the id at the target of each analyzer, by its id at the primary.
-
-        Args:
-            primary: for which the target is to serve.
-            source: what serves now.
-            to: the target.
-            planned: the source still answers; otherwise no call is made to it.
-        """
+        """Do it, and give the id at the target of each analyzer, by its id at the primary."""
         context, phases = self.context, self.phases
         await phases.must(Stage.WAIT, "wait for replication", lambda: wait_for_replication(context, to))
         if planned:
@@ -168,11 +161,7 @@ async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target:
 
 
 async def assessed(context: RecoveryContext, primary: str, to: str, *, ask_source: bool) -> Readiness:
-    """Say whether the target can serve.
-
-    Raises:
-        TargetNotReady: it does not answer.
-    """
+    """Say whether the target can serve; `TargetNotReady` where it does not answer."""
     try:
         return await assess(context, primary, to, ask_source=ask_source)
     except ServiceError as error:
@@ -189,11 +178,7 @@ def reasons_against(readiness: Readiness) -> list[str]:
 
 
 async def names_at_primary(context: RecoveryContext, primary: str) -> dict[str, str]:
-    """List what a primary has itself.
-
-    Raises:
-        TargetNotReady: it does not answer.
-    """
+    """List what a primary has itself."""
     listed = await listing(context, primary)
     return {
         analyzer.analyzer_id: analyzer.analyzer_id
@@ -203,11 +188,7 @@ async def names_at_primary(context: RecoveryContext, primary: str) -> dict[str, 
 
 
 async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ...]:
-    """List the analyzers of a resource, in bounded time.
-
-    Raises:
-        TargetNotReady: it does not answer.
-    """
+    """List the analyzers of a resource, in bounded time; `TargetNotReady` where it does not answer."""
     try:
         async with asyncio.timeout(LISTING_SECONDS):
             return await context.connections[resource].list_analyzers()

@@ -25,11 +25,7 @@ State = Literal["activated", "rolled_back", "fenced"]
 
 
 class PhaseTime(Document):
-    """One phase of a failover.
-
-    Attributes:
-        outcome: `done`, or why it was not.
-    """
+    """One phase of a failover."""
 
     name: str
     started_at: datetime
@@ -38,12 +34,7 @@ class PhaseTime(Document):
 
 
 class Restored(Document):
-    """What was restored at the target from a snapshot.
-
-    Attributes:
-        created: analyzers that were built anew.
-        failed: those that could not be, with the reason of each.
-    """
+    """What was restored at the target from a snapshot; of what could not be, the reasons."""
 
     snapshot_id: str
     taken_at: datetime
@@ -55,17 +46,11 @@ class FailoverReport(Document):
     """A whole failover.
 
     Attributes:
-        from_resource: what served before.
-        to: what was to serve.
         restored: nothing where nothing was missing, or there was no snapshot.
         detection_seconds: from the beginning of the outage until it counted as one.
         recovery_seconds: from the start of the failover until every sink had the target.
         rto_seconds: from the beginning of the outage, where that is known, until every sink had the target.
-        rto_objective_seconds: what the plan allows for it.
         serving: the resource that serves, or the last one that did.
-        forced: guards that were passed by force.
-        problems: what went wrong, a sentence each.
-        interrupted: it was asked to stop.
         next_action: the one thing to do now; empty where there is nothing.
     """
 
@@ -130,8 +115,6 @@ class CommitReport(Document):
 
     Attributes:
         committed: the resources that were waiting for it, by primary.
-        serving: what serves now, by primary.
-        sinks: the active map was published to each once more.
     """
 
     plan: str
@@ -224,8 +207,6 @@ class Phases:
     """Runs phases and keeps what became of each.
 
     Attributes:
-        forced: guards that are passed all the same.
-        times: of those that are over, in order.
         problems: what went wrong without stopping the failover, a sentence each.
     """
 

@@ -25,11 +25,7 @@ class SwitchRecord(Document):
     """One failover of a plan; the last one stays as the record of what was published.
 
     Attributes:
-        epoch: of the run that is at it.
         before: the assignment before the failover; undoing it leads there.
-        from_resource: the resource that served.
-        to: the resource that is to serve.
-        started_at: when the first run began it, UTC.
         prepared: the target was brought up to date and found ready.
         touched: something of this failover may have been published to a sink.
         may_name: the resources that a sink may name now. One of them may be published again at any time; another
@@ -87,9 +83,6 @@ async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
     """Read how far the last failover of a plan is; a record that cannot be understood counts as none.
 
     Without it nothing counts as done, and whoever resumes begins at the beginning, which is safe.
-
-    Raises:
-        VaultUnavailable: the vault does not answer.
     """
     path = _path(plan)
     content = await objects.read(path)
@@ -103,11 +96,7 @@ async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
 
 
 async def write_record(objects: Objects, record: SwitchRecord) -> None:
-    """Write how far a failover is; it is safe when this returns.
-
-    Raises:
-        VaultUnavailable: it may or may not have been written.
-    """
+    """Write how far a failover is; it is safe when this returns."""
     content = record.model_dump_json(indent=1).encode()
     # A write that is left to its thread would come later than what follows it.
     await to_its_end(objects.write(_path(record.plan), content))
@@ -128,10 +117,7 @@ def active_map(
     """Make the active map.
 
     Args:
-        context: the plan and its resources.
-        fence: what serves for each primary.
         record: of the last failover, which has the names.
-        at: when it changed, UTC.
         named: what some primaries get instead of what the fence says; `None` for nobody.
 
     Raises:
@@ -203,13 +189,7 @@ def fence_committed(fence: Fence, primary: str, run_id: str) -> Fence:
 
 
 def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | None:
-    """Give the resource that a rollback leads to; `None` where there is nothing to roll back.
-
-    Args:
-        fence: as it stands.
-        primary: whose failover it is.
-        record: of the plan's last failover.
-    """
+    """Give the resource that a rollback leads to; `None` where there is nothing to roll back."""
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:
         if record is None or not record.is_of(fence):
