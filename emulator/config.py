@@ -65,7 +65,7 @@ class SettingsChange(_Part):
 
 
 class Edit(_Part):
-    """A change at the service's side: a merge patch of any field; `retrained` counts as one without any that shows."""
+    """A change made by the service: a merge patch of any field, or none that shows where it was only `retrained`."""
 
     resource: str
     analyzer: str

@@ -28,7 +28,7 @@ CallKind = Literal[
 CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
 
 ELSEWHERE = "https://elsewhere.invalid"
-"""An origin that is nobody's (RFC 6761)."""
+"""An origin that belongs to nobody (RFC 6761)."""
 
 
 class _Fault(BaseModel):
@@ -141,7 +141,7 @@ class LoopingNextLink(Twist):
 
 
 Replacement = Status | Drop | Hang | Malformed | Redirect
-"""What can take the place of an answer."""
+"""What can be answered instead."""
 
 Fault = Annotated[
     Replacement
@@ -226,8 +226,8 @@ class _Armed:
 class FaultBook:
     """Rules in the order they came.
 
-    To one call all delays happen that are due, but only one fault that takes the place of the answer and
-    one twist of the service's work: the others wait for the next call.
+    To one call all delays happen that are due, but only one fault instead of the answer and one twist
+    of the service's work: the others wait for the next call.
     """
 
     def __init__(self, rules: Iterable[FaultRule] = ()) -> None:
@@ -247,7 +247,7 @@ class FaultBook:
         instead: Replacement | None = None
         twist: Twist | None = None
         waiting = [armed for armed in self._armed if armed.rule.matches(resource, kind, analyzer) and armed.count()]
-        # Those that take the place of the answer come first: a call that is not carried out spends no twist.
+        # Those instead of the answer come first: a call that is not carried out spends no twist.
         for armed in sorted(waiting, key=lambda armed: isinstance(armed.rule.fault, Twist)):
             fault = armed.rule.fault
             if isinstance(fault, Delay):

@@ -26,7 +26,7 @@ _KINDS: dict[str, CallKind] = {DEPLOYMENTS: "arm_deployments", MODELS: "arm_mode
 
 @dataclass(frozen=True)
 class ManagementPlane:
-    """Answers about a resource to whom has a token of the right audience; a key is none (REFERENCE)."""
+    """Answers about a resource to callers with a token of the right audience; a key is not enough (REFERENCE)."""
 
     is_data: ClassVar[bool] = False
 

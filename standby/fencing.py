@@ -106,11 +106,11 @@ class Fence(Document):
             return resource
         return next((primary for primary, each in self.assignments.items() if each.upcoming == resource), None)
 
-    def must_allow_copy(self, source: str, target: str, switch: str = "") -> None:
+    def must_allow_copy(self, source: str, target: str, failover_run: str = "") -> None:
         """Allow a copy only from a resource that serves to one that does not.
 
         Args:
-            switch: run id of the failover that the copy is a part of, if it is one.
+            failover_run: run id of the failover that the copy is a part of, if it is one.
 
         Raises:
             Fenced: it leads to a resource that serves, or from one that does not.
@@ -119,7 +119,7 @@ class Fence(Document):
         served = [assignment for assignment in self.assignments.values() if assignment.active == source]
         if primary and not served:
             raise self._fenced(source, target, self.assignments[primary])
-        if not any(switch and assignment.run_id == switch for assignment in served):
+        if not any(failover_run and assignment.run_id == failover_run for assignment in served):
             for assignment in served:
                 if assignment.phase is Phase.SWITCHING:
                     raise self._fenced(source, target, assignment)

@@ -1,4 +1,4 @@
-"""The routes: each delivery is admitted, read, posted to Prefect, and answered; none is decided upon."""
+"""The routes: each delivery is admitted, read, posted to Prefect, and answered; nothing is decided here."""
 
 from __future__ import annotations
 

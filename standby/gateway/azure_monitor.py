@@ -79,7 +79,7 @@ def read_alert(body: JsonValue) -> Notice | Ignored:
 
 
 def _of_rule(alert: Essentials) -> Notice | Ignored:
-    """Read an alert of a rule of the operator's own, upon metrics or logs."""
+    """Read an alert of the operator's own rule about metrics or logs."""
     if (alert.signal_type or "").lower() not in {"metric", "log"}:
         return Ignored(f"Alerts of {alert.service} say nothing about health")
     if alert.severity not in IMPORTANT:

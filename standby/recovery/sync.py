@@ -131,7 +131,7 @@ async def _run(
     steps: StepsFactory,
     on_progress: Callable[[Progress], None],
 ) -> Report:
-    run = replace(context.run, recovery_plan=plan, switch=context.run_id)
+    run = replace(context.run, recovery_plan=plan, failover_run=context.run_id)
     selection = replace(asked, sources=(source,), targets=(target,))
     async with AsyncExitStack() as stack:
         replication = await once_free(

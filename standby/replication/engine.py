@@ -1,4 +1,4 @@
-"""Drives the items of a plan: children before parents, targets side by side, no failure beyond its own parents.
+"""Drives the items of a plan: children before parents, targets side by side, a failure blocks its own parents only.
 
 What is done about an item is said by the kind of run: replicating (`replicate.py`) and restoring from a snapshot
 are both driven from here, so order, slots, retries, waits and endings are the same for both.

@@ -242,12 +242,12 @@ async def begin(
     Raises:
         LedgerBusy: another run is at one of the pairs.
         PlanMoved: what is approved no longer follows from what the resources hold.
-        Fenced: the plan was switched over, and a pair would copy the wrong way.
+        Fenced: the plan has failed over, and a pair would copy to the resource that serves.
     """
     async with _hold_ledgers(context, selection) as ledgers:
         fence = await read_fence(context.vault, context.recovery_plan)
         for pair in ledgers:
-            fence.must_allow_copy(*pair, context.switch)
+            fence.must_allow_copy(*pair, context.failover_run)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         plan = await _approved_plan(context, selection, records, approved)
         _warn_of_missing_ledgers(plan, ledgers)
@@ -317,7 +317,7 @@ async def _hold_ledgers(context: RunContext, selection: Selection) -> AsyncItera
             return await stack.enter_async_context(write_ledger(context.vault, *pair, _version(context, pair)))
 
         pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
-        # Side by side: a vault that has leases only takes seconds for each.
+        # At the same time: in a vault with leases each takes seconds.
         async with side_by_side() as group:
             tasks = {pair: group.create_task(hold(pair)) for pair in pairs}
         yield {pair: task.result() for pair, task in tasks.items()}

@@ -1,4 +1,4 @@
-"""What a plan, a check and a run come to: as JSON, and in the words that terminal, artifact and page use."""
+"""The results of a plan, a check and a run: as JSON, and in the words that terminal, artifact and page use."""
 
 from __future__ import annotations
 

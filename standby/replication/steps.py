@@ -47,14 +47,14 @@ class RunContext:
     """Everything a step needs beside the item it works on.
 
     Attributes:
-        switch: run id of the failover or failback that this run is a part of; empty where it is none.
+        failover_run: id of the failover or failback run that this run is a part of; empty where it is none.
     """
 
     recovery_plan: RecoveryPlan
     connections: Connections
     vault: FileSystem
     clock: Clock = field(default_factory=SystemClock)
-    switch: str = ""
+    failover_run: str = ""
 
 
 async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:

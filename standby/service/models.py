@@ -185,7 +185,7 @@ class Grant(_Wire):
         source: URL of the source analyzer, only in the `2025-05-01-preview` protocol (the recordings have none).
     """
 
-    # Unlike an analyzer's dates this one is decided upon: unreadable, it is an error.
+    # Decisions depend on this date, unlike on an analyzer's: unreadable, it is an error.
     expires_at: Annotated[datetime | None, BeforeValidator(_timestamp)] = Field(None, alias="expiresAt")
     token: SecretStr | None = Field(None, alias="authorizationToken")
     source: str | None = None

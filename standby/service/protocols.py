@@ -33,7 +33,7 @@ from standby.service.retries import Repeat
 
 @dataclass(frozen=True)
 class CopyAuthorization:
-    """The source's leave to copy one analyzer to one target; never stored anywhere.
+    """The source's permission to copy one analyzer to one target; never stored anywhere.
 
     Attributes:
         analyzer: id at the source.

@@ -193,7 +193,8 @@ class Sender:
     async def _count(self, request: httpx.Request) -> None:
         """Wait for a request's turn: when it is signed and about to leave, and again where it is signed anew.
 
-        Counted earlier, those that waited for a token would leave together. The wait takes none of its time.
+        If they were counted earlier, those that waited for a token would be sent together. The attempt's time
+        limit does not run while it waits.
         """
         if self._limiter is None:
             return
