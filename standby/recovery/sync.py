@@ -199,11 +199,7 @@ def _names_elsewhere(plan: RecoveryPlan, provenance: Provenance, source: Invento
 async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equal: Records | None = None) -> None:
     """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went.
 
-    Args:
-        context: of the recovery.
-        primary: one of the pair.
-        standby: the other one.
-        equal: what was just found equal at both, as if it had been copied from the primary.
+    What was just found `equal` at both counts as if it had been copied from the primary.
 
     Raises:
         LedgerBusy: another run of this pair takes too long.

@@ -86,7 +86,7 @@ class HeldDrills:
 
     @property
     def drills(self) -> tuple[DrillManifest, ...]:
-        """Those that are on the list now."""
+        """The unfinished drills."""
         return self._document.found.drills if self._document.found else ()
 
     async def begin(self, manifest: DrillManifest) -> None:
@@ -117,9 +117,6 @@ class CleanUp(Document):
     """What was done about the analyzers that a drill made.
 
     Attributes:
-        created: every one that was seen.
-        deleted: those that no longer exist.
-        left: those that still exist.
         proven: whether the resource said more than once that nothing is left.
         problem: why it is not proven.
     """
@@ -241,7 +238,6 @@ class _Progress:
 
     @property
     def problem(self) -> str:
-        """Why it is not proven that nothing is left."""
         if self.proven:
             return ""
         failed = next((f"{name}: {self.failures[name]}" for name in sorted(self.here) if name in self.failures), "")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from standby.concurrency import to_its_end
 from standby.document import JsonValue
 from standby.errors import StandbyError
-from standby.fencing import Fence, read_fence
+from standby.fencing import read_fence
 from standby.recovery.assignments import must_be_able_to_serve
 from standby.recovery.audit import AuditAction, AuditLine, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
@@ -74,20 +74,19 @@ async def drill(
         scratch: another resource of the configuration where the analyzers are made, under the real ids.
 
     Raises:
-        DrillUnderWay: another drill of the plan runs.
-        ServesAlready: the target serves already.
-        SwitchUnfinished: a real switch has not ended.
-        ScratchUnfit: a plan uses the scratch resource, or it has one of the ids.
-        LeftBehind: what an earlier drill left at the same resource cannot be removed.
-        NotATarget: the plan does not have this target.
-        AuditBroken: the audit log cannot be added to; nothing was made.
-        VaultUnavailable: the vault does not answer.
+        GuardRefused: another drill of the plan runs, the target serves already or the plan does not have it, a
+            real failover has not ended, or the scratch resource is in use.
+        StandbyError: something else keeps it from beginning; nothing was made.
     """
     async with hold_drills(context.vault, context.plan.name) as drills:
         leftovers = await remove_leftovers(context, drills, stages)
         must_be_clean(leftovers, scratch or to)
-        fence = await read_fence(context.vault, context.plan)
-        await _must_be_possible(context, fence, primary, to)
+        # Only a failover that could really be asked for now is drilled.
+        plan, fence = context.plan, await read_fence(context.vault, context.plan)
+        must_be_able_to_serve(plan, primary, to)
+        must_have_ended(fence, await read_record(context.vault, plan.name))
+        if fence.assignments[primary].active == to:
+            raise ServesAlready(plan.name, primary, to)
         manifest = await _new_manifest(context, primary, to, scratch)
         async with open_sandbox(context, manifest, fence, to) as sandbox:
             if scratch:
@@ -98,17 +97,7 @@ async def drill(
             return await _Drill(context, to, manifest, sandbox, drills, begun, stages, fence.epoch).run()
 
 
-async def _must_be_possible(context: RecoveryContext, fence: Fence, primary: str, to: str) -> None:
-    """Let only a failover be drilled that could really be asked for now."""
-    plan = context.plan
-    must_be_able_to_serve(plan, primary, to)
-    must_have_ended(fence, await read_record(context.vault, plan.name))
-    if fence.assignments[primary].active == to:
-        raise ServesAlready(plan.name, primary, to)
-
-
 async def _new_manifest(context: RecoveryContext, primary: str, to: str, scratch: str | None) -> DrillManifest:
-    """Say what a drill will make; nothing is made or written yet."""
     # Only the beginning, so that the longest id stays short enough.
     run = re.sub("[^a-zA-Z0-9]", "", context.run_id)[:RUN_CHARACTERS].lower()
     return DrillManifest(
@@ -167,7 +156,10 @@ class _Drill:
             await self._as_far_as_it_goes()
         finally:
             # However it ends: what it made is removed.
-            await self._clean_up()
+            try:
+                await to_its_end(self._clean_up())
+            except asyncio.CancelledError:
+                self._found.interrupted = True
         return await to_its_end(self._finish(begun))
 
     async def _as_far_as_it_goes(self) -> None:
@@ -215,12 +207,6 @@ class _Drill:
         return snapshot, plan
 
     async def _clean_up(self) -> None:
-        try:
-            await to_its_end(self._cleaned())
-        except asyncio.CancelledError:
-            self._found.interrupted = True
-
-    async def _cleaned(self) -> None:
         manifest, clock = self.manifest, self.context.clock
         if not self._may_have_made:
             self._found.cleanup = CleanUp(proven=True)
@@ -250,7 +236,17 @@ class _Drill:
         await self._keep_measurements()
         if not found.interrupted:
             # One that was interrupted says nothing about the target.
-            await write_latest(context.vault, context.plan.name, _summary(report))
+            summary = DrillSummary(
+                run_id=report.run_id,
+                ended_at=report.ended_at,
+                target=manifest.to,
+                passed=report.passed,
+                seconds=report.seconds,
+                recovery_seconds=report.recovery_seconds,
+                reason=reasons[0] if reasons else "",
+                primary=report.primary,
+            )
+            await write_latest(context.vault, context.plan.name, summary)
         facts: dict[str, JsonValue] = {
             "to": manifest.to,
             "passed": report.passed,
@@ -302,16 +298,3 @@ class _Drill:
             ended_at=context.clock.now(),
             interrupted=found.interrupted,
         )
-
-
-def _summary(report: DrillReport) -> DrillSummary:
-    return DrillSummary(
-        run_id=report.run_id,
-        ended_at=report.ended_at,
-        target=report.scratch or report.to,
-        passed=report.passed,
-        seconds=report.seconds,
-        recovery_seconds=report.recovery_seconds,
-        reason=report.reasons[0] if report.reasons else "",
-        primary=report.primary,
-    )

@@ -29,7 +29,6 @@ from standby.vault.filesystem import Objects
 MOST_ANALYZERS = 500
 """Analyzers that the page lists; the JSON file has all."""
 
-NAME = "evidence.json"
 SEAL = ".sig"
 
 
@@ -81,7 +80,7 @@ async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillR
     Raises:
         VaultUnavailable: it may or may not have been written.
     """
-    path = evidence_path(evidence.report.plan, evidence.report.run_id)
+    path = f"{drill_folder(evidence.report.plan, evidence.report.run_id)}/evidence.json"
     content = evidence.model_dump_json(indent=1).encode()
     signer = context.signer
     await context.vault.write(path, content)
@@ -104,7 +103,6 @@ class EvidenceCheck:
     """What a verification of evidence found.
 
     Attributes:
-        where: the file, for people.
         evidence: `None` where it cannot be read.
         signed_with: id of the key whose signature was checked; empty where none was.
         problems: what is wrong, a sentence each; none where it is genuine.
@@ -126,7 +124,7 @@ async def verify_evidence(objects: Objects, plan: str, run_id: str, signer: Sign
         NoEvidence: it has none.
         VaultUnavailable: it is not known whether it has any.
     """
-    path = evidence_path(plan, run_id)
+    path = f"{drill_folder(plan, run_id)}/evidence.json"
     content = await objects.read(path)
     if content is None:
         raise NoEvidence(objects.where(path))
@@ -140,7 +138,7 @@ async def check_evidence(
     """Check evidence, wherever it comes from, against its signature and the plan's audit log.
 
     Args:
-        objects: the vault, which has the log.
+        objects: the vault, with the log.
         plan: whose drill it should be of.
         signer: checks the signature, where there is a key.
         where: the evidence is, for people.
@@ -166,11 +164,6 @@ async def check_evidence(
     problems += await _against_audit_log(objects, plan, signer, evidence.report.run_id, digest)
     signed_with = signer.key_id if signer and not problems else ""
     return EvidenceCheck(where, digest, evidence, signed_with, tuple(problems), tuple(notes))
-
-
-def evidence_path(plan: str, run_id: str) -> str:
-    """Give the path of a drill's evidence in the vault."""
-    return f"{drill_folder(plan, run_id)}/{NAME}"
 
 
 async def _against_audit_log(objects: Objects, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:

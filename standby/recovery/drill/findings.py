@@ -24,7 +24,7 @@ from standby.replication.fingerprint import fingerprint
 from standby.replication.report import Via
 from standby.replication.serving import Serving, Severity, check_models, models_of
 from standby.service.models import Analyzer
-from standby.text import some_of
+from standby.text import some_of, utc
 
 MOST_REASONS = 20
 """Analyzers whose failure is named one by one."""
@@ -47,13 +47,7 @@ class DrilledAnalyzer(Document):
 
 
 class DrilledAnalyzers(Document):
-    """How many analyzers a drill had.
-
-    Attributes:
-        count: those of the snapshot.
-        usable: those that were ready at the target, with the right definition and models.
-        fidelity: how true they are to what would be lost.
-    """
+    """How many analyzers of the snapshot a drill had, and how many could serve."""
 
     count: int = 0
     usable: int = 0
@@ -72,16 +66,12 @@ class DrillReport(Document):
     """A whole drill.
 
     Attributes:
-        primary: whose outage was simulated.
-        to: the target that was to serve for it.
-        scratch: the scratch resource at which analyzers were made instead; `None` where there was none.
+        scratch: the scratch resource at which analyzers were made instead of at `to`.
         reasons: why it did not pass, a sentence each.
         phases: of the failover and of what only a drill does, in order.
         snapshot_id: what was restored from; empty where it did not get so far.
         recovery_seconds: what a failover would have taken; `None` where it did not complete.
-        rto_seconds: the plan's recovery time objective.
         seconds: from its begin to its end, clean-up included.
-        interrupted: somebody stopped it.
         evidence: where its evidence is.
         evidence_digest: SHA-256 of that file.
         key_id: of the key that signed it; `None` where there is no key.
@@ -139,7 +129,7 @@ def facts(report: DrillReport) -> Iterator[Fact]:
     fidelity = "".join(f", {count} {kind.value}" for kind, count in report.analyzers.fidelity.items())
     yield Fact("analyzers", f"{report.analyzers.usable} of {report.analyzers.count} could serve{fidelity}")
     if report.snapshot_taken_at is not None:
-        yield Fact("snapshot", f"{report.snapshot_id} of {report.snapshot_taken_at:%Y-%m-%d %H:%M:%S} UTC")
+        yield Fact("snapshot", f"{report.snapshot_id} of {utc(report.snapshot_taken_at)}")
     if report.recovery_seconds is None:
         yield Fact("recovery", "not completed", is_wrong=True)
     else:
@@ -157,14 +147,10 @@ class Findings:
 
     Attributes:
         epoch: of the fence before.
-        failover: the report of the drilled failover.
-        analyzers: those at the target.
         published: to the sandbox's sink, in order.
         before: digests of what must not change.
         after: the same, at the end.
         problems: what stopped it, a sentence each.
-        interrupted: somebody stopped it.
-        cleanup: what became of what it made.
     """
 
     epoch: int = 0
@@ -228,13 +214,7 @@ def _against_failover(plan: RecoveryPlan, manifest: DrillManifest, found: Findin
 async def inspect_analyzers(
     context: RecoveryContext, manifest: DrillManifest, snapshot: Snapshot, plan: RestorePlan
 ) -> tuple[DrilledAnalyzer, ...]:
-    """Say of every analyzer of a drill whether it could serve.
-
-    Args:
-        context: the sandbox's.
-        manifest: of the drill.
-        snapshot: what was restored from.
-        plan: what was to be restored.
+    """Say of every analyzer of a drill whether it could serve; the context is that of the sandbox.
 
     Raises:
         ServiceError: the resource does not answer.

@@ -29,12 +29,7 @@ class IsolatedVault:
     """A view of a vault that changes nothing in it except below one folder."""
 
     def __init__(self, real: FileSystem, folder: str) -> None:
-        """Look at a vault.
-
-        Args:
-            real: is read from.
-            folder: path in it below which everything is written.
-        """
+        """Read from a vault, and write below one folder of it."""
         self._real = real
         self._folder = folder
         self._written: set[str] = set()
@@ -152,13 +147,9 @@ class Sandbox:
 async def open_sandbox(
     context: RecoveryContext, manifest: DrillManifest, fence: Fence, like: str
 ) -> AsyncIterator[Sandbox]:
-    """Open the sandbox of one drill.
+    """Open the sandbox of one drill, which begins with the real fence.
 
-    Args:
-        context: the real one.
-        manifest: of the drill.
-        fence: the real one, with which the sandbox begins.
-        like: the target whose deployments a scratch resource is used with.
+    A scratch resource is used with the deployments of the target that it is `like`.
     """
     folder = drill_folder(context.plan.name, manifest.run_id)
     vault = IsolatedVault(context.vault, folder)

@@ -43,8 +43,6 @@ class Comparison:
     """Primary and standby, and what follows for each analyzer.
 
     Attributes:
-        report: for people and programs.
-        provenance: what the analyzers of the standby are called at the primary.
         equal: what is in sync, as if it had just been copied from the primary, by id at the standby.
     """
 
@@ -109,7 +107,7 @@ async def compare(
     """Compare primary and standby with what they had in common; nothing is changed.
 
     Args:
-        context: of the recovery.
+        context: vault and connections.
         primary: what served before the failover.
         standby: the resource that serves for it.
         keep: whose analyzers are kept, where somebody decided.
@@ -183,7 +181,9 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         at_standby = None if there is None else _sight(standby, there, standby.definitions[there], plan)
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_primary, at_standby, known, facts.begun_at)
-        built = None if there is None else _rebuilt(facts, there)
+        built = facts.rebuilt.get(there) if there else None
+        if there and built and not built.is_incarnation_of(standby.analyzers.get(there)):
+            built = None
         if built and at_primary and at_standby and original is not None:
             against = Against(
                 rebuilt=built,
@@ -194,7 +194,9 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
                 equal=at_primary.fingerprint == at_standby.fingerprint,
             )
             found = with_rebuilt(found, against, primary.serving.resource.name)
-        paths = () if there is None or original is None else _paths(original, standby.definitions[there], plan)
+        paths: tuple[str, ...] = ()
+        if there is not None and original is not None:
+            paths = tuple(each.path for each in differences(original, standby.definitions[there], plan.ignore))
         items.append(
             DivergenceItem(
                 analyzer=analyzer,
@@ -210,19 +212,10 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
     return items, equal
 
 
-def _rebuilt(facts: _Facts, there: str) -> Rebuilt | None:
-    built = facts.rebuilt.get(there)
-    return built if built is not None and built.is_incarnation_of(facts.standby.analyzers.get(there)) else None
-
-
 def _sight(
     inventory: Inventory, name: str, definition: Mapping[str, JsonValue] | None, plan: RecoveryPlan
 ) -> Sighting | None:
     return None if definition is None else sight(inventory.analyzers[name], definition, plan.ignore)
-
-
-def _paths(primary: Mapping[str, JsonValue], standby: Mapping[str, JsonValue], plan: RecoveryPlan) -> tuple[str, ...]:
-    return tuple(difference.path for difference in differences(primary, standby, plan.ignore))
 
 
 def _kept_unasked(found: Divergence) -> Choice | None:
@@ -317,15 +310,7 @@ def _is_our_copy(primary: Sighting, standby: Sighting, begun_at: datetime | None
     )
 
 
-_BOTH_HAVE_IT = frozenset(
-    {
-        Divergence.IN_SYNC,
-        Divergence.EDITED_AT_PRIMARY,
-        Divergence.EDITED_AT_STANDBY,
-        Divergence.EDITED_AT_BOTH,
-        Divergence.DIFFERENT,
-    }
-)
+_BOTH_HAVE_IT = CONFLICTS | {Divergence.IN_SYNC, Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
 
 
 @dataclass(frozen=True)
@@ -349,7 +334,7 @@ class Against:
 
     @property
     def is_edited(self) -> bool:
-        """Whether somebody has edited what was rebuilt."""
+        """Whether somebody edited it after it was rebuilt."""
         return self.standby_meaning != self.rebuilt.fingerprint
 
     @property
@@ -373,13 +358,7 @@ class Against:
 
 
 def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergence:
-    """Say what became of an analyzer that was rebuilt at the standby.
-
-    Args:
-        found: what `diverge` says of it.
-        against: the rebuilt one, and its original.
-        primary: the name of the primary.
-    """
+    """Say what became of an analyzer that was rebuilt at the standby, of which `diverge` says what was found."""
     if found not in _BOTH_HAVE_IT:
         return found
     if against.is_edited:

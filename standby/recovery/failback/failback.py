@@ -31,17 +31,10 @@ async def report_divergence(
 ) -> DivergenceReport | None:
     """Say what became of primary and standby since the standby serves; nothing is changed.
 
-    Args:
-        context: of the recovery.
-        primary: what is to serve again; without it, the only primary that does not serve.
-        keep: whose analyzers are kept, by id at the primary, where somebody decided.
+    Args and errors are those of `fail_back`.
 
     Returns:
         `None` where the primary serves already.
-
-    Raises:
-        PrimaryDoesNotAnswer: what the primary has is not known.
-        SwitchUnfinished: a switch to another resource has to end first.
     """
     fence = await read_fence(context.vault, context.plan)
     state = failback_state(fence, choose_primary(context.plan, fence, named=primary))
@@ -64,7 +57,7 @@ async def fail_back(
     Interrupted anywhere, the next run goes on. Nothing is deleted, and what is replaced is kept in the vault.
 
     Args:
-        context: of this recovery.
+        context: plan, vault and connections.
         primary: what is to serve again; if empty, the only primary that does not serve.
         stages: runs each stage.
         keep: whose analyzers are kept, by id at the primary, where both have something of their own.
@@ -75,7 +68,7 @@ async def fail_back(
         UnsettledEdits: `keep` does not say whose is kept.
         PrimaryDoesNotAnswer: nothing can be copied there.
         FailbackUnderWay: another run is doing it.
-        SwitchUnfinished: a switch to another resource has to end first.
+        FailoverUnfinished: a switch to another resource has to end first.
     """
     chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:
@@ -126,7 +119,9 @@ class _Failback:
             self.divergence = found.report
             await self._begin(standby)
             if not self.state.is_switching and not await self._copy_before_switch(standby, found):
-                return await self._end("refused" if self._is_refused else "incomplete")
+                # Where nothing failed, running again as it is would change nothing.
+                failed = self.sync and any(item.status is Status.FAILED for item in self.sync.items)
+                return await self._end("incomplete" if failed else "refused")
             if not await self._switch(standby):
                 return await self._end(self._ending_of_switch)
         await self._begin(standby)
@@ -162,16 +157,12 @@ class _Failback:
             },
         )
 
-    async def _compare(self, standby: str) -> Comparison:
-        """Compare primary and standby; what is not decided stops the failback here."""
-        found = await self._compared(standby)
-        if found.report.undecided:
+    async def _compare(self, standby: str, *, after_switch: bool = False) -> Comparison:
+        begun_at = self.progress.begun_at if self.progress else None
+        found = await compare(self.context, self.state.primary, standby, self.keep, begun_at)
+        if found.report.undecided and not after_switch:
             raise UnsettledEdits(self.context.plan.name, self.state.primary, standby, found.report.undecided)
         return found
-
-    async def _compared(self, standby: str) -> Comparison:
-        begun_at = self.progress.begun_at if self.progress else None
-        return await compare(self.context, self.state.primary, standby, self.keep, begun_at)
 
     async def _copy_before_switch(self, standby: str, found: Comparison) -> bool:
         """Copy while the standby still serves, so that little is left for the switch."""
@@ -214,7 +205,7 @@ class _Failback:
         primary = self.state.primary
 
         async def copy_to_standby() -> Report:
-            found = await self._compared(standby)
+            found = await self._compare(standby, after_switch=True)
             await sync_ledgers(self.context, primary, standby, found.equal)
             selection = Selection(on_existing="replace", on_foreign="refuse", force=found.to_standby)
             return await self._synchronise(primary, standby, selection)
@@ -249,20 +240,12 @@ class _Failback:
         return ending
 
     @property
-    def _is_refused(self) -> bool:
-        """Whether running again as it is would change nothing."""
-        items = self.sync.items if self.sync else ()
-        return not any(item.status is Status.FAILED for item in items)
-
-    @property
     def _ending_of_switch(self) -> Ending:
-        switch = self.failover
-        if switch is None or switch.interrupted:
+        if self.failover is None or self.failover.interrupted:
             return "interrupted"
-        return "unfinished" if switch.state == "fenced" else "incomplete"
+        return "unfinished" if self.failover.state == "fenced" else "incomplete"
 
     async def report(self, ending: Ending) -> FailbackReport:
-        """Put everything that was done into its report."""
         context = self.context
         return FailbackReport(
             plan=context.plan.name,

@@ -122,7 +122,7 @@ class DivergenceReport(Document):
 
     @property
     def totals(self) -> dict[Divergence, int]:
-        """Count items by what became of them, every kind named."""
+        """Items of each kind, every kind named."""
         counts = Counter(item.divergence for item in self.items)
         return {kind: counts[kind] for kind in Divergence}
 
@@ -162,8 +162,6 @@ class FailbackReport(Document):
         sync: what was copied to the primary.
         failover: the switch; `None` where an earlier run had made it, or it was not reached.
         forward: what was copied to the standby once the primary served again.
-        problems: what went wrong, a sentence each.
-        next_action: the one thing to do now; empty where there is nothing.
     """
 
     plan: str

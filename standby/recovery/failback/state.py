@@ -43,7 +43,7 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
         unfinished: the standby of a failback that was begun and has not ended.
 
     Raises:
-        SwitchUnfinished: a switch to another resource has to end first.
+        FailoverUnfinished: a switch to another resource has to end first.
     """
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:
@@ -59,7 +59,6 @@ class FailbackProgress(Document):
     """A failback that was begun.
 
     Attributes:
-        begun_at: UTC.
         keep: whose analyzers are kept, by id at the primary, where somebody decided.
         ended: it is done, and the next one is another one.
     """
