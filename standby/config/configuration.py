@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from itertools import combinations
+from operator import eq
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -55,31 +56,19 @@ class Configuration(Strict):
         return self
 
     def plan(self, name: str) -> RecoveryPlan:
-        """Give a plan by its name.
-
-        Raises:
-            UnknownName: there is none; the nearest one is named.
-        """
+        """Give a plan by its name; `UnknownName` is raised where there is none."""
         if name not in self.plans:
             raise UnknownName("plan", name, self.plans)
         return self.plans[name]
 
     def resource(self, name: str) -> Resource:
-        """Give a resource by its name.
-
-        Raises:
-            UnknownName: there is none; the nearest one is named.
-        """
+        """Give a resource by its name; `UnknownName` is raised where there is none."""
         if name not in self.resources:
             raise UnknownName("resource", name, self.resources)
         return self.resources[name]
 
     def only(self, plan: str) -> Configuration:
-        """Leave out every plan but one, and every resource that it does not use.
-
-        Raises:
-            UnknownName: there is no such plan.
-        """
+        """Leave out every plan but one, and every resource that it does not use."""
         kept = self.plan(plan)
         resources = {name: self.resource(name) for name in kept.resources}
         return self.model_copy(update={"plans": {plan: kept}, "resources": resources})
@@ -98,13 +87,7 @@ def disagreements(
     plans: Mapping[str, RecoveryPlan],
     also_known: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[Where, str]]:
-    """Find what is wrong between parts that are right by themselves.
-
-    Args:
-        resources: resources by name.
-        plans: recovery plans by name.
-        also_known: names of resources that exist and are wrong in a way already reported.
-    """
+    """Find what is wrong between parts that are right by themselves; other resources may be `also_known`."""
     yield from _misnamed(resources, "resources")
     yield from _misnamed(plans, "plans")
     yield from _shared(resources)
@@ -169,9 +152,11 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     found = _validate(filled.data, schema)
     if isinstance(found, Configuration) and not filled.problems:
         return found.relative_to(path.absolute().parent)
+    # What is reported of a value that could not be filled in may come from that alone.
+    unfilled = [problem.where for problem in filled.problems]
     problems = list(filled.problems)
     if not isinstance(found, Configuration):
-        problems += [problem for problem in found if not _follows(problem, filled.problems)]
+        problems += [each for each in found if not any(_overlap(each.where, where) for where in unfilled)]
     hidden = [Problem(problem.where, filled.hide(problem.message)) for problem in problems]
     raise ConfigurationError(_lines(path, file, hidden))
 
@@ -210,13 +195,8 @@ def _right_ones(model: type[M], section: object) -> Iterator[tuple[str, M]]:
                 continue  # Already explained, from the validation of the whole.
 
 
-def _follows(problem: Problem, causes: list[Problem]) -> bool:
-    """Say whether a problem may come only from a value that could not be filled in."""
-    return any(_within(problem.where, cause.where) or _within(cause.where, problem.where) for cause in causes)
-
-
-def _within(inner: Where, outer: Where) -> bool:
-    return inner[: len(outer)] == outer
+def _overlap(one: Where, other: Where) -> bool:
+    return all(map(eq, one, other))
 
 
 def _lines(path: Path, file: YamlFile, problems: list[Problem]) -> list[str]:

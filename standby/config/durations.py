@@ -6,14 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    PlainSerializer,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, TypeAdapter, ValidationError, WithJsonSchema
 
 UNITS = {
     "w": timedelta(weeks=1),
@@ -30,10 +23,7 @@ _EXPECTED = "must be a duration such as 90s, 15m, 24h or 7d"
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read a duration.
-
-    Args:
-        value: text such as `24h`, `1h30m` or `PT24H`, or a timedelta, which is taken as it is.
+    """Read text such as `24h`, `1h30m` or `PT24H`; a timedelta is taken as it is.
 
     Raises:
         ValueError: it is none of these, or not longer than zero.
@@ -92,15 +82,9 @@ Duration = Annotated[
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 """Seconds, given as a number or written as a duration."""
 
-_EXPECTED_MOMENT = "must be a date such as 2026-01-31, or a length of time such as 30d"
-
 
 def moment_of(since: str, now: datetime) -> datetime:
-    """Give the moment that is meant, UTC.
-
-    Args:
-        since: a date, a date with a time, or a length of time before now.
-        now: UTC.
+    """Give the moment that is meant, UTC: a date, a date with a time, or a length of time before now.
 
     Raises:
         ValueError: it is none of these.
@@ -113,7 +97,7 @@ def moment_of(since: str, now: datetime) -> datetime:
         moment = datetime.fromisoformat(since.strip())
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError(_EXPECTED_MOMENT) from None
+        raise ValueError("must be a date such as 2026-01-31, or a length of time such as 30d") from None
 
 
 def _is_a_moment(since: str) -> str:

@@ -36,8 +36,7 @@ class UnknownName(ConfigurationError):
     """Somebody asked for a plan or a resource that the configuration does not have."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        names = tuple(sorted(known))
-        super().__init__([f"There is no {kind} named {name}: {nearest(name, names)}"])
+        super().__init__([f"There is no {kind} named {name}: {nearest(name, known)}"])
 
 
 @dataclass(frozen=True)
@@ -56,27 +55,17 @@ def dotted(where: Where) -> str:
 
 M = TypeVar("M", bound=BaseModel)
 
-_ABSENT = object()
-
 _SENTENCES = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "string_type": "must be text",
-    "string_too_short": "must not be empty",
-    "too_short": "must not be empty",
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "dict_type": "must be a mapping",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "tuple_type": "must be a list",
-    "list_type": "must be a list",
     "path_type": "must be a path",
+    **dict.fromkeys(("string_too_short", "too_short"), "must not be empty"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
+    **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be a mapping"),
+    **dict.fromkeys(("tuple_type", "list_type"), "must be a list"),
     "literal_error": "must be one of {expected}",
     "union_tag_not_found": "needs a kind",
     "union_tag_invalid": "has a kind that is not one of {expected_tags}",
@@ -114,13 +103,7 @@ def summary(error: ValidationError) -> str:
 
 
 def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Problem:
-    """Say where an error stands in the data, and what is wrong there.
-
-    Args:
-        error: as pydantic gives it.
-        data: what was validated.
-        schema: JSON schema of the whole, for the names that would have been right.
-    """
+    """Say where an error stands in the data, and what is wrong there; the JSON schema has the names to choose from."""
     where = place(error["loc"], data)
     if error["type"] == "extra_forbidden":
         known = _properties(error["loc"][:-1], schema, schema)
@@ -142,7 +125,7 @@ def _sentence(error: ErrorDetails) -> str:
     return error["msg"].replace("Input should", "must")
 
 
-def place(location: tuple[str | int, ...], data: object) -> Where:
+def place(location: Where, data: Any) -> Where:
     """Leave out of a location what is not in the data: pydantic's marks, and names of a union's members.
 
     The last part is kept all the same, since a missing key is not in the data either.
@@ -150,21 +133,13 @@ def place(location: tuple[str | int, ...], data: object) -> Where:
     location = tuple(part for part in location if part != "[key]")
     where: list[str | int] = []
     for position, part in enumerate(location):
-        inside = _at(data, part)
-        if inside is not _ABSENT:
-            data = inside
+        is_there = part in data if isinstance(data, dict) else isinstance(data, list) and isinstance(part, int)
+        if is_there:
+            data = data[part]
         elif position < len(location) - 1:
             continue
         where.append(part)
     return tuple(where)
-
-
-def _at(data: object, part: str | int) -> object:
-    if isinstance(data, dict):
-        return data.get(part, _ABSENT)
-    if isinstance(data, list) and isinstance(part, int):
-        return data[part]
-    return _ABSENT
 
 
 def _properties(location: tuple[str | int, ...], schema: dict[str, Any], root: dict[str, Any]) -> list[str]:

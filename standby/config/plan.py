@@ -7,14 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Literal, Self, assert_never
 
-from pydantic import (
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    model_validator,
-)
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 from standby.config.durations import Duration, Seconds, Since, parse_seconds
 from standby.config.resource import DeploymentOverrides, Name
@@ -44,9 +37,6 @@ class GivenKey(Strict):
 Encryption = Annotated[FreshKey | NoEncryption | GivenKey, Field(discriminator="kind")]
 """Second encryption of the authorization token, in the `2025-05-01-preview` protocol only."""
 
-KEY_BYTES = 32
-"""Length of a fresh key; the page gives no length."""
-
 
 def key_for_copy(encryption: Encryption) -> SecretStr | None:
     """Give the key that one copy's token is encrypted with, or none."""
@@ -54,7 +44,8 @@ def key_for_copy(encryption: Encryption) -> SecretStr | None:
         case GivenKey():
             return encryption.key
         case FreshKey():
-            return SecretStr(secrets.token_urlsafe(KEY_BYTES))
+            # The product's page gives no length.
+            return SecretStr(secrets.token_urlsafe(32))
         case NoEncryption():
             return None
         case _:
@@ -64,27 +55,16 @@ def key_for_copy(encryption: Encryption) -> SecretStr | None:
 class FailoverPolicy(Strict):
     """The guards of a failover that an outage asks for."""
 
-    automatic: bool = Field(
-        False, description="Fail over without asking; otherwise it is proposed and waits for approval."
-    )
-    prefer: tuple[Name, ...] = Field(
-        (), description="Targets in the order of preference; the plan's own order if left out."
-    )
-    probe_every: Duration = Field(
-        timedelta(seconds=30), description="Time between two probes of a resource, as the watch is scheduled."
-    )
-    quorum: int = Field(
-        3, ge=1, le=20, description="Unhealthy observations in a row, one per observer and probe period."
-    )
+    automatic: bool = Field(False, description="Fail over without asking; otherwise a proposal waits for approval.")
+    prefer: tuple[Name, ...] = Field((), description="Preferred targets, in order; by default the plan's order.")
+    probe_every: Duration = Field(timedelta(seconds=30), description="Time between two probes, as the watch runs.")
+    quorum: int = Field(3, ge=1, le=20, description="Unhealthy observations in a row, one per observer and probe.")
     # An outage may begin just after a probe, and is to be detected within three probe periods all the same:
     # one passes until it is seen; two are left for this, the last probe and an uneven schedule.
-    minimum_outage: Duration = Field(
-        timedelta(seconds=50), description="How long an outage must have lasted before anything is done."
-    )
+    minimum_outage: Duration = Field(timedelta(seconds=50), description="How long an outage must have lasted.")
     cool_down: Duration = Field(timedelta(hours=1), description="Least time between two failovers.")
     staleness: Duration = Field(
-        timedelta(days=7),
-        description="A copy this old, of a source that has changed since, prevents a failover.",
+        timedelta(days=7), description="A copy this old, of a source that has changed since, prevents a failover."
     )
     approval_timeout: Duration = Field(timedelta(minutes=30), description="How long a proposal waits for its approval.")
 
@@ -93,9 +73,7 @@ class SnapshotPolicy(Strict):
     """How many snapshots of a plan are kept."""
 
     keep: int = Field(30, ge=1, le=1000, description="Newest snapshots that are always kept.")
-    keep_for: Duration = Field(
-        timedelta(days=90), description="Age up to which snapshots beyond that number are kept too."
-    )
+    keep_for: Duration = Field(timedelta(days=90), description="Age up to which others are kept too.")
 
 
 OnExisting = Literal["refuse", "replace", "version"]
@@ -141,7 +119,7 @@ class RetryPolicy(Strict):
         (1.0, 5.0),
         min_length=1,
         max_length=20,
-        description="Seconds before each retry; the last one is used again for those that follow.",
+        description="Seconds before each retry; the last one is for all that follow, too.",
     )
     jitter: float = Field(0.3, ge=0, le=1, description="Share of a delay that is random.")
 
@@ -156,9 +134,7 @@ class StepRetries(Strict):
     copy_: RetryPolicy = Field(
         RetryPolicy(delays=(2.0, 10.0)), alias="copy", description="Starting the copy at the target."
     )
-    poll: RetryPolicy = Field(
-        RetryPolicy(attempts=5, delays=(2.0, 5.0, 15.0)), description="Waiting for the copy's end."
-    )
+    poll: RetryPolicy = Field(RetryPolicy(attempts=5, delays=(2.0, 5.0, 15.0)), description="Waiting for its end.")
     verify: RetryPolicy = Field(
         RetryPolicy(attempts=4, delays=(1.0, 2.0, 5.0)), description="Comparing the copy with its source."
     )
@@ -170,9 +146,7 @@ class StepRetries(Strict):
 class CopyDeadlines(Strict):
     """How long a copy may take and how often it is polled; copies of the service take 2 to 9 s."""
 
-    poll: Seconds = Field(
-        600.0, gt=0, le=86_400, description="Seconds after which a copy that still runs counts as hung."
-    )
+    poll: Seconds = Field(600.0, gt=0, le=86_400, description="Seconds after which a running copy counts as hung.")
     first_interval: Seconds = Field(0.5, gt=0, le=3600, description="Seconds before the second poll.")
     longest_interval: Seconds = Field(10.0, gt=0, le=3600, description="Longest wait between two polls, in seconds.")
 
@@ -211,8 +185,7 @@ class RecoveryPlan(Strict):
         None, description="Only what changed since a date such as 2026-01-31, or within a time such as 30d."
     )
     target_id: TargetId = Field(
-        "{id}",
-        description="Id of a copy, such as {id}-dr; an analyzer that others refer to keeps its id.",
+        "{id}", description="Id of a copy, such as {id}-dr; an analyzer that others refer to keeps its id."
     )
     on_existing: OnExisting = Field("refuse", description="What to do with what is already at a target.")
     missing_defaults: MissingDefaults = Field(
@@ -257,10 +230,8 @@ class RecoveryPlan(Strict):
 
     @model_validator(mode="after")
     def _only_targets_are_named(self) -> Self:
-        for what, names in (
-            ("deployments are given for", self.deployments),
-            ("failover prefers", self.failover.prefer),
-        ):
+        named = {"deployments are given for": self.deployments, "failover prefers": self.failover.prefer}
+        for what, names in named.items():
             for name in names:
                 if name not in self.targets:
                     near = nearest(name, self.targets)

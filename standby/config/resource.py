@@ -131,7 +131,12 @@ class Resource(Strict):
 
     @model_validator(mode="after")
     def _a_host_that_may_have_the_key(self) -> Self:
-        self._check_the_management_host()
+        host = urlsplit(self.arm_endpoint).hostname
+        if self.arm_endpoint and host not in ARM_HOSTS and not is_loopback(host) and not self.allow_host:
+            raise ValueError(
+                f"arm_endpoint of {self.name} is not a known host of Azure's management plane: "
+                "correct it, or set allow_host: true if it is meant"
+            )
         parts = urlsplit(self.endpoint)
         host = parts.hostname or ""
         if is_loopback(host):
@@ -144,14 +149,6 @@ class Resource(Strict):
                 "correct it, or set allow_host: true if it is meant"
             )
         return self
-
-    def _check_the_management_host(self) -> None:
-        host = urlsplit(self.arm_endpoint).hostname
-        if self.arm_endpoint and host not in ARM_HOSTS and not is_loopback(host) and not self.allow_host:
-            raise ValueError(
-                f"arm_endpoint of {self.name} is not a known host of Azure's management plane: "
-                "correct it, or set allow_host: true if it is meant"
-            )
 
 
 def _split(value: str, wanted: str) -> SplitResult:
@@ -170,21 +167,17 @@ def _split(value: str, wanted: str) -> SplitResult:
 
 
 def _is_host(host: str) -> bool:
-    if re.fullmatch(HOST, host):
-        return True
-    try:
-        return bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
+    return re.fullmatch(HOST, host) is not None or _address(host) is not None
 
 
 def is_loopback(host: str | None) -> bool:
     """Say whether a host name or address stays on this machine."""
-    if host is None:
-        return False
-    if host == "localhost":
-        return True
+    address = _address(host or "")
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(host)
     except ValueError:
-        return False
+        return None

@@ -12,14 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    Field,
-    SecretStr,
-    StringConstraints,
-    TypeAdapter,
-    ValidationError,
-    field_validator,
-)
+from pydantic import Field, SecretStr, StringConstraints, TypeAdapter, ValidationError, field_validator
 
 from standby.config.resource import is_loopback
 from standby.document import Strict
@@ -93,28 +86,20 @@ def webhook_keys(sinks: Iterable[Sink]) -> SecretStr | None:
 
 
 def sinks_of(forms: Iterable[SinkForm], keys: SecretStr | None) -> tuple[Sink, ...]:
-    """Give the sinks of some forms.
-
-    Args:
-        forms: as somebody filled them in.
-        keys: as `webhook_keys` makes them.
+    """Give the sinks of some forms, and the keys that `webhook_keys` put into one secret.
 
     Raises:
         ValueError: a field that a sink's kind needs is missing or not valid.
     """
-    left = iter(_read(keys))
-    return tuple(_sink(form, next(left, None) if form.kind == "webhook" else None) for form in forms)
-
-
-def _sink(form: SinkForm, key: str | None) -> Sink:
-    given: dict[str, object] = form.model_dump(exclude_defaults=True)
-    return _SINK.validate_python(given if key is None else {**given, "secret": key})
-
-
-def _read(keys: SecretStr | None) -> list[str]:
-    if keys is None or not keys.get_secret_value():
-        return []
+    written = keys.get_secret_value() if keys else ""
     try:
-        return _KEYS.validate_json(keys.get_secret_value())
+        left = _KEYS.validate_json(written or "[]")
     except ValidationError:
         raise ValueError('webhook_keys must be a JSON list of texts, such as ["KEY"]') from None
+    sinks = []
+    for form in forms:
+        given: dict[str, object] = form.model_dump(exclude_defaults=True)
+        if form.kind == "webhook" and left:
+            given["secret"] = left.pop(0)
+        sinks.append(_SINK.validate_python(given))
+    return tuple(sinks)

@@ -63,8 +63,7 @@ class VaultSettings(Strict):
         "of runs without Prefect (plan, check, --via direct), with records of its own.",
     )
     block: BlockReference | None = Field(
-        None,
-        description="Prefect file system, type-slug/name, in which flows keep everything.",
+        None, description="Prefect file system, type-slug/name, in which flows keep everything."
     )
     second: SecondStore | None = Field(None, description="A second place that snapshots are written to.")
     signing: Signing | None = Field(None, description="What snapshots and evidence are signed with.")

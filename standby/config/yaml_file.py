@@ -133,11 +133,7 @@ SHORTEST_HIDDEN = 4
 
 @dataclass(frozen=True)
 class Interpolated:
-    """Text with its variables filled in, or with what is wrong about them.
-
-    Attributes:
-        used: value by name of every variable that was filled in.
-    """
+    """Text with its variables filled in, their values by name, and what is wrong about others."""
 
     text: str
     used: Mapping[str, str]
@@ -169,11 +165,7 @@ def interpolate(text: str, environ: Mapping[str, str]) -> Interpolated:
 
 @dataclass
 class Filled:
-    """Data with its variables filled in.
-
-    Attributes:
-        used: value by name of every variable that was filled in.
-    """
+    """Data with its variables filled in, and their values by name."""
 
     data: object = None
     used: dict[str, str] = field(default_factory=dict)
@@ -206,13 +198,7 @@ def secrets_of(schema: Mapping[str, Any]) -> frozenset[Where]:
 
 
 def fill(data: object, environ: Mapping[str, str], secrets: Collection[Where] = ()) -> Filled:
-    """Fill in the variables in all text of a configuration, and refuse a secret that is written out.
-
-    Args:
-        data: mappings, lists and scalars; keys are left as they are.
-        environ: where the variables come from.
-        secrets: as `secrets_of` finds them.
-    """
+    """Fill in the variables in all text but keys, and refuse a secret (see `secrets_of`) that is written out."""
     filled = Filled()
     filled.data = _fill(data, (), environ, secrets, filled)
     return filled
@@ -225,7 +211,10 @@ def _fill(
         return {key: _fill(entry, (*where, key), environ, secrets, filled) for key, entry in value.items()}
     if isinstance(value, list):
         return [_fill(entry, (*where, n), environ, secrets, filled) for n, entry in enumerate(value)]
-    is_secret = any(len(where) == len(secret) and all(map(_fits, secret, where)) for secret in secrets)
+    is_secret = any(
+        len(where) == len(secret) and all(part in {"*", key} for part, key in zip(secret, where, strict=True))
+        for secret in secrets
+    )
     if value is not None and is_secret and not _WHOLE.fullmatch(str(value)):
         message = "is a secret and must not be written here; put it into the environment and write ${NAME}"
         filled.problems.append(Problem(where, message))
@@ -236,7 +225,3 @@ def _fill(
     filled.used.update(result.used)
     filled.problems += [Problem(where, message) for message in result.problems]
     return result.text
-
-
-def _fits(pattern: str | int, key: str | int) -> bool:
-    return pattern in {"*", key}
