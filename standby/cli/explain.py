@@ -16,6 +16,7 @@ from standby.recovery.decision.input import Candidate, Decision, DecisionInput
 from standby.recovery.decision.record import Explanation, conclusion, explain, requester
 from standby.recovery.probe import Observation
 from standby.recovery.signing import signer_for
+from standby.text import utc
 from standby.vault.folder import open_folder
 
 LATEST = 12
@@ -41,7 +42,7 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
 
 
 def _time(given: DecisionInput) -> str:
-    return f"{given.asked_at:%Y-%m-%d %H:%M:%S} UTC."
+    return f"{utc(given.asked_at)}."
 
 
 def _known(given: DecisionInput) -> Iterator[Line]:

@@ -15,7 +15,7 @@ from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification, list_snapshots, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
-from standby.text import counted, some_of
+from standby.text import counted, some_of, utc
 
 
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
@@ -45,7 +45,7 @@ def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) 
         resources = ", ".join(f"{name} {count}" for name, count in entry.resources.items())
         signed = "signed" if entry.signed else "not signed"
         yield Line(
-            f"{entry.taken_at:%Y-%m-%d %H:%M:%S} UTC  {entry.id}  {resources}  {_size(entry.size)}  {signed}",
+            f"{utc(entry.taken_at)}  {entry.id}  {resources}  {_size(entry.size)}  {signed}",
             wrong=bool(entry.problems),
         )
         for problem in entry.problems if problems else ():

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from standby.errors import GuardRefused, StandbyError
-from standby.text import nearest
+from standby.text import nearest, utc
 
 
 class ReplicationError(StandbyError):
@@ -80,7 +80,7 @@ class PlanMoved(ReplicationError, GuardRefused):
     def __init__(self, made_at: datetime, moved: list[str]) -> None:
         changes = "\n".join(f"  {change}" for change in moved)
         super().__init__(
-            f"The resources changed after the plan was made at {made_at:%Y-%m-%d %H:%M:%S} UTC:\n{changes}",
+            f"The resources changed after the plan was made at {utc(made_at)}:\n{changes}",
             "Make a new plan, look at it, and apply that",
         )
         self.moved = tuple(moved)

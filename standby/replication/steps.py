@@ -35,6 +35,7 @@ from standby.service.errors import (
 )
 from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization, protocol_for
+from standby.text import utc
 from standby.vault.filesystem import FileSystem
 
 log = logging.getLogger("standby.replication")
@@ -117,7 +118,7 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
     expires_at = authorization.expires_at
     if expires_at is not None and expires_at <= context.clock.now() + GRANT_MARGIN:
         raise GrantVoid(
-            f"The grant for {item.analyzer} ends at {expires_at:%Y-%m-%d %H:%M:%S} UTC, too soon to be used",
+            f"The grant for {item.analyzer} ends at {utc(expires_at)}, too soon to be used",
             resource=item.source,
             analyzer=item.analyzer,
         )

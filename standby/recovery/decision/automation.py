@@ -14,6 +14,7 @@ from standby.document import Document
 from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext
+from standby.text import utc
 from standby.vault.filesystem import Objects
 
 AUTOMATION_PATH = "recovery/automation.json"
@@ -58,7 +59,7 @@ def position_words(automation: Automation) -> str:
     if automation.changed_at is None:
         return f"{position}: nobody has ever switched it off"
     why = f": {automation.reason}" if automation.reason else ""
-    return f"{position}, by {automation.by} at {automation.changed_at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    return f"{position}, by {automation.by} at {utc(automation.changed_at)}{why}"
 
 
 async def read_automation(objects: Objects) -> Automation:

@@ -19,7 +19,7 @@ from standby.recovery.decision.input import (
     says,
 )
 from standby.recovery.snapshots.fidelity import Fidelity
-from standby.text import counted, some_of
+from standby.text import counted, some_of, utc
 
 
 def off_switch(given: DecisionInput) -> GuardResult:
@@ -29,7 +29,7 @@ def off_switch(given: DecisionInput) -> GuardResult:
         return says(Guard.OFF_SWITCH, GuardOutcome.PASS, "automation is on")
     text = f"automation was switched off by {switch.by or 'somebody'}"
     if switch.changed_at is not None:
-        text += f" at {switch.changed_at:%Y-%m-%d %H:%M:%S} UTC"
+        text += f" at {utc(switch.changed_at)}"
     text += f": {switch.reason}" if switch.reason else ""
     if given.requested_by == "operator":
         return says(Guard.OFF_SWITCH, GuardOutcome.PASS, f"{text}; this does not stop an operator")

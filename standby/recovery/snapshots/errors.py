@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from standby.errors import StandbyError, sentence
+from standby.text import utc
 
 
 class SnapshotError(StandbyError):
@@ -48,7 +49,7 @@ class NotOfThisPlan(SnapshotError):
 
     def __init__(self, plan: str, resource: str, taken_at: datetime) -> None:
         super().__init__(
-            f"The snapshot of plan {plan} of {taken_at:%Y-%m-%d %H:%M:%S} UTC has nothing for {resource}",
+            f"The snapshot of plan {plan} of {utc(taken_at)} has nothing for {resource}",
             "Name a source or a target of the plan",
         )
 

@@ -30,7 +30,7 @@ from standby.recovery.snapshots.store import (
     read_object,
     stores_of,
 )
-from standby.text import counted
+from standby.text import counted, utc
 
 log = logging.getLogger("standby.recovery")
 
@@ -116,7 +116,7 @@ def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -
         asked = f"with the id {snapshot_id}"
     elif as_of is not None:
         fitting = [entry for entry in catalog.listed if entry.taken_at <= as_of]
-        asked = f"as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
+        asked = f"as of {utc(as_of)}"
     else:
         fitting, asked = list(catalog.listed), ""
     if not fitting:
