@@ -1,9 +1,9 @@
 """The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it.
 
-A line's digest covers the digest of the line before, so that no line can be changed, removed or put in
-between without every later one saying so. With a signing key each line is signed as well: then the chain
-cannot be made anew by somebody without the key. What the newest line is stands in a second file, so that
-lines cut off the end are missed, too.
+A line's digest covers the digest of the line before, so that every later line shows when one was changed, removed
+or inserted. With a signing key each line is signed as well: then the chain
+cannot be rebuilt by somebody without the key. A second file says which line is the newest, so that lines cut
+off the end are noticed, too.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from standby.vault.errors import Held
 from standby.vault.filesystem import Objects
 
 FIRST = "0" * 64
-"""What stands for the digest before the first line."""
+"""The first line has this instead of a digest of the line before."""
 
 LARGEST = 2**53 - 1
 """The largest whole number that canonical JSON has (RFC 8785)."""
@@ -66,7 +66,7 @@ def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
 def read_line(text: bytes) -> AuditLine | None:
     """Read a line; `None` where it is none."""
     try:
-        json.loads(text, object_pairs_hook=_no_name_twice)
+        json.loads(text, object_pairs_hook=_no_duplicate_keys)
         _digest(text)
         return AuditLine.model_validate_json(text)
     except (ValueError, ValidationError, RecursionError):
@@ -78,7 +78,7 @@ def unchained(line: AuditLine, text: bytes, plan: str, number: int, previous: st
     if line.plan != plan:
         return f"it is of plan {line.plan}"
     if line.sequence != number:
-        return f"it has the number {line.sequence}: lines were removed or put in"
+        return f"it has the number {line.sequence}: lines were removed or inserted"
     if line.previous != previous:
         return "it does not follow from the line before it"
     if line.digest != _digest(text):
@@ -98,7 +98,7 @@ def unsigned(line: AuditLine, signer: Signer | None) -> str:
 
 
 def plain(fact: JsonValue) -> JsonValue:
-    """Bring a fact to what every reader of JSON understands alike."""
+    """Give a fact as every reader of JSON understands it alike."""
     if isinstance(fact, str):
         return plain_text(fact)
     if isinstance(fact, dict):
@@ -110,21 +110,21 @@ def plain(fact: JsonValue) -> JsonValue:
 
 
 def plain_text(text: str) -> str:
-    """Write out what is no text: a terminal of another encoding hands such parts over."""
+    """Escape what is no text: a terminal of another encoding may pass such characters."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _digest(text: bytes) -> str:
-    """Give the digest of what stands in a line, also of what this version knows nothing of."""
+    """Give the digest of all that a line has, also of keys that this version does not know."""
     members = json.loads(text)
     kept = {name: value for name, value in members.items() if name not in {"digest", "signature"}}
     return digest_of_json(kept)
 
 
-def _no_name_twice(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # Whoever reads the line with other means might see the first one.
+def _no_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    # Another program that reads the line might take the first one.
     if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ValueError("a key occurs twice")
     return dict(pairs)
 
 
@@ -183,14 +183,14 @@ def head_problem(content: bytes | None, lines: Sequence[AuditLine], signer: Sign
     if head.sequence > length:
         return f"knows {head.sequence} lines, and the log has {length}: its end was cut off"
     if head.sequence < max(1, length - 1):
-        return f"is of line {head.sequence}, and the log has {length}: an older one was put in its place"
+        return f"is of line {head.sequence}, and the log has {length}: it was replaced by an older one"
     return _strange(head, lines[head.sequence - length - 1], signer)
 
 
 def _strange(head: AuditHead, line: AuditLine, signer: Signer | None) -> str:
     if head.digest != line.digest:
-        return f"does not know line {head.sequence} of the log as it is: the end was written anew"
-    # A line of before there was this key has a head of before, too.
+        return f"does not know line {head.sequence} of the log as it is: the end was rewritten"
+    # A line that was written before there was this key has such a head, too.
     due = signer is not None and line.key_id == signer.key_id
     if signer and due and not signer.verifies(head.signed, head.signature or ""):
         return f"is not signed with key {signer.key_id}"
@@ -201,7 +201,7 @@ PATIENCE = 60.0
 """Seconds that another writer of the same log is waited for."""
 
 LOOKS = 5
-"""So often a log and its head are read again that change between two looks."""
+"""How often a log and its head are read again while somebody adds lines."""
 
 
 class AuditAction(StrEnum):
@@ -234,7 +234,7 @@ class AuditBusy(StandbyError):
 
 
 class AuditBroken(StandbyError):
-    """Nothing is added to a log that was tampered with or damaged: it would look whole from here on."""
+    """Nothing is added to a log that was tampered with or damaged: from then on it would look whole."""
 
     def __init__(self, where: str, head: str, problem: str) -> None:
         super().__init__(
@@ -295,7 +295,7 @@ async def record_action(
 
 async def verify_audit(objects: Objects, plan: str, signer: Signer | None) -> AuditCheck:
     """Check every line of a plan's log, and its end; with a key, the signatures, too."""
-    head, texts = await _looked_at(objects, plan)
+    head, texts = await _read_together(objects, plan)
     lines: list[AuditLine] = []
     doubtful: list[tuple[int, str]] = []
     problems: list[str] = []
@@ -318,7 +318,7 @@ def audit_path(plan: str) -> str:
     return f"audit/{plan}.jsonl"
 
 
-async def _looked_at(objects: Objects, plan: str) -> tuple[bytes | None, list[bytes]]:
+async def _read_together(objects: Objects, plan: str) -> tuple[bytes | None, list[bytes]]:
     """Read head and log as they were at one time, although somebody may be adding lines."""
     for _ in range(LOOKS):
         head = await objects.read(head_path(plan))
@@ -378,7 +378,7 @@ def _next(
 
 
 def _grouped(doubtful: Iterable[tuple[int, str]]) -> list[str]:
-    """Say once what goes for many lines in a row, as after a change of the key."""
+    """Say once what is true of many lines in a row, as after a change of the key."""
     members = []
     for wrong, group in groupby(doubtful, key=lambda found: found[1]):
         numbers = [number for number, _ in group]

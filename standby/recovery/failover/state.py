@@ -91,7 +91,7 @@ async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
     try:
         return SwitchRecord.model_validate_json(content)
     except ValidationError as error:
-        log.warning("%s cannot be read, so the failover begins anew: %s", objects.where(path), summary(error))
+        log.warning("%s cannot be read, so the failover starts again: %s", objects.where(path), summary(error))
         return None
 
 

@@ -1,1 +1,1 @@
-"""Whether the standby side of a plan could take over now, and why not."""
+"""Whether a standby resource could take over now, and why not."""
