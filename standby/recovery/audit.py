@@ -1,9 +1,8 @@
 """The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it.
 
 A line's digest covers the digest of the line before, so that every later line shows when one was changed, removed
-or inserted. With a signing key each line is signed as well: then the chain
-cannot be rebuilt by somebody without the key. A second file says which line is the newest, so that lines cut
-off the end are noticed, too.
+or inserted. With a signing key each line is signed as well: then the chain cannot be rebuilt by somebody without the
+key. A second file says which line is the newest, so that lines cut off the end are noticed, too.
 """
 
 from __future__ import annotations
