@@ -28,11 +28,11 @@ from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, Signi
 
 
 class TargetDeployments(BaseModel):
-    """Deployments that stand in for the analyzer's own at a target."""
+    """Deployments to use instead of the analyzer's own at a target."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    target: Name = Field(description="Resource whose deployments they are.")
+    target: Name = Field(description="Resource that has these deployments.")
     chat_completion: str | None = same_as(DeploymentOverrides, "chat_completion")
     embedding: str | None = same_as(DeploymentOverrides, "embedding")
 
@@ -44,7 +44,7 @@ class RecoveryPlan(Block):
     _block_type_slug: ClassVar[str | None] = "recovery-plan"
     _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
-        "Which analyzers are kept warm in which other regions, under which policies. "
+        "Which analyzers are copied to which other regions, and by which policies. "
         "Resources are named as their Content Understanding Resource blocks are."
     )
 
@@ -61,13 +61,13 @@ class RecoveryPlan(Block):
     missing_defaults: model.MissingDefaults = same_as(model.RecoveryPlan, "missing_defaults")
     # A list, not a mapping: an update of a block cannot empty a mapping (Prefect 3.9 merges them).
     deployments: tuple[TargetDeployments, ...] = Field(
-        (), description="Deployments that stand in for the analyzer's own, one entry per target."
+        (), description="Deployments to use instead of the analyzer's own, one entry per target."
     )
     encryption: Literal["generate", "none", "given"] = Field(
-        "generate", description="Second encryption of the authorization token; given takes the key below."
+        "generate", description="Second encryption of the authorization token; given means: with the key below."
     )
     encryption_key: SecretStr | None = Field(
-        None, description="Key that encrypts the authorization token where encryption is given."
+        None, description="Key that encrypts the authorization token; needed if encryption is given."
     )
     objectives: model.Objectives = same_as(model.RecoveryPlan, "objectives")
     retries: model.StepRetries = same_as(model.RecoveryPlan, "retries")
@@ -77,27 +77,25 @@ class RecoveryPlan(Block):
     snapshots: SnapshotPolicy = same_as(model.RecoveryPlan, "snapshots")
     vault_path: str = Field(
         "vault",
-        description="Local folder of the vault, where the flow runs, unless a block is given.",
+        description="Local folder of the vault on the machine where the flow runs; not used if a block is named.",
     )
     vault_block: str | None = same_as(VaultSettings, "block")
     second_path: str = Field("", description="Local folder that snapshots are written to as well.")
     second_block: str | None = Field(
         None, description="Prefect file system, type-slug/name, that snapshots are written to as well."
     )
-    signing: Literal["none", "hmac", "ed25519"] = Field(
-        "none", description="What snapshots and evidence are signed with."
-    )
+    signing: Literal["none", "hmac", "ed25519"] = Field("none", description="How snapshots and evidence are signed.")
     signing_key: SecretStr | None = Field(
         None, description="Shared key of hmac, or the private key of ed25519: 32 bytes in base64."
     )
     signing_public_key: str | None = Field(
-        None, description="Public key of ed25519; alone, signatures can only be checked."
+        None, description="Public key of ed25519. Without the private key, signatures can be checked but not made."
     )
     activation: tuple[SinkForm, ...] = Field((), description="Where the active endpoint map is published.")
     webhook_keys: SecretStr | None = Field(
         None,
-        description='Keys of the signatures of what is posted: a JSON list such as ["KEY"], '
-        "one for each webhook above, in their order.",
+        description='Keys that sign what is posted: a JSON list such as ["KEY"], '
+        "one for each webhook above, in the same order.",
     )
 
     @model_validator(mode="after")
@@ -115,7 +113,7 @@ class RecoveryPlan(Block):
         """
         targets = [entry.target for entry in self.deployments]
         if len(set(targets)) < len(targets):
-            raise ValueError("deployments has a target twice")
+            raise ValueError("deployments names a target twice")
         return valid(
             model.RecoveryPlan,
             name=name,
@@ -171,7 +169,7 @@ class RecoveryPlan(Block):
         if self.encryption != "given":
             return {"kind": self.encryption}
         if key is None or not key.get_secret_value():
-            raise ValueError("encryption is given, and encryption_key is empty")
+            raise ValueError("encryption is given, but encryption_key is empty")
         return {"kind": "given", "key": key}
 
     def _second(self) -> SecondStore | None:

@@ -54,7 +54,7 @@ class ContentUnderstandingEntra(Block):
     _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
         "Microsoft Entra identity with the role Cognitive Services User on a Content Understanding resource. "
-        "Left empty, it is whatever DefaultAzureCredential finds where the flow runs."
+        "If all fields are empty, DefaultAzureCredential finds an identity where the flow runs."
     )
 
     model_config = ConfigDict(hide_input_in_errors=True)
@@ -91,7 +91,7 @@ class ContentUnderstandingResource(Block):
     _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
         "An Azure Content Understanding resource in one region: where it is, how to sign in, "
-        "and how hard it may be driven. Recovery plans refer to it by the name of its block."
+        "and how many calls and copies it may get at a time. Recovery plans refer to it by the name of its block."
     )
 
     model_config = ConfigDict(hide_input_in_errors=True)

@@ -76,7 +76,7 @@ async def open_vault(settings: VaultSettings) -> FileSystem:
     """Open the vault of a flow: its block, loaded from the Prefect server, or else its folder.
 
     Raises:
-        VaultBlockUnusable: there is no such block, or it is no file system that can be written to.
+        VaultBlockUnusable: there is no such block, or it is not a file system that can be written to.
     """
     return open_folder(settings) if settings.block is None else await _open_block(settings.block)
 
@@ -85,7 +85,7 @@ async def open_second(settings: VaultSettings) -> FileSystem | None:
     """Open the second store of a flow, where there is one.
 
     Raises:
-        VaultBlockUnusable: there is no such block, or it is no file system that can be written to.
+        VaultBlockUnusable: there is no such block, or it is not a file system that can be written to.
     """
     if settings.second is None:
         return None
@@ -100,7 +100,7 @@ async def _open_block(reference: str) -> FileSystem:
         # Prefect's own way to write it is neither atomic nor safe.
         return LocalFolder(await asyncio.to_thread(_folder, block))
     if not isinstance(block, WritableFileSystem):
-        raise VaultBlockUnusable(reference, "is no file system that can be written to")
+        raise VaultBlockUnusable(reference, "is not a file system that can be written to")
     return BlockFileSystem(block, reference)
 
 

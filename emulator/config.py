@@ -100,7 +100,7 @@ class ResourceConfig(_Part):
         ids = [analyzer.get("analyzerId") for analyzer in analyzers]
         for analyzer_id in ids:
             if not isinstance(analyzer_id, str) or not ANALYZER_ID.fullmatch(analyzer_id):
-                raise ValueError(f"{analyzer_id} is no analyzerId; it must match {ANALYZER_ID.pattern}")
+                raise ValueError(f"{analyzer_id} is not an analyzerId; it must match {ANALYZER_ID.pattern}")
             if analyzer_id.startswith(PREBUILT):
                 raise ValueError(f"{analyzer_id} is one of the prebuilt ids, which are reserved")
         if twice := sorted(str(name) for name, times in Counter(ids).items() if times > 1):

@@ -334,5 +334,5 @@ class SentChunk:
         except (TimeoutError, httpx.HTTPError, PrefectException):
             self._otherwise = (
                 f"Interrupted, and flow run {sent.name} ({sent.id}) did not end in time. "
-                "Look at it in the Prefect UI, then run again: what was copied is not copied again."
+                "Check it in the Prefect UI, then run again: what was copied is not copied again."
             )

@@ -47,7 +47,7 @@ class NoReport(StandbyError):
     """A flow run ended without a report."""
 
     def __init__(self, run: str, message: str) -> None:
-        super().__init__(f"Flow run {run} ended without a report: {message}", "Look at the flow run in the Prefect UI")
+        super().__init__(f"Flow run {run} ended without a report: {message}", "See its log in the Prefect UI")
 
 
 class NoServer(StandbyError):
@@ -82,7 +82,7 @@ class TargetBusy(StandbyError):
 
     def __init__(self, target: str, seconds: float) -> None:
         super().__init__(
-            f"Another run has been at {target} for more than {seconds:.0f} s",
+            f"Another run has been copying to {target} for more than {seconds:.0f} s",
             "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
         )
 

@@ -135,7 +135,7 @@ async def read_observations(resource: str, now: datetime, within: timedelta) -> 
         try:
             observation = Observation.model_validate(event.payload)
         except ValidationError:
-            log.info("event %s of %s is no observation", event.id, resource)
+            log.info("event %s of %s is not an observation", event.id, resource)
             continue
         if observation.resource == resource and observation.healthy is (event.event == HEALTHY):
             found.append(observation)

@@ -67,7 +67,7 @@ def decision_page(record: DecisionRecord) -> str:
     newest = sorted(given.observations, key=lambda each: each.at)[-LATEST:]
     return page(
         f"# {given.plan}: {conclusion(decision, given)}",
-        f"Asked by {requester(given, record.actor)}. Decision `{record.id}`; `standby explain {record.id}` replays it.",
+        f"Requested by {requester(given, record.actor)}. `standby explain {record.id}` replays the decision.",
         table(
             ("guard", "outcome", "because"),
             ((result.guard.value, result.outcome.value, sentence(result.text)) for result in decision.reasons),
@@ -93,7 +93,7 @@ def failover_page(report: FailoverReport) -> str:
                 ("decision", report.decision_id or "none"),
                 ("detected after", seconds(report.detection_seconds)),
                 ("failed over in", seconds(report.recovery_seconds)),
-                ("from the beginning of the outage", seconds(report.rto_seconds)),
+                ("since the outage began", seconds(report.rto_seconds)),
                 ("RTO objective", _objective(report)),
                 ("forced", ", ".join(report.forced) or "nothing"),
             ),
@@ -106,7 +106,7 @@ def failover_page(report: FailoverReport) -> str:
             ("sink", "status", "published", "reason"),
             ((sink.name, sink.status, sink.published, sink.reason) for sink in report.sinks),
         )
-        or "None is configured: no application knows of it.",
+        or "None is configured: applications are not informed.",
         _restored(report),
     )
 
@@ -114,7 +114,7 @@ def failover_page(report: FailoverReport) -> str:
 def _objective(report: FailoverReport) -> str:
     if report.rto_objective_seconds is None:
         return "none"
-    met = {True: "met", False: "**missed**", None: "not known whether met"}[report.rto_met]
+    met = {True: "met", False: "**missed**", None: "unknown whether met"}[report.rto_met]
     return f"{seconds(report.rto_objective_seconds)}, {met}"
 
 

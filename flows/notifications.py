@@ -177,7 +177,7 @@ async def _block(client: PrefectClient, reference: str) -> UUID:
         raise NotificationBlockUnusable(reference, "is not on the Prefect server") from None
     schema = document.block_schema
     if schema is None or "notify" not in schema.capabilities:
-        raise NotificationBlockUnusable(reference, "is no notification block")
+        raise NotificationBlockUnusable(reference, "is not a notification block")
     return document.id
 
 

@@ -155,7 +155,7 @@ async def _try_to_write(store: FileSystem) -> None:
     written = b"Written by standby doctor, to check that the vault can be written.\n"
     await store.write(WRITTEN, written)
     if await store.read(WRITTEN) != written:
-        raise VaultUnavailable(store.where(WRITTEN), "read", "it does not hold what was just written")
+        raise VaultUnavailable(store.where(WRITTEN), "read", "what was just written cannot be read back")
 
 
 async def _run_here(

@@ -51,7 +51,7 @@ SPARE = 600
 class Approval(RunInput):
     """The form that somebody fills in."""
 
-    approve: bool = Field(description="Fail over. It is decided once more before anything is done.")
+    approve: bool = Field(description="Fail over. Everything is checked once more before anything is done.")
     to: str = Field("", description="Another target than the one that is proposed.")
     comment: str = Field("", description="Why; it goes into the audit log.")
 
@@ -106,7 +106,7 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
                 return await execute(context, as_decided(request_of(found), found))
             await _propose(context, found)
     except SlotTaken:
-        return await FlowOutcome("NotNeeded", f"Another run decides about plan {plan} already.").finish()
+        return await FlowOutcome("NotNeeded", f"Another run is already deciding about plan {plan}.").finish()
     # Without the slot: an answer may take half an hour, and another primary of the plan may fail meanwhile.
     answer = await ask(proposal(found), context.plan.failover.approval_timeout)
     if answer is None or not answer.approve:

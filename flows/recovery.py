@@ -110,7 +110,7 @@ class VariableActivation:
             return ActiveMaps.model_validate(content)
         except ValidationError:
             # Something else's variable: its value would be lost.
-            reason = "it holds something other than an active endpoint map, which is not overwritten"
+            reason = "it holds something other than an active endpoint map, so it is not overwritten"
             raise SinkFailed(
                 self.name, reason, "Name another variable under activation, or delete this variable"
             ) from None

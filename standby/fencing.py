@@ -40,7 +40,7 @@ class Fenced(GuardRefused):
 class FailoverUnderWay(GuardRefused):
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
-            f"Another run is changing what serves in plan {plan} (it holds {where})",
+            f"Another run is changing which resource serves in plan {plan} (it has locked {where})",
             f"Wait until it ends, then see standby status {plan}",
         )
 
@@ -176,7 +176,7 @@ def _of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
     if found is None:
         return Fence(plan=plan.name, assignments=steady)
     if found.plan != plan.name:
-        raise FenceUnreadable(where, f"it is of plan {found.plan}")
+        raise FenceUnreadable(where, f"it belongs to plan {found.plan}")
     # A source that was added to the plan since serves itself; one that was removed does not matter any more.
     return found.model_copy(
         update={"assignments": {primary: found.assignments.get(primary, steady[primary]) for primary in steady}}

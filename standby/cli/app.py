@@ -63,7 +63,7 @@ class Entry:
 
 
 COMMANDS = {
-    "demo": Entry("standby.cli.demo", "See a region lost and recovered, on this machine alone."),
+    "demo": Entry("standby.cli.demo", "Show a region lost and recovered, on this machine only."),
     "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
     "plan": Entry("standby.cli.plan", "Show what a replication would do."),
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
@@ -73,7 +73,7 @@ COMMANDS = {
     "snapshots": Entry("standby.cli.snapshots", "List a plan's snapshots in the vault.", "show"),
     "restore": Entry("standby.cli.restore", "Rebuild analyzers from the vault, without their source."),
     "failover": Entry("standby.cli.failover", "Let a standby serve instead of the primary."),
-    "commit": Entry("standby.cli.commit", "Make a failover final."),
+    "commit": Entry("standby.cli.commit", "Commit a failover: it can no longer be rolled back."),
     "failback": Entry("standby.cli.failback", "Let the primary serve again, with every edit made meanwhile."),
     "drill": Entry("standby.cli.drill", "Run a failover drill with temporary ids, and clean up."),
     "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),

@@ -23,10 +23,10 @@ def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line
         if not check.problems:
             yield Line(f"{plan}: {_whole(check, key_id)}", mark="✓", style="green")
             continue
-        yield Line(f"{plan}: {check.where} is not whole.", mark="✗", style="red", wrong=True)
+        yield Line(f"{plan}: {check.where} is damaged or was changed.", mark="✗", style="red", wrong=True)
         for problem in check.problems:
             yield Line(sentence(problem), 2, wrong=True)
-        yield Line("Keep it as it is, and compare it with another copy of the vault.", 2, "→", wrong=True)
+        yield Line("Do not change it. Compare it with another copy of the vault.", 2, "→", wrong=True)
 
 
 def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
@@ -64,14 +64,14 @@ def _whole(check: AuditCheck, key_id: str) -> str:
     last = check.lines[-1]
     epoch = "" if check.epoch is None else f", the last epoch is {check.epoch}"
     count = counted(len(check.lines), "line")
-    return f"{count}, whole, {_signed(check.lines, key_id)}; the last is of {last.at:%Y-%m-%d %H:%M}Z{epoch}."
+    return f"{count}, complete, {_signed(check.lines, key_id)}; the last is of {last.at:%Y-%m-%d %H:%M}Z{epoch}."
 
 
 def _signed(lines: tuple[AuditLine, ...], key_id: str) -> str:
     if key_id:
         return f"signed with key {key_id}"
     signed = sum(line.signature is not None for line in lines)
-    return f"{signed} signed and not checked: vault.signing has no key" if signed else "not signed"
+    return f"{signed} signed, but not checked: vault.signing has no key" if signed else "not signed"
 
 
 async def command(

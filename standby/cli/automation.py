@@ -69,7 +69,7 @@ async def command(
     if block is not None and via == "direct":
         same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
         output.say(
-            f"This is the switch of the vault in {where}. Flows keep theirs in {block}; {same} is about that one."
+            f"This is the off switch in the vault {where}. Flows use another one, in {block}: for that, run {same}."
         )
     return Exit.DONE
 

@@ -63,7 +63,7 @@ def clean_up_lines(report: CleanUpReport) -> Iterator[Line]:
 def evidence_lines(check: EvidenceCheck) -> Iterator[Line]:
     """Show whether evidence is genuine, and what it is evidence of."""
     if check.problems:
-        yield Line(f"{check.where} is not to be trusted.", mark="✗", style="red", wrong=True)
+        yield Line(f"{check.where} cannot be trusted.", mark="✗", style="red", wrong=True)
         for problem in check.problems:
             yield Line(sentence(problem), 2, wrong=True)
         return
@@ -92,7 +92,7 @@ def evidence_document(check: EvidenceCheck) -> dict[str, JsonValue]:
 async def command(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="What is to serve.")] = "",
+    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="Resource that is to serve.")] = "",
     primary: Primary = "",
     scratch: Annotated[
         str,
@@ -102,7 +102,7 @@ async def command(
     ] = "",
     clean: Annotated[
         bool,
-        typer.Option("--clean-up", help="Only remove what unfinished drills left, and prove it."),
+        typer.Option("--clean-up", help="Only remove what unfinished drills left, and check that it is gone."),
     ] = False,
     verify: Annotated[
         str, typer.Option("--verify", metavar="FILE|RUN", help="Only check the evidence of a drill.")
@@ -141,7 +141,7 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
     if clean or verify:
         if to or primary or scratch or via == "prefect":
             hint = "--clean-up" if clean else "--verify"
-            raise typer.BadParameter("no drill runs with it; leave out the other options", param_hint=hint)
+            raise typer.BadParameter("it runs no drill, so leave out the other options", param_hint=hint)
     elif not to:
         raise typer.BadParameter("name the resource that is to serve", param_hint="--to")
     elif primary and via == "prefect":

@@ -28,7 +28,7 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
     record = explanation.record
     given = record.given
     yield Line(f"Decision {record.id}: {conclusion(record.decision, given)}.")
-    yield Line(f"Asked by {requester(given, record.actor)}, run {given.run_id}, {_time(given)}", 2)
+    yield Line(f"Requested by {requester(given, record.actor)}, run {given.run_id}, {_time(given)}", 2)
     yield from _known(given)
     yield from _observations(given, verbose=verbose)
     yield Line("Guards:", 2)
@@ -38,7 +38,7 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
     for problem in explanation.problems:
         yield Line(sentence(problem), mark="NO", style="red", wrong=True)
     if not explanation.problems:
-        yield Line("The record is the one that the audit log has.", mark="ok", style="green")
+        yield Line("The record is unchanged: the audit log has its digest.", mark="ok", style="green")
 
 
 def _time(given: DecisionInput) -> str:
@@ -47,7 +47,7 @@ def _time(given: DecisionInput) -> str:
 
 def _known(given: DecisionInput) -> Iterator[Line]:
     policy = given.policy
-    automatic = "automatic" if policy.automatic else "not automatic: an outage only proposes"
+    automatic = "automatic" if policy.automatic else "not automatic: an outage only proposes a failover"
     yield Line(
         f"Policy: {automatic}; a probe every {format_duration(policy.probe_every)}, quorum {policy.quorum}, "
         f"minimum outage {format_duration(policy.minimum_outage)}, cool-down "
@@ -65,7 +65,7 @@ def _known(given: DecisionInput) -> Iterator[Line]:
 def _candidate(candidate: Candidate) -> str:
     health = "not probed" if candidate.observation is None else candidate.observation.health
     if candidate.fitness is None:
-        return f"{health}, readiness not asked for"
+        return f"{health}, readiness not checked"
     count = len(candidate.fitness.copies)
     copies = "1 copy" if count == 1 else f"{count} copies"
     restorable = len(candidate.fitness.restorable)

@@ -56,7 +56,7 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
             yield Line(f"{analyzer}: {reason}", 2, "!", "red", True)
     yield from _sink_lines(report.sinks, reasons=False)
     if not report.sinks and report.state == "activated":
-        yield Line("No activation sink is configured: no application knows of it.", 2, "!", "yellow", True)
+        yield Line("No activation sink is configured: applications are not informed.", 2, "!", "yellow", True)
     yield from problem_lines(report.problems)
     yield Line(sentence(ending(report)), wrong=not report.complete)
     if took := times(report):

@@ -35,7 +35,9 @@ async def command(context: typer.Context, host: Host = "127.0.0.1", port: Port =
         app = make_app(configuration, poster.post, _vault(configuration.vault, output))
         with bound(host, port) as taken:
             if not is_loopback(host):
-                output.say("This is plain http: whoever reads the traffic learns the token. Put TLS in front of it.")
+                output.say(
+                    "This is plain http: anybody who can read the traffic can read the token. Put TLS in front of it."
+                )
             await serve(app, taken, lambda: _announce(output, url_of(taken)))
     return Exit.DONE
 

@@ -83,7 +83,7 @@ async def command(
     target: Targets = None,
     on_existing: Existing = None,
     force: Forced = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save it, to be applied later.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Save the plan, to apply it later.")] = None,
 ) -> Exit:
     """Show what a replication would do.
 

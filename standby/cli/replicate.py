@@ -66,7 +66,7 @@ async def command(
     """
     if apply and (analyzer or target or on_existing or force):
         raise typer.BadParameter(
-            "a saved plan says itself what is to be done; leave out --analyzer, --target and --on-existing",
+            "a saved plan already says what to do; leave out --analyzer, --target and --on-existing",
             param_hint="--apply",
         )
     approved = apply.absolute() if apply else None
@@ -83,7 +83,7 @@ async def command(
             ended = await replicate_directly(configuration, plan, asked, approved, on_progress)
     output.report(report_lines(ended.report, verbose=output.verbose), ended.report)
     if ended.interrupted:
-        output.say("Interrupted. Run it again to go on: copies under way are adopted.")
+        output.say("Interrupted. Run it again to continue: no copy is started twice.")
     return exit_of(complete=ended.report.complete, interrupted=ended.interrupted)
 
 

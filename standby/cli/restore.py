@@ -74,7 +74,7 @@ def _item_lines(item: RestoreItem) -> Iterator[Line]:
 async def command(
     context: typer.Context,
     plan: PlanName,
-    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="Where they are rebuilt.")],
+    to: Annotated[str, typer.Option("--to", metavar="RESOURCE", help="Resource at which they are rebuilt.")],
     as_of: Annotated[
         str | None,
         typer.Option(
@@ -118,5 +118,5 @@ async def command(
                 report = await restore(recovery, proposal, on_progress=on_progress)
     output.report(report_lines(report, verbose=output.verbose), report)
     if report.interrupted:
-        output.say("Interrupted. Run it again: it continues from what is there by then.")
+        output.say("Interrupted. Run it again to continue: nothing is built twice.")
     return exit_of(complete=report.complete, interrupted=report.interrupted)

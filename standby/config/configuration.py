@@ -102,7 +102,7 @@ def disagreements(
                     yield from _versions_apart(where, resources[pair.source], resources[target])
 
 
-_TWICE = "is the same as that of {}: every resource of the configuration must be another one in Azure"
+_TWICE = "is the same as that of {}: each resource of the configuration must be a different one in Azure"
 
 
 def _misnamed(parts: Mapping[str, Resource] | Mapping[str, RecoveryPlan], section: str) -> Iterator[tuple[Where, str]]:

@@ -62,7 +62,7 @@ class FailoverPolicy(Strict):
     # An outage may begin just after a probe, and is to be detected within three probe periods all the same:
     # one passes until it is seen; two are left for this, the last probe and an uneven schedule.
     minimum_outage: Duration = Field(timedelta(seconds=50), description="How long an outage must have lasted.")
-    cool_down: Duration = Field(timedelta(hours=1), description="Least time between two failovers.")
+    cool_down: Duration = Field(timedelta(hours=1), description="Minimum time between two failovers.")
     staleness: Duration = Field(
         timedelta(days=7), description="A copy this old, of a source that has changed since, prevents a failover."
     )
@@ -192,7 +192,7 @@ class RecoveryPlan(Strict):
         "fail", description="What to do when a target cannot serve an analyzer's models."
     )
     deployments: dict[Name, DeploymentOverrides] = Field(
-        default_factory=dict, description="Deployments that stand in for the analyzer's own, by target."
+        default_factory=dict, description="Deployments to use instead of the analyzer's own, by target."
     )
     encryption: Annotated[Encryption, BeforeValidator(parse_encryption)] = Field(
         FreshKey(), description="Second encryption of the authorization token."

@@ -74,7 +74,7 @@ Credentials = Annotated[KeyCredentials | EntraCredentials, Field(discriminator="
 
 
 class DeploymentOverrides(Strict):
-    """Deployments that stand in for the analyzer's own at one target."""
+    """Deployments to use instead of the analyzer's own at one target."""
 
     chat_completion: str | None = Field(None, alias="chatCompletion", description="Completion deployment.")
     embedding: str | None = Field(None, description="Embedding deployment.")

@@ -27,7 +27,7 @@ class Ed25519Signing(Strict):
 
     kind: Literal["ed25519"] = "ed25519"
     private_key: SecretStr | None = Field(
-        None, description="32 bytes in base64; without it signatures can only be checked."
+        None, description="32 bytes in base64; without it, signatures can be checked but not made."
     )
     public_key: str | None = Field(None, description="32 bytes in base64; by default that of the private key.")
 
@@ -66,7 +66,7 @@ class VaultSettings(Strict):
         None, description="Prefect file system, type-slug/name, in which flows keep everything."
     )
     second: SecondStore | None = Field(None, description="A second place that snapshots are written to.")
-    signing: Signing | None = Field(None, description="What snapshots and evidence are signed with.")
+    signing: Signing | None = Field(None, description="How snapshots and evidence are signed.")
 
     @property
     def folder(self) -> Path | None:

@@ -47,7 +47,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         taken = socket.create_server(place[:2], family=family)
     except (OSError, OverflowError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no address"
+        reason = getattr(error, "strerror", None) or "it is not an address"
         raise AddressUnusable(address, reason) from None
     with taken:
         yield taken

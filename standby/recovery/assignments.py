@@ -14,7 +14,7 @@ class NotAPrimary(StandbyError):
 
     def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
         names = sorted(primaries)
-        super().__init__(f"{resource} is no primary of plan {plan}", f"Choose one of {', '.join(names)}")
+        super().__init__(f"{resource} is not a primary of plan {plan}", f"Choose one of {', '.join(names)}")
 
 
 class NotATarget(StandbyError):
@@ -23,7 +23,7 @@ class NotATarget(StandbyError):
     def __init__(self, plan: str, resource: str, known: Iterable[str], primary: str = "") -> None:
         names = sorted(known)
         pair = f"{primary} in plan {plan}" if primary else f"plan {plan}"
-        super().__init__(f"{resource} is no target of {pair}", f"Choose one of {', '.join(names)}")
+        super().__init__(f"{resource} is not a target of {pair}", f"Choose one of {', '.join(names)}")
 
 
 class SeveralPrimaries(StandbyError):
@@ -32,7 +32,7 @@ class SeveralPrimaries(StandbyError):
     def __init__(self, plan: str, primaries: Iterable[str]) -> None:
         names = sorted(primaries)
         super().__init__(
-            f"Plan {plan} has several primaries that this can be about: {', '.join(names)}",
+            f"Plan {plan} has several primaries, and it is not clear which one is meant: {', '.join(names)}",
             f"Name one of them, such as --primary {names[0]}",
         )
 

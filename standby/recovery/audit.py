@@ -75,9 +75,9 @@ def read_line(text: bytes) -> AuditLine | None:
 def unchained(line: AuditLine, text: bytes, plan: str, number: int, previous: str) -> str:
     """Say why a line of a plan's log does not follow from the one before; empty where it does."""
     if line.plan != plan:
-        return f"it is of plan {line.plan}"
+        return f"it belongs to plan {line.plan}"
     if line.sequence != number:
-        return f"it has the number {line.sequence}: lines were removed or inserted"
+        return f"its number is {line.sequence}: lines were removed or inserted"
     if line.previous != previous:
         return "it does not follow from the line before it"
     if line.digest != _digest(text):
@@ -229,7 +229,7 @@ class AuditBusy(StandbyError):
     """Another run held the log for too long."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"{where} was held by another run for {PATIENCE:.0f} s", "Run again when that run has ended")
+        super().__init__(f"{where} was locked by another run for {PATIENCE:.0f} s", "Run again when that run has ended")
 
 
 class AuditBroken(StandbyError):
@@ -237,7 +237,7 @@ class AuditBroken(StandbyError):
 
     def __init__(self, where: str, head: str, problem: str) -> None:
         super().__init__(
-            f"{where} is not whole: {problem}",
+            f"{where} is damaged or was changed: {problem}",
             f"Move it and {head} aside and keep both; see standby audit verify",
         )
 
@@ -334,7 +334,7 @@ async def _settled_end(context: RecoveryContext, texts: list[bytes]) -> AuditLin
     for number, text in list(enumerate(texts, start=1))[-2:]:
         line = read_line(text)
         if line is None or unchained(line, text, plan, number, lines[-1].digest if lines else line.previous):
-            raise _broken(context, f"line {number}, one of its last, is not right")
+            raise _broken(context, f"line {number}, one of its last, is not valid")
         # Lines of another key are not in the way of a failover; audit verify reports them.
         if signer and line.key_id == signer.key_id and unsigned(line, signer):
             raise _broken(context, f"the signature of line {number} is wrong")

@@ -148,7 +148,7 @@ class FenceElsewhere(GuardRefused):
     def __init__(self, plan: str, block: str, folder: str) -> None:
         super().__init__(
             f"Flows keep the fence of plan {plan} in the block {block}, and {folder} has no record of a failover",
-            f"Use --via prefect; if Prefect is lost, begin with standby failover {plan} --force {VAULT}, "
+            f"Use --via prefect; if Prefect is lost, start with standby failover {plan} --to RESOURCE --force {VAULT}, "
             "and pause the deployments of the plan before Prefect runs again",
         )
 

@@ -140,9 +140,9 @@ def _restores(durations: Durations, to_restore: int, slots: int) -> _Part | str:
 def _switch(durations: Durations) -> _Part | str:
     measured = durations.of(Kind.ACTIVATE)
     if not measured:
-        return "No switch was measured yet; a drill measures one."
+        return "No failover was measured yet; a drill measures one."
     low, high = share(measured, OFTEN), share(measured, SELDOM)
-    return _Part(low, high, f"Switching: {_span(low, high)}, measured {_times(measured)}.")
+    return _Part(low, high, f"Failover: {_span(low, high)}, measured {_times(measured)}.")
 
 
 def _times(measured: Sequence[float]) -> str:

@@ -163,7 +163,7 @@ def _roles(fence: Fence) -> dict[str, str]:
     for primary, assignment in fence.assignments.items():
         role = "serves" if assignment.active == primary else f"serves for {primary}"
         if assignment.phase is Phase.SWITCHING:
-            role = f"served until a switch to {assignment.target} began"
+            role = f"served until a failover to {assignment.target} began"
         elif assignment.phase is Phase.ACTIVATED:
             role = f"{role}, not committed"
         roles[assignment.active] = f"{roles[assignment.active]}; {role}" if assignment.active in roles else role

@@ -21,8 +21,8 @@ class CannotSign(ConfigurationError):
 
     def __init__(self) -> None:
         super().__init__(
-            ["vault.signing has only a public key, and something is to be signed"],
-            "Give it private_key, or run this where that is known",
+            ["vault.signing has only a public key, which cannot sign"],
+            "Add private_key, or run this on a machine that has it",
         )
 
 
@@ -186,7 +186,7 @@ def unsealed(content: bytes, seal: bytes | None, signer: Signer | None) -> str:
     if found.model_dump_json().encode() != seal or not _is_plain(found.signature):
         return "was changed after it was written"
     if found.key_id != signer.key_id:
-        return f"is of the key {found.key_id[:12]}, and the configured one is {signer.key_id}"
+        return f"was made with key {found.key_id[:12]}, but the configured key is {signer.key_id}"
     return "" if signer.verifies(content, found.signature) else "belongs to other content"
 
 

@@ -39,7 +39,7 @@ class NoPairBetween(StandbyError):
 
     def __init__(self, plan: str, source: str, target: str) -> None:
         super().__init__(
-            f"In plan {plan}, {source} serves no primary that {target} could take over",
+            f"In plan {plan}, {source} serves for no primary that {target} could serve for",
             f"See standby status {plan}",
         )
 

@@ -203,7 +203,7 @@ def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPl
 def _held(item: PlanItem, fingerprint: str | None) -> PlanItem:
     if item.action not in ACTING or fingerprint in (None, item.expected.fingerprint):
         return item
-    reason = f"It was edited at {item.source} since the plan was approved. Make a new plan, look at it, and apply that."
+    reason = f"It was edited at {item.source} since the plan was approved. Make a new plan, check it, and apply it."
     return replace(item, action=Action.REFUSE, reason=reason)
 
 

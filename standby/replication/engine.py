@@ -257,7 +257,7 @@ class Engine(ABC, Generic[ItemT, ResultT]):
 
     def _interrupted(self, item: ItemT) -> ResultT:
         attempt = self._attempts.get(item.key)
-        reason = self._interruption(item, attempt) if attempt else "Interrupted before it was begun. Run again."
+        reason = self._interruption(item, attempt) if attempt else "Interrupted before it began. Run again."
         return self._result(item, Status.FAILED, reason, attempt)
 
     def _report(self) -> None:

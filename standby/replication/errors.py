@@ -16,7 +16,7 @@ class ReplicationError(StandbyError):
 class LedgerBusy(ReplicationError):
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"Another run is replicating this pair (it holds {path})", "Wait for it to end, then run again"
+            f"Another run is replicating this pair (it has locked {path})", "Wait for it to end, then run again"
         )
 
 
@@ -41,7 +41,7 @@ class CopyFailed(ReplicationError):
 
 class TargetAnalyzerFailed(CopyFailed):
     _cause = "{analyzer} at {target} became {status!r} instead of ready"
-    _advice = "Look at its warnings at the target, then run again with --on-existing replace"
+    _advice = "Read its warnings at the target, then run again with --on-existing replace"
 
 
 class TargetAnalyzerGone(CopyFailed):
@@ -81,6 +81,6 @@ class PlanMoved(ReplicationError, GuardRefused):
         changes = "\n".join(f"  {change}" for change in moved)
         super().__init__(
             f"The resources changed after the plan was made at {utc(made_at)}:\n{changes}",
-            "Make a new plan, look at it, and apply that",
+            "Make a new plan, check it, and apply it",
         )
         self.moved = tuple(moved)

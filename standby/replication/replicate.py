@@ -174,9 +174,11 @@ class Replication(Engine[PlanItem, ReportItem]):
 
     def _interruption(self, item: PlanItem, attempt: Attempt, /) -> str:
         if attempt.receipt is None:
-            return f"Interrupted before {item.target} confirmed a copy. Run again: one it took is adopted."
+            return f"Interrupted before {item.target} confirmed a copy. Run again: no copy is started twice."
         operation = f" as operation {attempt.receipt.operation_id}" if attempt.receipt.operation_id else ""
-        return f"Interrupted while its copy is under way at {item.target}{operation}. Run again to adopt it."
+        return (
+            f"Interrupted while its copy is under way at {item.target}{operation}. Run again: it is not started twice."
+        )
 
     def _result(self, item: PlanItem, status: Status, reason: str, attempt: Attempt | None) -> ReportItem:
         if attempt is None:

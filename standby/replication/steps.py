@@ -64,7 +64,9 @@ async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer)
     path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
     text = json.dumps(analyzer.to_json(), indent=1, ensure_ascii=False)
     await context.vault.write(path, text.encode())
-    sentence = f"What {item.target} had as {item.target_analyzer} is saved in {context.vault.where(path)}."
+    sentence = (
+        f"The analyzer {item.target_analyzer} that {item.target} had before is saved in {context.vault.where(path)}."
+    )
     log.info("%s", sentence)
     return sentence
 
@@ -213,7 +215,9 @@ async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Rec
         try:
             answer = await client.poll(url, analyzer)
         except AnalyzerNotFound:
-            log.warning("the operation on %s at %s is no longer known; looking at the analyzer", analyzer, target)
+            log.warning(
+                "the operation on %s at %s is no longer known; the analyzer itself is checked instead", analyzer, target
+            )
             url = None
             continue
         beat.retry_after = answer.retry_after

@@ -119,7 +119,7 @@ class ServiceUnavailable(ServiceError):
 
 
 class Conflict(ServiceError):
-    advice = "Look at the existing analyzer, then run again with --on-existing replace if it may be overwritten"
+    advice = "Check the existing analyzer, then run again with --on-existing replace if it may be overwritten"
 
 
 class InvalidRequest(ServiceError):
@@ -147,7 +147,7 @@ class OperationHung(ServiceError):
 
 
 class CopyOutcomeUnknown(ServiceError):
-    advice = "Look at the target before copying again"
+    advice = "Check whether the target has the analyzer before you copy again"
 
 
 class ApiVersionMismatch(ServiceError):

@@ -90,7 +90,7 @@ class _SavedObject:
             await self._try_to_save()
         if self._unsaved:
             log.warning(
-                "The last lines of %s were not saved; the next run finds again what they said where it can",
+                "The last lines of %s were not saved; the next run finds out again what it can",
                 self._objects.where(self._path),
             )
 

@@ -233,7 +233,7 @@ async def test_the_second_store_is_a_folder_a_block_or_nothing(prefect_server: A
     [
         ("remote-file-system/no-such", "is not on the Prefect server"),
         ("no-such-type/vault", "is not on the Prefect server"),
-        ("secret/vault", "is no file system that can be written to"),
+        ("secret/vault", "is not a file system that can be written to"),
     ],
 )
 async def test_a_block_that_cannot_be_the_vault_is_refused_by_name(

@@ -67,7 +67,7 @@ def test_analyzers_may_have_a_file_of_their_own(tmp_path: Path, name: str, dump:
         (SMALLEST + "\nregion: eastus", "region: this key is not known"),
         ("resources: {East: {region: eastus}}", "resources.East"),
         ("resources: {east: {region: eastus, analyzers: nowhere.yaml}}", "nowhere.yaml cannot be read"),
-        ("resources: {east: {region: eastus, analyzers: [{}]}}", "no analyzerId"),
+        ("resources: {east: {region: eastus, analyzers: [{}]}}", "not an analyzerId"),
         ("resources: {east: {region: e, analyzers: [{analyzerId: prebuilt-x}]}}", "reserved"),
         ("resources: {east: {region: e, analyzers: [{analyzerId: a}, {analyzerId: a}]}}", "more than once"),
         ("resources: {east: {region: e, api_versions: ['2024']}}", "api_versions"),

@@ -135,7 +135,7 @@ async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pa
     ("reference", "reason"),
     [
         ("slack-webhook/nobody-saved-it", "is not on the Prefect server"),
-        ("secret/no-pager", "is no notification block"),
+        ("secret/no-pager", "is not a notification block"),
     ],
 )
 async def test_a_block_that_cannot_be_told_ends_bootstrap_before_anything_is_saved(

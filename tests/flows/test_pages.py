@@ -53,7 +53,7 @@ def test_a_page_says_what_serves_what_it_took_and_who_knows() -> None:
 
 
 def test_a_page_without_sinks_says_that_no_application_knows() -> None:
-    assert "None is configured: no application knows of it." in failover_page(report(sinks=()))
+    assert "None is configured: applications are not informed." in failover_page(report(sinks=()))
 
 
 def test_a_page_tells_what_was_restored_and_what_was_not() -> None:

@@ -41,7 +41,9 @@ async def test_ledger_and_what_is_replaced_are_kept_in_the_block(
     (item,) = report["items"]
     assert (item["verdict"], item["status"]) == ("source_ahead", "succeeded")
     (kept,) = [warning for warning in item["warnings"] if "is saved in" in warning]
-    path = kept.removeprefix("What west had as invoice is saved in ").removesuffix(f" in the block {BLOCK}.")
+    path = kept.removeprefix("The analyzer invoice that west had before is saved in ").removesuffix(
+        f" in the block {BLOCK}."
+    )
     assert json.loads(await block.aread_path(path))["description"] == "Reads invoice"
 
 

@@ -64,7 +64,7 @@ class FileActivation:
             return ActiveMaps.model_validate_json(content)
         except ValidationError:
             # Some other program's, or damaged: what it said, and under which epoch, would be lost.
-            reason = "it holds something else than an active endpoint map, which is not overwritten"
+            reason = "it holds something other than an active endpoint map, so it is not overwritten"
             raise SinkFailed(self.name, reason, "Move the file aside, then run again") from None
 
     @property
@@ -87,5 +87,5 @@ class FileActivation:
             try:
                 await once_free(SystemClock(), lock, patience=PATIENCE, again=LOOK)
             except Held:
-                raise SinkFailed(self.name, f"another run held it for {PATIENCE:.0f} s") from None
+                raise SinkFailed(self.name, f"another run locked it for {PATIENCE:.0f} s") from None
             yield

@@ -64,7 +64,7 @@ class SinkAhead(GuardRefused):
         known = "a higher epoch" if there is None else f"epoch {there}"
         super().__init__(
             f"{sink} already has {known}, and this run has epoch {ours}",
-            "This vault is another one, or an older copy, than the one that was used last; find that one first",
+            "This is another vault, or an older copy, than the one that was used last: find that one and use it",
         )
 
 

@@ -35,7 +35,7 @@ class AutomationNotRecorded(StandbyError):
 
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
         super().__init__(
-            f"Automation is {'on' if on else 'off'} now, and that could not be recorded in the audit log: {cause}",
+            f"Automation is {'on' if on else 'off'} now, but that could not be recorded in the audit log: {cause}",
             next_action,
         )
 

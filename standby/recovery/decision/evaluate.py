@@ -187,7 +187,7 @@ async def _candidate(
     except ServiceError as error:
         fitness = Fitness(state="unknown", reasons=(error.cause,))
     except TimeoutError:
-        reason = f"{name} did not list what it holds within {ASSESSMENT_SECONDS:.0f} s"
+        reason = f"{name} did not list its analyzers within {ASSESSMENT_SECONDS:.0f} s"
         fitness = Fitness(state="unknown", reasons=(reason,))
     else:
         fitness = fitness_of(found, await what_can_be_rebuilt(context, found))

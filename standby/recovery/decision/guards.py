@@ -39,7 +39,7 @@ def off_switch(given: DecisionInput) -> GuardResult:
 def already_active(given: DecisionInput, to: str | None) -> GuardResult:
     """Ask whether there is anything to do."""
     if given.outage_of and given.outage_of != given.active:
-        text = f"the outage is of {given.outage_of}, and {given.active} serves for {given.primary}"
+        text = f"the outage is at {given.outage_of}, but {given.active} serves for {given.primary}"
         return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
     if to is None:
         text = f"no resource but {given.active} could serve for {given.primary}"

@@ -195,7 +195,7 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
     elif line.facts.get("digest") != digest:
         problems.append(f"{where} was changed after it was written: the audit log has another digest of it")
     if line is not None and (reason := unsigned(line, signer)):
-        problems.append(f"Its line in {checked.where} does not count: {reason}")
+        problems.append(f"Its line in {checked.where} is not valid: {reason}")
     return Explanation(where=where, record=record, again=again, same=again == record.decision, problems=tuple(problems))
 
 
@@ -244,7 +244,7 @@ def proposal(record: DecisionRecord) -> str:
     lasted = f" for {roughly(given.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
     return (
         f"{given.active} has been unhealthy{lasted}. The proposal is that {decision.to} serves instead. "
-        "Approve it, name another target, or reject it. It is decided once more before anything is done."
+        "Approve it, name another target, or reject it. Everything is checked once more before anything is done."
     )
 
 

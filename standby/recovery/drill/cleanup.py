@@ -201,7 +201,7 @@ async def _remove(context: RecoveryContext, drills: HeldDrills, manifest: DrillM
             "drill": manifest.run_id,
             "to": manifest.to,
             "passed": False,
-            "reason": "it did not reach its end, and was cleaned up later",
+            "reason": "it did not finish, and was cleaned up later",
             "deleted": len(cleanup.deleted),
         }
         await record_action(context, AuditAction.DRILL_ENDED, facts)

@@ -13,7 +13,7 @@ class DrillUnderWay(GuardRefused):
 
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
-            f"Another drill of plan {plan} is running (it holds {where})",
+            f"Another drill of plan {plan} is running (it has locked {where})",
             "Wait until it has ended, then run again",
         )
 

@@ -156,7 +156,7 @@ async def check_evidence(
         return EvidenceCheck(where, digest, None, "", (problem,), ())
     problems, notes = [], []
     if evidence.report.plan != plan:
-        problems.append(f"It is of plan {evidence.report.plan}")
+        problems.append(f"It belongs to plan {evidence.report.plan}")
     if signer is None:
         notes.append("vault.signing has no key, so no signature was checked")
     elif wrong := unsealed(content, seal, signer):
@@ -179,5 +179,5 @@ async def _against_audit_log(objects: Objects, plan: str, signer: Signer | None,
     elif digest not in recorded:
         problems.append("It was changed after it was written: the audit log has another digest of it")
     if check.problems:
-        problems.append(f"The audit log is not whole: {check.problems[0]}")
+        problems.append(f"The audit log is damaged or was changed: {check.problems[0]}")
     return problems

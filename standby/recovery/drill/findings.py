@@ -265,4 +265,4 @@ def _problem(manifest: DrillManifest, item: RestoreItem, found: Analyzer | None,
         return f"{manifest.to} has another analyzer under its id {item.target_analyzer}"
     if found.status != "ready":
         return f"it is {found.status} at {manifest.to}"
-    return "" if seen == item.fingerprint else f"at {manifest.to} it is not what the snapshot has"
+    return "" if seen == item.fingerprint else f"at {manifest.to} it differs from the snapshot"

@@ -43,7 +43,7 @@ class PrimaryDoesNotAnswer(GuardRefused):
 
     def __init__(self, plan: str, primary: str, reason: str) -> None:
         super().__init__(
-            f"What {primary} has cannot be read: {reason.removesuffix('.')}",
+            f"The analyzers of {primary} cannot be read: {reason.removesuffix('.')}",
             f"Fix that (standby doctor {plan} helps), then run again",
         )
 
@@ -53,6 +53,6 @@ class FailbackUnderWay(GuardRefused):
 
     def __init__(self, plan: str, primary: str, where: str) -> None:
         super().__init__(
-            f"Another run is failing plan {plan} back to {primary} (it holds {where})",
+            f"Another run is failing plan {plan} back to {primary} (it has locked {where})",
             f"Wait until it has ended, then see standby status {plan}",
         )

@@ -197,7 +197,7 @@ class FailbackReport(Document):
             case "refused" | "incomplete":
                 return f"Not failed back to {self.primary}: {self.standby} still serves ({about})."
             case "unfinished":
-                return f"The switch back to {self.primary} has not ended ({about})."
+                return f"The failback to {self.primary} has not ended ({about})."
             case "interrupted":
                 return f"The failback to {self.primary} was interrupted ({about})."
             case _:

@@ -195,7 +195,7 @@ def _contradictions(
         if isinstance(read, SinkFailed):
             wrong.append(str(read))
         elif (read.epoch, read.sources.get(primary)) != (published.epoch, published.sources[primary]):
-            wrong.append(f"{sink.name} holds something else than was just published (epoch {read.epoch})")
+            wrong.append(f"{sink.name} does not hold what was just published, but epoch {read.epoch}")
     return wrong
 
 

@@ -47,9 +47,9 @@ class FailoverReport(Document):
 
     Attributes:
         restored: nothing where nothing was missing, or there was no snapshot.
-        detection_seconds: from the beginning of the outage until it counted as one.
+        detection_seconds: since the outage began until it counted as one.
         recovery_seconds: from the start of the failover until every sink had the target.
-        rto_seconds: from the beginning of the outage, where that is known, until every sink had the target.
+        rto_seconds: since the outage began, where that is known, until every sink had the target.
         serving: the resource that serves, or the last one that did.
         next_action: the one thing to do now; empty where there is nothing.
     """
@@ -182,7 +182,11 @@ def summary(report: FailoverReport) -> str:
 
 def commit_endings(report: CommitReport) -> tuple[str, ...]:
     """Say what was committed and what serves, a sentence each, without full stops."""
-    parts = [] if report.committed else ["Nothing was waiting for a commit; the sinks have the active map again"]
+    parts = (
+        []
+        if report.committed
+        else ["Nothing was waiting for a commit; the active map was published to the sinks again"]
+    )
     for primary, resource in report.serving.items():
         final = ", and that is committed" if primary in report.committed else ""
         parts.append(f"{serves(resource, primary)}{final}")

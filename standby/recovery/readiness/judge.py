@@ -148,7 +148,7 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
     if assignment.phase is Phase.SWITCHING and assignment.run_id != facts.run_id:
         to = assignment.target or facts.target
-        text = f"A switch from {assignment.active} to {to} has not ended (run {assignment.run_id})"
+        text = f"The failover from {assignment.active} to {to} has not ended (run {assignment.run_id})"
         action = f"Wait until it ends; if it was interrupted, run standby failover {plan} --to {to} again"
         yield _reason(Bucket.SWITCH_UNDER_WAY, text, action, severity=Severity.UNKNOWN)
     if not facts.switched:
@@ -160,7 +160,7 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
         what = "this failover is not committed"
         action = f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {primary}"
     else:
-        what = f"this readiness is that of {primary} for a failback"
+        what = f"this shows whether {primary} is ready for a failback"
     since = f" since {assignment.since:%Y-%m-%d %H:%M} UTC" if assignment.since else ""
     text = f"{assignment.active} serves for {primary}{since} (epoch {facts.epoch}); {what}"
     yield _reason(Bucket.FENCED, text, action)
@@ -169,11 +169,11 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
 def resource_reasons(facts: Facts) -> Iterator[Reason]:
     """Give who did not answer, which models are missing and which will end."""
     if facts.target_failure is not None:
-        failure, what = facts.target_failure, f"What {facts.destination} holds could not be read"
+        failure, what = facts.target_failure, f"The analyzers of {facts.destination} could not be read"
         severity = _severity_at_target(failure)
         yield _unread(failure, facts, Bucket.UNREACHABLE, f"{what}: {failure.cause}", severity)
     if facts.source_failure is not None:
-        failure, what = facts.source_failure, f"What {facts.primary} holds could not be read"
+        failure, what = facts.source_failure, f"The analyzers of {facts.primary} could not be read"
         text = f"{what}, so records are used instead: {failure.cause}"
         # Only a warning: a source that does not answer is what a failover is for.
         yield _unread(failure, facts, Bucket.SOURCE_UNREACHABLE, text, Severity.WARNING)

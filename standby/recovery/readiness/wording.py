@@ -204,7 +204,7 @@ def serving_words(readiness: Readiness) -> str:
 def points_words(readiness: Readiness) -> str:
     """Say how many analyzers hold the RPO, and which is worst."""
     if readiness.is_failback:
-        return "RPO: none for a failback, which copies everything before it switches."
+        return "RPO: none for a failback, which copies everything before the primary serves again."
     known = len(readiness.points)
     if readiness.rpo_seconds is None:
         changed = sum(point.source_changed is True for point in readiness.points)

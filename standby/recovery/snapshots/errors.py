@@ -69,7 +69,7 @@ class RestoredDiffers(SnapshotError):
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
-            f"{analyzer} at {target} is not what the snapshot has: somebody else made or edited it during the restore",
+            f"{analyzer} at {target} differs from the snapshot: somebody else made or edited it during the restore",
             "Run again to plan from what is there now",
         )
 
@@ -80,5 +80,5 @@ class RestoredFailed(SnapshotError):
     def __init__(self, analyzer: str, target: str, status: str) -> None:
         super().__init__(
             f"{analyzer} at {target} became {status!r} instead of ready",
-            "Look at its warnings there, delete it, and run again",
+            "Read its warnings there, delete it, and run again",
         )

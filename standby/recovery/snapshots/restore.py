@@ -247,7 +247,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
         return {child: self._created[child] for child in item.needs if child in self._created}
 
     def _interruption(self, _item: RestoreItem, _attempt: Attempt, /) -> str:
-        return f"Interrupted while it was being built at {self._plan.to}. Run again: what is there is found."
+        return f"Interrupted while it was being built at {self._plan.to}. Run again: nothing is built twice."
 
     def _result(self, item: RestoreItem, status: Status, reason: str, attempt: Attempt | None) -> RestoredItem:
         return RestoredItem(

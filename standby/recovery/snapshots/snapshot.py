@@ -182,7 +182,7 @@ class Verification(Document):
     def summary(self) -> str:
         """The result, as a sentence."""
         read = f"{counted(self.snapshots, 'snapshot')} and {counted(self.objects, 'definition')} read"
-        result = "all is as it was written" if self.whole else counted(len(self.problems), "problem")
+        result = "all files are unchanged" if self.whole else counted(len(self.problems), "problem")
         return f"{read} in {counted(len(self.stores), 'store')}: {result}."
 
 

@@ -169,7 +169,7 @@ class SnapshotTaken(Document):
     def shortcomings(self) -> tuple[str, ...]:
         """What is missing or went wrong, a sentence each."""
         missing = (
-            f"{name}: {sentence(reason)} What the last snapshot has of it is kept."
+            f"{name}: {sentence(reason)} Its analyzers are taken over from the last snapshot."
             for name, reason in sorted(self.missing.items())
         )
         return (*missing, *(sentence(problem) for problem in self.problems))

@@ -53,14 +53,14 @@ def test_says_that_a_log_is_whole_and_under_which_epoch_it_ends(keyed: Workspace
     write(keyed, 2)
     ran = keyed.run("audit", "verify", "invoices")
     assert ran.status == 0
-    assert ran.out.startswith("✓ invoices: 2 lines, whole, signed with key ")
+    assert ran.out.startswith("✓ invoices: 2 lines, complete, signed with key ")
     assert ran.out.endswith("Z, the last epoch is 1.\n")
     assert KEY not in ran.out + ran.err
 
 
 def test_says_that_a_log_is_not_signed(workspace: Workspace) -> None:
     write(workspace, 1)
-    assert "1 line, whole, not signed; the last is of " in workspace.run("audit", "verify").out
+    assert "1 line, complete, not signed; the last is of " in workspace.run("audit", "verify").out
 
 
 def test_says_which_line_was_changed_and_ends_with_an_error(keyed: Workspace) -> None:
@@ -73,9 +73,9 @@ def test_says_which_line_was_changed_and_ends_with_an_error(keyed: Workspace) ->
 
     assert ran.status == 1
     assert ran.out.splitlines() == [
-        f"✗ invoices: {log(keyed)} is not whole.",
+        f"✗ invoices: {log(keyed)} is damaged or was changed.",
         "  Line 2: it was changed after it was written.",
-        "  → Keep it as it is, and compare it with another copy of the vault.",
+        "  → Do not change it. Compare it with another copy of the vault.",
     ]
 
 

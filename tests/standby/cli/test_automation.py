@@ -66,7 +66,7 @@ def test_says_which_switch_it_is_where_flows_have_another(workspace: Workspace) 
     ran = workspace.run("automation", "off")
 
     assert ran.status == 0
-    assert "Flows keep theirs in azure-blob-storage-container/vault;" in " ".join(ran.err.split())
+    assert "Flows use another one, in azure-blob-storage-container/vault:" in " ".join(ran.err.split())
     assert "standby automation off --via prefect is about that one" in " ".join(ran.err.split())
 
 

@@ -43,7 +43,7 @@ def test_shows_what_was_seen_and_what_each_guard_said(workspace: Workspace, clou
     assert "03:13:01 (61 s before) watch@desk unhealthy: listing: HTTP 503 (Busy) (0.5 s)" in ran.out
     assert "    ok minimum-outage   unhealthy for 60 s from the first observation to the latest," in ran.out
     assert ran.out.endswith(
-        "ok Replayed now: it leads to the same decision.\nok The record is the one that the audit log has.\n"
+        "ok Replayed now: it leads to the same decision.\nok The record is unchanged: the audit log has its digest.\n"
     )
     assert cloud.calls() == set()
 

@@ -152,8 +152,8 @@ def test_what_serves_already_is_refused(site: Workspace) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--to", "nowhere"], "nowhere is no target of plan invoices"),
-        (["--to", "west", "--primary", "north"], "north is no primary of plan invoices"),
+        (["--to", "nowhere"], "nowhere is not a target of plan invoices"),
+        (["--to", "west", "--primary", "north"], "north is not a primary of plan invoices"),
         (["--to", "west", "--force", "everything"], "there is no guard everything"),
     ],
 )

@@ -55,11 +55,11 @@ def test_leaves_a_true_report_of_what_is_under_way(
     assert items["contract"]["status"] == "failed"
     assert items["contract"]["operation_id"] in items["contract"]["reason"]
     assert len(items["contract"]["operation_id"]) == 36
-    assert items["invoice"]["reason"] == "Interrupted before it was begun. Run again."
+    assert items["invoice"]["reason"] == "Interrupted before it began. Run again."
     assert cloud.stats("west")["copies_accepted"] == {"claim": 1, "contract": 1}
     assert ran.err == (
         "Stopping. Press Ctrl-C again to end at once.\n"
-        "Interrupted. Run it again to go on: copies under way are adopted.\n"
+        "Interrupted. Run it again to continue: no copy is started twice.\n"
     )
 
 

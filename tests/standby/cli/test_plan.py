@@ -120,7 +120,7 @@ def test_a_saved_plan_is_refused_once_the_world_has_moved(workspace: Workspace, 
     assert ran.status == 4
     assert ran.out == ""
     assert "invoice (east → west) was edited at the source" in ran.err
-    assert "Make a new plan, look at it, and apply that." in ran.err
+    assert "Make a new plan, check it, and apply it." in ran.err
     assert cloud.stats("west")["copies_accepted"] == {}
 
 

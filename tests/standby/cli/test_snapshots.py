@@ -67,7 +67,7 @@ def test_finds_everything_as_it_was_written(workspace: Workspace) -> None:
     ran = workspace.run("snapshots", "invoices", "--verify")
 
     assert ran.status == 0
-    assert "1 snapshot and 5 definitions read in 1 store: all is as it was written.\n" in ran.out
+    assert "1 snapshot and 5 definitions read in 1 store: all files are unchanged.\n" in ran.out
 
 
 def test_names_a_damaged_definition(workspace: Workspace) -> None:

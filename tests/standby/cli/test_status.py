@@ -44,7 +44,7 @@ def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> 
     assert "east → west: ready\n" in ran.out
     assert "  east serves.\n" in ran.out
     assert "  RPO 1d: met by 5 of 5.\n" in ran.out
-    assert "  RTO 15m: no forecast. No switch was measured yet; a drill measures one.\n" in ran.out
+    assert "  RTO 15m: no forecast. No failover was measured yet; a drill measures one.\n" in ran.out
     assert "  Last drill: none.\n" in ran.out
     assert "· No drill has tested a failover to west yet.\n" in ran.out
 
@@ -102,7 +102,7 @@ def test_works_within_seconds_while_the_source_region_is_dark(to_west: Workspace
     assert ran.status == 0
     assert seconds < 60
     assert "east → west: ready\n" in ran.out
-    assert "· What east holds could not be read, so records are used instead: " in ran.out
+    assert "· The analyzers of east could not be read, so records are used instead: " in ran.out
     assert "  east serves; judged without an answer from east.\n" in ran.out
 
 

@@ -41,5 +41,5 @@ def test_the_report_says_where_what_was_replaced_is_kept(workspace: Workspace, c
     ran = workspace.run(*only, "--on-existing", "replace")
     (item,) = ran.document["items"]
     (kept,) = (workspace.folder / "vault" / "replaced" / "west" / "contract").iterdir()
-    assert f"What west had as contract is saved in {kept}." in item["warnings"]
+    assert f"The analyzer contract that west had before is saved in {kept}." in item["warnings"]
     assert json.loads(kept.read_text(encoding="utf-8"))["analyzerId"] == "contract"

@@ -220,7 +220,7 @@ async def test_a_log_of_another_plan_is_not_taken_for_this_one() -> None:
     files: dict[str, bytes] = {}
     await written(files, 2)
     other = {audit_path("q"): files[LOG], head_path("q"): files[HEAD]}
-    assert (await verify_audit(Memory(files=other), "q", None)).problems == ("Line 1: it is of plan p",)
+    assert (await verify_audit(Memory(files=other), "q", None)).problems == ("Line 1: it belongs to plan p",)
 
 
 async def test_what_a_line_holds_beside_what_this_version_knows_is_sealed_too() -> None:

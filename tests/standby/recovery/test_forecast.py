@@ -23,14 +23,14 @@ def forecast(measured: Mapping[Kind, tuple[float, ...]], missing: int = 0, **mor
 def test_where_no_switch_was_measured_nothing_is_forecast() -> None:
     found = forecast({Kind.COPY: (3.0,), Kind.DETECT: (61.0,)})
     assert (found.low, found.high, found.met, found.objective) == (None, None, None, 300.0)
-    assert found.basis == "No switch was measured yet; a drill measures one."
+    assert found.basis == "No failover was measured yet; a drill measures one."
 
 
 def test_a_detection_that_was_never_measured_is_as_long_as_the_policy_says() -> None:
     found = forecast({Kind.ACTIVATE: (2.0,)})
     assert (found.low, found.high, found.met) == (62.0, 92.0, True)
     assert found.basis == (
-        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); not measured yet. Switching: 2 s, measured once."
+        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); not measured yet. Failover: 2 s, measured once."
     )
 
 

@@ -77,7 +77,7 @@ async def test_nothing_is_copied_from_a_resource_that_does_not_serve() -> None:
 async def test_a_resource_that_is_no_resource_of_the_plan_is_refused() -> None:
     world = World(recovery_plan(targets=("west", "north")))
 
-    with pytest.raises(NoPairBetween, match="north serves no primary that west could take over"):
+    with pytest.raises(NoPairBetween, match="north serves for no primary that west could serve for"):
         await sync(world, "north", "west")
 
 

@@ -462,7 +462,7 @@ async def test_an_interruption_at_any_step_leaves_true_results(at: int, tmp_path
             assert result.status is Status.FAILED
             copied = ("poll", name) in run.steps.done or ("adopt", name) in run.steps.done
             if name not in begun:
-                assert result.reason == "Interrupted before it was begun. Run again."
+                assert result.reason == "Interrupted before it began. Run again."
             elif copied:
                 assert "while its copy is under way" in result.reason
             else:
@@ -484,13 +484,13 @@ async def test_an_interruption_while_defaults_are_added_leaves_nothing_begun() -
         run.steps.defaults_error = asyncio.CancelledError()
         with pytest.raises(asyncio.CancelledError):
             await run.replication.run()
-        assert run.ended["a"].reason == "Interrupted before it was begun. Run again."
+        assert run.ended["a"].reason == "Interrupted before it began. Run again."
 
 
 async def test_before_a_run_everything_is_open_and_the_results_say_so() -> None:
     async with prepared([plan_item("a")]) as run:
         assert run.ended["a"].status is Status.FAILED
-        assert run.ended["a"].reason == "Interrupted before it was begun. Run again."
+        assert run.ended["a"].reason == "Interrupted before it began. Run again."
 
 
 async def test_seconds_are_those_from_the_first_step_to_the_last() -> None:

@@ -307,7 +307,7 @@ async def test_the_receipt_says_where_what_was_replaced_is_kept(on: Stage, tmp_p
     on.service.hold("west", definition("a", description="theirs"))
     _, receipt = await on.copied("replace")
     (sentence,) = receipt.warnings
-    where = sentence.removeprefix("What west had as a is saved in ").removesuffix(".")
+    where = sentence.removeprefix("The analyzer a that west had before is saved in ").removesuffix(".")
     assert [where] == [str(path) for path in kept_files(tmp_path)]
 
 

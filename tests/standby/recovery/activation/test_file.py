@@ -105,7 +105,7 @@ async def test_a_writer_that_holds_the_file_for_too_long_is_not_waited_for(
     sink = FileActivation(tmp_path / "active.json")
     with (tmp_path / "active.json.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(SinkFailed, match="another run held it"):
+        with pytest.raises(SinkFailed, match="another run locked it"):
             await sink.publish(activation(1, "west"))
     await sink.publish(activation(1, "west"))
 

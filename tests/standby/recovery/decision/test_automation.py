@@ -59,7 +59,7 @@ async def test_is_off_even_where_that_cannot_be_noted(tmp_path: Path) -> None:
     (tmp_path / "audit/p.jsonl").write_text("this is no log\n")
 
     with pytest.raises(
-        AutomationNotRecorded, match="Automation is off now, and that could not be recorded in the audit log: "
+        AutomationNotRecorded, match="Automation is off now, but that could not be recorded in the audit log: "
     ) as caught:
         await set_automation([context], on=False, reason="")
 

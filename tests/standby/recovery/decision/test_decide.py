@@ -225,7 +225,7 @@ class TestSides:
         )
 
         assert decide(given).outcome is Outcome.REFUSE
-        assert says(given, Guard.ALREADY_ACTIVE).text == ("the outage is of east, and west serves for east")
+        assert says(given, Guard.ALREADY_ACTIVE).text == ("the outage is at east, but west serves for east")
 
     def test_refuses_what_is_so_already(self) -> None:
         given = operator(candidates=(candidate("east"),), forced=FORCEABLE)

@@ -255,5 +255,5 @@ def test_prefers_targets_as_the_plan_says(
 
 async def test_names_what_may_be_chosen_where_a_target_was_mistyped(make_scene: SceneMaker) -> None:
     async with make_scene([]) as scene:
-        with pytest.raises(NotATarget, match="norht is no target of east"):
+        with pytest.raises(NotATarget, match="norht is not a target of east"):
             await evaluated(scene, to="norht", outage_of="east")

@@ -118,7 +118,7 @@ async def test_a_line_of_another_key_is_named(tmp_path: Path) -> None:
 
     found = await explain(context.vault, decision_id, KEY)
 
-    assert [problem for problem in found.problems if problem.endswith("does not count: not signed")]
+    assert [problem for problem in found.problems if problem.endswith("is not valid: not signed")]
 
 
 async def test_says_where_the_same_case_comes_to_something_else(tmp_path: Path) -> None:

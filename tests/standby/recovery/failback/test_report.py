@@ -23,7 +23,7 @@ def report(**changed: Any) -> FailbackReport:
         ("at_home", "east serves already; there is nothing to fail back (plan invoices, epoch 2)."),
         ("refused", "Not failed back to east: west still serves (plan invoices, epoch 2)."),
         ("incomplete", "Not failed back to east: west still serves (plan invoices, epoch 2)."),
-        ("unfinished", "The switch back to east has not ended (plan invoices, epoch 2)."),
+        ("unfinished", "The failback to east has not ended (plan invoices, epoch 2)."),
         ("interrupted", "The failback to east was interrupted (plan invoices, epoch 2)."),
     ],
 )

@@ -228,7 +228,7 @@ async def test_what_serves_already_is_not_switched_to() -> None:
 
 async def test_a_resource_that_is_no_target_is_refused() -> None:
     site = await Site.made(targets=("west",))
-    with pytest.raises(NotATarget, match="north is no target of east"):
+    with pytest.raises(NotATarget, match="north is not a target of east"):
         await site.fail_over("north")
 
 
@@ -341,7 +341,7 @@ async def test_a_sink_that_is_written_by_somebody_else_meanwhile_is_noticed() ->
     sink.on_change = overwrite
     report = await site.fail_over()
     assert (report.state, report.serving) == ("fenced", "east")
-    assert "holds something else than was just published (epoch 9)" in report.problems[-1]
+    assert "does not hold what was just published, but epoch 9" in report.problems[-1]
 
 
 async def test_a_target_that_falls_silent_at_the_last_moment_is_told_and_serves_all_the_same() -> None:

@@ -207,7 +207,7 @@ async def test_what_becomes_something_else_is_not_called_restored() -> None:
     report = await world.restored()
 
     assert report.items[0].status is Status.FAILED
-    assert "is not what the snapshot has" in report.items[0].reason
+    assert "differs from the snapshot" in report.items[0].reason
 
 
 async def test_a_cancellation_leaves_a_true_report() -> None:
@@ -230,7 +230,7 @@ async def test_a_cancellation_leaves_a_true_report() -> None:
     assert not report.complete
     told = {item.analyzer: item.reason for item in report.items}
     assert told["slow"].startswith("Interrupted while it was being built at west")
-    assert told["top"] == "Interrupted before it was begun. Run again."
+    assert told["top"] == "Interrupted before it began. Run again."
     assert "slow" in await read_rebuilt(world.vault, "west"), "so that it is never taken for a copy"
     world.cloud.settle()
     again = await world.restored()
