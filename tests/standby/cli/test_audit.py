@@ -120,7 +120,7 @@ def test_shows_the_newest_lines_for_people(workspace: Workspace) -> None:
     assert shown[2] == "    by ada@desk (direct), run run-1"
     assert shown[3].startswith("    to west, number 1, reason xxx")
     assert shown[3].endswith("x…")
-    assert shown[-1].startswith("✓ invoices: 3 lines, whole")
+    assert shown[-1].startswith("✓ invoices: 3 lines, complete")
 
 
 def test_shows_the_lines_as_one_document(workspace: Workspace) -> None:

@@ -67,7 +67,7 @@ def test_says_which_switch_it_is_where_flows_have_another(workspace: Workspace) 
 
     assert ran.status == 0
     assert "Flows use another one, in azure-blob-storage-container/vault:" in " ".join(ran.err.split())
-    assert "standby automation off --via prefect is about that one" in " ".join(ran.err.split())
+    assert "for that, run standby automation off --via prefect." in " ".join(ran.err.split())
 
 
 def test_tells_of_a_switch_that_cannot_be_read(workspace: Workspace) -> None:
