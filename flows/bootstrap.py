@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import sys
 import tempfile
@@ -22,9 +21,11 @@ from prefect.settings import get_current_settings
 
 from blocks import save_configuration
 from flows.errors import DeployFailed, NoDeploymentsFile
-from flows.limits import ensure_limits
+from flows.events import plan_id
+from flows.limits import ensure_limits, limit_name
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
+from standby.document import digest_of
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 
@@ -51,23 +52,19 @@ def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict
     hit another plan's run, so each plan has a deployment of its own, and likewise of what has a trigger: the
     first plan has the name in the file, any other one has its plan's name behind it.
 
-    Args:
-        plans: recovery plans, in the order of the configuration.
-        file: where the deployments are described.
-
     Raises:
-        NoDeploymentsFile: the file is not there.
+        NoDeploymentsFile: the file that describes the deployments is not there.
     """
     try:
         described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NoDeploymentsFile(str(file)) from None
     deployments = [
-        made
+        {**made, "version": _version(made, file)}
         for deployment in described["deployments"]
-        for made in (_per_plan(deployment, plans) if starts_by_itself(deployment) else [deployment])
+        for made in (_per_plan(deployment, plans) if _starts_by_itself(deployment) else [deployment])
     ]
-    return {**described, "deployments": [{**made, "version": _version(made, file)} for made in deployments]}
+    return {**described, "deployments": deployments}
 
 
 def full_name(deployment: dict[str, Any]) -> str:
@@ -76,18 +73,15 @@ def full_name(deployment: dict[str, Any]) -> str:
     return f"{function.replace('_', '-')}/{deployment['name']}"
 
 
-def starts_by_itself(deployment: dict[str, Any]) -> bool:
-    """Say whether a schedule or a trigger starts it, so that each plan has one of its own."""
+def _starts_by_itself(deployment: dict[str, Any]) -> bool:
     return "schedules" in deployment or "triggers" in deployment
 
 
 def _per_plan(deployment: dict[str, Any], plans: Sequence[RecoveryPlan]) -> Iterator[dict[str, Any]]:
     for position, plan in enumerate(plans):
-        made = {
-            **deployment,
-            "name": deployment["name"] if position == 0 else f"{deployment['name']}-{plan.name}",
-            "parameters": {**deployment.get("parameters", {}), "plan": plan.name},
-        }
+        made = _for_plan(deployment, plan)
+        if position:
+            made["name"] = f"{deployment['name']}-{plan.name}"
         if "schedules" in deployment:
             made["schedules"] = [_schedule(schedule, plan) for schedule in deployment["schedules"]]
         if "triggers" in deployment:
@@ -95,32 +89,31 @@ def _per_plan(deployment: dict[str, Any], plans: Sequence[RecoveryPlan]) -> Iter
         yield made
 
 
+def _for_plan(described: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
+    return {**described, "parameters": {**described.get("parameters", {}), "plan": plan.name}}
+
+
 def _schedule(schedule: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
-    made = {
-        **schedule,
-        "slug": plan.name,
-        "parameters": {**schedule.get("parameters", {}), "plan": plan.name},
-    }
-    if "interval" in schedule:
-        made["interval"] = max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
-    return made
+    made = {**_for_plan(schedule, plan), "slug": plan.name}
+    return {**made, "interval": _probe_period(plan)} if "interval" in schedule else made
 
 
 def _trigger(trigger: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
-    period = max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
     return {
-        **trigger,
+        **_for_plan(trigger, plan),
         "name": f"{OUTAGE} {plan.name}",
-        "match_related": {**trigger["match_related"], "prefect.resource.id": f"standby.plan.{plan.name}"},
-        "within": max(PROBES * period, SHORTEST_WINDOW),
-        "parameters": {**trigger["parameters"], "plan": plan.name},
+        "match_related": {**trigger["match_related"], "prefect.resource.id": plan_id(plan.name)},
+        "within": max(PROBES * _probe_period(plan), SHORTEST_WINDOW),
     }
+
+
+def _probe_period(plan: RecoveryPlan) -> float:
+    return max(plan.failover.probe_every.total_seconds(), SHORTEST_INTERVAL)
 
 
 def _version(deployment: dict[str, Any], file: Path) -> str:
     """Tell by a version whether what is deployed is what is wanted, from where it is wanted."""
-    text = yaml.safe_dump([deployment, str(file.parent)], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return digest_of(yaml.safe_dump([deployment, str(file.parent)], sort_keys=True).encode())[:12]
 
 
 WORK_POOL = "standby"
@@ -134,7 +127,7 @@ async def save_what_runs_need(configuration: Configuration) -> list[str]:
     changes = [f"block {saved.slug} {saved.outcome}" for saved in await save_configuration(configuration)]
     targets = {target for plan in configuration.plans.values() for target in plan.targets}
     async with get_client() as client:
-        created = await ensure_limits(client, sorted(targets))
+        created = await ensure_limits(client, map(limit_name, sorted(targets)))
     return changes + [f"concurrency limit {name} created" for name in created]
 
 
@@ -143,7 +136,8 @@ async def save_what_starts_runs(configuration: Configuration) -> list[str]:
     wanted = wanted_deployments(list(configuration.plans.values()))
     async with get_client() as client:
         changes = await _work_pool(client)
-        stale = [entry for entry in wanted["deployments"] if await _is_stale(client, entry)]
+        found = [(entry, await _read(client, entry)) for entry in wanted["deployments"]]
+        stale = [entry for entry, there in found if there is None or there.version != entry["version"]]
         if stale:
             await _deploy({**wanted, "deployments": stale})
         changes += [f"deployment {full_name(entry)} saved" for entry in stale]
@@ -168,11 +162,6 @@ async def _work_pool(client: PrefectClient) -> list[str]:
     return []
 
 
-async def _is_stale(client: PrefectClient, wanted: dict[str, Any]) -> bool:
-    found = await _read(client, wanted)
-    return found is None or found.version != wanted["version"]
-
-
 async def _read(client: PrefectClient, deployment: dict[str, Any]) -> DeploymentResponse | None:
     try:
         return await client.read_deployment_by_name(full_name(deployment))
@@ -186,9 +175,11 @@ async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> li
     for deployment in wanted["deployments"]:
         slugs = {schedule["slug"] for schedule in deployment.get("schedules", [])}
         found = await _read(client, deployment)
-        for schedule in found.schedules if found else []:
+        if found is None:
+            continue
+        for schedule in found.schedules:
             # One without a slug was made by hand, in the UI.
-            if found and schedule.slug and schedule.slug not in slugs:
+            if schedule.slug and schedule.slug not in slugs:
                 await client.delete_deployment_schedule(found.id, schedule.id)
                 removed.append(f"schedule {schedule.slug} of {full_name(deployment)} removed")
     return removed
@@ -197,7 +188,7 @@ async def _remove_schedules(client: PrefectClient, wanted: dict[str, Any]) -> li
 async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
     """Delete the deployments that were made for plans which are no longer configured."""
     names = {full_name(deployment) for deployment in wanted["deployments"]}
-    per_plan = {full_name(entry) for entry in wanted["deployments"] if starts_by_itself(entry)}
+    per_plan = {full_name(entry) for entry in wanted["deployments"] if _starts_by_itself(entry)}
     retired = []
     for deployment in await client.read_deployments(
         deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
@@ -211,18 +202,16 @@ async def _retire(client: PrefectClient, wanted: dict[str, Any]) -> list[str]:
 
 
 async def _deploy(wanted: dict[str, Any]) -> None:
-    """Let Prefect's own command deploy: it alone knows triggers, schedules and entrypoints whole.
-
-    Raises:
-        DeployFailed: it ended with an error, or not in time.
-    """
+    """Let Prefect's own command deploy: it alone knows triggers, schedules and entrypoints whole."""
+    # They name the server that this process uses, and need not come from the environment.
+    settings = get_current_settings().to_environment_variables(exclude_unset=True)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prefect.yaml"
         file.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(file)),
             cwd=FILE.parent,
-            env={**os.environ, **_where(), "NO_COLOR": "1"},
+            env={**os.environ, **settings, "NO_COLOR": "1"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -237,8 +226,3 @@ async def _deploy(wanted: dict[str, Any]) -> None:
                 await process.wait()
     if process.returncode:
         raise DeployFailed(output.decode(errors="replace").strip().splitlines()[-1:])
-
-
-def _where() -> dict[str, str]:
-    """Name the server that this process uses: its settings need not come from the environment."""
-    return get_current_settings().to_environment_variables(exclude_unset=True)

@@ -53,7 +53,7 @@ async def hold(name: str, patience: float) -> AsyncIterator[None]:
         SlotTaken: it did not leave it in that time.
     """
     async with get_client() as client:
-        await _ensure(client, [name])
+        await ensure_limits(client, [name])
     async with AsyncExitStack() as stack:
         # One name a call: strict with several names passes when only one of them exists.
         slot = concurrency(
@@ -72,16 +72,8 @@ async def hold(name: str, patience: float) -> AsyncIterator[None]:
         yield
 
 
-async def ensure_limits(client: PrefectClient, targets: Iterable[str]) -> list[str]:
-    """Create the limits of targets that are missing; one that was changed by hand is left so.
-
-    Returns:
-        The names of those that were created.
-    """
-    return await _ensure(client, map(limit_name, targets))
-
-
-async def _ensure(client: PrefectClient, names: Iterable[str]) -> list[str]:
+async def ensure_limits(client: PrefectClient, names: Iterable[str]) -> list[str]:
+    """Create the limits that are missing, and name them; one that was changed by hand is left so."""
     created = []
     for name in names:
         try:

@@ -13,12 +13,7 @@ from uuid import UUID
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.events.actions import SendNotification
-from prefect.events.schemas.automations import (
-    Automation,
-    AutomationCore,
-    EventTrigger,
-    Posture,
-)
+from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
@@ -50,6 +45,9 @@ SHORTEST_SILENCE = timedelta(minutes=3)
 
 PAGE = 100
 
+COMPARED = ("description", "trigger", "actions")
+"""What of an automation is ours; the server and people add to the rest."""
+
 
 async def wanted_automations(configuration: Configuration) -> list[AutomationCore]:
     """Give the automations that notify through the notification blocks of a configuration.
@@ -59,7 +57,7 @@ async def wanted_automations(configuration: Configuration) -> list[AutomationCor
     """
     async with get_client() as client:
         blocks = {name: await _block(client, name) for name in configuration.notifications}
-    silence = _silence(configuration)
+    silence = max([SHORTEST_SILENCE, *(SILENCE * plan.failover.probe_every for plan in configuration.plans.values())])
     return [made for name, block in blocks.items() for made in _automations(name, block, silence)]
 
 
@@ -76,7 +74,7 @@ async def save_automations(wanted: list[AutomationCore]) -> list[str]:
             if there is None:
                 await client.create_automation(automation)
                 changes.append(f"automation {automation.name} created")
-            elif not _same(there, automation):
+            elif any(getattr(there, field) != getattr(automation, field) for field in COMPARED):
                 kept = automation.model_copy(update={"enabled": there.enabled})
                 await client.update_automation(there.id, kept)
                 changes.append(f"automation {automation.name} changed")
@@ -99,8 +97,6 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
         EventTrigger(
             expect={PROPOSED, ACTIVATED, COMMITTED, REFUSED, FAILED_BACK, DRILLED},
             match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
-            posture=Posture.Reactive,
-            threshold=1,
         ),
         subject="{{ event.event }} of plan {{ event.resource.name }}",
         body="{{ event.payload.summary }}\n{{ event.payload.link }}",
@@ -112,8 +108,6 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             expect={ACTION_FAILED},
             # Not of these automations themselves: a block that fails would be notified of that without end.
             match=ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"}),
-            posture=Posture.Reactive,
-            threshold=1,
         ),
         subject="the automation {{ event.resource.name }} failed",
         body="An outage could not start the failover flow: {{ event.payload.reason }}. "
@@ -126,8 +120,6 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             expect={"prefect.flow-run.Crashed", "prefect.flow-run.Failed"},
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
             match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "failover"}),
-            posture=Posture.Reactive,
-            threshold=1,
         ),
         subject="the failover run {{ event.resource.name }} failed",
         body="{{ flow_run.state.message }}\nRun standby status, then decide by hand.\n{{ flow_run|ui_url }}",
@@ -135,37 +127,18 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
     yield notify(
         "silence",
         "The watch no longer reports on a resource. This never starts a failover.",
-        _no_report(within=silence),
+        EventTrigger(
+            after={HEALTHY, UNHEALTHY},
+            expect={HEALTHY, UNHEALTHY},
+            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            within=silence,
+        ),
         subject="the watch is silent",
         body="{{ labels.prefect.resource.id }} was not reported on for "
         f"{silence.total_seconds():.0f} s, so an outage of it would not be noticed. "
         "Check that a worker runs and that watch/scheduled is not paused. This starts no failover.",
-    )
-
-
-def _no_report(within: timedelta) -> EventTrigger:
-    """Trigger when a resource that was reported on is not reported on for some time."""
-    return EventTrigger(
-        after={HEALTHY, UNHEALTHY},
-        expect={HEALTHY, UNHEALTHY},
-        match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=within,
-    )
-
-
-def _silence(configuration: Configuration) -> timedelta:
-    slowest = max((plan.failover.probe_every for plan in configuration.plans.values()), default=SHORTEST_SILENCE)
-    return max(SILENCE * slowest, SHORTEST_SILENCE)
-
-
-def _same(there: Automation, wanted: AutomationCore) -> bool:
-    return (there.description, there.trigger, there.actions) == (
-        wanted.description,
-        wanted.trigger,
-        wanted.actions,
     )
 
 

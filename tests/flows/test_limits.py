@@ -37,8 +37,9 @@ async def test_a_second_run_waits_until_the_first_has_left_the_target(prefect_se
 
 async def test_a_limit_that_was_changed_by_hand_is_left_so(prefect_server: Any) -> None:
     async with get_client() as client:
-        assert await ensure_limits(client, ["by-hand"]) == [limit_name("by-hand")]
-        await client.upsert_global_concurrency_limit_by_name(limit_name("by-hand"), limit=3)
-        assert await ensure_limits(client, ["by-hand"]) == []
-        limit = await client.read_global_concurrency_limit_by_name(limit_name("by-hand"))
+        name = limit_name("by-hand")
+        assert await ensure_limits(client, [name]) == [name]
+        await client.upsert_global_concurrency_limit_by_name(name, limit=3)
+        assert await ensure_limits(client, [name]) == []
+        limit = await client.read_global_concurrency_limit_by_name(name)
     assert limit.limit == 3
