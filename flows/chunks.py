@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,23 +162,17 @@ def _parameters(
     }
 
 
-NONE: list[str] = []
-NO_SHARES: dict[str, int] = {}
-NOTHING_EXPECTED: dict[str, str] = {}
-NO_RECORDS: dict[str, CopyRecord] = {}
-
-
 @flow(name="replicate-chunk", persist_result=False)
 async def replicate_chunk(
     plan: str,
     source: str,
     target: str,
-    analyzers: list[str],
+    analyzers: Sequence[str],
     on_existing: OnExisting | None = None,
-    force: list[str] = NONE,
-    shares: dict[str, int] = NO_SHARES,
-    expected: dict[str, str] = NOTHING_EXPECTED,
-    records: dict[str, CopyRecord] = NO_RECORDS,
+    force: Sequence[str] = (),
+    shares: Mapping[str, int] = {},
+    expected: Mapping[str, str] = {},
+    records: Mapping[str, CopyRecord] = {},
 ) -> State[Any]:
     """Copy some analyzers from one source to one target, as a part of a replicate run. Do not start it by hand.
 

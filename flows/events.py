@@ -10,12 +10,7 @@ from datetime import datetime, timedelta
 import httpx
 from prefect import get_client
 from prefect.events import emit_event
-from prefect.events.filters import (
-    EventFilter,
-    EventNameFilter,
-    EventOccurredFilter,
-    EventResourceFilter,
-)
+from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
@@ -58,24 +53,14 @@ def plan_id(plan: str) -> str:
 
 @dataclass(frozen=True)
 class PlanEvent:
-    """An event about a plan, with a link to the flow run that emits it.
-
-    Attributes:
-        name: of the event.
-        plan: name of the plan.
-        facts: JSON, beside the summary.
-    """
+    """An event about a plan, with a link to the flow run that emits it."""
 
     name: str
     plan: str
     facts: Mapping[str, JsonValue]
 
     def emit(self, summary: str) -> None:
-        """Emit it.
-
-        Args:
-            summary: what notifications say.
-        """
+        """Emit it; the summary is what notifications say."""
         emit_event(
             event=self.name,
             resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},
@@ -93,31 +78,21 @@ def emit_observation(observation: Observation, fence: Fence) -> None:
     """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy."""
     if observation.healthy is None:
         return
-    serves = any(side.active == observation.resource for side in fence.assignments.values())
+    serves = any(assignment.active == observation.resource for assignment in fence.assignments.values())
+    role = SERVED_BY if serves else STANDBY_OF
     emit_event(
         event=HEALTHY if observation.healthy else UNHEALTHY,
         resource={
             "prefect.resource.id": resource_id(observation.resource),
             "prefect.resource.name": observation.resource,
         },
-        related=[
-            {
-                "prefect.resource.id": plan_id(fence.plan),
-                "prefect.resource.role": SERVED_BY if serves else STANDBY_OF,
-            }
-        ],
+        related=[{"prefect.resource.id": plan_id(fence.plan), "prefect.resource.role": role}],
         payload={**observation.model_dump(mode="json"), "source": "watch"},
     )
 
 
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
-    """Read the latest observations of a resource, whoever made them; an event that holds none is left out.
-
-    Args:
-        resource: its name.
-        now: UTC.
-        within: how far back.
-    """
+    """Read the latest observations of a resource, whoever made them; an event that holds none is left out."""
     wanted = EventFilter(
         event=EventNameFilter(name=[HEALTHY, UNHEALTHY]),
         resource=EventResourceFilter(id=[resource_id(resource)]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow
@@ -19,8 +20,6 @@ from standby.text import totals
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
 
-NOTHING_DECIDED: dict[str, ChoiceWord] = {}
-
 NAMES = {
     "failed_back": "FailedBack",
     "at_home": "AtHome",
@@ -32,7 +31,7 @@ NAMES = {
 
 
 @flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
-async def failback(plan: str, home: str = "", keep: dict[str, ChoiceWord] = NOTHING_DECIDED) -> State[Any]:
+async def failback(plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}) -> State[Any]:
     """Let the primary of a recovery plan serve again: compare, copy the edits to it, switch, commit.
 
     No edit is lost: where an analyzer was edited at both, it stops until somebody decides which one to keep.

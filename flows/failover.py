@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from prefect import flow
@@ -21,8 +22,6 @@ from standby.recovery.decision.record import read_record
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import decide_request
 
-NOTHING_FORCED: list[str] = []
-
 
 @flow(name="failover", flow_run_name="failover-{plan}", persist_result=False)
 async def failover(
@@ -30,7 +29,7 @@ async def failover(
     to: str = "",
     mode: Literal["planned", "unplanned"] = "planned",
     reason: str = "",
-    force: list[str] = NOTHING_FORCED,
+    force: Sequence[str] = (),
     home: str = "",
     outage_of: str = "",
 ) -> State[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -39,7 +38,6 @@ from standby.recovery.decision.record import (
     reasons_against,
     unanswered,
 )
-from standby.recovery.probe import Observation
 
 LOOK = 2
 """Seconds after which it is checked again whether somebody answered."""
@@ -57,15 +55,7 @@ class Approval(RunInput):
 
 
 async def ask(text: str, patience: timedelta) -> Approval | None:
-    """Pause this flow run until somebody resumes it with the form filled in.
-
-    Args:
-        text: what is asked, shown beside the form.
-        patience: how long an answer is waited for.
-
-    Returns:
-        `None` where nobody answered in time.
-    """
+    """Pause this flow run until somebody fills in the form; `None` where nobody does in time."""
     form = Approval.with_initial_data(description=text)
     seconds = patience.total_seconds()
     try:
@@ -86,15 +76,8 @@ AFTER_AN_ANSWER = 300.0
 
 
 async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> State[Any]:
-    """Decide whether the outage is one, and act on it; a person is asked where the plan says so.
-
-    Args:
-        context: of the recovery.
-        outage_of: the resource that was reported to be unhealthy.
-        to: the target; empty where the decision chooses.
-    """
+    """Decide whether the outage is one, and act on it; a person is asked where the plan says so."""
     plan = context.plan.name
-
     try:
         async with hold(decision_slot(plan), PATIENCE):
             found = await decide_outage(context, outage_of, to, _observations(context, outage_of), leave_decision)
@@ -115,10 +98,7 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
 
 
 def _observations(context: RecoveryContext, resource: str) -> Recall:
-    async def recall() -> Sequence[Observation]:
-        return await read_observations(resource, context.clock.now(), HISTORY)
-
-    return recall
+    return lambda: read_observations(resource, context.clock.now(), HISTORY)
 
 
 async def _nothing_done(context: RecoveryContext, found: DecisionRecord) -> State[Any]:
@@ -153,12 +133,8 @@ async def _approved(context: RecoveryContext, found: DecisionRecord, answer: App
     await record_action(context, AuditAction.APPROVED, facts, epoch=found.given.epoch)
     try:
         async with hold(decision_slot(context.plan.name), AFTER_AN_ANSWER):
-            again = await decide_and_record(
-                context,
-                request,
-                history=found.given.observations,
-                recall=_observations(context, request.outage_of),
-            )
+            recall = _observations(context, request.outage_of)
+            again = await decide_and_record(context, request, history=found.given.observations, recall=recall)
             await leave_decision(again)
             if again.decision.outcome is not Outcome.ACT:
                 return await _nothing_done(context, again)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import httpx
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
@@ -16,11 +17,10 @@ from pydantic import ValidationError
 from blocks import load_configuration_from_blocks, open_second, open_vault
 from flows.errors import SlotTaken
 from flows.limits import hold
-from standby.config.sinks import Sink, VariableSink
+from standby.config.sinks import VariableSink
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import (
     Activation,
-    ActivationSink,
     ActiveEndpoint,
     ActiveMaps,
     SinkFailed,
@@ -31,12 +31,7 @@ from standby.recovery.context import RecoveryContext, open_recovery
 
 @asynccontextmanager
 async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryContext]:
-    """Open everything a recovery of one plan needs; no resource is asked anything yet.
-
-    Args:
-        plan: name of a saved recovery-plan block.
-        scratch: name of the block of another resource, which no plan uses.
-    """
+    """Open everything a recovery of one plan needs, and a resource that no plan uses; nothing is called yet."""
     configuration = await load_configuration_from_blocks(plan, scratch=scratch)
     async with open_recovery(
         configuration,
@@ -44,16 +39,12 @@ async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryC
         via="prefect",
         vault=await open_vault(configuration.vault),
         second=await open_second(configuration.vault),
-        sinks=open_flow_sinks,
-        actor=_actor(),
+        sinks=partial(open_sinks, variable=VariableActivation),
+        # Where no deployment started it, somebody at this machine did.
+        actor=f"flow run {flow_run.name}" if deployment.id else "",
         run_id=str(flow_run.id),
     ) as context:
         yield context
-
-
-def _actor() -> str:
-    """Name the flow run, where a deployment started it; otherwise somebody at this machine did."""
-    return f"flow run {flow_run.name}" if deployment.id else ""
 
 
 PATIENCE = 30.0
@@ -68,7 +59,6 @@ class VariableActivation:
     """
 
     def __init__(self, settings: VariableSink) -> None:
-        """Prepare; nothing is read or written yet."""
         self._variable = settings.name
         self._published: Activation | None = None
 
@@ -110,9 +100,10 @@ class VariableActivation:
             return ActiveMaps.model_validate(content)
         except ValidationError:
             # Something else's variable: its value would be lost.
-            reason = "it holds something other than an active endpoint map, so it is not overwritten"
             raise SinkFailed(
-                self.name, reason, "Name another variable under activation, or delete this variable"
+                self.name,
+                "it holds something other than an active endpoint map, so it is not overwritten",
+                "Name another variable under activation, or delete this variable",
             ) from None
 
     async def _write(self, maps: ActiveMaps) -> None:
@@ -133,20 +124,10 @@ class VariableActivation:
         )
 
 
-def open_flow_sinks(sinks: Sequence[Sink]) -> Sequence[ActivationSink]:
-    """Make the sinks of a configuration; with Prefect, a variable can be one."""
-    return open_sinks(sinks, variable=VariableActivation)
-
-
 def _short(activation: Activation) -> Activation:
     """Leave out the analyzers that are called by their own ids."""
-    return activation.model_copy(
-        update={"sources": {primary: _renamed(endpoint) for primary, endpoint in activation.sources.items()}}
-    )
-
-
-def _renamed(endpoint: ActiveEndpoint | None) -> ActiveEndpoint | None:
-    if endpoint is None:
-        return None
-    analyzers = {own: called for own, called in endpoint.analyzers.items() if own != called}
-    return endpoint.model_copy(update={"analyzers": analyzers})
+    sources: dict[str, ActiveEndpoint | None] = {}
+    for primary, endpoint in activation.sources.items():
+        renamed = {own: called for own, called in endpoint.analyzers.items() if own != called} if endpoint else {}
+        sources[primary] = endpoint and endpoint.model_copy(update={"analyzers": renamed})
+    return activation.model_copy(update={"sources": sources})

@@ -5,6 +5,7 @@ Authorize, validate-deployments, copy and poll (then verify) are tasks: `tasks/c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,23 +29,17 @@ from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
 from tasks.copy import TaskSteps
 
-Dispatch = Literal["inline", "workers"]
-
-EVERY_ANALYZER: list[str] = ["*"]
-EVERY_TARGET: list[str] = []
-NOTHING_FORCED: list[str] = []
-
 
 @flow(name="replicate", flow_run_name="replicate-{plan}", persist_result=False)
 async def replicate(
     plan: str,
-    analyzers: list[str] = EVERY_ANALYZER,
-    targets: list[str] = EVERY_TARGET,
+    analyzers: Sequence[str] = ("*",),
+    targets: Sequence[str] = (),
     on_existing: OnExisting | None = None,
-    force: list[str] = NOTHING_FORCED,
+    force: Sequence[str] = (),
     dry_run: bool = False,
     apply: str | None = None,
-    dispatch: Dispatch = "inline",
+    dispatch: Literal["inline", "workers"] = "inline",
 ) -> State[Any]:
     """Copy the analyzers of a recovery plan to its targets, dependencies first.
 
@@ -70,7 +65,7 @@ async def replicate(
         if dry_run:
             return await finish_plan(await survey(context, selection))
         try:
-            return await _copy(context, configuration, selection, approved, dispatch)
+            return await _copy(context, configuration, selection, approved, dispatch == "workers")
         except GuardRefused as error:
             return refused(error)
 
@@ -80,7 +75,7 @@ async def _copy(
     configuration: Configuration,
     selection: Selection,
     approved: SavedPlan | None,
-    dispatch: Dispatch,
+    in_chunks: bool,
 ) -> State[Any]:
     """Copy every analyzer of every region pair, one run at a time per target."""
     targets = {target for _, target in selected_pairs(context.recovery_plan, selection)}
@@ -92,7 +87,7 @@ async def _copy(
         begin(context, selection, TaskSteps(context), approved=approved, on_progress=bar.show) as replication,
     ):
         run: Run = replication
-        if dispatch == "workers":
+        if in_chunks:
             run = on_workers(context, configuration, selection, replication, approved is not None, bar.show)
         # The fan-out: analyzers and targets side by side, an analyzer as soon as what it depends on is usable.
         ended = await to_its_report(run_to_report(run, run_id=str(flow_run.id), via="prefect"))

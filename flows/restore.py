@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,13 +18,9 @@ from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.items import GOOD
 from standby.text import totals
 
-EVERY_ANALYZER: list[str] = ["*"]
-
 
 @flow(name="restore", flow_run_name="restore-{plan}-at-{to}", persist_result=False)
-async def restore(
-    plan: str, to: str, as_of: datetime | None = None, analyzers: list[str] = EVERY_ANALYZER
-) -> State[Any]:
+async def restore(plan: str, to: str, as_of: datetime | None = None, analyzers: Sequence[str] = ("*",)) -> State[Any]:
     """Rebuild the analyzers of a recovery plan at a resource from a snapshot, children first.
 
     Only that resource is asked anything. What it has already is not replaced; each analyzer is read back afterwards.

@@ -12,7 +12,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
@@ -31,12 +30,7 @@ T = TypeVar("T")
 
 @dataclass
 class Listener:
-    """A caller in this process that waits for a run.
-
-    Attributes:
-        on_progress: called after every change.
-        report: the run's report, once there is one; of the model that its flow has.
-    """
+    """A caller in this process that waits for a run; it gets the report once there is one."""
 
     on_progress: Callable[[Progress], None]
     report: BaseModel | None = None
@@ -58,8 +52,7 @@ def listen(on_progress: Callable[[Progress], None] = lambda _: None) -> Iterator
 
 def hand_over(report: BaseModel) -> None:
     """Give the report to the caller that started this run in this process."""
-    listener = _LISTENER.get()
-    if listener is not None:
+    if listener := _LISTENER.get():
         listener.report = report
 
 
@@ -73,9 +66,6 @@ async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None =
     Args:
         work: what to do; it ends early, with a true report, when it is cancelled.
         flow_run_id: the flow run that it is done in; the one that is running, where it is not given.
-
-    Returns:
-        The report; that of an interrupted run, too, where this was cancelled meanwhile.
     """
     doing = asyncio.create_task(work)
     cancelled = asyncio.create_task(_until_cancelled(flow_run_id or UUID(str(flow_run.id))))
@@ -117,16 +107,13 @@ PROGRESS = "replication"
 class ProgressArtifact:
     """A progress bar in the Prefect UI that follows a run."""
 
-    def __init__(self, description: str) -> None:
-        """Prepare the bar.
+    _follower: asyncio.Task[None]
 
-        Args:
-            description: what is under way, for the UI.
-        """
+    def __init__(self, description: str) -> None:
+        """Prepare the bar; the description says what is under way."""
         self._description = description
         self._percent = 0.0
         self._changed = asyncio.Event()
-        self._follower: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         artifact = await acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
@@ -134,17 +121,13 @@ class ProgressArtifact:
         self._follower = asyncio.create_task(self._follow(UUID(str(artifact))))
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._follower is not None:
-            self._follower.cancel()
-            await asyncio.gather(self._follower, return_exceptions=True)
+    async def __aexit__(self, *_: object) -> None:
+        self._follower.cancel()
+        await asyncio.gather(self._follower, return_exceptions=True)
 
     def show(self, progress: Progress) -> None:
         """Note how far the run is."""
-        listener = _LISTENER.get()
-        if listener is not None:
+        if listener := _LISTENER.get():
             listener.on_progress(progress)
         percent = 100.0 * progress.done / progress.total if progress.total else 100.0
         if percent >= 100.0 or percent - self._percent >= 100.0 / UPDATES:

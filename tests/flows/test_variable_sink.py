@@ -13,8 +13,9 @@ from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import SecretStr
 
-from flows.recovery import VariableActivation, open_flow_sinks
+from flows.recovery import VariableActivation
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkAhead, SinkFailed
 
 NAME = "sink-test"
@@ -117,7 +118,7 @@ def test_with_prefect_every_kind_of_sink_is_told() -> None:
         WebhookSink(url="https://a.example/hook", secret=SecretStr("x")),
         VariableSink(name=NAME),
     ]
-    assert [type(sink).__name__ for sink in open_flow_sinks(kinds)] == [
+    assert [type(sink).__name__ for sink in open_sinks(kinds, variable=VariableActivation)] == [
         "FileActivation",
         "WebhookActivation",
         "VariableActivation",
