@@ -51,7 +51,6 @@ class ChunkedReplication:
 
     Attributes:
         rest: the part of the plan that is in no chunk.
-        sharing: how many chunks may be at a target at once.
     """
 
     context: RunContext
@@ -61,17 +60,12 @@ class ChunkedReplication:
     sharing: Sharing
 
     def __post_init__(self) -> None:
-        """Begin to count the time; nothing is sent yet."""
         self._at_once = asyncio.Semaphore(AT_ONCE)
         self._at_target = {target: asyncio.Semaphore(most) for target, most in self.sharing.at_target.items()}
         self._begun = self.context.clock.monotonic()
 
     async def run(self) -> None:
-        """Do everything the plan says.
-
-        Raises:
-            NoChunkDeployment: there is no deployment for chunks, so nothing was begun.
-        """
+        """Do everything the plan says; nothing is begun where no deployment is there for chunks."""
         async with get_client() as client:
             dispatch = Dispatch(client, run=f"{flow_run.id}-{flow_run.run_count}")
             await dispatch.must_be_deployed()
@@ -82,19 +76,12 @@ class ChunkedReplication:
 
     def report(self, *, run_id: str, via: Via) -> Report:
         """Put the results of all parts so far into one report, in the plan's order."""
-        results = {
-            result.key: result
-            for part in (self.rest.results(), *(chunk.results() for chunk in self.chunks))
-            for result in part
-        }
-        return make_report(
-            self.plan,
-            [results[item.key] for item in self.plan.items],
-            run_id=run_id,
-            via=via,
-            seconds=self.context.clock.monotonic() - self._begun,
-            now=self.context.clock.now(),
-        )
+        parts = (self.rest.results(), *(chunk.results() for chunk in self.chunks))
+        results = {result.key: result for part in parts for result in part}
+        ordered = [results[item.key] for item in self.plan.items]
+        clock = self.context.clock
+        seconds = clock.monotonic() - self._begun
+        return make_report(self.plan, ordered, run_id=run_id, via=via, seconds=seconds, now=clock.now())
 
     async def _in_turn(self, chunk: SentChunk, dispatch: Dispatch) -> None:
         async with self._at_target[chunk.chunk.target], self._at_once:
@@ -112,12 +99,8 @@ def on_workers(
     """Cut a run into chunks for the workers of the work pool.
 
     Args:
-        context: what it works with.
-        configuration: has the resources and their limits.
-        selection: what was asked for.
         replication: all of it, ready to start; it is not run itself.
         approved: whether it does what a saved plan says.
-        on_progress: called after every change.
     """
     items = {item.key: item for item in replication.plan.items}
     chunks = cut(replication.plan.items)
@@ -193,9 +176,8 @@ async def replicate_chunk(
     request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)
     copy_log = ChunkCopyLog(records)
-    vault = await open_vault(configuration.vault)
     async with (
-        open_run(configuration, plan, vault) as context,
+        open_run(configuration, plan, await open_vault(configuration.vault)) as context,
         ProgressArtifact(f"Replicating {request.chunk}") as bar,
     ):
         replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)

@@ -123,9 +123,7 @@ class Dispatch:
     """What the chunks of one run have in common.
 
     Attributes:
-        client: of the Prefect server.
         run: name of this try of the parent's flow run, for keys that make sending idempotent.
-        deployment: whose workers do them.
     """
 
     client: PrefectClient
@@ -135,11 +133,7 @@ class Dispatch:
     _warned: bool = False
 
     async def must_be_deployed(self) -> None:
-        """Refuse to begin where no worker could do the chunks.
-
-        Raises:
-            NoChunkDeployment: the server does not have the deployment.
-        """
+        """Refuse to begin where no worker could do the chunks."""
         try:
             await self.client.read_deployment_by_name(self.deployment)
         except ObjectNotFound:
@@ -172,10 +166,7 @@ class SentChunk:
     Attributes:
         number: its place among the chunks of the run, from 1.
         name: of its flow run.
-        items: its items in the parent's plan.
-        parameters: of its flow.
         copy_log: the ledger, which only the parent writes.
-        on_progress: called when it is sent, and when its end is known.
     """
 
     number: int

@@ -78,14 +78,12 @@ def emit_observation(observation: Observation, fence: Fence) -> None:
     """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy."""
     if observation.healthy is None:
         return
-    serves = any(assignment.active == observation.resource for assignment in fence.assignments.values())
+    name = observation.resource
+    serves = any(assignment.active == name for assignment in fence.assignments.values())
     role = SERVED_BY if serves else STANDBY_OF
     emit_event(
         event=HEALTHY if observation.healthy else UNHEALTHY,
-        resource={
-            "prefect.resource.id": resource_id(observation.resource),
-            "prefect.resource.name": observation.resource,
-        },
+        resource={"prefect.resource.id": resource_id(name), "prefect.resource.name": name},
         related=[{"prefect.resource.id": plan_id(fence.plan), "prefect.resource.role": role}],
         payload={**observation.model_dump(mode="json"), "source": "watch"},
     )

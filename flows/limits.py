@@ -21,17 +21,13 @@ WAIT = 3600.0
 
 
 def limit_name(target: str) -> str:
-    """Name the global concurrency limit of a target."""
+    """Give the name of a target's global concurrency limit."""
     return f"content-understanding-{target}"
 
 
 @asynccontextmanager
 async def hold_targets(targets: Iterable[str]) -> AsyncIterator[None]:
-    """Take the concurrency limit of every target of a run, in the same order in all runs, so that none deadlock.
-
-    Raises:
-        TargetBusy: another run was at a target for too long.
-    """
+    """Take the concurrency limit of every target of a run, in the same order in all runs, so that none deadlock."""
     async with AsyncExitStack() as stack:
         for target in sorted(set(targets)):
             try:

@@ -102,13 +102,7 @@ class Prefect:
             yield
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
-        """Save everything a configuration needs on a server; give a line for each thing that changed.
-
-        Raises:
-            NoServer: none is configured.
-            ServerUnreachable: it does not answer.
-            NotificationBlockUnusable: a block under notifications is not there, or cannot notify.
-        """
+        """Save everything a configuration needs on a server; give a line for each thing that changed."""
         await _must_be_there()
         from blocks import register_types
         from flows.bootstrap import save_what_runs_need, save_what_starts_runs
@@ -142,13 +136,14 @@ class Prefect:
         from blocks import open_second, open_vault
 
         try:
-            stores = [await open_vault(configuration.vault), await open_second(configuration.vault)]
-            opened = [store for store in stores if store is not None]
-            for store in opened:
+            stores = [await open_vault(configuration.vault)]
+            if second := await open_second(configuration.vault):
+                stores.append(second)
+            for store in stores:
                 await _try_to_write(store)
         except StandbyError as error:
             return Health(False, f"{error.cause[:1].lower()}{error.cause[1:]}", error.next_action)
-        return Health(True, " and ".join(f"{store.where(WRITTEN)} can be written" for store in opened))
+        return Health(True, " and ".join(f"{store.where(WRITTEN)} can be written" for store in stores))
 
 
 async def _try_to_write(store: FileSystem) -> None:
@@ -164,16 +159,7 @@ async def _run_here(
     parameters: Mapping[str, object],
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[BaseModel, bool]:
-    """Save a configuration on the server and run a flow in this process.
-
-    Returns:
-        The report of the flow, and whether the run was interrupted or cancelled.
-
-    Raises:
-        NoReport: the flow ended before it could make one, and no error of ours says why.
-        ServerUnreachable: a server is configured and does not answer.
-        StandbyError: it ended the flow before there was a report.
-    """
+    """Save a configuration on the server and run a flow here; give its report, and whether it was interrupted."""
     await _must_answer()
     from flows.bootstrap import save_what_runs_need
     from flows.run import listen

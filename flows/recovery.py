@@ -31,7 +31,7 @@ from standby.recovery.context import RecoveryContext, open_recovery
 
 @asynccontextmanager
 async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryContext]:
-    """Open everything a recovery of one plan needs, and a resource that no plan uses; nothing is called yet."""
+    """Open what a recovery of a plan needs, with a scratch resource that no plan uses; no resource is called yet."""
     configuration = await load_configuration_from_blocks(plan, scratch=scratch)
     async with open_recovery(
         configuration,

@@ -60,8 +60,7 @@ async def replicate(
     approved = load_plan(Path(apply), plan) if apply else None
     asked = Selection(tuple(analyzers), tuple(targets), on_existing, tuple(force))
     selection = approved.selection if approved else asked
-    vault = await open_vault(configuration.vault)
-    async with open_run(configuration, plan, vault) as context:
+    async with open_run(configuration, plan, await open_vault(configuration.vault)) as context:
         if dry_run:
             return await finish_plan(await survey(context, selection))
         try:
