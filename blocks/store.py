@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
@@ -43,25 +42,12 @@ class BlockUnusable(ConfigurationError):
         )
 
 
-@dataclass(frozen=True)
-class SavedBlock:
-    """A block that was not on the server as it should be, and now is.
-
-    Attributes:
-        slug: type-slug/name.
-    """
-
-    slug: str
-    outcome: Literal["created", "changed"]
-
-
 async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -> Configuration:
     """Read one recovery plan and the resources it uses from the Prefect server.
 
     Args:
         plan_name: name of the plan's block.
-        scratch: name of a resource's block beside those of the plan; with it every other plan is read too,
-            so that a resource that one of them uses is recognized.
+        scratch: name of another resource's block; with it every other plan is read as well, to see what they use.
 
     Raises:
         BlockMissing: one of them was never saved; all that are missing are named.
@@ -97,37 +83,24 @@ async def register_types() -> None:
             await block_type.aregister_type_and_schema(client=client)
 
 
-async def save_configuration(configuration: Configuration) -> list[SavedBlock]:
+async def save_configuration(configuration: Configuration) -> dict[str, str]:
     """Save the blocks that the Prefect server lacks or has differently: credentials, resources, plans.
 
     Returns:
-        The blocks that were created or changed; none when the server had it all already.
+        By type-slug/name, whether the block was created or changed; nothing when the server had it all already.
     """
-    saved: list[SavedBlock] = []
+    saved: dict[str, str] = {}
     async with get_client() as client:
         for name, resource in configuration.resources.items():
-            credentials, changed = await _save(
-                client,
-                credentials_block(resource.credentials),
-                name,
-                lambda block: block.to_credentials(),
-            )
-            saved += changed
-            _, changed = await _save(
-                client,
-                ContentUnderstandingResource.of(resource, credentials),
-                name,
-                lambda block: block.to_resource("same"),
-            )
-            saved += changed
+            made = credentials_block(resource.credentials)
+            credentials = await _save(client, made, name, lambda block: block.to_credentials(), saved)
+            with_credentials = ContentUnderstandingResource.of(resource, credentials)
+            await _save(client, with_credentials, name, lambda block: block.to_resource("same"), saved)
         for name, plan in configuration.plans.items():
-            _, changed = await _save(
-                client,
-                RecoveryPlan.of(plan, configuration.vault, configuration.activation),
-                name,
-                lambda block: (block.to_plan("same"), block.to_vault(), block.to_sinks()),
+            whole = RecoveryPlan.of(plan, configuration.vault, configuration.activation)
+            await _save(
+                client, whole, name, lambda block: (block.to_plan("same"), block.to_vault(), block.to_sinks()), saved
             )
-            saved += changed
     return saved
 
 
@@ -138,21 +111,20 @@ async def _other_plans(client: PrefectClient, plan_name: str) -> dict[str, model
     return {name: block.to_plan(name) for name, block in blocks.items() if block is not None}
 
 
-async def _save(
-    client: PrefectClient, block: B, name: str, meaning: Callable[[B], object]
-) -> tuple[B, list[SavedBlock]]:
+async def _save(client: PrefectClient, block: B, name: str, meaning: Callable[[B], object], saved: dict[str, str]) -> B:
     """Save a block unless the server has one that means the same; give the one that is saved."""
-    outcome: Literal["created", "changed"] = "changed"
+    outcome = "changed"
     try:
         there = await _load(client, type(block), name)
         if there is None:
             outcome = "created"
         elif meaning(there) == meaning(block):
-            return there, []
+            return there
     except BlockUnusable as error:
         log.warning("%s", error)
     await block.asave(name, overwrite=True, client=client)
-    return block, [SavedBlock(_slug(type(block), name), outcome)]
+    saved[_slug(type(block), name)] = outcome
+    return block
 
 
 async def _load(client: PrefectClient, block_type: type[B], name: str) -> B | None:

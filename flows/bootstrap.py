@@ -124,10 +124,11 @@ DEPLOY_SECONDS = 180.0
 
 async def save_what_runs_need(configuration: Configuration) -> list[str]:
     """Save blocks and concurrency limits; give a line for each that changed."""
-    changes = [f"block {saved.slug} {saved.outcome}" for saved in await save_configuration(configuration)]
+    saved = await save_configuration(configuration)
     targets = {target for plan in configuration.plans.values() for target in plan.targets}
     async with get_client() as client:
         created = await ensure_limits(client, map(limit_name, sorted(targets)))
+    changes = [f"block {slug} {outcome}" for slug, outcome in saved.items()]
     return changes + [f"concurrency limit {name} created" for name in created]
 
 
