@@ -7,15 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, assert_never
 
 from prefect.blocks.core import Block
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    HttpUrl,
-    SecretStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, model_validator
 
 from blocks.resource import DOCUMENTATION, same_as
 from standby.config import plan as model
@@ -106,21 +98,14 @@ class RecoveryPlan(Block):
         return self
 
     def to_plan(self, name: str) -> model.RecoveryPlan:
-        """Give the library's recovery plan.
-
-        Args:
-            name: what the command line and reports call it: the name of the block.
-        """
+        """Give the library's recovery plan, by the name of the block."""
         targets = [entry.target for entry in self.deployments]
         if len(set(targets)) < len(targets):
             raise ValueError("deployments names a target twice")
         return valid(
             model.RecoveryPlan,
             name=name,
-            deployments={
-                entry.target: DeploymentOverrides(chat_completion=entry.chat_completion, embedding=entry.embedding)
-                for entry in self.deployments
-            },
+            deployments={entry.target: entry.model_dump(exclude={"target"}) for entry in self.deployments},
             encryption=self._encryption(),
             **{field: getattr(self, field) for field in SHARED},
         )
@@ -148,9 +133,7 @@ class RecoveryPlan(Block):
         """Make the block of a plan, of the vault that it uses and of the sinks of its activation."""
         return cls(
             deployments=tuple(
-                TargetDeployments(
-                    target=target, chat_completion=overrides.chat_completion, embedding=overrides.embedding
-                )
+                TargetDeployments(target=target, **overrides.model_dump())
                 for target, overrides in plan.deployments.items()
             ),
             encryption=plan.encryption.kind,
@@ -204,11 +187,8 @@ def _signing_fields(signing: Signing | None) -> dict[str, Any]:
         case HmacSigning():
             return {"signing": "hmac", "signing_key": signing.key}
         case Ed25519Signing():
-            return {
-                "signing": "ed25519",
-                "signing_key": signing.private_key,
-                "signing_public_key": signing.public_key,
-            }
+            key, public = signing.private_key, signing.public_key
+            return {"signing": "ed25519", "signing_key": key, "signing_public_key": public}
         case _:
             assert_never(signing)
 

@@ -114,11 +114,7 @@ class ContentUnderstandingResource(Block):
         return self
 
     def to_resource(self, name: str) -> Resource:
-        """Give the library's resource.
-
-        Args:
-            name: what plans and reports call it: the name of the block.
-        """
+        """Give the library's resource, by the name of the block."""
         return valid(
             Resource,
             name=name,
@@ -138,18 +134,12 @@ SHARED = tuple(name for name in Resource.model_fields if name not in {"name", "c
 """Fields that the block and the library's resource have alike."""
 
 
-def credentials_block(
-    credentials: Credentials,
-) -> ContentUnderstandingKey | ContentUnderstandingEntra:
+def credentials_block(credentials: Credentials) -> ContentUnderstandingKey | ContentUnderstandingEntra:
     """Make the block of some credentials."""
     match credentials:
         case KeyCredentials():
             return ContentUnderstandingKey(key=credentials.key)
         case EntraCredentials():
-            return ContentUnderstandingEntra(
-                tenant_id=credentials.tenant_id,
-                client_id=credentials.client_id,
-                client_secret=credentials.client_secret,
-            )
+            return ContentUnderstandingEntra(**credentials.model_dump(exclude={"kind"}))
         case _:
             assert_never(credentials)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from inspect import isawaitable
@@ -30,14 +30,7 @@ _AWS = frozenset({"NoSuchKey", "404"})
 
 def says_missing(error: BaseException) -> bool:
     """Say whether an error, or what caused it, means that the file is not there and the file system is."""
-    return any(_says_missing(each) for each in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    each: BaseException | None = error
-    while each is not None:
-        yield each
-        each = each.__cause__
+    return _says_missing(error) or (error.__cause__ is not None and says_missing(error.__cause__))
 
 
 def _says_missing(error: BaseException) -> bool:
@@ -73,25 +66,16 @@ class VaultBlockUnusable(ConfigurationError):
 
 
 async def open_vault(settings: VaultSettings) -> FileSystem:
-    """Open the vault of a flow: its block, loaded from the Prefect server, or else its folder.
-
-    Raises:
-        VaultBlockUnusable: there is no such block, or it is not a file system that can be written to.
-    """
+    """Open the vault of a flow: its block, loaded from the Prefect server, or else its folder."""
     return open_folder(settings) if settings.block is None else await _open_block(settings.block)
 
 
 async def open_second(settings: VaultSettings) -> FileSystem | None:
-    """Open the second store of a flow, where there is one.
-
-    Raises:
-        VaultBlockUnusable: there is no such block, or it is not a file system that can be written to.
-    """
-    if settings.second is None:
+    """Open the second store of a flow, where there is one."""
+    second = settings.second
+    if second is None:
         return None
-    if settings.second.path is not None:
-        return LocalFolder(settings.second.path)
-    return await _open_block(str(settings.second.block))
+    return LocalFolder(second.path) if second.path is not None else await _open_block(str(second.block))
 
 
 async def _open_block(reference: str) -> FileSystem:
@@ -104,17 +88,15 @@ async def _open_block(reference: str) -> FileSystem:
     return BlockFileSystem(block, reference)
 
 
+def _folder(block: LocalFileSystem) -> Path:
+    return Path(block.basepath or ".").expanduser().resolve()
+
+
 class BlockFileSystem:
     """Files in a Prefect file system block that stores whole objects, as object stores do."""
 
     def __init__(self, block: WritableFileSystem, reference: str, clock: Clock | None = None) -> None:
-        """Take a block for the vault.
-
-        Args:
-            block: the file system.
-            reference: its type-slug/name.
-            clock: for leases and saving; the machine's own if none is given.
-        """
+        """Take a block for the vault, and its type-slug/name; the clock is for leases and saving."""
         self._block: Any = block
         self._reference = reference
         self._clock = clock or SystemClock()
@@ -177,10 +159,6 @@ def _run(method: Callable[..., Any], args: tuple[object, ...]) -> Any:
         return await result if isawaitable(result) else result
 
     return asyncio.run(call())
-
-
-def _folder(block: LocalFileSystem) -> Path:
-    return Path(block.basepath or ".").expanduser().resolve()
 
 
 async def _load(reference: str) -> Block:
