@@ -97,7 +97,7 @@ async def command(
         bool | None,
         typer.Option(
             "--planned/--unplanned",
-            help="Synchronise first; or make no call to the resource that serves, because it is lost.",
+            help="Copy the latest edits first; or do not call the resource that serves, because it is lost.",
         ),
     ] = None,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",

@@ -78,7 +78,7 @@ class _Part:
 
 
 def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slots: int) -> RtoForecast:
-    """Add up detection, restores of what is missing, and the switch itself.
+    """Add up detection, restores of what is missing, and the failover itself.
 
     Args:
         to_restore: how many analyzers would have to be restored first.

@@ -325,4 +325,4 @@ async def test_a_proposal_that_nobody_answers_ends_by_itself(stage: Stage, told:
     assert recorded.name == "NotAnswered"
     assert done[-1][0] == "failover.rejected"
     assert done[-1][1]["answered"] is False
-    assert "Nobody answered" in (await told(REFUSED, flow_run_id))["payload"]["summary"]
+    assert "Nobody approved or rejected" in (await told(REFUSED, flow_run_id))["payload"]["summary"]

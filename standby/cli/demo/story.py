@@ -95,8 +95,8 @@ class Story:
         first = await self._replicate()
         _must(first, succeeded=copies, blocked=BLOCKED)
         self.output.result("north has no model for insurance-claim: the copy would be ready, and fail on a document.")
-        self.output.result("What a router sends documents to was copied before the router.")
-        self.output.result("One response was lost. Standby looked at the target, and did not copy a second time.")
+        self.output.result("The analyzers that a router refers to were copied before the router.")
+        self.output.result("One response was lost. Standby checked the target, and did not copy a second time.")
 
         self._scene("2. Second run: nothing is left to do")
         second = await self._replicate()
@@ -160,7 +160,7 @@ class Story:
         return {"commit": committed.model_dump(mode="json"), "failback": back.model_dump(mode="json")}
 
     async def _end(self, analyzers: int) -> None:
-        self._scene("What the regions counted")
+        self._scene("Copies that the regions counted")
         async with httpx.AsyncClient() as http:
             stats = (await http.get(f"{self.stage.control}/stats")).json()["resources"]
         for name in self.configuration.plan(PLAN).targets:
@@ -233,7 +233,9 @@ class Story:
                     if not noticed and east.healthy is False:
                         noticed = True
                         self.output.result(f"The watch sees it after {clock() - begun:.1f} s: {east.summary}.")
-                        self.output.result("Its events start failover/on-outage on a worker, which looks for itself.")
+                        self.output.result(
+                            "Its events start failover/on-outage on a worker, which probes the region itself."
+                        )
                     active = await self._active()
                     if active is not None and _serving(active) == "west":
                         self.output.result(f"west serves {clock() - begun:.1f} s after the east failed.")

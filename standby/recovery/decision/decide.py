@@ -80,7 +80,7 @@ def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
 
 
 def _outcome(reasons: tuple[GuardResult, ...]) -> Outcome:
-    """While an outage is not proved, what is wrong with the target decides nothing."""
+    """While an outage is not proved, problems of the target do not count."""
     refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
     if refusing - _OF_THE_TARGET:
         return Outcome.REFUSE

@@ -253,4 +253,4 @@ def not_approved(record: DecisionRecord, *, answered: bool, comment: str) -> str
     failover = f"the failover from {record.given.active} to {record.decision.to}"
     if answered:
         return f"Somebody rejected {failover}{f': {comment}' if comment else ''}"
-    return f"Nobody answered within {format_duration(record.given.policy.approval_timeout)} whether to start {failover}"
+    return f"Nobody approved or rejected {failover} within {format_duration(record.given.policy.approval_timeout)}"

@@ -150,7 +150,7 @@ class DivergenceReport(Document):
             return "not decided"
         if keep == "home" and kind in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}:
             return f"stays at {self.standby} only"
-        return f"that of {self.primary if keep == 'home' else self.standby} is kept"
+        return f"the version at {self.primary if keep == 'home' else self.standby} is kept"
 
 
 class FailbackReport(Document):

@@ -40,8 +40,8 @@ def test_edits_are_copied_to_the_primary_and_it_serves_again(site: Workspace, cl
 
     assert ran.status == 0, ran.err
     assert "east and west since the last copies:\n" in ran.out
-    assert "  ← edited at west: invoice (that of west is kept)\n" in ran.out
-    assert "  → edited at east: contract (that of east is kept)\n" in ran.out
+    assert "  ← edited at west: invoice (the version at west is kept)\n" in ran.out
+    assert "  → edited at east: contract (the version at east is kept)\n" in ran.out
     assert "  = 3 in sync\n" in ran.out
     assert "west → east: 1 succeeded" in ran.out
     assert "east serves again, and that is committed" in ran.out

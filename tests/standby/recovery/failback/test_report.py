@@ -40,5 +40,5 @@ def test_every_divergence_has_words_that_name_the_resources() -> None:
     assert set(WORDS) == set(Divergence)
     assert found.what_became(Divergence.EDITED_AT_BOTH) == "edited at east and at west"
     assert found.what_is_kept(Divergence.EDITED_AT_BOTH, None) == "not decided"
-    assert found.what_is_kept(Divergence.EDITED_AT_BOTH, "home") == "that of east is kept"
+    assert found.what_is_kept(Divergence.EDITED_AT_BOTH, "home") == "the version at east is kept"
     assert found.what_is_kept(Divergence.NEW_AT_STANDBY, "home") == "stays at west only"
