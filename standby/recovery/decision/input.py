@@ -99,6 +99,14 @@ class Decision(Document):
         """The guards that refuse or wait."""
         return self.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
 
+    def is_same_as(self, other: Decision) -> bool:
+        """Say whether another decision is the same, by the same guards; a version may word their reasons anew."""
+        return self._without_texts() == other._without_texts()
+
+    def _without_texts(self) -> Decision:
+        reasons = tuple(result.model_copy(update={"text": ""}) for result in self.reasons)
+        return self.model_copy(update={"reasons": reasons})
+
 
 Requester = Literal["outage", "operator"]
 State = Literal["ready", "not_ready", "unknown"]

@@ -167,7 +167,7 @@ class Explanation(Document):
 
     Attributes:
         again: what the same input leads to under the rules of this version.
-        same: whether that is what was decided.
+        same: whether that is what was decided, in whatever words.
         problems: why the record may not be the one that was written, a sentence each; none where it is.
     """
 
@@ -196,7 +196,9 @@ async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> 
         problems.append(f"{where} was changed after it was written: the audit log has another digest of it")
     if line is not None and (reason := unsigned(line, signer)):
         problems.append(f"Its line in {checked.where} is not valid: {reason}")
-    return Explanation(where=where, record=record, again=again, same=again == record.decision, problems=tuple(problems))
+    return Explanation(
+        where=where, record=record, again=again, same=again.is_same_as(record.decision), problems=tuple(problems)
+    )
 
 
 def _is_of(line: AuditLine, decision_id: str) -> bool:

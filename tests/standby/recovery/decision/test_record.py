@@ -10,7 +10,7 @@ import pytest
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.decide import decide
-from standby.recovery.decision.input import DecisionInput, Outcome
+from standby.recovery.decision.input import DecisionInput, GuardOutcome, Outcome
 from standby.recovery.decision.record import (
     DecisionUnreadable,
     NoSuchDecision,
@@ -129,6 +129,31 @@ async def test_says_where_the_same_case_comes_to_something_else(tmp_path: Path) 
     found = await explain(context.vault, decision_id, None)
 
     assert (found.same, found.problems, found.again.outcome) == (False, (), Outcome.ACT)
+
+
+async def test_a_decision_of_a_version_with_other_words_is_the_same(tmp_path: Path) -> None:
+    context = context_in(tmp_path)
+    decided = decide(case_of())
+    reworded = tuple(
+        each.model_copy(update={"text": f"{each.text}, as it was said before"}) for each in decided.reasons
+    )
+
+    record = await record_decision(context, case_of(), decided.model_copy(update={"reasons": reworded}))
+    found = await explain(context.vault, record.id, None)
+
+    assert (found.same, found.problems) == (True, ())
+    assert found.again.reasons != found.record.decision.reasons
+
+
+async def test_another_answer_of_a_guard_is_another_decision(tmp_path: Path) -> None:
+    context = context_in(tmp_path)
+    decided = decide(case_of())
+    first, *others = decided.reasons
+    forced = first.model_copy(update={"outcome": GuardOutcome.FORCED})
+
+    record = await record_decision(context, case_of(), decided.model_copy(update={"reasons": (forced, *others)}))
+
+    assert not (await explain(context.vault, record.id, None)).same
 
 
 async def test_knows_nothing_of_an_id_that_was_never_given_out(tmp_path: Path) -> None:
