@@ -49,13 +49,7 @@ def hoist(args: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Entry:
-    """A command that is not imported yet.
-
-    Attributes:
-        module: has its function.
-        summary: what it does, for the list of commands.
-        function: name of the function.
-    """
+    """A command that is not imported yet: where its function is, and what the list of commands says of it."""
 
     module: str
     summary: str

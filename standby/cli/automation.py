@@ -13,7 +13,7 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.config.configuration import Configuration
 from standby.config.errors import ConfigurationError
-from standby.document import JsonValue
+from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
@@ -52,20 +52,27 @@ async def command(
     """
     if reason and position is None:
         raise typer.BadParameter("say on or off with it", param_hint="--reason")
-
     output: Output = context.obj
     configuration = output.load()
     on = None if position is None else position == "on"
-    block = configuration.vault.block
+    names, block = list(configuration.plans), configuration.vault.block
+    if not names and (via == "prefect" or on is not None):
+        raise NoPlans
     if via == "prefect":
-        automation = await _by_prefect(configuration, on, reason)
+        # It is set once per plan, so that it is in the audit log of each.
+        for name in names[: 1 if on is None else None]:
+            asked: JsonObject = {"on": on, "reason": reason}
+            automation = await run_flow(Automation, configuration, name, "automation", asked)
         where = block or open_folder(configuration.vault).where(AUTOMATION_PATH)
     else:
         files = open_folder(configuration.vault)
         automation = await (read_automation(files) if on is None else _set(configuration, on, reason))
         where = files.where(AUTOMATION_PATH)
     output.results(_lines(automation, configuration))
-    output.document(_document(automation, configuration, where))
+    plans: JsonObject = {
+        name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())
+    }
+    output.document({**automation.model_dump(mode="json"), "where": where, "plans": plans})
     if block is not None and via == "direct":
         same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
         output.say(
@@ -74,18 +81,7 @@ async def command(
     return Exit.DONE
 
 
-async def _by_prefect(configuration: Configuration, on: bool | None, reason: str) -> Automation:
-    """Show or set the switch of flows; it is set once per plan, so that it is in the audit log of each."""
-    if not configuration.plans:
-        raise NoPlans
-    plans = list(configuration.plans)[: 1 if on is None else None]
-    parameters: dict[str, JsonValue] = {"on": on, "reason": reason}
-    return [await run_flow(Automation, configuration, plan, "automation", parameters) for plan in plans][-1]
-
-
 async def _set(configuration: Configuration, on: bool, reason: str) -> Automation:
-    if not configuration.plans:
-        raise NoPlans
     async with AsyncExitStack() as stack:
         plans = [await stack.enter_async_context(open_recovery(configuration, name)) for name in configuration.plans]
         return await set_automation(plans, on=on, reason=reason)
@@ -100,10 +96,3 @@ def _lines(automation: Automation, configuration: Configuration) -> Iterator[Lin
         elif plan.failover.automatic:
             consequence = "an outage starts a failover."
         yield Line(f"{name}: {consequence}", 2)
-
-
-def _document(automation: Automation, configuration: Configuration, where: str) -> JsonValue:
-    plans: dict[str, JsonValue] = {
-        name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())
-    }
-    return {**automation.model_dump(mode="json"), "where": where, "plans": plans}

@@ -20,7 +20,7 @@ from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.errors import StandbyError, sentence
-from standby.orchestrator import NoOrchestrator, Orchestrator, load_orchestrator
+from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
@@ -145,8 +145,7 @@ PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
 LONGEST = 25.0
 """Seconds after which a resource that does not respond is no longer waited for."""
 
-_MARKS = {True: "ok", False: "NO", None: "??"}
-_STYLES = {True: "green", False: "red", None: "yellow"}
+_MARKS = {True: ("ok", "green"), False: ("NO", "red"), None: ("??", "yellow")}
 
 
 async def command(
@@ -176,8 +175,7 @@ def _lines(checks: Sequence[Check]) -> Iterator[Line]:
         yield Line(subject, wrong=any(check.well is False for check in of_it))
         for check in of_it:
             wrong = check.well is False
-            text = sentence(f"{check.name}: {check.detail}")
-            yield Line(text, 2, _MARKS[check.well], _STYLES[check.well], wrong=wrong)
+            yield Line(sentence(f"{check.name}: {check.detail}"), 2, *_MARKS[check.well], wrong=wrong)
             if check.next_action:
                 yield Line(sentence(check.next_action), 5, "→", wrong=wrong)
     bad, unknown = (sum(check.well is value for check in checks) for value in (False, None))
@@ -209,15 +207,11 @@ async def _prefect(configuration: Configuration) -> list[Check]:
     checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
     vault = configuration.vault
     if health.well and (vault.block or (vault.second and vault.second.block)):
-        checks.append(await _vault(orchestrator, configuration))
+        try:
+            async with asyncio.timeout(LONGEST):
+                found = await orchestrator.vault(configuration)
+            checks.append(Check("prefect", "vault", found.well, found.detail, found.next_action))
+        except TimeoutError:
+            detail = f"it could not be written within {LONGEST:g} s"
+            checks.append(Check("prefect", "vault", False, detail, "Check that its storage answers"))
     return checks
-
-
-async def _vault(orchestrator: Orchestrator, configuration: Configuration) -> Check:
-    try:
-        async with asyncio.timeout(LONGEST):
-            vault = await orchestrator.vault(configuration)
-    except TimeoutError:
-        detail = f"it could not be written within {LONGEST:g} s"
-        return Check("prefect", "vault", False, detail, "Check that its storage answers")
-    return Check("prefect", "vault", vault.well, vault.detail, vault.next_action)

@@ -14,7 +14,6 @@ from standby.config.durations import format_duration
 from standby.errors import sentence
 from standby.recovery.decision.input import Candidate, Decision, DecisionInput
 from standby.recovery.decision.record import Explanation, conclusion, explain, requester
-from standby.recovery.probe import Observation
 from standby.recovery.signing import signer_for
 from standby.text import utc
 from standby.vault.folder import open_folder
@@ -28,21 +27,22 @@ def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Li
     record = explanation.record
     given = record.given
     yield Line(f"Decision {record.id}: {conclusion(record.decision, given)}.")
-    yield Line(f"Requested by {requester(given, record.actor)}, run {given.run_id}, {_time(given)}", 2)
+    yield Line(f"Requested by {requester(given, record.actor)}, run {given.run_id}, {utc(given.asked_at)}.", 2)
     yield from _known(given)
     yield from _observations(given, verbose=verbose)
     yield Line("Guards:", 2)
     yield from _guards(record.decision)
     yield Line("")
-    yield from _replay(explanation)
+    if explanation.same:
+        yield Line("Replayed now: it leads to the same decision.", mark="ok", style="green")
+    else:
+        text = f"Replayed now, it leads to another decision: {conclusion(explanation.again, given)}."
+        yield Line(f"{text} The record is of version {record.version}.", mark="NO", style="red", wrong=True)
+        yield from _guards(explanation.again)
     for problem in explanation.problems:
         yield Line(sentence(problem), mark="NO", style="red", wrong=True)
     if not explanation.problems:
         yield Line("The record is unchanged: the audit log has its digest.", mark="ok", style="green")
-
-
-def _time(given: DecisionInput) -> str:
-    return f"{utc(given.asked_at)}."
 
 
 def _known(given: DecisionInput) -> Iterator[Line]:
@@ -66,9 +66,8 @@ def _candidate(candidate: Candidate) -> str:
     health = "not probed" if candidate.observation is None else candidate.observation.health
     if candidate.fitness is None:
         return f"{health}, readiness not checked"
-    count = len(candidate.fitness.copies)
+    count, restorable = len(candidate.fitness.copies), len(candidate.fitness.restorable)
     copies = "1 copy" if count == 1 else f"{count} copies"
-    restorable = len(candidate.fitness.restorable)
     restore = f", {restorable} to be restored" if restorable else ""
     return f"{health}, {candidate.fitness.state.replace('_', ' ')}, {copies}{restore}"
 
@@ -79,32 +78,17 @@ def _observations(given: DecisionInput, *, verbose: bool) -> Iterator[Line]:
     earlier = len(looks) - len(shown)
     yield Line(f"Observations of {given.active}{f' ({earlier} earlier ones: -v)' if earlier else ''}:", 2)
     for look in shown:
-        yield Line(_look(given, look), 4)
+        ago = (given.asked_at - look.at).total_seconds()
+        evidence = f": {look.summary}" if look.summary and look.healthy is not True else ""
+        yield Line(f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {look.health}{evidence}", 4)
     if not shown:
         yield Line("none", 4)
-
-
-def _look(given: DecisionInput, look: Observation) -> str:
-    ago = (given.asked_at - look.at).total_seconds()
-    evidence = f": {look.summary}" if look.summary and look.healthy is not True else ""
-    return f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {look.health}{evidence}"
 
 
 def _guards(decision: Decision) -> Iterator[Line]:
     width = max((len(result.guard) for result in decision.reasons), default=0)
     for result in decision.reasons:
-        text = f"{result.guard:<{width}}  {sentence(result.text)}"
-        yield Line(text, 4, *GUARD_MARKS[result.outcome])
-
-
-def _replay(explanation: Explanation) -> Iterator[Line]:
-    if explanation.same:
-        yield Line("Replayed now: it leads to the same decision.", mark="ok", style="green")
-        return
-    version = explanation.record.version
-    text = f"Replayed now, it leads to another decision: {conclusion(explanation.again, explanation.record.given)}."
-    yield Line(f"{text} The record is of version {version}.", mark="NO", style="red", wrong=True)
-    yield from _guards(explanation.again)
+        yield Line(f"{result.guard:<{width}}  {sentence(result.text)}", 4, *GUARD_MARKS[result.outcome])
 
 
 async def command(

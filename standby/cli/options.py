@@ -50,7 +50,7 @@ def present_name(option: str) -> str:
 
 
 def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, forced: Forced) -> Selection:
-    """Put the options together."""
+    """Select what these options ask for."""
     return Selection(
         analyzers=tuple(analyzers or ["*"]),
         targets=tuple(targets or []),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Annotated
@@ -41,9 +41,11 @@ _MEANINGS = {
 
 def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: bool) -> Iterator[Line]:
     """Show what a run would do: a legend, a line per object, a summary."""
-    shown = [item for item in plan.items if verbose or item.action is not Action.SKIP]
-    if shown or plan.added_defaults:
-        yield Line(_legend(shown, added=bool(plan.added_defaults)))
+    used = {item.action for item in plan.items if verbose or item.action is not Action.SKIP}
+    if plan.added_defaults:
+        used.add(Action.COPY)
+    if used:
+        yield Line("   ".join(f"{MARKS[action][0]} {_MEANINGS[action]}" for action in Action if action in used))
         yield Line("")
     for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
         yield from under_pair(pair, list(_pair_lines(plan, pair[1], list(items), verbose=verbose)))
@@ -58,11 +60,6 @@ def under_pair(pair: tuple[str, str], lines: Sequence[Line]) -> Iterator[Line]:
         yield Line(f"{pair[0]} → {pair[1]}", wrong=wrong)
         yield from lines
         yield Line("", wrong=wrong)
-
-
-def _legend(shown: Iterable[PlanItem], *, added: bool) -> str:
-    used = {item.action for item in shown} | ({Action.COPY} if added else set())
-    return "   ".join(f"{MARKS[action][0]} {_MEANINGS[action]}" for action in Action if action in used)
 
 
 def _pair_lines(plan: ReplicationPlan, target: str, items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:

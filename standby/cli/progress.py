@@ -28,13 +28,7 @@ NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
 def show_progress(
     console: Console, *, quiet: bool, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[Callable[[RunProgress], None]]:
-    """Give a function that shows how far a run is.
-
-    Args:
-        console: where it is shown.
-        quiet: show nothing.
-        clock: seconds that never run backwards.
-    """
+    """Give a function that shows how far a run is, or does nothing with `quiet`."""
     if quiet:
         yield lambda _: None
     elif console.is_terminal and not console.is_dumb_terminal:
@@ -60,13 +54,8 @@ def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[Ru
 
         def update(progress: RunProgress) -> None:
             done, total = _work(progress)
-            bar.update(
-                task,
-                total=total,
-                completed=done,
-                description=_words(progress),
-                rate=_rate(progress, clock() - started),
-            )
+            rate = _rate(progress, clock() - started)
+            bar.update(task, total=total, completed=done, description=_words(progress), rate=rate)
 
         yield update
 
@@ -80,12 +69,10 @@ def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgres
         if now - last >= PLAIN_EVERY:
             last = now
             done, total = _work(progress)
-            console.print(
-                f"{done} of {total}: {_words(progress)}, {_rate(progress, now - started)}"
-                f"{_left(done, total, now - started)}",
-                markup=False,
-                soft_wrap=True,
-            )
+            seconds = now - started
+            left = f", about {math.ceil((total - done) * seconds / done)} s left" if done else ""
+            text = f"{done} of {total}: {_words(progress)}, {_rate(progress, seconds)}{left}"
+            console.print(text, markup=False, soft_wrap=True)
 
     return update
 
@@ -99,15 +86,8 @@ def _work(progress: RunProgress) -> tuple[int, int]:
 def _words(progress: RunProgress) -> str:
     counts = dict(progress.ended)
     bad = sum(counts[status] for status in (Status.FAILED, Status.BLOCKED, Status.REFUSED))
-    parts = [f"{progress.in_flight} in flight", f"{counts[Status.SUCCEEDED]} copied"]
-    if bad:
-        parts.append(f"{bad} not copied")
-    return ", ".join(parts)
-
-
-def _left(done: int, total: int, seconds: float) -> str:
-    """Say how long the rest will take at the pace so far, once there is one."""
-    return f", about {math.ceil((total - done) * seconds / done)} s left" if done else ""
+    text = f"{progress.in_flight} in flight, {counts[Status.SUCCEEDED]} copied"
+    return f"{text}, {bad} not copied" if bad else text
 
 
 def _rate(progress: RunProgress, seconds: float) -> str:

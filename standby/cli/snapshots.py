@@ -13,7 +13,7 @@ from standby.cli.run import Exit, exit_of
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
-from standby.recovery.snapshots.snapshot import SnapshotEntry, Verification, list_snapshots, verify_snapshots
+from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
 from standby.text import counted, some_of, utc
 
@@ -34,29 +34,15 @@ def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
 
 
 def entry_lines(plan: str, entries: Sequence[SnapshotEntry], *, problems: bool) -> Iterator[Line]:
-    """List snapshots.
-
-    Args:
-        plan: whose they are.
-        entries: newest first.
-        problems: whether what is wrong with each is shown here.
-    """
+    """List snapshots, newest first; with `problems`, also what is wrong with each."""
     for entry in entries:
         resources = ", ".join(f"{name} {count}" for name, count in entry.resources.items())
         signed = "signed" if entry.signed else "not signed"
-        yield Line(
-            f"{utc(entry.taken_at)}  {entry.id}  {resources}  {_size(entry.size)}  {signed}",
-            wrong=bool(entry.problems),
-        )
+        text = f"{utc(entry.taken_at)}  {entry.id}  {resources}  {_size(entry.size)}  {signed}"
+        yield Line(text, wrong=bool(entry.problems))
         for problem in entry.problems if problems else ():
             yield Line(sentence(problem), 2, "!", "red", True)
     yield Line(f"Plan {plan}: {counted(len(entries), 'snapshot')}.")
-
-
-def verification_lines(found: Verification) -> Iterator[Line]:
-    """Show what is wrong with the files."""
-    yield from problem_lines(found.problems)
-    yield Line(found.summary, wrong=not found.whole)
 
 
 def _size(count: int) -> str:
@@ -104,7 +90,7 @@ async def show(
         found = await verify_snapshots(recovery) if verify else None
     output.results(entry_lines(plan, entries, problems=found is None))
     if found is not None:
-        output.results(verification_lines(found))
+        output.results([*problem_lines(found.problems), Line(found.summary, wrong=not found.whole)])
     output.document(
         {
             "plan": plan,

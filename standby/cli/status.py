@@ -25,8 +25,7 @@ from standby.recovery.readiness.wording import (
 )
 from standby.replication.serving import Severity
 
-_MARKS = {Severity.ERROR: "!", Severity.UNKNOWN: "?", Severity.WARNING: "·"}
-_STYLES = {Severity.ERROR: "red", Severity.UNKNOWN: "yellow", Severity.WARNING: "yellow"}
+_MARKS = {Severity.ERROR: ("!", "red"), Severity.UNKNOWN: ("?", "yellow"), Severity.WARNING: ("·", "yellow")}
 
 
 def status_lines(plan: str, found: Sequence[Readiness], *, verbose: bool) -> Iterator[Line]:
@@ -56,7 +55,7 @@ def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
 
 def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
     wrong = reason.severity is not Severity.WARNING
-    yield Line(sentence(reason.text), 2, _MARKS[reason.severity], _STYLES[reason.severity], wrong=wrong)
+    yield Line(sentence(reason.text), 2, *_MARKS[reason.severity], wrong=wrong)
     if verbose and len(reason.analyzers) > MOST_NAMED:
         yield Line(f"({', '.join(reason.analyzers)})", 4, wrong=wrong)
     yield Line(sentence(reason.next_action), 4, "→", wrong=wrong)

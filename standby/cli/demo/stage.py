@@ -43,11 +43,7 @@ class Stage:
 
 @asynccontextmanager
 async def set_stage(folder: Path) -> AsyncIterator[Stage]:
-    """Start everything, and stop it at the end.
-
-    Args:
-        folder: an empty one, for all that is written.
-    """
+    """Start everything, and stop it at the end; all that is written goes to the folder."""
     orchestrator = load_orchestrator()
     file = folder / "standby.yaml"
     shutil.copyfile(HERE / "standby.yaml", file)
@@ -56,7 +52,10 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
         orchestrator.own_server(folder / "prefect") as ui,
     ):
         variables = _variables(emulator)
-        _become(variables)
+        # This process becomes what it would be in Azure: one that has a managed identity and no other.
+        for name in [name for name in os.environ if name.startswith("AZURE_")]:
+            del os.environ[name]
+        os.environ.update(variables)
         stage = Stage(file, variables, emulator.control, ui, orchestrator)
         async with orchestrator.own_worker(folder / "worker.log"):
             await orchestrator.bootstrap(stage.configuration())
@@ -70,20 +69,11 @@ def _variables(emulator: Emulator) -> dict[str, str]:
         "API_VERSION": "2025-11-01",
         "ARM_ENDPOINT": emulator.arm,
         "VAULT_KEY": secrets.token_urlsafe(32),
+        "IDENTITY_ENDPOINT": emulator.identity.endpoint,
+        "IDENTITY_HEADER": emulator.identity.header,
     }
     for name, served in emulator.resources.items():
         found[f"{name.upper()}_ENDPOINT"] = served.endpoint
         found[f"{name.upper()}_ID"] = served.resource_id
         found[f"{name.upper()}_KEY"] = served.key
-    return {
-        **found,
-        "IDENTITY_ENDPOINT": emulator.identity.endpoint,
-        "IDENTITY_HEADER": emulator.identity.header,
-    }
-
-
-def _become(variables: Mapping[str, str]) -> None:
-    """Make this process what it would be in Azure: one that has a managed identity and no other."""
-    for name in [name for name in os.environ if name.startswith("AZURE_")]:
-        del os.environ[name]
-    os.environ.update(variables)
+    return found

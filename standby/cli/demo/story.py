@@ -70,11 +70,7 @@ class DemoFailed(StandbyError):
 
 @dataclass(frozen=True)
 class Story:
-    """Plays the demo, and stops with `DemoFailed` where something does not come out as it must.
-
-    Attributes:
-        configuration: of the stage, with the current api-version.
-    """
+    """Plays the demo, and stops with `DemoFailed` where something does not come out as it must."""
 
     stage: Stage
     output: Output
@@ -245,11 +241,11 @@ class Story:
             raise DemoFailed(f"there was no failover within {PATIENCE:.0f} s") from None
 
     async def _active(self) -> Activation | None:
-        file = self._active_file
-        if not await asyncio.to_thread(file.exists):
+        try:
+            content = await asyncio.to_thread(self._active_file.read_bytes)
+        except FileNotFoundError:
             return None
-        book = ActiveMaps.model_validate_json(await asyncio.to_thread(file.read_bytes))
-        return book.plans.get(PLAN)
+        return ActiveMaps.model_validate_json(content).plans.get(PLAN)
 
     @property
     def _active_file(self) -> Path:
