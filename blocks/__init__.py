@@ -1,4 +1,4 @@
-"""What Prefect keeps for Standby: credentials, resources and recovery plans."""
+"""Prefect blocks for Standby: credentials, resources and recovery plans."""
 
 from blocks.recovery_plan import RecoveryPlan
 from blocks.resource import ContentUnderstandingEntra, ContentUnderstandingKey, ContentUnderstandingResource

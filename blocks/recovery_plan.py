@@ -30,7 +30,7 @@ class TargetDeployments(BaseModel):
 
 
 class RecoveryPlan(Block):
-    """What is copied from where to where, and under which policies."""
+    """A plan's sources, targets and policies."""
 
     _block_type_name: ClassVar[str | None] = "Recovery Plan"
     _block_type_slug: ClassVar[str | None] = "recovery-plan"

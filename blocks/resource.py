@@ -18,7 +18,7 @@ DOCUMENTATION = HttpUrl("https://learn.microsoft.com/azure/ai-services/content-u
 
 
 def same_as(model: type[BaseModel], name: str) -> Any:
-    """Take over a field's description, default and limits, so that they stand in one place."""
+    """Take over a field's description, default and limits, so that they are written once."""
     return copy(model.model_fields[name])
 
 

@@ -1,4 +1,4 @@
-"""What a call is answered with, and the refusals of the service."""
+"""Answers to a call, and the refusals of the service."""
 
 from __future__ import annotations
 

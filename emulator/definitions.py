@@ -1,4 +1,4 @@
-"""What the service knows (api-versions, regions, models, prebuilt analyzers) and what it makes of a definition."""
+"""Facts of the service (api-versions, regions, models, prebuilt analyzers), and how it completes a definition."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens around every call: counters, latency, outages and faults."""
+"""The handling around every call: counters, latency, outages and faults."""
 
 from __future__ import annotations
 

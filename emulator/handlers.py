@@ -1,4 +1,4 @@
-"""What the data plane answers, copies aside."""
+"""The data plane's answers to all calls but copies."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Identity:
 
 @dataclass(frozen=True)
 class Emulator:
-    """What is served, and where; `arm` stands for https://management.azure.com, `ca_file` is PEM."""
+    """What is served, and where; `arm` is instead of https://management.azure.com, `ca_file` is PEM."""
 
     control: str
     arm: str

@@ -112,7 +112,7 @@ ATTEMPTS = 3
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 5.0
 GROWTH = 1.3
-"""Seconds between two looks at a flow run: they grow while nothing happens."""
+"""Seconds between two checks of a flow run: they grow while nothing happens."""
 
 STOPPING = 20.0
 """Seconds in which a cancelled chunk should end: a worker kills a cancelled parent after 30."""

@@ -1,4 +1,4 @@
-"""What can go wrong between Standby and a Prefect server."""
+"""Errors between Standby and a Prefect server."""
 
 from __future__ import annotations
 

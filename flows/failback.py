@@ -32,7 +32,7 @@ NAMES = {
 
 @flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
 async def failback(plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}) -> State[Any]:
-    """Let the primary of a recovery plan serve again: compare, copy the edits to it, switch, commit.
+    """Let the primary of a recovery plan serve again: compare, copy the edits to it, make it serve, commit.
 
     No edit is lost: where an analyzer was edited at both, it stops until somebody decides which one to keep.
 

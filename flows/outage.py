@@ -1,4 +1,4 @@
-"""What follows from events that a resource is unhealthy: a decision, perhaps an approval, perhaps a failover."""
+"""The answer to events that a resource is unhealthy: a decision, perhaps an approval, perhaps a failover."""
 
 from __future__ import annotations
 

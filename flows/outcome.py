@@ -23,7 +23,7 @@ from standby.text import totals
 
 @dataclass(frozen=True)
 class FlowOutcome:
-    """What became of a flow run. Every flow ends by `finish`, so all leave the same things in the same order.
+    """The outcome of a flow run. Every flow ends by `finish`, so all leave the same things in the same order.
 
     Attributes:
         name: of the final state.

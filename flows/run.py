@@ -57,7 +57,7 @@ def hand_over(report: BaseModel) -> None:
 
 
 EVERY = 5.0
-"""Seconds between two looks at the state of one's own flow run."""
+"""Seconds between two checks of the state of one's own flow run."""
 
 
 async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None = None) -> T:

@@ -64,7 +64,7 @@ class Phase(StrEnum):
 
 
 class Assignment(Document):
-    """What serves for one primary of the plan.
+    """The resource that serves for one primary of the plan.
 
     Attributes:
         active: the resource that serves; during a failover the one that served until it began.
@@ -87,7 +87,7 @@ class Assignment(Document):
 
 
 class Fence(Document):
-    """What serves for every primary of one plan.
+    """The resources that serve for the primaries of one plan.
 
     Attributes:
         epoch: grows with every failover and every rollback.

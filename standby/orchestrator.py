@@ -1,4 +1,4 @@
-"""What an orchestrator does for Standby, and how it is found without being imported from here.
+"""The interface of an orchestrator to Standby, and how it is found without importing it here.
 
 The library runs without any. The `flows` package offers one under the entry point `standby.orchestrators`.
 """

@@ -44,7 +44,7 @@ def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]
 
 
 def clean_up_lines(report: CleanUpReport) -> Iterator[Line]:
-    """Show what earlier drills had left, and what became of it."""
+    """Show the leftovers of earlier drills, and whether they were removed."""
     for cleaned in report.drills:
         proven = cleaned.cleanup.proven
         yield Line(

@@ -27,7 +27,7 @@ MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "cy
 
 
 def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show what became of primary and standby, and whose analyzers are kept."""
+    """Show how primary and standby differ, and whose version is kept."""
     yield Line(f"{report.primary} and {report.standby} since the last copies:")
     for kind in WORDS:
         if kind is not Divergence.IN_SYNC:
@@ -97,7 +97,7 @@ async def command(
     yes: Yes = False,
     via: Via = "direct",
 ) -> Exit:
-    """Let the primary serve again after a failover: compare, copy the edits to it, switch, commit.
+    """Let the primary serve again after a failover: compare, copy the edits to it, make it serve, commit.
 
     It shows first what was edited where. Nothing is deleted, and what is replaced is kept in the vault. Run it
     again after an interruption: it continues.

@@ -1,4 +1,4 @@
-"""`standby status`: could the standby side take over now, and why not."""
+"""`standby status`: whether each target could take over now, and why not."""
 
 from __future__ import annotations
 

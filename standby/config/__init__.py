@@ -1,1 +1,1 @@
-"""What the operator decided: resources, recovery plans, and the file that says so."""
+"""The operator's decisions: resources, recovery plans, and the file that has them."""

@@ -34,7 +34,7 @@ class Configuration(Strict):
 
     resources: dict[Name, Resource] = Field(min_length=1, description="Resources by name.")
     plans: dict[Name, RecoveryPlan] = Field(default_factory=dict, description="Recovery plans by name.")
-    vault: VaultSettings = Field(VaultSettings(), description="Where things are kept.")
+    vault: VaultSettings = Field(VaultSettings(), description="The vault: where Standby keeps its files.")
     activation: tuple[Sink, ...] = Field((), description="Where the active endpoint map is published.")
     notifications: tuple[BlockReference, ...] = Field(
         (), description="Prefect notification blocks, type-slug/name, that get a message about each failover."

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, in words that say where and why."""
+"""Errors of a configuration: each says where it is, and why."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ OnExisting = Literal["refuse", "replace", "version"]
 """What to do with a target analyzer that is older than the source's, or was never copied by us."""
 
 MissingDefaults = Literal["fail", "sync", "ignore"]
-"""What to do when the target cannot serve an analyzer's models."""
+"""What to do if the target does not serve an analyzer's models."""
 
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 TAG_FILTER = r"^[^=]{1,64}=.{1,256}$"
@@ -169,7 +169,7 @@ def parse_encryption(value: object) -> object:
 
 
 class RecoveryPlan(Strict):
-    """What is copied from where to where, and under which policies."""
+    """A plan's sources, targets and policies."""
 
     name: Name = Field(description="Name used on the command line and in reports.")
     pairs: tuple[RegionPair, ...] = Field(min_length=1, description="Sources with their targets.")
@@ -189,7 +189,7 @@ class RecoveryPlan(Strict):
     )
     on_existing: OnExisting = Field("refuse", description="What to do with what is already at a target.")
     missing_defaults: MissingDefaults = Field(
-        "fail", description="What to do when a target cannot serve an analyzer's models."
+        "fail", description="What to do if a target does not serve an analyzer's models."
     )
     deployments: dict[Name, DeploymentOverrides] = Field(
         default_factory=dict, description="Deployments to use instead of the analyzer's own, by target."

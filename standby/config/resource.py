@@ -1,4 +1,4 @@
-"""What is known of one Content Understanding resource before it is called."""
+"""The configuration of one Content Understanding resource."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Resource(Strict):
     credentials: Credentials
     arm_endpoint: str = Field(
         "https://management.azure.com",
-        description="Azure management endpoint; empty to switch off the checks that need it.",
+        description="Azure management endpoint; empty to skip the checks that need it.",
     )
     max_concurrent_copies: int = Field(10, ge=1, le=1000, description="Copies in flight into this resource.")
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")

@@ -1,4 +1,4 @@
-"""Where things are kept, and what they are signed with."""
+"""The settings of the vault: where files are kept, and how they are signed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class SecondStore(Strict):
 
 
 class VaultSettings(Strict):
-    """Where definitions, ledgers and what was replaced are kept."""
+    """The place for definitions, ledgers and replaced analyzers."""
 
     path: Path | None = Field(
         None,

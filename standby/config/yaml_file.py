@@ -141,7 +141,7 @@ class Interpolated:
 
 
 def interpolate(text: str, environ: Mapping[str, str]) -> Interpolated:
-    """Fill in every `${NAME}`; `$${` stands for `${` itself, a lone `$` for itself."""
+    """Fill in every `${NAME}`; `$${` means `${` itself, a lone `$` for itself."""
     used: dict[str, str] = {}
     problems: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What an alert says about configured resources, and the Prefect event made of it, like the events of the watch."""
+"""An alert about configured resources, and the Prefect event made of it, like the events of the watch."""
 
 from __future__ import annotations
 

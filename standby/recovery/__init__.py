@@ -1,1 +1,1 @@
-"""What happens around an outage: snapshots, readiness, watch, decision, failover, failback, drill, audit."""
+"""Recovery from an outage: snapshots, readiness, watch, decision, failover, failback, drill, audit."""

@@ -1,4 +1,4 @@
-"""What every part of a recovery works with."""
+"""The context of a recovery: plan, clients, vault, sinks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Stage(StrEnum):
-    """What a part of a recovery does: under Prefect the name of its task, which the UI can filter by."""
+    """Kind of a stage of a recovery: under Prefect the name of its task, which the UI can filter by."""
 
     SNAPSHOT = "snapshot"
     COMPARE = "compare"

@@ -1,4 +1,4 @@
-"""How long copies, restores, detections and switches took, and how long a failover would take by that."""
+"""Measured durations of copies, restores, detections and failovers, and the forecast for a failover."""
 
 from __future__ import annotations
 

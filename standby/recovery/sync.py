@@ -1,4 +1,4 @@
-"""One replication run inside a switch: the target is brought up to what the resource that serves has.
+"""One replication run inside a failover: the target is synchronised with the resource that serves.
 
 It may go against the direction of the plan. The ledgers of both directions agree afterwards, so that the next
 scheduled run copies nothing back.

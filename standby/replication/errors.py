@@ -1,4 +1,4 @@
-"""What can go wrong with a replication that is not one failed call to the service."""
+"""Errors of a replication, beside failed calls to the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an analyzer means, as one hash, and where two of them differ.
+"""The fingerprint: the meaning of an analyzer as one hash, and the differences between two analyzers.
 
 Two definitions have the same fingerprint exactly when the service would treat them alike: read-only fields,
 the service's own `_` keys, its defaults written out, nulls and key order carry no meaning.
@@ -36,7 +36,7 @@ SERVICE_DEFAULTS: Mapping[str, JsonValue] = {
         "annotationFormat": "markdown",
     },
 }
-"""What the service fills in where nothing was said (recordings: create, create with labels, classifier)."""
+"""Values that the service fills in where a definition has none (recordings: create, create with labels, classifier)."""
 
 _EXACT_INTEGERS = 2**53
 

@@ -1,4 +1,4 @@
-"""What carrying a plan out will take: calls, share of the quota, time. Arithmetic only."""
+"""Forecast of a run: calls, share of the quota, time. Arithmetic only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one resource holds: its own analyzers, and the models it can serve."""
+"""The inventory of one resource: its own analyzers, and the models it can serve."""
 
 from __future__ import annotations
 

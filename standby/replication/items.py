@@ -1,4 +1,4 @@
-"""What is asked of a run, what a plan would do about each analyzer, and how far it has come."""
+"""The selection of a run, the items of a plan, and their progress."""
 
 from __future__ import annotations
 

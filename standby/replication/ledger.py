@@ -1,4 +1,4 @@
-"""What resources cannot say themselves: what was last copied from what, and what was rebuilt from a definition.
+"""The ledger: what was last copied from what, and what was rebuilt from a definition.
 
 Copies: one file a region pair and api-version, a JSON line a copy, the last line of an analyzer counts. A lost
 or damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
@@ -41,7 +41,7 @@ _LINES = TypeAdapter(_Line)
 
 
 class CopyLog(Protocol):
-    """What was copied from what, for one source and one target: the ledger, or what stands for it in a chunk."""
+    """What was copied from what, for one source and one target: the ledger, or a chunk's part of it."""
 
     @property
     def records(self) -> Mapping[str, CopyRecord]:

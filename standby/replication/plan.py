@@ -39,7 +39,7 @@ from standby.replication.verdict import (
 )
 
 AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
-"""Verdicts under which a version at the target stands for the analyzer."""
+"""Verdicts under which a version at the target counts as the analyzer's copy."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class Pair:
         return decide(verdict, policy, forced=name in self.selection.force)
 
     def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
-        """Find what stands for an analyzer at the target: its namesake, or a version that equals it."""
+        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it."""
         own = self.names.of(name)
         found = self._sight_target(own)
         verdict = judge(expected, found, self.records.get(own))

@@ -155,7 +155,7 @@ class Report(Document):
 
     @property
     def summary(self) -> str:
-        """What became of the plan, in one sentence."""
+        """The result of the plan, in one sentence."""
         return f"Plan {self.plan}: {totals(self.totals)} in {self.seconds:.1f} s."
 
 

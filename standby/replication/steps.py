@@ -85,7 +85,7 @@ GRANT_MARGIN = timedelta(minutes=5)
 """A grant that ends sooner than this is not used."""
 
 SETTLING = (0.0, 1.0, 3.0)
-"""Seconds before each look at a target whose answer to a copy was lost: it may be late to show the copy."""
+"""Seconds before each check of a target whose answer to a copy was lost: it may be late to show the copy."""
 
 ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
 """Stands for a copy that was already there or under way."""

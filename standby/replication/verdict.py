@@ -1,4 +1,4 @@
-"""How an analyzer at a target stands to the one it should be a copy of."""
+"""The verdict: how an analyzer at a target relates to the one it should be a copy of."""
 
 from __future__ import annotations
 

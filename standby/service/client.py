@@ -36,7 +36,7 @@ MOST_EMPTY_PAGES = 10
 """So many pages of a list in a row may hold nothing; more are taken for a list without an end."""
 
 MOST_CONNECTIONS = 10
-"""httpx looks through its whole pool at every request: more of them cost more than they bring."""
+"""httpx searches its whole pool at every request, so more connections would make it slower."""
 
 
 class _Page(BaseModel):

@@ -1,4 +1,4 @@
-"""What the service says, as values: unknown fields are kept, and nothing is added that was not said."""
+"""The service's answers as values: unknown fields are kept, and nothing is added."""
 
 from __future__ import annotations
 

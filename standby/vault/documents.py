@@ -1,4 +1,4 @@
-"""One JSON document of the vault: read by anybody, changed by whoever holds it.
+"""One JSON document of the vault: anybody may read it, only the run that holds it may change it.
 
 A holder reads the document and writes it back as a whole, and never sees how the vault keeps others away.
 Waiting for another holder is a choice of the caller's: `once_free`.

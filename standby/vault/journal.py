@@ -130,7 +130,7 @@ RENEWAL = 15.0
 """Seconds between two signs of life."""
 
 LOOK = 5.0
-"""Seconds between two looks at somebody else's lease."""
+"""Seconds between two checks of another run's lease."""
 
 SETTLE = 2.0
 """Seconds that a write may take, and after which it is believed."""

@@ -1,4 +1,4 @@
-"""What the demo needs: emulated regions, a Prefect server with a worker, and a configuration."""
+"""The stage of the demo: emulated regions, a Prefect server with a worker, and a configuration."""
 
 from __future__ import annotations
 

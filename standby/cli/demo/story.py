@@ -218,7 +218,7 @@ class Story:
             answer.raise_for_status()
 
     async def _watch_until_switched(self) -> Activation:
-        """Watch, more often than the schedule would, until Prefect's automation has switched on the worker."""
+        """Watch, more often than the schedule would, until the automation's failover has ended."""
         clock = asyncio.get_running_loop().time
         begun = clock()
         noticed = False

@@ -45,7 +45,7 @@ class Activation(Document):
 
 
 class ActiveMaps(Document):
-    """What a place that is shared by several plans holds: each plan's map by its name."""
+    """The content of a sink that several plans share: each plan's map by the plan's name."""
 
     plans: Mapping[str, Activation] = {}
 
@@ -69,7 +69,7 @@ class SinkAhead(GuardRefused):
 
 
 class ActivationSink(Protocol):
-    """One place that applications look at, or are called from."""
+    """One place that applications read, or that calls them."""
 
     @property
     def name(self) -> str:
@@ -129,7 +129,7 @@ SinkStatus = Literal["told", "deferred", "failed"]
 
 
 class SinkResult(Document):
-    """What became of one sink.
+    """The outcome of publishing to one sink.
 
     Attributes:
         published: the resource that it has for the primary of the failover; `nobody` while none may be called;

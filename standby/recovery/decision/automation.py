@@ -31,7 +31,7 @@ class AutomationUnreadable(StandbyError):
 
 
 class AutomationNotRecorded(StandbyError):
-    """The off switch was set, and the audit log of a plan does not say so."""
+    """The off switch was set, but the audit log of a plan does not say so."""
 
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
         super().__init__(

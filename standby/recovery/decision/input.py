@@ -1,4 +1,4 @@
-"""What a decision is made from and what it says: guards, decision input, decision, failover request."""
+"""The models of deciding: guards, decision input, decision, failover request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from standby.recovery.snapshots.fidelity import Fidelity
 
 
 class Guard(StrEnum):
-    """What stands between an outage and a failover, in the order in which it is shown."""
+    """The conditions of a failover, in the order in which they are shown."""
 
     OFF_SWITCH = "off-switch"
     ALREADY_ACTIVE = "already-active"
@@ -40,7 +40,7 @@ FORCEABLE = tuple(guard for guard in Guard if guard not in NEVER_FORCED)
 
 
 class GuardOutcome(StrEnum):
-    """What one guard answers."""
+    """The answer of one guard."""
 
     PASS = "pass"  # noqa: S105 - no password
     WAIT = "wait"
@@ -49,7 +49,7 @@ class GuardOutcome(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a decision leads to."""
+    """The result of a decision."""
 
     ACT = "act"
     WAIT = "wait"
@@ -57,7 +57,7 @@ class Outcome(StrEnum):
 
 
 class GuardResult(Document):
-    """What one guard answers, and why.
+    """The answer of one guard, and its reason.
 
     Attributes:
         text: the reason with its numbers, as a sentence without its full stop.
@@ -73,7 +73,7 @@ def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
 
 
 class Decision(Document):
-    """What follows from a decision input.
+    """A decision: the result, the target and every guard's answer.
 
     Attributes:
         outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
@@ -140,7 +140,7 @@ class Restorable(Document):
 
 
 class Fitness(Document):
-    """What readiness says of one target.
+    """The readiness of one target, as far as a decision needs it.
 
     Attributes:
         lacking: analyzers that it lacks, where nothing else speaks against it; otherwise none.

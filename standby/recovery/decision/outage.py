@@ -1,4 +1,4 @@
-"""What follows from a report that a resource is unhealthy: a decision, a proposal, or a refusal to report."""
+"""The answer to a report that a resource is unhealthy: a decision, a proposal, or a refusal that is reported."""
 
 from __future__ import annotations
 

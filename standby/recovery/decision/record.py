@@ -36,7 +36,7 @@ class NoSuchDecision(StandbyError):
 
 
 class DecisionUnreadable(StandbyError):
-    """What is recorded under this id is not a decision."""
+    """The file of this id does not hold a decision."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""What a drill makes: written down before it is made, and removed at the end, also after a kill -9.
+"""The analyzers that a drill makes: listed before they are made, and removed at the end, also after a kill -9.
 
 One object in the vault lists the drills of a plan that were begun and are not proven clean. A drill holds it
 while it runs, so that nobody takes its analyzers for leftovers; a run that is killed releases it.
@@ -130,7 +130,7 @@ class CleanUp(Document):
 
     @property
     def outcome(self) -> str:
-        """What became of them, in a few words."""
+        """How many were deleted, and whether that is proven, in a few words."""
         deleted = f"{len(self.deleted)} of {len(self.created)} deleted"
         if self.proven:
             return f"{deleted}, proven complete"
@@ -139,7 +139,7 @@ class CleanUp(Document):
 
 
 class CleanedUp(Document):
-    """What one drill left that did not reach its end, and what became of it."""
+    """The leftovers of one unfinished drill, and whether they were removed."""
 
     run_id: str
     to: str
@@ -148,7 +148,7 @@ class CleanedUp(Document):
 
 
 class CleanUpReport(Document):
-    """What became of everything that earlier drills of a plan had left."""
+    """Whether everything that earlier drills of a plan had left was removed."""
 
     plan: str
     drills: tuple[CleanedUp, ...]

@@ -1,4 +1,4 @@
-"""What keeps a drill from beginning."""
+"""The reasons for which a drill does not begin."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ class NothingToDrill(StandbyError):
 
 
 class LeftBehind(StandbyError):
-    """What an earlier drill left at the same target cannot be removed, so another drill would prove nothing."""
+    """Leftovers of an earlier drill at the same target cannot be removed, so another drill would prove nothing."""
 
     def __init__(self, plan: str, run_id: str, resource: str, left: Sequence[str], problem: str) -> None:
         super().__init__(
-            f"What drill {run_id} left at {resource} is not removed: "
+            f"The leftovers of drill {run_id} at {resource} are not removed: "
             f"{problem or f'{some_of(left, 5)} cannot be deleted'}",
             clean_up_again(plan),
         )

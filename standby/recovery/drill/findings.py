@@ -1,4 +1,4 @@
-"""What a drill found, whether it passed and why not, and how that is said."""
+"""The findings of a drill, whether it passed and why not, and the sentences about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of each analyzer at the primary and at the standby since the last verified copy.
+"""How each analyzer changed at the primary and at the standby since the last verified copy.
 
 Which of the two is kept follows from that, or is decided by people where both have something of their own.
 """
@@ -159,7 +159,7 @@ async def _inventory_of_primary(context: RecoveryContext, primary: str) -> Inven
 
 
 def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord]]:
-    """Say what became of every analyzer of a plan, and which are equal."""
+    """Say how every analyzer of a plan changed, and which are equal."""
     plan, primary, standby, records = facts.plan, facts.primary, facts.standby, facts.records
     overrides = plan.overrides(standby.serving.resource.name)
     expected = {
@@ -358,7 +358,7 @@ class Against:
 
 
 def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergence:
-    """Say what became of an analyzer that was rebuilt at the standby, of which `diverge` says what was found."""
+    """Say how an analyzer changed that was rebuilt at the standby, of which `diverge` says what was found."""
     if found not in _BOTH_HAVE_IT:
         return found
     if against.is_edited:

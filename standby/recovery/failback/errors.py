@@ -1,4 +1,4 @@
-"""What keeps a failback from beginning, and what stops one."""
+"""The reasons for which a failback does not begin, or stops."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from standby.vault.documents import HeldDocument
 async def report_divergence(
     context: RecoveryContext, primary: str = "", *, keep: Choices | None = None
 ) -> DivergenceReport | None:
-    """Say what became of primary and standby since the standby serves; nothing is changed.
+    """Say how primary and standby changed since the standby serves; nothing is changed by this.
 
     Args and errors are those of `fail_back`.
 
@@ -52,7 +52,7 @@ async def fail_back(
     steps: StepsFactory = DirectSteps,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> FailbackReport:
-    """Fail a plan back: compare, copy to the primary, switch, commit, bring the standby up to date.
+    """Fail a plan back: compare, copy to the primary, make it serve, commit, copy to the standby.
 
     Interrupted anywhere, the next run goes on. Nothing is deleted, and what is replaced is kept in the vault.
 
@@ -165,7 +165,7 @@ class _Failback:
         return found
 
     async def _copy_before_switch(self, standby: str, found: Comparison) -> bool:
-        """Copy while the standby still serves, so that little is left for the switch."""
+        """Copy while the standby still serves, so that little is left to copy while nobody serves."""
         self.sync = await self.stages.run(
             Stage.SYNC, f"copy {standby} to {self.state.primary}", lambda: self._copy_to_primary(standby, found)
         )
@@ -214,7 +214,7 @@ class _Failback:
             self.forward = await self.stages.run(Stage.SYNC, f"copy {primary} to {standby}", copy_to_standby)
         except StandbyError as error:
             # The primary serves, with all that it should have: a standby that is behind does not undo that.
-            self.problems.append(f"{standby} could not be brought up to date: {error}")
+            self.problems.append(f"{standby} could not be updated: {error}")
             self.next_action = f"Fix that, then run standby failback {self.context.plan.name} again"
             return False
         behind = sorted(item.analyzer for item in self.forward.items if item.status not in GOOD)

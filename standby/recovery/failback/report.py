@@ -1,4 +1,4 @@
-"""What a failback found, what it did, and how that is said."""
+"""The report of a failback, and the sentences about it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ CHOICES: Mapping[str, Choice] = {"primary": "home", "home": "home", "standby": "
 Ending = Literal["failed_back", "at_home", "refused", "incomplete", "unfinished", "interrupted"]
 """How a failback ended.
 
-The primary serves; it did already; it cannot take something as it is; something failed, and the standby still
-serves; the switch is neither done nor undone; somebody stopped it.
+The primary serves; it did already; it cannot take an analyzer; something failed, and the standby still
+serves; the failback is neither done nor undone; somebody stopped it.
 """
 
 
@@ -75,7 +75,7 @@ WORDS = {
     Divergence.DELETED_AT_STANDBY: "deleted at {standby}",
     Divergence.IN_SYNC: "in sync",
 }
-"""What is said of each; conflicts come first, then what is copied to the primary."""
+"""The words for each; conflicts come first, then what is copied to the primary."""
 
 
 class DivergenceItem(Document):
@@ -104,7 +104,7 @@ class DivergenceItem(Document):
 
 
 class DivergenceReport(Document):
-    """What became of the analyzers of primary and standby while the standby served.
+    """How the analyzers of primary and standby changed while the standby served.
 
     Attributes:
         superseded: ids at the standby of older copies beside a newer one; they stay there.
@@ -141,7 +141,7 @@ class DivergenceReport(Document):
         )
 
     def what_became(self, kind: Divergence) -> str:
-        """Say what became of analyzers of one kind."""
+        """Say how the analyzers of one kind changed."""
         return WORDS[kind].format(primary=self.primary, standby=self.standby)
 
     def what_is_kept(self, kind: Divergence, keep: Choice | None) -> str:

@@ -1,4 +1,4 @@
-"""What keeps a failover from beginning, and what stops one before its end."""
+"""The reasons for which a failover does not begin, or stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FailoverUnfinished(GuardRefused):
 
 
 class DecidedBefore(GuardRefused):
-    """What serves was changed since this was decided."""
+    """Another run changed which resource serves after this was decided."""
 
     def __init__(self, plan: str, primary: str, active: str, decided: int, epoch: int) -> None:
         super().__init__(

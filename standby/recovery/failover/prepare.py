@@ -1,4 +1,4 @@
-"""What is done at the target before it is published, and what must hold there."""
+"""The preparation of the target before it is published, and the checks that it must pass."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sync(Protocol):
     """Brings one resource up to what another has, as a part of a failover."""
 
     async def __call__(self, context: RecoveryContext, source: str, target: str, /) -> Report:
-        """Do it, and say what became of each analyzer."""
+        """Do it, and give the result for each analyzer."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a failover and a commit did, and the sentences about it that terminal, Prefect and pages show."""
+"""The reports of a failover and a commit, and the sentences that terminal, Prefect and pages show."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ T = TypeVar("T")
 
 @dataclass
 class Phases:
-    """Runs phases and keeps what became of each.
+    """Runs phases and keeps the outcome of each.
 
     Attributes:
         problems: what went wrong without stopping the failover, a sentence each.

@@ -67,7 +67,7 @@ class SwitchRecord(Document):
         )
 
     def names_at(self, primary: str, resource: str) -> Mapping[str, str]:
-        """Give the ids to call at a resource; an id that is not among them is called as it is."""
+        """Give the ids to call at a resource; an id that is not among them stays the same."""
         known = self.names.get(primary, {})
         if resource == primary and primary not in known:
             return {name: name for names in known.values() for name in names}

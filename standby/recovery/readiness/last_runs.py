@@ -1,4 +1,4 @@
-"""What the last replication runs and drills left: what is still known when the source does not answer.
+"""Records of the last replication runs and drills, for when the source does not answer.
 
 The ledger says what was copied. But an analyzer that does not change for months is copied once and found in sync by
 every later run, which only this file says. It also has the id at the primary that a copy belongs to.

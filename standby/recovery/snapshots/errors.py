@@ -1,4 +1,4 @@
-"""What can go wrong with snapshots and with restoring from them."""
+"""Errors of snapshots and of restoring from them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RestoreNotStarted(SnapshotError):
 
 
 class RestoredDiffers(SnapshotError):
-    """What was built is ready, and is not what was to be restored."""
+    """The built analyzer is ready, but differs from the one that was to be restored."""
 
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(

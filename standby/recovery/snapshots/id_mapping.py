@@ -1,4 +1,4 @@
-"""What an analyzer is called at each resource of a plan, whose copies may have other ids."""
+"""The id of an analyzer at each resource of a plan: copies may have other ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a snapshot holds, and the list of a plan's snapshots.
+"""The manifest of a snapshot, and the list of a plan's snapshots.
 
 A manifest names every definition by its digest. Its bytes are signed and have a digest of their own; they are written
 once and never produced again. Definitions are objects of their own, shared by all snapshots of the plan.

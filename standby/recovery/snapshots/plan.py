@@ -272,7 +272,7 @@ class ResourcePlan:
         return {analyzer: self._counterpart(analyzer) for analyzer in sorted(self._dependencies.children)}
 
     def _counterpart(self, analyzer: str) -> tuple[str, Holding]:
-        """Find what stands for an analyzer at the target: its namesake, or a version that is met by it."""
+        """Find an analyzer's counterpart at the target: the one of the same id, or a version that is met by it."""
         own = self.ids[analyzer]
         held = self._holding(analyzer, own)
         if held in {Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:

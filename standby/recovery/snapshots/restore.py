@@ -60,7 +60,7 @@ class RestoreReport(Document):
 
     @property
     def summary(self) -> str:
-        """What became of it, in one sentence."""
+        """The result, in one sentence."""
         usable = Counter(item.fidelity for item in self.items if item.status in GOOD)
         faithful = totals({fidelity: usable[fidelity] for fidelity in Fidelity}, none="")
         return (
@@ -115,7 +115,11 @@ class RebuiltLog:
         except VaultError as error:
             # No analyzer waits for a vault that does not answer.
             self._at_the_end = True
-            log.warning("What is rebuilt at %s is recorded at the end: %s", self._plan.to, error)
+            log.warning(
+                "The analyzers rebuilt at %s could not be recorded yet; this is tried again at the end: %s",
+                self._plan.to,
+                error,
+            )
 
     async def close(self) -> None:
         """Write what is left; waits for another restore that writes the same list."""
@@ -140,7 +144,7 @@ class RebuiltLog:
 
 
 LAST_LOOK_SECONDS = 10.0
-"""What looking at interrupted builds may take, all of them together."""
+"""Seconds for checking all interrupted builds together."""
 
 
 async def restore(
@@ -203,7 +207,9 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
                     if there := await self._steps.find_begun(item):
                         await self.rebuilt.add(item, there.created_at)
         except (StandbyError, TimeoutError) as error:
-            log.warning("Whether %s has what was just being built is unknown: %r", self._plan.to, error)
+            log.warning(
+                "It is unknown whether %s has the analyzers that were just being built: %r", self._plan.to, error
+            )
 
     def report(self, *, interrupted: bool = False) -> RestoreReport:
         """Put what has become of each analyzer so far into a report."""

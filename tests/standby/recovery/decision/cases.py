@@ -50,7 +50,7 @@ def candidate(name: str = "west", healthy: bool | None = True, state: Any = "rea
 def an_input(
     observations: Sequence[Observation] = PROVED, policy: dict[str, Any] | None = None, **more: Any
 ) -> DecisionInput:
-    """Make a decision input: by default of an outage that is proved, with a standby side that is ready."""
+    """Make a decision input: by default of an outage that is proved, with a standby that is ready."""
     fields: dict[str, Any] = {
         "plan": "invoices",
         "home": "east",

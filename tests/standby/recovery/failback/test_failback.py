@@ -341,7 +341,7 @@ async def test_a_standby_that_goes_down_after_the_switch_costs_nothing_but_its_u
     again = await run_failback(world)
 
     assert report.state == again.state == "failed_back"
-    assert "west could not be brought up to date" in report.problems[0]
+    assert "west could not be updated" in report.problems[0]
     assert "standby failback invoices again" in report.next_action
     assert (again.failover, again.problems) == (None, ())
     assert world.says("west") == {"invoice": "edited at west", "receipt": "edited at east"}
