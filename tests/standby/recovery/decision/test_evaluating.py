@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,21 +22,34 @@ from standby.replication.items import Selection
 from tests.standby.recovery.bare import CONFIGURATION
 from tests.standby.recovery.decision.cases import SELF, an_input, look
 from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time
+from tests.standby.replication.world import FakeClock
 
 if TYPE_CHECKING:
     from tests.conftest import Scene, SceneMaker
 
-QUICK = Limits(seconds=2.0, tries=2, pause=0.01)
+LIMITS = Limits(seconds=60.0, tries=2, pause=0.01)
 
 MakeAnalyzer = Callable[..., dict[str, Any]]
 
-EAGER = {"automatic": True, "probe_every": "0.4s", "minimum_outage": "0.6s"}
+EAGER = {"automatic": True, "probe_every": "30s", "minimum_outage": "45s"}
+
+
+class OutageClock(FakeClock):
+    """From now on, time passes only while an evaluation waits: a slow machine loses no observation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return self.begun + timedelta(seconds=self.seconds)
 
 
 async def evaluated(scene: Scene, **request: Any) -> tuple[DecisionInput, Decision]:
-    async with open_recovery(scene.configuration, "p") as context:
+    async with open_recovery(scene.configuration, "p") as opened:
+        context = replace(opened, run=replace(opened.run, clock=OutageClock()))
         return await evaluate(
-            context, FailoverRequest(**{"primary": "east", "requested_by": "outage", **request}), limits=QUICK
+            context, FailoverRequest(**{"primary": "east", "requested_by": "outage", **request}), limits=LIMITS
         )
 
 
