@@ -111,7 +111,7 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
         ),
         subject="the automation {{ event.resource.name }} failed",
         body="An outage could not start the failover flow: {{ event.payload.reason }}. "
-        "Decide by hand: run standby status, then standby failover.",
+        "Decide by hand: run standby status PLAN, then standby failover PLAN --to RESOURCE.",
     )
     yield notify(
         "broken failovers",
@@ -122,7 +122,7 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "failover"}),
         ),
         subject="the failover run {{ event.resource.name }} failed",
-        body="{{ flow_run.state.message }}\nRun standby status, then decide by hand.\n{{ flow_run|ui_url }}",
+        body="{{ flow_run.state.message }}\nRun standby status PLAN, then decide by hand.\n{{ flow_run|ui_url }}",
     )
     yield notify(
         "silence",
@@ -136,9 +136,9 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             within=silence,
         ),
         subject="the watch is silent",
-        body="{{ labels.prefect.resource.id }} was not reported on for "
+        body="The watch has not reported on {{ labels.prefect.resource.id }} for "
         f"{silence.total_seconds():.0f} s, so an outage of it would not be noticed. "
-        "Check that a worker runs and that watch/scheduled is not paused. This starts no failover.",
+        "Check that a worker runs and that watch/scheduled is not paused. This does not start a failover.",
     )
 
 

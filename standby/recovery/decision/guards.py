@@ -100,7 +100,7 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     own = given.own_probe
     if own is None or own.healthy is not False or (given.asked_at - own.at).total_seconds() > oldest:
         detail = f": {own.summary}" if own is not None and own.summary else ""
-        text = f"{given.observer}, which decides, has no recent failed probe of {given.active} of its own{detail}"
+        text = f"{given.observer}, which decides, did not itself see a probe of {given.active} fail recently{detail}"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     found, needed = len(evidence.counted), given.policy.quorum
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""

@@ -75,7 +75,7 @@ class NoEvidence(StandbyError):
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            f"{where} does not exist", "Name a run id that standby audit show lists, or an evidence.json file"
+            f"{where} does not exist", "Name a run id that standby audit show PLAN lists, or an evidence.json file"
         )
 
 

@@ -179,7 +179,7 @@ def reasons_against(plan: RecoveryPlan, manifest: DrillManifest, found: Findings
     for name, before in found.before.items():
         after = found.after.get(name, UNKNOWN)
         if UNKNOWN not in (before, after) and before != after:
-            reasons.append(f"{name} changed during the drill: standby audit show says who changed it.")
+            reasons.append(f"{name} changed during the drill: standby audit show {plan.name} says who changed it.")
     if not found.cleanup.proven:
         left = found.cleanup.left
         what = f"{some_of(left, 5)} left" if left else "It is not known what is left"

@@ -25,7 +25,7 @@ class DecidedBefore(GuardRefused):
 
     def __init__(self, plan: str, primary: str, active: str, decided: int, epoch: int) -> None:
         super().__init__(
-            f"This was decided at epoch {decided} of plan {plan}, and another run has changed what serves since: "
+            f"This was decided at epoch {decided} of plan {plan}, but another run has changed the fence since: "
             f"{active} serves for {primary} now (epoch {epoch})",
             f"See standby status {plan}, and run again if it is still needed",
         )
@@ -102,9 +102,9 @@ class FailbackNeeded(GuardRefused):
 
     def __init__(self, plan: str, primary: str, active: str) -> None:
         super().__init__(
-            f"The failover of plan {plan} to {active} is committed, and what was edited there since "
-            f"is not at {primary}",
-            f"Run standby failback {plan}, which copies it back; if {active} is lost, say --unplanned",
+            f"The failover of plan {plan} to {active} is committed, and edits made there since then "
+            f"are not at {primary}",
+            f"Run standby failback {plan}, which copies them back; if {active} is lost, use --unplanned",
         )
 
 
@@ -132,7 +132,7 @@ class FailoverRefused(GuardRefused):
 def _way_out(plan: str, against: Sequence[GuardResult]) -> str:
     guards = [result.guard for result in against]
     if Guard.SOURCE_ANSWERS in guards:
-        return "If it is lost, say --unplanned"
+        return "If it is lost, use --unplanned"
     if Guard.ONE_AT_A_TIME in guards:
         return f"Commit that failover with standby commit {plan}, or end it as standby status {plan} says"
     if any(guard in NEVER_FORCED for guard in guards):

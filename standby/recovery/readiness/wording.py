@@ -112,7 +112,7 @@ def _differing(about: Subject, how: str) -> Words:
     return (
         f"{about.them} {how}, so {about.where} would answer differently from {about.facts.primary}",
         f"See the difference with standby check {about.plan}; "
-        f"replace what is there with standby replicate {about.plan} {forced}",
+        f"overwrite {about.where} with standby replicate {about.plan} {forced}",
     )
 
 
@@ -120,7 +120,7 @@ def _unverified(about: Subject) -> Words:
     primary = about.facts.primary
     return (
         f"{about.them} {about.are} at {about.where}, but no record says whether {about.they} "
-        f"{about.are} what {primary} had",
+        f"{about.are} equal to {primary}'s",
         f"When {primary} answers, compare with standby check {about.plan}",
     )
 
@@ -128,7 +128,7 @@ def _unverified(about: Subject) -> Words:
 def _stale(about: Subject) -> Words:
     primary = about.facts.primary
     if about.facts.is_failback:
-        return f"{about.them} at {about.where} {about.are} not equal to what serves now", about.copy()
+        return f"{about.them} at {about.where} {about.are} not equal to the analyzers that serve now", about.copy()
     if about.kind.explanation:
         return (
             f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_verified})",

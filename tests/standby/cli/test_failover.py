@@ -84,7 +84,7 @@ def test_without_being_told_so_it_gives_up_no_source_that_is_dark(site: Workspac
     ran = site.run("failover", "invoices", "--to", "west")
     assert ran.status == 4
     assert "NO source-answers" in ran.out
-    assert "say --unplanned" in ran.err
+    assert "use --unplanned" in ran.err
     assert active(site) == ["east", "east"]
     assert fence(site)["epoch"] == 0
 

@@ -72,7 +72,7 @@ def test_writes_one_page_that_needs_nothing_else(workspace: Workspace, page: Pat
     text, found = read(page)
     assert found.outside == []
     assert not re.search(r"url\(|@import|<script|javascript:", text)
-    assert "The standby is not ready." in found.text
+    assert "Readiness: not ready." in found.text
     assert "claim is not at north." in found.text
     assert "snapshot.taken" in found.text
     assert "The audit log is complete: 1 entries" in found.text

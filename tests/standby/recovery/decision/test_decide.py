@@ -143,7 +143,7 @@ class TestQuorum:
         given = an_input([*PROVED[:3], *own])
 
         assert decide(given).outcome is Outcome.WAIT
-        assert "which decides, has no recent failed probe" in says(given, Guard.QUORUM).text
+        assert "which decides, did not itself see a probe" in says(given, Guard.QUORUM).text
 
     def test_looks_at_the_resource_that_serves_only(self) -> None:
         elsewhere = [seen.model_copy(update={"resource": "north"}) for seen in PROVED]

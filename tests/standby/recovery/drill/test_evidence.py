@@ -95,7 +95,7 @@ def test_says_what_was_proved() -> None:
     page = written(report(), [analyzer("invoice")], {"fence": "aa"}, {"fence": "aa"})
     for told in (
         "Drill run1 of plan invoices, east → west: passed in 5.0 s.",
-        "the loss of east, with west serving for it",
+        "east is lost, and west serves for it",
         "3.1 s, within the RTO of 900 s",
         "2 of 2 could serve, 2 equivalent",
         "1 of 1 deleted, proven complete",
