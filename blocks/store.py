@@ -76,7 +76,7 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
 
 
 async def register_types() -> None:
-    """Let the Prefect UI offer every block of ours, the ones that nothing was saved of yet included."""
+    """Let the Prefect UI offer every block type of Standby, also those of which nothing was saved yet."""
     async with get_client() as client:
         for block_type in (ContentUnderstandingResource, RecoveryPlan):
             # The credentials are nested in the resource, and registered with it.

@@ -116,7 +116,7 @@ def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | N
 
 @dataclass(frozen=True)
 class Certificates:
-    """An authority that nobody else knows (its PEM is `ca_file`), and a server's context that it vouches for."""
+    """An authority that nobody else knows (its PEM is `ca_file`), and a server's TLS context signed by it."""
 
     ca_file: Path
     server: ssl.SSLContext

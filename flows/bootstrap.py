@@ -30,7 +30,7 @@ from standby.document import digest_of
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 
 TAG = "standby"
-"""Tag of every deployment of ours."""
+"""Tag of every deployment of Standby."""
 
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""

@@ -90,7 +90,7 @@ def emit_observation(observation: Observation, fence: Fence) -> None:
 
 
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
-    """Read the latest observations of a resource, whoever made them; an event that holds none is left out."""
+    """Read the latest observations of a resource, of any observer; an event that holds none is left out."""
     wanted = EventFilter(
         event=EventNameFilter(name=[HEALTHY, UNHEALTHY]),
         resource=EventResourceFilter(id=[resource_id(resource)]),

@@ -64,7 +64,7 @@ async def wanted_automations(configuration: Configuration) -> list[AutomationCor
 async def save_automations(wanted: list[AutomationCore]) -> list[str]:
     """Create, change and remove automations that notify of failovers; give a line for each change.
 
-    One that was switched off by hand stays off.
+    One that was disabled by hand stays disabled.
     """
     async with get_client() as client:
         found = {automation.name: automation async for automation in _ours(client)}

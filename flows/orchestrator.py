@@ -34,7 +34,7 @@ QUIET: Mapping[str, str] = {
     # No usage statistics leave a recovery tool.
     "DO_NOT_TRACK": "1",
 }
-"""Settings of Prefect's client in a process of ours."""
+"""Settings of Prefect's client in a process of Standby."""
 
 WRITTEN = "doctor/written.txt"
 """File of a vault that is written to see whether the vault can be written."""

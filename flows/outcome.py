@@ -27,9 +27,9 @@ class FlowOutcome:
 
     Attributes:
         name: of the final state.
-        message: what became of it, in a few sentences: of the state, and the summary of the event.
-        report: the result of the run; whoever started it in this process gets it as well.
-        good: whether it did what it is there for; otherwise the run counts as failed, and somebody looks at it.
+        message: the result in a few sentences: of the state, and the summary of the event.
+        report: the result of the run; the caller that started it in this process gets it as well.
+        good: whether it did what it is there for; otherwise the run counts as failed, and somebody has to check it.
         interrupted: whether it was cancelled; then the run counts as cancelled.
         artifact: what people see of it in the Prefect UI.
         event: what automations and notifications react to.

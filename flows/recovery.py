@@ -55,7 +55,7 @@ class VariableActivation:
     """A Prefect variable that flows and applications read, and several plans may share.
 
     It holds 5,000 characters (Prefect 3.9), so an analyzer that is called by its own id is left out of it:
-    whoever reads the variable calls by its own id whatever is not listed.
+    a reader of the variable uses an analyzer's own id where none is listed.
     """
 
     def __init__(self, settings: VariableSink) -> None:

@@ -25,7 +25,7 @@ class Strict(BaseModel):
 
 
 def digest_of(content: bytes) -> str:
-    """Give the digest that files are named and vouched for by: SHA-256 in hex."""
+    """Give the digest that names a file and proves its content: SHA-256 in hex."""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -41,7 +41,7 @@ def _step(
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
     """Make a task of which Prefect keeps nothing, whatever the server's own defaults are.
 
-    A grant is a secret. A receipt must not serve a later run, which looks at what the target has by then.
+    A grant is a secret. A receipt must not serve a later run, which reads what the target has by then.
     """
 
     def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

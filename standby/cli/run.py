@@ -83,7 +83,7 @@ def _end_soon() -> None:
 
 OURS = "standby"
 SILENT = ("azure", "stamina")
-"""Loggers of libraries: what they say comes back as errors of ours, without secrets."""
+"""Loggers of libraries: their messages come back as Standby's errors, without secrets."""
 
 
 class _Handler(logging.Handler):

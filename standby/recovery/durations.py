@@ -85,7 +85,7 @@ def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slot
         slots: how many of them are restored at the same time.
 
     Returns:
-        No seconds where no switch was measured, or a restore is needed and neither restores nor copies were.
+        No seconds where no failover was measured, or a restore is needed and neither restores nor copies were.
     """
     parts = [
         _detection(plan.failover, durations),

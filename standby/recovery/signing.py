@@ -74,7 +74,7 @@ def signer_for(settings: Signing | None) -> Signer | None:
 
 
 class HmacSigner:
-    """HMAC-SHA-256: whoever can check can also sign."""
+    """HMAC-SHA-256: anybody who can check can also sign."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
@@ -95,7 +95,7 @@ class HmacSigner:
 
 
 class Ed25519Signer:
-    """Ed25519: whoever checks need not be able to sign."""
+    """Ed25519: the public key is enough to check, but not to sign."""
 
     def __init__(self, private: Ed25519PrivateKey | None, public: Ed25519PublicKey) -> None:
         self._private = private

@@ -59,7 +59,7 @@ async def synchronise(
     from the source, is not changed and is reported as refused. At the primary, copies get their own ids again.
 
     Args:
-        context: of the switch; its run id passes the fence.
+        context: of the failover; its run id passes the fence.
         source: the resource that serves.
         target: the one that is to serve.
         selection: what to copy instead, with the ids at the target where the plan has no such pair.
@@ -68,7 +68,7 @@ async def synchronise(
 
     Raises:
         NoPairBetween: neither can serve for the other.
-        Fenced: the source does not serve, or another switch is under way.
+        Fenced: the source does not serve, or another failover is under way.
         LedgerBusy: another replication of this pair takes too long.
     """
     fence = await read_fence(context.vault, context.plan)

@@ -177,7 +177,7 @@ async def begin_chunk(
     """Plan a chunk from what both resources hold now, so that copies of an earlier, lost run count; give its run."""
     chunk = request.chunk
     pair = (chunk.source, chunk.target)
-    # It may have waited for a worker for hours, and outlived whoever sent it.
+    # It may have waited for a worker for hours, and outlived the run that sent it.
     (await read_fence(context.vault, context.recovery_plan)).must_allow_copy(*pair, context.failover_run)
     # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
     selection = Selection(

@@ -4,7 +4,7 @@ Copies: one file a region pair and api-version, a JSON line a copy, the last lin
 or damaged file costs nothing but knowledge: the next run finds equal analyzers equal and calls the rest foreign.
 
 Rebuilt analyzers: one list a resource. Labelled data is no part of a definition: what was rebuilt has the same
-one as its original, and may give other results. Only this list tells the two apart. An entry speaks of one
+one as its original, and may give other results. Only this list distinguishes the two. An entry speaks of one
 incarnation: whatever takes its place, such as a copy, is no longer meant.
 """
 

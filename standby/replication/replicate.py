@@ -1,4 +1,4 @@
-"""A replication run from end to end, whoever provides its steps."""
+"""A replication run from end to end; its steps are handed in."""
 
 from __future__ import annotations
 

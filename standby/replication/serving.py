@@ -207,7 +207,7 @@ def judge_models(
 ) -> JudgedModels:
     """Say what forbids a copy and what only deserves a warning; `ignore` makes warnings of missing models."""
     checked = check_models(models, source, target, overrides)
-    # Whoever switched the management plane off knows that it was not asked.
+    # An operator who configured no management plane knows that it was not asked.
     relevant = set(Severity) if target.resource.arm_endpoint else {Severity.ERROR, Severity.WARNING}
     findings = [finding for finding in checked if finding.severity in relevant]
     forgiven = [finding for finding in findings if finding.missing and missing_defaults == "ignore"]

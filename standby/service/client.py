@@ -191,7 +191,7 @@ class ContentUnderstandingClient:
         """Azure's management plane, for what it knows about this resource.
 
         Raises:
-            ArmUnavailable: it is switched off, or a key is all there is to sign in with.
+            ArmUnavailable: it is not configured, or there is only a key to sign in with.
         """
         if self._arm is None:
             what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"

@@ -252,7 +252,7 @@ class StartedOperation:
 
 @dataclass(frozen=True)
 class PollAnswer:
-    """One look at an operation."""
+    """One poll of an operation."""
 
     operation: Operation
     retry_after: float | None

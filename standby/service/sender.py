@@ -191,7 +191,7 @@ class Sender:
         return request
 
     async def _count(self, request: httpx.Request) -> None:
-        """Wait for a request's turn: when it is signed and about to leave, and again where it is signed anew.
+        """Wait for a request's turn: when it is signed and about to leave, and again where it is signed again.
 
         If they were counted earlier, those that waited for a token would be sent together. The attempt's time
         limit does not run while it waits.

@@ -105,7 +105,7 @@ async def once_free(
     """Do work that needs what another run may hold, as soon as that run has ended.
 
     Args:
-        work: is begun anew after every try that found it held.
+        work: starts again after every try that found the file held.
         patience: seconds that the other run is waited for.
         busy: how the work says that another run holds it.
 

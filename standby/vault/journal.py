@@ -3,7 +3,7 @@
 The journal is kept in memory, and saved every few seconds and at the end.
 
 The lease is an object that its owner renews. Two runs that find it free both write it; the last one stands. So
-each waits, longer than any write may have taken since it looked, and reads again: whoever finds its own name has
+each waits, longer than any write may have taken since it looked, and reads again: a run that finds its own name has
 it (Fischer's algorithm). An object that did not change for a whole lease, by the clock of the one who watches it,
 has lost its owner. This cannot promise what a storage with conditional writes could: a run that is stopped for
 longer than a lease between its last look and its write (a suspended machine) may still write once after another

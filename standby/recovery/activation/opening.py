@@ -33,7 +33,7 @@ def _opened(sinks: Sequence[Sink], variable: Callable[[VariableSink], Activation
             case WebhookSink():
                 name = webhook_name(sink)
                 seen[name] += 1
-                # Their paths tell them apart, and are often half of their secret.
+                # Their paths distinguish them, and are often part of their secret.
                 yield WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})")
             case VariableSink():
                 yield variable(sink)

@@ -33,7 +33,7 @@ class Activation(Document):
     """The active endpoint map of one plan.
 
     Attributes:
-        epoch: of the fence; whoever knows a higher one ignores this.
+        epoch: of the fence; a receiver that has a higher one ignores this.
         sources: what to call, by primary; `None` during a failover, when no resource may be called.
     """
 

@@ -80,7 +80,7 @@ async def read_automation(objects: Objects) -> Automation:
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
     """Set the off switch, and record it in the audit log of every plan.
 
-    The switch comes first: an audit log that cannot be written must not keep automation on.
+    The off switch is set first: an audit log that cannot be written must not keep automation on.
 
     Raises:
         AutomationNotRecorded: it is set, and that could not be recorded.

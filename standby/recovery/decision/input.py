@@ -100,7 +100,7 @@ class Decision(Document):
         return self.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
 
     def is_same_as(self, other: Decision) -> bool:
-        """Say whether another decision is the same, by the same guards; a version may word their reasons anew."""
+        """Say whether another decision is the same, by the same guards; versions may word their reasons differently."""
         return self._without_texts() == other._without_texts()
 
     def _without_texts(self) -> Decision:
@@ -172,7 +172,7 @@ class DecisionInput(Document):
 
     Attributes:
         observer: the name under which this run itself probed the resources.
-        asked_at: now, UTC, by the clock of whoever gathered this.
+        asked_at: now, UTC, by the clock of the run that gathered this.
         planned: what serves now still answers, and a last sync is made from it.
         outage_of: the resource that an outage was reported of; empty where that was not said.
         candidates: in the order of preference.
@@ -226,7 +226,7 @@ class FailoverRequest:
         planned: the resource that serves now answers, and what it holds is synchronised first. `None`: it must
             answer, unless an unplanned failover is resumed.
         forced: guards to be passed all the same, by name.
-        epoch: of the fence that this was decided by; `None` where whoever asks holds what it depends on.
+        epoch: of the fence that this was decided by; `None` where the caller holds what it depends on.
         detected_at: when the outage counted as one, UTC.
         unhealthy_since: when it began, as far as it was seen.
     """

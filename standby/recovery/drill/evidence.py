@@ -1,7 +1,7 @@
 """The evidence of a drill: one JSON file, its signature beside it, its digest in the audit log, and a page.
 
 The signature is over the very bytes of the file, so that any tool can check it. The audit log has its digest,
-so that it cannot be written anew later, also where there is no key.
+so that it cannot be rewritten later, also where there is no key.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ async def fail_back(
         UnsettledEdits: `keep` does not say whose is kept.
         PrimaryDoesNotAnswer: nothing can be copied there.
         FailbackUnderWay: another run is doing it.
-        FailoverUnfinished: a switch to another resource has to end first.
+        FailoverUnfinished: a failover to another resource has to end first.
     """
     chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:

@@ -20,7 +20,7 @@ Choice = Literal["home", "standby"]
 """Whose analyzer is kept, as it is stored: that of the primary or that of the standby."""
 
 ChoiceWord = Literal["primary", "standby", "home"]
-"""How people say it; home is an earlier word for primary."""
+"""The same as people write it; home is an earlier word for primary."""
 
 CHOICES: Mapping[str, Choice] = {"primary": "home", "home": "home", "standby": "standby"}
 
@@ -160,7 +160,7 @@ class FailbackReport(Document):
         standby: what served for the primary; empty where nothing did.
         divergence: as it was before anything was copied.
         sync: what was copied to the primary.
-        failover: the switch; `None` where an earlier run had made it, or it was not reached.
+        failover: to the primary; `None` where an earlier run had made it, or it was not reached.
         forward: what was copied to the standby once the primary served again.
     """
 

@@ -23,9 +23,9 @@ class FailbackState:
     """Where a failback stands, by the fence.
 
     Attributes:
-        standby: what serves for the primary, or did until the switch; `None` where nothing did.
+        standby: the resource that serves for the primary, or did until the failback; `None` where none did.
         is_back: the primary serves already.
-        is_switching: the switch has begun, and has not ended.
+        is_switching: the failback's failover has begun, and has not ended.
     """
 
     primary: str
@@ -43,7 +43,7 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
         unfinished: the standby of a failback that was begun and has not ended.
 
     Raises:
-        FailoverUnfinished: a switch to another resource has to end first.
+        FailoverUnfinished: a failover to another resource has to end first.
     """
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:

@@ -33,7 +33,7 @@ class FailoverRun:
 
     Attributes:
         asked: the record with which this run began.
-        sinks: what became of each, the last time that something was published.
+        sinks: the outcome for each, the last time that something was published.
         published_at: when every sink had been given the resource that serves, UTC.
         stopped: why it stopped, and where undoing it failed too, why that did.
     """

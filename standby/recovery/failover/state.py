@@ -82,7 +82,7 @@ class SwitchRecord(Document):
 async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
     """Read how far the last failover of a plan is; a record that cannot be understood counts as none.
 
-    Without it nothing counts as done, and whoever resumes begins at the beginning, which is safe.
+    Without it nothing counts as done, and a run that resumes starts from the beginning, which is safe.
     """
     path = _path(plan)
     content = await objects.read(path)

@@ -171,7 +171,7 @@ class Facts:
 
     Attributes:
         target: the resource that would serve for it; the primary itself for a failback.
-        run_id: of the run that asks: a switch of its own does not count against it.
+        run_id: of the run that asks: its own failover does not count against it.
         target_failure: why the destination could not be read; then there are no standings.
         slots: how many restores run at the same time.
         names: id at the target by id at the primary.

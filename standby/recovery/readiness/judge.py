@@ -106,7 +106,7 @@ def _behind(standing: Standing, facts: Facts) -> Kind | None:
 def _met(standing: Standing, age: float | None, facts: Facts) -> bool | None:
     objective = facts.plan.objectives.rpo
     if objective is None or facts.is_failback:
-        return None  # A failback copies everything before it switches.
+        return None  # A failback copies everything before the primary serves.
     if standing.source_changed is False:
         return True
     if age is not None and age <= objective.total_seconds():

@@ -227,7 +227,7 @@ def model_facts(plan: RecoveryPlan, needed: Needed, source: Serving, there: Serv
     same: dict[Finding, list[str]] = {}
     for analyzer, models in sorted(needed.items()):
         for finding in check_models(models, source, there, _overrides(plan, there)):
-            # Where the management plane is switched off, that it was not asked is not a finding.
+            # Where no management plane is configured, that it was not asked is not a finding.
             if finding.severity is not Severity.UNKNOWN or there.resource.arm_endpoint:
                 same.setdefault(finding, []).append(analyzer)
     return tuple(

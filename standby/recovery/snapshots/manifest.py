@@ -3,8 +3,8 @@
 A manifest names every definition by its digest. Its bytes are signed and have a digest of their own; they are written
 once and never produced again. Definitions are objects of their own, shared by all snapshots of the plan.
 
-The list has a JSON line for each snapshot, oldest first, each with a checksum: so a damaged list is told from a damaged
-manifest.
+The list has a JSON line for each snapshot, oldest first, each with a checksum, which shows whether list or
+manifest is damaged.
 """
 
 from __future__ import annotations

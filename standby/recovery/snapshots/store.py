@@ -33,7 +33,7 @@ def object_path(plan: str, digest: str) -> str:
 
 
 _SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
-"""A URL that whoever has it may use: its query holds a signature."""
+"""A URL that anybody who has it may use: its query holds a signature."""
 
 
 def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
