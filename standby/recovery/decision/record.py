@@ -151,7 +151,7 @@ def plan_of(decision_id: str) -> str:
     """Give the name of the plan that a decision is about; the id has it, whatever was done to the file."""
     found = _ID.fullmatch(decision_id)
     if found is None:
-        raise NoSuchDecision(decision_id, "file of such a name")
+        raise NoSuchDecision(decision_id, "file of this name")
     return found.group(1)
 
 

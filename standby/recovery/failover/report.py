@@ -182,11 +182,7 @@ def summary(report: FailoverReport) -> str:
 
 def commit_endings(report: CommitReport) -> tuple[str, ...]:
     """Say what was committed and what serves, a sentence each, without full stops."""
-    parts = (
-        []
-        if report.committed
-        else ["Nothing was waiting for a commit; the active map was published to the sinks again"]
-    )
+    parts = [] if report.committed else ["Nothing was waiting for a commit"]
     for primary, resource in report.serving.items():
         final = ", and that is committed" if primary in report.committed else ""
         parts.append(f"{serves(resource, primary)}{final}")

@@ -22,7 +22,7 @@ from standby.recovery.readiness.document import (
 from standby.recovery.readiness.wording import WORDS, Kind, Subject, rebuilt_words
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
-from standby.service.errors import NotAuthorized, ServiceError
+from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable, TokenUnavailable, Unreachable
 from standby.text import some_of
 
 
@@ -117,10 +117,10 @@ def _met(standing: Standing, age: float | None, facts: Facts) -> bool | None:
 def _nothing_known(facts: Facts) -> Reason:
     primary, plan = facts.primary, facts.plan.name
     if facts.source_asked and facts.source_failure is None:
-        text = f"{primary} has no analyzer that the plan protects"
+        text = f"{primary} has no analyzer that the plan selects"
         action = f"Check include, exclude, tags and base of plan {plan}"
     else:
-        text = f"No record says what {primary} holds, so the readiness of {facts.destination} is unknown"
+        text = f"No record says which analyzers {primary} has, so the readiness of {facts.destination} is unknown"
         action = f"Run standby replicate {plan} as soon as {primary} answers"
     return _reason(Bucket.NOTHING_KNOWN, text, action, severity=Severity.UNKNOWN)
 
@@ -171,7 +171,13 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
     if facts.target_failure is not None:
         failure, what = facts.target_failure, f"The analyzers of {facts.destination} could not be read"
         severity = _severity_at_target(failure)
-        yield _unread(failure, facts, Bucket.UNREACHABLE, f"{what}: {failure.cause}", severity)
+        reason = _unread(failure, facts, Bucket.UNREACHABLE, f"{what}: {failure.cause}", severity)
+        if isinstance(failure, Unreachable | ServiceUnavailable) and not isinstance(failure, TokenUnavailable):
+            # The error's own advice, to fail over, is right for the resource that serves, and not for a target.
+            again = f"standby status {facts.plan.name}"
+            action = f"Check the network and the endpoint of {facts.destination}, then run {again} again"
+            reason = reason.model_copy(update={"next_action": action})
+        yield reason
     if facts.source_failure is not None:
         failure, what = facts.source_failure, f"The analyzers of {facts.primary} could not be read"
         text = f"{what}, so records are used instead: {failure.cause}"
