@@ -17,14 +17,14 @@ from tasks.stage import TaskStages
 
 @flow(name="automation", flow_run_name="automation-{plan}", persist_result=False)
 async def automation(plan: str, on: bool | None = None, reason: str = "") -> State[Any]:
-    """Switch on or off whether outages may start a failover, in every plan of the vault.
+    """Allow or forbid that outages start a failover, in every plan of the vault.
 
     It does not stop an operator.
 
     Args:
         plan: Name of a saved recovery-plan block; the change is recorded in its audit log.
-        on: Whether outages may start a failover; empty only shows the position.
-        reason: Why; it is recorded.
+        on: Whether outages may start a failover; empty only shows whether they may.
+        reason: Why, for the audit log.
     """
     async with recovering(plan) as context:
         if on is None:

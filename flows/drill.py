@@ -36,7 +36,7 @@ def drill_page(report: DrillReport) -> str:
 async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> State[Any]:
     """Test the failover of a recovery plan, measure it, and remove everything it made.
 
-    It is the code of a real failover, under ids of its own; the sinks are not changed and the primary is not
+    It runs the code of a real failover under temporary ids; the sinks are not changed and the primary is not
     called. It passes only if its clean-up is proven. The evidence is kept in the vault, signed where there is
     a key.
 

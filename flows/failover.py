@@ -36,16 +36,16 @@ async def failover(
     """Make a target of a recovery plan serve for its primary; the two are never active at the same time.
 
     After an outage was reported it probes the resources itself, decides by the plan's guards and records why;
-    unless the plan is automatic it then waits for an approval in the Prefect UI. What an operator asks for needs
+    unless the plan is automatic it then waits for an approval in the Prefect UI. An operator's request needs
     no approval. Run it again to resume where it was interrupted; name the resource that served before to roll back.
 
     Args:
         plan: Name of a saved recovery-plan block.
         to: The resource that is to serve; empty means the one that the plan prefers.
-        mode: Planned synchronises first, so what serves now must answer; unplanned makes no call to it.
+        mode: Planned copies the latest edits first, so the resource that serves must answer; unplanned never calls it.
         reason: Why, for the audit log.
-        force: Names of guards to pass all the same.
-        home: For which primary, where the plan has several.
+        force: Names of guards to pass although they refuse.
+        home: The primary that the other resource serves for, where the plan has several.
         outage_of: The resource that was reported to be unhealthy; empty where an operator asks.
     """
     async with recovering(plan) as context:

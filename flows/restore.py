@@ -23,13 +23,13 @@ from standby.text import totals
 async def restore(plan: str, to: str, as_of: datetime | None = None, analyzers: Sequence[str] = ("*",)) -> State[Any]:
     """Rebuild the analyzers of a recovery plan at a resource from a snapshot, children first.
 
-    Only that resource is asked anything. What it has already is not replaced; each analyzer is read back afterwards.
+    No other resource is called. Analyzers that it already has are not replaced; each rebuilt one is read back.
 
     Args:
         plan: Name of a saved recovery-plan block.
         to: Name of the resource to restore to.
         as_of: Take the newest snapshot up to this moment; empty means the newest.
-        analyzers: Patterns of analyzer ids; what they depend on comes along by itself.
+        analyzers: Patterns of analyzer ids; the analyzers that they depend on are included.
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
     async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:

@@ -51,7 +51,7 @@ async def _last(key: str) -> str | None:
 async def watch(plan: str) -> State[dict[str, Any]]:
     """Probe every resource of a recovery plan at the same time, and emit an event for each.
 
-    A resource that is down does not fail the run: finding that out is its purpose. It changes nothing and
+    A resource that is down does not fail the run: the watch exists to find that out. It changes nothing and
     decides nothing. Repeated unhealthy events start failover/on-outage, which probes again itself.
 
     Args:

@@ -89,7 +89,7 @@ async def command(
     Exit status: 0 every line is as it was written and none is missing, 1 something is wrong with the log.
     """
     if asked == "show" and plan is None:
-        raise typer.BadParameter("name the plan whose log is to be shown", param_hint="PLAN")
+        raise typer.BadParameter("name the plan, as in standby audit show PLAN", param_hint="PLAN")
 
     output: Output = context.obj
     configuration = output.load()

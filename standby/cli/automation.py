@@ -38,9 +38,11 @@ async def command(
     context: typer.Context,
     position: Annotated[
         Literal["on", "off"] | None,
-        typer.Argument(metavar="[on|off]", help="The new position; without one it is shown."),
+        typer.Argument(
+            metavar="[on|off]", help="Allow (on) or forbid (off); without it, the current setting is shown."
+        ),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is recorded.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",
     via: Via = "direct",
 ) -> Exit:
     """Show or set whether outages may start a failover, in all plans of this vault.

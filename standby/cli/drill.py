@@ -109,7 +109,7 @@ async def command(
     ] = "",
     via: Via = "direct",
 ) -> Exit:
-    """Test a failover: restore under ids of its own, measure, remove all it made, and keep the evidence.
+    """Test a failover: restore under temporary ids, measure, remove all it made, and keep the evidence.
 
     The real fence, audit log and sinks are not changed, and the primary is not called.
 

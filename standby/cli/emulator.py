@@ -20,7 +20,7 @@ class NoEmulatorFile(StandbyError):
 
     def __init__(self) -> None:
         super().__init__(
-            "standby emulator needs a file of its own, which says what to serve",
+            "standby emulator needs its own file, which lists the resources to serve",
             f"Name it with --config; {EXAMPLE} is an example",
         )
 

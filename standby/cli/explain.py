@@ -19,7 +19,7 @@ from standby.text import utc
 from standby.vault.folder import open_folder
 
 LATEST = 12
-"""So many observations are shown without -v."""
+"""Number of observations that are shown without -v."""
 
 
 def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Line]:

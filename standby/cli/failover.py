@@ -103,12 +103,16 @@ async def command(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",
     force: Annotated[
         list[str] | None,
-        typer.Option("--force", metavar="GUARD", help=f"Pass a guard: {', '.join(GUARDS)}."),
+        typer.Option(
+            "--force",
+            metavar="GUARD",
+            help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}.",
+        ),
     ] = None,
     yes: Yes = False,
     via: Via = "direct",
 ) -> Exit:
-    """Fail a plan over to another resource, in an order in which two resources are never active.
+    """Fail a plan over to another resource; two resources are never active at the same time.
 
     Without --planned or --unplanned it is planned, and the resource that serves now has to answer.
     Run it again to resume where it was interrupted. Until standby commit, name the resource that served before

@@ -12,11 +12,11 @@ from standby.replication.items import Selection
 PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
 Via = Annotated[
     Literal["direct", "prefect"],
-    typer.Option("--via", help="direct: run here, without Prefect; prefect: as a run of its flow."),
+    typer.Option("--via", help="direct: run here, without Prefect; prefect: as a Prefect flow run."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Primary = Annotated[
-    str, typer.Option("--primary", metavar="RESOURCE", help="Which primary, where the plan has several.")
+    str, typer.Option("--primary", metavar="RESOURCE", help="The primary that is meant, if the plan has several.")
 ]
 
 Wait = Annotated[

@@ -34,7 +34,7 @@ async def command(
 ) -> Exit:
     """Write a page about a plan: regions, readiness, recovery points, drills, snapshots, timeline.
 
-    It is one file that needs nothing else, and is written also while the source does not answer.
+    It is one file that needs nothing else. It can be written while the source does not answer.
 
     Exit status: 0 the page is written, whatever it says.
     """

@@ -80,7 +80,7 @@ async def command(
         typer.Option(
             "--as-of",
             metavar="TIME",
-            help="From the newest snapshot before a time such as 2026-01-31T12:00, or 2d ago.",
+            help="From the newest snapshot before a time such as 2026-01-31T12:00, or before 2d (two days ago).",
         ),
     ] = None,
     analyzer: Analyzers = None,

@@ -55,7 +55,7 @@ EDITED_AWAY = "receipt"
 """Analyzer that somebody edits while the standby serves."""
 
 BLOCKED = 1
-"""Copies that must not be made: north has no deployment of the model that one analyzer needs."""
+"""Copies that are blocked: north has no deployment of the model that one analyzer needs."""
 
 PATIENCE = 90.0
 """Seconds that the automation has for its failover."""
@@ -99,7 +99,7 @@ class Story:
         _must(second, skipped=copies, blocked=BLOCKED)
 
         self._scene(f"3. Somebody adds a field to {EDITED} in the east: standby check finds it")
-        await self._edit("east", EDITED, "GoverningLaw", "string", "Whose law applies")
+        await self._edit("east", EDITED, "GoverningLaw", "string", "Law that governs the contract")
         self.output.results(drift_lines(await self._survey(), verbose=False))
 
         self._scene("4. Third run, which may replace older copies")
@@ -139,7 +139,7 @@ class Story:
     async def _failback(self) -> dict[str, JsonValue]:
         self._scene(f"8. In the morning the failover is committed, and {EDITED_AWAY} is edited in the west")
         committed = await self._flow(CommitReport, "commit")
-        await self._edit("west", EDITED_AWAY, "Tip", "number", "What was given on top")
+        await self._edit("west", EDITED_AWAY, "Tip", "number", "Tip that was paid")
 
         self._scene("9. The east is back: failback, with the edit")
         await self._set_outage("none")

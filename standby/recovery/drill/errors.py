@@ -35,7 +35,7 @@ class ScratchUnfit(GuardRefused):
         super().__init__(
             f"{resource} cannot be the scratch resource: {reason}",
             "Name a resource that no plan uses and that has none of these ids; or leave out --scratch, "
-            "then the drill uses ids of its own at the target",
+            "then the drill uses temporary ids at the target",
         )
 
 

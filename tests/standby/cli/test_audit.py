@@ -143,7 +143,7 @@ def test_shows_what_can_be_read_of_a_broken_log_and_says_that_it_is_broken(works
 def test_asks_for_the_plan_that_is_to_be_shown(workspace: Workspace) -> None:
     ran = workspace.run("audit", "show")
     assert ran.status == 1
-    assert "name the plan whose log is to be shown" in ran.err
+    assert "name the plan, as in standby audit show PLAN" in ran.err
 
 
 def test_knows_the_plans_of_the_configuration_only(workspace: Workspace) -> None:
