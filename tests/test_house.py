@@ -1,4 +1,4 @@
-"""The house stays one that can be overlooked: the limits of tests/house.py are kept."""
+"""The house stays small enough to know: the limits of tests/house.py are kept."""
 
 from __future__ import annotations
 
