@@ -108,22 +108,26 @@ class ProgressArtifact:
     """A progress bar in the Prefect UI that follows a run."""
 
     _follower: asyncio.Task[None]
+    _artifact: UUID
 
     def __init__(self, description: str) -> None:
         """Prepare the bar; the description says what is under way."""
         self._description = description
-        self._percent = 0.0
+        self._percent = self._shown = 0.0
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         artifact = await acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
         # Prefect types the id loosely; it is one.
-        self._follower = asyncio.create_task(self._follow(UUID(str(artifact))))
+        self._artifact = UUID(str(artifact))
+        self._follower = asyncio.create_task(self._follow())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._follower.cancel()
         await asyncio.gather(self._follower, return_exceptions=True)
+        if self._shown != self._percent:
+            await self._update()
 
     def show(self, progress: Progress) -> None:
         """Note how far the run is."""
@@ -134,15 +138,21 @@ class ProgressArtifact:
             self._percent = percent
             self._changed.set()
 
-    async def _follow(self, artifact: UUID) -> None:
+    async def _follow(self) -> None:
         while True:
             # Not wait_for: before Python 3.12 it can swallow a cancellation.
             with suppress(TimeoutError):
                 async with asyncio.timeout(BEAT):
                     await self._changed.wait()
             self._changed.clear()
-            try:
-                await aupdate_progress_artifact(artifact, progress=self._percent)
-            except httpx.HTTPError as error:
-                # The server may be away for a while; the run goes on.
-                log.warning("progress could not be shown: %s", type(error).__name__)
+            await self._update()
+
+    async def _update(self) -> None:
+        percent = self._percent
+        try:
+            await aupdate_progress_artifact(self._artifact, progress=percent)
+        except httpx.HTTPError as error:
+            # The server may be away for a while; the run goes on.
+            log.warning("progress could not be shown: %s", type(error).__name__)
+        else:
+            self._shown = percent

@@ -120,13 +120,8 @@ async def command(
 
     Exit status: 0 the resource serves and every sink has it, 3 not all of it, 4 refused by a guard.
     """
-    strange = [guard for guard in force or [] if guard not in GUARDS]
-    if strange:
-        raise typer.BadParameter(
-            f"there is no guard {strange[0]} that can be forced; there are {', '.join(GUARDS)}",
-            param_hint="--force",
-        )
-    request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=frozenset(force or []))
+    forced = _guards(force or [])
+    request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=forced)
     output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
@@ -149,6 +144,15 @@ async def command(
             report = await fail_over(recovery, decided, ShownStages(output))
     output.report(failover_lines(report, verbose=output.verbose), report)
     return exit_of(complete=report.complete, interrupted=report.interrupted)
+
+
+def _guards(names: list[str]) -> frozenset[str]:
+    for name in names:
+        if name not in GUARDS:
+            raise typer.BadParameter(
+                f"there is no guard {name} that can be forced; there are {', '.join(GUARDS)}", param_hint="--force"
+            )
+    return frozenset(names)
 
 
 def _question(plan: str, request: FailoverRequest) -> str:

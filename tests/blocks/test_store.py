@@ -28,8 +28,6 @@ from standby.config.plan import NoEncryption, Objectives, RegionPair, StepRetrie
 from standby.config.resource import DeploymentOverrides, KeyCredentials
 from standby.config.vault import HmacSigning, VaultSettings
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
-
 OURS = [
     "content-understanding-key",
     "content-understanding-entra",
