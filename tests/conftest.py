@@ -51,10 +51,12 @@ def chaos(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--chaos"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by the fixtures they ask for; two workers share those that need a Prefect server.
 
-    The other workers never use Prefect, so that what they leave open is never forgiven.
+    The other workers never use Prefect, so that what they leave open is never forgiven. First of all plugins, since
+    pytest-xdist reads the groups when its own turn comes.
     """
     for item in items:
         needs = getattr(item, "fixturenames", ())
