@@ -68,8 +68,8 @@ async def ask(text: str, patience: timedelta) -> Approval | None:
 HISTORY = timedelta(minutes=15)
 """How far back events are read."""
 
-PATIENCE = 2.0
-"""Seconds that another run of the plan is waited for: events that go on start a new one soon enough."""
+PATIENCE = 20.0
+"""Seconds that another run of the plan is waited for. A busy Prefect server takes over 2 s to grant a free slot."""
 
 AFTER_AN_ANSWER = 300.0
 """Seconds that it is waited for once somebody has approved."""
