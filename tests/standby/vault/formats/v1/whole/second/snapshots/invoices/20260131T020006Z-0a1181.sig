@@ -1,0 +1,1 @@
+{"key_id":"96497521673b","signature":"hmac-sha256:/6xBH+DlUxdosxjzr4rLr7MdzMypyKo4Rb4CA5yWnRw="}

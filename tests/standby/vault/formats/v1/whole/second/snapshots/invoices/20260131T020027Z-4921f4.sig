@@ -1,0 +1,1 @@
+{"key_id":"96497521673b","signature":"hmac-sha256:No0KhjKEpaIqZFdYy6Gj3cQUj7j5DdOpx6BDfsvgvsg="}

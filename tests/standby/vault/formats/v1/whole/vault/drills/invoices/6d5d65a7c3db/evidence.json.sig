@@ -1,0 +1,1 @@
+{"key_id":"96497521673b","signature":"hmac-sha256:Ap+PXhqC43bLlzLWaTthKWbPtpzT9oTx1XXryWSDUJU="}

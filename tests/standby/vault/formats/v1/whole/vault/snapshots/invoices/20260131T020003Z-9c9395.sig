@@ -1,0 +1,1 @@
+{"key_id":"96497521673b","signature":"hmac-sha256:l8ArGcaViJIDdNnCpkVpxqAClf9uAJPnlJIBRwKk+jw="}
