@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from standby.config.errors import ConfigurationError, Problem, UnknownName, Where, dotted, explain
+from standby.config.globs import Write
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import Name, Resource
 from standby.config.sinks import Sink
@@ -100,6 +101,7 @@ def disagreements(
             for target in pair.targets:
                 if {pair.source, target} <= resources.keys():
                     yield from _versions_apart(where, resources[pair.source], resources[target])
+    yield from _written_twice(plans)
 
 
 _TWICE = "is the same as that of {}: each resource of the configuration must be a different one in Azure"
@@ -127,6 +129,24 @@ def _versions_apart(where: Where, source: Resource, target: Resource) -> Iterato
             "a copy needs the same one at both; change one of them",
         )
 
+
+def _written_twice(plans: Mapping[str, RecoveryPlan]) -> Iterator[tuple[Where, str]]:
+    """Find pairs that may write one analyzer of one target: they would overwrite each other in turn."""
+    writes = [
+        (("plans", name, "pairs", position), Write(plan, pair))
+        for name, plan in plans.items()
+        for position, pair in enumerate(plan.pairs)
+    ]
+    for (_, first), (where, second) in combinations(writes, 2):
+        targets = [target for target in second.pair.targets if target in first.pair.targets]
+        if targets and (shared := first.shares_with(second)) is not None:
+            yield (
+                where,
+                _IN_TURN.format(second.name, first.name, " and ".join(targets), shared, first.what_keeps_apart(second)),
+            )
+
+
+_IN_TURN = "{} and {} may both write the same analyzer at {}, for example {}, and would overwrite each other: {}"
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -85,7 +85,7 @@ def test_switches_the_automation_of_flows_and_notes_it_in_the_log_of_every_plan(
 ) -> None:
     use(workspace, prefect_server)
     with workspace.file.open("a", encoding="utf-8") as file:
-        file.write("  contracts:\n    pairs: [{source: east, targets: [west]}]\n")
+        file.write("  contracts:\n    pairs: [{source: west, targets: [east]}]\n")
 
     ran = workspace.ended(workspace.start("automation", "off", "--reason", "a test", "--via", "prefect", "--json"))
 

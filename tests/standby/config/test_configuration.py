@@ -79,6 +79,42 @@ def test_parts_that_do_not_go_together_are_refused(values: dict[str, Any], reaso
         configuration(**values)
 
 
+def four(**plans: dict[str, Any]) -> Configuration:
+    return configuration(resources={name: resource(name) for name in ("east", "west", "north", "south")}, plans=plans)
+
+
+def copying(source: str, *targets: str, **fields: Any) -> dict[str, Any]:
+    return {"pairs": [{"source": source, "targets": list(targets)}], **fields}
+
+
+def test_two_plans_that_may_write_one_analyzer_are_refused_by_name_with_what_to_change() -> None:
+    with pytest.raises(ValidationError) as caught:
+        four(a=copying("east", "west"), b=copying("north", "south", "west", include=["inv*"]))
+    assert (
+        "plan b (from north) and plan a (from east) may both write the same analyzer at west, for example inv, and "
+        "would overwrite each other: give one of them an include, exclude or target_id that keeps them apart"
+    ) in str(caught.value)
+    with pytest.raises(ValidationError, match=r"at south and west, .* give one of them an include, exclude, tags, base"):
+        four(a=copying("east", "west", "south"), b=copying("east", "south", "west"))
+
+
+def test_two_pairs_of_one_plan_with_one_target_are_refused_because_they_choose_alike() -> None:
+    pairs = [{"source": "east", "targets": ["west", "south"]}, {"source": "north", "targets": ["west"]}]
+    with pytest.raises(
+        ValidationError, match=r"\(from north\) and plan p \(from east\).*source into a plan of its own"
+    ):
+        four(p={"pairs": pairs, "target_id": "{id}-dr"})
+
+
+def test_plans_that_are_kept_apart_or_have_different_targets_go_together() -> None:
+    assert four(
+        hub=copying("east", "west", target_id="east_{id}"),
+        spoke=copying("north", "west", target_id="north_{id}"),
+        twin=copying("east", "south"),
+        back=copying("west", "east", exclude=["east_*", "north_*"]),
+    ).plans
+
+
 def test_a_webhook_on_loopback_needs_no_tls() -> None:
     sinks = configuration(
         activation=[{"kind": "webhook", "url": "http://127.0.0.1:8080/hook", "secret": "s"}]

@@ -72,11 +72,6 @@ def test_what_makes_no_plan_is_refused(values: dict[str, Any], reason: str) -> N
         plan(**values)
 
 
-def test_two_sources_may_write_into_one_target() -> None:
-    both = plan(pairs=[{"source": "east", "targets": ["north"]}, {"source": "west", "targets": ["north"]}])
-    assert both.targets == ("north",)
-
-
 @pytest.mark.parametrize(
     ("written", "meant"),
     [

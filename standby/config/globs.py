@@ -1,0 +1,181 @@
+"""Whether globs leave a name that all of them match: decided, not tried out. Globs are those of `fnmatchcase`."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+
+from standby.config.plan import RecoveryPlan, RegionPair
+
+ID_CHARACTERS = string.ascii_lowercase + string.ascii_uppercase + string.digits + "-_."
+"""Characters that an analyzer's id may have; the first ones are the first in an example."""
+
+LONGEST_ID = 64
+"""Characters an analyzer's id may have (REFERENCE, *The analyzer*)."""
+
+LONGEST_TAG = 256
+
+MOST_STATES = 20_000
+"""Where deciding would take more steps than this, the globs count as having a name in common."""
+
+Globs = Sequence[str]
+
+_Place = tuple[int, int]
+_State = tuple[frozenset[_Place], ...]
+
+
+@dataclass(frozen=True)
+class Write:
+    """One pair of one plan: where it writes, and which analyzers."""
+
+    plan: RecoveryPlan
+    pair: RegionPair
+
+    @property
+    def name(self) -> str:
+        return f"plan {self.plan.name} (from {self.pair.source})"
+
+    def what_keeps_apart(self, other: Write) -> str:
+        """Say what to change where both write the same."""
+        if self.plan.name == other.plan.name:
+            return "put each source into a plan of its own, with an include, exclude or target_id that keeps them apart"
+        keys = "an include, exclude or target_id"
+        if self.pair.source == other.pair.source:
+            keys = "an include, exclude, tags, base or target_id"
+        return f"give one of them {keys} that keeps them apart"
+
+    def shares_with(self, other: Write) -> str | None:
+        """Give the id of a copy that both may write at one target, as an example; `None` where that cannot be.
+
+        Analyzers that come along because others need them are not seen here: the resources alone know those.
+        """
+        if self.pair.source == other.pair.source and self.plan.target_id == other.plan.target_id:
+            # Both choose from the same analyzers, so one that both write has to pass the filters of both.
+            filters = [[[tag.partition("=")[2]] for tag in tags] for tags in self._tags_by_key(other).values()]
+            if any(common_name(each, characters=_around(each), longest=LONGEST_TAG) is None for each in filters):
+                return None
+            if common_name([self.plan.base, other.plan.base]) is None:
+                return None
+        wanted, unwanted = zip(self._globs(), other._globs(), strict=True)
+        return common_name([globs for groups in wanted for globs in groups], [*unwanted[0], *unwanted[1]])
+
+    def _globs(self) -> tuple[list[Globs], list[Globs]]:
+        """Give globs on ids of copies: one of each list must match, and of these none."""
+        before, _, after = self.plan.target_id.partition("{id}")
+
+        def placed(globs: Globs) -> Globs:
+            return [f"{before}{glob}{after}" for glob in globs]
+
+        return [placed(self.plan.include), placed(["?*"])], [placed(self.plan.exclude)]
+
+    def _tags_by_key(self, other: Write) -> Mapping[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for tag in (*self.plan.tags, *other.plan.tags):
+            found.setdefault(tag.partition("=")[0], []).append(tag)
+        return found
+
+
+def common_name(
+    wanted: Sequence[Globs],
+    unwanted: Sequence[Globs] = (),
+    *,
+    characters: Collection[str] = ID_CHARACTERS,
+    longest: int = LONGEST_ID,
+) -> str | None:
+    """Find a shortest name that one glob of each list matches, and none of the unwanted.
+
+    All globs are followed at once, a character at a time, and each combination of places in them only once.
+
+    Args:
+        characters: those that a name may have.
+        longest: characters of the longest name that counts.
+
+    Returns:
+        Such a name, `None` where there is none. Where that takes too long to decide, a glob stands for the name.
+    """
+    written = [[list(_parts(glob)) for glob in globs] for globs in (*wanted, *unwanted)]
+    alphabet = _told_apart({part for group in written for glob in group for part in glob} - {"*"}, characters)
+    groups = [_Group(globs, alphabet) for globs in written]
+    must = len(wanted)
+    begin: _State = tuple(group.begin() for group in groups)
+    known, reached = {begin}, [("", begin)]
+    for _ in range(longest + 1):
+        for name, state in reached:
+            ends = [group.ends(places) for group, places in zip(groups, state, strict=True)]
+            if all(ends[:must]) and not any(ends[must:]):
+                return name
+        further = []
+        for (name, state), character in product(reached, alphabet):
+            after: _State = tuple(group.after(places, character) for group, places in zip(groups, state, strict=True))
+            if all(after[:must]) and after not in known:
+                known.add(after)
+                further.append((name + character, after))
+        if len(known) > MOST_STATES:
+            return wanted[0][0]
+        reached = further
+    return None
+
+
+class _Group:
+    """Some globs that are followed together: a place is the number of a glob and how far into it a name has come."""
+
+    def __init__(self, globs: Sequence[Sequence[str]], alphabet: Collection[str]) -> None:
+        self._globs = globs
+        parts = {part for glob in globs for part in glob}
+        self._fitting = {part: {each for each in alphabet if fnmatchcase(each, part)} for part in parts}
+
+    def begin(self) -> frozenset[_Place]:
+        return self._past_stars((number, 0) for number in range(len(self._globs)))
+
+    def after(self, places: frozenset[_Place], character: str) -> frozenset[_Place]:
+        return self._past_stars(
+            (number, position if part == "*" else position + 1)
+            for number, position in places
+            for part in self._globs[number][position : position + 1]
+            if character in self._fitting[part]
+        )
+
+    def ends(self, places: frozenset[_Place]) -> bool:
+        return any(position == len(self._globs[number]) for number, position in places)
+
+    def _past_stars(self, places: Iterable[_Place]) -> frozenset[_Place]:
+        found = set()
+        for number, first in places:
+            found.add((number, first))
+            position = first
+            while self._globs[number][position : position + 1] == ["*"]:
+                position += 1
+                found.add((number, position))
+        return frozenset(found)
+
+
+def _parts(glob: str) -> Iterator[str]:
+    """Cut a glob into what stands for one character each, and stars."""
+    position = 0
+    while position < len(glob):
+        end = position + 1
+        if glob[position] == "[":
+            # A bracket right behind the opening one, or behind its !, is one of the characters.
+            first = end + (glob[end : end + 1] == "!")
+            closing = glob.find("]", first + (glob[first : first + 1] == "]"))
+            end = closing + 1 if closing >= 0 else end
+        yield glob[position:end]
+        position = end
+
+
+def _told_apart(parts: Collection[str], characters: Collection[str]) -> list[str]:
+    """Give one character of each kind that the parts of globs tell apart."""
+    kinds: dict[tuple[bool, ...], str] = {}
+    for character in characters:
+        kinds.setdefault(tuple(fnmatchcase(character, part) for part in parts), character)
+    return list(kinds.values())
+
+
+def _around(groups: Sequence[Globs]) -> str:
+    """Give characters of all kinds that some globs on any text tell apart: theirs, and the next ones to them."""
+    theirs = {ord(character) for globs in groups for glob in globs for character in glob} | {ord("a")}
+    near = {code + step for code in theirs for step in (-1, 0, 1)}
+    return "".join(chr(code) for code in sorted(near) if 0 <= code <= 0x10FFFF)
