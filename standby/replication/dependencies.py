@@ -108,9 +108,6 @@ def _references(definition: Mapping[str, JsonValue]) -> Iterator[str]:
             yield from _references(inline)
 
 
-LONGEST_ID = 64
-"""Characters an analyzer's id may have (REFERENCE, *The analyzer*)."""
-
 PLACE_OF_ID = "{id}"
 """Stands for the source's id in a plan's `target_id`."""
 

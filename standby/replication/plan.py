@@ -8,11 +8,11 @@ from datetime import datetime
 from functools import cached_property
 from graphlib import TopologicalSorter
 
+from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
 from standby.replication.dependencies import (
-    LONGEST_ID,
     Dependencies,
     TargetNames,
     referenced_anywhere,

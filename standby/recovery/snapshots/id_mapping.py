@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.replication.dependencies import LONGEST_ID, PLACE_OF_ID, TargetNames, referenced_anywhere
+from standby.replication.dependencies import PLACE_OF_ID, TargetNames, referenced_anywhere
 
 MOST_TAGS = 10
 """Tags that an analyzer may have (REFERENCE, *The analyzer*)."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 
 from standby.config.errors import UnknownName
+from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
 from standby.document import JsonValue
@@ -32,7 +33,7 @@ from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.recovery.snapshots.store import meaning
-from standby.replication.dependencies import LONGEST_ID, Dependencies, TargetNames, resolve
+from standby.replication.dependencies import Dependencies, TargetNames, resolve
 from standby.replication.fingerprint import writable
 from standby.replication.inventory import Inventory, matches, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt

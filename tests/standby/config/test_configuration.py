@@ -94,7 +94,7 @@ def test_two_plans_that_may_write_one_analyzer_are_refused_by_name_with_what_to_
         "plan b (from north) and plan a (from east) may both write the same analyzer at west, for example inv, and "
         "would overwrite each other: give one of them an include, exclude or target_id that keeps them apart"
     ) in str(caught.value)
-    with pytest.raises(ValidationError, match=r"at south and west, .* give one of them an include, exclude, tags, base"):
+    with pytest.raises(ValidationError, match=r"at south and west, .* an include, exclude, tags, base or target_id"):
         four(a=copying("east", "west", "south"), b=copying("east", "south", "west"))
 
 
