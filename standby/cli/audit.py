@@ -12,9 +12,9 @@ from standby.cli.run import Exit
 from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine, facts_of_line, verify_audit
-from standby.recovery.signing import signer_for
 from standby.text import counted
 from standby.vault.folder import open_folder
+from standby.vault.signing import signer_for
 
 
 def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line]:

@@ -23,8 +23,8 @@ from standby.recovery.drill.cleanup import CleanUpReport, clean_up
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport, facts
-from standby.recovery.signing import signer_for
 from standby.vault.folder import open_folder
+from standby.vault.signing import signer_for
 
 
 def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]:

@@ -14,9 +14,9 @@ from standby.config.durations import format_duration
 from standby.errors import sentence
 from standby.recovery.decision.input import Candidate, Decision, DecisionInput
 from standby.recovery.decision.record import Explanation, conclusion, explain, requester
-from standby.recovery.signing import signer_for
 from standby.text import utc
 from standby.vault.folder import open_folder
+from standby.vault.signing import signer_for
 
 LATEST = 12
 """Number of observations that are shown without -v."""

@@ -20,10 +20,10 @@ from pydantic import Field, ValidationError
 from standby.document import Document, JsonValue, digest_of_json
 from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
-from standby.recovery.signing import Signer
 from standby.vault.documents import once_free
 from standby.vault.errors import Held
 from standby.vault.filesystem import Objects
+from standby.vault.signing import Signer
 
 FIRST = "0" * 64
 """The first line has this instead of a digest of the line before."""

@@ -19,13 +19,13 @@ from standby.errors import GuardRefused
 from standby.fencing import read_fence
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import ActivationSink
-from standby.recovery.signing import Signer, signer_for
 from standby.replication.inventory import Connections
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
 from standby.replication.steps import RunContext
 from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
+from standby.vault.signing import Signer, signer_for
 
 T = TypeVar("T")
 

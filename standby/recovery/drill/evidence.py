@@ -23,8 +23,8 @@ from standby.recovery.drill.findings import DrilledAnalyzer, DrillReport, facts
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template
-from standby.recovery.signing import Signer, sealed, unsealed
 from standby.vault.filesystem import Objects
+from standby.vault.signing import Signer, sealed, unsealed
 
 MOST_ANALYZERS = 500
 """Analyzers that the page lists; the JSON file has all."""

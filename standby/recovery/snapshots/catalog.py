@@ -20,7 +20,6 @@ from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue, digest_of
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
-from standby.recovery.signing import Signer, unsealed
 from standby.recovery.snapshots.manifest import (
     Index,
     IndexEntry,
@@ -46,6 +45,7 @@ from standby.recovery.snapshots.store import (
 )
 from standby.vault.errors import VaultError, VaultUnavailable
 from standby.vault.filesystem import Journal
+from standby.vault.signing import Signer, unsealed
 
 log = logging.getLogger("standby.recovery")
 

@@ -14,7 +14,6 @@ from standby.errors import sentence
 from standby.fencing import Fence, read_fence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
-from standby.recovery.signing import sealed
 from standby.recovery.snapshots.catalog import Catalog, copy_missing, open_catalog, put_manifest, retire
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.id_mapping import primary_id
@@ -36,6 +35,7 @@ from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
 from standby.text import counted
 from standby.vault.errors import VaultError
+from standby.vault.signing import sealed
 
 log = logging.getLogger("standby.recovery")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.recovery.context import RecoveryContext
-from standby.recovery.signing import Signer
 from standby.replication.inventory import Connections
 from standby.replication.steps import RunContext
 from standby.vault.filesystem import FileSystem
+from standby.vault.signing import Signer
 
 CONFIGURATION = Configuration.model_validate(
     {

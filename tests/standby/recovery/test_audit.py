@@ -26,10 +26,10 @@ from standby.recovery.audit import (
     sealed,
     verify_audit,
 )
-from standby.recovery.signing import HmacSigner, Signer
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.journal import LEASE, SKEW
+from standby.vault.signing import HmacSigner, Signer
 from tests.standby.recovery.bare import bare_context
 from tests.standby.vault.world import HandClock, Killed, Memory
 

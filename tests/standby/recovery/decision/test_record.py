@@ -19,8 +19,8 @@ from standby.recovery.decision.record import (
     plan_of,
     record_decision,
 )
-from standby.recovery.signing import HmacSigner, Signer
 from standby.vault.folder import LocalFolder
+from standby.vault.signing import HmacSigner, Signer
 from tests.standby.recovery.bare import bare_context
 from tests.standby.recovery.decision.cases import an_input
 from tests.standby.vault.world import HandClock

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.signing import HmacSigner
 from standby.recovery.snapshots.errors import NoSnapshot, SnapshotTampered
 from standby.recovery.snapshots.manifest import Manifest, entry_of, parse_index, write_index
 from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, readable_definitions, verify_snapshots
+from standby.vault.signing import HmacSigner
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, definitions_of, flipped, served
 
 INDEX = "snapshots/invoices/index.jsonl"

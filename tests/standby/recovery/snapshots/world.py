@@ -16,7 +16,6 @@ from standby.config.plan import RecoveryPlan
 from standby.document import JsonObject
 from standby.fencing import Assignment, Fence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.signing import HmacSigner, Signer
 from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
@@ -28,6 +27,7 @@ from standby.replication.verdict import CopyRecord, sight
 from standby.service.models import Analyzer
 from standby.vault.errors import Held, VaultUnavailable
 from standby.vault.filesystem import Journal
+from standby.vault.signing import HmacSigner, Signer
 from tests.standby.replication.world import (
     DEFAULTS,
     MODELS,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from standby.config.vault import Ed25519Signing, HmacSigning
-from standby.recovery.signing import CannotSign, KeysApart, KeyUnusable, Signer, signer_for
+from standby.vault.signing import CannotSign, KeysApart, KeyUnusable, Signer, signer_for
 
 SECRET = "a shared secret of many letters"
 PRIVATE = bytes(range(32))
