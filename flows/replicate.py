@@ -27,6 +27,7 @@ from standby.replication.plan import selected_pairs
 from standby.replication.replicate import Run, begin, open_run, run_to_report, survey
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
+from standby.vault.signing import signer_for
 from tasks.copy import TaskSteps
 
 
@@ -57,16 +58,18 @@ async def replicate(
         dispatch: Where the copies are made: inline in this process, or in chunks by the workers of the work pool.
     """
     configuration = await load_configuration_from_blocks(plan)
-    approved = load_plan(Path(apply), plan) if apply else None
-    asked = Selection(tuple(analyzers), tuple(targets), on_existing, tuple(force))
-    selection = approved.selection if approved else asked
-    async with open_run(configuration, plan, await open_vault(configuration.vault)) as context:
-        if dry_run:
-            return await finish_plan(await survey(context, selection))
-        try:
+    selection = Selection(tuple(analyzers), tuple(targets), on_existing, tuple(force))
+    try:
+        approved = None
+        if apply:
+            approved = load_plan(Path(apply), plan, signer_for(configuration.vault.signing))
+            selection = approved.selection
+        async with open_run(configuration, plan, await open_vault(configuration.vault)) as context:
+            if dry_run:
+                return await finish_plan(await survey(context, selection))
             return await _copy(context, configuration, selection, approved, dispatch == "workers")
-        except GuardRefused as error:
-            return refused(error)
+    except GuardRefused as error:
+        return refused(error)
 
 
 async def _copy(

@@ -18,6 +18,7 @@ from standby.replication.replicate import open_run, survey
 from standby.replication.report import plan_document, plan_totals
 from standby.replication.saved_plan import save_plan
 from standby.replication.verdict import Action
+from standby.vault.signing import signer_for
 
 MARKS = {
     Action.COPY: ("+", "green"),
@@ -94,7 +95,7 @@ async def command(
         proposal = await survey(run_context, asked)
     expected = forecast(proposal, configuration.resources)
     if out is not None:
-        save_plan(out, proposal, asked)
+        save_plan(out, proposal, asked, signer_for(configuration.vault.signing))
     output.results(plan_lines(proposal, expected, verbose=output.verbose))
     if out is not None:
         output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")

@@ -25,6 +25,7 @@ from standby.replication.saved_plan import load_plan
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action
 from standby.text import totals
+from standby.vault.signing import signer_for
 
 
 def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
@@ -95,7 +96,7 @@ async def replicate_directly(
     on_progress: Callable[[Progress], None],
 ) -> Ended:
     """Replicate without Prefect; an interruption ends it early, with a true report."""
-    approved = load_plan(apply, plan) if apply else None
+    approved = load_plan(apply, plan, signer_for(configuration.vault.signing)) if apply else None
     chosen = approved.selection if approved else asked
     async with (
         open_run(configuration, plan) as run_context,

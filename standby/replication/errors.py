@@ -74,6 +74,16 @@ class PlanUnreadable(ReplicationError):
         super().__init__(f"{path} {problem}", "Make one with standby plan --out")
 
 
+class PlanNotTrusted(ReplicationError, GuardRefused):
+    """What a saved plan says may not be what somebody was shown and approved; nothing was done."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(
+            f"{path} {problem}, so nothing of it is done",
+            "Make a new plan with standby plan --out, check it, and apply it",
+        )
+
+
 class PlanMoved(ReplicationError, GuardRefused):
     """A saved plan no longer follows from what the resources hold; nothing was done, and `moved` names the changes."""
 

@@ -1,4 +1,8 @@
-"""A plan as a file: shown, approved, and later done exactly as it says or not at all."""
+"""A plan as a file: shown, approved, and later done exactly as it says or not at all.
+
+The file holds all that was shown, the digest of it, and its signature where the vault has a key. The digest alone
+finds what was edited by mistake; that nobody edited the file and its digest together, only a key can prove.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,37 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from pydantic import ValidationError
+import rfc8785
+from pydantic import Field
 
 from standby.config.plan import OnExisting
-from standby.document import Document
-from standby.replication.errors import PlanMoved, PlanUnreadable
+from standby.document import Document, digest_of
+from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
+from standby.vault.signing import Seal, Signer, seal_of, wrong_with
 
 MOST_NAMED = 20
 """How many changes are named one by one."""
 
-_NOT_SAVED = {"items": {"__all__": {"models", "last", "differences", "warnings"}}}
-"""What a run finds out again."""
+FORMAT = 2
+"""Of the files that are written; those of format 1 had neither a digest nor all that was shown, and are read too."""
+
+_PROOF = ("digest", "seal")
+"""Keys of a file that everything else in it is held against."""
 
 
 class SavedPlan(Document, extra="forbid"):
-    """A plan that was written to a file: what would be done, and what it was decided from."""
+    """A plan that was written to a file: what would be done, and what it was decided from.
 
-    format: Literal[1] = 1
+    Attributes:
+        digest: of everything but itself and the seal.
+        seal: of the same; none where the vault had no key.
+    """
+
+    format: int = Field(FORMAT, ge=1, le=FORMAT)
     plan: str
     made_at: datetime
     analyzers: tuple[str, ...]
@@ -35,16 +49,28 @@ class SavedPlan(Document, extra="forbid"):
     force: tuple[str, ...] = ()
     added_defaults: dict[str, dict[str, str]]
     items: tuple[PlanItem, ...]
+    digest: str = ""
+    seal: Seal | None = None
 
     @property
     def selection(self) -> Selection:
         """What was asked for when it was made."""
         return Selection(self.analyzers, self.targets, self.on_existing, self.force)
 
+    @property
+    def has_all_that_was_shown(self) -> bool:
+        """Whether it has the items' models, differences and warnings, too."""
+        return self.format > 1
 
-def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
-    """Write a plan to a file, whole or not at all."""
-    saved = SavedPlan(
+
+def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: Signer | None = None) -> None:
+    """Write a plan to a file, whole or not at all, and signed where there is a key.
+
+    Raises:
+        CannotSign: only the public half of the key is here, so nobody could apply the plan.
+        PlanUnreadable: the file cannot be written.
+    """
+    shown = SavedPlan(
         plan=plan.recovery_plan.name,
         made_at=plan.made_at,
         analyzers=selection.analyzers,
@@ -54,26 +80,60 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection) -> None:
         added_defaults={target: dict(added) for target, added in plan.added_defaults.items()},
         items=plan.items,
     )
-    text = json.dumps(saved.model_dump(mode="json", exclude=_NOT_SAVED), indent=1, ensure_ascii=False) + "\n"
+    # The last copy is a ground of the verdict, and a run finds it out again.
+    held: dict[str, Any] = shown.model_dump(
+        mode="json", exclude={"items": {"__all__": {"last"}}, **dict.fromkeys(_PROOF, True)}
+    )
+    content = rfc8785.dumps(held)
+    held["digest"] = digest_of(content)
+    held["seal"] = None if signer is None else seal_of(content, signer).model_dump(mode="json")
     fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         fresh.replace(path)
     except OSError as error:
         raise PlanUnreadable(str(path), f"cannot be written: {error.strerror}") from None
 
 
-def load_plan(path: Path, plan_name: str) -> SavedPlan:
-    """Read a plan file; `PlanUnreadable` where it is missing, damaged, or of another plan."""
+def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> SavedPlan:
+    """Read a plan file, and check that it is what was saved.
+
+    Raises:
+        PlanUnreadable: it is missing, damaged, or of another plan.
+        PlanNotTrusted: it was edited, or the configured key did not sign it.
+    """
+    path = path.expanduser()
     try:
-        saved = SavedPlan.model_validate_json(path.read_text(encoding="utf-8"))
+        held = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise PlanUnreadable(str(path), f"cannot be read: {error.strerror}") from None
-    except (ValidationError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
+        held = None
+    if isinstance(held, dict) and isinstance(found := held.get("format"), int) and found > FORMAT:
+        raise PlanUnreadable(
+            str(path),
+            f"is a saved plan of a newer version: it has format {found}, and {FORMAT} is the last that is known here",
+        )
+    try:
+        # What is used is read from the very bytes that are held against digest and signature.
+        saved = SavedPlan.model_validate_json(rfc8785.dumps(held))
+        content = rfc8785.dumps({key: value for key, value in held.items() if key not in _PROOF})
+    except (ValueError, AttributeError):
         raise PlanUnreadable(str(path), "is not a saved plan of this version") from None
+    if problem := _mistrust(saved, content, signer):
+        raise PlanNotTrusted(str(path), problem)
     if saved.plan != plan_name:
         raise PlanUnreadable(str(path), f"is a plan of {saved.plan}, not of {plan_name}")
     return saved
+
+
+def _mistrust(saved: SavedPlan, content: bytes, signer: Signer | None) -> str:
+    if (saved.has_all_that_was_shown or saved.digest) and saved.digest != digest_of(content):
+        return "was edited after it was saved"
+    if signer is not None and saved.seal is None:
+        return "has no signature, though vault.signing has a key"
+    wrong = wrong_with(content, saved.seal, signer)
+    return f"has a signature that {wrong}" if wrong else ""
 
 
 def refuse_if_moved(approved: SavedPlan, now: ReplicationPlan) -> None:
@@ -90,21 +150,27 @@ def _moved_items(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
     return [
         f"{key[2]} ({key[0]} → {key[1]}) {change}"
         for key in sorted(then.keys() | present.keys())
-        if (change := _change(then.get(key), present.get(key)))
+        if (change := _change(then.get(key), present.get(key), shown=approved.has_all_that_was_shown))
     ]
 
 
-def _change(then: PlanItem | None, now: PlanItem | None) -> str:
+def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
     if then is None:
         return "is new"
     if now is None:
         return "is gone"
+    unseen = sorted(set(now.warnings) - set(then.warnings))
     changes = (
         (then.expected.fingerprint != now.expected.fingerprint, "was edited at the source"),
         (then.expected.created_at != now.expected.created_at, "was deleted and created again at the source"),
         (then.expected.changed_at != now.expected.changed_at, "was changed at the source, with the same definition"),
         (then.found != now.found, "changed at the target"),
         (_action(then) != _action(now), f"would be {now.action} now, not {then.action}: {now.reason}"),
+        (then.verdict != now.verdict, f"is {now.verdict.words} now, not {then.verdict.words}: {now.reason}"),
+        (shown and then.reason != now.reason, f"has another reason now: {now.reason}"),
+        (shown and then.models != now.models, "uses other models now"),
+        (shown and then.differences != now.differences, "differs from its source in other places now"),
+        (shown and bool(unseen), f"has a warning that was not shown: {' '.join(unseen)}"),
     )
     return next((words for changed, words in changes if changed), "")
 

@@ -168,26 +168,40 @@ class Seal(Document):
     signature: str
 
 
+def seal_of(content: bytes, signer: Signer) -> Seal:
+    """Sign some content."""
+    return Seal(key_id=signer.key_id, signature=signer.sign(content))
+
+
 def sealed(content: bytes, signer: Signer) -> bytes:
     """Sign some content, and give what its seal's file holds."""
-    return Seal(key_id=signer.key_id, signature=signer.sign(content)).model_dump_json().encode()
+    return seal_of(content, signer).model_dump_json().encode()
 
 
 def unsealed(content: bytes, seal: bytes | None, signer: Signer | None) -> str:
+    """Say what is wrong with the file of a seal; nothing is, where there is no key to check it with."""
+    if signer is None or seal is None:
+        return wrong_with(content, None, signer)
+    try:
+        found = Seal.model_validate_json(seal)
+    except ValidationError:
+        return "cannot be read"
+    if found.model_dump_json().encode() != seal:
+        return "was changed after it was written"
+    return wrong_with(content, found, signer)
+
+
+def wrong_with(content: bytes, seal: Seal | None, signer: Signer | None) -> str:
     """Say what is wrong with the seal of some content; nothing is, where there is no key to check it with."""
     if signer is None:
         return ""
     if seal is None:
         return "is missing, though a key is configured"
-    try:
-        found = Seal.model_validate_json(seal)
-    except ValidationError:
-        return "cannot be read"
-    if found.model_dump_json().encode() != seal or not _is_plain(found.signature):
+    if not _is_plain(seal.signature):
         return "was changed after it was written"
-    if found.key_id != signer.key_id:
-        return f"was made with key {found.key_id[:12]}, but the configured key is {signer.key_id}"
-    return "" if signer.verifies(content, found.signature) else "belongs to other content"
+    if seal.key_id != signer.key_id:
+        return f"was made with key {seal.key_id[:12]}, but the configured key is {signer.key_id}"
+    return "" if signer.verifies(content, seal.signature) else "belongs to other content"
 
 
 def _is_plain(signature: str) -> bool:

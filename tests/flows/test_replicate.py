@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+from pydantic import SecretStr
 
+from standby.config.vault import HmacSigning
 from standby.fencing import Assignment, hold_fence
+from standby.replication.items import Selection
+from standby.replication.replicate import open_run, survey
+from standby.replication.saved_plan import save_plan
 from standby.vault.folder import open_folder
+from standby.vault.signing import signer_for
 
 STEPS = ("authorize", "validate-deployments", "copy", "poll", "verify")
 
@@ -162,6 +169,30 @@ async def test_a_source_that_does_not_answer_fails_the_run_in_one_sentence(
     assert state.is_failed()
     assert "NotConnected: No connection to east" in str(state.message)
     assert "fail over" in str(state.message)
+
+
+async def test_a_saved_plan_is_applied_as_it_was_signed_or_refused(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "plan.json"
+    signing = HmacSigning(key=SecretStr("a shared secret of many letters"))
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        vault = scene.configuration.vault.model_copy(update={"signing": signing})
+        configuration = scene.configuration.model_copy(update={"vault": vault})
+        async with open_run(configuration, "p") as context:
+            save_plan(file, await survey(context, Selection()), Selection(), signer_for(signing))
+        whole = file.read_text(encoding="utf-8")
+
+        file.write_text(whole.replace('"on_existing": "refuse"', '"on_existing": "replace"'), encoding="utf-8")
+        state = await run_replicate(configuration, apply=str(file))
+        assert (state.name, state.is_failed()) == ("Refused", True)
+        assert "was edited after it was saved" in str(state.message)
+        assert (await scene.stats("west"))["copies_accepted"] == {}
+
+        file.write_text(whole, encoding="utf-8")
+        state = await run_replicate(configuration, apply=str(file))
+        assert state.name == "Completed", state.message
+        assert (await scene.stats("west"))["copies_accepted"] == {"invoice": 1}
 
 
 async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its_state(

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from standby.document import digest_of_json
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
@@ -134,6 +139,56 @@ def test_a_refusal_is_told_as_json_too(workspace: Workspace, tmp_path: Path, clo
     assert ran.status == 4
     assert ran.document["error"]["kind"] == "PlanMoved"
     assert "invoice (east → west) was edited at the source" in ran.document["error"]["cause"]
+
+
+def force_into(file: Path, item: dict[str, Any], *, digest: bool) -> None:
+    """Edit a saved plan so that all it says of one refused analyzer agrees: it is to be overwritten."""
+    held = json.loads(file.read_text(encoding="utf-8"))
+    (found,) = [each for each in held["items"] if each["analyzer"] == item["analyzer"]]
+    assert found["action"] == "refuse"
+    found |= {"action": "replace", "verdict": item["verdict"], "reason": item["reason"]}
+    held["force"] = [item["analyzer"]]
+    if digest:
+        held["digest"] = digest_of_json({key: held[key] for key in held if key not in {"digest", "seal"}})
+    file.write_text(json.dumps(held), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("signing", "digest"), [("", False), ("hmac", False), ("hmac", True)])
+def test_a_saved_plan_that_was_edited_is_refused_and_overwrites_nothing(
+    workspace: Workspace, tmp_path: Path, cloud: Cloud, signing: str, digest: bool
+) -> None:
+    if signing:
+        workspace.environment["VAULT_KEY"] = "a shared secret of many letters"
+        workspace.edit("plans:", 'vault: {path: vault, signing: {kind: hmac, key: "${VAULT_KEY}"}}\nplans:')
+    only = ("invoices", "--target", "west", "--analyzer", "invoice")
+    workspace.run("replicate", *only)
+    cloud.tell("edit", resource="west", analyzer="invoice", changes={"description": "edited at west"})
+    forced = workspace.run("plan", *only, "--force", "invoice", "--json").document["items"][0]
+    file = tmp_path / "plan.json"
+    workspace.run("plan", *only, "--out", str(file))
+    before = cloud.stats("west")["copies_accepted"]
+
+    force_into(file, forced, digest=digest)
+    ran = workspace.run("replicate", "invoices", "--apply", str(file), "--json")
+
+    assert ran.status == 4
+    assert ran.document["error"]["kind"] == "PlanNotTrusted"
+    assert "so nothing of it is done" in ran.document["error"]["cause"]
+    assert ran.document["error"]["next_action"] == "Make a new plan with standby plan --out, check it, and apply it"
+    assert cloud.stats("west")["copies_accepted"] == before
+
+
+def test_with_a_public_key_alone_a_plan_is_not_saved_because_nobody_could_apply_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    public = "A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="
+    workspace.edit("plans:", f'vault: {{path: vault, signing: {{kind: ed25519, public_key: "{public}"}}}}\nplans:')
+
+    ran = workspace.run("plan", "invoices", "--out", str(tmp_path / "plan.json"))
+
+    assert ran.status == 1
+    assert "has only a public key, which cannot sign" in ran.err
+    assert not (tmp_path / "plan.json").exists()
 
 
 def test_a_plan_that_cannot_be_saved_is_an_error_and_no_plan(workspace: Workspace, tmp_path: Path) -> None:
