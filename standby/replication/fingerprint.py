@@ -6,6 +6,7 @@ the service's own `_` keys, its defaults written out, nulls and key order carry 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -152,3 +153,22 @@ def _compare(path: str, source: JsonValue, target: JsonValue) -> Iterator[Differ
             yield from _compare(f"{path}[{index}]", left, right)
     elif isinstance(source, bool) is not isinstance(target, bool) or source != target:
         yield Difference(path, source, target)
+
+
+_SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
+"""A URL that anybody who has it may use: its query holds a signature."""
+
+
+def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Give a definition whose URLs have no signature, and its containers' no query at all."""
+    return {key: _cut(value, key) for key, value in definition.items()}
+
+
+def _cut(value: JsonValue, key: str) -> JsonValue:
+    if isinstance(value, dict):
+        return {name: _cut(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_cut(inner, key) for inner in value]
+    if not isinstance(value, str):
+        return value
+    return value.partition("?")[0] if key == "containerUrl" else _SIGNED_URL.sub(r"\1", value)

@@ -21,6 +21,7 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
+from standby.replication.fingerprint import without_access
 from standby.replication.inventory import Connections
 from standby.replication.items import PlanItem
 from standby.replication.serving import judge_models
@@ -59,10 +60,13 @@ class RunContext:
 
 
 async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
-    """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is."""
+    """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is.
+
+    As in a snapshot, it is without signatures that would give access to labelled data.
+    """
     moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
     path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
-    text = json.dumps(analyzer.to_json(), indent=1, ensure_ascii=False)
+    text = json.dumps(without_access(analyzer.to_json()), indent=1, ensure_ascii=False)
     await context.vault.write(path, text.encode())
     sentence = (
         f"The analyzer {item.target_analyzer} that {item.target} had before is saved in {context.vault.where(path)}."

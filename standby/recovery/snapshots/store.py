@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from standby.concurrency import do_for_each
 from standby.document import JsonValue, digest_of
 from standby.recovery.context import RecoveryContext
-from standby.replication.fingerprint import fingerprint
+from standby.replication.fingerprint import fingerprint, without_access
 from standby.vault.errors import VaultError
 from standby.vault.filesystem import FileSystem
 
@@ -32,15 +31,6 @@ def object_path(plan: str, digest: str) -> str:
     return f"objects/{plan}/{digest[:2]}/{digest}"
 
 
-_SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
-"""A URL that anybody who has it may use: its query holds a signature."""
-
-
-def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Give a definition whose URLs have no signature, and its containers' no query at all."""
-    return {key: _cut(value, key) for key, value in definition.items()}
-
-
 def meaning(definition: Mapping[str, JsonValue], ignore: Sequence[str]) -> str:
     """Give the fingerprint of a definition without what would give access."""
     return fingerprint(without_access(definition), ignore)
@@ -55,16 +45,6 @@ def from_object(content: bytes) -> dict[str, JsonValue]:
     """Give the definition of an object whose digest was checked."""
     found: dict[str, JsonValue] = json.loads(content)
     return found
-
-
-def _cut(value: JsonValue, key: str) -> JsonValue:
-    if isinstance(value, dict):
-        return {name: _cut(inner, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_cut(inner, key) for inner in value]
-    if not isinstance(value, str):
-        return value
-    return value.partition("?")[0] if key == "containerUrl" else _SIGNED_URL.sub(r"\1", value)
 
 
 log = logging.getLogger("standby.recovery")

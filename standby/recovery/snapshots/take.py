@@ -27,9 +27,9 @@ from standby.recovery.snapshots.manifest import (
     entry_of,
     write_index,
 )
-from standby.recovery.snapshots.store import Store, index_path, put_objects, to_object, without_access
+from standby.recovery.snapshots.store import Store, index_path, put_objects, to_object
 from standby.replication.dependencies import referenced_anywhere, resolve
-from standby.replication.fingerprint import fingerprint
+from standby.replication.fingerprint import fingerprint, without_access
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer

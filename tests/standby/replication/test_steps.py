@@ -303,6 +303,18 @@ async def test_what_is_replaced_is_in_the_vault_before_the_copy_is_asked_for(on:
     assert receipt.operation_url is not None
 
 
+async def test_what_is_saved_of_it_gives_nobody_access(on: Stage, tmp_path: Path) -> None:
+    signed = "https://x.blob.core.windows.net/l?sv=2024&SIG=c2VjcmV0"
+    source = {"kind": "labeledData", "containerUrl": signed, "fileListPath": "f", "prefix": "p"}
+    note = f'Labels are at {signed}, "{signed}" and https://example.com/?page=2.'
+    on.service.hold("west", definition("a", description=note, knowledgeSources=[source]))
+    await on.copied("replace")
+    (saved,) = kept(tmp_path)
+    bare = "https://x.blob.core.windows.net/l"
+    assert saved["knowledgeSources"] == [source | {"containerUrl": bare}]
+    assert saved["description"] == f'Labels are at {bare} "{bare}" and https://example.com/?page=2.'
+
+
 async def test_the_receipt_says_where_what_was_replaced_is_kept(on: Stage, tmp_path: Path) -> None:
     on.service.hold("west", definition("a", description="theirs"))
     _, receipt = await on.copied("replace")

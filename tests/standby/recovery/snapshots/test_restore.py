@@ -494,23 +494,24 @@ async def test_a_definition_that_the_second_store_has_is_mended_in_the_first() -
 
 
 async def test_two_sources_with_one_id_do_not_share_a_target() -> None:
-    pairs = [{"source": "east", "targets": ["west"]}, {"source": "south", "targets": ["west"]}]
+    pairs = [{"source": "east", "targets": ["west"]}, {"source": "west", "targets": ["north"]}]
     world = World(plan=recovery_plan().model_validate({"name": "invoices", "pairs": pairs}))
-    served(world, "east", "south", "west")
+    served(world, "east", "west")
     world.hold("east", analyzer("invoice"))
-    world.hold("south", analyzer("invoice", description="another"), analyzer("own"))
+    world.hold("west", analyzer("invoice", description="another"), analyzer("own"))
     await world.take()
+    world.cloud.region("west").analyzers.clear()
 
     plan = await world.planned()
-    only = await world.planned(primary="south")
+    only = await world.planned(primary="west")
 
     assert [(item.resource, item.action) for item in plan.items] == [
         ("east", RestoreAction.CREATE),
-        ("south", RestoreAction.REFUSE),
-        ("south", RestoreAction.CREATE),
+        ("west", RestoreAction.REFUSE),
+        ("west", RestoreAction.CREATE),
     ]
     assert plan.definitions["invoice"]["description"] == "what invoice is"
-    assert [item.resource for item in only.items] == ["south", "south"]
+    assert [item.resource for item in only.items] == ["west", "west"]
 
 
 async def test_refuses_an_unknown_target_and_a_glob_that_matches_nothing() -> None:

@@ -106,7 +106,7 @@ async def test_filters_copies_by_the_id_they_have_at_the_primary() -> None:
 
 
 def two_sources() -> World:
-    pairs = [{"source": "east", "targets": ["west"]}, {"source": "south", "targets": ["west"]}]
+    pairs = [{"source": "east", "targets": ["west"]}, {"source": "south", "targets": ["north"]}]
     world = served(World(plan=recovery_plan().model_validate({"name": "invoices", "pairs": pairs})), "east", "south")
     world.hold("east", analyzer("invoice"))
     world.hold("south", analyzer("receipt"))
