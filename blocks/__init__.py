@@ -9,20 +9,15 @@ from blocks.store import (
     register_types,
     save_configuration,
 )
-from blocks.vault import BlockFileSystem, VaultBlockUnusable, open_second, open_vault
 
 __all__ = [
-    "BlockFileSystem",
     "BlockMissing",
     "BlockUnusable",
     "ContentUnderstandingEntra",
     "ContentUnderstandingKey",
     "ContentUnderstandingResource",
     "RecoveryPlan",
-    "VaultBlockUnusable",
     "load_configuration_from_blocks",
-    "open_second",
-    "open_vault",
     "register_types",
     "save_configuration",
 ]

@@ -14,9 +14,19 @@ from standby.config import plan as model
 from standby.config.durations import Since
 from standby.config.errors import summary, valid
 from standby.config.plan import FailoverPolicy, GivenKey, SnapshotPolicy
-from standby.config.resource import DeploymentOverrides, Name
+from standby.config.resource import DeploymentOverrides, EntraCredentials, KeyCredentials, Name
 from standby.config.sinks import Sink, SinkForm, sink_forms, sinks_of, webhook_keys
-from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, Signing, VaultSettings
+from standby.config.vault import (
+    NO_BLOCKS,
+    Ed25519Signing,
+    HmacSigning,
+    Place,
+    SasCredentials,
+    Signing,
+    VaultSettings,
+)
+
+StorageAccess = Literal["none", "entra", "key", "sas"]
 
 
 class TargetDeployments(BaseModel):
@@ -68,14 +78,21 @@ class RecoveryPlan(Block):
     failover: FailoverPolicy = same_as(model.RecoveryPlan, "failover")
     snapshots: SnapshotPolicy = same_as(model.RecoveryPlan, "snapshots")
     vault_path: str = Field(
-        "vault",
-        description="Local folder of the vault on the machine where the flow runs; not used if a block is named.",
+        "vault", description="Local folder of the vault on the machine where the flow runs; empty if a URL is given."
     )
-    vault_block: str | None = same_as(VaultSettings, "block")
-    second_path: str = Field("", description="Local folder that snapshots are written to as well.")
-    second_block: str | None = Field(
-        None, description="Prefect file system, type-slug/name, that snapshots are written to as well."
-    )
+    vault_url: str = Field("", description="Object storage of the vault, such as az://container/folder.")
+    vault_endpoint: str = same_as(VaultSettings, "endpoint")
+    vault_credentials: StorageAccess = Field("none", description="How the vault's object storage is opened.")
+    vault_tenant_id: str = Field("", description="Directory (tenant) id, for entra.")
+    vault_client_id: str = Field("", description="Application id, for entra.")
+    vault_secret: SecretStr | None = Field(None, description="Key, shared access signature or client secret.")
+    second_path: str = Field("", description="Local folder of the replica of the vault.")
+    second_url: str = Field("", description="Object storage of the replica of the vault.")
+    second_endpoint: str = same_as(VaultSettings, "endpoint")
+    second_credentials: StorageAccess = Field("none", description="How the replica's object storage is opened.")
+    second_tenant_id: str = Field("", description="Directory (tenant) id, for entra.")
+    second_client_id: str = Field("", description="Application id, for entra.")
+    second_secret: SecretStr | None = Field(None, description="Key, shared access signature or client secret.")
     signing: Literal["none", "hmac", "ed25519"] = Field("none", description="How snapshots and evidence are signed.")
     signing_key: SecretStr | None = Field(
         None, description="Shared key of hmac, or the private key of ed25519: 32 bytes in base64."
@@ -89,6 +106,13 @@ class RecoveryPlan(Block):
         description='Keys that sign what is posted: a JSON list such as ["KEY"], '
         "one for each webhook above, in the same order.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keeps_no_vault_in_a_block(cls, data: Any) -> Any:
+        if isinstance(data, dict) and any(data.get(f"{place}_block") for place in ("vault", "second")):
+            raise ValueError(f"the vault {NO_BLOCKS}")
+        return data
 
     @model_validator(mode="after")
     def _all_of_it_is_valid(self) -> Self:
@@ -112,11 +136,13 @@ class RecoveryPlan(Block):
 
     def to_vault(self) -> VaultSettings:
         """Give the library's vault settings."""
+        if not self.vault_path and not self.vault_url:
+            raise ValueError("needs vault_path or vault_url")
+        second = self._place("second")
         return valid(
             VaultSettings,
-            path=Path(self.vault_path) if self.vault_path else None,
-            block=self.vault_block or None,
-            second=self._second(),
+            **self._place("vault"),
+            second=second if second["path"] or second["url"] else None,
             signing=self._signing(),
         )
 
@@ -138,9 +164,8 @@ class RecoveryPlan(Block):
             ),
             encryption=plan.encryption.kind,
             encryption_key=plan.encryption.key if isinstance(plan.encryption, GivenKey) else None,
-            vault_path="" if vault.folder is None else str(vault.folder),
-            vault_block=vault.block,
-            **_second_fields(vault.second),
+            **_place_fields("vault", vault, vault.folder),
+            **_place_fields("second", vault.second, vault.second.folder if vault.second else None),
             **_signing_fields(vault.signing),
             activation=sink_forms(sinks),
             webhook_keys=webhook_keys(sinks),
@@ -155,11 +180,21 @@ class RecoveryPlan(Block):
             raise ValueError("encryption is given, but encryption_key is empty")
         return {"kind": "given", "key": key}
 
-    def _second(self) -> SecondStore | None:
-        if not self.second_path and not self.second_block:
-            return None
-        path = Path(self.second_path) if self.second_path else None
-        return valid(SecondStore, path=path, block=self.second_block or None)
+    def _place(self, name: str) -> dict[str, Any]:
+        """Give the fields of a place for files as the library has them."""
+        path, url, endpoint, kind, tenant, client, secret = (
+            getattr(self, f"{name}_{field}") or None
+            for field in ("path", "url", "endpoint", "credentials", "tenant_id", "client_id", "secret")
+        )
+        given = secret if secret and secret.get_secret_value() else None
+        credentials: dict[str, object] | None = None
+        if kind == "entra":
+            credentials = {"kind": kind, "tenant_id": tenant, "client_id": client, "client_secret": given}
+        elif kind in {"key", "sas"}:
+            if given is None:
+                raise ValueError(f"{name}_credentials is {kind}, but {name}_secret is empty")
+            credentials = {"kind": kind, kind: given}
+        return {"path": path, "url": url, "endpoint": endpoint or "", "credentials": credentials}
 
     def _signing(self) -> dict[str, object] | None:
         key = self.signing_key if self.signing_key and self.signing_key.get_secret_value() else None
@@ -174,10 +209,22 @@ class RecoveryPlan(Block):
                 assert_never(self.signing)
 
 
-def _second_fields(second: SecondStore | None) -> dict[str, Any]:
-    if second is None:
+def _place_fields(name: str, place: Place | None, folder: Path | None) -> dict[str, Any]:
+    """Give the fields of the block for a place, by name of the field."""
+    if place is None:
         return {}
-    return {"second_path": "" if second.path is None else str(second.path), "second_block": second.block}
+    fields: dict[str, Any] = {"path": "" if folder is None else str(folder), "endpoint": place.endpoint}
+    fields["url"] = place.url if folder is None and place.url else ""
+    match place.credentials:
+        case None:
+            pass
+        case KeyCredentials(key=secret) | SasCredentials(sas=secret):
+            fields |= {"credentials": place.credentials.kind, "secret": secret}
+        case EntraCredentials(tenant_id=tenant, client_id=client, client_secret=secret):
+            fields |= {"credentials": "entra", "tenant_id": tenant or "", "client_id": client or "", "secret": secret}
+        case _:
+            assert_never(place.credentials)
+    return {f"{name}_{field}": value for field, value in fields.items()}
 
 
 def _signing_fields(signing: Signing | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
-from blocks import load_configuration_from_blocks, open_vault
+from blocks import load_configuration_from_blocks
 from flows.dispatch import Dispatch, SentChunk, chunk_artifact
 from flows.outcome import finish_replication
 from flows.run import ProgressArtifact, to_its_report
@@ -177,7 +177,7 @@ async def replicate_chunk(
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)
     copy_log = ChunkCopyLog(records)
     async with (
-        open_run(configuration, plan, await open_vault(configuration.vault)) as context,
+        open_run(configuration, plan) as context,
         ProgressArtifact(f"Replicating {request.chunk}") as bar,
     ):
         replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)

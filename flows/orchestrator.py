@@ -25,8 +25,6 @@ from standby.errors import StandbyError
 from standby.orchestrator import Health
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
-from standby.vault.errors import VaultUnavailable
-from standby.vault.filesystem import FileSystem
 
 QUIET: Mapping[str, str] = {
     # The command itself says what happened, and a run's log goes to the server as well.
@@ -35,9 +33,6 @@ QUIET: Mapping[str, str] = {
     "DO_NOT_TRACK": "1",
 }
 """Settings of Prefect's client in a process of Standby."""
-
-WRITTEN = "doctor/written.txt"
-"""File of a vault that is written to see whether the vault can be written."""
 
 
 class Prefect:
@@ -130,27 +125,6 @@ class Prefect:
         except (NoServer, ServerUnreachable) as error:
             return Health(False, error.cause, error.next_action)
         return Health(True, f"the server at {_configured()} answers")
-
-    async def vault(self, configuration: Configuration) -> Health:
-        """See whether flows can open the vault and its second store, and write to them."""
-        from blocks import open_second, open_vault
-
-        try:
-            stores = [await open_vault(configuration.vault)]
-            if second := await open_second(configuration.vault):
-                stores.append(second)
-            for store in stores:
-                await _try_to_write(store)
-        except StandbyError as error:
-            return Health(False, f"{error.cause[:1].lower()}{error.cause[1:]}", error.next_action)
-        return Health(True, " and ".join(f"{store.where(WRITTEN)} can be written" for store in stores))
-
-
-async def _try_to_write(store: FileSystem) -> None:
-    written = b"Written by standby doctor, to check that the vault can be written.\n"
-    await store.write(WRITTEN, written)
-    if await store.read(WRITTEN) != written:
-        raise VaultUnavailable(store.where(WRITTEN), "read", "what was just written cannot be read back")
 
 
 async def _run_here(

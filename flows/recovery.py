@@ -14,7 +14,7 @@ from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import ValidationError
 
-from blocks import load_configuration_from_blocks, open_second, open_vault
+from blocks import load_configuration_from_blocks
 from flows.errors import SlotTaken
 from flows.limits import hold
 from standby.config.sinks import VariableSink
@@ -37,8 +37,6 @@ async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryC
         configuration,
         plan,
         via="prefect",
-        vault=await open_vault(configuration.vault),
-        second=await open_second(configuration.vault),
         sinks=partial(open_sinks, variable=VariableActivation),
         # Where no deployment started it, somebody at this machine did.
         actor=f"flow run {flow_run.name}" if deployment.id else "",

@@ -13,7 +13,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from blocks import load_configuration_from_blocks, open_vault
+from blocks import load_configuration_from_blocks
 from flows.chunks import on_workers
 from flows.limits import hold_targets
 from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
@@ -64,7 +64,7 @@ async def replicate(
         if apply:
             approved = load_plan(Path(apply), plan, signer_for(configuration.vault.signing))
             selection = approved.selection
-        async with open_run(configuration, plan, await open_vault(configuration.vault)) as context:
+        async with open_run(configuration, plan) as context:
             if dry_run:
                 return await finish_plan(await survey(context, selection))
             return await _copy(context, configuration, selection, approved, dispatch == "workers")

@@ -9,12 +9,13 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.objects import State
 
-from blocks import load_configuration_from_blocks, open_vault
+from blocks import load_configuration_from_blocks
 from flows.events import emit_observation
 from flows.outcome import FlowOutcome
 from standby.clock import SystemClock
 from standby.fencing import read_fence
 from standby.recovery.probe import WatchReport, observer_here, probe_resources
+from standby.vault.vault import open_vault
 
 
 async def publish_watch(report: WatchReport) -> None:
@@ -58,7 +59,8 @@ async def watch(plan: str) -> State[dict[str, Any]]:
         plan: Name of a saved recovery-plan block.
     """
     configuration = await load_configuration_from_blocks(plan)
-    fence = await read_fence(await open_vault(configuration.vault), configuration.plan(plan))
+    async with open_vault(configuration.vault) as vault:
+        fence = await read_fence(vault, configuration.plan(plan))
     seen = await probe_resources(configuration.resources.values(), observer_here("watch"), SystemClock())
     for observation in seen.values():
         emit_observation(observation, fence)

@@ -44,5 +44,8 @@ async def to_its_end(work: Awaitable[T]) -> T:
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:
+        # Nobody sees how it ended any more.
+        if not task.cancelled():
+            task.exception()
         raise cancelled
     return task.result()

@@ -18,7 +18,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
 from standby.vault.documents import HeldDocument, hold_document, read_document
-from standby.vault.filesystem import FileSystem, Objects
+from standby.vault.storage import Storage
 
 
 class Fenced(GuardRefused):
@@ -146,7 +146,7 @@ class HeldFence:
         self.fence = fence
 
 
-async def read_fence(objects: Objects, plan: RecoveryPlan) -> Fence:
+async def read_fence(objects: Storage, plan: RecoveryPlan) -> Fence:
     """Read which resource serves for each primary.
 
     Raises:
@@ -157,7 +157,7 @@ async def read_fence(objects: Objects, plan: RecoveryPlan) -> Fence:
 
 
 @asynccontextmanager
-async def hold_fence(files: FileSystem, plan: RecoveryPlan) -> AsyncIterator[HeldFence]:
+async def hold_fence(files: Storage, plan: RecoveryPlan) -> AsyncIterator[HeldFence]:
     """Hold the fence of a plan for changing it; `FailoverUnderWay` where another run does."""
 
     def busy(where: str) -> FailoverUnderWay:

@@ -83,10 +83,6 @@ class Orchestrator(Protocol):
         """See whether the server answers."""
         ...
 
-    async def vault(self, configuration: Configuration) -> Health:
-        """See whether flows can open the vault and its second store, and write to them."""
-        ...
-
     def own_server(self, home: Path) -> AbstractAsyncContextManager[str]:
         """Run a server of our own, with everything it keeps in a folder; give the URL of its UI."""
         ...

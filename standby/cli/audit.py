@@ -13,8 +13,8 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine, facts_of_line, verify_audit
 from standby.text import counted
-from standby.vault.folder import open_folder
 from standby.vault.signing import signer_for
+from standby.vault.vault import open_vault
 
 
 def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line]:
@@ -94,9 +94,9 @@ async def command(
     output: Output = context.obj
     configuration = output.load()
     signer = signer_for(configuration.vault.signing)
-    files = open_folder(configuration.vault)
     names = [configuration.plan(plan).name] if plan else list(configuration.plans)
-    checks = {name: await verify_audit(files, name, signer) for name in names}
+    async with open_vault(configuration.vault) as vault:
+        checks = {name: await verify_audit(vault, name, signer) for name in names}
     whole = not any(check.problems for check in checks.values())
     if asked == "show":
         output.results(line for check in checks.values() for line in show_lines(check, newest))

@@ -24,7 +24,7 @@ from standby.recovery.decision.automation import (
     read_automation,
     set_automation,
 )
-from standby.vault.folder import open_folder
+from standby.vault.vault import open_vault
 
 
 class NoPlans(ConfigurationError):
@@ -47,8 +47,7 @@ async def command(
 ) -> Exit:
     """Show or set whether outages may start a failover, in all plans of this vault.
 
-    It does not stop what an operator starts. Where flows keep their vault in a Prefect block,
-    --via prefect shows or sets the one in that vault.
+    It does not stop what an operator starts.
 
     Exit status: 0.
     """
@@ -57,7 +56,7 @@ async def command(
     output: Output = context.obj
     configuration = output.load()
     on = None if position is None else position == "on"
-    names, block = list(configuration.plans), configuration.vault.block
+    names = list(configuration.plans)
     if not names and (via == "prefect" or on is not None):
         raise NoPlans
     if via == "prefect":
@@ -65,21 +64,17 @@ async def command(
         for name in names[: 1 if on is None else None]:
             asked: JsonObject = {"on": on, "reason": reason}
             automation = await run_flow(Automation, configuration, name, "automation", asked)
-        where = block or open_folder(configuration.vault).where(AUTOMATION_PATH)
-    else:
-        files = open_folder(configuration.vault)
-        automation = await (read_automation(files) if on is None else _set(configuration, on, reason))
-        where = files.where(AUTOMATION_PATH)
+    elif on is not None:
+        automation = await _set(configuration, on, reason)
+    async with open_vault(configuration.vault) as vault:
+        if on is None and via == "direct":
+            automation = await read_automation(vault)
+        where = vault.where(AUTOMATION_PATH)
     output.results(_lines(automation, configuration))
     plans: JsonObject = {
         name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())
     }
     output.document({**automation.model_dump(mode="json"), "where": where, "plans": plans})
-    if block is not None and via == "direct":
-        same = " ".join(filter(None, ("standby automation", position, "--via prefect")))
-        output.say(
-            f"This is the off switch in the vault {where}. Flows use another one, in {block}: for that, run {same}."
-        )
     return Exit.DONE
 
 

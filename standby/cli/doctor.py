@@ -17,8 +17,8 @@ from standby.cli.output import Line, Output, cause_of
 from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
-from standby.config.configuration import Configuration
 from standby.config.resource import PREVIEW_2025, Resource
+from standby.config.vault import Place, VaultSettings
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.replication.dependencies import PREBUILT
@@ -28,6 +28,8 @@ from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, 
 from standby.service.models import Account
 from standby.service.retries import HttpRetries
 from standby.text import counted
+from standby.vault.errors import VaultError, VaultUnavailable
+from standby.vault.vault import open_vault
 
 TOLERATED_SKEW = timedelta(minutes=5)
 """Entra refuses tokens on clocks that differ by more."""
@@ -162,8 +164,9 @@ async def command(
     tls = trusted_certificates()
     async with side_by_side() as group:
         resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
-        prefect = group.create_task(_prefect(configuration))
-    checks = [check for found in [*resources, prefect] for check in found.result()]
+        vault = group.create_task(_vault(configuration.vault))
+        prefect = group.create_task(_prefect())
+    checks = [check for found in [*resources, vault, prefect] for check in found.result()]
     output.results(_lines(checks))
     output.document({"checks": [asdict(check) for check in checks]})
     return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
@@ -197,21 +200,36 @@ async def _resource(resource: Resource, tls: Tls) -> list[Check]:
     return checks
 
 
-async def _prefect(configuration: Configuration) -> list[Check]:
+async def _prefect() -> list[Check]:
     try:
         orchestrator = load_orchestrator()
     except NoOrchestrator as error:
         return [Check("prefect", "server", None, error.cause, error.next_action)]
     health = await orchestrator.health()
     # Recovery must work without it: a Prefect that is down is worth knowing, not a failure.
-    checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
-    vault = configuration.vault
-    if health.well and (vault.block or (vault.second and vault.second.block)):
-        try:
-            async with asyncio.timeout(LONGEST):
-                found = await orchestrator.vault(configuration)
-            checks.append(Check("prefect", "vault", found.well, found.detail, found.next_action))
-        except TimeoutError:
-            detail = f"it could not be written within {LONGEST:g} s"
-            checks.append(Check("prefect", "vault", False, detail, "Check that its storage answers"))
-    return checks
+    return [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
+
+
+WRITTEN = "doctor/written.txt"
+"""File of a vault that is written to see whether the vault can be written."""
+
+
+async def _vault(settings: VaultSettings) -> list[Check]:
+    places = {"vault": settings, "second": settings.second}
+    return [await _place(name, place) for name, place in places.items() if place is not None]
+
+
+async def _place(name: str, place: Place) -> Check:
+    written = b"Written by standby doctor, to check that the vault can be written.\n"
+    try:
+        async with asyncio.timeout(LONGEST), open_vault(place) as storage:
+            where = storage.where(WRITTEN)
+            await storage.write(WRITTEN, written)
+            if await storage.read(WRITTEN) != written:
+                raise VaultUnavailable(where, "read", "what was just written cannot be read back")
+    except VaultError as error:
+        return _failed("vault", name, error)
+    except TimeoutError:
+        detail = f"it could not be written within {LONGEST:g} s"
+        return Check("vault", name, False, detail, "Check that its storage answers")
+    return Check("vault", name, True, f"{where} can be written")

@@ -23,8 +23,8 @@ from standby.recovery.drill.cleanup import CleanUpReport, clean_up
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport, facts
-from standby.vault.folder import open_folder
 from standby.vault.signing import signer_for
+from standby.vault.vault import open_vault
 
 
 def drill_lines(report: DrillReport, *, verbose: bool = False) -> Iterator[Line]:
@@ -156,12 +156,13 @@ async def _clean(output: Output, configuration: Configuration, plan: str) -> Exi
 
 
 async def _check(output: Output, configuration: Configuration, plan: str, asked: str) -> Exit:
-    files, signer = open_folder(configuration.vault), signer_for(configuration.vault.signing)
+    signer = signer_for(configuration.vault.signing)
     handed_in = _handed_in(Path(asked))
-    if handed_in is None:
-        check = await verify_evidence(files, plan, asked, signer)
-    else:
-        check = await check_evidence(files, plan, signer, *handed_in)
+    async with open_vault(configuration.vault) as vault:
+        if handed_in is None:
+            check = await verify_evidence(vault, plan, asked, signer)
+        else:
+            check = await check_evidence(vault, plan, signer, *handed_in)
     output.results(evidence_lines(check))
     output.document(evidence_document(check))
     return Exit.ERROR if check.problems else Exit.DONE

@@ -15,8 +15,8 @@ from standby.errors import sentence
 from standby.recovery.decision.input import Candidate, Decision, DecisionInput
 from standby.recovery.decision.record import Explanation, conclusion, explain, requester
 from standby.text import utc
-from standby.vault.folder import open_folder
 from standby.vault.signing import signer_for
+from standby.vault.vault import open_vault
 
 LATEST = 12
 """Number of observations that are shown without -v."""
@@ -102,7 +102,8 @@ async def command(
     """
     output: Output = context.obj
     settings = output.load().vault
-    found = await explain(open_folder(settings), decision, signer_for(settings.signing))
+    async with open_vault(settings) as vault:
+        found = await explain(vault, decision, signer_for(settings.signing))
     output.report(explanation_lines(found, verbose=output.verbose), found)
     if found.problems:
         return Exit.ERROR

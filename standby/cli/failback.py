@@ -15,7 +15,7 @@ from standby.cli.run import Exit, exit_of
 from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
-from standby.recovery.context import must_be_the_flows_fence, open_recovery
+from standby.recovery.context import open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import CHOICES, WORDS, Choice, Divergence, DivergenceReport, FailbackReport
 from standby.text import some_of
@@ -118,7 +118,6 @@ async def command(
             output.results(divergence_lines(report.divergence, verbose=output.verbose))
     else:
         async with open_recovery(configuration, plan) as recovery:
-            await must_be_the_flows_fence(recovery)
             found = await report_divergence(recovery, primary, keep=choices)
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))

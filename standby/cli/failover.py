@@ -15,7 +15,7 @@ from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.context import VAULT, open_recovery
+from standby.recovery.context import open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
 from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
@@ -85,7 +85,7 @@ def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]
         yield Line(text, 2, mark, style, sink.status != "told")
 
 
-GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_FAILOVER, VAULT}))
+GUARDS = tuple(sorted({*OF_THE_DECISION, *OF_THE_FAILOVER}))
 
 
 async def command(

@@ -10,13 +10,11 @@ import typer
 from standby.cli.output import Output
 from standby.cli.run import Exit
 from standby.config.resource import is_loopback
-from standby.config.vault import VaultSettings
 from standby.gateway.app import make_app
 from standby.gateway.poster import open_poster, prefect_api
 from standby.gateway.server import bound, serve, url_of
 from standby.service.calls import trusted_certificates
-from standby.vault.filesystem import Objects
-from standby.vault.folder import open_folder
+from standby.vault.vault import open_vault
 
 Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to serve on.")]
 Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to serve on; 0 is any free one.")]
@@ -31,8 +29,8 @@ async def command(context: typer.Context, host: Host = "127.0.0.1", port: Port =
     output: Output = context.obj
     configuration = output.load()
     api = prefect_api(os.environ)
-    async with open_poster(api, trusted_certificates()) as poster:
-        app = make_app(configuration, poster.post, _vault(configuration.vault, output))
+    async with open_poster(api, trusted_certificates()) as poster, open_vault(configuration.vault) as vault:
+        app = make_app(configuration, poster.post, vault)
         with bound(host, port) as taken:
             if not is_loopback(host):
                 output.say(
@@ -45,10 +43,3 @@ async def command(context: typer.Context, host: Host = "127.0.0.1", port: Port =
 def _announce(output: Output, url: str) -> None:
     output.result(f"Serving on {url}")
     output.document({"url": url})
-
-
-def _vault(settings: VaultSettings, output: Output) -> Objects | None:
-    if settings.folder is None:
-        output.say("The gateway does not read a vault in a Prefect block: it assumes that the primaries serve.")
-        return None
-    return open_folder(settings)

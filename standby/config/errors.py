@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from standby.config.plan import IGNORE_RULE, TAG_FILTER, TARGET_ID
 from standby.config.resource import RESOURCE_NAME
 from standby.config.sinks import VARIABLE_NAME
-from standby.config.vault import BLOCK_REFERENCE
+from standby.config.vault import BLOCK_REFERENCE, VAULT_URL
 from standby.errors import StandbyError
 from standby.text import nearest
 
@@ -78,7 +78,8 @@ _PATTERNS = {
     TAG_FILTER: "must be key=value, such as team=legal",
     TARGET_ID: "must contain {id}, and otherwise only letters, digits, dots, dashes and underscores",
     VARIABLE_NAME: "must be lower-case letters, digits, dashes and underscores",
-    BLOCK_REFERENCE: "must be TYPE-SLUG/NAME, such as azure-blob-storage-container/vault",
+    BLOCK_REFERENCE: "must be TYPE-SLUG/NAME, such as slack-webhook/oncall",
+    VAULT_URL: "must be az://CONTAINER/FOLDER, s3://BUCKET/FOLDER, gs://BUCKET/FOLDER or file:///FOLDER",
 }
 
 

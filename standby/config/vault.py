@@ -1,18 +1,103 @@
-"""The settings of the vault: where files are kept, and how they are signed."""
+"""The settings of the vault: where files are kept, who may open that, and how they are signed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
+from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
 from standby.document import Strict
 
 BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"
-"""A block as type-slug/name."""
+"""A Prefect block as type-slug/name."""
 
 BlockReference = Annotated[str, StringConstraints(pattern=BLOCK_REFERENCE)]
+
+VAULT_URL = r"^(az|s3|gs)://[^/?#@\s]+(/[^?#\s]*)?$|^file:///[^?#\s]+$"
+
+VaultUrl = Annotated[str, StringConstraints(pattern=VAULT_URL)]
+
+NO_BLOCKS = (
+    "cannot be a Prefect block any more, because a run without Prefect could not open it; name its storage instead: "
+    "url: az://CONTAINER/FOLDER with endpoint and credentials, url: s3://BUCKET/FOLDER, url: gs://BUCKET/FOLDER, "
+    "or path: FOLDER"
+)
+
+
+class SasCredentials(Strict):
+    """A shared access signature of a storage account."""
+
+    kind: Literal["sas"] = "sas"
+    sas: SecretStr = Field(min_length=1, description="Query string that grants access, such as sv=…&sig=….")
+
+
+StorageCredentials = Annotated[KeyCredentials | EntraCredentials | SasCredentials, Field(discriminator="kind")]
+
+
+class Place(Strict):
+    """Where files are kept: a folder of this machine, or object storage."""
+
+    path: Path | None = Field(None, description="Local folder.")
+    url: VaultUrl | None = Field(
+        None, description="Object storage: az://container/folder, s3://bucket/folder or gs://bucket/folder."
+    )
+    endpoint: str = Field(
+        "", description="URL of the storage account, which az:// needs; of an S3 server other than Amazon's."
+    )
+    credentials: StorageCredentials | None = Field(
+        None, description="For az://: entra, key or sas. s3:// and gs:// take theirs from the environment."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_no_block(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("block") is not None:
+            raise ValueError(NO_BLOCKS)
+        return data
+
+    @field_validator("endpoint")
+    @classmethod
+    def _is_safe_to_call(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        if not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise ValueError("must be a URL such as https://account.blob.core.windows.net")
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname)):
+            raise ValueError("must begin with https://, unless it is on this machine")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if self.path is not None and self.url is not None:
+            raise ValueError("needs either a path or a url, and has both")
+        if self.scheme == "az" and not self.endpoint:
+            raise ValueError("needs an endpoint beside az://, such as https://account.blob.core.windows.net")
+        if self.scheme != "az" and self.credentials is not None:
+            raise ValueError("takes credentials for az:// only; s3:// and gs:// take theirs from the environment")
+        if self.scheme not in {"az", "s3"} and self.endpoint:
+            raise ValueError("takes an endpoint for az:// and s3:// only")
+        return self
+
+    @property
+    def scheme(self) -> str:
+        """Give az, s3, gs or file."""
+        return self.url.partition(":")[0] if self.url else "file"
+
+    @property
+    def folder(self) -> Path | None:
+        """Give the local folder; `None` where it is object storage, or nothing was said."""
+        if self.url is not None and self.scheme == "file":
+            return Path(url2pathname(urlsplit(self.url).path))
+        return self.path
+
+    def relative_to(self, folder: Path) -> Self:
+        """Take a relative path as seen from a folder."""
+        return self if self.path is None else self.model_copy(update={"path": folder / self.path})
 
 
 class HmacSigning(Strict):
@@ -41,43 +126,29 @@ class Ed25519Signing(Strict):
 Signing = Annotated[HmacSigning | Ed25519Signing, Field(discriminator="kind")]
 
 
-class SecondStore(Strict):
-    """A second place for snapshots, best in another region."""
-
-    path: Path | None = Field(None, description="Local folder.")
-    block: BlockReference | None = Field(None, description="Prefect file system, type-slug/name.")
+class SecondPlace(Place):
+    """A replica of everything in the vault, best in another region."""
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.path is None) == (self.block is None):
-            raise ValueError("needs either a path or a block")
+    def _is_somewhere(self) -> Self:
+        if self.path is None and self.url is None:
+            raise ValueError("needs a path or a url")
         return self
 
 
-class VaultSettings(Strict):
-    """The place for definitions, ledgers and replaced analyzers."""
+class VaultSettings(Place):
+    """The place for definitions, ledgers, fence, audit log and replaced analyzers; the folder vault by default."""
 
-    path: Path | None = Field(
-        None,
-        description="Local folder; vault, where no block is given either. Beside a block it is the vault "
-        "of runs without Prefect (plan, check, --via direct), with records of its own.",
-    )
-    block: BlockReference | None = Field(
-        None, description="Prefect file system, type-slug/name, in which flows keep everything."
-    )
-    second: SecondStore | None = Field(None, description="A second place that snapshots are written to.")
-    signing: Signing | None = Field(None, description="How snapshots and evidence are signed.")
+    second: SecondPlace | None = Field(None, description="A replica of all of it, written after the first.")
+    signing: Signing | None = Field(None, description="How snapshots, plans and evidence are signed.")
 
     @property
     def folder(self) -> Path | None:
-        """The local folder; none where a block is given and no path beside it."""
-        return self.path or (Path("vault") if self.block is None else None)
+        """Give the local folder; `None` where it is object storage."""
+        return Path("vault") if self.path is None and self.url is None else super().folder
 
-    def relative_to(self, folder: Path) -> VaultSettings:
+    def relative_to(self, folder: Path) -> Self:
         """Take relative paths as seen from a folder."""
-        changed: dict[str, object] = {}
-        if self.folder is not None:
-            changed["path"] = folder / self.folder
-        if self.second is not None and self.second.path is not None:
-            changed["second"] = self.second.model_copy(update={"path": folder / self.second.path})
-        return self.model_copy(update=changed)
+        path = None if self.url is not None else folder / (self.path or "vault")
+        second = None if self.second is None else self.second.relative_to(folder)
+        return self.model_copy(update={"path": path, "second": second})

@@ -26,7 +26,7 @@ from standby.gateway.errors import NoGatewayToken, NotAllowed, NotPosted, Refuse
 from standby.gateway.event_grid import Validation, allowed_origin, read_delivery
 from standby.gateway.notice import Event, Ignored, Notice, concerned, event_of, read_serving
 from standby.service.redaction import one_line
-from standby.vault.filesystem import Objects
+from standby.vault.storage import Storage
 
 SCHEME = "bearer"
 
@@ -123,7 +123,7 @@ RETRY_AFTER = "30"
 
 
 def make_app(
-    configuration: Configuration, post: Post, vault: Objects | None = None, clock: Clock | None = None
+    configuration: Configuration, post: Post, vault: Storage | None = None, clock: Clock | None = None
 ) -> Starlette:
     """Make the application.
 
@@ -165,7 +165,7 @@ async def _healthz(_request: Request) -> Response:
 class _Gateway:
     doorkeeper: Doorkeeper
     configuration: Configuration
-    vault: Objects | None
+    vault: Storage | None
     post: Post
     clock: Clock
     duplicates: Duplicates

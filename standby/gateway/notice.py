@@ -19,7 +19,7 @@ from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.recovery.probe import Check, Observation
 from standby.service.redaction import one_line
-from standby.vault.filesystem import Objects
+from standby.vault.storage import Storage
 
 
 class Source(StrEnum):
@@ -107,7 +107,7 @@ Serving = Mapping[str, frozenset[str]]
 """The resources that serve, by the name of the plan."""
 
 
-async def read_serving(plans: Iterable[RecoveryPlan], vault: Objects | None) -> Serving:
+async def read_serving(plans: Iterable[RecoveryPlan], vault: Storage | None) -> Serving:
     """Read which resources serve in each plan; where the fence cannot be read, the sources are assumed to.
 
     The evaluation reads the fence again: this only decides which automation receives an event.

@@ -20,10 +20,9 @@ from pydantic import Field, ValidationError
 from standby.document import Document, JsonValue, digest_of_json
 from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
-from standby.vault.documents import once_free
-from standby.vault.errors import Held
-from standby.vault.filesystem import Objects
+from standby.vault.errors import Changed
 from standby.vault.signing import Signer
+from standby.vault.storage import Storage, Version
 
 FIRST = "0" * 64
 """The first line has this instead of a digest of the line before."""
@@ -150,9 +149,28 @@ def head_path(plan: str) -> str:
     return f"audit/{plan}.head.json"
 
 
-async def write_head(objects: Objects, line: AuditLine, signer: Signer | None) -> None:
-    """Write down which line is the newest."""
-    await objects.write(head_path(line.plan), head_of(line, signer))
+async def write_head(storage: Storage, line: AuditLine, signer: Signer | None, known: Version | None) -> None:
+    """Write down which line is the newest, unless somebody who added a later one did that already.
+
+    Args:
+        known: the head as it was read before the line was added.
+    """
+    while True:
+        try:
+            await storage.swap(head_path(line.plan), head_of(line, signer), known.tag if known else None)
+        except Changed:
+            known = await storage.read_version(head_path(line.plan))
+            if known is not None and _sequence_of(known.content) >= line.sequence:
+                return
+        else:
+            return
+
+
+def _sequence_of(content: bytes) -> int:
+    try:
+        return AuditHead.model_validate_json(content).sequence
+    except ValidationError:
+        return 0
 
 
 def head_of(line: AuditLine, signer: Signer | None) -> bytes:
@@ -197,7 +215,7 @@ def _strange(head: AuditHead, line: AuditLine, signer: Signer | None) -> str:
 
 
 PATIENCE = 60.0
-"""Seconds that another writer of the same log is waited for."""
+"""Seconds for which a line is tried to be added while others add theirs."""
 
 LOOKS = 5
 """How often a log and its head are read again while somebody adds lines."""
@@ -226,10 +244,12 @@ class AuditAction(StrEnum):
 
 
 class AuditBusy(StandbyError):
-    """Another run held the log for too long."""
+    """Other runs added lines all the time."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(f"{where} was locked by another run for {PATIENCE:.0f} s", "Run again when that run has ended")
+        super().__init__(
+            f"Other runs wrote {where} without a pause for {PATIENCE:.0f} s", "Run again when they have ended"
+        )
 
 
 class AuditBroken(StandbyError):
@@ -271,30 +291,32 @@ async def record_action(
     """Add a line to the plan's log; it is safe when this returns.
 
     Raises:
-        AuditBusy: another run holds the log for too long.
+        AuditBusy: other runs write the log without a pause.
         AuditBroken: the log's last line, or the file that knows it, is not what it should be.
         CannotSign: only the public half of the key is here.
     """
     path = audit_path(context.plan.name)
+    begun = context.clock.monotonic()
+    while context.clock.monotonic() - begun < PATIENCE:
+        head, log = await _read_end(context)
+        content = log.content if log else b""
+        last = _last_line(context, content.splitlines())
+        if last is not None and (head is None or head.content != head_of(last, context.signer)):
+            await write_head(context.vault, last, context.signer, head)
+        line = _next(context, last, action, facts or {}, epoch)
+        added = content + line.model_dump_json().encode() + b"\n"
+        try:
+            await context.vault.swap(path, added, log.tag if log else None)
+        except Changed:
+            continue  # Somebody else added a line: ours comes after it.
+        await write_head(context.vault, line, context.signer, head)
+        return line
+    raise AuditBusy(context.vault.where(path))
 
-    async def add() -> AuditLine:
-        async with context.vault.hold(path) as journal:
-            content = journal.found or b""
-            last = await _settled_end(context, content.splitlines())
-            line = _next(context, last, action, facts or {}, epoch)
-            await journal.rewrite(content + line.model_dump_json().encode() + b"\n")
-            await write_head(context.vault, line, context.signer)
-            return line
 
-    try:
-        return await once_free(context.clock, add, patience=PATIENCE)
-    except Held:
-        raise AuditBusy(context.vault.where(path)) from None
-
-
-async def verify_audit(objects: Objects, plan: str, signer: Signer | None) -> AuditCheck:
+async def verify_audit(storage: Storage, plan: str, signer: Signer | None) -> AuditCheck:
     """Check every line of a plan's log, and its end; with a key, the signatures, too."""
-    head, texts = await _read_together(objects, plan)
+    head, texts = await _read_together(storage, plan)
     lines: list[AuditLine] = []
     doubtful: list[tuple[int, str]] = []
     problems: list[str] = []
@@ -309,43 +331,63 @@ async def verify_audit(objects: Objects, plan: str, signer: Signer | None) -> Au
         if wrong := unsigned(line, signer):
             doubtful.append((number, wrong))
     if not problems and (wrong := head_problem(head, lines, signer)):
-        problems.append(f"{objects.where(head_path(plan))} {wrong}")
-    return AuditCheck(objects.where(audit_path(plan)), tuple(lines), (*problems, *_grouped(doubtful)))
+        problems.append(f"{storage.where(head_path(plan))} {wrong}")
+    return AuditCheck(storage.where(audit_path(plan)), tuple(lines), (*problems, *_grouped(doubtful)))
 
 
 def audit_path(plan: str) -> str:
     return f"audit/{plan}.jsonl"
 
 
-async def _read_together(objects: Objects, plan: str) -> tuple[bytes | None, list[bytes]]:
+async def _read_together(storage: Storage, plan: str) -> tuple[bytes | None, list[bytes]]:
     """Read head and log as they were at one time, although somebody may be adding lines."""
     for _ in range(LOOKS):
-        head = await objects.read(head_path(plan))
-        texts = (await objects.read(audit_path(plan)) or b"").splitlines()
-        if head == await objects.read(head_path(plan)):
+        head = await storage.read(head_path(plan))
+        texts = (await storage.read(audit_path(plan)) or b"").splitlines()
+        if head == await storage.read(head_path(plan)):
             break
     return head, texts
 
 
-async def _settled_end(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None:
-    """Give the last line once it and the head agree; a crash may have left the head one behind."""
-    plan, signer = context.plan.name, context.signer
+async def _read_end(context: RecoveryContext) -> tuple[Version | None, Version | None]:
+    """Read head and log once they agree; a crash may have left the head one behind.
+
+    Raises:
+        AuditBroken: they do not agree, and nobody is writing them.
+    """
+    plan = context.plan.name
+    seen: tuple[Version | None, Version | None] | None = None
+    while True:
+        found = (
+            await context.vault.read_version(head_path(plan)),
+            await context.vault.read_version(audit_path(plan)),
+        )
+        head, log = found
+        texts = log.content.splitlines() if log else []
+        lines = [line for text in texts[-2:] if (line := read_line(text)) is not None]
+        wrong = head_problem(head.content if head else None, lines, context.signer)
+        if not wrong or len(lines) < len(texts[-2:]):
+            return found
+        if found == seen:
+            raise _broken(context, f"{context.vault.where(head_path(plan))} {wrong}")
+        seen = found
+
+
+def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None:
+    """Give the last line of a log; `AuditBroken` where one of the last two is not as it was written."""
     lines: list[AuditLine] = []
     for number, text in list(enumerate(texts, start=1))[-2:]:
         line = read_line(text)
-        if line is None or unchained(line, text, plan, number, lines[-1].digest if lines else line.previous):
+        if line is None or unchained(
+            line, text, context.plan.name, number, lines[-1].digest if lines else line.previous
+        ):
             raise _broken(context, f"line {number}, one of its last, is not valid")
         # Lines of another key are not in the way of a failover; audit verify reports them.
+        signer = context.signer
         if signer and line.key_id == signer.key_id and unsigned(line, signer):
             raise _broken(context, f"the signature of line {number} is wrong")
         lines.append(line)
-    head = await context.vault.read(head_path(plan))
-    if wrong := head_problem(head, lines, signer):
-        raise _broken(context, f"{context.vault.where(head_path(plan))} {wrong}")
-    last = lines[-1] if lines else None
-    if last and head != head_of(last, signer):
-        await write_head(context.vault, last, signer)
-    return last
+    return lines[-1] if lines else None
 
 
 def _broken(context: RecoveryContext, problem: str) -> AuditBroken:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
@@ -15,17 +15,15 @@ from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import Sink
-from standby.errors import GuardRefused
-from standby.fencing import read_fence
 from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import ActivationSink
 from standby.replication.inventory import Connections
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
 from standby.replication.steps import RunContext
-from standby.vault.filesystem import FileSystem
-from standby.vault.folder import LocalFolder
 from standby.vault.signing import Signer, signer_for
+from standby.vault.storage import Storage
+from standby.vault.vault import open_vault
 
 T = TypeVar("T")
 
@@ -70,7 +68,7 @@ class RecoveryContext:
 
     configuration: Configuration
     run: RunContext
-    second: FileSystem | None
+    second: Storage | None
     signer: Signer | None
     sinks: Sequence[ActivationSink]
     via: Via
@@ -82,7 +80,7 @@ class RecoveryContext:
         return self.run.recovery_plan
 
     @property
-    def vault(self) -> FileSystem:
+    def vault(self) -> Storage:
         return self.run.vault
 
     @property
@@ -103,8 +101,6 @@ async def open_recovery(
     plan_name: str,
     *,
     via: Via = "direct",
-    vault: FileSystem | None = None,
-    second: FileSystem | None = None,
     sinks: SinkOpener = open_sinks,
     actor: str = "",
     run_id: str = "",
@@ -112,20 +108,16 @@ async def open_recovery(
     """Open everything a recovery of one plan needs; no call is made yet.
 
     Args:
-        vault: as it was opened by who can; without it, the local folder is.
-        second: likewise; without it, the second store's local folder, where it is one.
         sinks: opens the sinks; this library alone opens files and webhooks.
         actor: who asks; without it, the user of this machine.
 
     Raises:
         UnknownName: there is no such plan.
-        VaultNeedsPrefect: there is no local folder.
         KeyUnusable: a signing key is not one.
     """
     settings = configuration.vault
-    if second is None and settings.second is not None and settings.second.path is not None:
-        second = LocalFolder(settings.second.path)
-    async with open_run(configuration, plan_name, vault) as run:
+    async with open_run(configuration, plan_name) as run, AsyncExitStack() as stack:
+        second = None if settings.second is None else await stack.enter_async_context(open_vault(settings.second))
         yield RecoveryContext(
             configuration=configuration,
             run=run,
@@ -136,33 +128,3 @@ async def open_recovery(
             actor=actor or f"{getpass.getuser()}@{socket.gethostname()}",
             run_id=run_id or uuid4().hex[:12],
         )
-
-
-VAULT = "vault"
-"""Continue by the fence in the folder, although flows keep theirs in a block."""
-
-
-class FenceElsewhere(GuardRefused):
-    """Flows keep the fence in a block, and the folder beside it has no failover."""
-
-    def __init__(self, plan: str, block: str, folder: str) -> None:
-        super().__init__(
-            f"Flows keep the fence of plan {plan} in the block {block}, and {folder} has no record of a failover",
-            f"Use --via prefect; if Prefect is lost, start with standby failover {plan} --to RESOURCE --force {VAULT}, "
-            "and pause the deployments of the plan before Prefect runs again",
-        )
-
-
-async def must_be_the_flows_fence(context: RecoveryContext, *, forced: bool = False) -> None:
-    """Refuse to work with a fence that is not the one which flows use.
-
-    Once a failover was forced by the fence of the folder, that fence is used from then on.
-
-    Raises:
-        FenceElsewhere: it is not, and that is not forced.
-    """
-    block = context.configuration.vault.block
-    if block is None or context.via == "prefect" or forced:
-        return
-    if (await read_fence(context.vault, context.plan)).epoch == 0:
-        raise FenceElsewhere(context.plan.name, block, context.vault.where("."))

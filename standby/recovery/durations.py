@@ -10,8 +10,8 @@ from enum import StrEnum
 from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
 from standby.text import counted
-from standby.vault.documents import read_document
-from standby.vault.filesystem import Objects
+from standby.vault.documents import change_document, read_document
+from standby.vault.storage import Storage
 
 MOST = 200
 """Measurements of each kind that are kept, the newest ones."""
@@ -40,23 +40,22 @@ class Durations(Document):
         return self.seconds.get(kind, ())
 
 
-async def read_durations(objects: Objects, plan: str) -> Durations:
+async def read_durations(storage: Storage, plan: str) -> Durations:
     """Read what was measured; a file that cannot be understood is warned of and counts as none."""
-    return await read_document(objects, _path(plan), Durations) or Durations()
+    return await read_document(storage, _path(plan), Durations) or Durations()
 
 
-async def add_durations(objects: Objects, plan: str, kind: Kind, seconds: Iterable[float]) -> None:
-    """Add measurements to those of a plan; a negative or infinite one is left out.
-
-    Two runs that add at the same moment may lose one of them: a forecast does not suffer enough to need a lock.
-    """
+async def add_durations(storage: Storage, plan: str, kind: Kind, seconds: Iterable[float]) -> None:
+    """Add measurements to those of a plan; a negative or infinite one is left out."""
     measured = tuple(round(each, 3) for each in seconds if math.isfinite(each) and each >= 0)
     if not measured:
         return
-    known = await read_durations(objects, plan)
-    kept = (*known.of(kind), *measured)[-MOST:]
-    content = Durations(seconds={**known.seconds, kind: kept}).model_dump_json(indent=1)
-    await objects.write(_path(plan), content.encode())
+
+    def add(found: Durations | None) -> Durations:
+        known = found or Durations()
+        return Durations(seconds={**known.seconds, kind: (*known.of(kind), *measured)[-MOST:]})
+
+    await change_document(storage, _path(plan), Durations, add)
 
 
 def _path(plan: str) -> str:

@@ -10,6 +10,7 @@ incarnation: whatever takes its place, such as a copy, is no longer meant.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -19,14 +20,16 @@ from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
-from standby.clock import Clock
+from standby.clock import Clock, SystemClock
+from standby.concurrency import to_its_end
 from standby.document import Document
 from standby.replication.errors import LedgerBusy
 from standby.replication.items import Records
 from standby.replication.verdict import CopyRecord
 from standby.service.models import Analyzer
-from standby.vault.documents import hold_document, hold_file, once_free, read_document
-from standby.vault.filesystem import FileSystem, Journal, Objects
+from standby.vault.documents import change_document, hold_file, read_document
+from standby.vault.errors import VaultError
+from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.replication")
 
@@ -51,9 +54,13 @@ class CopyLog(Protocol):
         """Add verified copies, by target analyzer."""
 
 
+SAVE_EVERY = 2.0
+"""Seconds between two saves of a ledger, for which a record may be in memory only."""
+
+
 @dataclass
 class Ledger:
-    """The records of one pair, as read, and the journal to which new ones are added.
+    """The records of one pair, as read; held, new ones are added to them, and all are saved together.
 
     Attributes:
         where: the file, for people.
@@ -65,44 +72,83 @@ class Ledger:
     records: dict[str, CopyRecord] = field(default_factory=dict)
     damaged: tuple[bytes, ...] = ()
     missing: bool = False
-    _journal: Journal | None = None
+    _held: bool = False
+    _unsaved: asyncio.Event = field(default_factory=asyncio.Event)
 
     def record(self, records: Mapping[str, CopyRecord]) -> None:
-        """Add verified copies, by target analyzer; they are as safe as the vault's journals make them."""
-        if self._journal is None:
+        """Add verified copies, by target analyzer; they are safe a few seconds later, and when the ledger is left."""
+        if not self._held:
             raise LedgerBusy(self.where)
-        if records:
-            self._journal.add(_lines(records))
         self.records.update(records)
+        if records:
+            self._unsaved.set()
 
 
-async def read_ledger(objects: Objects, source: str, target: str, api_version: str) -> Ledger:
+async def read_ledger(storage: Storage, source: str, target: str, api_version: str) -> Ledger:
     """Read the records of one pair, without the right to add any."""
     path = _path(source, target, api_version)
-    return _parse(objects.where(path), await objects.read(path))
+    return _parse(storage.where(path), await storage.read(path))
 
 
 @asynccontextmanager
-async def write_ledger(files: FileSystem, source: str, target: str, api_version: str) -> AsyncIterator[Ledger]:
+async def write_ledger(
+    storage: Storage, source: str, target: str, api_version: str, clock: Clock | None = None
+) -> AsyncIterator[Ledger]:
     """Open the records of one pair for adding to them; one run at a time may.
+
+    A storage that fails meanwhile costs records, not the run: it is warned of, and tried again until the end.
 
     Raises:
         LedgerBusy: another run holds this pair.
         VaultUnavailable: the vault cannot be read or written.
     """
     path = _path(source, target, api_version)
-    async with hold_file(files, path, LedgerBusy) as journal:
-        ledger = _parse(files.where(path), journal.found)
+    async with hold_file(storage, path, LedgerBusy) as file:
+        ledger = _parse(file.where, file.found)
         if ledger.damaged:
-            await _set_aside(files, f"{path}.damaged", ledger.damaged)
-        if not ledger.missing:
-            # One line an analyzer; and an unfinished last line would spoil the next one.
-            await journal.rewrite(_lines(ledger.records))
-        ledger._journal = journal
+            await _set_aside(storage, f"{path}.damaged", ledger.damaged)
+            await _save(ledger, file)
+        ledger._held = True
+        saving = asyncio.create_task(_save_now_and_then(ledger, file, clock or SystemClock()))
         try:
             yield ledger
         finally:
-            ledger._journal = None
+            ledger._held = False
+            saving.cancel()
+            await to_its_end(_end(ledger, file, saving))
+
+
+async def _save(ledger: Ledger, file: HeldFile) -> None:
+    ledger._unsaved.clear()
+    try:
+        await file.write(_lines(ledger.records))
+    except VaultError:
+        ledger._unsaved.set()
+        raise
+
+
+async def _save_now_and_then(ledger: Ledger, file: HeldFile, clock: Clock) -> None:
+    trouble = ""
+    while True:
+        await ledger._unsaved.wait()
+        try:
+            await to_its_end(_save(ledger, file))
+        except VaultError as error:
+            if str(error) != trouble:
+                log.warning("%s", error)
+            trouble = str(error)
+        await clock.sleep(SAVE_EVERY)
+
+
+async def _end(ledger: Ledger, file: HeldFile, saving: asyncio.Task[None]) -> None:
+    await asyncio.wait({saving})
+    if not ledger._unsaved.is_set():
+        return
+    try:
+        await _save(ledger, file)
+    except VaultError as error:
+        log.warning("%s", error)
+        log.warning("The last records of %s were not saved; the next run finds out again what it can", file.where)
 
 
 def _path(source: str, target: str, api_version: str) -> str:
@@ -129,10 +175,10 @@ def _parse(where: str, content: bytes | None) -> Ledger:
     return Ledger(where, records, tuple(damaged), missing=content is None)
 
 
-async def _set_aside(objects: Objects, path: str, damaged: tuple[bytes, ...]) -> None:
+async def _set_aside(storage: Storage, path: str, damaged: tuple[bytes, ...]) -> None:
     """Keep unreadable lines where compaction does not lose them: a newer version may have written them."""
-    earlier = await objects.read(path) or b""
-    await objects.write(path, earlier + b"".join(line + b"\n" for line in damaged))
+    earlier = await storage.read(path) or b""
+    await storage.write(path, earlier + b"".join(line + b"\n" for line in damaged))
 
 
 def _lines(records: Mapping[str, CopyRecord]) -> bytes:
@@ -172,40 +218,29 @@ class _RebuiltList(Document):
     rebuilt: tuple[Rebuilt, ...] = ()
 
 
-async def read_rebuilt(objects: Objects, resource: str) -> RebuiltThere:
+async def read_rebuilt(storage: Storage, resource: str) -> RebuiltThere:
     """Read what was rebuilt at a resource; a list that cannot be understood is warned of and counts as none."""
-    return _by_id(await read_document(objects, _rebuilt_path(resource), _RebuiltList))
+    return _by_id(await read_document(storage, _rebuilt_path(resource), _RebuiltList))
 
 
 async def add_rebuilt(
-    files: FileSystem,
-    clock: Clock,
-    resource: str,
-    added: Collection[Rebuilt],
-    *,
-    gone: Collection[Rebuilt] = (),
-    patience: float = 0.0,
+    storage: Storage, resource: str, added: Collection[Rebuilt], *, gone: Collection[Rebuilt] = ()
 ) -> None:
     """Add to what was rebuilt at a resource; an id has one incarnation, so the last entry of it counts.
 
     Args:
         gone: entries whose incarnation is known to be there no more.
-        patience: seconds that somebody else who is writing the same list is waited for.
 
     Raises:
-        Held: somebody else is, for longer.
         VaultUnavailable: they may or may not have been written.
     """
 
-    async def add() -> None:
-        async with hold_document(files, _rebuilt_path(resource), _RebuiltList) as held:
-            known = _by_id(held.found)
-            entries = {name: entry for name, entry in known.items() if entry not in gone}
-            entries |= {entry.analyzer: entry for entry in added}
-            if entries != known:
-                await held.write(_RebuiltList(rebuilt=tuple(entries.values())))
+    def add(found: _RebuiltList | None) -> _RebuiltList:
+        entries = {name: entry for name, entry in _by_id(found).items() if entry not in gone}
+        entries |= {entry.analyzer: entry for entry in added}
+        return _RebuiltList(rebuilt=tuple(entries.values()))
 
-    await once_free(clock, add, patience=patience)
+    await change_document(storage, _rebuilt_path(resource), _RebuiltList, add)
 
 
 def without_rebuilt(records: Records, rebuilt: RebuiltThere, forced: Collection[str]) -> Records:

@@ -34,8 +34,7 @@ from standby.replication.steps import ADOPTED, RunContext, Verified
 from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
-from standby.vault.filesystem import FileSystem
-from standby.vault.folder import open_folder
+from standby.vault.vault import open_vault
 
 log = logging.getLogger("standby.replication")
 
@@ -206,15 +205,12 @@ def _without_copy(item: PlanItem) -> tuple[Status, str]:
 
 
 @asynccontextmanager
-async def open_run(
-    configuration: Configuration, plan_name: str, vault: FileSystem | None = None
-) -> AsyncIterator[RunContext]:
-    """Open clients to every resource of a plan, and its local folder where no vault is given."""
+async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterator[RunContext]:
+    """Open clients to every resource of a plan, and the vault."""
     recovery_plan = configuration.plan(plan_name)
-    files = vault or open_folder(configuration.vault)
     resources = [configuration.resource(name) for name in recovery_plan.resources]
-    async with connect(resources) as connections:
-        yield RunContext(recovery_plan, connections, files)
+    async with open_vault(configuration.vault) as vault, connect(resources) as connections:
+        yield RunContext(recovery_plan, connections, vault)
 
 
 async def survey(context: RunContext, selection: Selection) -> ReplicationPlan:
@@ -319,7 +315,7 @@ async def _hold_ledgers(context: RunContext, selection: Selection) -> AsyncItera
             return await stack.enter_async_context(write_ledger(context.vault, *pair, _version(context, pair)))
 
         pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
-        # At the same time: in a vault with leases each takes seconds.
+        # At the same time: in object storage each takes several calls.
         async with side_by_side() as group:
             tasks = {pair: group.create_task(hold(pair)) for pair in pairs}
         yield {pair: task.result() for pair, task in tasks.items()}

@@ -37,7 +37,7 @@ from standby.service.errors import (
 from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization, protocol_for
 from standby.text import utc
-from standby.vault.filesystem import FileSystem
+from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.replication")
 
@@ -54,7 +54,7 @@ class RunContext:
 
     recovery_plan: RecoveryPlan
     connections: Connections
-    vault: FileSystem
+    vault: Storage
     clock: Clock = field(default_factory=SystemClock)
     failover_run: str = ""
 

@@ -1,7 +1,8 @@
-"""One JSON document of the vault: anybody may read it, only the run that holds it may change it.
+"""One JSON document of the vault: anybody may read it, and a change is never lost.
 
-A holder reads the document and writes it back as a whole, and never sees how the vault keeps others away.
-Waiting for another holder is a choice of the caller's: `once_free`.
+A run that works on something for a while holds its document, and keeps other runs away. A change that takes a moment
+is made to what is there now, as often as it takes. Waiting for another holder is a choice of the caller's:
+`once_free`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from standby.clock import Clock
 from standby.config.errors import summary
-from standby.vault.errors import Held
-from standby.vault.filesystem import FileSystem, Journal, Objects
+from standby.vault.errors import Changed, Held, VaultUnavailable
+from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.vault")
 
@@ -33,6 +34,9 @@ Busy = Callable[[str], Exception]
 AGAIN = 0.5
 """Seconds between two tries to have what somebody else holds."""
 
+CHANGES = 100
+"""How often a change is tried while others change the same document; each try means that another one succeeded."""
+
 
 @dataclass
 class HeldDocument(Generic[M]):
@@ -43,16 +47,24 @@ class HeldDocument(Generic[M]):
     """
 
     found: M | None
-    where: str
-    _journal: Journal
+    _file: HeldFile
+
+    @property
+    def where(self) -> str:
+        """Say where it is, for people."""
+        return self._file.where
 
     async def write(self, document: M) -> None:
-        """Put another document in its place; it is safe when this returns."""
-        await self._journal.rewrite(document.model_dump_json(indent=1).encode())
+        """Put another document in its place; it is safe when this returns.
+
+        Raises:
+            TakenOver: another run wrote it; nothing was written.
+        """
+        await self._file.write(_to_bytes(document))
         self.found = document
 
 
-async def read_document(objects: Objects, path: str, model: type[M], unreadable: Unreadable | None = None) -> M | None:
+async def read_document(storage: Storage, path: str, model: type[M], unreadable: Unreadable | None = None) -> M | None:
     """Read a document; `None` where there is none.
 
     Args:
@@ -62,12 +74,12 @@ async def read_document(objects: Objects, path: str, model: type[M], unreadable:
     Raises:
         VaultUnavailable: the storage does not say.
     """
-    return _parse(objects.where(path), await objects.read(path), model, unreadable)
+    return _parse(storage.where(path), await storage.read(path), model, unreadable)
 
 
 @asynccontextmanager
 async def hold_document(
-    files: FileSystem, path: str, model: type[M], *, busy: Busy = Held, unreadable: Unreadable | None = None
+    storage: Storage, path: str, model: type[M], *, busy: Busy = Held, unreadable: Unreadable | None = None
 ) -> AsyncIterator[HeldDocument[M]]:
     """Hold a document for changing it; one run at a time may.
 
@@ -78,20 +90,55 @@ async def hold_document(
         Held: another run holds it, and `busy` makes no other error.
         VaultUnavailable: it cannot be held or read.
     """
-    async with hold_file(files, path, busy) as journal:
-        where = files.where(path)
-        yield HeldDocument(_parse(where, journal.found, model, unreadable), where, journal)
+    async with hold_file(storage, path, busy) as file:
+        yield HeldDocument(_parse(file.where, file.found, model, unreadable), file)
+
+
+async def open_document(
+    storage: Storage, path: str, model: type[M], unreadable: Unreadable | None = None
+) -> HeldDocument[M]:
+    """Open a document for writing it again and again while something else keeps other runs away."""
+    file = HeldFile(storage, path, await storage.read_version(path))
+    return HeldDocument(_parse(file.where, file.found, model, unreadable), file)
+
+
+async def change_document(
+    storage: Storage, path: str, model: type[M], change: Callable[[M | None], M], unreadable: Unreadable | None = None
+) -> M:
+    """Change a document as it is now; what others change at the same time is kept, too.
+
+    Args:
+        change: makes the new document of the present one; called again where somebody else was faster.
+
+    Returns:
+        The new document, which is safe.
+
+    Raises:
+        VaultUnavailable: it may or may not have been changed.
+    """
+    for _ in range(CHANGES):
+        there = await storage.read_version(path)
+        known = _parse(storage.where(path), there.content if there else None, model, unreadable)
+        new = change(known)
+        if known is not None and new == known:
+            return new
+        try:
+            await storage.swap(path, _to_bytes(new), there.tag if there else None)
+        except Changed:
+            continue
+        return new
+    raise VaultUnavailable(storage.where(path), "changed", "others change it all the time")
 
 
 @asynccontextmanager
-async def hold_file(files: FileSystem, path: str, busy: Busy) -> AsyncIterator[Journal]:
+async def hold_file(storage: Storage, path: str, busy: Busy) -> AsyncIterator[HeldFile]:
     """Hold any file of the vault, with an error of one's own where another run holds it."""
     async with AsyncExitStack() as stack:
         try:
-            journal = await stack.enter_async_context(files.hold(path))
+            file = await stack.enter_async_context(storage.hold(path))
         except Held as held:
             raise busy(held.where) from None
-        yield journal
+        yield file
 
 
 async def once_free(
@@ -120,6 +167,10 @@ async def once_free(
             if clock.monotonic() - begun >= patience:
                 raise
         await clock.sleep(again)
+
+
+def _to_bytes(document: BaseModel) -> bytes:
+    return document.model_dump_json(indent=1).encode()
 
 
 def _parse(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None) -> M | None:

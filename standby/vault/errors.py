@@ -22,12 +22,11 @@ class VaultUnavailable(VaultError):
         )
 
 
-class VaultTooSlow(VaultError):
-    def __init__(self, where: str, seconds: float) -> None:
-        super().__init__(
-            f"The vault took longer than {seconds:.0f} s to write {where}, so two runs might not notice each other",
-            "Run again when the storage is faster, or move the vault to another storage",
-        )
+class Changed(VaultError):
+    """Somebody else wrote a file since it was read; nothing was written."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"Another run wrote {where} at the same time", "Run again")
 
 
 class Held(VaultError):
@@ -43,13 +42,4 @@ class TakenOver(VaultError):
         super().__init__(
             f"Another run took over {where}, so what this run does from now on is not recorded there",
             "Run again when both have ended; what is in sync is then recorded",
-        )
-
-
-class VaultNeedsPrefect(VaultError):
-    def __init__(self, block: str) -> None:
-        super().__init__(
-            f"The vault is the Prefect block {block}, which a run without Prefect cannot open",
-            "Use --via prefect; or add a path beside the block, under vault in standby.yaml: a folder in which runs "
-            "without Prefect keep their own records",
         )

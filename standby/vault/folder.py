@@ -1,27 +1,46 @@
-"""The vault in a local folder: atomic by renaming, durable by fsync, one writer by a lock of the kernel."""
+"""The vault in a local folder: atomic by renaming, durable by fsync, one writer by locks of the kernel.
+
+The lock of a swap is that of the folder that holds the file: it cannot be lost without the file. The lock of a run
+that holds a file is a file beside it; where somebody removes that, the next write of one of the two runs fails.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from io import FileIO
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
-from standby.config.vault import VaultSettings
-from standby.vault.errors import Held, OutsideVault, VaultNeedsPrefect, VaultUnavailable
-from standby.vault.filesystem import Journal, checked
+from standby.document import digest_of
+from standby.vault.errors import Changed, Held, OutsideVault, VaultUnavailable
+from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
+
+OWNER_ONLY = 0o600
+"""Mode of a file that only its owner reads and writes."""
+
+FRESH = ".new"
+"""The end of the name of a file that is not whole yet."""
+
+SWAP_SECONDS = 15.0
+"""Seconds that another process is waited for which swaps a file in the same folder; each takes milliseconds."""
 
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder of this machine. It is made when something is written, not before."""
+    """A folder of this machine. It is made when something is written, not before.
+
+    Attributes:
+        mode: of the files, as chmod takes it.
+    """
 
     root: Path
+    mode: int = OWNER_ONLY
 
     def where(self, path: str) -> str:
         return str(self.root / path)
@@ -29,83 +48,76 @@ class LocalFolder:
     async def read(self, path: str) -> bytes | None:
         return await asyncio.to_thread(_read, self._inside(path))
 
+    async def read_version(self, path: str) -> Version | None:
+        content = await self.read(path)
+        return None if content is None else Version(content, digest_of(content))
+
     async def write(self, path: str, content: bytes) -> None:
-        await asyncio.to_thread(_replace, self._inside(path), content)
+        await asyncio.to_thread(_replace, self._inside(path), content, self.mode)
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        return await asyncio.to_thread(_swap, self._inside(path), content, tag, self.mode)
 
     async def remove(self, path: str) -> None:
         await asyncio.to_thread(_remove, self._inside(path))
 
+    async def list(self, prefix: str = "") -> tuple[Listed, ...]:
+        self._inside(f"{prefix}a")
+        return await asyncio.to_thread(_list, self.root, prefix)
+
     @asynccontextmanager
-    async def hold(self, path: str) -> AsyncIterator[Journal]:
-        """Open a journal that no other process of this machine can open meanwhile; lines are safe at once."""
-        with _held(self._inside(path)) as journal:
-            yield journal
+    async def hold(self, path: str) -> AsyncIterator[HeldFile]:
+        with locked(self._inside(path)):
+            yield HeldFile(self, path, await self.read_version(path))
 
     def _inside(self, path: str) -> Path:
         place = self.root / checked(path)
+        for each in (self.root, *self.root.parents):
+            if each.is_symlink() and not each.exists():
+                # Behind it may be a disk that is not mounted: what cannot be seen is not missing.
+                raise VaultUnavailable(str(place), "found", f"{each} is a link to something that is not there")
         if not place.resolve().is_relative_to(self.root.resolve()):
             raise OutsideVault(path)
         return place
 
 
-class _AppendedFile:
-    def __init__(self, place: Path) -> None:
-        self.found = _read(place)
-        self._place = place
-        self._file = self._open()
-        self._torn = False
-
-    def add(self, lines: bytes) -> None:
-        with _vault_errors(self._place, "written"):
-            # A line that was cut off by a full disk ends before the next one begins.
-            rest = memoryview(b"\n" + lines if self._torn else lines)
-            self._torn = True
-            while rest:
-                rest = rest[self._file.write(rest) :]
-            self._torn = False
-            os.fsync(self._file.fileno())
-
-    async def rewrite(self, content: bytes) -> None:
-        _replace(self._place, content)
-        self._file.close()
-        self._file = self._open()
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _open(self) -> FileIO:
-        with _vault_errors(self._place, "written"):
-            file = self._place.open("ab", buffering=0)
-            _sync(self._place.parent)
-            return file
-
-
 @contextmanager
-def locked(place: Path) -> Iterator[None]:
+def locked(place: Path, mode: int = OWNER_ONLY) -> Iterator[None]:
     """Hold the lock that goes with a file; it is a file of its own, so that the other may be replaced.
 
     Raises:
         Held: another process of this machine holds it.
     """
     with _vault_errors(place, "written"):
-        _make(place.parent)
-        lock = place.with_name(f"{place.name}.lock").open("ab")
-    with lock:
+        _make(place.parent, mode)
+        lock = os.open(place.with_name(f"{place.name}{LOCK}"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Held(str(place)) from None
         yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager
-def _held(place: Path) -> Iterator[_AppendedFile]:
-    with locked(place):
-        journal = _AppendedFile(place)
-        try:
-            yield journal
-        finally:
-            journal.close()
+def _swapping(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder while one of its files is compared and replaced."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        until = time.monotonic() + SWAP_SECONDS
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise VaultUnavailable(str(folder), "written", "another process locks it") from None
+                time.sleep(0.002)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _read(place: Path) -> bytes | None:
@@ -116,13 +128,25 @@ def _read(place: Path) -> bytes | None:
             return None
 
 
-def _replace(place: Path, content: bytes) -> None:
+def _swap(place: Path, content: bytes, tag: str | None, mode: int) -> str:
     with _vault_errors(place, "written"):
-        _make(place.parent)
+        _make(place.parent, mode)
+        with _swapping(place.parent):
+            there = _read(place)
+            if tag != (None if there is None else digest_of(there)):
+                raise Changed(str(place))
+            _replace(place, content, mode)
+    return digest_of(content)
+
+
+def _replace(place: Path, content: bytes, mode: int) -> None:
+    with _vault_errors(place, "written"):
+        _make(place.parent, mode)
         # Two writers of one file must not share it before it is whole.
-        fresh = place.with_name(f".{place.name}.{uuid4().hex}.new")
+        fresh = place.with_name(f".{place.name}.{uuid4().hex}{FRESH}")
         try:
-            with fresh.open("xb") as file:
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+                os.fchmod(file.fileno(), mode)  # Whatever the umask takes away.
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -142,10 +166,30 @@ def _remove(place: Path) -> None:
         _sync(place.parent)
 
 
-def _make(folder: Path) -> None:
+def _list(root: Path, prefix: str) -> tuple[Listed, ...]:
+    with _vault_errors(root / prefix, "listed"):
+        found = []
+        for folder, _, names in os.walk(root / prefix, onerror=_not_if_missing):
+            for name in names:
+                place = Path(folder, name)
+                if name.endswith(LOCK) or (name.startswith(".") and name.endswith(FRESH)):
+                    continue
+                about = place.stat()
+                changed_at = datetime.fromtimestamp(about.st_mtime, UTC)
+                found.append(Listed(place.relative_to(root).as_posix(), about.st_size, changed_at))
+        return tuple(sorted(found, key=lambda listed: listed.path))
+
+
+def _not_if_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _make(folder: Path, mode: int) -> None:
+    """Make a folder, for its owner alone where its files are."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for each in missing:
+    for each in reversed(missing):
+        each.mkdir(mode=0o755 if mode & 0o077 else 0o700, exist_ok=True)
         _sync(each.parent)
 
 
@@ -164,10 +208,3 @@ def _vault_errors(place: Path, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise VaultUnavailable(str(place), action, error.strerror or type(error).__name__) from None
-
-
-def open_folder(settings: VaultSettings) -> LocalFolder:
-    """Give the local folder of the vault."""
-    if settings.folder is None:
-        raise VaultNeedsPrefect(str(settings.block))
-    return LocalFolder(settings.folder)

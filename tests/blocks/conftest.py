@@ -10,7 +10,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import GivenKey, Objectives, RecoveryPlan, RegionPair, RetryPolicy, StepRetries
 from standby.config.resource import EntraCredentials, KeyCredentials, Resource
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
-from standby.config.vault import HmacSigning, SecondStore, VaultSettings
+from standby.config.vault import HmacSigning, SasCredentials, SecondPlace, VaultSettings
 
 CANARIES = (
     "canary-subscription-key",
@@ -18,13 +18,14 @@ CANARIES = (
     "canary-encryption-key",
     "canary-webhook-secret",
     "canary-signing-key",
+    "canary-storage-signature",
 )
 
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> Configuration:
     """Three resources with every kind of credentials and a plan with no field at its default."""
-    key, client_secret, encryption_key, hook_secret, signing_key = CANARIES
+    key, client_secret, encryption_key, hook_secret, signing_key, sas = CANARIES
     credentials = {
         "east": KeyCredentials(key=key),
         "west": EntraCredentials(tenant_id="tenant", client_id="client", client_secret=client_secret),
@@ -68,7 +69,11 @@ def configuration(tmp_path: Path) -> Configuration:
         plans={"invoices": plan},
         vault=VaultSettings(
             path=tmp_path / "vault",
-            second=SecondStore(block="azure-blob-storage-container/second"),
+            second=SecondPlace(
+                url="az://container/second",
+                endpoint="https://second.blob.core.windows.net",
+                credentials=SasCredentials(sas=sas),
+            ),
             signing=HmacSigning(key=signing_key),
         ),
         activation=(

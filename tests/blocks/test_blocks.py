@@ -18,8 +18,8 @@ from blocks import (
 from blocks.resource import credentials_block
 from standby.config.configuration import Configuration
 from standby.config.plan import FreshKey, GivenKey, NoEncryption
-from standby.config.resource import EntraCredentials
-from standby.config.vault import Ed25519Signing, HmacSigning, SecondStore, VaultSettings
+from standby.config.resource import EntraCredentials, KeyCredentials
+from standby.config.vault import Ed25519Signing, HmacSigning, SasCredentials, SecondPlace, VaultSettings
 
 RESOURCE: dict[str, Any] = {
     "endpoint": "https://east.services.ai.azure.com",
@@ -91,12 +91,34 @@ def test_a_plan_block_becomes_the_plan_its_vault_and_its_sinks(configuration: Co
     "vault",
     [
         VaultSettings(path=Path("/vault")),
-        VaultSettings(path=Path("/vault"), second=SecondStore(path=Path("/second"))),
-        VaultSettings(block="s3-bucket/vault", signing=Ed25519Signing(private_key="secret")),
-        VaultSettings(block="s3-bucket/vault", signing=Ed25519Signing(public_key="public")),
-        VaultSettings(path=Path("/beside"), block="s3-bucket/vault", signing=HmacSigning(key="x" * 16)),
+        VaultSettings(path=Path("/vault"), second=SecondPlace(path=Path("/second"))),
+        VaultSettings(url="s3://bucket/vault", signing=Ed25519Signing(private_key="secret")),
+        VaultSettings(url="gs://bucket/vault", signing=Ed25519Signing(public_key="public")),
+        VaultSettings(
+            url="az://container/vault",
+            endpoint="https://account.blob.core.windows.net",
+            credentials=KeyCredentials(key="a-key"),
+            second=SecondPlace(
+                url="az://container/second",
+                endpoint="https://other.blob.core.windows.net",
+                credentials=SasCredentials(sas="sv=1&sig=x"),
+            ),
+            signing=HmacSigning(key="x" * 16),
+        ),
+        VaultSettings(
+            url="az://container",
+            endpoint="https://account.blob.core.windows.net",
+            credentials=EntraCredentials(tenant_id="t", client_id="c", client_secret="s"),
+        ),
     ],
-    ids=["folder", "second folder", "private key", "public key", "shared key"],
+    ids=[
+        "folder",
+        "second folder",
+        "S3, private key",
+        "GCS, public key",
+        "Azure, key, SAS, shared key",
+        "Azure, Entra",
+    ],
 )
 def test_every_kind_of_vault_comes_back_from_its_block(configuration: Configuration, vault: VaultSettings) -> None:
     assert RecoveryPlan.of(configuration.plan("invoices"), vault).to_vault() == vault
@@ -125,8 +147,12 @@ def test_a_plan_block_says_which_key_encrypts(form: dict[str, Any], encryption: 
         ({"deployments": [{"target": "west"}, {"target": "west"}]}, "a target twice"),
         ({"pairs": [*PAIRS, *PAIRS]}, "a pair twice: east to west"),
         ({"objectives": {"rpo": "soon"}}, "must be a duration"),
-        ({"vault_block": "nonsense"}, "TYPE-SLUG/NAME"),
-        ({"second_path": "a", "second_block": "s3-bucket/b"}, "either a path or a block"),
+        ({"vault_block": "s3-bucket/vault", "vault_path": ""}, "cannot be a Prefect block any more"),
+        ({"second_block": "s3-bucket/vault"}, "cannot be a Prefect block any more"),
+        ({"vault_path": ""}, "needs vault_path or vault_url"),
+        ({"second_path": "a", "second_url": "s3://b"}, "either a path or a url"),
+        ({"vault_path": "", "vault_url": "az://c"}, "needs an endpoint"),
+        ({"vault_path": "", "vault_url": "az://c", "vault_credentials": "key"}, "vault_secret is empty"),
         ({"signing": "hmac"}, "key is missing"),
         ({"signing": "ed25519", "signing_key": ""}, "needs private_key, or public_key"),
         ({"activation": [{"kind": "file"}]}, "path is missing"),

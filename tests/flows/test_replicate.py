@@ -17,8 +17,8 @@ from standby.fencing import Assignment, hold_fence
 from standby.replication.items import Selection
 from standby.replication.replicate import open_run, survey
 from standby.replication.saved_plan import save_plan
-from standby.vault.folder import open_folder
 from standby.vault.signing import signer_for
+from standby.vault.vault import open_vault
 
 STEPS = ("authorize", "validate-deployments", "copy", "poll", "verify")
 
@@ -200,8 +200,7 @@ async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its
 ) -> None:
     async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
         plan = scene.configuration.plan("p")
-        vault = open_folder(scene.configuration.vault)
-        async with hold_fence(vault, plan) as held:
+        async with open_vault(scene.configuration.vault) as vault, hold_fence(vault, plan) as held:
             switched = Assignment(active="west", since=datetime.now(UTC))
             await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": switched}}))
         state = await run_replicate(scene.configuration)

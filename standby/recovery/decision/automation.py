@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import AwareDatetime, ValidationError
+from pydantic import AwareDatetime
 
-from standby.config.errors import summary
 from standby.document import Document
 from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext
 from standby.text import utc
-from standby.vault.filesystem import Objects
+from standby.vault.documents import change_document, read_document
+from standby.vault.storage import Storage
 
 AUTOMATION_PATH = "recovery/automation.json"
 
@@ -62,19 +62,13 @@ def position_words(automation: Automation) -> str:
     return f"{position}, by {automation.by} at {utc(automation.changed_at)}{why}"
 
 
-async def read_automation(objects: Objects) -> Automation:
+async def read_automation(storage: Storage) -> Automation:
     """Read the off switch.
 
     Raises:
         AutomationUnreadable: it is there and cannot be understood.
     """
-    content = await objects.read(AUTOMATION_PATH)
-    if content is None:
-        return Automation()
-    try:
-        return Automation.model_validate_json(content)
-    except ValidationError as error:
-        raise AutomationUnreadable(objects.where(AUTOMATION_PATH), summary(error)) from None
+    return await read_document(storage, AUTOMATION_PATH, Automation, AutomationUnreadable) or Automation()
 
 
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
@@ -87,7 +81,7 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     """
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))
-    await first.vault.write(AUTOMATION_PATH, automation.model_dump_json(indent=1).encode())
+    await change_document(first.vault, AUTOMATION_PATH, Automation, lambda _: automation)
     try:
         for context in plans:
             await record_action(context, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field
 
 from standby.config.durations import roughly
 from standby.config.plan import FailoverPolicy
@@ -16,6 +16,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import Decision, FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, decide_and_record
+from standby.vault.documents import change_document, read_document
 
 ANSWERS = frozenset({AuditAction.APPROVED.value, AuditAction.REJECTED.value})
 
@@ -134,13 +135,9 @@ async def report_refusal(context: RecoveryContext, record: DecisionRecord, publi
     path = f"recovery/{context.plan.name}/refused.json"
     guards = tuple(result.guard for result in record.decision.against)
     refusal = LastRefusal(primary=record.given.primary, guards=guards, at=context.clock.now())
-    content = await context.vault.read(path)
-    try:
-        last = LastRefusal.model_validate_json(content) if content else None
-    except ValidationError:
-        # The file only spares repetitions: one that cannot be read costs one more report.
-        last = None
+    # The file only spares repetitions: one that cannot be read costs one more report.
+    last = await read_document(context.vault, path, LastRefusal)
     same = last is not None and (last.primary, last.guards) == (refusal.primary, refusal.guards)
     if last is None or not same or refusal.at - last.at >= REPEATED_AFTER:
         publish()
-        await context.vault.write(path, refusal.model_dump_json(indent=1).encode())
+        await change_document(context.vault, path, LastRefusal, lambda _: refusal)

@@ -21,8 +21,9 @@ from standby.recovery.decision.decide import decide
 from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
-from standby.vault.filesystem import Objects
+from standby.vault.errors import Changed
 from standby.vault.signing import Signer
+from standby.vault.storage import Storage
 
 
 class NoSuchDecision(StandbyError):
@@ -101,7 +102,7 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
     """
     now = context.clock.now()
     record = DecisionRecord(
-        id=await _free_id(context.vault, f"{given.plan}-{now:%Y%m%dT%H%M%SZ}"),
+        id=f"{given.plan}-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:4]}",
         recorded_at=now,
         actor=context.actor,
         via=context.via,
@@ -109,8 +110,7 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
         given=given,
         decision=decision,
     )
-    content = record.model_dump_json(indent=1).encode()
-    await context.vault.write(decision_path(record.id), content)
+    record, content = await _keep(context.vault, record)
     facts = {
         "decision": record.id,
         "home": given.primary,
@@ -123,7 +123,7 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
     return record
 
 
-async def read_record(objects: Objects, decision_id: str) -> tuple[DecisionRecord, str]:
+async def read_record(storage: Storage, decision_id: str) -> tuple[DecisionRecord, str]:
     """Read a decision, with the digest of what its file holds now.
 
     Raises:
@@ -131,8 +131,8 @@ async def read_record(objects: Objects, decision_id: str) -> tuple[DecisionRecor
         DecisionUnreadable: something else is.
     """
     path = decision_path(decision_id)
-    where = objects.where(path)
-    content = await objects.read(path)
+    where = storage.where(path)
+    content = await storage.read(path)
     if content is None:
         raise NoSuchDecision(decision_id, where)
     try:
@@ -155,11 +155,16 @@ def plan_of(decision_id: str) -> str:
     return found.group(1)
 
 
-async def _free_id(objects: Objects, stem: str) -> str:
+async def _keep(storage: Storage, record: DecisionRecord) -> tuple[DecisionRecord, bytes]:
+    """Write a decision under an id that no other one has."""
     while True:
-        decision_id = f"{stem}-{uuid4().hex[:4]}"
-        if await objects.read(decision_path(decision_id)) is None:
-            return decision_id
+        content = record.model_dump_json(indent=1).encode()
+        try:
+            await storage.swap(decision_path(record.id), content, None)
+        except Changed:
+            record = record.model_copy(update={"id": f"{record.id[:-4]}{uuid4().hex[:4]}"})
+        else:
+            return record, content
 
 
 class Explanation(Document):
@@ -178,14 +183,14 @@ class Explanation(Document):
     problems: tuple[str, ...]
 
 
-async def explain(objects: Objects, decision_id: str, signer: Signer | None) -> Explanation:
+async def explain(storage: Storage, decision_id: str, signer: Signer | None) -> Explanation:
     """Replay a decision from its record alone; no resource is asked."""
-    record, digest = await read_record(objects, decision_id)
+    record, digest = await read_record(storage, decision_id)
     again = decide(record.given)
     plan = plan_of(decision_id)
-    checked = await verify_audit(objects, plan, signer)
+    checked = await verify_audit(storage, plan, signer)
     line = next((line for line in checked.lines if _is_of(line, decision_id)), None)
-    where = objects.where(decision_path(decision_id))
+    where = storage.where(decision_path(decision_id))
     problems = []
     if record.id != decision_id or record.given.plan != plan:
         problems.append(f"It is the record of {record.id}, stored under another id")

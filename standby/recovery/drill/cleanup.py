@@ -28,7 +28,7 @@ from standby.service.errors import AnalyzerNotFound, ServiceError
 from standby.service.models import Analyzer
 from standby.text import some_of
 from standby.vault.documents import HeldDocument, hold_document
-from standby.vault.filesystem import FileSystem
+from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")
 
@@ -100,7 +100,7 @@ class HeldDrills:
 
 
 @asynccontextmanager
-async def hold_drills(files: FileSystem, plan: str) -> AsyncIterator[HeldDrills]:
+async def hold_drills(files: Storage, plan: str) -> AsyncIterator[HeldDrills]:
     """Hold the list of a plan's unfinished drills; one run at a time may.
 
     Raises:

@@ -23,8 +23,8 @@ from standby.recovery.drill.findings import DrilledAnalyzer, DrillReport, facts
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template
-from standby.vault.filesystem import Objects
 from standby.vault.signing import Signer, sealed, unsealed
+from standby.vault.storage import Storage
 
 MOST_ANALYZERS = 500
 """Analyzers that the page lists; the JSON file has all."""
@@ -117,7 +117,7 @@ class EvidenceCheck:
     notes: tuple[str, ...]
 
 
-async def verify_evidence(objects: Objects, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
+async def verify_evidence(objects: Storage, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
     """Check the evidence that the vault has of a drill.
 
     Raises:
@@ -133,7 +133,7 @@ async def verify_evidence(objects: Objects, plan: str, run_id: str, signer: Sign
 
 
 async def check_evidence(
-    objects: Objects, plan: str, signer: Signer | None, where: str, content: bytes, seal: bytes | None
+    objects: Storage, plan: str, signer: Signer | None, where: str, content: bytes, seal: bytes | None
 ) -> EvidenceCheck:
     """Check evidence, wherever it comes from, against its signature and the plan's audit log.
 
@@ -166,7 +166,7 @@ async def check_evidence(
     return EvidenceCheck(where, digest, evidence, signed_with, tuple(problems), tuple(notes))
 
 
-async def _against_audit_log(objects: Objects, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
+async def _against_audit_log(objects: Storage, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
     check = await verify_audit(objects, plan, signer)
     recorded = [
         line.facts.get("evidence")

@@ -16,7 +16,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.cleanup import DrillManifest, connected
 from standby.replication.inventory import DRILL_TAG
 from standby.vault.errors import VaultError
-from standby.vault.filesystem import FileSystem, Journal, Objects
+from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 OWN = ("recovery/", "audit/", "durations/", "drills/")
 """Never read from the real vault."""
@@ -28,7 +28,7 @@ KEPT = "snapshots/"
 class IsolatedVault:
     """A view of a vault that changes nothing in it except below one folder."""
 
-    def __init__(self, real: FileSystem, folder: str) -> None:
+    def __init__(self, real: Storage, folder: str) -> None:
         """Read from a vault, and write below one folder of it."""
         self._real = real
         self._folder = folder
@@ -59,14 +59,33 @@ class IsolatedVault:
         await self._real.remove(self._inside(path))
         self._written.add(path)
 
+    async def read_version(self, path: str) -> Version | None:
+        """Give what is below the folder, which begins as the real one where that may be read."""
+        await self._begin(path)
+        return await self._real.read_version(self._inside(path))
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        """Replace what is below the folder, if it is still as it was read."""
+        await self._begin(path)
+        return await self._real.swap(self._inside(path), content, tag)
+
+    async def list(self, prefix: str = "") -> tuple[Listed, ...]:
+        """List what is below the folder."""
+        found = await self._real.list(self._inside(prefix))
+        return tuple(replace(each, path=each.path.removeprefix(self._inside(""))) for each in found)
+
     @asynccontextmanager
-    async def hold(self, path: str) -> AsyncIterator[Journal]:
-        """Open a journal below the folder; it begins like the real one, where that may be read."""
+    async def hold(self, path: str) -> AsyncIterator[HeldFile]:
+        """Hold a file below the folder; it begins like the real one, where that may be read."""
+        await self._begin(path)
+        async with self._real.hold(self._inside(path)) as file:
+            yield file
+
+    async def _begin(self, path: str) -> None:
+        """Let a file that is to be written begin like the real one, where that may be read."""
         if not self._is_own(path) and (content := await self._real.read(path)) is not None:
             await self.write(path, content)
         self._written.add(path)
-        async with self._real.hold(self._inside(path)) as journal:
-            yield journal
 
     def _is_own(self, path: str) -> bool:
         return path in self._written or path.startswith(OWN)
@@ -102,7 +121,7 @@ class Published(Document):
 class SandboxSink:
     """Stands for every sink of the configuration: it refuses what a file would refuse, and nobody reads it."""
 
-    objects: Objects
+    objects: Storage
     path: str
 
     @property

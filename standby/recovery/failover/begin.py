@@ -12,11 +12,11 @@ from standby.recovery.failover.report import Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
     fence_during,
-    read_record,
+    open_record,
     record_begin,
     record_missed_end,
-    write_record,
 )
+from standby.vault.documents import HeldDocument
 
 SINKS = "sinks"
 """Continue without a sink that does not answer, or past one that has a higher epoch."""
@@ -34,8 +34,11 @@ FORCEABLE = (READINESS, REPLICATION, SINKS, SYNC)
 """What the failover itself can be forced past; the guards of the decision are others."""
 
 
-async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequest) -> SwitchRecord:
+async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequest) -> HeldDocument[SwitchRecord]:
     """Fence the plan for a failover, for resuming one that was interrupted, or for rolling one back.
+
+    Returns:
+        The record of it, which this run writes from now on.
 
     Raises:
         AlreadyActive: there is nothing to do.
@@ -47,18 +50,18 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
         SinkFailed: a sink cannot be read, and that is not forced; nothing has been done.
     """
     must_be_able_to_serve(context.plan, request.primary, request.to)
-    known = await read_record(context.vault, context.plan.name)
-    must_have_ended(held.fence, known, but=request.primary)
-    record = _record(context, held.fence, request, known)
+    file = await open_record(context.vault, context.plan.name)
+    must_have_ended(held.fence, file.found, but=request.primary)
+    record = _record(context, held.fence, request, file.found)
     _must_be_current(held.fence, request)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
-    await record_missed_end(context, held.fence, known)
+    await record_missed_end(context, held.fence, file)
     record = record.model_copy(update={"epoch": highest + 1})
     # The audit log first: if the fence is ever lost, the log has an epoch as high as any sink.
     await record_begin(context, record)
-    await write_record(context.vault, record)
+    await file.write(record)
     await held.write(fence_during(held.fence, record, context.clock.now()))
-    return record
+    return file
 
 
 def _record(

@@ -22,9 +22,9 @@ from standby.recovery.failover.state import (
     is_forward,
     record_begin,
     record_end,
-    write_record,
 )
 from standby.replication.items import GOOD
+from standby.vault.documents import HeldDocument
 from standby.vault.errors import VaultError
 
 
@@ -42,11 +42,13 @@ class FailoverRun:
         self,
         context: RecoveryContext,
         held: HeldFence,
-        record: SwitchRecord,
+        file: HeldDocument[SwitchRecord],
         preparation: Preparation,
         phases: Phases,
     ) -> None:
-        self.record = self.asked = record
+        if file.found is None:
+            raise ValueError("a failover begins with its record")
+        self.record = self.asked = file.found
         self.sinks: tuple[SinkResult, ...] = ()
         self.published_at: datetime | None = None
         self.stopped: list[StandbyError] = []
@@ -54,6 +56,7 @@ class FailoverRun:
         self.interrupted = False
         self._context = context
         self._held = held
+        self._file = file
         self._preparation = preparation
         self._phases = phases
 
@@ -167,18 +170,18 @@ class FailoverRun:
         }
         self.record = self.record.model_copy(update=changed)
         await record_begin(self._context, self.record)
-        await write_record(self._context.vault, self.record)
+        await self._file.write(self.record)
         await self._held.write(fence_during(self._held.fence, self.record, self._context.clock.now()))
 
     async def _finish(self) -> None:
         await self._held.write(fence_after(self._held.fence, self.record, self._context.clock.now()))
         self.ended = True
-        await record_end(self._context, self.record)
+        await record_end(self._context, self._file, self.record)
 
     async def _save(self, **changed: object) -> None:
         """Write down what is true from here on, and check that no other run has taken the failover over."""
         self.record = self.record.model_copy(update=changed)
-        await write_record(self._context.vault, self.record)
+        await self._file.write(self.record)
         await self._held.write(self._held.fence)
 
 

@@ -8,7 +8,7 @@ from standby.fencing import Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkResult, publish_to_sinks
 from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, record_action
-from standby.recovery.context import VAULT, RecoveryContext, Stage, Stages, must_be_the_flows_fence
+from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
 from standby.recovery.failover.begin import begin, must_have_ended
@@ -26,6 +26,7 @@ from standby.recovery.failover.state import (
     active_map,
     back_from,
     fence_committed,
+    open_record,
     read_record,
     record_missed_end,
 )
@@ -68,9 +69,9 @@ async def fail_over(
         if request.action == "roll back":
             request = await _rollback(context, held.fence, request)
         phases = Phases(stages, context.clock, request.forced)
-        record = await phases.run(Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request))
+        file = await phases.run(Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request))
         preparation = Preparation(context, phases, sync, naming)
-        run = FailoverRun(context, held, record, preparation, phases)
+        run = FailoverRun(context, held, file, preparation, phases)
         await run.run()
         await measure(context, run, phases)
         return report_of(context, held.fence, run, phases, preparation)
@@ -96,13 +97,11 @@ async def decide_request(
         The request as it is to be carried out; and the decision, where there was something to decide.
 
     Raises:
-        FenceElsewhere: flows keep the fence in another place, and that is not forced.
         FailoverRefused: a guard refuses; the decision is recorded all the same.
         FailbackNeeded: edits would be lost.
         RollbackTargetUnhealthy: the resource that a rollback leads to does not answer.
         StandbyError: as `choose_primary`.
     """
-    await must_be_the_flows_fence(context, forced=VAULT in request.forced)
     fence = await read_fence(context.vault, context.plan)
     record = await read_record(context.vault, context.plan.name)
     primary = choose_primary(context.plan, fence, to=request.to, named=request.primary)
@@ -151,14 +150,14 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         NotAPrimary: the plan has no such primary.
         VaultUnavailable: the vault does not answer.
     """
-    await must_be_the_flows_fence(context)
     async with hold_fence(context.vault, context.plan) as held:
         fence = held.fence
         if primary is not None and primary not in fence.assignments:
             raise NotAPrimary(fence.plan, primary, fence.assignments)
-        record = await read_record(context.vault, fence.plan)
+        file = await open_record(context.vault, fence.plan)
+        record = file.found
         must_have_ended(fence, record)
-        await record_missed_end(context, fence, record)
+        await record_missed_end(context, fence, file)
         activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]
         waiting = [name for name in activated if primary in (None, name)]
         for name in waiting:

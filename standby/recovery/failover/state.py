@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from standby.concurrency import to_its_end
-from standby.config.errors import summary
 from standby.document import Document, JsonValue
 from standby.fencing import Assignment, Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
-from standby.vault.filesystem import Objects
-
-log = logging.getLogger("standby.recovery")
+from standby.vault.documents import HeldDocument, open_document, read_document
+from standby.vault.storage import Storage
 
 
 class SwitchRecord(Document):
@@ -79,27 +75,17 @@ class SwitchRecord(Document):
         return self.model_copy(update={"names": {**self.names, self.primary: ours}})
 
 
-async def read_record(objects: Objects, plan: str) -> SwitchRecord | None:
+async def read_record(storage: Storage, plan: str) -> SwitchRecord | None:
     """Read how far the last failover of a plan is; a record that cannot be understood counts as none.
 
     Without it nothing counts as done, and a run that resumes starts from the beginning, which is safe.
     """
-    path = _path(plan)
-    content = await objects.read(path)
-    if not content:
-        return None
-    try:
-        return SwitchRecord.model_validate_json(content)
-    except ValidationError as error:
-        log.warning("%s cannot be read, so the failover starts again: %s", objects.where(path), summary(error))
-        return None
+    return await read_document(storage, _path(plan), SwitchRecord)
 
 
-async def write_record(objects: Objects, record: SwitchRecord) -> None:
-    """Write how far a failover is; it is safe when this returns."""
-    content = record.model_dump_json(indent=1).encode()
-    # A write that is left to its thread would come later than what follows it.
-    await to_its_end(objects.write(_path(record.plan), content))
+async def open_record(storage: Storage, plan: str) -> HeldDocument[SwitchRecord]:
+    """Open that record for the run that holds the fence; see `read_record`."""
+    return await open_document(storage, _path(plan), SwitchRecord)
 
 
 def _path(plan: str) -> str:
@@ -210,15 +196,18 @@ async def record_begin(context: RecoveryContext, record: SwitchRecord) -> None:
     await record_action(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
 
 
-async def record_end(context: RecoveryContext, record: SwitchRecord, *, late: bool = False) -> None:
+async def record_end(
+    context: RecoveryContext, file: HeldDocument[SwitchRecord], record: SwitchRecord, *, late: bool = False
+) -> None:
     """Record in the audit log that a failover was completed or undone, and then that this was recorded."""
     facts = {**_facts(record), "noted_late": True} if late else _facts(record)
     await record_action(context, _end_of(record), facts, epoch=record.epoch)
-    await write_record(context.vault, record.model_copy(update={"ended": True}))
+    await file.write(record.model_copy(update={"ended": True}))
 
 
-async def record_missed_end(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> None:
+async def record_missed_end(context: RecoveryContext, fence: Fence, file: HeldDocument[SwitchRecord]) -> None:
     """Record the end of a failover whose run died before it could."""
+    record = file.found
     if record is None or record.ended or record.epoch != fence.epoch:
         return
     assignment = fence.assignments.get(record.primary)
@@ -226,9 +215,9 @@ async def record_missed_end(context: RecoveryContext, fence: Fence, record: Swit
         return
     said = (await verify_audit(context.vault, record.plan, None)).lines
     if any(line.epoch == record.epoch and line.action == _end_of(record) for line in said):
-        await write_record(context.vault, record.model_copy(update={"ended": True}))
+        await file.write(record.model_copy(update={"ended": True}))
     else:
-        await record_end(context, record, late=True)
+        await record_end(context, file, record, late=True)
 
 
 def _end_of(record: SwitchRecord) -> AuditAction:

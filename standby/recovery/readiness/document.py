@@ -17,8 +17,8 @@ from standby.recovery.durations import Durations, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
-from standby.vault.documents import read_document
-from standby.vault.filesystem import Objects
+from standby.vault.documents import change_document, read_document
+from standby.vault.storage import Storage
 
 
 class State(StrEnum):
@@ -227,15 +227,15 @@ class LastStates(Document):
         return [each for each in found if self.before(each) is not each.state]
 
 
-async def read_last_states(objects: Objects, plan: str) -> LastStates:
+async def read_last_states(storage: Storage, plan: str) -> LastStates:
     """Read the states at the last check; none where they cannot be read: they only prevent repeated events."""
-    return await read_document(objects, _last_states_path(plan), LastStates) or LastStates()
+    return await read_document(storage, _last_states_path(plan), LastStates) or LastStates()
 
 
-async def remember_states(objects: Objects, plan: str, found: Iterable[Readiness]) -> None:
+async def remember_states(storage: Storage, plan: str, found: Iterable[Readiness]) -> None:
     """Keep the states for the next check."""
     states = LastStates(states={f"{each.primary}/{each.target}": each.state for each in found})
-    await objects.write(_last_states_path(plan), states.model_dump_json(indent=1).encode())
+    await change_document(storage, _last_states_path(plan), LastStates, lambda _: states)
 
 
 def _last_states_path(plan: str) -> str:

@@ -17,9 +17,9 @@ from standby.recovery.durations import Kind, add_durations
 from standby.replication.items import GOOD, Selection, Status
 from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
-from standby.vault.documents import read_document
+from standby.vault.documents import change_document, read_document
 from standby.vault.errors import VaultError
-from standby.vault.filesystem import Objects
+from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")
 
@@ -61,19 +61,22 @@ class LastRuns(Document):
         return self.sources.get(source, {}).get(target, PairRun())
 
 
-async def read_last_runs(objects: Objects, plan: str) -> LastRuns:
+async def read_last_runs(storage: Storage, plan: str) -> LastRuns:
     """Read what the last runs left; a file that cannot be understood is warned of and counts as none."""
-    return await read_document(objects, _path(plan), LastRuns) or LastRuns()
+    return await read_document(storage, _path(plan), LastRuns) or LastRuns()
 
 
-async def remember_run(objects: Objects, report: Report, selection: Selection, ended_at: datetime) -> None:
+async def remember_run(storage: Storage, report: Report, selection: Selection, ended_at: datetime) -> None:
     """Record what a replication run left, and how long its copies took; a vault that fails is only warned of."""
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
-        known = await read_last_runs(objects, report.plan)
-        content = _with(known, report.items, selection, ended_at).model_dump_json()
-        await objects.write(_path(report.plan), content.encode())
-        await add_durations(objects, report.plan, Kind.COPY, copied)
+        await change_document(
+            storage,
+            _path(report.plan),
+            LastRuns,
+            lambda known: _with(known or LastRuns(), report.items, selection, ended_at),
+        )
+        await add_durations(storage, report.plan, Kind.COPY, copied)
     except VaultError as error:
         log.warning("Readiness will not know about this run, because the vault could not be written: %s", error)
 
@@ -140,16 +143,18 @@ def latest_path(plan: str) -> str:
     return f"drills/{plan}/latest.json"
 
 
-async def read_latest(objects: Objects, plan: str) -> LatestDrills:
+async def read_latest(storage: Storage, plan: str) -> LatestDrills:
     """Read the last drill of each target; a file that cannot be understood is warned of and counts as none."""
-    return await read_document(objects, latest_path(plan), LatestDrills) or LatestDrills()
+    return await read_document(storage, latest_path(plan), LatestDrills) or LatestDrills()
 
 
-async def write_latest(objects: Objects, plan: str, drill: DrillSummary) -> None:
+async def write_latest(storage: Storage, plan: str, drill: DrillSummary) -> None:
     """Replace the last drill at the same target."""
-    known = await read_latest(objects, plan)
-    latest = LatestDrills(drills={**known.drills, drill.target: drill})
-    await objects.write(latest_path(plan), latest.model_dump_json(indent=1).encode())
+
+    def add(found: LatestDrills | None) -> LatestDrills:
+        return LatestDrills(drills={**(found.drills if found else {}), drill.target: drill})
+
+    await change_document(storage, latest_path(plan), LatestDrills, add)
 
 
 def _ended_at(drill: DrillSummary) -> datetime:

@@ -44,8 +44,8 @@ from standby.recovery.snapshots.store import (
     stores_of,
 )
 from standby.vault.errors import VaultError, VaultUnavailable
-from standby.vault.filesystem import Journal
 from standby.vault.signing import Signer, unsealed
+from standby.vault.storage import HeldFile
 
 log = logging.getLogger("standby.recovery")
 
@@ -279,7 +279,7 @@ def unneeded(going: Iterable[StoredManifest], staying: Iterable[StoredManifest])
 
 
 async def retire(
-    context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], journal: Journal
+    context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], index: HeldFile
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Remove the snapshots that the plan's policy does not keep, and the objects that no other snapshot needs.
 
@@ -296,11 +296,11 @@ async def retire(
     going = tuple(entry for entry in marked if entry.retiring)
     objects = unneeded(await catalog.manifests(going), await catalog.manifests(kept))
     first, *others = catalog.stores
-    await journal.rewrite(write_index(marked))
+    await index.write(write_index(marked))
     ids: list[JsonValue] = [*sorted(names)]
     await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": ids, "objects": len(objects)})
     await _remove(first, catalog.plan, going, objects)
-    await journal.rewrite(write_index(kept))
+    await index.write(write_index(kept))
     problems = []
     for store in others:
         try:

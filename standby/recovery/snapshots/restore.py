@@ -22,7 +22,7 @@ from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.report import Via
 from standby.replication.steps import DirectSteps
 from standby.text import totals
-from standby.vault.errors import Held, VaultError
+from standby.vault.errors import VaultError
 
 
 class RestoredItem(Restorable):
@@ -109,9 +109,7 @@ class RebuiltLog:
         if self._at_the_end:
             return
         try:
-            await self._write(0.0)
-        except Held:
-            log.info("another restore is writing what it rebuilds at %s", self._plan.to)
+            await self.close()
         except VaultError as error:
             # No analyzer waits for a vault that does not answer.
             self._at_the_end = True
@@ -122,24 +120,14 @@ class RebuiltLog:
             )
 
     async def close(self) -> None:
-        """Write what is left; waits for another restore that writes the same list."""
-        await self._write(PATIENCE)
-
-    async def _write(self, patience: float) -> None:
+        """Write what is left."""
         # One at a time, so that what comes meanwhile is written together.
         async with self._writing:
             built = dict(self._built)
             added = [each for name, each in built.items() if self._written.get(name) != each]
             if not added:
                 return
-            await add_rebuilt(
-                self._context.vault,
-                self._context.clock,
-                self._plan.to,
-                added,
-                gone=self._plan.stale,
-                patience=patience,
-            )
+            await add_rebuilt(self._context.vault, self._plan.to, added, gone=self._plan.stale)
             self._written = built
 
 

@@ -12,7 +12,7 @@ from standby.document import JsonValue, digest_of
 from standby.recovery.context import RecoveryContext
 from standby.replication.fingerprint import fingerprint, without_access
 from standby.vault.errors import VaultError
-from standby.vault.filesystem import FileSystem
+from standby.vault.storage import Storage
 
 
 def index_path(plan: str) -> str:
@@ -76,7 +76,7 @@ class Store:
     """A place that has all files of the snapshots."""
 
     name: str
-    files: FileSystem
+    files: Storage
 
     def where(self, path: str) -> str:
         return f"{self.files.where(path)} ({self.name})"

@@ -200,10 +200,10 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
     gathered = await gather(context, fence)
     if not gathered.resources:
         raise NothingReachable(plan, gathered.missing)
-    async with context.vault.hold(index_path(plan)) as journal:
+    async with context.vault.hold(index_path(plan)) as index:
         catalog = await open_catalog(context)
         manifest, unreadable = await _manifest(context, catalog, fence, gathered)
-        problems = [*catalog.problems, *_unreached(context), *unreadable]
+        problems = [*catalog.problems, *unreadable]
         content = manifest.to_bytes()
         seal = sealed(content, context.signer) if context.signer else None
         entry = entry_of(manifest, content, signed=seal is not None)
@@ -218,7 +218,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         first, *others = catalog.stores
         new_objects = await write(first)
         await _set_aside(catalog)
-        await journal.rewrite(write_index(entries))
+        await index.write(write_index(entries))
         written = [first]
         for store in others:
             try:
@@ -228,7 +228,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
             except VaultError as error:
                 problems.append(f"{store.name} could not be written: {error.cause}")
         await _record(context, entry, gathered, new_objects, written, fence.epoch)
-        removed, left = await retire(context, catalog, entries, journal)
+        removed, left = await retire(context, catalog, entries, index)
     problems += left
     for problem in problems:
         log.warning("%s", problem)
@@ -277,12 +277,6 @@ async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, 
                 earlier.setdefault(name, part)
                 unseen = unseen.difference(part.primaries)
     return earlier, problems
-
-
-def _unreached(context: RecoveryContext) -> list[str]:
-    if context.configuration.vault.second is None or context.second is not None:
-        return []
-    return ["The second store is a Prefect block, which a run without Prefect cannot write to"]
 
 
 async def _set_aside(catalog: Catalog) -> None:

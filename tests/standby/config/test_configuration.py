@@ -139,15 +139,34 @@ def test_relative_paths_are_taken_from_a_folder() -> None:
     [
         ({}, Path("/etc/standby/vault")),
         ({"path": "keep"}, Path("/etc/standby/keep")),
-        ({"block": "azure-blob-storage-container/vault"}, None),
-        ({"block": "azure-blob-storage-container/vault", "path": "keep"}, Path("/etc/standby/keep")),
+        ({"url": "file:///srv/the%20vault"}, Path("/srv/the vault")),
+        ({"url": "s3://bucket/vault"}, None),
     ],
 )
-def test_a_vault_in_a_block_has_a_local_folder_only_where_one_is_given(
-    values: dict[str, Any], folder: Path | None
+def test_a_vault_has_a_local_folder_unless_it_is_object_storage(values: dict[str, Any], folder: Path | None) -> None:
+    assert configuration(vault=values).relative_to(Path("/etc/standby")).vault.folder == folder
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"block": "s3-bucket/vault"}, "cannot be a Prefect block any more"),
+        ({"block": "s3-bucket/vault", "path": "vault"}, "url: az://CONTAINER/FOLDER with endpoint and credentials"),
+        ({"second": {"block": "s3-bucket/vault"}}, "cannot be a Prefect block any more"),
+        ({"path": "vault", "url": "s3://bucket"}, "either a path or a url"),
+        ({"url": "az://container/vault"}, "needs an endpoint"),
+        ({"url": "az://container", "endpoint": "http://account.blob.core.windows.net"}, "must begin with https://"),
+        ({"url": "az://container", "endpoint": "https://me@host"}, "must be a URL such as"),
+        ({"url": "s3://bucket", "credentials": {"kind": "key", "key": "k"}}, "takes credentials for az:// only"),
+        ({"path": "vault", "endpoint": "https://account.blob.core.windows.net"}, "endpoint for az:// and s3:// only"),
+        ({"second": {}}, "needs a path or a url"),
+    ],
+)
+def test_a_vault_that_could_not_be_opened_is_refused_with_what_to_write_instead(
+    values: dict[str, Any], says: str
 ) -> None:
-    vault = configuration(vault=values).relative_to(Path("/etc/standby")).vault
-    assert (vault.block, vault.folder) == (values.get("block"), folder)
+    with pytest.raises(ValidationError, match=says):
+        configuration(vault=values)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from standby.config.configuration import Configuration
 from standby.recovery.context import RecoveryContext
 from standby.replication.inventory import Connections
 from standby.replication.steps import RunContext
-from standby.vault.filesystem import FileSystem
 from standby.vault.signing import Signer
+from standby.vault.storage import Storage
 
 CONFIGURATION = Configuration.model_validate(
     {
@@ -28,7 +28,7 @@ CONFIGURATION = Configuration.model_validate(
 
 
 def bare_context(
-    vault: FileSystem,
+    vault: Storage,
     clock: Clock,
     signer: Signer | None = None,
     *,

@@ -25,9 +25,9 @@ from standby.replication.steps import DirectSteps, RunContext
 from standby.replication.verdict import Action
 from standby.service.errors import NotAuthorized
 from standby.vault.errors import VaultUnavailable
-from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
-from standby.vault.journal import LEASE
+from standby.vault.lease import LEASE
+from standby.vault.storage import Storage
 from tests.standby.replication.world import (
     RELEASED,
     Service,
@@ -45,7 +45,7 @@ TWO_TARGETS = recovery_plan(targets=("west", "north"))
 
 @asynccontextmanager
 async def run_context(
-    service: Service, plan: RecoveryPlan, vault: Path | FileSystem, **fields: Any
+    service: Service, plan: RecoveryPlan, vault: Path | Storage, **fields: Any
 ) -> AsyncIterator[RunContext]:
     context = service.context(plan, vault, **fields)
     try:
@@ -57,7 +57,7 @@ async def run_context(
 
 async def replicate(
     service: Service,
-    vault: Path | FileSystem,
+    vault: Path | Storage,
     plan: RecoveryPlan | None = None,
     selection: Selection | None = None,
     *,

@@ -28,8 +28,8 @@ from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.models import Analyzer, Deployment
 from standby.service.retries import HttpRetries
-from standby.vault.filesystem import FileSystem
 from standby.vault.folder import LocalFolder
+from standby.vault.storage import Storage
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 RELEASED = "2025-11-01"
@@ -39,7 +39,7 @@ MODELS = {"completion": "gpt-4.1", "embedding": "text-embedding-3-small"}
 DEFAULTS = {"gpt-4.1": "gpt", "text-embedding-3-small": "emb"}
 
 
-async def recorded(vault: Path | FileSystem, source: str, target: str) -> dict[str, CopyRecord]:
+async def recorded(vault: Path | Storage, source: str, target: str) -> dict[str, CopyRecord]:
     """What the ledger of a pair says."""
     files = LocalFolder(vault) if isinstance(vault, Path) else vault
     return (await read_ledger(files, source, target, RELEASED)).records
@@ -216,7 +216,7 @@ class Service:
     def transport(self) -> httpx.MockTransport:
         return httpx.MockTransport(self._answer)
 
-    def context(self, plan: RecoveryPlan, vault: Path | FileSystem, **fields: Any) -> RunContext:
+    def context(self, plan: RecoveryPlan, vault: Path | Storage, **fields: Any) -> RunContext:
         files = LocalFolder(vault) if isinstance(vault, Path) else vault
         clients = {name: self.client(name, **fields) for name in plan.resources}
         return RunContext(plan, Connections(clients, clock=self.clock), files, self.clock)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from standby.vault.documents import AGAIN, hold_document, once_free, read_document
+from standby.vault.documents import AGAIN, change_document, hold_document, once_free, read_document
 from standby.vault.errors import Held, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from tests.standby.vault.world import HandClock, Memory
@@ -113,3 +114,35 @@ async def test_somebody_else_is_waited_for_no_longer_than_patience_says() -> Non
     with pytest.raises(Busy):
         await once_free(clock, work, patience=0, busy=Busy)
     assert tries == 1
+
+
+async def test_changes_at_the_same_time_are_all_kept() -> None:
+    memory = Memory()
+
+    def once_more(known: Known | None) -> Known:
+        return Known(times=(known.times if known else 0) + 1)
+
+    await asyncio.gather(*(change_document(memory, "k", Known, once_more) for _ in range(20)))
+    assert await read_document(memory, "k", Known) == Known(times=20)
+
+
+async def test_a_change_that_changes_nothing_writes_nothing() -> None:
+    memory = Memory(files={"k": b'{"times": 3}'})
+    assert await change_document(memory, "k", Known, lambda _: Known(times=3)) == Known(times=3)
+    assert memory.written == []
+
+
+async def test_a_write_that_arrived_without_an_answer_is_known_for_ours() -> None:
+    class Deaf(Memory):
+        async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+            new = await super().swap(path, content, tag)
+            if b"3" in content and path == "k":
+                raise VaultUnavailable(self.where(path), "written", "no answer")
+            return new
+
+    memory = Deaf()
+    async with hold_document(memory, "k", Known) as held:
+        with pytest.raises(VaultUnavailable):
+            await held.write(Known(times=3))
+        await held.write(Known(times=4))
+    assert await read_document(memory, "k", Known) == Known(times=4)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from standby.vault.errors import Held, OutsideVault, VaultUnavailable
+from standby.vault.errors import Changed, Held, OutsideVault, TakenOver, VaultUnavailable
 from standby.vault.folder import LocalFolder
+from standby.vault.storage import Version
+from tests.patience import PATIENCE
 
 OUTSIDE = ["", "/etc/passwd", "..", "a/../../b", "a//b", "./a", "a/", "a\\b", "a\0b", "file:a", "a?b", "a#b"]
 
@@ -34,7 +40,7 @@ import asyncio, sys
 from pathlib import Path
 from standby.vault.folder import LocalFolder
 async def hold():
-    async with LocalFolder(Path(sys.argv[1])).hold("journal"):
+    async with LocalFolder(Path(sys.argv[1])).hold("file"):
         print("held", flush=True)
         await asyncio.sleep(60)
 asyncio.run(hold())
@@ -47,17 +53,37 @@ from pathlib import Path
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder
 async def fill():
-    async with LocalFolder(Path(sys.argv[1])).hold("journal") as journal:
-        journal.add(b"one\\n")
+    async with LocalFolder(Path(sys.argv[1])).hold("file") as file:
+        await file.write(b"one\\n")
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (6, resource.RLIM_INFINITY))
         try:
-            journal.add(b"two\\n")
+            await file.write(b"one\\ntwo\\n")
         except VaultUnavailable as error:
             print(error.cause, flush=True)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        journal.add(b"three\\n")
+        await file.write(b"one\\ntwo\\nthree\\n")
 asyncio.run(fill())
+"""
+
+CONTENDER = """
+import asyncio, sys
+from pathlib import Path
+from standby.vault.errors import Changed
+from standby.vault.folder import LocalFolder
+async def count(times):
+    folder = LocalFolder(Path(sys.argv[1]))
+    print("begun", flush=True)
+    won = 0
+    while won < times:
+        there = await folder.read_version("a/counter")
+        number = int(there.content) if there else 0
+        try:
+            await folder.swap("a/counter", b"%d" % (number + 1), there.tag if there else None)
+            won += 1
+        except Changed:
+            pass
+asyncio.run(count(250))
 """
 
 
@@ -141,23 +167,96 @@ def test_whoever_reads_while_a_writer_is_killed_sees_one_whole_content(folder: L
 async def test_another_process_is_refused_until_the_holder_is_killed(folder: LocalFolder) -> None:
     with process(HOLDER, folder.root, "held") as holder:
         with pytest.raises(Held):
-            async with folder.hold("journal"):
+            async with folder.hold("file"):
                 pytest.fail("two writers")
         holder.send_signal(signal.SIGKILL)
         holder.wait(10)
-        async with folder.hold("journal") as journal:
-            journal.add(b"line\n")
-    assert await folder.read("journal") == b"line\n"
+        async with folder.hold("file") as file:
+            await file.write(b"line\n")
+    assert await folder.read("file") == b"line\n"
 
 
-async def test_a_line_is_on_the_disk_when_it_is_added(folder: LocalFolder) -> None:
-    async with folder.hold("journal") as journal:
-        journal.add(b"one\n")
-        assert await folder.read("journal") == b"one\n"
-
-
-async def test_a_full_disk_fails_the_line_it_cuts_off_and_no_other(folder: LocalFolder) -> None:
-    says = f"{folder.root / 'journal'} could not be written: File too large"
+async def test_a_full_disk_fails_the_write_it_cuts_off_and_no_other(folder: LocalFolder) -> None:
+    says = f"{folder.root / 'file'} could not be written: File too large"
     with process(FULL, folder.root, says) as writer:
         assert writer.wait(30) == 0
-    assert await folder.read("journal") == b"one\ntw\nthree\n"
+    assert await folder.read("file") == b"one\ntwo\nthree\n"
+    assert names(folder) == ["file", "file.lock"]
+
+
+async def test_of_two_processes_that_swap_one_file_each_swap_has_one_winner(folder: LocalFolder) -> None:
+    with process(CONTENDER, folder.root, "begun") as one, process(CONTENDER, folder.root, "begun") as other:
+        assert (one.wait(PATIENCE), other.wait(PATIENCE)) == (0, 0)
+    assert await folder.read("a/counter") == b"500"
+
+
+async def test_a_file_is_swapped_only_as_it_was_read(folder: LocalFolder) -> None:
+    tag = await folder.swap("file", b"one", None)
+    with pytest.raises(Changed, match="file"):
+        await folder.swap("file", b"two", None)
+    second = await folder.swap("file", b"two", tag)
+    with pytest.raises(Changed):
+        await folder.swap("file", b"three", tag)
+    assert await folder.read_version("file") == Version(b"two", second)
+
+
+async def test_a_lost_lock_file_lets_no_two_runs_write_in_turn(folder: LocalFolder) -> None:
+    async with folder.hold("file") as first:
+        await first.write(b"first")
+        (folder.root / "file.lock").unlink()
+        async with folder.hold("file") as second:
+            await second.write(b"second")
+            with pytest.raises(TakenOver, match="file"):
+                await first.write(b"first again")
+            await second.write(b"second again")
+        with pytest.raises(TakenOver):
+            await first.write(b"first at last")
+    assert await folder.read("file") == b"second again"
+
+
+async def test_a_cancelled_write_is_known_to_the_next_one(folder: LocalFolder) -> None:
+    async with folder.hold("file") as file:
+        writing = asyncio.create_task(file.write(b"one"))
+        await asyncio.sleep(0)
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await file.write(b"two")
+    assert await folder.read("file") == b"two"
+
+
+async def test_files_and_folders_are_their_owners_alone_whatever_the_umask(folder: LocalFolder) -> None:
+    for mask in (0o000, 0o077, 0o277):
+        before = os.umask(mask)
+        try:
+            await folder.write(f"a{mask}/file", b"x")
+            async with folder.hold(f"b{mask}/file") as file:
+                await file.write(b"x")
+        finally:
+            os.umask(before)
+        for name in ("a", "b"):
+            place = folder.root / f"{name}{mask}"
+            assert stat.S_IMODE((place / "file").stat().st_mode) == 0o600
+            assert stat.S_IMODE(place.stat().st_mode) & 0o077 == 0
+
+
+async def test_files_are_listed_by_path_without_locks_and_unfinished_ones(folder: LocalFolder) -> None:
+    assert await folder.list() == await folder.list("a/") == ()
+    for path in ("b/two", "a/one", "a/c/three"):
+        await folder.write(path, path.encode())
+    async with folder.hold("a/one"):
+        (folder.root / "a" / ".one.1234.new").write_bytes(b"half")
+        sizes = {found.path: found.size for found in await folder.list()}
+    assert list(sizes.items()) == [("a/c/three", 9), ("a/one", 5), ("b/two", 5)]
+    (found,) = await folder.list("b/")
+    assert (found.path, found.changed_at.utcoffset()) == ("b/two", timedelta(0))
+
+
+@pytest.mark.parametrize("link", ["vault", "disk"])
+async def test_a_vault_behind_a_dangling_link_is_no_empty_one(tmp_path: Path, link: str) -> None:
+    (tmp_path / link).symlink_to(tmp_path / "not-mounted")
+    folder = LocalFolder(tmp_path / "vault" if link == "vault" else tmp_path / "disk" / "vault")
+    for call in (folder.read("a/file"), folder.read_version("a/file"), folder.write("a/file", b"x"), folder.list()):
+        with pytest.raises(VaultUnavailable, match="is a link to something that is not there"):
+            await call
+    assert not (tmp_path / "not-mounted").exists()

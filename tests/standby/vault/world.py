@@ -1,14 +1,16 @@
-"""A file system in memory that fails when it is told to, and a clock that is moved by hand."""
+"""Vaults in memory, some of which fail when they are told to, and a clock that is moved by hand."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from standby.vault.errors import VaultUnavailable
-from standby.vault.filesystem import Journal, checked
-from standby.vault.journal import SETTLE, hold_object
+from standby.document import digest_of
+from standby.vault.errors import Changed, Held, VaultUnavailable
+from standby.vault.lease import hold_by_lease
+from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -20,7 +22,7 @@ class Killed(BaseException):
 class HandClock:
     """Short waits pass by themselves, unless none shall; longer ones when time is moved."""
 
-    def __init__(self, short: float = SETTLE) -> None:
+    def __init__(self, short: float = 2.0) -> None:
         self.seconds = 0.0
         self.short = short
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
@@ -68,8 +70,71 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-class Memory:
-    """Whole objects in a dictionary.
+class MemoryVault:
+    """A vault in memory; what is written is there at once.
+
+    Subclasses change what it is like to get and to put a file; everything goes through these two and `drop`.
+    """
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        self.files: dict[str, bytes] = {} if files is None else files
+        self.held: set[str] = set()
+
+    async def get(self, path: str) -> bytes | None:
+        return self.files.get(checked(path))
+
+    async def put(self, path: str, content: bytes) -> None:
+        self.files[checked(path)] = content
+
+    async def drop(self, path: str) -> None:
+        self.files.pop(checked(path), None)
+
+    def where(self, path: str) -> str:
+        return f"memory:{path}"
+
+    async def read(self, path: str) -> bytes | None:
+        return await self.get(path)
+
+    async def read_version(self, path: str) -> Version | None:
+        content = await self.get(path)
+        return None if content is None else Version(content, digest_of(content))
+
+    async def write(self, path: str, content: bytes) -> None:
+        await self.put(path, content)
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        there = self.files.get(checked(path))
+        if tag != (None if there is None else digest_of(there)):
+            raise Changed(self.where(path))
+        await self.put(path, content)
+        return digest_of(content)
+
+    async def remove(self, path: str) -> None:
+        await self.drop(path)
+
+    async def list(self, prefix: str = "") -> tuple[Listed, ...]:
+        return tuple(
+            Listed(path, len(content), START)
+            for path, content in sorted(self.files.items())
+            if path.startswith(prefix) and not path.endswith(LOCK)
+        )
+
+    def hold(self, path: str) -> AbstractAsyncContextManager[HeldFile]:
+        return self._hold(path)
+
+    @asynccontextmanager
+    async def _hold(self, path: str) -> AsyncIterator[HeldFile]:
+        if path in self.held:
+            raise Held(self.where(path))
+        self.held.add(path)
+        try:
+            yield HeldFile(self, path, await self.read_version(path))
+        finally:
+            self.held.discard(path)
+
+
+class Memory(MemoryVault):
+    """Object storage in memory, with leases.
 
     Attributes:
         fails_at: numbers of the writes that fail without an effect, counted from 1.
@@ -87,8 +152,8 @@ class Memory:
         dies_at: int | None = None,
         delays: list[float] | None = None,
     ) -> None:
+        super().__init__(files)
         self.clock = clock or HandClock()
-        self.files = {} if files is None else files
         self.fails_at = fails_at or set()
         self.dies_at = dies_at
         self.delays = delays or []
@@ -96,30 +161,39 @@ class Memory:
         self.calls = 0
         self.written: list[str] = []
 
-    def where(self, path: str) -> str:
-        return f"memory:{path}"
-
-    async def read(self, path: str) -> bytes | None:
+    async def get(self, path: str) -> bytes | None:
         await self._call()
         if self.down:
             raise VaultUnavailable(self.where(path), "read", "down")
-        return self.files.get(checked(path))
+        return await super().get(path)
 
-    async def write(self, path: str, content: bytes) -> None:
+    async def put(self, path: str, content: bytes) -> None:
         await self._call()
+        self._write(path, content)
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        await self._call()
+        # Nothing comes between the comparison and the write: that is what a storage promises.
+        there = self.files.get(checked(path))
+        if not self.down and tag != (None if there is None else digest_of(there)):
+            raise Changed(self.where(path))
+        self._write(path, content)
+        return digest_of(content)
+
+    async def drop(self, path: str) -> None:
+        await self._call()
+        if self.down:
+            raise VaultUnavailable(self.where(path), "removed", "down")
+        await super().drop(path)
+
+    def hold(self, path: str) -> AbstractAsyncContextManager[HeldFile]:
+        return hold_by_lease(self, path, self.clock)
+
+    def _write(self, path: str, content: bytes) -> None:
         self.written.append(path)
         if self.down or len(self.written) in self.fails_at:
             raise VaultUnavailable(self.where(path), "written", "down")
         self.files[checked(path)] = content
-
-    async def remove(self, path: str) -> None:
-        await self._call()
-        if self.down:
-            raise VaultUnavailable(self.where(path), "removed", "down")
-        self.files.pop(checked(path), None)
-
-    def hold(self, path: str) -> AbstractAsyncContextManager[Journal]:
-        return hold_object(self, path, self.clock)
 
     async def _call(self) -> None:
         self.calls += 1

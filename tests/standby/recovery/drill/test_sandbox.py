@@ -46,9 +46,9 @@ async def test_whatever_is_done_in_it_the_real_files_stay_as_they_are(
             await view.remove(path)
             expected.pop(path, None)
         elif deed == "hold":
-            async with view.hold(path) as journal:
-                assert (journal.found or None) == expected.get(path)
-                await journal.rewrite(content)
+            async with view.hold(path) as file:
+                assert (file.found or None) == expected.get(path)
+                await file.write(content)
             expected[path] = content
         assert (await view.read(path) or None) == expected.get(path)
 

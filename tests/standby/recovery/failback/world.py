@@ -16,8 +16,6 @@ from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
-from standby.vault.errors import Held
-from standby.vault.filesystem import Journal
 from tests.standby.replication.world import (
     DEFAULTS,
     MODELS,
@@ -27,51 +25,9 @@ from tests.standby.replication.world import (
     recovery_plan,
     resource,
 )
+from tests.standby.vault.world import MemoryVault
 
 RUN = "run-1"
-
-
-class MemoryVault:
-    """A vault in memory; what is written is there at once."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.held: set[str] = set()
-
-    def where(self, path: str) -> str:
-        return f"memory:{path}"
-
-    async def read(self, path: str) -> bytes | None:
-        return self.files.get(path)
-
-    async def write(self, path: str, content: bytes) -> None:
-        self.files[path] = content
-
-    async def remove(self, path: str) -> None:
-        self.files.pop(path, None)
-
-    @asynccontextmanager
-    async def hold(self, path: str) -> AsyncIterator[Journal]:
-        if path in self.held:
-            raise Held(self.where(path))
-        self.held.add(path)
-        try:
-            yield _Lines(self.files, path)
-        finally:
-            self.held.discard(path)
-
-
-class _Lines:
-    def __init__(self, files: dict[str, bytes], path: str) -> None:
-        self.found = files.get(path)
-        self._files = files
-        self._path = path
-
-    def add(self, lines: bytes) -> None:
-        self._files[self._path] = self._files.get(self._path, b"") + lines
-
-    async def rewrite(self, content: bytes) -> None:
-        self._files[self._path] = content
 
 
 @dataclass

@@ -17,10 +17,10 @@ from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.vault.errors import VaultUnavailable
-from standby.vault.filesystem import Journal
-from tests.standby.recovery.failback.world import MemoryVault, World
+from tests.standby.recovery.failback.world import World
 from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import recovery_plan
+from tests.standby.vault.world import MemoryVault
 
 
 class Killed(BaseException):
@@ -47,7 +47,6 @@ class Reaper:
         self.left, self.dead, self.passed = left, False, 0
 
 
-@dataclass
 class MortalVault(MemoryVault):
     """A vault of which each write is a boundary, before and after.
 
@@ -55,45 +54,22 @@ class MortalVault(MemoryVault):
         out: paths that can be written no more begin so.
     """
 
-    reaper: Reaper = field(default_factory=Reaper)
-    files: dict[str, bytes] = field(default_factory=dict)
-    held: set[str] = field(default_factory=set)
-    out: tuple[str, ...] = ()
+    def __init__(self, reaper: Reaper | None = None) -> None:
+        super().__init__()
+        self.reaper = reaper or Reaper()
+        self.out: tuple[str, ...] = ()
 
-    async def read(self, path: str) -> bytes | None:
+    async def get(self, path: str) -> bytes | None:
         if self.reaper.dead:
             raise Killed
-        return await super().read(path)
+        return await super().get(path)
 
-    async def write(self, path: str, content: bytes) -> None:
-        self.put(path, content)
-
-    def put(self, path: str, content: bytes) -> None:
+    async def put(self, path: str, content: bytes) -> None:
         if path.startswith(self.out) and self.out:
             raise VaultUnavailable(self.where(path), "written", "it is full")
         self.reaper.boundary()
-        self.files[path] = content
+        await super().put(path, content)
         self.reaper.boundary()
-
-    @asynccontextmanager
-    async def hold(self, path: str) -> AsyncIterator[Journal]:
-        if self.reaper.dead:
-            raise Killed
-        async with super().hold(path) as journal:
-            yield _MortalJournal(self, path, journal.found)
-
-
-@dataclass
-class _MortalJournal:
-    vault: MortalVault
-    path: str
-    found: bytes | None
-
-    def add(self, lines: bytes) -> None:
-        self.vault.put(self.path, self.vault.files.get(self.path, b"") + lines)
-
-    async def rewrite(self, content: bytes) -> None:
-        self.vault.put(self.path, content)
 
 
 @dataclass

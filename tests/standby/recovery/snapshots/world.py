@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +24,7 @@ from standby.replication.fingerprint import fingerprint
 from standby.replication.ledger import write_ledger
 from standby.replication.verdict import CopyRecord, sight
 from standby.service.models import Analyzer
-from standby.vault.errors import Held, VaultUnavailable
-from standby.vault.filesystem import Journal
+from standby.vault.errors import VaultUnavailable
 from standby.vault.signing import HmacSigner, Signer
 from tests.standby.replication.world import (
     DEFAULTS,
@@ -40,6 +38,7 @@ from tests.standby.replication.world import (
     recovery_plan,
     refusal,
 )
+from tests.standby.vault.world import MemoryVault
 
 SIGNER = HmacSigner(b"a key of the tests")
 
@@ -48,7 +47,7 @@ class Died(BaseException):
     """Nothing of ours runs after it."""
 
 
-class Files:
+class Files(MemoryVault):
     """A store in memory.
 
     Attributes:
@@ -57,65 +56,34 @@ class Files:
     """
 
     def __init__(self, files: dict[str, bytes] | None = None) -> None:
-        self.files = {} if files is None else files
-        self.held: set[str] = set()
+        super().__init__(files)
         self.down = False
         self.changes = 0
         self.dies_at: int | None = None
         self.written: list[str] = []
 
-    def where(self, path: str) -> str:
-        return f"memory:{path}"
-
-    async def read(self, path: str) -> bytes | None:
+    async def get(self, path: str) -> bytes | None:
         self._answer(path, "read")
-        return self.files.get(path)
+        return await super().get(path)
 
-    async def write(self, path: str, content: bytes) -> None:
+    async def put(self, path: str, content: bytes) -> None:
         self._change(path, "written")
         self.written.append(path)
-        self.files[path] = content
+        await super().put(path, content)
 
-    async def remove(self, path: str) -> None:
+    async def drop(self, path: str) -> None:
         self._change(path, "removed")
-        self.files.pop(path, None)
+        await super().drop(path)
 
-    @asynccontextmanager
-    async def hold(self, path: str) -> AsyncIterator[Journal]:
-        self._answer(path, "written")
-        if path in self.held:
-            raise Held(self.where(path))
-        self.held.add(path)
-        try:
-            yield _Lines(self, path)
-        finally:
-            self.held.discard(path)
-
-    def _answer(self, path: str, deed: str) -> None:
+    def _answer(self, path: str, action: str) -> None:
         if self.down:
-            raise VaultUnavailable(self.where(path), deed, "down")
+            raise VaultUnavailable(self.where(path), action, "down")
 
-    def _change(self, path: str, deed: str) -> None:
-        self._answer(path, deed)
+    def _change(self, path: str, action: str) -> None:
+        self._answer(path, action)
         self.changes += 1
         if self.dies_at is not None and self.changes >= self.dies_at:
             raise Died
-
-
-@dataclass
-class _Lines:
-    store: Files
-    path: str
-
-    @property
-    def found(self) -> bytes | None:
-        return self.store.files.get(self.path)
-
-    def add(self, lines: bytes) -> None:
-        self.store.files[self.path] = self.store.files.get(self.path, b"") + lines
-
-    async def rewrite(self, content: bytes) -> None:
-        await self.store.write(self.path, content)
 
 
 @dataclass
