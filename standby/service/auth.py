@@ -21,6 +21,9 @@ from standby.service.redaction import one_line
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
 """Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
 
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+"""Scope of the tokens Azure's storage takes."""
+
 ARM_SCOPE = "https://management.azure.com/.default"
 """Scope of the tokens Azure's management plane takes."""
 
@@ -76,11 +79,11 @@ class EntraAuth(httpx.Auth):
         raise RuntimeError("EntraAuth signs requests of an httpx.AsyncClient only")
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        token = await self._fresh_token()
+        token = await self.token()
         request.headers["Authorization"] = f"Bearer {token.token}"
         response = yield request
         if response.status_code == 401:
-            token = await self._fresh_token(refused=token)
+            token = await self.token(refused=token)
             request.headers["Authorization"] = f"Bearer {token.token}"
             yield request
 
@@ -90,21 +93,27 @@ class EntraAuth(httpx.Auth):
         Raises:
             TokenUnavailable: Entra does not answer.
         """
-        await self._fresh_token()
+        await self.token()
 
-    async def aclose(self) -> None:
-        """Close the connections to Entra."""
-        credential, self._credential, self._token = self._credential, None, None
-        if credential is not None:
-            await credential.close()
+    async def token(self, refused: AccessToken | None = None) -> AccessToken:
+        """Give a token that is valid for some minutes; another one than that which was refused.
 
-    async def _fresh_token(self, refused: AccessToken | None = None) -> AccessToken:
+        Raises:
+            NotAuthorized: Entra gives none.
+            TokenUnavailable: Entra does not answer.
+        """
         async with self._lock:
             if refused is not None and self._token is refused:
                 await self.aclose()
             if self._token is None or self._token.expires_on - REFRESH_MARGIN < time.time():
                 self._token = await self._ask()
             return self._token
+
+    async def aclose(self) -> None:
+        """Close the connections to Entra."""
+        credential, self._credential, self._token = self._credential, None, None
+        if credential is not None:
+            await credential.close()
 
     async def _ask(self) -> AccessToken:
         failure: ServiceError
@@ -133,11 +142,17 @@ def auth_for(credentials: Credentials, scope: str = DATA_SCOPE) -> KeyAuth | Ent
     match credentials:
         case KeyCredentials():
             return KeyAuth(credentials.key)
-        case EntraCredentials(tenant_id=tenant_id, client_secret=secret):
-            make = partial(_credential, credentials)
-            return EntraAuth(make, scope, tenant_id=tenant_id, secrets=() if secret is None else (secret,))
+        case EntraCredentials():
+            return entra_auth(credentials, scope)
         case _:
             assert_never(credentials)
+
+
+def entra_auth(credentials: EntraCredentials, scope: str) -> EntraAuth:
+    """Make what gives the tokens of an Entra identity."""
+    secret = credentials.client_secret
+    make = partial(_credential, credentials)
+    return EntraAuth(make, scope, tenant_id=credentials.tenant_id, secrets=() if secret is None else (secret,))
 
 
 def _credential(credentials: EntraCredentials) -> AsyncTokenCredential:

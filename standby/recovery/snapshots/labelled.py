@@ -1,8 +1,8 @@
 """The labelled data that trained an analyzer: which files there are, and whether they are still the same.
 
-Listing a container needs one call of the storage service; its client library would bring a second HTTP stack for
-that. Only known storage hosts and this machine are asked, redirects are not followed, and a token goes to the former
-only.
+The definition says which host is asked, so that is bounded: only known storage hosts are, and this machine only where
+the resource itself is on it; redirects are not followed, and a token goes to the former only. The library that opens
+the vault follows redirects, and gives no content hashes, so it is not used here.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from urllib.parse import unquote, urlencode, urlsplit
 import httpx
 
 from standby.concurrency import side_by_side
-from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
+from standby.config.resource import EntraCredentials, Resource, is_loopback
 from standby.document import JsonObject, JsonValue
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob, LabelledData
 from standby.replication.dependencies import inline_analyzers
-from standby.service.auth import EntraAuth, auth_for
+from standby.service.auth import STORAGE_SCOPE, EntraAuth, entra_auth
 from standby.service.calls import Tls
 from standby.service.errors import ServiceError
 from standby.service.redaction import secret_address
@@ -29,9 +29,6 @@ from standby.text import some_of
 
 BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
 """Hosts of Azure's storage, by cloud."""
-
-STORAGE_SCOPE = "https://storage.azure.com/.default"
-"""Scope of the tokens it takes."""
 
 STORAGE_VERSION = "2023-11-03"
 """Version of its API; tokens need one of 2017-11-09 or later."""
@@ -58,8 +55,11 @@ class BlobsUnknown(SnapshotError):
 class BlobReader:
     """Lists containers, with the identity of a resource where that is an Entra one."""
 
-    def __init__(self, auth: EntraAuth | None, tls: Tls, transport: httpx.AsyncBaseTransport | None) -> None:
+    def __init__(
+        self, auth: EntraAuth | None, tls: Tls, transport: httpx.AsyncBaseTransport | None, *, is_emulated: bool
+    ) -> None:
         self._auth = auth
+        self._is_emulated = is_emulated
         self._tls = tls
         self._transport = transport
 
@@ -69,7 +69,7 @@ class BlobReader:
         Raises:
             BlobsUnknown: they cannot be listed, or are too many.
         """
-        refuse_strange_host(container_url)
+        refuse_strange_host(container_url, is_emulated=self._is_emulated)
         parts = urlsplit(container_url)
         is_here = is_loopback(parts.hostname)
         found: list[Blob] = []
@@ -95,22 +95,21 @@ class BlobReader:
 
 @asynccontextmanager
 async def open_blobs(
-    credentials: KeyCredentials | EntraCredentials,
+    resource: Resource,
     tls: Tls,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[BlobReader]:
     """Open a reader of containers, with the credentials of a resource; a key gives no access to storage."""
-    signs = auth_for(credentials, STORAGE_SCOPE)
-    auth = signs if isinstance(signs, EntraAuth) else None
+    auth = entra_auth(found, STORAGE_SCOPE) if isinstance(found := resource.credentials, EntraCredentials) else None
     try:
-        yield BlobReader(auth, tls, transport)
+        yield BlobReader(auth, tls, transport, is_emulated=is_loopback(urlsplit(resource.endpoint).hostname))
     finally:
         if auth is not None:
             await auth.aclose()
 
 
-def refuse_strange_host(url: str) -> None:
-    """Refuse to ask any host but storage accounts and this machine."""
+def refuse_strange_host(url: str, *, is_emulated: bool) -> None:
+    """Refuse to ask any host but storage accounts, and this machine where the resource is emulated on it."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -120,6 +119,8 @@ def refuse_strange_host(url: str) -> None:
     if parts.username or parts.password or parts.scheme not in {"http", "https"}:
         raise BlobsUnknown("Its URL is not a storage URL")
     if is_loopback(host):
+        if not is_emulated:
+            raise BlobsUnknown("It is on this machine and its resource is not, so it was not asked")
         return
     if parts.scheme != "https" or port not in (None, 443) or not host.endswith(BLOB_SUFFIXES):
         raise BlobsUnknown("Its host is not a known storage account, so it was not asked")
@@ -208,13 +209,13 @@ def labelled_sources(definition: Mapping[str, JsonValue]) -> tuple[JsonObject, .
 
 async def see_labelled(
     definitions: Mapping[str, Mapping[str, JsonValue]],
-    credentials: KeyCredentials | EntraCredentials,
+    resource: Resource,
     tls: Tls,
 ) -> dict[str, tuple[LabelledData, ...]]:
-    """List the labelled data of those analyzers that have any; what cannot be listed is unknown, with the reason."""
+    """List the labelled data of the analyzers of a resource; what cannot be listed is unknown, with the reason."""
     sources = {name: labelled_sources(definition) for name, definition in definitions.items()}
     locations = {_location(source) for found in sources.values() for source in found}
-    listed = await _list_all(sorted(locations), credentials, tls) if locations else {}
+    listed = await _list_all(sorted(locations), resource, tls) if locations else {}
     return {
         name: tuple(_labelled(source, listed[_location(source)]) for source in found)
         for name, found in sources.items()
@@ -237,12 +238,12 @@ def what_changed(then: Sequence[LabelledData], now: Sequence[LabelledData]) -> s
 
 
 async def _list_all(
-    locations: Sequence[Location], credentials: KeyCredentials | EntraCredentials, tls: Tls
+    locations: Sequence[Location], resource: Resource, tls: Tls
 ) -> dict[Location, tuple[Blob, ...] | str]:
     listed: dict[Location, tuple[Blob, ...] | str] = dict.fromkeys(locations, "There was no time left to list it")
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
 
-    async with open_blobs(credentials, tls) as reader:
+    async with open_blobs(resource, tls) as reader:
 
         async def inspect(location: Location) -> None:
             async with gate:

@@ -134,7 +134,7 @@ async def _plan_part(
         if held in {Holding.NOTHING, Holding.SAME_DEFINITION, Holding.REBUILT} and stored.analyzers[analyzer].labelled
     }
     client = context.connections[to]
-    now = await see_labelled(doubtful, client.resource.credentials, client.tls)
+    now = await see_labelled(doubtful, client.resource, client.tls)
     return resource_plan.decide(
         {analyzer: what_changed(stored.analyzers[analyzer].labelled, now[analyzer]) for analyzer in doubtful}
     )

@@ -91,7 +91,7 @@ async def _read(
     inventory = await take_inventory(client)
     deployments, seen_at = inventory.serving.deployments, context.clock.now()
     protected = _protected(context, name, primaries, inventory, seen_at)
-    labelled = await see_labelled(protected, client.resource.credentials, client.tls)
+    labelled = await see_labelled(protected, client.resource, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
     objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
     part = ResourceSnapshot(

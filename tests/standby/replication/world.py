@@ -182,6 +182,7 @@ class Service:
     Attributes:
         polls: how often a copy is found unfinished, by its operation or itself, before it is over.
         accepted: copies that were begun, by resource and analyzer.
+        is_here: whether the resources are emulated on this machine, on a port each.
         intervene: may answer, change the world, or raise.
     """
 
@@ -190,6 +191,7 @@ class Service:
     polls: int = 1
     accepted: Counter[tuple[str, str]] = field(default_factory=Counter)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
+    is_here: bool = False
     intervene: Intervention = lambda _when, _request: None
 
     def region(self, name: str) -> Region:
@@ -205,8 +207,9 @@ class Service:
 
     def client(self, name: str, **fields: Any) -> ContentUnderstandingClient:
         self.region(name)
+        here = {"endpoint": f"http://127.0.0.1:{1 + list(self.regions).index(name)}"} if self.is_here else {}
         return ContentUnderstandingClient(
-            resource(name, **fields),
+            resource(name, **here, **fields),
             tls=certificates(),
             retries=HttpRetries(attempts=1),
             clock=self.clock,
@@ -222,7 +225,8 @@ class Service:
         return RunContext(plan, Connections(clients, clock=self.clock), files, self.clock)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
-        where = request.url.host.partition(".")[0]
+        url = request.url
+        where = list(self.regions)[(url.port or 0) - 1] if self.is_here else url.host.partition(".")[0]
         path = request.url.path.removeprefix("/contentunderstanding")
         self.calls.append((where, request.method, path))
         answer = self.intervene("before", request)

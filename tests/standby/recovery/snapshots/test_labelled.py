@@ -1,22 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from standby.config.resource import KeyCredentials
 from standby.recovery.snapshots import labelled
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.labelled import BlobReader, BlobsUnknown, open_blobs, parse_page, see_labelled
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.service.auth import EntraAuth
 from tests.standby.recovery.snapshots.storage import Container, storage
-from tests.standby.recovery.snapshots.world import World, analyzer, labelled_by, recorded, served
-from tests.standby.replication.world import certificates
+from tests.standby.recovery.snapshots.world import Cloud, World, analyzer, labelled_by, recorded, served
+from tests.standby.replication.world import certificates, resource
 
-KEY = KeyCredentials.model_validate({"key": "secret-key"})
+EAST = resource("east")
+HERE = resource("east", endpoint="http://127.0.0.1:1")
 FILES = {"set/a.pdf": "bWQ1LW9mLWE=", "set/a.pdf.labels.json": "bWQ1LW9mLWxh", "other/b.pdf": "bWQ1LW9mLWI="}
 
 
@@ -27,7 +28,7 @@ async def container() -> AsyncIterator[Container]:
 
 
 async def kept(container: Container, query: str = "", *more: dict[str, Any]) -> World:
-    world = served(World())
+    world = served(World(cloud=Cloud(is_here=True)))
     world.hold("east", labelled_by(f"{container.url}{query}"), *more)
     await world.take()
     world.cloud.down.add("east")
@@ -104,7 +105,7 @@ async def test_where_there_is_a_verified_copy_the_data_need_not_be_looked_at(con
 
 
 async def test_a_container_is_listed_once_for_all_that_share_it(container: Container) -> None:
-    world = served(World())
+    world = served(World(cloud=Cloud(is_here=True)))
     world.hold("east", *(labelled_by(container.url, name=f"a{number}") for number in range(5)))
 
     taken = await world.take()
@@ -114,7 +115,7 @@ async def test_a_container_is_listed_once_for_all_that_share_it(container: Conta
 
 async def test_inline_analyzers_count_too(container: Container) -> None:
     inline = labelled_by(container.url, "inline")
-    world = served(World())
+    world = served(World(cloud=Cloud(is_here=True)))
     world.hold("east", analyzer("top", config={"contentCategories": {"x": {"analyzer": inline}}}))
 
     await world.take()
@@ -126,7 +127,7 @@ async def test_follows_the_pages_of_a_list(container: Container) -> None:
     container.files = {f"set/{number:03}.pdf": "md5" for number in range(25)}
     container.page = 10
 
-    seen = await see_labelled({"a": labelled_by(container.url)}, KEY, certificates())
+    seen = await see_labelled({"a": labelled_by(container.url)}, HERE, certificates())
 
     assert len(seen["a"][0].blobs) == 25
     assert len(container.asked) == 3
@@ -154,7 +155,7 @@ async def test_whatever_goes_wrong_is_unknown_and_never_a_failed_snapshot(
     monkeypatch.setattr(labelled, "LISTING_SECONDS", 0.2)
     for name, value in behaviour.items():
         setattr(container, name, value)
-    world = served(World())
+    world = served(World(cloud=Cloud(is_here=True)))
     world.hold("east", labelled_by(container.url))
 
     taken = await world.take()
@@ -187,11 +188,28 @@ async def test_strange_hosts_are_not_asked(url: str) -> None:
         asked.append(request)
         return httpx.Response(200)
 
-    async with open_blobs(KEY, certificates(), httpx.MockTransport(answer)) as reader:
+    async with open_blobs(EAST, certificates(), httpx.MockTransport(answer)) as reader:
         with pytest.raises(BlobsUnknown):
             await reader.list(url, "set/")
 
     assert asked == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.1.2.3", "LOCALHOST"])
+async def test_this_machine_is_not_asked_for_the_labelled_data_of_a_resource_elsewhere(host: str) -> None:
+    connections: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: connections.append(writer), None, 0) as server:
+        url = f"http://{host}:{server.sockets[0].getsockname()[1]}/labels"
+        world = served(World())
+        world.hold("east", labelled_by(url))
+        taken = await world.take()
+
+    assert (taken.complete, taken.unknown_labelled, connections) == (True, ("trained",), [])
+    [source] = (await open_snapshot(world.context())).resources["east"].analyzers["trained"].labelled
+    assert (source.blobs, source.reason) == (
+        "unknown",
+        "It is on this machine and its resource is not, so it was not asked",
+    )
 
 
 class Token:
@@ -225,7 +243,8 @@ async def test_a_token_goes_to_storage_accounts_only(url: str, signed: bool) -> 
         return httpx.Response(200, text="<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>")
 
     auth = EntraAuth(Token, labelled.STORAGE_SCOPE)  # type: ignore[arg-type]
-    found = await BlobReader(auth, certificates(), httpx.MockTransport(answer)).list(url, "set/")
+    reader = BlobReader(auth, certificates(), httpx.MockTransport(answer), is_emulated=True)
+    found = await reader.list(url, "set/")
 
     assert found == ()
     assert [request.headers.get("authorization") for request in asked] == ["Bearer canary-token" if signed else None]
@@ -256,6 +275,6 @@ def test_names_that_xml_cannot_have_are_read_as_they_are() -> None:
 
 async def test_a_list_without_an_end_is_given_up() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text="<E><Blobs/><NextMarker>again</NextMarker></E>"))
-    async with open_blobs(KEY, certificates(), transport) as reader:
+    async with open_blobs(EAST, certificates(), transport) as reader:
         with pytest.raises(BlobsUnknown, match="has no end"):
             await reader.list("https://x.blob.core.windows.net/labels", "")
