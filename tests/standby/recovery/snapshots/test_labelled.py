@@ -11,7 +11,7 @@ from standby.recovery.snapshots import labelled
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.recovery.snapshots.labelled import BlobReader, BlobsUnknown, open_blobs, parse_page, see_labelled
 from standby.recovery.snapshots.snapshot import open_snapshot
-from standby.service.auth import EntraAuth
+from standby.service.auth import STORAGE_SCOPE, EntraAuth
 from tests.standby.recovery.snapshots.storage import Container, storage
 from tests.standby.recovery.snapshots.world import Cloud, World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import certificates, resource
@@ -218,7 +218,7 @@ class Token:
     async def get_token(self, *scopes: str, **_: Any) -> Any:
         from azure.core.credentials import AccessToken  # noqa: PLC0415
 
-        assert scopes == (labelled.STORAGE_SCOPE,)
+        assert scopes == (STORAGE_SCOPE,)
         return AccessToken("canary-token", 2**40)
 
     async def close(self) -> None:
@@ -242,7 +242,7 @@ async def test_a_token_goes_to_storage_accounts_only(url: str, signed: bool) -> 
         asked.append(request)
         return httpx.Response(200, text="<EnumerationResults><Blobs/><NextMarker/></EnumerationResults>")
 
-    auth = EntraAuth(Token, labelled.STORAGE_SCOPE)  # type: ignore[arg-type]
+    auth = EntraAuth(Token, STORAGE_SCOPE)  # type: ignore[arg-type]
     reader = BlobReader(auth, certificates(), httpx.MockTransport(answer), is_emulated=True)
     found = await reader.list(url, "set/")
 
