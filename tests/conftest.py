@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
 from standby.config.configuration import Configuration
 from tests import leftovers
+from tests.storage.azurite import Azurite, running_azurite
 
 DEPLOYMENTS = [
     {"name": "gpt-4.1", "model": "gpt-4.1", "version": "2025-04-14"},
@@ -104,6 +106,21 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
             database=Path(url.partition("///")[2]),
             home=home,
         )
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """One Azure Blob for the whole session: it takes two seconds to start."""
+    with running_azurite() as azurite:
+        yield azurite
+
+
+@pytest.fixture
+def blob_container(azurite: Azurite) -> str:
+    """A container of the test's own, by name."""
+    name = f"test-{uuid4()}"
+    azurite.make_container(name)
+    return name
 
 
 @dataclass(frozen=True)

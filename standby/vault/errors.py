@@ -22,6 +22,28 @@ class VaultUnavailable(VaultError):
         )
 
 
+class ContainerMissing(VaultUnavailable):
+    """Where it should be there is nothing: that does not mean that the vault is empty."""
+
+    def __init__(self, where: str, action: str, container: str) -> None:
+        super().__init__(where, action, f"there is no container or bucket {container!r}")
+        self.next_action = "Correct url and endpoint of the vault; a new container has to be created first"
+
+
+class AccessRefused(VaultUnavailable):
+    def __init__(self, where: str, action: str, reason: str) -> None:
+        super().__init__(where, action, reason)
+        self.next_action = "Correct the credentials of the vault; they must allow to read, write, list and delete there"
+
+
+class WriteUnsettled(VaultUnavailable):
+    """The storage was asked to write and does not say whether it did."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, "written for certain", reason)
+        self.next_action = "It may or may not have been written: run again when the vault's storage answers"
+
+
 class Changed(VaultError):
     """Somebody else wrote a file since it was read; nothing was written."""
 

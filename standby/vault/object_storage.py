@@ -1,12 +1,341 @@
-"""Placeholder until H1 lands."""
+"""The vault in object storage of Azure, Amazon or Google, where every exclusive write is a compare-and-swap.
+
+A write whose answer is lost, or comes as 412 or 503, may have won all the same, and a read may show what was there
+before. So every object says as metadata which writes led to it: a list of random ids, the last one its own. Whoever
+is in doubt reads back. Its own id is in the list: it has won, even if others wrote since. The list goes on from what
+it wanted to replace, without its id: it has lost, and what it sent can no longer succeed. Anything else is an old
+sight, or nothing happened yet: the same write, with the same condition and id, is sent again.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from enum import Enum
+from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
 
+import obstore
+from obstore import exceptions
+
+from standby.clock import Clock, SystemClock
 from standby.config.vault import Place
-from standby.vault.storage import Storage
+from standby.vault.connection import Connection, Failed, connect, understand
+from standby.vault.errors import Changed, VaultUnavailable, WriteUnsettled
+from standby.vault.lease import hold_by_lease
+from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+
+T = TypeVar("T")
+
+WRITES = "writes"
+"""The metadata of an object that lists the writes which led to it; a name that every storage takes."""
+
+MOST_WRITES = 32
+"""Older ones are forgotten."""
+
+NOTHING = "0"
+"""What stands in the list for: there was no such object."""
+
+MOST_BYTES = 128_000_000
+"""A longer object is neither read nor written."""
+
+MOST_LISTED = 500_000
+"""More objects are not listed."""
+
+BYTES_PER_SECOND = 250_000
+"""What a connection carries at least."""
 
 
-def open_object_storage(place: Place) -> AbstractAsyncContextManager[Storage]:
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Waits:
+    """How long a storage is waited for, in seconds.
+
+    Attributes:
+        call: for the answer to one call, besides the time that its bytes take.
+        whole: for an operation, after which it is not tried again.
+        listing: for a list with all its pages.
+        pause: between the first two tries; it doubles from try to try.
+    """
+
+    call: float = 5.0
+    whole: float = 15.0
+    listing: float = 60.0
+    pause: float = 0.1
+
+
+@asynccontextmanager
+async def open_object_storage(
+    place: Place, clock: Clock | None = None, waits: Waits | None = None
+) -> AsyncIterator[ObjectStorage]:
+    """Open object storage; nothing is called before the first file is read or written."""
+    async with connect(place) as connection:
+        yield ObjectStorage(connection, clock or SystemClock(), waits or Waits())
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One version of an object, by what the storage and its writers call it.
+
+    Attributes:
+        generation: what Google compares; the others compare entity tags.
+        writes: that led to it, the last one being its own.
+    """
+
+    e_tag: str
+    generation: str | None
+    writes: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        return f"{self.e_tag} {self.generation or '-'} {','.join(self.writes)}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be named to the storage; one that was replaced before it was ever seen cannot."""
+        return bool(self.e_tag) or self == ABSENT
+
+    @property
+    def condition(self) -> PutMode:
+        """What the storage compares before it replaces this version."""
+        if self == ABSENT:
+            return "create"
+        return {"e_tag": self.e_tag, "version": self.generation} if self.generation else {"e_tag": self.e_tag}
+
+
+ABSENT = Sight("", None, (NOTHING,))
+
+
+def _parse(tag: str) -> Sight:
+    e_tag, generation, writes = tag.rsplit(" ", 2)
+    return Sight(e_tag, None if generation == "-" else generation, tuple(writes.split(",")))
+
+
+class Outcome(Enum):
+    """What became of a write, as far as an object that was read afterwards tells."""
+
+    WON = "it replaced what was to be replaced"
+    LOST = "another write did"
+    OPEN = "what was to be replaced is there, or something older"
+    UNRELATED = "what is there shows nothing of what was to be replaced"
+
+
+def outcome(write: str, before: Sight, now: Sight) -> Outcome:
+    """Say what became of a write that was to replace one version, from what is there now."""
+    if write in now.writes:
+        return Outcome.WON
+    if now.writes[-1] == before.writes[-1] and now.e_tag != before.e_tag:
+        return Outcome.LOST  # Another program wrote, and kept what it did not know.
+    if now.writes[-1] in before.writes:
+        return Outcome.OPEN
+    return Outcome.LOST if before.writes[-1] in now.writes else Outcome.UNRELATED
+
+
+class ObjectStorage:
+    """Objects of one container or bucket, below one folder."""
+
+    def __init__(self, connection: Connection, clock: Clock, waits: Waits) -> None:
+        self._at = connection
+        self._clock = clock
+        self._waits = waits
+
+    def where(self, path: str) -> str:
+        return f"{self._at.url}{path}"
+
+    async def read(self, path: str) -> bytes | None:
+        version = await self.read_version(path)
+        return version.content if version else None
+
+    async def read_version(self, path: str) -> Version | None:
+        found = await self._till_done(path, "read", lambda: self._get(path))
+        return None if found is None else Version(found[0], found[1].tag)
+
+    async def write(self, path: str, content: bytes) -> None:
+        tries, doubt = _Tries(self._clock, self._waits), False
+        while True:
+            try:
+                # Each try has an id of its own, so that no id stands for two versions.
+                await self._put(path, content, "overwrite", (_new_write(),))
+            except Failed as failed:
+                doubt = doubt or failed.kind == "unclear"
+                if not (failed.is_passing and await tries.again()):
+                    raise self._not_written(path, failed, doubt) from None
+            else:
+                return
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        before = ABSENT if tag is None else _parse(tag)
+        if not before.is_known:
+            raise Changed(self.where(path))
+        write = _new_write()
+        writes = (*before.writes, write)[-MOST_WRITES:]
+        tries, doubt = _Tries(self._clock, self._waits), False
+        while True:
+            try:
+                return (await self._put(path, content, before.condition, writes)).tag
+            except Failed as failed:
+                last = failed
+            doubt, now = doubt or last.kind == "unclear", None
+            if doubt or last.kind == "conflict":
+                now = await self._sight(path)
+                became = Outcome.OPEN if now is None else outcome(write, before, now)
+                if now is not None and became is Outcome.WON:
+                    return (now if now.writes[-1] == write else Sight("", None, writes)).tag
+                if became is Outcome.LOST or (became is Outcome.UNRELATED and not doubt):
+                    raise Changed(self.where(path))
+            if not (last.is_passing and await tries.again()):
+                if now == ABSENT and last.kind == "conflict" and not doubt:
+                    raise Changed(self.where(path))  # It was removed.
+                raise self._not_written(path, last, doubt or last.kind == "conflict")
+
+    async def remove(self, path: str) -> None:
+        await self._till_done(path, "removed", lambda: self._delete(path))
+
+    async def list(self, prefix: str = "") -> tuple[Listed, ...]:
+        return await self._till_done(prefix, "listed", lambda: self._list(prefix))
+
+    def hold(self, path: str) -> AbstractAsyncContextManager[HeldFile]:
+        return hold_by_lease(self, path, self._clock)
+
+    async def _till_done(self, path: str, action: str, work: Callable[[], Awaitable[T]]) -> T:
+        tries = _Tries(self._clock, self._waits)
+        while True:
+            try:
+                return await work()
+            except Failed as failed:
+                if not (failed.is_passing and await tries.again()):
+                    raise failed.at(self.where(path), action, self._at.container) from None
+
+    def _not_written(self, path: str, failed: Failed, doubt: bool) -> VaultUnavailable:
+        if doubt:
+            return WriteUnsettled(self.where(path), failed.reason)
+        return failed.at(self.where(path), "written", self._at.container)
+
+    async def _put(self, path: str, content: bytes, mode: PutMode, writes: tuple[str, ...]) -> Sight:
+        if len(content) > MOST_BYTES:
+            raise Failed("refused", TOO_LARGE)
+        result = await self._once(
+            lambda: obstore.put_async(
+                self._at.store,
+                self._full(path),
+                content,
+                mode=mode,
+                attributes={WRITES: ",".join(writes)},
+                use_multipart=False,
+            ),
+            self._seconds(len(content)),
+        )
+        return Sight(result["e_tag"] or "", result["version"], writes)
+
+    async def _get(self, path: str) -> tuple[bytes, Sight] | None:
+        try:
+            found = await self._once(lambda: obstore.get_async(self._at.store, self._full(path)), self._waits.call)
+        except Failed as failed:
+            await self._make_sure_it_is_missing(path, failed)
+            return None
+        size, e_tag = found.meta["size"], found.meta["e_tag"] or ""
+        if size > MOST_BYTES:
+            raise Failed("refused", TOO_LARGE)
+        content = bytes(await self._once(found.bytes_async, self._seconds(size)))
+        if len(content) != size:
+            raise Failed("unclear", "its answer was cut off")
+        writes = str(found.attributes.get(WRITES, ""))
+        # What other programs wrote, or copied without this, is known by what the storage calls it.
+        known = writes if re.fullmatch(_LIST, writes) else re.sub("[^0-9A-Za-z]", "", e_tag)[:64] or "unnamed"
+        return content, Sight(e_tag, found.meta["version"], tuple(known.split(",")))
+
+    async def _sight(self, path: str) -> Sight | None:
+        """Look what is there; `None` where that cannot be seen."""
+        try:
+            found = await self._get(path)
+        except Failed:
+            return None
+        return ABSENT if found is None else found[1]
+
+    async def _make_sure_it_is_missing(self, path: str, failed: Failed) -> None:
+        """Return if it is certain that there is no such object; or else raise why not."""
+        if failed.kind == "not found":
+            # It does not say what is missing: a container that can be listed is not.
+            await self._list(path)
+        elif failed.kind != "no object":
+            raise failed
+
+    async def _delete(self, path: str) -> None:
+        try:
+            await self._once(lambda: obstore.delete_async(self._at.store, self._full(path)), self._waits.call)
+        except Failed as failed:
+            await self._make_sure_it_is_missing(path, failed)
+
+    async def _list(self, prefix: str) -> tuple[Listed, ...]:
+        folder = self._full(prefix.rstrip("/")) if prefix.rstrip("/") else self._at.root
+
+        async def pages() -> list[Listed]:
+            found: list[Listed] = []
+            async for page in obstore.list(self._at.store, folder or None, chunk_size=1000):
+                for each in page:
+                    path = each["path"].removeprefix(self._at.root)
+                    if not path.endswith(LOCK):
+                        found.append(Listed(path, each["size"], each["last_modified"].astimezone(UTC)))
+                if len(found) > MOST_LISTED:
+                    raise Failed("refused", f"there are more than {MOST_LISTED} files")
+            return found
+
+        return tuple(sorted(await self._once(pages, self._waits.listing), key=lambda each: each.path))
+
+    async def _once(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Call the storage once; once more where it refused the token."""
+        tokens = self._at.tokens
+        for is_second in (False, True):
+            if tokens is not None:
+                await tokens.have(another=is_second)
+            try:
+                async with asyncio.timeout(seconds):
+                    return await call()
+            except Failed as known:
+                failed = known
+            except TimeoutError:
+                failed = Failed("unclear", f"it did not answer within {seconds:.0f} s{self._at.hint}")
+            except (exceptions.BaseError, OSError, ValueError) as error:
+                failed = understand(error, self._at)
+            if tokens is None or failed.status != 401:
+                break
+        # Raised here and not above: the library's errors may hold a signature, even as a context.
+        raise failed
+
+    def _seconds(self, size: int) -> float:
+        return self._waits.call + size / BYTES_PER_SECOND
+
+    def _full(self, path: str) -> str:
+        return f"{self._at.root}{checked(path)}"
+
+
+_LIST = r"[0-9A-Za-z]{1,64}(,[0-9A-Za-z]{1,64})*"
+
+TOO_LARGE = f"it is larger than {MOST_BYTES // 1_000_000} MB"
+
+
+def _new_write() -> str:
+    return uuid4().hex[:16]
+
+
+class _Tries:
+    """The tries of one operation."""
+
+    def __init__(self, clock: Clock, waits: Waits) -> None:
+        self._clock = clock
+        self._pause = waits.pause
+        self._end = clock.monotonic() + waits.whole
+
+    async def again(self) -> bool:
+        """Wait until the next try; `False` where there is no time for one."""
+        if self._clock.monotonic() + self._pause >= self._end:
+            return False
+        await self._clock.sleep(self._pause)
+        self._pause *= 2
+        return True
