@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from typing import Literal
+
+from obstore import exceptions
+
 from standby.errors import StandbyError
 
 
@@ -65,3 +70,89 @@ class TakenOver(VaultError):
             f"Another run took over {where}, so what this run does from now on is not recorded there",
             "Run again when both have ended; what is in sync is then recorded",
         )
+
+
+Kind = Literal["no container", "no object", "not found", "conflict", "no access", "refused", "unreached", "unclear"]
+
+NO_CONTAINER = frozenset(
+    {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled", "NoSuchBucket", "FilesystemNotFound"}
+)
+NO_OBJECT = frozenset({"BlobNotFound", "NoSuchKey", "PathNotFound"})
+AGAIN = frozenset({"unreached", "unclear", "conflict"})
+
+_STATUS = re.compile(r"status code: (\d{3})\b")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+
+_NO_CONNECTION = {
+    "connectionrefused": "nothing answers at its address",
+    "dns error": "its host is not known",
+    "certificate": "its certificate is not trusted",
+}
+
+
+class Failed(Exception):
+    """A call failed.
+
+    Attributes:
+        kind: after `unclear` a write may have been carried out, and after `conflict` where it was not the first try.
+        reason: without anything secret; the library's messages hold addresses with their signatures.
+    """
+
+    def __init__(self, kind: Kind, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.status = status
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same call may succeed a moment later."""
+        return self.kind in AGAIN
+
+    def at(self, where: str, action: str, container: str) -> VaultUnavailable:
+        """Make the error that people see, of what could not be done with which file."""
+        match self.kind:
+            case "no container" | "not found":
+                return ContainerMissing(where, action, container)
+            case "no access":
+                return AccessRefused(where, action, self.reason)
+            case _:
+                return VaultUnavailable(where, action, self.reason)
+
+
+def understand(error: Exception, hint: str) -> Failed:
+    """Say what an error of the library for object storage means; the hint is for calls that are not answered."""
+    text = str(error)
+    status, code = _STATUS.search(text), _CODE.search(text)
+    if status is not None:
+        return _answered(int(status[1]), code[1] if code else "")
+    if isinstance(error, (exceptions.UnauthenticatedError, exceptions.PermissionDeniedError)):
+        return Failed("no access", "nothing can be signed with the credentials")
+    return _unanswered(text.lower(), hint)
+
+
+def _answered(status: int, code: str) -> Failed:
+    answer = f"HTTP {status}, {code}" if code else f"HTTP {status}"
+    if code in NO_CONTAINER:
+        return Failed("no container", answer)
+    match status:
+        case 404:
+            return Failed("no object" if code in NO_OBJECT else "not found", answer)
+        case 401 | 403:
+            reason = f"the storage refuses the credentials, or they do not allow this ({answer})"
+            return Failed("no access", reason, status)
+        case 409 | 412:
+            return Failed("conflict", f"the storage refused it ({answer})")
+        case 408 | 429:
+            return Failed("unclear", f"the storage is busy ({answer})")
+        case _:
+            return Failed("unclear" if status >= 500 else "refused", f"the storage failed ({answer})")
+
+
+def _unanswered(said: str, hint: str) -> Failed:
+    if "kind: connect" in said:
+        reasons = (reason for sign, reason in _NO_CONNECTION.items() if sign in said)
+        return Failed("unreached", f"{next(reasons, 'no connection can be made')}{hint}")
+    is_late = "timedout" in said or "timed out" in said
+    reason = "it did not answer in time" if is_late else "its answer was cut off, or is not that of a storage"
+    return Failed("unclear", f"{reason}{hint}")

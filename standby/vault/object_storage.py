@@ -11,26 +11,30 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import obstore
+from azure.core.credentials import AccessToken
 from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
 
-from standby.clock import Clock, SystemClock
-from standby.config.vault import Place
-from standby.vault.connection import Connection, Failed, connect, understand
-from standby.vault.errors import Changed, VaultUnavailable, WriteUnsettled
+from standby.clock import Clock
+from standby.config.resource import EntraCredentials
+from standby.service.auth import STORAGE_SCOPE, entra_auth
+from standby.service.errors import ServiceError, TokenUnavailable
+from standby.vault.errors import Changed, Failed, VaultUnavailable, WriteUnsettled, understand
 from standby.vault.lease import hold_by_lease
 from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
 
 if TYPE_CHECKING:
     from obstore import PutMode
+    from obstore.store import AzureCredential
 
 T = TypeVar("T")
 
@@ -53,6 +57,10 @@ BYTES_PER_SECOND = 250_000
 """What a connection carries at least."""
 
 
+ENTRA = 30.0
+"""Seconds in which Entra has to give a token; it is asked in several ways, one after the other."""
+
+
 @dataclass(frozen=True)
 class Waits:
     """How long a storage is waited for, in seconds.
@@ -70,13 +78,57 @@ class Waits:
     pause: float = 0.1
 
 
-@asynccontextmanager
-async def open_object_storage(
-    place: Place, clock: Clock | None = None, waits: Waits | None = None
-) -> AsyncIterator[ObjectStorage]:
-    """Open object storage; nothing is called before the first file is read or written."""
-    async with connect(place) as connection:
-        yield ObjectStorage(connection, clock or SystemClock(), waits or Waits())
+class EntraTokens:
+    """Gives a storage the tokens of an Entra identity."""
+
+    def __init__(self, credentials: EntraCredentials) -> None:
+        self._auth = entra_auth(credentials, STORAGE_SCOPE)
+        self._token: AccessToken | None = None
+
+    async def have(self, *, another: bool = False) -> None:
+        """Have a token ready; another one where the storage refused the last.
+
+        Raises:
+            Failed: Entra gives none.
+        """
+        try:
+            async with asyncio.timeout(ENTRA):
+                self._token = await self._auth.token(refused=self._token if another else None)
+        except TokenUnavailable as error:
+            raise Failed("unreached", error.cause) from None
+        except ServiceError as error:
+            raise Failed("no access", error.cause) from None
+        except TimeoutError:
+            raise Failed("unreached", f"Entra gave no token within {ENTRA:.0f} s") from None
+
+    def __call__(self) -> AzureCredential:
+        assert self._token is not None  # noqa: S101
+        # The library asks again with every call: only `EntraAuth` knows when a token is no longer good.
+        return {"token": self._token.token, "expires_at": datetime.now(UTC)}
+
+    async def aclose(self) -> None:
+        """Close the connections to Entra."""
+        await self._auth.aclose()
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A storage that can be called.
+
+    Attributes:
+        container: or bucket, as in the configuration.
+        root: what every path begins with; empty, or with a slash at its end.
+        url: where the root is, for people.
+        tokens: of Entra, where the storage is called with these.
+        hint: what may be behind calls that are not answered.
+    """
+
+    store: AzureStore | S3Store | GCSStore
+    container: str
+    root: str
+    url: str
+    tokens: EntraTokens | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -302,7 +354,7 @@ class ObjectStorage:
             except TimeoutError:
                 failed = Failed("unclear", f"it did not answer within {seconds:.0f} s{self._at.hint}")
             except (exceptions.BaseError, OSError, ValueError) as error:
-                failed = understand(error, self._at)
+                failed = understand(error, self._at.hint)
             if tokens is None or failed.status != 401:
                 break
         # Raised here and not above: the library's errors may hold a signature, even as a context.

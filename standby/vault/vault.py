@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from standby.config.vault import Place
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from standby.clock import Clock, SystemClock
+from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
+from standby.config.vault import Place, SasCredentials
+from standby.vault.errors import AccessRefused, VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.storage import Storage
+from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Waits
+from standby.vault.storage import Storage, checked
+
+if TYPE_CHECKING:
+    from obstore.store import AzureCredential, ClientConfig, RetryConfig
+
+CONNECT = timedelta(seconds=3)
+"""How long making a connection may take."""
+
+CALL = timedelta(minutes=10)
+"""No call takes longer; whoever calls sets closer bounds."""
+
+ONCE: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(0)}
+"""The library tries nothing again: it could not tell its own success by an earlier try from another writer's."""
+
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that is not there."""
+
+NO_KEYS = "; no AWS_ACCESS_KEY_ID is set, so this machine's own identity was asked for"
 
 
 @asynccontextmanager
@@ -16,8 +45,89 @@ async def open_vault(place: Place) -> AsyncIterator[Storage]:
     if place.folder is not None:
         yield LocalFolder(place.folder.expanduser())
         return
-    # The library for object storage takes a while to import, which a vault in a folder is spared.
-    from standby.vault.object_storage import open_object_storage  # noqa: PLC0415
-
     async with open_object_storage(place) as storage:
         yield storage
+
+
+@asynccontextmanager
+async def open_object_storage(
+    place: Place, clock: Clock | None = None, waits: Waits | None = None
+) -> AsyncIterator[ObjectStorage]:
+    """Open object storage.
+
+    Raises:
+        VaultUnavailable: its settings are not those of such a storage.
+    """
+    parts = urlsplit(place.url or "")
+    folder = parts.path.strip("/")
+    root = f"{checked(folder)}/" if folder else ""
+    credentials = place.credentials or EntraCredentials()
+    tokens = EntraTokens(credentials) if place.scheme == "az" and isinstance(credentials, EntraCredentials) else None
+    base = f"{place.endpoint}/{parts.netloc}" if place.endpoint else f"{place.scheme}://{parts.netloc}"
+    try:
+        connection = Connection(
+            store=_open(place, parts.netloc, tokens),
+            container=parts.netloc,
+            root=root,
+            url=f"{base}/{root}",
+            tokens=tokens,
+            hint=NO_KEYS if place.scheme == "s3" and not os.environ.get("AWS_ACCESS_KEY_ID") else "",
+        )
+        yield ObjectStorage(connection, clock or SystemClock(), waits or Waits())
+    finally:
+        if tokens is not None:
+            await tokens.aclose()
+
+
+def _open(place: Place, container: str, tokens: EntraTokens | None) -> AzureStore | S3Store | GCSStore:
+    common: Any = {"client_options": _client(place.endpoint), "retry_config": ONCE}
+    reason = ""
+    try:
+        match place.scheme:
+            case "az":
+                return AzureStore(
+                    container,
+                    account_name=_account(place.endpoint),
+                    endpoint=place.endpoint,
+                    credential_provider=tokens or _secret(place),
+                    # The environment may say otherwise, and is another program's.
+                    skip_signature=False,
+                    use_emulator=False,
+                    use_fabric_endpoint=False,
+                    **common,
+                )
+            case "s3":
+                return S3Store(container, config={"endpoint": place.endpoint} if place.endpoint else {}, **common)
+            case _:
+                return GCSStore(container, **common)
+    except (exceptions.BaseError, OSError, ValueError) as error:
+        reason = f"its settings are not those of such a storage ({type(error).__name__})"
+    # Raised here and not above: the errors of the library may hold what is secret, even as a context.
+    raise VaultUnavailable(f"{place.scheme}://{container}", "opened", reason)
+
+
+def _client(endpoint: str) -> ClientConfig:
+    options: ClientConfig = {"connect_timeout": CONNECT, "timeout": CALL}
+    parts = urlsplit(endpoint)
+    if is_loopback(parts.hostname):
+        # A proxy of the environment is not asked for this machine, and nothing on it leads away to another host.
+        options |= {"proxy_url": NOWHERE, "proxy_excludes": (parts.hostname or "").strip("[]")}
+        options["allow_http"] = parts.scheme == "http"
+    return options
+
+
+def _account(endpoint: str) -> str:
+    """Give the account's name: the first label of its host, or the path where the host is an address."""
+    parts = urlsplit(endpoint)
+    return parts.path.strip("/").partition("/")[0] or (parts.hostname or "").partition(".")[0]
+
+
+def _secret(place: Place) -> Callable[[], AzureCredential]:
+    found = place.credentials
+    if isinstance(found, KeyCredentials):
+        key = found.key.get_secret_value()
+        if not re.fullmatch(r"[A-Za-z0-9+/]+={0,2}", key):
+            raise AccessRefused(place.url or "", "opened", "its key is not one of a storage account")
+        return lambda: {"access_key": key, "expires_at": None}
+    sas = found.sas.get_secret_value().strip().removeprefix("?") if isinstance(found, SasCredentials) else ""
+    return lambda: {"sas_token": sas, "expires_at": None}

@@ -11,7 +11,7 @@ import sys
 
 from standby.config.vault import Place
 from standby.vault.errors import Changed
-from standby.vault.object_storage import open_object_storage
+from standby.vault.vault import open_object_storage
 
 
 async def count(place: Place, path: str, last: int) -> list[int]:
