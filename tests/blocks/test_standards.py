@@ -58,7 +58,7 @@ def test_secrets_are_known_to_prefect_as_such() -> None:
         ContentUnderstandingKey: ["key"],
         ContentUnderstandingEntra: ["client_secret"],
         ContentUnderstandingResource: ["credentials.key", "credentials.client_secret"],
-        RecoveryPlan: ["encryption_key", "signing_key", "webhook_keys"],
+        RecoveryPlan: ["encryption_key", "vault_secret", "second_secret", "signing_key", "webhook_keys"],
     }
 
 

@@ -68,6 +68,8 @@ async def read_automation(storage: Storage) -> Automation:
     Raises:
         AutomationUnreadable: it is there and cannot be understood.
     """
+    if await storage.read(AUTOMATION_PATH) == b"":
+        raise AutomationUnreadable(storage.where(AUTOMATION_PATH), "it is empty")
     return await read_document(storage, AUTOMATION_PATH, Automation, AutomationUnreadable) or Automation()
 
 

@@ -59,17 +59,6 @@ def test_a_reason_without_a_position_is_wrong(workspace: Workspace) -> None:
     assert "say on or off with it" in ran.err
 
 
-def test_says_which_switch_it_is_where_flows_have_another(workspace: Workspace) -> None:
-    vault = "vault: {path: ./vault, block: azure-blob-storage-container/vault}\n"
-    workspace.file.write_text(workspace.file.read_text() + vault)
-
-    ran = workspace.run("automation", "off")
-
-    assert ran.status == 0
-    assert "Flows use another one, in azure-blob-storage-container/vault:" in " ".join(ran.err.split())
-    assert "for that, run standby automation off --via prefect." in " ".join(ran.err.split())
-
-
 def test_tells_of_a_switch_that_cannot_be_read(workspace: Workspace) -> None:
     workspace.run("automation", "off")
     (workspace.folder / "vault/recovery/automation.json").write_text("{")

@@ -15,21 +15,15 @@ from standby.service.client import ContentUnderstandingClient
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from standby.config.configuration import Configuration
     from tests.standby.cli.conftest import Cloud, Ran, Workspace
 
 
 class Prefect:
-    def __init__(self, health: Health, vault: Health | None = None) -> None:
+    def __init__(self, health: Health) -> None:
         self._health = health
-        self._vault = vault
 
     async def health(self) -> Health:
         return self._health
-
-    async def vault(self, _configuration: Configuration) -> Health:
-        assert self._vault is not None, "nobody had a reason to ask"
-        return self._vault
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +63,8 @@ def test_looks_at_what_the_plan_uses_and_without_a_plan_at_everything(entra: Wor
     of_plan = entra.run("doctor", "invoices", "--json").document["checks"]
     of_all = entra.run("doctor", "--json").document["checks"]
 
-    assert {check["subject"] for check in of_plan} == {"east", "west", "prefect"}
-    assert {check["subject"] for check in of_all} == {"east", "west", "north", "prefect"}
+    assert {check["subject"] for check in of_plan} == {"east", "west", "vault", "prefect"}
+    assert {check["subject"] for check in of_all} == {"east", "west", "north", "vault", "prefect"}
 
 
 def test_every_check_that_is_not_well_has_one_next_action(entra: Workspace, cloud: Cloud) -> None:
@@ -226,25 +220,16 @@ def test_a_missing_prefect_is_worth_knowing_but_nothing_wrong(
     assert Check(**check) == Check("prefect", "server", None, health.detail, health.next_action)
 
 
-@pytest.mark.parametrize(
-    ("settings", "well"),
-    [
-        ("{block: s3-bucket/vault}", True),
-        ("{block: s3-bucket/vault}", False),
-        ("{path: vault, second: {block: s3-bucket/second}}", False),
-    ],
-)
-def test_a_vault_in_a_block_is_tried_by_prefect(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, settings: str, well: bool
-) -> None:
-    workspace.edit("resources:", f"vault: {settings}\nresources:")
-    vault = Health(well, "it was tried", "" if well else "Mend it")
-    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: Prefect(Health(True, "it answers"), vault))
+def test_a_vault_and_its_second_are_written_to_see_whether_they_can_be(workspace: Workspace) -> None:
+    workspace.edit("resources:", "vault: {path: vault, second: {path: file/second}}\nresources:")
+    (workspace.folder / "file").write_text("no folder")
 
     ran = workspace.run("doctor", "--json")
 
-    assert ran.status == (0 if well else 1)
-    assert Check(**found(ran, "prefect", "vault")) == Check("prefect", "vault", well, vault.detail, vault.next_action)
+    assert ran.status == 1
+    assert found(ran, "vault", "vault")["detail"].endswith("vault/doctor/written.txt can be written")
+    assert found(ran, "vault", "second")["well"] is False
+    assert "Not a directory" in found(ran, "vault", "second")["detail"]
 
 
 def test_an_installation_without_flows_is_nothing_wrong(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

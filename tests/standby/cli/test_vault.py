@@ -1,4 +1,4 @@
-"""The vault in a Prefect block, seen from commands that use no Prefect."""
+"""The vault, as commands meet it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import pytest
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
 
-BLOCK = "vault: {block: azure-blob-storage-container/vault}\nplans:"
+COMMANDS = [
+    ("plan", "invoices"),
+    ("check", "invoices"),
+    ("replicate", "invoices"),
+    ("status", "invoices"),
+    ("snapshots", "invoices"),
+    ("audit", "verify"),
+    ("automation",),
+    ("failover", "invoices", "--to", "west"),
+    ("doctor",),
+]
 
 
-@pytest.mark.parametrize("command", ["plan", "check", "replicate"])
-def test_a_vault_in_a_block_alone_is_an_error_that_names_the_remedy(workspace: Workspace, command: str) -> None:
-    workspace.edit("plans:", BLOCK)
-    ran = workspace.run("--json", command, "invoices")
+@pytest.mark.parametrize("vault", ["{block: s3-bucket/vault}", "{path: own, block: s3-bucket/vault}"])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
+def test_a_configuration_that_still_names_a_block_gets_one_error_that_says_what_to_write(
+    workspace: Workspace, command: tuple[str, ...], vault: str
+) -> None:
+    workspace.edit("plans:", f"vault: {vault}\nplans:")
+    ran = workspace.run("--json", *command)
     assert ran.status == 1
     error = ran.document["error"]
-    assert error["kind"] == "VaultNeedsPrefect"
-    assert "azure-blob-storage-container/vault" in error["cause"]
-    assert "add a path beside the block" in error["next_action"]
-
-
-def test_a_path_beside_the_block_is_what_runs_without_prefect_use(workspace: Workspace) -> None:
-    workspace.edit("plans:", BLOCK.replace("vault}", "vault, path: own}"))
-    ran = workspace.run("--json", "replicate", "invoices", "--analyzer", "contract")
-    assert ran.status == 0
-    assert sorted(path.name for path in (workspace.folder / "own").rglob("*.jsonl")) == [
-        "east_north.jsonl",
-        "east_west.jsonl",
-    ]
+    assert error["kind"] == "ConfigurationError"
+    assert error["cause"].count("cannot be a Prefect block any more") == 1
+    assert "url: az://CONTAINER/FOLDER with endpoint and credentials" in error["cause"]
+    assert not (workspace.folder / "own").exists()
 
 
 def test_the_report_says_where_what_was_replaced_is_kept(workspace: Workspace, cloud: Cloud) -> None:

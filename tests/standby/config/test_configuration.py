@@ -65,7 +65,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         ),
         (with_west(endpoint="https://EAST.services.ai.azure.com/"), "is the same as that of east"),
         (with_west(resource_id=resource("EAST")["resource_id"]), "is the same as that of east"),
-        ({"vault": {"block": "nonsense"}}, "pattern"),
+        ({"vault": {"url": "nonsense"}}, "pattern"),
         ({"activation": [{"kind": "webhook", "url": "http://example.com", "secret": "s"}]}, "must be https"),
         ({"activation": [{"kind": "webhook", "url": "https://u:p@example.com", "secret": "s"}]}, "no user"),
         ({"activation": [{"kind": "webhook", "url": "nonsense", "secret": "s"}]}, "must be a URL"),

@@ -454,23 +454,24 @@ async def test_an_interruption_at_any_step_leaves_true_results(at: int, tmp_path
             await interrupter.task
         ended = run.ended
         begun = {name for _, name in run.steps.done}
-        noted = (await recorded(tmp_path, "east", "west")).keys()
-        assert {name for name, each in ended.items() if each.status is Status.SUCCEEDED} == noted
-        assert ended["edited"].status is Status.REFUSED
-        for name in ended.keys() - noted - {"edited"}:
-            result = ended[name]
-            assert result.status is Status.FAILED
-            copied = ("poll", name) in run.steps.done or ("adopt", name) in run.steps.done
-            if name not in begun:
-                assert result.reason == "Interrupted before it began. Run again."
-            elif copied:
-                assert "while its copy is under way" in result.reason
-            else:
-                assert "before west confirmed a copy" in result.reason
-            if ("poll", name) in run.steps.done:
-                assert f"op-{name}" in result.reason
+        done = run.steps.done
         report = run.replication.report(run_id="r", via="direct")
         assert sum(report.totals.values()) == len(DIAMOND)
+    noted = (await recorded(tmp_path, "east", "west")).keys()
+    assert {name for name, each in ended.items() if each.status is Status.SUCCEEDED} == noted
+    assert ended["edited"].status is Status.REFUSED
+    for name in ended.keys() - noted - {"edited"}:
+        result = ended[name]
+        assert result.status is Status.FAILED
+        copied = ("poll", name) in done or ("adopt", name) in done
+        if name not in begun:
+            assert result.reason == "Interrupted before it began. Run again."
+        elif copied:
+            assert "while its copy is under way" in result.reason
+        else:
+            assert "before west confirmed a copy" in result.reason
+        if ("poll", name) in done:
+            assert f"op-{name}" in result.reason
 
 
 async def test_an_undisturbed_run_takes_exactly_the_steps_that_are_interrupted_above() -> None:
