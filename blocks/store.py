@@ -67,12 +67,13 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
     if missing:
         raise BlockMissing(missing)
     resources = {name: block.to_resource(name) for name, block in found.items() if block is not None}
-    problems = [problem for _, problem in disagreements(resources, plans)]
+    own = {plan_name: plans[plan_name]}
+    problems = [problem for _, problem in disagreements(resources, own)]
     if problems:
         raise ConfigurationError(problems, "Correct the blocks in the Prefect UI")
-    return Configuration(
-        resources=resources, plans=plans, vault=plan_block.to_vault(), activation=plan_block.to_sinks()
-    )
+    alone = Configuration(resources=resources, plans=own, vault=plan_block.to_vault(), activation=plan_block.to_sinks())
+    # Of the others only the resources matter: where they disagree, this plan can be run all the same.
+    return alone.model_copy(update={"plans": plans})
 
 
 async def register_types() -> None:
