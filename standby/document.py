@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
+from typing import Annotated
 
 import rfc8785
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Document", "JsonObject", "JsonValue", "Strict", "digest_of", "digest_of_json"]
+__all__ = ["Document", "JsonObject", "JsonValue", "LocalPath", "Strict", "digest_of", "digest_of_json", "from_home"]
 
 JsonObject = dict[str, JsonValue]
+
+
+def from_home(path: Path) -> Path:
+    """Put the home folder of who runs this where a path begins with `~`, or that of somebody else for `~name`.
+
+    Raises:
+        ValueError: nobody here has that name.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"begins with {path.parts[0]}, and nobody of that name has a home folder here") from None
+
+
+LocalPath = Annotated[Path, AfterValidator(from_home)]
+"""A path of this machine as people write it."""
 
 
 class Document(BaseModel):

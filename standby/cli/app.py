@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from standby import __version__
-from standby.cli.options import present_name
+from standby.cli.options import present_name, with_home
 from standby.cli.output import Output
 from standby.cli.run import Exit, runnable
 from standby.text import nearest
@@ -171,7 +171,7 @@ def _globals(
     Exit status: 0 done and in sync, 1 error, 2 differences found, 3 partial, 4 refused by a guard,
     130 interrupted. Options may stand before or after the command.
     """
-    context.obj = Output(config=config, json=json, verbose=verbose, quiet=quiet, color=not no_color)
+    context.obj = Output(config=with_home(config), json=json, verbose=verbose, quiet=quiet, color=not no_color)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

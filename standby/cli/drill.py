@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName, Primary, Via
+from standby.cli.options import PlanName, Primary, Via, with_home
 from standby.cli.output import Line, Output
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
@@ -157,7 +157,7 @@ async def _clean(output: Output, configuration: Configuration, plan: str) -> Exi
 
 async def _check(output: Output, configuration: Configuration, plan: str, asked: str) -> Exit:
     signer = signer_for(configuration.vault.signing)
-    handed_in = _handed_in(Path(asked))
+    handed_in = _handed_in(with_home(Path(asked)))
     async with open_vault(configuration.vault) as vault:
         if handed_in is None:
             check = await verify_evidence(vault, plan, asked, signer)

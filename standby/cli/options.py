@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
 from standby.config.plan import OnExisting
+from standby.document import from_home
 from standby.replication.items import Selection
 
 PlanName = Annotated[str, typer.Argument(metavar="PLAN", help="A plan of the configuration.")]
@@ -42,6 +44,19 @@ Forced = Annotated[
         help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated.",
     ),
 ]
+
+
+T = TypeVar("T")
+
+
+def with_home(value: T | Path) -> T | Path:
+    """Give the value of an option; of a path, with what `~` stands for: a shell leaves that in `--out=~/plan.json`."""
+    if not isinstance(value, Path):
+        return value
+    try:
+        return from_home(value)
+    except ValueError as error:
+        raise typer.BadParameter(f"{value} {error}") from None
 
 
 def present_name(option: str) -> str:

@@ -16,6 +16,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
+from standby.cli.options import with_home
 from standby.cli.output import Output
 from standby.errors import GuardRefused, StandbyError
 
@@ -133,7 +134,7 @@ def runnable(command: Command) -> Callable[..., None]:
     def run(context: typer.Context, **options: object) -> None:
         output: Output = context.obj
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
-            status = _status(command(context, **options), output)
+            status = _status(command(context, **{name: with_home(each) for name, each in options.items()}), output)
         raise typer.Exit(status)
 
     return run

@@ -7,25 +7,75 @@ in `recovery/activation/opening.py`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, StringConstraints, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 
 from standby.config.resource import is_loopback
-from standby.document import Strict
+from standby.document import LocalPath, Strict
 
 VARIABLE_NAME = r"^[a-z0-9_-]+$"
 """What Prefect takes for the name of a variable."""
+
+
+MODES = frozenset({0o600, 0o640, 0o644, 0o660, 0o664})
+"""Modes of a file that Standby writes, nobody executes, and not everybody can change."""
+
+_MODE = re.compile(r"(0o|0O|0)?([0-7]{3})")
+
+
+def parse_mode(value: object) -> int:
+    """Read the mode of a file, as chmod takes it: `0640` or `640`, however YAML understood that.
+
+    Without quotes YAML makes the number 416 of the one and 640 of the other. No mode in digits is another as a number.
+
+    Raises:
+        ValueError: it is none of `MODES`.
+    """
+    if isinstance(value, int) and value in MODES:
+        return value
+    written = _MODE.fullmatch(str(value))
+    mode = int(written[2], 8) if written else None
+    if mode not in MODES:
+        raise ValueError(f"must be one of {', '.join(map(mode_words, sorted(MODES)))}")
+    return mode
+
+
+def mode_words(mode: int) -> str:
+    """Write a mode as `parse_mode` reads it."""
+    return f"{mode:04o}"
+
+
+FileMode = Annotated[
+    int,
+    BeforeValidator(parse_mode),
+    PlainSerializer(mode_words, when_used="json"),
+    WithJsonSchema({"type": "string", "enum": [mode_words(mode) for mode in sorted(MODES)]}),
+]
+"""Who may read a file, and who may write it."""
+
+READ_BY_ALL = 0o644
 
 
 class FileSink(Strict):
     """Activation writes the active endpoint map to a local file."""
 
     kind: Literal["file"] = "file"
-    path: Path = Field(description="File to write.")
+    path: LocalPath = Field(description="File to write.")
+    mode: FileMode = Field(READ_BY_ALL, description="Mode of the file: by default every user of the machine reads it.")
 
 
 class WebhookSink(Strict):
@@ -70,6 +120,7 @@ class SinkForm(Strict):
         description="A local file, an address that is posted to, or a Prefect variable."
     )
     path: str = Field("", description="File to write, where the flow runs.")
+    mode: str = Field(mode_words(READ_BY_ALL), description="Mode of the file: who may read and write it.")
     url: str = Field("", description="Address to post to: https, or http on loopback.")
     name: str = Field("", description="Name of the Prefect variable.")
 

@@ -10,7 +10,7 @@ from urllib.request import url2pathname
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
-from standby.document import Strict
+from standby.document import LocalPath, Strict
 
 BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"
 """A Prefect block as type-slug/name."""
@@ -41,7 +41,7 @@ StorageCredentials = Annotated[KeyCredentials | EntraCredentials | SasCredential
 class Place(Strict):
     """Where files are kept: a folder of this machine, or object storage."""
 
-    path: Path | None = Field(None, description="Local folder.")
+    path: LocalPath | None = Field(None, description="Local folder.")
     url: VaultUrl | None = Field(
         None, description="Object storage: az://container/folder, s3://bucket/folder or gs://bucket/folder."
     )

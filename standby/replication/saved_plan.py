@@ -16,7 +16,7 @@ import rfc8785
 from pydantic import Field
 
 from standby.config.plan import OnExisting
-from standby.document import Document, digest_of
+from standby.document import Document, digest_of, from_home
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
@@ -102,7 +102,10 @@ def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> Saved
         PlanUnreadable: it is missing, damaged, or of another plan.
         PlanNotTrusted: it was edited, or the configured key did not sign it.
     """
-    path = path.expanduser()
+    try:
+        path = from_home(path)
+    except ValueError as error:
+        raise PlanUnreadable(str(path), str(error)) from None
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

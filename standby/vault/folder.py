@@ -189,7 +189,8 @@ def _make(folder: Path, mode: int) -> None:
     """Make a folder, for its owner alone where its files are."""
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
-        each.mkdir(mode=0o755 if mode & 0o077 else 0o700, exist_ok=True)
+        each.mkdir(mode=0o700, exist_ok=True)
+        each.chmod(0o755 if mode & 0o077 else 0o700)  # Whatever the umask takes away.
         _sync(each.parent)
 
 

@@ -43,7 +43,7 @@ NO_KEYS = "; no AWS_ACCESS_KEY_ID is set, so this machine's own identity was ask
 async def open_vault(place: Place) -> AsyncIterator[Storage]:
     """Open a place for files; nothing is called, and nothing is made, before the first file is read or written."""
     if place.folder is not None:
-        yield LocalFolder(place.folder.expanduser())
+        yield LocalFolder(place.folder)
         return
     async with open_object_storage(place) as storage:
         yield storage

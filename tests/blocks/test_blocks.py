@@ -19,6 +19,7 @@ from blocks.resource import credentials_block
 from standby.config.configuration import Configuration
 from standby.config.plan import FreshKey, GivenKey, NoEncryption
 from standby.config.resource import EntraCredentials, KeyCredentials
+from standby.config.sinks import FileSink
 from standby.config.vault import Ed25519Signing, HmacSigning, SasCredentials, SecondPlace, VaultSettings
 
 RESOURCE: dict[str, Any] = {
@@ -85,6 +86,13 @@ def test_a_plan_block_becomes_the_plan_its_vault_and_its_sinks(configuration: Co
     assert block.to_plan("invoices") == plan
     assert block.to_vault() == configuration.vault
     assert block.to_sinks() == configuration.activation
+
+
+def test_a_file_sink_keeps_its_mode_in_a_block(configuration: Configuration) -> None:
+    sinks = (FileSink(path=Path("/active.json"), mode=0o640), FileSink(path=Path("/other.json")))
+    block = RecoveryPlan.of(configuration.plan("invoices"), configuration.vault, sinks)
+    assert [form.mode for form in block.activation] == ["0640", "0644"]
+    assert block.to_sinks() == sinks
 
 
 @pytest.mark.parametrize(
@@ -163,6 +171,7 @@ def test_a_plan_block_says_which_key_encrypts(form: dict[str, Any], encryption: 
             "must be a JSON list",
         ),
         ({"activation": [{"kind": "file", "path": "a", "name": "b"}]}, "name is not known here"),
+        ({"activation": [{"kind": "file", "path": "a", "mode": "777"}]}, "mode must be one of 0600"),
         ({"activation": [{"kind": "variable", "name": "Not Allowed"}]}, "lower-case letters"),
     ],
 )

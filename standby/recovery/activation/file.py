@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 
 from standby.clock import SystemClock
 from standby.concurrency import to_its_end
+from standby.config.sinks import READ_BY_ALL
 from standby.recovery.activation.sinks import Activation, ActiveMaps, SinkFailed, must_follow
 from standby.vault.documents import once_free
 from standby.vault.errors import Held, VaultError
@@ -25,9 +27,14 @@ LOOK = 0.05
 
 @dataclass(frozen=True)
 class FileActivation:
-    """A file that applications read: replaced as a whole, so that nobody ever sees half of it."""
+    """A file that applications read: replaced as a whole, so that nobody ever sees half of it.
+
+    Attributes:
+        mode: of the file, as chmod takes it; a folder that is not there yet is made so that it can be reached.
+    """
 
     path: Path
+    mode: int = READ_BY_ALL
 
     @property
     def name(self) -> str:
@@ -47,11 +54,17 @@ class FileActivation:
                 maps = await self._maps()
                 found = maps.plans.get(activation.plan)
                 must_follow(self.name, found, activation)
-                if found != activation:
+                if found != activation or self._has_another_mode():
                     both = ActiveMaps(plans={**maps.plans, activation.plan: activation})
                     await self._folder.write(self._file.name, both.model_dump_json(indent=1).encode())
         except VaultError as error:
             raise SinkFailed(self.name, error.cause) from None
+
+    def _has_another_mode(self) -> bool:
+        try:
+            return stat.S_IMODE(self._file.stat().st_mode) != self.mode
+        except OSError:
+            return True
 
     async def _maps(self) -> ActiveMaps:
         try:
@@ -74,7 +87,7 @@ class FileActivation:
 
     @property
     def _folder(self) -> LocalFolder:
-        return LocalFolder(self._file.parent)
+        return LocalFolder(self._file.parent, self.mode)
 
     @asynccontextmanager
     async def _locked(self) -> AsyncIterator[None]:
@@ -82,7 +95,7 @@ class FileActivation:
         with ExitStack() as stack:
 
             async def lock() -> None:
-                stack.enter_context(locked(self._file))
+                stack.enter_context(locked(self._file, self.mode))
 
             try:
                 await once_free(SystemClock(), lock, patience=PATIENCE, again=LOOK)

@@ -29,7 +29,7 @@ def _opened(sinks: Sequence[Sink], variable: Callable[[VariableSink], Activation
     for sink in sinks:
         match sink:
             case FileSink():
-                yield FileActivation(sink.path)
+                yield FileActivation(sink.path, sink.mode)
             case WebhookSink():
                 name = webhook_name(sink)
                 seen[name] += 1

@@ -53,6 +53,21 @@ def test_global_options_may_stand_anywhere(given: list[str], taken: list[str]) -
     assert hoist(given) == taken
 
 
+def test_the_home_folder_may_stand_where_a_shell_leaves_it_alone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(workspace.folder))
+
+    planned = workspace.run("plan", "invoices", "--target", "west", "--out=~/plan.json", "--config=~/standby.yaml")
+    applied = workspace.run("replicate", "invoices", "--apply=~/plan.json")
+    nobody = workspace.run("plan", "invoices", "--out=~no-such-user/plan.json")
+
+    assert (workspace.folder / "plan.json").is_file(), planned.err
+    assert applied.status == 0
+    assert nobody.status == 1
+    assert "begins with ~no-such-user, and nobody of that name has a home folder here" in nobody.err
+
+
 def test_a_global_option_after_the_command_does_what_it_does_before(workspace: Workspace) -> None:
     before = workspace.run("--json", "plan", "invoices")
     after = workspace.run("plan", "invoices", "--json")

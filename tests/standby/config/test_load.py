@@ -104,6 +104,35 @@ def test_paths_are_absolute_whatever_the_working_folder(tmp_path: Path, monkeypa
     assert load_configuration(Path("standby.yaml"), ENVIRON).vault.folder == tmp_path / "vault"
 
 
+def test_the_home_folder_may_stand_in_any_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    text = edited("{path: ./vault}", "{path: ~/vault, second: {path: ~/second}}")
+    loaded = load(tmp_path, text.replace("./active.json", "~/active.json"))
+    assert loaded.vault.folder == Path("/home/ada/vault")
+    assert loaded.vault.second is not None
+    assert loaded.vault.second.folder == Path("/home/ada/second")
+    assert loaded.activation[0] == FileSink(path=Path("/home/ada/active.json"))
+
+
+def test_the_home_folder_of_nobody_is_a_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path, edited("./vault", "~no-such-user/vault")) == [
+        "34: vault.path begins with ~no-such-user, and nobody of that name has a home folder here"
+    ]
+
+
+@pytest.mark.parametrize("written", ["0640", "640", '"0640"', "'640'", "0o640"])
+def test_the_mode_of_a_file_is_read_as_chmod_does_with_or_without_quotes(tmp_path: Path, written: str) -> None:
+    loaded = load(tmp_path, edited("./active.json", f"./active.json, mode: {written}"))
+    assert loaded.activation[0] == FileSink(path=tmp_path / "active.json", mode=0o640)
+
+
+@pytest.mark.parametrize("written", ["0777", "666", "0400", "rw", "true", "6.4e2", '"416"', "0o644o"])
+def test_a_mode_that_anybody_could_write_or_execute_is_refused(tmp_path: Path, written: str) -> None:
+    assert problems(tmp_path, edited("./active.json", f"./active.json, mode: {written}")) == [
+        "36: activation[0].mode must be one of 0600, 0640, 0644, 0660, 0664"
+    ]
+
+
 def test_a_file_that_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml does not exist.*--config"):
         load_configuration(tmp_path / "nowhere.yaml", {})

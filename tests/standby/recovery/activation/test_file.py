@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +56,36 @@ async def test_telling_the_same_again_leaves_the_file_alone(tmp_path: Path) -> N
     before = sink.path.stat()
     await sink.publish(activation(1, "west"))
     assert (sink.path.stat().st_ino, sink.path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(("mode", "folder"), [(None, 0o755), (0o640, 0o755), (0o664, 0o755), (0o600, 0o700)])
+async def test_the_file_has_its_mode_and_can_be_reached_whatever_the_umask(
+    tmp_path: Path, mode: int | None, folder: int
+) -> None:
+    file = tmp_path / "deep" / "active.json"
+    sink = FileActivation(file) if mode is None else FileActivation(file, mode)
+    before = os.umask(0o027)
+    try:
+        await sink.publish(activation(1, "west"))
+    finally:
+        os.umask(before)
+    assert modes(tmp_path) == {
+        "deep": folder,
+        "deep/active.json": 0o644 if mode is None else mode,
+        "deep/active.json.lock": 0o600,
+    }
+
+
+async def test_another_mode_is_given_to_the_file_when_it_is_published_again(tmp_path: Path) -> None:
+    path = tmp_path / "active.json"
+    await FileActivation(path, 0o644).publish(activation(1, "west"))
+    await FileActivation(path, 0o640).publish(activation(1, "west"))
+    assert modes(tmp_path)["active.json"] == 0o640
+    assert await FileActivation(path).read("p") == activation(1, "west")
 
 
 async def test_a_lower_epoch_is_refused_and_changes_nothing(tmp_path: Path) -> None:
