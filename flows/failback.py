@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect import flow
@@ -31,7 +31,9 @@ NAMES = {
 
 
 @flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
-async def failback(plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}) -> State[Any]:
+async def failback(
+    plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}, force: Sequence[str] = ()
+) -> State[Any]:
     """Let the primary of a recovery plan serve again: compare, copy the edits to it, make it serve, commit.
 
     No edit is lost: where an analyzer was edited at both, it stops until somebody decides which one to keep.
@@ -40,11 +42,15 @@ async def failback(plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {
         plan: Name of a saved recovery-plan block.
         home: The primary; empty means the only one that does not serve.
         keep: Which analyzer to keep where both were edited, primary or standby, by its id at the primary.
+        force: Ids of analyzers to replace at the primary although they were trained there and those of the standby
+            were not; the trained ones are kept under other ids.
     """
     try:
         async with recovering(plan) as context, ProgressArtifact(f"Failing plan {plan} back") as bar:
             choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
-            work = fail_back(context, home, TaskStages(), keep=choices, steps=TaskSteps, on_progress=bar.show)
+            work = fail_back(
+                context, home, TaskStages(), keep=choices, force=force, steps=TaskSteps, on_progress=bar.show
+            )
             report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)

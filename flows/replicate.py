@@ -22,8 +22,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.errors import GuardRefused
 from standby.recovery.readiness.last_runs import remember_run
-from standby.replication.items import Selection
-from standby.replication.plan import selected_pairs
+from standby.replication.items import Selection, selected_pairs
 from standby.replication.replicate import Run, begin, open_run, run_to_report, survey
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext

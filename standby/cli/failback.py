@@ -36,8 +36,16 @@ def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iter
     yield from _staying("older copies beside a newer one", report.superseded, report.standby)
     yield from _staying("not in this plan", report.outside, report.standby)
     yield from untrained_lines(report)
-    if report.undecided:
-        first = report.undecided[0]
+    if report.unforced:
+        names, first = some_of(report.unforced, MOST_NAMED), report.unforced[0]
+        yield Line(f"trained at {report.primary}, and not as it was at {report.standby}: {names}", wrong=True)
+        yield Line(
+            f"Keep it with --keep {first}=primary, or replace it with --keep {first}=standby --force {first}.",
+            wrong=True,
+        )
+    undecided = [name for name in report.undecided if name not in report.unforced]
+    if undecided:
+        first = undecided[0]
         yield Line(f"Decide which one to keep, for each: --keep {first}=primary or --keep {first}=standby.", wrong=True)
 
 
@@ -91,6 +99,14 @@ async def command(
             help="Which analyzer to keep where both were edited, by its id at the primary; can be repeated.",
         ),
     ] = None,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--force",
+            metavar="ID",
+            help="Replace this trained one at the primary by an untrained one; it is kept under another id.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only compare primary and standby; change nothing.")
     ] = False,
@@ -103,7 +119,7 @@ async def command(
     again after an interruption: it continues.
 
     Exit status: 0 the primary serves, 3 not everything could be done, 4 refused: an analyzer was edited at both
-    and --keep must decide, or the primary could not serve.
+    and --keep must decide, a training would be lost without --force, or the primary could not serve.
     """
     choices = _choices(keep or [])
 
@@ -112,20 +128,20 @@ async def command(
     configuration.plan(plan)
     if via == "prefect" and not dry_run:
         await confirm(output, f"Fail plan {plan} back?", yes=yes)
-        asked: JsonObject = {"home": primary, "keep": {**choices}}
+        asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*(force or [])]}
         report = await run_flow(FailbackReport, configuration, plan, "failback", asked)
         if report.divergence is not None:
             output.results(divergence_lines(report.divergence, verbose=output.verbose))
     else:
         async with open_recovery(configuration, plan) as recovery:
-            found = await report_divergence(recovery, primary, keep=choices)
+            found = await report_divergence(recovery, primary, keep=choices, force=force or [])
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))
             if dry_run:
                 return _compared(output, plan, found)
-            if found is not None and not found.undecided:
+            if found is not None and found.is_settled:
                 await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?", yes=yes)
-            report = await fail_back(recovery, primary, ShownStages(output), keep=choices)
+            report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=force or [])
     output.report(failback_lines(report, verbose=output.verbose), report)
     if report.state == "refused":
         return Exit.REFUSED
@@ -138,7 +154,7 @@ def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit
         output.document(None)
         return Exit.DONE
     output.document(found.model_dump(mode="json"))
-    return Exit.REFUSED if found.undecided else Exit.DONE
+    return Exit.DONE if found.is_settled else Exit.REFUSED
 
 
 def _choices(keep: list[str]) -> dict[str, Choice]:

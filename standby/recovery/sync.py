@@ -75,7 +75,8 @@ async def synchronise(
     fence.must_allow_copy(source, target, context.run_id)
     primary = _primary_between(fence, context.plan, source, target)
     if primary == source:
-        asked = selection or Selection(on_existing="replace", on_foreign="refuse")
+        originals = await _known_originals(context, source, target)
+        asked = selection or Selection(on_existing="replace", on_foreign="refuse", keep=originals)
         return await _run(context, context.plan, source, target, asked, steps, on_progress)
     if primary == target:
         await sync_ledgers(context, primary, source)
@@ -184,6 +185,17 @@ def _originals(
             continue  # It was edited since.
         if built.origin == target or meaning(there, plan.ignore) == built.fingerprint:
             yield name
+
+
+async def _known_originals(context: RecoveryContext, source: str, target: str) -> tuple[str, ...]:
+    """Name what a primary has only as it was rebuilt there, and of which a standby has the original."""
+    rebuilt = await read_rebuilt(context.vault, source)
+    if not any(built.trained for built in rebuilt.values()):
+        return ()
+    inventories = await take_inventories(context.connections[name] for name in (source, target))
+    fresh = TargetNames(context.plan.target_id, referenced_anywhere(inventories[source].definitions), taken=())
+    names = {name: fresh.of(name) for name in rebuilt}
+    return tuple(_originals(context.plan, inventories, rebuilt, source, target, names))
 
 
 def _names_elsewhere(plan: RecoveryPlan, provenance: Provenance, source: Inventory, there: Records) -> dict[str, str]:

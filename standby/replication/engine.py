@@ -101,12 +101,14 @@ class Attempt:
     Attributes:
         begun: when it began, in the clock's monotonic seconds.
         receipt: what the service answered; `None` until it has.
+        kept: what was copied beside itself before it is replaced, a sentence each.
     """
 
     begun: float
     asked: int = 0
     receipt: Receipt | None = None
     warnings: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @property
     def attempts(self) -> int:

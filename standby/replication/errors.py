@@ -59,6 +59,17 @@ class TargetMoved(CopyFailed):
     _advice = "Run again to plan from what is there now"
 
 
+class TrainedNotKept(ReplicationError):
+    """What is trained could not be copied beside itself, so nothing takes its place."""
+
+    def __init__(self, analyzer: str, target: str, kept_as: str, reason: str) -> None:
+        super().__init__(
+            f"The trained {analyzer} of {target} could not be kept as {kept_as}, so it is not replaced: "
+            f"{reason.removesuffix('.')}",
+            "Fix that, then run again",
+        )
+
+
 class TargetAnalyzerNotReady(CopyFailed):
     _cause = "{analyzer} at {target} is still being created although its copy is over"
     _advice = "Run again in a few minutes"

@@ -19,6 +19,7 @@ from standby.document import JsonValue
 from standby.replication.dependencies import PREBUILT
 from standby.replication.errors import NothingSelected
 from standby.replication.serving import Serving
+from standby.replication.trained import is_side_copy
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, DefaultsNotSet, ServiceError
@@ -92,9 +93,13 @@ DRILL_TAG = "standby-drill"
 
 
 def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
-    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen."""
+    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen.
+
+    A side copy that was kept of a trained analyzer is chosen only by a filter that names such copies.
+    """
     return (
         DRILL_TAG not in analyzer.tags
+        and (not is_side_copy(analyzer.analyzer_id) or any("_kept_" in pattern for pattern in plan.include))
         and matches(analyzer.analyzer_id, plan.include)
         and not matches(analyzer.analyzer_id, plan.exclude)
         and all(_has_tag(analyzer, wanted) for wanted in plan.tags)

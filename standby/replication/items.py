@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -29,6 +29,8 @@ class Selection:
         keep: ids of analyzers that stay as the targets have them, whatever the sources have.
         on_foreign: another policy for what was never copied from here; without it, `on_existing` is for both.
         names: ids at the targets that go before the plan's `target_id`, by the id at the source.
+        force_trained: ids of those for which what was trained may be overwritten by what was not; without it, all
+            that are forced.
     """
 
     analyzers: tuple[str, ...] = ("*",)
@@ -39,6 +41,17 @@ class Selection:
     keep: tuple[str, ...] = ()
     on_foreign: OnExisting | None = None
     names: Mapping[str, str] = field(default_factory=dict)
+    force_trained: tuple[str, ...] | None = None
+
+
+def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterator[tuple[str, str]]:
+    """Yield source and target of every pair that is asked for."""
+    for pair in recovery_plan.pairs:
+        if selection.sources and pair.source not in selection.sources:
+            continue
+        for target in pair.targets:
+            if not selection.targets or target in selection.targets:
+                yield pair.source, target
 
 
 @dataclass(frozen=True)
@@ -49,6 +62,7 @@ class PlanItem:
         needs: the children, by source id, that must be usable at the target first.
         last: the last verified copy of it, where what the target held is still that one.
         differences: JSON paths at which the target differs from what is expected.
+        kept_as: id under which the target keeps its trained analyzer before another one takes its place.
     """
 
     source: str
@@ -65,6 +79,7 @@ class PlanItem:
     last: CopyRecord | None = None
     differences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    kept_as: str = ""
 
     # In a saved plan, a key that is not known is damage.
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -24,7 +24,6 @@ from standby.clock import Clock, SystemClock
 from standby.concurrency import to_its_end
 from standby.document import Document
 from standby.replication.errors import LedgerBusy
-from standby.replication.items import Records
 from standby.replication.verdict import CopyRecord
 from standby.service.models import Analyzer
 from standby.vault.documents import change_document, hold_file, read_document
@@ -194,6 +193,7 @@ class Rebuilt(Document):
         fidelity: what the restore called it.
         trained: whether labelled data has a part in it.
         origin: the resource whose definition it was built from, as a snapshot has it.
+        snapshot: its id.
     """
 
     analyzer: str
@@ -204,6 +204,7 @@ class Rebuilt(Document):
     origin: str
     original: str
     plan: str
+    snapshot: str = ""
 
     def is_incarnation_of(self, there: Analyzer | None) -> bool:
         """Say whether an analyzer is still the one that was built, whatever was edited in it since."""
@@ -241,21 +242,6 @@ async def add_rebuilt(
         return _RebuiltList(rebuilt=tuple(entries.values()))
 
     await change_document(storage, _rebuilt_path(resource), _RebuiltList, add)
-
-
-def without_rebuilt(records: Records, rebuilt: RebuiltThere, forced: Collection[str]) -> Records:
-    """Leave out what records say of rebuilt analyzers that are to be copied again, by id at the source.
-
-    A run that found both definitions equal has recorded the rebuilt one like a copy of its own. The record
-    would make a run that is asked for a real copy find that there is one.
-    """
-    return {
-        name: record
-        for name, record in records.items()
-        if (record.analyzer or name) not in forced
-        or name not in rebuilt
-        or rebuilt[name].created_at != record.target.created_at
-    }
 
 
 def _by_id(found: _RebuiltList | None) -> dict[str, Rebuilt]:

@@ -21,8 +21,10 @@ from standby.replication.dependencies import (
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, matches, must_match
-from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection
+from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection, selected_pairs
+from standby.replication.ledger import RebuiltThere
 from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
+from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
 from standby.replication.verdict import (
     ACTING,
     COPYING,
@@ -48,6 +50,7 @@ class Pair:
 
     Attributes:
         owners: analyzers of the target that the plan already gets from another source, with that source.
+        rebuilt: trained analyzers of either resource that were rebuilt, by resource and id.
         now: when all of it was seen, UTC.
     """
 
@@ -57,6 +60,7 @@ class Pair:
     target: Inventory
     records: Records
     owners: Mapping[str, str]
+    rebuilt: Mapping[str, RebuiltThere]
     now: datetime
 
     @cached_property
@@ -101,10 +105,15 @@ class Pair:
     def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
         source, target = self.source.serving.resource, self.target.serving.resource
         definition = expected_definition(self.source.definitions[name], target, self.overrides)
-        expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
-        target_name, found = self._counterpart(name, expected)
+        target_name, found = self._counterpart(name, self._sight_source(name, definition, self.names.of(name)))
+        expected = self._sight_source(name, definition, target_name)
         verdict = self._verdict(name, target_name, expected, found)
+        last = self._last(target_name, found)
         action = self._action(name, verdict)
+        why = guard(verdict, expected, found, last)
+        if action is Action.REPLACE and why is not None and name not in self._forced(why):
+            action = Action.REFUSE
+        equal = found is not None and found.fingerprint == expected.fingerprint
         item = PlanItem(
             source=source.name,
             target=target.name,
@@ -112,15 +121,20 @@ class Pair:
             target_analyzer=self.names.free_version(name) if action is Action.COPY_AS_VERSION else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(verdict, action, name, source.name, target.name, found.status if found else "ready"),
+            reason=explain(
+                verdict, action, name, source.name, target.name, found.status if found else "ready", equal=equal
+            ),
             needs=tuple(sorted(dependencies.children[name])),
             models=models_of(self.source.definitions[name]),
             expected=expected,
             found=found,
-            last=self._last(target_name, found),
+            last=last,
             differences=self._differences(definition, target_name, found, expected),
             warnings=_pulled_in(name, dependencies),
         )
+        if why is not None:
+            item = guarded(item, why, self._side_copy)
+        item = replace(item, warnings=item.warnings + force_warnings(item))
         if owner := self.owners.get(item.target_analyzer):
             return _blocked(
                 item,
@@ -134,7 +148,7 @@ class Pair:
         verdict = judge(expected, found, record)
         if verdict is not Verdict.IN_SYNC or found is None or not found.trained:
             return verdict
-        if record is None or (record.source, record.target) != (expected, found):
+        if record is None or found.rebuilt or (record.source, record.target) != (expected, found):
             # One definition can be two trainings: only a record knows better than who says that they differ.
             if name in self.selection.keep:
                 return Verdict.TARGET_AHEAD
@@ -149,6 +163,18 @@ class Pair:
         if verdict is Verdict.FOREIGN and self.selection.on_foreign is not None:
             policy = self.selection.on_foreign
         return decide(verdict, policy, forced=name in self.selection.force)
+
+    def _forced(self, why: Guard) -> tuple[str, ...]:
+        force, for_trained = self.selection.force, self.selection.force_trained
+        return force if for_trained is None or why is Guard.UNKNOWN else for_trained
+
+    def _side_copy(self, name: str, found: Sighting) -> str:
+        """Choose an id that is free, or that of a side copy which was made by a run that did not come further."""
+        return next(
+            kept
+            for kept in side_copy_names(name, self.now.date())
+            if kept not in self.names.taken or is_side_copy_of(self._sight_target(kept), found)
+        )
 
     def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
         """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it."""
@@ -180,7 +206,17 @@ class Pair:
         analyzer = self.target.analyzers.get(name)
         if analyzer is None:
             return None
-        return sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
+        found = sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
+        record = self._last(name, found)
+        listed = name in self.rebuilt.get(self.target.serving.resource.name, {})
+        return replace(found, rebuilt=listed or (record is not None and record.target.rebuilt))
+
+    def _sight_source(self, name: str, definition: Mapping[str, JsonValue], target_name: str) -> Sighting:
+        expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
+        record = self.records.get(target_name)
+        listed = name in self.rebuilt.get(self.source.serving.resource.name, {})
+        recorded = record is not None and record.source.rebuilt and record.source.created_at == expected.created_at
+        return replace(expected, rebuilt=listed or recorded)
 
     def _differences(
         self,
@@ -303,8 +339,13 @@ def make_plan(
     inventories: Mapping[str, Inventory],
     records: Mapping[tuple[str, str], Records],
     made_at: datetime,
+    rebuilt: Mapping[str, RebuiltThere] | None = None,
 ) -> ReplicationPlan:
-    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches."""
+    """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
+
+    Args:
+        rebuilt: trained analyzers that were rebuilt and are still that incarnation, by resource and id.
+    """
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
@@ -317,6 +358,7 @@ def make_plan(
             _with_defaults(inventories[target], added.setdefault(target, {})),
             records.get((source, target), {}),
             owners.setdefault(target, {}),
+            rebuilt or {},
             made_at,
         )
         planned, defaults = pair.plan()
@@ -330,16 +372,6 @@ def make_plan(
         items=tuple(items),
         added_defaults={target: defaults for target, defaults in added.items() if defaults},
     )
-
-
-def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterator[tuple[str, str]]:
-    """Yield source and target of every pair that is asked for."""
-    for pair in recovery_plan.pairs:
-        if selection.sources and pair.source not in selection.sources:
-            continue
-        for target in pair.targets:
-            if not selection.targets or target in selection.targets:
-                yield pair.source, target
 
 
 def _refuse_unknown(

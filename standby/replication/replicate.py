@@ -12,10 +12,11 @@ from typing import Protocol
 from standby.clock import Clock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
+from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.replication.engine import Attempt, Engine, Receipt
-from standby.replication.errors import NothingSelected, PlanMoved
-from standby.replication.inventory import connect, take_inventories
+from standby.replication.errors import NothingSelected, PlanMoved, TrainedNotKept
+from standby.replication.inventory import Inventory, connect, take_inventories
 from standby.replication.items import (
     Key,
     PlanItem,
@@ -25,13 +26,15 @@ from standby.replication.items import (
     Selection,
     Status,
     part,
+    selected_pairs,
 )
-from standby.replication.ledger import CopyLog, Ledger, read_ledger, read_rebuilt, without_rebuilt, write_ledger
-from standby.replication.plan import make_plan, selected_pairs
+from standby.replication.ledger import CopyLog, Ledger, RebuiltThere, read_ledger, read_rebuilt, write_ledger
+from standby.replication.plan import make_plan
 from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
-from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
+from standby.replication.trained import kept_words, known_rebuilt, now_rebuilt, side_copy, with_begun
+from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict, sight
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
 from standby.vault.vault import open_vault
@@ -147,9 +150,20 @@ class Replication(Engine[PlanItem, ReportItem]):
         await self._steps.add_defaults(target, additions)
 
     async def _make(self, item: PlanItem, attempt: Attempt) -> None:
+        if item.kept_as and item.found is not None:
+            attempt.kept = await self._keep(side_copy(item, item.kept_as, item.found))
         verified = await copy_analyzer(self._steps, item, attempt, self._clock)
-        record = CopyRecord(verified.source, verified.target, self._clock.now(), item.analyzer)
+        # What was rebuilt stays that, wherever it is copied to.
+        target = replace(verified.target, rebuilt=verified.source.rebuilt)
+        record = CopyRecord(verified.source, target, self._clock.now(), item.analyzer)
         self.ledgers[item.source, item.target].record({item.target_analyzer: record})
+
+    async def _keep(self, item: PlanItem) -> tuple[str, ...]:
+        try:
+            await copy_analyzer(self._steps, item, Attempt(self._clock.monotonic()), self._clock)
+        except StandbyError as error:
+            raise TrainedNotKept(item.analyzer, item.target, item.target_analyzer, error.cause) from None
+        return (kept_words(item),)
 
     def _children(self, item: PlanItem) -> dict[str, Key]:
         return {child: (item.source, item.target, child) for child in item.needs}
@@ -189,7 +203,7 @@ class Replication(Engine[PlanItem, ReportItem]):
             seconds=self._clock.monotonic() - attempt.begun,
             attempts=attempt.attempts,
             operation_id=attempt.receipt.operation_id if attempt.receipt else "",
-            warnings=attempt.warnings,
+            warnings=attempt.kept + attempt.warnings,
         )
 
 
@@ -297,14 +311,34 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
     """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
     names = sorted({name for pair in records for name in pair})
     inventories = await take_inventories(context.connections[name] for name in names)
-    if selection.force:
-        records = {
-            pair: without_rebuilt(known, await read_rebuilt(context.vault, pair[1]), selection.force)
-            for pair, known in records.items()
-        }
     for inventory in inventories.values():
         context.connections.remember_serving(inventory.serving)
-    return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now())
+    records = {pair: await _with_begun(context, pair, known, inventories[pair[1]]) for pair, known in records.items()}
+    rebuilt = {
+        name: now_rebuilt(await read_rebuilt(context.vault, name), inventory.analyzers)
+        for name, inventory in inventories.items()
+    }
+
+    def plan(rebuilt: Mapping[str, RebuiltThere]) -> ReplicationPlan:
+        return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now(), rebuilt)
+
+    made = plan(rebuilt)
+    # Before a training is overwritten, all that the vault knows of its source counts.
+    overwriting = {
+        item.source for item in made.items if item.action is Action.REPLACE and item.found and item.found.has_training
+    }
+    known = {
+        name: now_rebuilt(await known_rebuilt(context.vault, name, there), there)
+        for name in overwriting
+        if (there := inventories[name].analyzers)
+    }
+    return plan({**rebuilt, **known}) if any(known[name] != rebuilt[name] for name in known) else made
+
+
+async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:
+    ignore = context.recovery_plan.ignore
+    there = {name: sight(each, target.definitions[name], ignore) for name, each in target.analyzers.items()}
+    return await with_begun(context.vault, _version(context, pair), pair, records, there)
 
 
 @asynccontextmanager

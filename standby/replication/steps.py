@@ -25,6 +25,7 @@ from standby.replication.fingerprint import without_access
 from standby.replication.inventory import Connections
 from standby.replication.items import PlanItem
 from standby.replication.serving import judge_models
+from standby.replication.trained import note_begun, note_rebuilt
 from standby.replication.verdict import Action, Sighting, expected_definition, sight
 from standby.service.errors import (
     AnalyzerNotFound,
@@ -169,6 +170,8 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
                 return ADOPTED
             raise TargetMoved(item.target_analyzer, item.target)
         replaced = (await save_replaced(context, item, there),)
+    if item.expected.trained and item.source != item.target:
+        await note_begun(context.vault, target.resource.api_version, item, context.clock.now())
     try:
         started = await protocol.copy(
             target,
@@ -255,13 +258,15 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     if analyzer.status != "ready":
         raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
     target = sight(analyzer, analyzer.to_json(), ignore)
+    if item.expected.rebuilt:
+        await note_rebuilt(context.vault, item, analyzer)
     if target.fingerprint == item.expected.fingerprint:
         return Verified(source=item.expected, target=target)
     edited = await context.connections[item.source].get_analyzer(item.analyzer)
     definition = expected_definition(
         edited.to_json(), context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
     )
-    source = sight(edited, definition, ignore)
+    source = replace(sight(edited, definition, ignore), rebuilt=item.expected.rebuilt)
     if target.fingerprint != source.fingerprint:
         raise CopyDiffers(item.target_analyzer, item.target)
     return Verified(source, target, ("It was edited at the source during the run; the edit was copied.",))

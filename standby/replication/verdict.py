@@ -40,6 +40,7 @@ class Sighting:
         fingerprint: of its definition; at a source, of the definition a copy of it would have.
         created_at: which incarnation it is: an analyzer deleted and made again has a new one.
         trained: whether labelled data shaped it, so that one definition can mean two behaviours.
+        rebuilt: whether a restore built it from a definition, or it is a copy of one that was.
     """
 
     fingerprint: str
@@ -47,6 +48,12 @@ class Sighting:
     created_at: datetime | None
     changed_at: datetime | None
     trained: bool
+    rebuilt: bool = False
+
+    @property
+    def has_training(self) -> bool:
+        """Whether it may have a training of its own, which nothing can put back: if nobody knows better, it has."""
+        return self.trained and not self.rebuilt and self.status not in {"creating", "deleting", "failed"}
 
 
 @dataclass(frozen=True)
@@ -69,30 +76,56 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) ->
         return Verdict.MISSING
     if target.status == "creating":
         return Verdict.CREATING
-    if target.created_at != (last.target.created_at if last else None):
-        last = None
-    retrained = _retrained(source, target, last)
+    ours = last if last is not None and last.target.created_at == target.created_at else None
     if target.fingerprint == source.fingerprint:
-        return Verdict.SOURCE_AHEAD if retrained or target.status != "ready" else Verdict.IN_SYNC
-    if last is None:
+        return _of_equals(source, target, last, ours)
+    if ours is None:
         return Verdict.FOREIGN
     source_changed = (
-        retrained or source.fingerprint != last.source.fingerprint or source.created_at != last.source.created_at
+        is_trained_again(source, ours.source)
+        or source.fingerprint != ours.source.fingerprint
+        or source.created_at != ours.source.created_at
     )
-    target_changed = target.fingerprint != last.target.fingerprint
+    target_changed = is_trained_again(target, ours.target) or target.fingerprint != ours.target.fingerprint
     if source_changed and target_changed:
         return Verdict.DIVERGED
     return Verdict.TARGET_AHEAD if target_changed else Verdict.SOURCE_AHEAD
 
 
-def _retrained(source: Sighting, target: Sighting, last: CopyRecord | None) -> bool:
-    """Say whether a labelled-data source was built again, under the same definition, since it was copied."""
-    if not source.trained:
-        return False
-    if last is not None and source.created_at != last.source.created_at:
-        return True
-    since = last.source.changed_at if last is not None else target.created_at
-    return since is not None and source.changed_at is not None and source.changed_at > since
+def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours: CopyRecord | None) -> Verdict:
+    """Decide about one definition, of which labelled data can have made two behaviours.
+
+    Inferred from dates, and only from those that are there: the service says nothing of a training itself. It
+    dates an analyzer anew as it becomes ready, and not later (recording: grant copy).
+    """
+    if target.has_training and source.trained and source.rebuilt:
+        return Verdict.TARGET_AHEAD
+    is_ready = target.status == "ready"
+    if ours is not None:
+        at_source = is_trained_again(source, ours.source)
+        at_target = is_ready and is_trained_again(target, ours.target)
+    elif last is not None and is_ready and target.has_training and _is_another(target, last.target):
+        # Nobody noted that we began a copy: somebody trained it there, under the same definition.
+        at_source, at_target = is_trained_again(source, last.source), True
+    else:
+        # Never copied, or the record is lost: what was made after the source's last change can be its copy.
+        at_source, at_target = source.trained and _is_later(source.changed_at, target.created_at), False
+    if at_target:
+        return Verdict.DIVERGED if at_source else Verdict.TARGET_AHEAD
+    return Verdict.SOURCE_AHEAD if at_source or not is_ready else Verdict.IN_SYNC
+
+
+def is_trained_again(now: Sighting, then: Sighting) -> bool:
+    """Say whether labelled data built an analyzer again, whatever became of its definition."""
+    return now.trained and (now.created_at != then.created_at or _is_later(now.changed_at, then.changed_at))
+
+
+def _is_another(now: Sighting, then: Sighting) -> bool:
+    return now.created_at is not None and then.created_at is not None and now.created_at != then.created_at
+
+
+def _is_later(moment: datetime | None, than: datetime | None) -> bool:
+    return moment is not None and than is not None and moment > than
 
 
 def expected_definition(
@@ -163,6 +196,12 @@ _WHAT_IS_THERE = {
     Verdict.DIVERGED: "It was edited at {source} and at {target} since it was copied",
 }
 
+_TRAINED_AGAIN = {
+    Verdict.TARGET_AHEAD: "By its dates, it was trained again at {target} since it was copied",
+    Verdict.DIVERGED: "By their dates, it was trained again at {source} and at {target} since it was copied",
+}
+"""What is there under the same definition."""
+
 _UNUSABLE = "{target} has one of this name that is {status}, not ready"
 """An equal analyzer can be behind the source by its status alone."""
 
@@ -185,10 +224,24 @@ def decide(verdict: Verdict, on_existing: OnExisting, *, forced: bool = False) -
     return always if always is not None else _BY_POLICY[on_existing]
 
 
-def explain(verdict: Verdict, action: Action, analyzer: str, source: str, target: str, status: str = "ready") -> str:
-    """Say in a sentence or two why an item has its action; a blocked one has reasons of its own."""
+def explain(
+    verdict: Verdict,
+    action: Action,
+    analyzer: str,
+    source: str,
+    target: str,
+    status: str = "ready",
+    *,
+    equal: bool = False,
+) -> str:
+    """Say in a sentence or two why an item has its action; a blocked one has reasons of its own.
+
+    Args:
+        equal: whether both have the same definition.
+    """
     unusable = verdict is Verdict.SOURCE_AHEAD and status != "ready"
-    sentence = (_UNUSABLE if unusable else _WHAT_IS_THERE[verdict]).format(source=source, target=target, status=status)
+    words = (_TRAINED_AGAIN if equal else {}).get(verdict, _WHAT_IS_THERE[verdict])
+    sentence = (_UNUSABLE if unusable else words).format(source=source, target=target, status=status)
     advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
     if advice is None:
         return f"{sentence}."

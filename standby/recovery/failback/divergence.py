@@ -5,8 +5,8 @@ Which of the two is kept follows from that, or is decided by people where both h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from standby.concurrency import side_by_side
@@ -30,7 +30,8 @@ from standby.replication.dependencies import resolve
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
-from standby.replication.ledger import Rebuilt, RebuiltThere, read_ledger, read_rebuilt
+from standby.replication.ledger import Rebuilt, RebuiltThere, read_ledger
+from standby.replication.trained import known_rebuilt
 from standby.replication.verdict import CopyRecord, Sighting, expected_definition, sight
 from standby.service.errors import ServiceError
 
@@ -73,6 +74,7 @@ class Comparison:
     def selection(self) -> Selection:
         """What to copy from the standby to the primary: nothing but what was decided here."""
         coming = set(self.to_primary)
+        rebuilt = {item.standby_analyzer for item in self.report.items if item.rebuilt}
         left = {
             item.standby_analyzer
             for item in self.report.items
@@ -82,8 +84,11 @@ class Comparison:
             analyzers=tuple(name for name in self.provenance.belonging if name not in left),
             on_existing="refuse",
             force=tuple(sorted(coming)),
-            keep=tuple(sorted(self.provenance.primary_ids.keys() - coming - self.equal.keys())),
+            keep=tuple(sorted(self.provenance.primary_ids.keys() - coming - (self.equal.keys() - rebuilt))),
             names=self.provenance.primary_ids,
+            force_trained=tuple(
+                item.standby_analyzer for item in self.report.items if item.forced and item.standby_analyzer
+            ),
         )
 
 
@@ -97,12 +102,19 @@ class _Facts:
     records: Records
     provenance: Provenance
     rebuilt: RebuiltThere
+    rebuilt_at_primary: RebuiltThere
     now: datetime
     begun_at: datetime | None
 
 
 async def compare(
-    context: RecoveryContext, primary: str, standby: str, keep: Choices, begun_at: datetime | None = None
+    context: RecoveryContext,
+    primary: str,
+    standby: str,
+    keep: Choices,
+    begun_at: datetime | None = None,
+    *,
+    force: Collection[str] = (),
 ) -> Comparison:
     """Compare primary and standby with what they had in common; nothing is changed.
 
@@ -112,10 +124,11 @@ async def compare(
         standby: the resource that serves for it.
         keep: whose analyzers are kept, where somebody decided.
         begun_at: when an unfinished failback began, UTC.
+        force: ids at the primary of what may be replaced although it was trained, and its counterpart was not.
 
     Raises:
         PrimaryDoesNotAnswer: what the primary has is not known.
-        NotCompared: `keep` names what neither has.
+        NotCompared: `keep` or `force` names what neither has.
         NothingThere: `keep` names what the standby does not have.
     """
     async with side_by_side() as group:
@@ -126,14 +139,16 @@ async def compare(
     backward = (await read_ledger(context.vault, standby, primary, version)).records
     records = {**forward, **newer_records(forward, reversed_records(backward))}
     now = context.clock.now()
-    provenance = trace(context.plan, away.result(), serving.result(), records, now)
+    at_primary, at_standby = away.result(), serving.result()
+    provenance = trace(context.plan, at_primary, at_standby, records, now)
     facts = _Facts(
         plan=context.plan,
-        primary=away.result(),
-        standby=serving.result(),
+        primary=at_primary,
+        standby=at_standby,
         records=records,
         provenance=provenance,
-        rebuilt=await read_rebuilt(context.vault, standby),
+        rebuilt=await known_rebuilt(context.vault, standby, at_standby.analyzers),
+        rebuilt_at_primary=await known_rebuilt(context.vault, primary, at_primary.analyzers),
         now=now,
         begun_at=begun_at,
     )
@@ -144,7 +159,7 @@ async def compare(
         standby=standby,
         epoch=(await read_fence(context.vault, context.plan)).epoch,
         compared_at=now,
-        items=_decided(items, keep, context.plan.name, primary, standby),
+        items=_decided(items, keep, force, context.plan.name, primary, standby),
         superseded=provenance.superseded,
         outside=provenance.outside,
     )
@@ -177,14 +192,15 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
     for analyzer in sorted(counterparts.keys() | concerned):
         there = counterparts.get(analyzer)
         original = expected.get(analyzer)
-        at_primary = _sight(primary, analyzer, original, plan)
-        at_standby = None if there is None else _sight(standby, there, standby.definitions[there], plan)
+        built, built_at_primary = facts.rebuilt.get(there or ""), facts.rebuilt_at_primary.get(analyzer)
+        at_primary = _sight(primary, analyzer, original, plan, built_at_primary)
+        at_standby = _sight(standby, there, standby.definitions[there], plan, built) if there else None
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_primary, at_standby, known, facts.begun_at)
-        built = facts.rebuilt.get(there) if there else None
-        if there and built and not built.is_incarnation_of(standby.analyzers.get(there)):
-            built = None
-        if built and at_primary and at_standby and original is not None:
+        if built_at_primary and at_primary and at_primary.rebuilt and at_standby:
+            is_edited = meaning(primary.definitions[analyzer], plan.ignore) != built_at_primary.fingerprint
+            found = _rebuilt_at_primary(found, at_standby, is_edited=is_edited)
+        elif built and at_primary and at_standby and original is not None:
             against = Against(
                 rebuilt=built,
                 primary=at_primary,
@@ -197,14 +213,16 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         paths: tuple[str, ...] = ()
         if there is not None and original is not None:
             paths = tuple(each.path for each in differences(original, standby.definitions[there], plan.ignore))
+        costs_training = _costs_training(at_primary, at_standby) and found is not Divergence.IN_SYNC
         items.append(
             DivergenceItem(
                 analyzer=analyzer,
                 standby_analyzer=there,
                 divergence=found,
-                keep=_kept_unasked(found),
-                rebuilt=built is not None and built.trained,
+                keep=_kept_unasked(found, costs_training=costs_training),
+                rebuilt=at_standby is not None and at_standby.rebuilt,
                 differences=paths,
+                costs_training=costs_training,
             )
         )
         if found is Divergence.IN_SYNC and there and at_primary and at_standby:
@@ -213,28 +231,48 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
 
 
 def _sight(
-    inventory: Inventory, name: str, definition: Mapping[str, JsonValue] | None, plan: RecoveryPlan
+    inventory: Inventory,
+    name: str,
+    definition: Mapping[str, JsonValue] | None,
+    plan: RecoveryPlan,
+    built: Rebuilt | None,
 ) -> Sighting | None:
-    return None if definition is None else sight(inventory.analyzers[name], definition, plan.ignore)
+    if definition is None:
+        return None
+    seen = sight(inventory.analyzers[name], definition, plan.ignore)
+    return replace(seen, rebuilt=built is not None and built.trained)
 
 
-def _kept_unasked(found: Divergence) -> Choice | None:
-    if found in CONFLICTS:
+def _costs_training(primary: Sighting | None, standby: Sighting | None) -> bool:
+    """Say whether the primary's was trained, and the standby's was not as it was."""
+    if primary is None or standby is None or not primary.has_training:
+        return False
+    return standby.rebuilt or not standby.trained
+
+
+def _kept_unasked(found: Divergence, *, costs_training: bool) -> Choice | None:
+    if found in CONFLICTS or (found in COPIED_TO_PRIMARY and costs_training):
         return None
     return "standby" if found in COPIED_TO_PRIMARY else "home"
 
 
 def _decided(
-    items: Sequence[DivergenceItem], keep: Choices, plan: str, primary: str, standby: str
+    items: Sequence[DivergenceItem], keep: Choices, force: Collection[str], plan: str, primary: str, standby: str
 ) -> tuple[DivergenceItem, ...]:
-    """Put in what somebody decided about whose analyzers are kept."""
+    """Put in what somebody decided about whose analyzers are kept, and ordered about trained ones."""
     known = {item.analyzer: item for item in items}
-    for analyzer, choice in keep.items():
+    for analyzer in (*keep, *force):
         if analyzer not in known:
             raise NotCompared(plan, analyzer, primary, standby)
-        if choice == "standby" and known[analyzer].standby_analyzer is None:
+        if keep.get(analyzer) == "standby" and known[analyzer].standby_analyzer is None:
             raise NothingThere(analyzer, standby)
-    return tuple(item.model_copy(update={"keep": keep.get(item.analyzer, item.keep)}) for item in items)
+    return tuple(_with_orders(item, keep.get(item.analyzer), forced=item.analyzer in force) for item in items)
+
+
+def _with_orders(item: DivergenceItem, choice: Choice | None, *, forced: bool) -> DivergenceItem:
+    # An order to replace what is trained decides where nothing else is open.
+    implied: Choice | None = "standby" if forced and item.divergence in COPIED_TO_PRIMARY else None
+    return item.model_copy(update={"keep": choice or item.keep or implied, "forced": forced})
 
 
 def diverge(
@@ -355,6 +393,13 @@ class Against:
             then.fingerprint,
             then.created_at,
         )
+
+
+def _rebuilt_at_primary(found: Divergence, standby: Sighting, *, is_edited: bool) -> Divergence:
+    """Say how an analyzer changed that was rebuilt at the primary, of which `diverge` says what was found."""
+    if found not in _BOTH_HAVE_IT or not standby.has_training:
+        return found
+    return Divergence.REBUILT_AND_EDITED_AT_PRIMARY if is_edited else Divergence.REBUILT_AT_PRIMARY
 
 
 def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergence:

@@ -38,6 +38,20 @@ class UnsettledEdits(GuardRefused):
         )
 
 
+class TrainingWouldBeLost(GuardRefused):
+    """What labelled data trained at the primary would be replaced by what a restore rebuilt at the standby."""
+
+    def __init__(self, plan: str, primary: str, standby: str, analyzers: Iterable[str]) -> None:
+        names = sorted(analyzers)
+        super().__init__(
+            f"{some_of(names, 5)} at {primary} {'is' if len(names) == 1 else 'are'} trained, and what {standby} has "
+            f"instead was rebuilt from a definition or has no labelled data: no training can be put back",
+            f"Keep the trained one with --keep {names[0]}=primary, or replace it with --keep {names[0]}=standby "
+            f"--force {names[0]}, which keeps it at {primary} under another id first. "
+            f"See standby failback {plan} --dry-run",
+        )
+
+
 class PrimaryDoesNotAnswer(GuardRefused):
     """Nothing can be copied to a resource that does not answer."""
 

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 
+from pydantic import Field
+
+from standby.document import Document
 from standby.errors import StandbyError
-from standby.fencing import read_fence
+from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import choose_primary
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.divergence import Choices, Comparison, compare
-from standby.recovery.failback.errors import UnsettledEdits
-from standby.recovery.failback.report import DivergenceReport, Ending, FailbackReport, joined
-from standby.recovery.failback.state import FailbackProgress, FailbackState, failback_state, hold_progress
+from standby.recovery.failback.errors import FailbackUnderWay, TrainingWouldBeLost, UnsettledEdits
+from standby.recovery.failback.report import Choice, DivergenceReport, Ending, FailbackReport, joined
+from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.recovery.sync import StepsFactory, sync_ledgers, synchronise
@@ -23,11 +29,83 @@ from standby.replication.items import GOOD, Progress, Selection, Status
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
 from standby.text import some_of
-from standby.vault.documents import HeldDocument
+from standby.vault.documents import HeldDocument, hold_document
+
+
+@dataclass(frozen=True)
+class FailbackState:
+    """Where a failback stands, by the fence.
+
+    Attributes:
+        standby: the resource that serves for the primary, or did until the failback; `None` where none did.
+        is_back: the primary serves already.
+        is_switching: the failback's failover has begun, and has not ended.
+    """
+
+    primary: str
+    standby: str | None
+    is_back: bool
+    is_switching: bool
+
+
+def failback_state(fence: Fence, primary: str, unfinished: str | None = None) -> FailbackState:
+    """Say from which resource a primary is failed back.
+
+    Args:
+        fence: what serves.
+        primary: what is to serve again.
+        unfinished: the standby of a failback that was begun and has not ended.
+
+    Raises:
+        FailoverUnfinished: a failover to another resource has to end first.
+    """
+    assignment = fence.assignments[primary]
+    if assignment.phase is Phase.SWITCHING:
+        if assignment.active == primary or assignment.target != primary:
+            raise FailoverUnfinished(fence.plan, primary, assignment.target or assignment.active, assignment.active)
+        return FailbackState(primary, assignment.active, is_back=False, is_switching=True)
+    if assignment.active != primary:
+        return FailbackState(primary, assignment.active, is_back=False, is_switching=False)
+    return FailbackState(primary, unfinished or assignment.previous, is_back=True, is_switching=False)
+
+
+class FailbackProgress(Document):
+    """A failback that was begun.
+
+    Attributes:
+        keep: whose analyzers are kept, by id at the primary, where somebody decided.
+        force: ids at the primary of those whose training may be overwritten.
+        ended: it is done, and the next one is another one.
+    """
+
+    plan: str
+    primary: str = Field(alias="home")
+    standby: str
+    run_id: str
+    begun_at: datetime
+    keep: dict[str, Choice]
+    force: tuple[str, ...] = ()
+    ended: bool = False
+
+
+def hold_progress(
+    context: RecoveryContext, primary: str
+) -> AbstractAsyncContextManager[HeldDocument[FailbackProgress]]:
+    """Hold the failback of one primary of a plan.
+
+    One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
+    decided again.
+
+    Raises:
+        FailbackUnderWay: another run holds it.
+    """
+    path = f"recovery/{context.plan.name}/failback-{primary}.json"
+    busy = partial(FailbackUnderWay, context.plan.name, primary)
+    return hold_document(context.vault, path, FailbackProgress, busy=busy)
 
 
 async def report_divergence(
-    context: RecoveryContext, primary: str = "", *, keep: Choices | None = None
+    context: RecoveryContext, primary: str = "", *, keep: Choices | None = None, force: Collection[str] = ()
 ) -> DivergenceReport | None:
     """Say how primary and standby changed since the standby serves; nothing is changed by this.
 
@@ -40,7 +118,7 @@ async def report_divergence(
     state = failback_state(fence, choose_primary(context.plan, fence, named=primary))
     if state.standby is None:
         return None
-    return (await compare(context, state.primary, state.standby, keep or {})).report
+    return (await compare(context, state.primary, state.standby, keep or {}, force=force)).report
 
 
 async def fail_back(
@@ -49,6 +127,7 @@ async def fail_back(
     stages: Stages,
     *,
     keep: Choices | None = None,
+    force: Collection[str] = (),
     steps: StepsFactory = DirectSteps,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> FailbackReport:
@@ -61,11 +140,14 @@ async def fail_back(
         primary: what is to serve again; if empty, the only primary that does not serve.
         stages: runs each stage.
         keep: whose analyzers are kept, by id at the primary, where both have something of their own.
+        force: ids at the primary of what was trained and may be replaced by what was not; it is kept there
+            under another id.
         steps: makes the steps of copies.
         on_progress: called after every change of a replication.
 
     Raises:
         UnsettledEdits: `keep` does not say whose is kept.
+        TrainingWouldBeLost: `force` does not order that.
         PrimaryDoesNotAnswer: nothing can be copied there.
         FailbackUnderWay: another run is doing it.
         FailoverUnfinished: a failover to another resource has to end first.
@@ -76,7 +158,8 @@ async def fail_back(
         fence = await read_fence(context.vault, context.plan)
         state = failback_state(fence, chosen, unfinished.standby if unfinished else None)
         choices = {**(unfinished.keep if unfinished else {}), **(keep or {})}
-        run = _Failback(context, state, stages, choices, steps, on_progress, held, unfinished)
+        forced = tuple(sorted({*(unfinished.force if unfinished else ()), *force}))
+        run = _Failback(context, state, stages, choices, forced, steps, on_progress, held, unfinished)
         try:
             ending = await run.run()
         except asyncio.CancelledError:
@@ -93,6 +176,7 @@ class _Failback:
     state: FailbackState
     stages: Stages
     keep: Choices
+    force: tuple[str, ...]
     steps: StepsFactory
     on_progress: Callable[[Progress], None]
     held: HeldDocument[FailbackProgress]
@@ -134,7 +218,8 @@ class _Failback:
     async def _begin(self, standby: str) -> None:
         """Write down what is begun, and record that once."""
         begun = self.progress
-        if begun is not None and begun.standby == standby and begun.keep == dict(self.keep):
+        orders = (standby, dict(self.keep), self.force)
+        if begun is not None and (begun.standby, begun.keep, begun.force) == orders:
             return
         self.progress = FailbackProgress(
             plan=self.context.plan.name,
@@ -143,6 +228,7 @@ class _Failback:
             run_id=self.context.run_id,
             begun_at=begun.begun_at if begun and begun.standby == standby else self.context.clock.now(),
             keep=dict(self.keep),
+            force=self.force,
         )
         await self.held.write(self.progress)
         totals = self.divergence.totals if self.divergence else {}
@@ -154,12 +240,15 @@ class _Failback:
                 "standby": standby,
                 "divergence": {kind.value: count for kind, count in totals.items() if count},
                 "keep": dict(self.keep),
+                "force": list(self.force),
             },
         )
 
     async def _compare(self, standby: str, *, after_switch: bool = False) -> Comparison:
         begun_at = self.progress.begun_at if self.progress else None
-        found = await compare(self.context, self.state.primary, standby, self.keep, begun_at)
+        found = await compare(self.context, self.state.primary, standby, self.keep, begun_at, force=self.force)
+        if found.report.unforced and not after_switch:
+            raise TrainingWouldBeLost(self.context.plan.name, self.state.primary, standby, found.report.unforced)
         if found.report.undecided and not after_switch:
             raise UnsettledEdits(self.context.plan.name, self.state.primary, standby, found.report.undecided)
         return found
@@ -207,7 +296,9 @@ class _Failback:
         async def copy_to_standby() -> Report:
             found = await self._compare(standby, after_switch=True)
             await sync_ledgers(self.context, primary, standby, found.equal)
-            selection = Selection(on_existing="replace", on_foreign="refuse", force=found.to_standby)
+            selection = Selection(
+                on_existing="replace", on_foreign="refuse", force=found.to_standby, force_trained=self.force
+            )
             return await self._synchronise(primary, standby, selection)
 
         try:

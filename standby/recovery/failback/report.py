@@ -46,9 +46,11 @@ class Divergence(StrEnum):
     DELETED_AT_STANDBY = "deleted_at_standby"
     UNUSABLE_AT_PRIMARY = "unusable_at_home"
     UNDER_WAY = "under_way"
+    REBUILT_AT_PRIMARY = "rebuilt_at_home"
+    REBUILT_AND_EDITED_AT_PRIMARY = "rebuilt_and_edited_at_home"
 
 
-CONFLICTS = frozenset({Divergence.EDITED_AT_BOTH, Divergence.DIFFERENT})
+CONFLICTS = frozenset({Divergence.EDITED_AT_BOTH, Divergence.DIFFERENT, Divergence.REBUILT_AND_EDITED_AT_PRIMARY})
 """Each has something that the other lacks: only people know which one is right."""
 
 COPIED_TO_PRIMARY = frozenset(
@@ -58,6 +60,7 @@ COPIED_TO_PRIMARY = frozenset(
         Divergence.DELETED_AT_PRIMARY,
         Divergence.UNUSABLE_AT_PRIMARY,
         Divergence.UNDER_WAY,
+        Divergence.REBUILT_AT_PRIMARY,
     }
 )
 """What the standby has is kept, without being asked."""
@@ -65,11 +68,13 @@ COPIED_TO_PRIMARY = frozenset(
 WORDS = {
     Divergence.EDITED_AT_BOTH: "edited at {primary} and at {standby}",
     Divergence.DIFFERENT: "different, and no copy of one to the other is known",
+    Divergence.REBUILT_AND_EDITED_AT_PRIMARY: "rebuilt and edited at {primary}, trained at {standby}",
     Divergence.EDITED_AT_STANDBY: "edited at {standby}",
     Divergence.NEW_AT_STANDBY: "new at {standby}",
     Divergence.DELETED_AT_PRIMARY: "deleted at {primary}",
     Divergence.UNUSABLE_AT_PRIMARY: "not ready at {primary}",
     Divergence.UNDER_WAY: "being copied to {primary}",
+    Divergence.REBUILT_AT_PRIMARY: "rebuilt at {primary}, trained at {standby}",
     Divergence.EDITED_AT_PRIMARY: "edited at {primary}",
     Divergence.NEW_AT_PRIMARY: "new at {primary}",
     Divergence.DELETED_AT_STANDBY: "deleted at {standby}",
@@ -87,6 +92,8 @@ class DivergenceItem(Document):
         keep: whose is kept; `None` where nobody has decided yet.
         differences: JSON paths at which the two differ.
         rebuilt: that of the standby was built from a definition that has labelled data, and not copied there.
+        costs_training: that of the primary was trained, and that of the standby was not as it was.
+        forced: somebody ordered that a training may be overwritten.
     """
 
     analyzer: str
@@ -95,6 +102,13 @@ class DivergenceItem(Document):
     keep: Choice | None
     differences: tuple[str, ...] = ()
     rebuilt: bool = False
+    costs_training: bool = False
+    forced: bool = False
+
+    @property
+    def needs_force(self) -> bool:
+        """Whether a training at the primary would be lost, and nobody decided to keep it or ordered that."""
+        return self.costs_training and not self.forced and self.keep != "home"
 
     @property
     def name(self) -> str:
@@ -130,6 +144,16 @@ class DivergenceReport(Document):
     def undecided(self) -> tuple[str, ...]:
         """Ids at the primary of what somebody has to decide."""
         return tuple(item.analyzer for item in self.items if item.keep is None)
+
+    @property
+    def unforced(self) -> tuple[str, ...]:
+        """Ids at the primary of what was trained there, and would be replaced by what was not."""
+        return tuple(item.analyzer for item in self.items if item.needs_force)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left that somebody has to decide."""
+        return not self.undecided and not self.unforced
 
     @property
     def untrained(self) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
+from standby.replication.trained import now_rebuilt
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
@@ -202,7 +203,7 @@ def _pair_standings(known: Known, facts: Facts, there: Inventory) -> _PairStandi
         return _failback(facts, there, active, recorded)
     source = known.seen(facts.primary) if facts.source_asked else None
     if source is not None:
-        return _survey(facts, source, there, recorded)
+        return _survey(facts, source, there, recorded, known.rebuilt)
     standings = from_records(facts.plan, there, recorded, facts.now)
     needed = {each.analyzer: _models(there, each.target_analyzer) for each in standings}
     return _PairStandings(standings, needed, Serving(known.resources[facts.primary], defaults=None, deployments=None))
@@ -223,13 +224,16 @@ def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, 
     return tuple(sorted(found & names.keys()))
 
 
-def _survey(facts: Facts, source: Inventory, there: Inventory, recorded: Recorded) -> _PairStandings:
+def _survey(
+    facts: Facts, source: Inventory, there: Inventory, recorded: Recorded, known: Mapping[str, RebuiltThere]
+) -> _PairStandings:
     plan = facts.plan
     # A version beside what is there would have another id than the one that applications use now.
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
     asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
     inventories = {facts.primary: source, facts.target: there}
-    proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now)
+    rebuilt = {name: now_rebuilt(known.get(name, {}), each.analyzers) for name, each in inventories.items()}
+    proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now, rebuilt)
     standings = tuple(
         surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
@@ -301,7 +305,10 @@ async def _assess(
         drills=await read_latest(vault, plan.name),
         durations=await read_durations(vault, plan.name),
         snapshots=await _in_snapshots(context) if _need_records(frames, inspections) else {},
-        rebuilt={name: await read_rebuilt(vault, name) for name in {frame.target for frame in frames}},
+        rebuilt={
+            name: await read_rebuilt(vault, name)
+            for name in {each for frame in frames for each in (frame.target, *copied(frame))}
+        },
     )
     return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)
 

@@ -59,7 +59,9 @@ class Recorded:
 def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None, now: datetime) -> Standing:
     """Give the state of an analyzer from what a replication would do about it."""
     # A plan calls blocked what it cannot copy; whether what is there can serve is another question.
-    verdict = judge(item.expected, item.found, item.last)
+    verdict = judge(item.expected, item.found, item.last) if item.verdict is Verdict.BLOCKED else item.verdict
+    if _has_the_original(item):
+        verdict = Verdict.IN_SYNC
     moments = (point.verified_at, last_run.at if last_run and not last_run.behind and item.last else None)
     return Standing(
         analyzer=item.analyzer,
@@ -71,6 +73,13 @@ def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None,
         explanation=item.reason,
         blocked=item.verdict is Verdict.BLOCKED and item.action is Action.REFUSE,
     )
+
+
+def _has_the_original(item: PlanItem) -> bool:
+    """Say whether the target has, as it was trained, what the source has only as it was rebuilt."""
+    there, expected = item.found, item.expected
+    is_original = there is not None and there.has_training and there.fingerprint == expected.fingerprint
+    return is_original and expected.rebuilt and there is not None and there.status == "ready"
 
 
 def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:

@@ -105,6 +105,7 @@ class RebuiltLog:
             origin=item.resource,
             original=item.analyzer,
             plan=self._context.plan.name,
+            snapshot=self._plan.snapshot_id,
         )
         if self._at_the_end:
             return
@@ -118,6 +119,11 @@ class RebuiltLog:
                 self._plan.to,
                 error,
             )
+
+    @property
+    def built(self) -> tuple[Rebuilt, ...]:
+        """Everything that was built so far."""
+        return tuple(self._built.values())
 
     async def close(self) -> None:
         """Write what is left."""
@@ -261,6 +267,8 @@ async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: Rebui
         "totals": {status.value: count for status, count in report.totals.items()},
         "seconds": report.seconds,
         "interrupted": report.interrupted,
+        # The list of what was rebuilt may be lost: this log says the same (`replication/trained.py`).
+        "rebuilt": [each.model_dump(mode="json") for each in rebuilt.built],
     }
     records: tuple[Callable[[], Awaitable[object]], ...] = (
         rebuilt.close,

@@ -12,6 +12,7 @@ import pytest
 
 from standby.cli.failback import divergence_lines
 from standby.fencing import Phase
+from standby.recovery.failback.errors import TrainingWouldBeLost
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceItem, DivergenceReport, FailbackReport
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem
@@ -90,9 +91,9 @@ async def item_of(world: World, analyzer: str = "taught") -> DivergenceItem:
     return next(item for item in (await compared(world)).items if item.analyzer == analyzer)
 
 
-async def run_failback(world: World, keep: Mapping[str, Choice] | None = None) -> FailbackReport:
+async def run_failback(world: World, keep: Mapping[str, Choice] | None = None, *force: str) -> FailbackReport:
     async with world.context("back") as context:
-        report = await fail_back(context, "", DirectStages(), keep=keep)
+        report = await fail_back(context, "", DirectStages(), keep=keep, force=force)
     world.pass_time()
     assert (report.state, report.problems) == ("failed_back", ()), report
     return report
@@ -243,35 +244,75 @@ async def test_a_last_sync_leaves_the_original_alone(to: str, copied: bool) -> N
     assert world.at(to)["taught"]["_training"] == 1
 
 
-async def test_a_last_sync_takes_an_edit_of_the_rebuilt_one_along() -> None:
+async def test_a_last_sync_leaves_the_original_alone_also_where_the_rebuilt_one_was_edited() -> None:
     world = await rebuilt_at_west(copied=True)
     world.patch("west", "taught", "edited at west")
 
     async with world.context() as context:
         report = await synchronise(context, "west", "east")
 
-    assert report.complete
-    assert world.says("east") == {"taught": "edited at west"}
-    assert [kept["description"] for kept in world.kept()] == ["what taught is"]
+    [item] = report.items
+    assert item.status is Status.REFUSED
+    assert item.reason.startswith("taught at east has its training, and the one at west was rebuilt from a definition.")
+    assert "--force taught" in item.reason
+    assert world.at("east")["taught"]["_training"] == 1
 
 
 @pytest.mark.parametrize("copied", [False, True])
-async def test_an_edit_of_it_is_copied_to_the_primary_and_the_report_says_what_that_costs(copied: bool) -> None:
+@pytest.mark.parametrize("keep", [{}, {"taught": "standby"}], ids=["nobody decided", "the standby's is kept"])
+async def test_an_edit_of_it_does_not_replace_the_trained_original_unasked(
+    copied: bool, keep: dict[str, Choice]
+) -> None:
     world = await rebuilt_at_west(copied=copied)
     world.patch("west", "taught", "edited at west")
 
     found = await compared(world)
-    report = await run_failback(world)
+    with pytest.raises(TrainingWouldBeLost) as refused:
+        await run_failback(world, keep)
 
     [item] = found.items
-    assert (item.divergence, item.keep) == (Divergence.EDITED_AT_STANDBY, "standby")
-    assert found.untrained == ("taught",)
-    lines = [line.text for line in divergence_lines(found)]
-    assert "rebuilt at west, so not trained as before: taught" in lines
-    assert world.says("east") == {"taught": "edited at west"}
-    assert [kept["description"] for kept in world.kept()] == ["what taught is"]
+    assert (item.divergence, item.keep, item.costs_training) == (Divergence.EDITED_AT_STANDBY, None, True)
+    assert "--keep taught=standby --force taught" in str(refused.value)
+    assert "--force taught" in " ".join(line.text for line in divergence_lines(found))
+    assert world.at("east")["taught"]["_training"] == 1
+    assert world.says("west") == {"taught": "edited at west"}
+
+
+@pytest.mark.parametrize("copied", [False, True])
+async def test_the_primarys_original_can_be_kept_instead(copied: bool) -> None:
+    world = await rebuilt_at_west(copied=copied)
+    world.patch("west", "taught", "edited at west")
+
+    await run_failback(world, {"taught": "home"})
+
+    assert [world.at(where)["taught"]["_training"] for where in ("east", "west")] == [1, 1]
+
+
+@pytest.mark.parametrize("keep", [None, {"taught": "standby"}], ids=["force alone", "decided and forced"])
+@pytest.mark.parametrize("copied", [False, True])
+async def test_an_edit_of_it_that_is_forced_leaves_the_trained_original_beside_it(
+    copied: bool, keep: dict[str, Choice] | None
+) -> None:
+    world = await rebuilt_at_west(copied=copied)
+    world.patch("west", "taught", "edited at west")
+
+    report = await run_failback(world, keep, "taught")
+
+    kept = f"taught_kept_{START:%Y%m%d}"
+    assert world.says("east") == {"taught": "edited at west", kept: "what taught is"}
+    assert world.at("east")[kept]["_training"] == 1
     assert report.divergence is not None
     assert report.divergence.untrained == ("taught",)
+    assert report.sync is not None
+    assert any(kept in warning for item in report.sync.items for warning in item.warnings)
+    # It is rebuilt at both now, and nothing more is copied.
+    accepted = dict(world.service.accepted)
+    assert set(await listed(world, "east")) == {"taught"}
+    for _ in range(2):
+        assert [item.action for item in (await world.replicate()).items] == [Action.SKIP]
+        await world.serve_at("west")
+        await run_failback(world)
+    assert world.service.accepted == accepted
 
 
 @pytest.mark.parametrize("copied", [False, True])
@@ -333,7 +374,7 @@ async def test_an_earlier_version_of_the_primary_s_is_never_copied_there_unasked
     assert item.keep == (None if divergence_of_it else "home")
 
 
-async def test_an_edit_that_only_a_snapshot_of_the_standby_has_is_copied_to_the_primary() -> None:
+async def test_an_edit_that_only_a_snapshot_of_the_standby_has_is_for_people_to_decide() -> None:
     world = a_world()
     await world.replicate()
     await world.serve_at("west")
@@ -343,11 +384,10 @@ async def test_an_edit_that_only_a_snapshot_of_the_standby_has_is_copied_to_the_
     await restored(world)
     assert (await listed(world))["taught"].origin == "west"
 
-    found = await compared(world)
-    await run_failback(world)
+    assert (await compared(world)).unforced == ("taught",)
+    await run_failback(world, {"taught": "standby"}, "taught")
 
-    assert found.untrained == ("taught",)
-    assert world.says("east") == {"taught": "edited at west"}
+    assert world.says("east")["taught"] == "edited at west"
 
 
 async def test_what_the_primary_has_lost_is_copied_back_as_it_was_rebuilt() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from standby.config.plan import RecoveryPlan
 from standby.replication.errors import NothingSelected
 from standby.replication.inventory import Inventory
-from standby.replication.items import PlanItem, ReplicationPlan, Selection
-from standby.replication.plan import make_plan, selected_pairs
+from standby.replication.items import PlanItem, ReplicationPlan, Selection, selected_pairs
+from standby.replication.plan import make_plan
 from standby.replication.verdict import ACTING, COPYING, Action, CopyRecord, Verdict
 from tests.standby.replication.world import (
     DEFAULTS,

@@ -63,14 +63,14 @@ class Stage:
     service: Service
     context: RunContext
 
-    async def plan(self, on_existing: Any = "refuse") -> PlanItem:
+    async def plan(self, on_existing: Any = "refuse", *force: str) -> PlanItem:
         """Plan as a run does; the one item of it."""
-        (item,) = (await survey(self.context, Selection(on_existing=on_existing))).items
+        (item,) = (await survey(self.context, Selection(on_existing=on_existing, force=force))).items
         self.service.calls.clear()
         return item
 
-    async def copied(self, on_existing: Any = "refuse") -> tuple[PlanItem, Receipt]:
-        item = await self.plan(on_existing)
+    async def copied(self, on_existing: Any = "refuse", *force: str) -> tuple[PlanItem, Receipt]:
+        item = await self.plan(on_existing, *force)
         authorization = await steps.authorize(self.context, item)
         return item, await steps.copy(self.context, item, authorization)
 
@@ -308,7 +308,7 @@ async def test_what_is_saved_of_it_gives_nobody_access(on: Stage, tmp_path: Path
     source = {"kind": "labeledData", "containerUrl": signed, "fileListPath": "f", "prefix": "p"}
     note = f'Labels are at {signed}, "{signed}" and https://example.com/?page=2.'
     on.service.hold("west", definition("a", description=note, knowledgeSources=[source]))
-    await on.copied("replace")
+    await on.copied("replace", "a")
     (saved,) = kept(tmp_path)
     bare = "https://x.blob.core.windows.net/l"
     assert saved["knowledgeSources"] == [source | {"containerUrl": bare}]
@@ -390,9 +390,9 @@ async def test_a_replacement_by_an_equal_retrained_analyzer_is_told_from_the_old
     on.service.hold("west", labelled("a"))
     on.service.intervene = answering("POST", ":copy", LOST)
     with pytest.raises(CopyNotStarted):
-        await on.copied("replace")
+        await on.copied("replace", "a")
     on.service.intervene = answering("POST", ":copy", LOST, when="after")
-    assert (await on.copied("replace"))[1].operation_url is None
+    assert (await on.copied("replace", "a"))[1].operation_url is None
 
 
 # Poll.

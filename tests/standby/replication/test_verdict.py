@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.replication.verdict import CopyRecord, Sighting, Verdict, judge
+from standby.config.plan import OnExisting
+from standby.replication.trained import guard
+from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict, decide, judge
 from tests.standby.replication.world import START, record, sighting
 
 LATER = START + timedelta(hours=1)
@@ -133,11 +135,49 @@ def test_a_trained_source_that_was_deleted_and_trained_again_is_ahead() -> None:
     assert judge(source, TRAINED, record(TRAINED, TRAINED)) is Verdict.SOURCE_AHEAD
 
 
-def test_a_trained_target_made_again_after_the_last_training_is_in_sync() -> None:
-    """A run that was killed between a replacement and its record must not be started over."""
-    source = replace(TRAINED, changed_at=START + timedelta(minutes=1))
+def test_a_trained_target_of_another_incarnation_was_trained_there() -> None:
+    """That a killed run began it is said by its note (`test_trained.py`), not by dates."""
     target = replace(TRAINED, created_at=LATER, changed_at=LATER)
-    assert judge(source, target, record(TRAINED, TRAINED)) is Verdict.IN_SYNC
+    last = record(TRAINED, TRAINED)
+    assert judge(TRAINED, target, last) is Verdict.TARGET_AHEAD
+    assert judge(replace(TRAINED, changed_at=START + timedelta(minutes=1)), target, last) is Verdict.DIVERGED
+    assert judge(TRAINED, target, None) is Verdict.IN_SYNC, "without a record it can be the copy"
+
+
+def test_a_target_trained_again_since_it_was_copied_is_ahead() -> None:
+    target = replace(TRAINED, changed_at=LATER)
+    last = record(TRAINED, TRAINED)
+    assert judge(TRAINED, target, last) is Verdict.TARGET_AHEAD
+    assert judge(replace(TRAINED, changed_at=LATER), target, last) is Verdict.DIVERGED
+    edited = replace(TRAINED, fingerprint="v2", changed_at=LATER)
+    assert judge(edited, target, last) is Verdict.DIVERGED, "its definition hides no training"
+
+
+@pytest.mark.parametrize("changed_at", [None, EARLIER, START])
+def test_a_target_whose_date_is_missing_or_no_later_was_not_trained_again(changed_at: datetime | None) -> None:
+    last = record(TRAINED, TRAINED)
+    assert judge(TRAINED, replace(TRAINED, changed_at=changed_at), last) is Verdict.IN_SYNC
+    undated = record(TRAINED, replace(TRAINED, changed_at=None))
+    assert judge(TRAINED, replace(TRAINED, changed_at=changed_at), undated) is Verdict.IN_SYNC
+
+
+def test_a_target_whose_incarnation_is_not_known_is_not_taken_for_another_one() -> None:
+    undated = replace(TRAINED, created_at=None)
+    assert judge(TRAINED, undated, record(TRAINED, TRAINED)) is Verdict.IN_SYNC
+    assert judge(TRAINED, TRAINED, record(TRAINED, undated)) is Verdict.IN_SYNC
+
+
+def test_a_target_that_is_not_ready_was_not_trained_again() -> None:
+    """A copy of ours can have failed, and must be made again."""
+    failed = replace(TRAINED, status="failed", created_at=LATER, changed_at=LATER)
+    assert judge(TRAINED, failed, record(TRAINED, TRAINED)) is Verdict.SOURCE_AHEAD
+
+
+@pytest.mark.parametrize("last", [None, record(TRAINED, TRAINED)], ids=["never copied", "copied once"])
+def test_a_trained_target_is_ahead_of_a_source_that_was_rebuilt(last: CopyRecord | None) -> None:
+    source = replace(TRAINED, created_at=LATER, changed_at=LATER, rebuilt=True)
+    assert judge(source, TRAINED, last) is Verdict.TARGET_AHEAD
+    assert judge(source, replace(TRAINED, rebuilt=True), None) is Verdict.SOURCE_AHEAD, "neither was trained"
 
 
 def test_a_source_trained_again_beside_an_edited_target_is_divergence() -> None:
@@ -165,12 +205,13 @@ SIGHTINGS = st.builds(
     created_at=MOMENTS,
     changed_at=MOMENTS,
     trained=st.booleans(),
+    rebuilt=st.booleans(),
 )
 RECORDS = st.none() | st.builds(CopyRecord, source=SIGHTINGS, target=SIGHTINGS, copied_at=st.just(START))
 
 
 @given(SIGHTINGS, st.none() | SIGHTINGS, RECORDS)
-def test_in_sync_is_said_exactly_of_ready_equals_that_were_not_trained_again(
+def test_in_sync_is_said_exactly_of_ready_equals_that_have_one_training(
     source: Sighting, target: Sighting | None, last: CopyRecord | None
 ) -> None:
     verdict = judge(source, target, last)
@@ -178,8 +219,8 @@ def test_in_sync_is_said_exactly_of_ready_equals_that_were_not_trained_again(
         assert target is not None
         assert (target.status, target.fingerprint) == ("ready", source.fingerprint)
     elif target is not None and target.status == "ready" and target.fingerprint == source.fingerprint:
-        assert verdict is Verdict.SOURCE_AHEAD
-        assert source.trained
+        assert verdict in {Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED}
+        assert source.trained or target.trained
 
 
 @given(SIGHTINGS, SIGHTINGS, RECORDS)
@@ -188,10 +229,8 @@ def test_a_target_that_holds_something_else_is_called_ours_only_on_the_ledgers_w
 ) -> None:
     verdict = judge(source, target, last)
     of_this_incarnation = last is not None and last.target.created_at == target.created_at
-    if verdict in {Verdict.TARGET_AHEAD, Verdict.DIVERGED} or (
-        verdict is Verdict.SOURCE_AHEAD and source.fingerprint != target.fingerprint
-    ):
-        assert of_this_incarnation
+    if verdict is not Verdict.FOREIGN and source.fingerprint != target.fingerprint:
+        assert of_this_incarnation or target.status in {"creating", "deleting"}
     if verdict is Verdict.SOURCE_AHEAD and source.fingerprint != target.fingerprint:
         assert last is not None
         # Nobody's edit at the target is ever taken for an old copy.
@@ -200,8 +239,24 @@ def test_a_target_that_holds_something_else_is_called_ours_only_on_the_ledgers_w
         assert not of_this_incarnation
 
 
+@given(SIGHTINGS, SIGHTINGS, RECORDS, st.sampled_from(["refuse", "replace", "version"]))
+def test_a_training_of_the_targets_own_is_never_overwritten_unasked(
+    source: Sighting, target: Sighting, last: CopyRecord | None, on_existing: OnExisting
+) -> None:
+    verdict = judge(source, target, last)
+    ours = last if last is not None and last.target.created_at == target.created_at else None
+    is_guarded = guard(verdict, source, target, ours) is not None
+    if target.has_training and decide(verdict, on_existing) is Action.REPLACE and not is_guarded:
+        assert ours is not None
+        assert source.trained
+        assert not source.rebuilt
+        now, then = target.changed_at, ours.target.changed_at
+        assert now is None or then is None or now <= then
+
+
 @given(SIGHTINGS)
 def test_what_a_copy_leaves_behind_is_in_sync_with_and_without_its_record(source: Sighting) -> None:
+    source = replace(source, rebuilt=False)
     copied = replace(source, status="ready", created_at=LATER + timedelta(1), changed_at=LATER + timedelta(1))
     assert judge(source, copied, CopyRecord(source, copied, START)) is Verdict.IN_SYNC
     assert judge(source, copied, None) is Verdict.IN_SYNC

@@ -270,8 +270,9 @@ class Service:
     ) -> httpx.Response:
         if name in region.analyzers and "allowReplace" not in request.url.params:
             return refusal(409, "Conflict", "ModelExists", "It exists.")
-        origin = self.region(body["sourceAzureResourceId"].rpartition("/")[2])
-        if (body["sourceAnalyzerId"], f"{GROUP}/{where}") not in origin.grants:
+        # Within one resource nothing but the id is sent, and no grant is needed (REFERENCE).
+        origin = self.region(body.get("sourceAzureResourceId", where).rpartition("/")[2])
+        if origin is not region and (body["sourceAnalyzerId"], f"{GROUP}/{where}") not in origin.grants:
             return void_grant()
         made = copy.deepcopy(origin.analyzers[body["sourceAnalyzerId"]])
         stamp = f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}"

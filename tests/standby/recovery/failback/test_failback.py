@@ -24,9 +24,8 @@ from standby.recovery.failback.errors import (
     PrimaryDoesNotAnswer,
     UnsettledEdits,
 )
-from standby.recovery.failback.failback import fail_back, report_divergence
+from standby.recovery.failback.failback import fail_back, hold_progress, report_divergence
 from standby.recovery.failback.report import Choice, Divergence, DivergenceReport, FailbackReport
-from standby.recovery.failback.state import hold_progress
 from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.failover.failover import fail_over
 from standby.replication.items import Status

@@ -1,0 +1,330 @@
+"""Trained behaviour: what is known of it, and what never takes its place unasked.
+
+A definition can be put back, a training cannot. So nothing that labelled data trained is overwritten by what it did
+not train, or by what is not known to be newer, unless that is ordered for the analyzer by its id; and before
+anything untrained takes its place, the trained one is copied beside itself.
+
+What was rebuilt has the definition of its original and looks trained. The list of rebuilt analyzers (`ledger.py`)
+tells them apart; where that is lost, the lines of restores in the audit log do.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import Literal
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from standby.concurrency import do_for_each
+from standby.config.globs import LONGEST_ID
+from standby.document import Document, digest_of
+from standby.replication.fingerprint import fingerprint
+from standby.replication.items import PlanItem, Records
+from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
+from standby.replication.verdict import OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, is_trained_again
+from standby.service.models import Analyzer
+from standby.vault.documents import read_document
+from standby.vault.errors import VaultError
+from standby.vault.storage import Storage
+
+log = logging.getLogger("standby.replication")
+
+
+class Guard(Enum):
+    """Why a trained analyzer is not overwritten unasked."""
+
+    UNTRAINED = "what would take its place was not trained as it was"
+    UNKNOWN = "it is not known to be an older copy of what would take its place"
+
+
+def guard(verdict: Verdict, expected: Sighting, found: Sighting | None, last: CopyRecord | None) -> Guard | None:
+    """Say why what a target holds must not be overwritten without being asked for by its id.
+
+    Args:
+        last: the last verified copy, where what the target holds is still that one.
+    """
+    if found is None or not found.has_training:
+        return None
+    if expected.rebuilt or not expected.trained:
+        return Guard.UNTRAINED
+    is_older_copy = verdict is not Verdict.FOREIGN and last is not None and not is_trained_again(found, last.target)
+    return None if is_older_copy else Guard.UNKNOWN
+
+
+def guarded(item: PlanItem, why: Guard, side_copy_of: Callable[[str, Sighting], str]) -> PlanItem:
+    """Say why a trained analyzer stays, or under which id it is kept before another one takes its place."""
+    if item.action is Action.REPLACE and why is Guard.UNTRAINED and item.found is not None:
+        return replace(item, kept_as=side_copy_of(item.target_analyzer, item.found))
+    # Of what was trained again since it was copied, the verdict says more.
+    is_told = why is Guard.UNKNOWN and item.verdict in {Verdict.TARGET_AHEAD, Verdict.DIVERGED}
+    if item.action is Action.REFUSE and item.verdict in OVERWRITABLE and not is_told:
+        return replace(item, reason=_guarded_words(why, item))
+    return item
+
+
+def _guarded_words(why: Guard, item: PlanItem) -> str:
+    """Say what is trained, where, why it stays, and what can be done."""
+    there, source, target = item.target_analyzer, item.source, item.target
+    force = f"--force {item.analyzer}"
+    if why is Guard.UNKNOWN:
+        cause = f"Labelled data trained {there} at {target}, and it is not known to be an older copy from {source}"
+        advice = f"Rename one of the two, or overwrite it with {force}: its training cannot be put back"
+    else:
+        made = "was rebuilt from a definition" if item.expected.rebuilt else "has no labelled data"
+        cause = f"{there} at {target} has its training, and the one at {source} {made}"
+        advice = (
+            f"Let {target} serve and fail back, which copies it to {source}; or overwrite it with {force}, "
+            f"which keeps it at {target} under another id first"
+        )
+    return f"{cause}. {advice}."
+
+
+def force_warnings(item: PlanItem) -> tuple[str, ...]:
+    """Say what a replacement costs that was asked for by its id."""
+    if item.action is not Action.REPLACE or item.found is None or not item.found.has_training:
+        return ()
+    there = f"the trained {item.target_analyzer} of {item.target}"
+    if item.kept_as:
+        return (f"Before that, {there} is kept under another id.",)
+    if item.verdict is Verdict.SOURCE_AHEAD and item.last is not None:
+        return ()
+    return (f"Of {there} only the definition is saved: its training cannot be put back.",)
+
+
+_KEPT = re.compile(r"_kept_\d{8}(_\d+)?$")
+
+
+def is_side_copy(name: str) -> bool:
+    """Say whether an id is that of a trained analyzer which was kept beside the one that took its place."""
+    return _KEPT.search(name) is not None
+
+
+def side_copy_names(analyzer: str, day: date) -> Iterator[str]:
+    """Give ids for a side copy, the best first; of a long id the end gives way to a digest of all of it."""
+    number = 1
+    while True:
+        ending = f"_kept_{day:%Y%m%d}{f'_{number}' if number > 1 else ''}"
+        if len(analyzer) + len(ending) > LONGEST_ID:
+            mark = f"-{digest_of(analyzer.encode())[:8]}"
+            yield f"{analyzer[: LONGEST_ID - len(ending) - len(mark)]}{mark}{ending}"
+        else:
+            yield f"{analyzer}{ending}"
+        number += 1
+
+
+def is_side_copy_of(there: Sighting | None, found: Sighting) -> bool:
+    """Say whether an analyzer keeps another one of its resource as it is now; one clock dated both."""
+    if there is None or there.fingerprint != found.fingerprint or there.created_at is None:
+        return False
+    return found.changed_at is not None and there.created_at >= found.changed_at
+
+
+def side_copy(item: PlanItem, kept_as: str, found: Sighting) -> PlanItem:
+    """Give the copy of a target's analyzer beside itself, to be made like any other one.
+
+    Inferred: that a copy within a resource carries the training; the service takes one without a grant (recording).
+    """
+    return replace(
+        item,
+        source=item.target,
+        analyzer=item.target_analyzer,
+        target_analyzer=kept_as,
+        verdict=Verdict.MISSING,
+        action=Action.COPY,
+        needs=(),
+        models=(),
+        expected=found,
+        found=None,
+        last=None,
+        kept_as="",
+    )
+
+
+def kept_words(copy: PlanItem) -> str:
+    """Say where what was trained is kept."""
+    return (
+        f"The trained {copy.analyzer} of {copy.target} is kept there as {copy.target_analyzer}; "
+        "delete it when it is not needed any more."
+    )
+
+
+def now_rebuilt(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
+    """Give what was rebuilt with labelled data and is still there as the incarnation that was built."""
+    return {name: each for name, each in _current(known, there).items() if each.trained}
+
+
+def _current(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
+    return {name: each for name, each in known.items() if each.is_incarnation_of(there.get(name))}
+
+
+MOST_READS = 16
+"""Files that are read at the same time."""
+
+RESTORE_ENDED = "restore.ended"
+
+CLOCKS = timedelta(minutes=5)
+"""How far the clocks of two regions, or of one and us, may be apart."""
+
+UNENDED = timedelta(hours=1)
+"""How long a restore is taken to have built that did not write its end."""
+
+
+class _Facts(Document):
+    to: str = ""
+    snapshot: str = ""
+    fidelity: dict[str, str] = Field(default_factory=dict)
+    rebuilt: tuple[Rebuilt, ...] = ()
+
+
+class _RestoreLine(Document):
+    """What of a restore's line in the audit log matters here."""
+
+    at: AwareDatetime
+    action: Literal["restore.begun", "restore.ended"] = Field(alias="deed")
+    plan: str
+    run_id: str
+    facts: _Facts
+
+
+async def known_rebuilt(vault: Storage, resource: str, there: Mapping[str, Analyzer]) -> RebuiltThere:
+    """Say what of a resource's analyzers was rebuilt, by all that the vault knows.
+
+    It is for those who are about to overwrite something, because it reads the audit logs of all plans: the list
+    of what was rebuilt may be lost, or be an older one.
+    """
+    listed = _current(await read_rebuilt(vault, resource), there)
+    logs = [found.path for found in await vault.list("audit/") if found.path.endswith(".jsonl")]
+    contents = await do_for_each(logs, vault.read, MOST_READS)
+    audited: dict[str, Rebuilt] = {}
+    for content in contents:
+        audited |= _current(_audited(content or b"", resource, there), there)
+    return {**audited, **listed}
+
+
+def _audited(content: bytes, resource: str, there: Mapping[str, Analyzer]) -> dict[str, Rebuilt]:
+    lines = [line for line in _restore_lines(content) if line.facts.to == resource]
+    ends = {line.run_id: line for line in lines if line.action == RESTORE_ENDED}
+    found: dict[str, Rebuilt] = {}
+    for line in lines:
+        if line.action == RESTORE_ENDED:
+            found |= {each.analyzer: each for each in line.facts.rebuilt}
+            continue
+        # Older logs, and restores that were killed, say only which analyzers were asked for.
+        end = ends.get(line.run_id)
+        until = end.at if end is not None and end.at >= line.at else line.at + UNENDED
+        for name, fidelity in line.facts.fidelity.items():
+            analyzer = there.get(name)
+            made_at = analyzer.created_at if analyzer else None
+            if analyzer and made_at and line.at - CLOCKS <= made_at <= until + CLOCKS and fidelity != "exact":
+                definition = analyzer.to_json()
+                found[name] = Rebuilt(
+                    analyzer=name,
+                    created_at=made_at,
+                    fingerprint=fingerprint(definition),
+                    fidelity=fidelity,
+                    trained=bool(definition.get("knowledgeSources")),
+                    origin="",
+                    original=name,
+                    plan=line.plan,
+                    snapshot=line.facts.snapshot,
+                )
+    return found
+
+
+def _restore_lines(content: bytes) -> Iterator[_RestoreLine]:
+    for text in content.splitlines():
+        if b'"restore.' in text:
+            try:
+                yield _RestoreLine.model_validate_json(text)
+            except ValidationError:
+                continue  # Whether the log is whole is another question: `standby audit verify`.
+
+
+async def note_rebuilt(vault: Storage, item: PlanItem, copied: Analyzer) -> None:
+    """List a copy of what was rebuilt as rebuilt, too; the record of the copy says the same."""
+    known = (await read_rebuilt(vault, item.source)).get(item.analyzer) or Rebuilt(
+        analyzer=item.analyzer,
+        created_at=item.expected.created_at,
+        fingerprint=item.expected.fingerprint,
+        fidelity="unfaithful",
+        trained=True,
+        origin=item.source,
+        original=item.analyzer,
+        plan="",
+    )
+    entry = known.model_copy(update={"analyzer": item.target_analyzer, "created_at": copied.created_at})
+    try:
+        await add_rebuilt(vault, item.target, [entry])
+    except VaultError as error:
+        log.warning("that %s at %s is a copy of a rebuilt one is not listed: %s", entry.analyzer, item.target, error)
+
+
+class CopyBegun(Document):
+    """A copy that is about to be asked for; the ledger's record of it may not be written any more.
+
+    Attributes:
+        source: what is copied.
+        found: what the target had under this id before.
+    """
+
+    format: Literal[1] = 1
+    analyzer: str
+    source: Sighting
+    found: Sighting | None
+    begun_at: AwareDatetime
+
+
+async def note_begun(vault: Storage, api_version: str, item: PlanItem, now: datetime) -> None:
+    """Write down that a trained analyzer is about to be copied: a copy and a training of a target look alike."""
+    begun = CopyBegun(analyzer=item.analyzer, source=item.expected, found=item.found, begun_at=now)
+    path = _begun_path(api_version, item.source, item.target, item.target_analyzer)
+    try:
+        await vault.write(path, begun.model_dump_json().encode())
+    except VaultError as error:
+        # It only matters where this run is killed: no copy waits for it.
+        log.warning("that the copy of %s was begun is not written down: %s", item.analyzer, error)
+
+
+async def with_begun(
+    vault: Storage, api_version: str, pair: tuple[str, str], records: Records, there: Mapping[str, Sighting]
+) -> Records:
+    """Add to a ledger the copies of trained analyzers that a run began, and was killed before it recorded them.
+
+    Args:
+        there: what the target holds.
+    """
+    doubtful = {
+        name: found
+        for name, found in there.items()
+        if found.trained and (name not in records or records[name].target.created_at != found.created_at)
+    }
+
+    async def read(name: str) -> CopyBegun | None:
+        return await read_document(vault, _begun_path(api_version, *pair, name), CopyBegun)
+
+    notes = await do_for_each(doubtful, read, MOST_READS)
+    made = {
+        name: CopyRecord(note.source, replace(found, rebuilt=note.source.rebuilt), note.begun_at, note.analyzer)
+        for (name, found), note in zip(doubtful.items(), notes, strict=True)
+        if note is not None and _is_made_by(note, found, records.get(name))
+    }
+    return {**records, **made}
+
+
+def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord | None) -> bool:
+    if found.created_at is None or found.fingerprint != note.source.fingerprint:
+        return False
+    if last is not None and last.copied_at >= note.begun_at:
+        return False
+    if note.found is not None and note.found.created_at == found.created_at:
+        return False
+    return abs(found.created_at - note.begun_at) <= UNENDED
+
+
+def _begun_path(api_version: str, source: str, target: str, analyzer: str) -> str:
+    return f"begun/{api_version}/{source}_{target}/{analyzer}.json"
