@@ -45,15 +45,19 @@ async def read_durations(storage: Storage, plan: str) -> Durations:
     return await read_document(storage, _path(plan), Durations) or Durations()
 
 
-async def add_durations(storage: Storage, plan: str, kind: Kind, seconds: Iterable[float]) -> None:
+async def add_durations(storage: Storage, plan: str, seconds: Mapping[Kind, Iterable[float]]) -> None:
     """Add measurements to those of a plan; a negative or infinite one is left out."""
-    measured = tuple(round(each, 3) for each in seconds if math.isfinite(each) and each >= 0)
-    if not measured:
+    measured = {
+        kind: tuple(round(each, 3) for each in found if math.isfinite(each) and each >= 0)
+        for kind, found in seconds.items()
+    }
+    if not any(measured.values()):
         return
 
     def add(found: Durations | None) -> Durations:
         known = found or Durations()
-        return Durations(seconds={**known.seconds, kind: (*known.of(kind), *measured)[-MOST:]})
+        added = {kind: (*known.of(kind), *new)[-MOST:] for kind, new in measured.items() if new}
+        return Durations(seconds={**known.seconds, **added})
 
     await change_document(storage, _path(plan), Durations, add)
 

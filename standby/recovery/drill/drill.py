@@ -263,8 +263,8 @@ class _Drill:
     async def _keep_measurements(self) -> None:
         """Let forecasts learn from the drill: it took what a failover takes."""
         measured = await read_durations(self.sandbox.context.vault, self.context.plan.name)
-        for kind in (Kind.RESTORE, Kind.ACTIVATE):
-            await add_durations(self.context.vault, self.context.plan.name, kind, measured.of(kind))
+        learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}
+        await add_durations(self.context.vault, self.context.plan.name, learnt)
 
     def _report(self, reasons: tuple[str, ...], seconds: float) -> DrillReport:
         context, manifest, found, plan = self.context, self.manifest, self._found, self._plan

@@ -103,16 +103,19 @@ class FailoverRun:
             names = await self._preparation.run(
                 record.primary, record.before.active, record.to, planned=self._is_planned
             )
-            self.record = record.naming(record.to, names)
-            await self._save(prepared=True)
-        if set(record.may_name) - {record.to}:
-            await self._save(touched=True)
+            self.record = record.naming(record.to, names).model_copy(update={"prepared": True})
+        others_are_named = bool(set(record.may_name) - {record.to})
+        if others_are_named or self.record.prepared != record.prepared:
+            await self._save(touched=others_are_named or record.touched)
+        if others_are_named:
             await self._phases.must(Stage.WITHDRAW, "publish nobody", self._withdraw)
             # If forced, it continues without a sink, which may still name the old resource.
             if all(sink.status != "failed" for sink in self.sinks):
-                await self._save(may_name=())
+                # It is written down with what comes next.
+                self.record = self.record.model_copy(update={"may_name": ()})
         if self._is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
+            await self._save()
             await self._phases.must(Stage.SYNC, "closing sync", self._synchronise)
 
     async def _withdraw(self) -> None:
@@ -179,10 +182,9 @@ class FailoverRun:
         await record_end(self._context, self._file, self.record)
 
     async def _save(self, **changed: object) -> None:
-        """Write down what is true from here on, and check that no other run has taken the failover over."""
+        """Write down what is true from here on; it fails where another run has taken the failover over."""
         self.record = self.record.model_copy(update=changed)
         await self._file.write(self.record)
-        await self._held.write(self._held.fence)
 
 
 def _contradictions(
@@ -210,10 +212,11 @@ async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) ->
     activation = _between(record.started_at, run.published_at) - phases.seconds_of(RESTORE)
     plan = context.plan.name
     try:
-        await add_durations(context.vault, plan, Kind.ACTIVATE, [max(0.0, activation)])
+        measured = {Kind.ACTIVATE: [max(0.0, activation)]}
         if record.mode == "unplanned" and record.unhealthy_since is not None:
             detection = _between(record.unhealthy_since, record.detected_at or record.started_at)
-            await add_durations(context.vault, plan, Kind.DETECT, [detection])
+            measured[Kind.DETECT] = [detection]
+        await add_durations(context.vault, plan, measured)
     except VaultError as error:
         phases.problems.append(f"How long it took could not be recorded: {error}")
 

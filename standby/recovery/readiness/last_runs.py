@@ -76,7 +76,7 @@ async def remember_run(storage: Storage, report: Report, selection: Selection, e
             LastRuns,
             lambda known: _with(known or LastRuns(), report.items, selection, ended_at),
         )
-        await add_durations(storage, report.plan, Kind.COPY, copied)
+        await add_durations(storage, report.plan, {Kind.COPY: copied})
     except VaultError as error:
         log.warning("Readiness will not know about this run, because the vault could not be written: %s", error)
 

@@ -272,7 +272,7 @@ async def _close(context: RecoveryContext, report: RestoreReport, rebuilt: Rebui
     }
     records: tuple[Callable[[], Awaitable[object]], ...] = (
         rebuilt.close,
-        lambda: add_durations(context.vault, report.plan, Kind.RESTORE, report.durations),
+        lambda: add_durations(context.vault, report.plan, {Kind.RESTORE: report.durations}),
         lambda: record_action(context, AuditAction.RESTORE_ENDED, details),
     )
     problems: list[str] = []

@@ -20,10 +20,10 @@ async def test_before_anything_was_measured_there_is_nothing() -> None:
 
 async def test_measurements_are_kept_by_plan_and_kind() -> None:
     vault = Memory()
-    await add_durations(vault, "p", Kind.COPY, [3.0, 2.5])
-    await add_durations(vault, "p", Kind.ACTIVATE, [0.1234567])
-    await add_durations(vault, "p", Kind.COPY, [4.0])
-    await add_durations(vault, "q", Kind.DETECT, [61.0])
+    await add_durations(vault, "p", {Kind.COPY: [3.0, 2.5]})
+    await add_durations(vault, "p", {Kind.ACTIVATE: [0.1234567]})
+    await add_durations(vault, "p", {Kind.COPY: [4.0]})
+    await add_durations(vault, "q", {Kind.DETECT: [61.0]})
 
     found = await read_durations(vault, "p")
     assert {kind: found.of(kind) for kind in Kind} == {
@@ -37,8 +37,8 @@ async def test_measurements_are_kept_by_plan_and_kind() -> None:
 
 async def test_nothing_to_add_writes_nothing() -> None:
     vault = Memory()
-    await add_durations(vault, "p", Kind.COPY, [])
-    await add_durations(vault, "p", Kind.COPY, [-1.0, math.nan, math.inf])
+    await add_durations(vault, "p", {Kind.COPY: []})
+    await add_durations(vault, "p", {Kind.COPY: [-1.0, math.nan, math.inf]})
     assert vault.files == {}
 
 
@@ -46,7 +46,7 @@ async def test_nothing_to_add_writes_nothing() -> None:
 async def test_only_the_newest_are_kept_in_order(batches: list[list[float]]) -> None:
     vault = Memory()
     for batch in batches:
-        await add_durations(vault, "p", Kind.RESTORE, batch)
+        await add_durations(vault, "p", {Kind.RESTORE: batch})
     everything = [round(each, 3) for batch in batches for each in batch]
     assert list((await read_durations(vault, "p")).of(Kind.RESTORE)) == everything[-MOST:]
 
@@ -54,7 +54,7 @@ async def test_only_the_newest_are_kept_in_order(batches: list[list[float]]) -> 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"seconds": {"copy": ["fast"]}}', b'{"seconds": {"x": []}}'])
 async def test_a_damaged_file_is_warned_of_and_begun_anew(content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     vault = Memory(files={"durations/p.json": content})
-    await add_durations(vault, "p", Kind.COPY, [1.0])
+    await add_durations(vault, "p", {Kind.COPY: [1.0]})
     assert "durations/p.json cannot be read" in caplog.text
     caplog.clear()
     assert (await read_durations(vault, "p")).of(Kind.COPY) == (1.0,)
@@ -65,4 +65,4 @@ async def test_a_vault_that_does_not_answer_is_the_callers_to_know() -> None:
     vault = Memory()
     vault.down = True
     with pytest.raises(VaultUnavailable):
-        await add_durations(vault, "p", Kind.COPY, [1.0])
+        await add_durations(vault, "p", {Kind.COPY: [1.0]})
