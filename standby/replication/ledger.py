@@ -194,6 +194,7 @@ class Rebuilt(Document):
         trained: whether labelled data has a part in it.
         origin: the resource whose definition it was built from, as a snapshot has it.
         snapshot: its id.
+        changed_at: when the service dated it last, as it was found good; `None` where it was not yet.
     """
 
     analyzer: str
@@ -205,10 +206,16 @@ class Rebuilt(Document):
     original: str
     plan: str
     snapshot: str = ""
+    changed_at: datetime | None = None
 
     def is_incarnation_of(self, there: Analyzer | None) -> bool:
         """Say whether an analyzer is still the one that was built, whatever was edited in it since."""
         return there is not None and there.created_at == self.created_at
+
+    def is_older_than(self, there: Analyzer) -> bool:
+        """Say whether something was done to it since it was built, by its dates: an edit, or a training."""
+        now = there.last_modified_at
+        return now is not None and self.changed_at is not None and now > self.changed_at
 
 
 RebuiltThere = Mapping[str, Rebuilt]

@@ -36,6 +36,7 @@ from standby.replication.verdict import (
     decide,
     expected_definition,
     explain,
+    is_trained_again,
     judge,
     sight,
 )
@@ -208,8 +209,10 @@ class Pair:
             return None
         found = sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
         record = self._last(name, found)
-        listed = name in self.rebuilt.get(self.target.serving.resource.name, {})
-        return replace(found, rebuilt=listed or (record is not None and record.target.rebuilt))
+        listed = self.rebuilt.get(self.target.serving.resource.name, {}).get(name)
+        recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
+        # What was trained there since it was rebuilt is trained, for all that is known.
+        return replace(found, rebuilt=recorded or (listed is not None and not listed.is_older_than(analyzer)))
 
     def _sight_source(self, name: str, definition: Mapping[str, JsonValue], target_name: str) -> Sighting:
         expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)

@@ -34,7 +34,7 @@ from standby.replication.report import Ended, Report, ReportItem, Via, end_of, m
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
 from standby.replication.trained import kept_words, known_rebuilt, now_rebuilt, side_copy, with_begun
-from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict, sight
+from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Verdict, sight
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
 from standby.vault.vault import open_vault
@@ -323,13 +323,15 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
         return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now(), rebuilt)
 
     made = plan(rebuilt)
-    # Before a training is overwritten, all that the vault knows of its source counts.
-    overwriting = {
-        item.source for item in made.items if item.action is Action.REPLACE and item.found and item.found.has_training
+    # Before a training is overwritten, or that is refused, all that the vault knows of its source counts.
+    doubtful = {
+        item.source
+        for item in made.items
+        if item.verdict in OVERWRITABLE and item.found and item.found.has_training and not item.expected.rebuilt
     }
     known = {
         name: now_rebuilt(await known_rebuilt(context.vault, name, there), there)
-        for name in overwriting
+        for name in doubtful
         if (there := inventories[name].analyzers)
     }
     return plan({**rebuilt, **known}) if any(known[name] != rebuilt[name] for name in known) else made

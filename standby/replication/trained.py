@@ -257,7 +257,8 @@ async def note_rebuilt(vault: Storage, item: PlanItem, copied: Analyzer) -> None
         original=item.analyzer,
         plan="",
     )
-    entry = known.model_copy(update={"analyzer": item.target_analyzer, "created_at": copied.created_at})
+    dates = {"created_at": copied.created_at, "changed_at": copied.last_modified_at}
+    entry = known.model_copy(update={"analyzer": item.target_analyzer, **dates})
     try:
         await add_rebuilt(vault, item.target, [entry])
     except VaultError as error:
@@ -295,13 +296,15 @@ async def with_begun(
 ) -> Records:
     """Add to a ledger the copies of trained analyzers that a run began, and was killed before it recorded them.
 
+    Only what has an earlier record needs that: without one, what is equal and was made later counts as the copy.
+
     Args:
         there: what the target holds.
     """
     doubtful = {
         name: found
         for name, found in there.items()
-        if found.trained and (name not in records or records[name].target.created_at != found.created_at)
+        if found.trained and name in records and records[name].target.created_at != found.created_at
     }
 
     async def read(name: str) -> CopyBegun | None:
@@ -311,15 +314,13 @@ async def with_begun(
     made = {
         name: CopyRecord(note.source, replace(found, rebuilt=note.source.rebuilt), note.begun_at, note.analyzer)
         for (name, found), note in zip(doubtful.items(), notes, strict=True)
-        if note is not None and _is_made_by(note, found, records.get(name))
+        if note is not None and _is_made_by(note, found, records[name])
     }
     return {**records, **made}
 
 
-def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord | None) -> bool:
-    if found.created_at is None or found.fingerprint != note.source.fingerprint:
-        return False
-    if last is not None and last.copied_at >= note.begun_at:
+def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord) -> bool:
+    if found.created_at is None or found.fingerprint != note.source.fingerprint or last.copied_at >= note.begun_at:
         return False
     if note.found is not None and note.found.created_at == found.created_at:
         return False

@@ -102,8 +102,8 @@ class DivergenceItem(Document):
     keep: Choice | None
     differences: tuple[str, ...] = ()
     rebuilt: bool = False
-    costs_training: bool = False
-    forced: bool = False
+    costs_training: bool = Field(False, exclude_if=lambda costs: not costs)
+    forced: bool = Field(False, exclude_if=lambda forced: not forced)
 
     @property
     def needs_force(self) -> bool:

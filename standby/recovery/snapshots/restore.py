@@ -91,7 +91,7 @@ class RebuiltLog:
         self._writing = asyncio.Lock()
         self._at_the_end = False
 
-    async def add(self, item: RestoreItem, created_at: datetime | None) -> None:
+    async def add(self, item: RestoreItem, created_at: datetime | None, changed_at: datetime | None = None) -> None:
         """Add one incarnation; the restore goes on where the vault does not take it now."""
         if self._plan.is_drill:
             return
@@ -106,6 +106,7 @@ class RebuiltLog:
             original=item.analyzer,
             plan=self._context.plan.name,
             snapshot=self._plan.snapshot_id,
+            changed_at=changed_at,
         )
         if self._at_the_end:
             return
@@ -240,7 +241,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
         await self.rebuilt.add(item, created_at)
         await self._steps.poll(item, receipt)
         verified = await self._steps.verify(item)
-        await self.rebuilt.add(item, verified.created_at)
+        await self.rebuilt.add(item, verified.created_at, verified.last_modified_at)
         attempt.warnings = receipt.warnings
 
     def _children(self, item: RestoreItem) -> dict[str, Key]:
