@@ -24,7 +24,8 @@ from standby.clock import Clock, SystemClock
 from standby.concurrency import to_its_end
 from standby.document import Document
 from standby.replication.errors import LedgerBusy
-from standby.replication.verdict import CopyRecord
+from standby.replication.items import Records
+from standby.replication.verdict import CopyRecord, Sighting
 from standby.service.models import Analyzer
 from standby.vault.documents import change_document, hold_file, read_document
 from standby.vault.errors import VaultError
@@ -150,9 +151,49 @@ async def _end(ledger: Ledger, file: HeldFile, saving: asyncio.Task[None]) -> No
         log.warning("The last records of %s were not saved; the next run finds out again what it can", file.where)
 
 
+@dataclass(frozen=True)
+class Owner:
+    """The source of a copy that another plan made, and the ledger which says so."""
+
+    source: str
+    ledger: str
+
+
+async def read_owners(
+    storage: Storage, target: str, api_version: str, there: Mapping[str, Sighting], ours: Mapping[str, Records]
+) -> dict[str, Owner]:
+    """Tell which analyzers of a target were copied there for other plans, and from where.
+
+    A copy belongs to whoever noted this incarnation of it first; others may have found it equal since.
+
+    Args:
+        there: the analyzers that are asked about, as the target has them.
+        ours: the records of every source of this plan, by source.
+    """
+    known = {(source, name): record for source, records in ours.items() for name, record in records.items()}
+    for listed in await storage.list(_folder(api_version)):
+        source, _, rest = listed.path.removeprefix(_folder(api_version)).partition("_")
+        if rest == f"{target}.jsonl" and source not in ours:
+            records = (await read_ledger(storage, source, target, api_version)).records
+            known |= {(source, name): record for name, record in records.items()}
+    first: dict[str, tuple[datetime, str]] = {}
+    for (source, name), record in known.items():
+        if name in there and there[name].created_at == record.target.created_at is not None:
+            first[name] = min(first.get(name, (record.copied_at, source)), (record.copied_at, source))
+    return {
+        name: Owner(source, storage.where(_path(source, target, api_version)))
+        for name, (_, source) in first.items()
+        if source not in ours
+    }
+
+
+def _folder(api_version: str) -> str:
+    return f"ledger/{api_version}/"
+
+
 def _path(source: str, target: str, api_version: str) -> str:
     # Analyzers are registered per api-version. Names have no underscore: no two pairs share a file.
-    return f"ledger/{api_version}/{source}_{target}.jsonl"
+    return f"{_folder(api_version)}{source}_{target}.jsonl"
 
 
 def _parse(where: str, content: bytes | None) -> Ledger:

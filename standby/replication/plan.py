@@ -22,7 +22,7 @@ from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, matches, must_match
 from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection, selected_pairs
-from standby.replication.ledger import RebuiltThere
+from standby.replication.ledger import Owner, RebuiltThere
 from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
 from standby.replication.verdict import (
@@ -50,7 +50,7 @@ class Pair:
     """One source and one target of a plan, with what both hold.
 
     Attributes:
-        owners: analyzers of the target that the plan already gets from another source, with that source.
+        owners: whose copies the target's analyzers are, where another plan made them.
         rebuilt: trained analyzers of either resource that were rebuilt, by resource and id.
         now: when all of it was seen, UTC.
     """
@@ -60,7 +60,7 @@ class Pair:
     source: Inventory
     target: Inventory
     records: Records
-    owners: Mapping[str, str]
+    owners: Mapping[str, Owner]
     rebuilt: Mapping[str, RebuiltThere]
     now: datetime
 
@@ -69,7 +69,7 @@ class Pair:
         return TargetNames(
             template=self.recovery_plan.target_id,
             referenced=referenced_anywhere(self.source.definitions),
-            taken=self.target.analyzers.keys() | self.source.analyzers.keys() | self.owners.keys(),
+            taken=self.target.analyzers.keys() | self.source.analyzers.keys(),
             given=self.selection.names,
         )
 
@@ -136,11 +136,13 @@ class Pair:
         if why is not None:
             item = guarded(item, why, self._side_copy)
         item = replace(item, warnings=item.warnings + force_warnings(item))
-        if owner := self.owners.get(item.target_analyzer):
+        owner = self.owners.get(item.target_analyzer)
+        if owner is not None and item.action is Action.REPLACE and name not in self.selection.force:
             return _blocked(
                 item,
-                f"{target.name} already gets an analyzer of this name from {owner}. "
-                f"Rename one of the two, or exclude it from the plan.",
+                f"Another plan copied {item.target_analyzer} to {target.name} from {owner.source}, and the two would "
+                f"overwrite each other in turn. Rename one of them, or overwrite it with --force {name}; if nothing is "
+                f"copied there from {owner.source} any more, remove {owner.ledger}.",
             )
         return self._against_models(_against_source(self._against_target(item), dependencies))
 
@@ -343,16 +345,17 @@ def make_plan(
     records: Mapping[tuple[str, str], Records],
     made_at: datetime,
     rebuilt: Mapping[str, RebuiltThere] | None = None,
+    owners: Mapping[str, Mapping[str, Owner]] | None = None,
 ) -> ReplicationPlan:
     """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
 
     Args:
         rebuilt: trained analyzers that were rebuilt and are still that incarnation, by resource and id.
+        owners: whose copies analyzers of the targets are, where other plans made them, by target and id.
     """
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
-    owners: dict[str, dict[str, str]] = {}
     for source, target in selected_pairs(recovery_plan, selection):
         pair = Pair(
             recovery_plan,
@@ -360,15 +363,13 @@ def make_plan(
             inventories[source],
             _with_defaults(inventories[target], added.setdefault(target, {})),
             records.get((source, target), {}),
-            owners.setdefault(target, {}),
+            (owners or {}).get(target, {}),
             rebuilt or {},
             made_at,
         )
         planned, defaults = pair.plan()
         items.extend(planned)
         added[target].update(defaults)
-        for item in planned:
-            owners[target].setdefault(item.target_analyzer, source)
     return ReplicationPlan(
         recovery_plan=recovery_plan,
         made_at=made_at,

@@ -28,13 +28,22 @@ from standby.replication.items import (
     part,
     selected_pairs,
 )
-from standby.replication.ledger import CopyLog, Ledger, RebuiltThere, read_ledger, read_rebuilt, write_ledger
+from standby.replication.ledger import (
+    CopyLog,
+    Ledger,
+    Owner,
+    RebuiltThere,
+    read_ledger,
+    read_owners,
+    read_rebuilt,
+    write_ledger,
+)
 from standby.replication.plan import make_plan
 from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
 from standby.replication.trained import kept_words, known_rebuilt, now_rebuilt, side_copy, with_begun
-from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Verdict, sight
+from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, sight
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
 from standby.vault.vault import open_vault
@@ -319,10 +328,13 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
         for name, inventory in inventories.items()
     }
 
-    def plan(rebuilt: Mapping[str, RebuiltThere]) -> ReplicationPlan:
-        return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now(), rebuilt)
+    def plan(
+        rebuilt: Mapping[str, RebuiltThere], owners: Mapping[str, Mapping[str, Owner]] | None = None
+    ) -> ReplicationPlan:
+        return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now(), rebuilt, owners)
 
     made = plan(rebuilt)
+    owners = await _owners(context, made, records)
     # Before a training is overwritten, or that is refused, all that the vault knows of its source counts.
     doubtful = {
         item.source
@@ -334,7 +346,30 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
         for name in doubtful
         if (there := inventories[name].analyzers)
     }
-    return plan({**rebuilt, **known}) if any(known[name] != rebuilt[name] for name in known) else made
+    if any(owners.values()) or any(known[name] != rebuilt[name] for name in known):
+        return plan({**rebuilt, **known}, owners)
+    return made
+
+
+async def _owners(
+    context: RunContext, made: ReplicationPlan, records: Mapping[Pair, Records]
+) -> dict[str, dict[str, Owner]]:
+    """Tell what of all that is to be replaced was copied for another plan: two would overwrite it in turn."""
+    replaced: dict[str, dict[str, Sighting]] = {}
+    for item in made.items:
+        # A failover is not held up: it only replaces copies of its own.
+        if item.action is Action.REPLACE and item.found is not None and not context.failover_run:
+            replaced.setdefault(item.target, {})[item.target_analyzer] = item.found
+    return {
+        target: await read_owners(
+            context.vault,
+            target,
+            context.connections[target].resource.api_version,
+            there,
+            {name: records.get((name, target), {}) for name in context.recovery_plan.resources},
+        )
+        for target, there in replaced.items()
+    }
 
 
 async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:

@@ -14,7 +14,7 @@ from standby.replication.errors import NothingSelected
 from standby.replication.inventory import Inventory
 from standby.replication.items import PlanItem, ReplicationPlan, Selection, selected_pairs
 from standby.replication.plan import make_plan
-from standby.replication.verdict import ACTING, COPYING, Action, CopyRecord, Verdict
+from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
 from tests.standby.replication.world import (
     DEFAULTS,
     MODELS,
@@ -309,42 +309,6 @@ def test_what_a_plan_ignores_is_no_difference() -> None:
     assert (item.verdict, item.differences) == (Verdict.IN_SYNC, ())
 
 
-# Two sources.
-
-
-def two_sources(*targets: Mapping[str, Any], **fields: Any) -> tuple[RecoveryPlan, Inventory]:
-    pairs = [{"source": "east", "targets": ["west"]}, {"source": "north", "targets": ["west"]}]
-    return RecoveryPlan.model_validate({"name": "both", "pairs": pairs, **fields}), at(*targets)
-
-
-def test_one_analyzer_of_a_target_is_written_from_the_first_source_only() -> None:
-    recovery, target = two_sources()
-    east, north = inventory("east", definition("a")), inventory("north", definition("a"), definition("b"))
-    made = plan(east, north, target, recovery=recovery)
-    told = {item.key: (item.action, item.reason) for item in made.items}
-    assert told["east", "west", "a"][0] is told["north", "west", "b"][0] is Action.COPY
-    assert told["north", "west", "a"] == (
-        Action.REFUSE,
-        "west already gets an analyzer of this name from east. Rename one of the two, or exclude it from the plan.",
-    )
-
-
-def test_what_needs_an_analyzer_of_the_other_source_is_blocked_in_the_plan_already() -> None:
-    recovery, target = two_sources()
-    north = inventory("north", definition("top", "a"), definition("a"))
-    made = plan(inventory("east", definition("a")), north, target, recovery=recovery)
-    assert items(made)["top"].reason == "Its child a is blocked. Fix that first."
-
-
-def test_versions_from_two_sources_get_different_numbers() -> None:
-    recovery, target = two_sources(definition("a", description="theirs"))
-    selection = Selection(on_existing="version")
-    east, north = inventory("east", definition("a")), inventory("north", definition("a", description="n"))
-    made = plan(east, north, target, recovery=recovery, selection=selection)
-    names = [item.target_analyzer for item in made.items if item.action in COPYING]
-    assert len(names) == len(set(names)) == 2
-
-
 # The `2025-05-01-preview` protocol.
 
 
@@ -461,7 +425,8 @@ def test_sync_completes_the_defaults_under_a_copy_that_is_there_already() -> Non
 
 
 def test_sync_adds_one_deployment_for_a_name_that_two_sources_need() -> None:
-    recovery, _ = two_sources(missing_defaults="sync")
+    pairs = [{"source": "east", "targets": ["west"]}, {"source": "north", "targets": ["west"]}]
+    recovery = RecoveryPlan.model_validate({"name": "both", "pairs": pairs, "missing_defaults": "sync"})
     north = inventory(
         "north",
         definition("b", models={"completion": "gpt-4.1"}),

@@ -238,6 +238,71 @@ async def test_a_ledger_of_another_api_version_is_not_mixed_up_with_this_ones(se
     assert verdicts == ["source_ahead", "foreign"]
 
 
+# Two plans that share a child: no configuration shows it, because children come along whatever the filters say.
+
+OURS = recovery_plan("east", ["hub"], name="ours", include=["top"], on_existing="replace")
+THEIRS = recovery_plan("north", ["hub"], name="theirs", include=["other"], on_existing="replace")
+
+
+@pytest.fixture
+def shared() -> Service:
+    made = Service()
+    made.hold("east", definition("top", "leaf"), definition("leaf"))
+    made.hold("north", definition("other", "leaf"), definition("leaf"))
+    return made
+
+
+def edit_leaf(service: Service, where: str, description: str) -> None:
+    service.clock.seconds += 60
+    changed_at = f"{service.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+    service.hold(where, definition("leaf", description=description, lastModifiedAt=changed_at))
+
+
+def leaf_of(service: Service, where: str) -> str:
+    return str(service.region(where).analyzers["leaf"]["description"])
+
+
+@pytest.mark.parametrize("equal", [True, False])
+async def test_a_copy_that_another_plan_made_is_never_replaced_in_turn(
+    shared: Service, tmp_path: Path, equal: bool
+) -> None:
+    if not equal:
+        edit_leaf(shared, "north", "theirs")
+    assert (await replicate(shared, tmp_path, OURS)).complete
+    assert (await replicate(shared, tmp_path, THEIRS)).complete is equal
+    edit_leaf(shared, "north", "edited at north")
+
+    for description in ("edited at east", "edited at east again"):
+        edit_leaf(shared, "east", description)
+        assert (await replicate(shared, tmp_path, OURS)).complete
+        report = await replicate(shared, tmp_path, THEIRS)
+        assert leaf_of(shared, "hub") == description
+        assert statuses(report) == {("hub", "leaf"): Status.BLOCKED, ("hub", "other"): statuses(report)["hub", "other"]}
+        reason = next(item.reason for item in report.items if item.analyzer == "leaf")
+        assert reason.startswith("Another plan copied leaf to hub from east, and the two would overwrite each other")
+        assert f"remove {tmp_path}/ledger/{RELEASED}/east_hub.jsonl" in reason
+
+
+async def test_it_is_replaced_where_that_is_ordered_and_belongs_to_the_other_plan_from_then_on(
+    shared: Service, tmp_path: Path
+) -> None:
+    edit_leaf(shared, "north", "theirs")
+    await replicate(shared, tmp_path, OURS)
+    report = await replicate(shared, tmp_path, THEIRS, Selection(force=("leaf",)))
+    assert report.complete
+    assert leaf_of(shared, "hub") == "theirs"
+    report = await replicate(shared, tmp_path, OURS)
+    assert "Another plan copied leaf to hub from north" in next(item.reason for item in report.items if item.reason)
+
+
+async def test_a_ledger_of_a_source_that_no_plan_has_any_more_can_be_removed(shared: Service, tmp_path: Path) -> None:
+    edit_leaf(shared, "north", "theirs")
+    await replicate(shared, tmp_path, OURS)
+    (tmp_path / "ledger" / RELEASED / "east_hub.jsonl").unlink()
+    assert (await replicate(shared, tmp_path, THEIRS)).complete
+    assert leaf_of(shared, "hub") == "theirs"
+
+
 async def test_a_vault_that_does_not_answer_stops_the_run_before_anything_is_looked_at(
     service: Service,
 ) -> None:
