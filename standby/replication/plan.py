@@ -136,15 +136,25 @@ class Pair:
         if why is not None:
             item = guarded(item, why, self._side_copy)
         item = replace(item, warnings=item.warnings + force_warnings(item))
-        owner = self.owners.get(item.target_analyzer)
-        if owner is not None and item.action is Action.REPLACE and name not in self.selection.force:
-            return _blocked(
-                item,
-                f"Another plan copied {item.target_analyzer} to {target.name} from {owner.source}, and the two would "
-                f"overwrite each other in turn. Rename one of them, or overwrite it with --force {name}; if nothing is "
-                f"copied there from {owner.source} any more, remove {owner.ledger}.",
-            )
+        if name not in self.selection.force and (cause := self._belongs_elsewhere(item)):
+            return _blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
         return self._against_models(_against_source(self._against_target(item), dependencies))
+
+    def _belongs_elsewhere(self, item: PlanItem) -> str:
+        """Say whose analyzer would be replaced, where it is not of this pair alone."""
+        if item.action is not Action.REPLACE:
+            return ""
+        there = item.target_analyzer
+        if owner := self.owners.get(there):
+            return (
+                f"Another plan copied {there} to {item.target} from {owner.source}, and the two would overwrite each "
+                f"other in turn (if nothing is copied there from {owner.source} any more, remove {owner.ledger})"
+            )
+        is_source = item.target in {pair.source for pair in self.recovery_plan.pairs}
+        own = is_source and is_protected(self.recovery_plan, self.target.analyzers[there], self.now)
+        if own and item.verdict is Verdict.FOREIGN:
+            return f"This plan protects {there} at {item.target}, too, which was not copied from {item.source}"
+        return ""
 
     def _verdict(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
         record = self.records.get(target_name)

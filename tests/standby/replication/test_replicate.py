@@ -280,7 +280,7 @@ async def test_a_copy_that_another_plan_made_is_never_replaced_in_turn(
         assert statuses(report) == {("hub", "leaf"): Status.BLOCKED, ("hub", "other"): statuses(report)["hub", "other"]}
         reason = next(item.reason for item in report.items if item.analyzer == "leaf")
         assert reason.startswith("Another plan copied leaf to hub from east, and the two would overwrite each other")
-        assert f"remove {tmp_path}/ledger/{RELEASED}/east_hub.jsonl" in reason
+        assert f"remove {tmp_path}/ledger/{RELEASED}/east_hub.jsonl)" in reason
 
 
 async def test_it_is_replaced_where_that_is_ordered_and_belongs_to_the_other_plan_from_then_on(
@@ -293,6 +293,27 @@ async def test_it_is_replaced_where_that_is_ordered_and_belongs_to_the_other_pla
     assert leaf_of(shared, "hub") == "theirs"
     report = await replicate(shared, tmp_path, OURS)
     assert "Another plan copied leaf to hub from north" in next(item.reason for item in report.items if item.reason)
+
+
+async def test_two_directions_of_one_plan_do_not_swap_what_both_sides_made_themselves(
+    service: Service, tmp_path: Path
+) -> None:
+    pairs = [{"source": "east", "targets": ["west"]}, {"source": "west", "targets": ["east"]}]
+    both = RecoveryPlan.model_validate({"name": "both", "pairs": pairs, "on_existing": "replace"})
+    service.hold("west", definition("other", description="what other is at west"), definition("own"))
+
+    report = await replicate(service, tmp_path, both)
+
+    assert service.region("east").analyzers["other"]["description"] == "what other is"
+    assert service.region("west").analyzers["other"]["description"] == "what other is at west"
+    blocked = [item for item in report.items if item.status is Status.BLOCKED]
+    assert [(item.source, item.analyzer) for item in blocked] == [("east", "other"), ("west", "other")]
+    assert blocked[0].reason.startswith("This plan protects other at west, too, which was not copied from east. ")
+
+    forced = await replicate(service, tmp_path, both, Selection(targets=("west",), force=("other",)))
+    assert statuses(forced)["west", "other"] is Status.SUCCEEDED
+    service.clock.seconds += 60
+    assert (await replicate(service, tmp_path, both)).complete
 
 
 async def test_a_ledger_of_a_source_that_no_plan_has_any_more_can_be_removed(shared: Service, tmp_path: Path) -> None:
