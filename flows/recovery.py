@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +28,8 @@ from standby.recovery.activation.sinks import (
     must_follow,
 )
 from standby.recovery.context import RecoveryContext, open_recovery
+from standby.vault.errors import FormatUnknown
+from standby.vault.formats import parse_stored
 
 
 @asynccontextmanager
@@ -95,7 +98,9 @@ class VariableActivation:
         if content is None:
             return ActiveMaps()
         try:
-            return ActiveMaps.model_validate(content)
+            return parse_stored(self.name, json.dumps(content).encode(), ActiveMaps)
+        except FormatUnknown as error:
+            raise SinkFailed(self.name, error.cause, error.next_action) from None
         except ValidationError:
             # Something else's variable: its value would be lost.
             raise SinkFailed(

@@ -18,6 +18,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
 from standby.vault.documents import HeldDocument, hold_document, read_document
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 
@@ -86,7 +87,7 @@ class Assignment(Document):
         return self.target if self.phase is Phase.SWITCHING else None
 
 
-class Fence(Document):
+class Fence(Stored):
     """The resources that serve for the primaries of one plan.
 
     Attributes:

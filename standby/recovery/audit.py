@@ -17,10 +17,11 @@ from itertools import groupby
 
 from pydantic import Field, ValidationError
 
-from standby.document import Document, JsonValue, digest_of_json
+from standby.document import JsonValue, digest_of_json
 from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
 from standby.vault.errors import Changed
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.signing import Signer
 from standby.vault.storage import Storage, Version
 
@@ -31,7 +32,7 @@ LARGEST = 2**53 - 1
 """The largest whole number that canonical JSON has (RFC 8785)."""
 
 
-class AuditLine(Document):
+class AuditLine(Stored):
     """One line of the log.
 
     Attributes:
@@ -61,12 +62,16 @@ def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
     return keyed.model_copy(update={"digest": digest, "signature": signature})
 
 
-def read_line(text: bytes) -> AuditLine | None:
-    """Read a line; `None` where it is none."""
+def read_line(where: str, text: bytes) -> AuditLine | None:
+    """Read a line; `None` where it is none.
+
+    Raises:
+        FormatUnknown: another version of Standby wrote it.
+    """
     try:
         json.loads(text, object_pairs_hook=_no_duplicate_keys)
         _digest(text)
-        return AuditLine.model_validate_json(text)
+        return parse_stored(where, text, AuditLine)
     except (ValueError, ValidationError, RecursionError):
         return None
 
@@ -126,7 +131,7 @@ def _no_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-class AuditHead(Document):
+class AuditHead(Stored):
     """Which line was added last.
 
     Attributes:
@@ -160,15 +165,15 @@ async def write_head(storage: Storage, line: AuditLine, signer: Signer | None, k
             await storage.swap(head_path(line.plan), head_of(line, signer), known.tag if known else None)
         except Changed:
             known = await storage.read_version(head_path(line.plan))
-            if known is not None and _sequence_of(known.content) >= line.sequence:
+            if known is not None and _sequence_of(storage.where(head_path(line.plan)), known.content) >= line.sequence:
                 return
         else:
             return
 
 
-def _sequence_of(content: bytes) -> int:
+def _sequence_of(where: str, content: bytes) -> int:
     try:
-        return AuditHead.model_validate_json(content).sequence
+        return parse_stored(where, content, AuditHead).sequence
     except ValidationError:
         return 0
 
@@ -182,10 +187,11 @@ def head_of(line: AuditLine, signer: Signer | None) -> bytes:
     return head.model_dump_json(indent=1).encode()
 
 
-def head_problem(content: bytes | None, lines: Sequence[AuditLine], signer: Signer | None) -> str:
+def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], signer: Signer | None) -> str:
     """Say what is wrong between a log and its head, as a clause; empty where they agree.
 
     Args:
+        where: the head's file is.
         content: of the head's file; `None` where there is none.
         lines: the log's last two lines at least, oldest first.
     """
@@ -194,7 +200,7 @@ def head_problem(content: bytes | None, lines: Sequence[AuditLine], signer: Sign
         # The first line may have been followed by a crash.
         return "is missing: lines may have been cut off the end of the log" if length > 1 else ""
     try:
-        head = AuditHead.model_validate_json(content)
+        head = parse_stored(where, content, AuditHead)
     except ValidationError:
         return "cannot be read"
     if head.sequence > length:
@@ -315,13 +321,17 @@ async def record_action(
 
 
 async def verify_audit(storage: Storage, plan: str, signer: Signer | None) -> AuditCheck:
-    """Check every line of a plan's log, and its end; with a key, the signatures, too."""
+    """Check every line of a plan's log, and its end; with a key, the signatures, too.
+
+    Raises:
+        FormatUnknown: another version of Standby wrote a line or the head.
+    """
     head, texts = await _read_together(storage, plan)
     lines: list[AuditLine] = []
     doubtful: list[tuple[int, str]] = []
     problems: list[str] = []
     for number, text in enumerate(texts, start=1):
-        line = read_line(text)
+        line = read_line(storage.where(audit_path(plan)), text)
         previous = lines[-1].digest if lines else FIRST
         problem = unchained(line, text, plan, number, previous) if line else "it cannot be read"
         if line is None or problem:
@@ -330,8 +340,9 @@ async def verify_audit(storage: Storage, plan: str, signer: Signer | None) -> Au
         lines.append(line)
         if wrong := unsigned(line, signer):
             doubtful.append((number, wrong))
-    if not problems and (wrong := head_problem(head, lines, signer)):
-        problems.append(f"{storage.where(head_path(plan))} {wrong}")
+    head_at = storage.where(head_path(plan))
+    if not problems and (wrong := head_problem(head_at, head, lines, signer)):
+        problems.append(f"{head_at} {wrong}")
     return AuditCheck(storage.where(audit_path(plan)), tuple(lines), (*problems, *_grouped(doubtful)))
 
 
@@ -356,6 +367,7 @@ async def _read_end(context: RecoveryContext) -> tuple[Version | None, Version |
         AuditBroken: they do not agree, and nobody is writing them.
     """
     plan = context.plan.name
+    head_at, log_at = context.vault.where(head_path(plan)), context.vault.where(audit_path(plan))
     seen: tuple[Version | None, Version | None] | None = None
     while True:
         found = (
@@ -364,12 +376,12 @@ async def _read_end(context: RecoveryContext) -> tuple[Version | None, Version |
         )
         head, log = found
         texts = log.content.splitlines() if log else []
-        lines = [line for text in texts[-2:] if (line := read_line(text)) is not None]
-        wrong = head_problem(head.content if head else None, lines, context.signer)
+        lines = [line for text in texts[-2:] if (line := read_line(log_at, text)) is not None]
+        wrong = head_problem(head_at, head.content if head else None, lines, context.signer)
         if not wrong or len(lines) < len(texts[-2:]):
             return found
         if found == seen:
-            raise _broken(context, f"{context.vault.where(head_path(plan))} {wrong}")
+            raise _broken(context, f"{head_at} {wrong}")
         seen = found
 
 
@@ -377,7 +389,7 @@ def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None
     """Give the last line of a log; `AuditBroken` where one of the last two is not as it was written."""
     lines: list[AuditLine] = []
     for number, text in list(enumerate(texts, start=1))[-2:]:
-        line = read_line(text)
+        line = read_line(context.vault.where(audit_path(context.plan.name)), text)
         if line is None or unchained(
             line, text, context.plan.name, number, lines[-1].digest if lines else line.previous
         ):

@@ -11,6 +11,7 @@ from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
 from standby.text import counted
 from standby.vault.documents import change_document, read_document
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 MOST = 200
@@ -30,7 +31,7 @@ class Kind(StrEnum):
     ACTIVATE = "activate"
 
 
-class Durations(Document):
+class Durations(Stored):
     """Seconds by kind, oldest first."""
 
     seconds: Mapping[Kind, tuple[float, ...]] = {}

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import to_its_end
@@ -27,20 +27,17 @@ from standby.replication.errors import LedgerBusy
 from standby.replication.items import Records
 from standby.replication.verdict import CopyRecord, Sighting
 from standby.service.models import Analyzer
-from standby.vault.documents import change_document, hold_file, read_document
+from standby.vault.documents import change_document, hold_file, read_document, set_aside
 from standby.vault.errors import VaultError
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.replication")
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(Stored):
     analyzer: str
     record: CopyRecord
-
-
-_LINES = TypeAdapter(_Line)
 
 
 class CopyLog(Protocol):
@@ -106,7 +103,7 @@ async def write_ledger(
     async with hold_file(storage, path, LedgerBusy) as file:
         ledger = _parse(file.where, file.found)
         if ledger.damaged:
-            await _set_aside(storage, f"{path}.damaged", ledger.damaged)
+            await set_aside(storage, path, ledger.damaged)
             await _save(ledger, file)
         ledger._held = True
         saving = asyncio.create_task(_save_now_and_then(ledger, file, clock or SystemClock()))
@@ -201,7 +198,7 @@ def _parse(where: str, content: bytes | None) -> Ledger:
     damaged: list[bytes] = []
     for line in (content or b"").splitlines():
         try:
-            read = _LINES.validate_json(line)
+            read = parse_stored(where, line, _Line)
         except ValidationError:
             damaged.append(line)
         else:
@@ -215,14 +212,9 @@ def _parse(where: str, content: bytes | None) -> Ledger:
     return Ledger(where, records, tuple(damaged), missing=content is None)
 
 
-async def _set_aside(storage: Storage, path: str, damaged: tuple[bytes, ...]) -> None:
-    """Keep unreadable lines where compaction does not lose them: a newer version may have written them."""
-    earlier = await storage.read(path) or b""
-    await storage.write(path, earlier + b"".join(line + b"\n" for line in damaged))
-
-
 def _lines(records: Mapping[str, CopyRecord]) -> bytes:
-    return b"".join(_LINES.dump_json(_Line(analyzer, record)) + b"\n" for analyzer, record in records.items())
+    lines = (_Line(analyzer=analyzer, record=record) for analyzer, record in records.items())
+    return b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
 
 
 class Rebuilt(Document):
@@ -263,7 +255,7 @@ RebuiltThere = Mapping[str, Rebuilt]
 """What was rebuilt at a resource, by its id there."""
 
 
-class _RebuiltList(Document):
+class _RebuiltList(Stored):
     rebuilt: tuple[Rebuilt, ...] = ()
 
 

@@ -10,37 +10,42 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import rfc8785
-from pydantic import Field
 
 from standby.config.plan import OnExisting
-from standby.document import Document, digest_of, from_home
+from standby.document import JsonObject, digest_of, from_home
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
+from standby.vault.formats import Stored, Upgrade, parse_stored
 from standby.vault.signing import Seal, Signer, seal_of, wrong_with
 
 MOST_NAMED = 20
 """How many changes are named one by one."""
 
-FORMAT = 2
-"""Of the files that are written; those of format 1 had neither a digest nor all that was shown, and are read too."""
-
 _PROOF = ("digest", "seal")
 """Keys of a file that everything else in it is held against."""
 
 
-class SavedPlan(Document, extra="forbid"):
+def _not_in_full(file: JsonObject) -> JsonObject:
+    """Upgrade a plan of the first format, which had neither a digest nor all that was shown."""
+    return {**file, "in_full": False}
+
+
+class SavedPlan(Stored, extra="forbid"):
     """A plan that was written to a file: what would be done, and what it was decided from.
 
     Attributes:
+        in_full: whether it has the items' models, differences and warnings, too.
         digest: of everything but itself and the seal.
         seal: of the same; none where the vault had no key.
     """
 
-    format: int = Field(FORMAT, ge=1, le=FORMAT)
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: _not_in_full}
+
+    format: Literal[2] = 2
     plan: str
     made_at: datetime
     analyzers: tuple[str, ...]
@@ -49,6 +54,7 @@ class SavedPlan(Document, extra="forbid"):
     force: tuple[str, ...] = ()
     added_defaults: dict[str, dict[str, str]]
     items: tuple[PlanItem, ...]
+    in_full: bool = True
     digest: str = ""
     seal: Seal | None = None
 
@@ -56,11 +62,6 @@ class SavedPlan(Document, extra="forbid"):
     def selection(self) -> Selection:
         """What was asked for when it was made."""
         return Selection(self.analyzers, self.targets, self.on_existing, self.force)
-
-    @property
-    def has_all_that_was_shown(self) -> bool:
-        """Whether it has the items' models, differences and warnings, too."""
-        return self.format > 1
 
 
 def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: Signer | None = None) -> None:
@@ -100,6 +101,7 @@ def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> Saved
 
     Raises:
         PlanUnreadable: it is missing, damaged, or of another plan.
+        NewerFormat: a newer version saved it.
         PlanNotTrusted: it was edited, or the configured key did not sign it.
     """
     try:
@@ -112,14 +114,9 @@ def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> Saved
         raise PlanUnreadable(str(path), f"cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):
         held = None
-    if isinstance(held, dict) and isinstance(found := held.get("format"), int) and found > FORMAT:
-        raise PlanUnreadable(
-            str(path),
-            f"is a saved plan of a newer version: it has format {found}, and {FORMAT} is the last that is known here",
-        )
     try:
         # What is used is read from the very bytes that are held against digest and signature.
-        saved = SavedPlan.model_validate_json(rfc8785.dumps(held))
+        saved = parse_stored(str(path), rfc8785.dumps(held), SavedPlan)
         content = rfc8785.dumps({key: value for key, value in held.items() if key not in _PROOF})
     except (ValueError, AttributeError):
         raise PlanUnreadable(str(path), "is not a saved plan of this version") from None
@@ -131,7 +128,7 @@ def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> Saved
 
 
 def _mistrust(saved: SavedPlan, content: bytes, signer: Signer | None) -> str:
-    if (saved.has_all_that_was_shown or saved.digest) and saved.digest != digest_of(content):
+    if (saved.in_full or saved.digest) and saved.digest != digest_of(content):
         return "was edited after it was saved"
     if signer is not None and saved.seal is None:
         return "has no signature, though vault.signing has a key"
@@ -153,7 +150,7 @@ def _moved_items(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
     return [
         f"{key[2]} ({key[0]} → {key[1]}) {change}"
         for key in sorted(then.keys() | present.keys())
-        if (change := _change(then.get(key), present.get(key), shown=approved.has_all_that_was_shown))
+        if (change := _change(then.get(key), present.get(key), shown=approved.in_full))
     ]
 
 

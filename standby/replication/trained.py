@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -28,8 +28,9 @@ from standby.replication.items import PlanItem, Records
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
 from standby.replication.verdict import OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, is_trained_again
 from standby.service.models import Analyzer
-from standby.vault.documents import read_document
+from standby.vault.documents import change_document, read_document
 from standby.vault.errors import VaultError
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.replication")
@@ -181,7 +182,7 @@ class _Facts(Document):
     rebuilt: tuple[Rebuilt, ...] = ()
 
 
-class _RestoreLine(Document):
+class _RestoreLine(Stored):
     """What of a restore's line in the audit log matters here."""
 
     at: AwareDatetime
@@ -201,13 +202,14 @@ async def known_rebuilt(vault: Storage, resource: str, there: Mapping[str, Analy
     logs = [found.path for found in await vault.list("audit/") if found.path.endswith(".jsonl")]
     contents = await do_for_each(logs, vault.read, MOST_READS)
     audited: dict[str, Rebuilt] = {}
-    for content in contents:
-        audited |= _current(_audited(content or b"", resource, there), there)
+    for path, content in zip(logs, contents, strict=True):
+        lines = _restore_lines(vault.where(path), content or b"")
+        audited |= _current(_audited(lines, resource, there), there)
     return {**audited, **listed}
 
 
-def _audited(content: bytes, resource: str, there: Mapping[str, Analyzer]) -> dict[str, Rebuilt]:
-    lines = [line for line in _restore_lines(content) if line.facts.to == resource]
+def _audited(restores: Iterable[_RestoreLine], resource: str, there: Mapping[str, Analyzer]) -> dict[str, Rebuilt]:
+    lines = [line for line in restores if line.facts.to == resource]
     ends = {line.run_id: line for line in lines if line.action == RESTORE_ENDED}
     found: dict[str, Rebuilt] = {}
     for line in lines:
@@ -236,11 +238,11 @@ def _audited(content: bytes, resource: str, there: Mapping[str, Analyzer]) -> di
     return found
 
 
-def _restore_lines(content: bytes) -> Iterator[_RestoreLine]:
+def _restore_lines(where: str, content: bytes) -> Iterator[_RestoreLine]:
     for text in content.splitlines():
         if b'"restore.' in text:
             try:
-                yield _RestoreLine.model_validate_json(text)
+                yield parse_stored(where, text, _RestoreLine)
             except ValidationError:
                 continue  # Whether the log is whole is another question: `standby audit verify`.
 
@@ -265,7 +267,7 @@ async def note_rebuilt(vault: Storage, item: PlanItem, copied: Analyzer) -> None
         log.warning("that %s at %s is a copy of a rebuilt one is not listed: %s", entry.analyzer, item.target, error)
 
 
-class CopyBegun(Document):
+class CopyBegun(Stored):
     """A copy that is about to be asked for; the ledger's record of it may not be written any more.
 
     Attributes:
@@ -273,7 +275,6 @@ class CopyBegun(Document):
         found: what the target had under this id before.
     """
 
-    format: Literal[1] = 1
     analyzer: str
     source: Sighting
     found: Sighting | None
@@ -285,7 +286,7 @@ async def note_begun(vault: Storage, api_version: str, item: PlanItem, now: date
     begun = CopyBegun(analyzer=item.analyzer, source=item.expected, found=item.found, begun_at=now)
     path = _begun_path(api_version, item.source, item.target, item.target_analyzer)
     try:
-        await vault.write(path, begun.model_dump_json().encode())
+        await change_document(vault, path, CopyBegun, lambda _: begun)
     except VaultError as error:
         # It only matters where this run is killed: no copy waits for it.
         log.warning("that the copy of %s was begun is not written down: %s", item.analyzer, error)

@@ -8,21 +8,22 @@ is made to what is there now, as often as it takes. Waiting for another holder i
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from standby.clock import Clock
 from standby.config.errors import summary
 from standby.vault.errors import Changed, Held, VaultUnavailable
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.vault")
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Stored)
 T = TypeVar("T")
 
 Unreadable = Callable[[str, str], Exception]
@@ -48,6 +49,8 @@ class HeldDocument(Generic[M]):
 
     found: M | None
     _file: HeldFile
+    _storage: Storage
+    _path: str
 
     @property
     def where(self) -> str:
@@ -60,6 +63,8 @@ class HeldDocument(Generic[M]):
         Raises:
             TakenOver: another run wrote it; nothing was written.
         """
+        if self.found is None and self._file.found:
+            await set_aside(self._storage, self._path, [self._file.found])
         await self._file.write(_to_bytes(document))
         self.found = document
 
@@ -72,6 +77,7 @@ async def read_document(storage: Storage, path: str, model: type[M], unreadable:
             warned of and counts as missing, which is right only for what a run can find out again.
 
     Raises:
+        FormatUnknown: another version of Standby wrote it, whatever `unreadable` is.
         VaultUnavailable: the storage does not say.
     """
     return _parse(storage.where(path), await storage.read(path), model, unreadable)
@@ -91,7 +97,7 @@ async def hold_document(
         VaultUnavailable: it cannot be held or read.
     """
     async with hold_file(storage, path, busy) as file:
-        yield HeldDocument(_parse(file.where, file.found, model, unreadable), file)
+        yield HeldDocument(_parse(file.where, file.found, model, unreadable), file, storage, path)
 
 
 async def open_document(
@@ -99,7 +105,7 @@ async def open_document(
 ) -> HeldDocument[M]:
     """Open a document for writing it again and again while something else keeps other runs away."""
     file = HeldFile(storage, path, await storage.read_version(path))
-    return HeldDocument(_parse(file.where, file.found, model, unreadable), file)
+    return HeldDocument(_parse(file.where, file.found, model, unreadable), file, storage, path)
 
 
 async def change_document(
@@ -122,6 +128,8 @@ async def change_document(
         new = change(known)
         if known is not None and new == known:
             return new
+        if known is None and there is not None and there.content:
+            await set_aside(storage, path, [there.content])
         try:
             await storage.swap(path, _to_bytes(new), there.tag if there else None)
         except Changed:
@@ -169,15 +177,24 @@ async def once_free(
         await clock.sleep(again)
 
 
-def _to_bytes(document: BaseModel) -> bytes:
+async def set_aside(storage: Storage, path: str, damaged: Iterable[bytes]) -> None:
+    """Keep what could not be understood beside its file, before something else takes its place there."""
+    kept = f"{path}.damaged"
+    earlier = await storage.read(kept) or b""
+    new = b"".join(each + b"\n" for each in damaged if each not in earlier)
+    if new:
+        await storage.write(kept, earlier + new)
+
+
+def _to_bytes(document: Stored) -> bytes:
     return document.model_dump_json(indent=1).encode()
 
 
 def _parse(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None) -> M | None:
-    if not content:
+    if content is None:
         return None
     try:
-        return model.model_validate_json(content)
+        return parse_stored(where, content, model)
     except ValidationError as error:
         if unreadable is not None:
             raise unreadable(where, summary(error)) from None

@@ -72,6 +72,30 @@ class TakenOver(VaultError):
         )
 
 
+class FormatUnknown(VaultError):
+    """Base of the errors for a file that another version of Standby wrote, and this one does not read."""
+
+
+class NewerFormat(FormatUnknown):
+    """Nothing is taken for missing, and nothing is overwritten, of what a newer version wrote."""
+
+    def __init__(self, where: str, number: int, known: int) -> None:
+        super().__init__(
+            f"{where} was written by a newer version of Standby, in format {number}; this one reads up to {known}",
+            "Upgrade Standby on this machine to the version that wrote it, then run again",
+        )
+
+
+class OlderFormat(FormatUnknown):
+    """It was not written for several versions."""
+
+    def __init__(self, where: str, number: int, oldest: int, known: int) -> None:
+        super().__init__(
+            f"{where} was written by an old version of Standby, in format {number}; this one reads {oldest} to {known}",
+            "Let a version in between write it first: its release notes say which formats it reads",
+        )
+
+
 Kind = Literal["no container", "no object", "not found", "conflict", "no access", "refused", "unreached", "unclear"]
 
 NO_CONTAINER = frozenset(

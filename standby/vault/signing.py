@@ -14,6 +14,8 @@ from pydantic import ConfigDict, ValidationError
 from standby.config.errors import ConfigurationError
 from standby.config.vault import Ed25519Signing, HmacSigning, Signing
 from standby.document import Document
+from standby.vault.errors import FormatUnknown
+from standby.vault.formats import Stored, parse_stored
 
 
 class CannotSign(ConfigurationError):
@@ -168,6 +170,10 @@ class Seal(Document):
     signature: str
 
 
+class SealFile(Seal, Stored):
+    """A seal in a file of its own, beside what it is of."""
+
+
 def seal_of(content: bytes, signer: Signer) -> Seal:
     """Sign some content."""
     return Seal(key_id=signer.key_id, signature=signer.sign(content))
@@ -175,7 +181,7 @@ def seal_of(content: bytes, signer: Signer) -> Seal:
 
 def sealed(content: bytes, signer: Signer) -> bytes:
     """Sign some content, and give what its seal's file holds."""
-    return seal_of(content, signer).model_dump_json().encode()
+    return SealFile(**seal_of(content, signer).model_dump()).model_dump_json().encode()
 
 
 def unsealed(content: bytes, seal: bytes | None, signer: Signer | None) -> str:
@@ -183,10 +189,13 @@ def unsealed(content: bytes, seal: bytes | None, signer: Signer | None) -> str:
     if signer is None or seal is None:
         return wrong_with(content, None, signer)
     try:
-        found = Seal.model_validate_json(seal)
+        found = parse_stored("It", seal, SealFile)
+    except FormatUnknown as error:
+        return error.cause.removeprefix("It ")
     except ValidationError:
         return "cannot be read"
-    if found.model_dump_json().encode() != seal:
+    # One of an earlier version has no number.
+    if found.model_dump_json(exclude_unset=True).encode() != seal:
         return "was changed after it was written"
     return wrong_with(content, found, signer)
 

@@ -43,6 +43,7 @@ from standby.replication.items import Selection, Status
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.service.client import ContentUnderstandingClient
+from standby.vault.formats import parse_stored
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -245,7 +246,7 @@ class Story:
             content = await asyncio.to_thread(self._active_file.read_bytes)
         except FileNotFoundError:
             return None
-        return ActiveMaps.model_validate_json(content).plans.get(PLAN)
+        return parse_stored(str(self._active_file), content, ActiveMaps).plans.get(PLAN)
 
     @property
     def _active_file(self) -> Path:

@@ -15,8 +15,9 @@ from standby.concurrency import to_its_end
 from standby.config.sinks import READ_BY_ALL
 from standby.recovery.activation.sinks import Activation, ActiveMaps, SinkFailed, must_follow
 from standby.vault.documents import once_free
-from standby.vault.errors import Held, VaultError
+from standby.vault.errors import FormatUnknown, Held, VaultError
 from standby.vault.folder import LocalFolder, locked
+from standby.vault.formats import parse_stored
 
 PATIENCE = 10.0
 """Seconds that another writer of the same file is waited for."""
@@ -74,7 +75,9 @@ class FileActivation:
         if content is None:
             return ActiveMaps()
         try:
-            return ActiveMaps.model_validate_json(content)
+            return parse_stored(str(self.path), content, ActiveMaps)
+        except FormatUnknown as error:
+            raise SinkFailed(self.name, error.cause, error.next_action) from None
         except ValidationError:
             # Some other program's, or damaged: what it said, and under which epoch, would be lost.
             reason = "it holds something other than an active endpoint map, so it is not overwritten"

@@ -12,6 +12,7 @@ from pydantic import Field
 from standby.concurrency import side_by_side
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
+from standby.vault.formats import Stored
 
 
 class ActiveEndpoint(Document):
@@ -44,7 +45,7 @@ class Activation(Document):
     sources: Mapping[str, ActiveEndpoint | None]
 
 
-class ActiveMaps(Document):
+class ActiveMaps(Stored):
     """The content of a sink that several plans share: each plan's map by the plan's name."""
 
     plans: Mapping[str, Activation] = {}

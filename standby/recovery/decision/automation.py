@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from pydantic import AwareDatetime
 
-from standby.document import Document
 from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext
 from standby.text import utc
 from standby.vault.documents import change_document, read_document
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 AUTOMATION_PATH = "recovery/automation.json"
@@ -40,7 +40,7 @@ class AutomationNotRecorded(StandbyError):
         )
 
 
-class Automation(Document):
+class Automation(Stored):
     """The position of the off switch, and who put it there.
 
     Attributes:

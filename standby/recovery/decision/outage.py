@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ from pydantic import AwareDatetime, Field
 
 from standby.config.durations import roughly
 from standby.config.plan import FailoverPolicy
-from standby.document import Document, JsonValue
+from standby.document import JsonValue
 from standby.fencing import read_fence
 from standby.recovery.audit import AuditAction, AuditLine, verify_audit
 from standby.recovery.context import RecoveryContext
@@ -17,6 +18,10 @@ from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import Decision, FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, decide_and_record
 from standby.vault.documents import change_document, read_document
+from standby.vault.errors import FormatUnknown
+from standby.vault.formats import Stored
+
+log = logging.getLogger("standby.recovery")
 
 ANSWERS = frozenset({AuditAction.APPROVED.value, AuditAction.REJECTED.value})
 
@@ -122,7 +127,7 @@ def nobody_has_to_act(decision: Decision) -> bool:
     return any(result.guard in NOBODY_HAS_TO_ACT for result in decision.against)
 
 
-class LastRefusal(Document):
+class LastRefusal(Stored):
     """What was reported last, and when."""
 
     primary: str = Field(alias="home")
@@ -136,7 +141,13 @@ async def report_refusal(context: RecoveryContext, record: DecisionRecord, publi
     guards = tuple(result.guard for result in record.decision.against)
     refusal = LastRefusal(primary=record.given.primary, guards=guards, at=context.clock.now())
     # The file only spares repetitions: one that cannot be read costs one more report.
-    last = await read_document(context.vault, path, LastRefusal)
+    try:
+        last = await read_document(context.vault, path, LastRefusal)
+    except FormatUnknown as error:
+        # Nor is anything overwritten that a newer version wrote.
+        log.warning("%s", error)
+        publish()
+        return
     same = last is not None and (last.primary, last.guards) == (refusal.primary, refusal.guards)
     if last is None or not same or refusal.at - last.at >= REPEATED_AFTER:
         publish()

@@ -22,6 +22,7 @@ from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
 from standby.vault.errors import Changed
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.signing import Signer
 from standby.vault.storage import Storage
 
@@ -49,7 +50,7 @@ class DecisionUnreadable(StandbyError):
 _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
 
-class DecisionRecord(Document):
+class DecisionRecord(Stored):
     """One decision.
 
     Attributes:
@@ -129,6 +130,7 @@ async def read_record(storage: Storage, decision_id: str) -> tuple[DecisionRecor
     Raises:
         NoSuchDecision: nothing is recorded under this id.
         DecisionUnreadable: something else is.
+        FormatUnknown: another version of Standby recorded it.
     """
     path = decision_path(decision_id)
     where = storage.where(path)
@@ -136,7 +138,7 @@ async def read_record(storage: Storage, decision_id: str) -> tuple[DecisionRecor
     if content is None:
         raise NoSuchDecision(decision_id, where)
     try:
-        return DecisionRecord.model_validate_json(content), digest_of(content)
+        return parse_stored(where, content, DecisionRecord), digest_of(content)
     except ValidationError as error:
         raise DecisionUnreadable(where, summary(error)) from None
 

@@ -28,6 +28,7 @@ from standby.service.errors import AnalyzerNotFound, ServiceError
 from standby.service.models import Analyzer
 from standby.text import some_of
 from standby.vault.documents import HeldDocument, hold_document
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")
@@ -72,7 +73,7 @@ class DrillManifest(Document):
         )
 
 
-class OpenDrills(Document):
+class OpenDrills(Stored):
     """The drills of a plan that were begun and are not proven clean, oldest first."""
 
     drills: tuple[DrillManifest, ...] = ()

@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from standby import __version__
 from standby.config.errors import summary
-from standby.document import Document, digest_of
+from standby.document import digest_of
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
@@ -23,6 +23,7 @@ from standby.recovery.drill.findings import DrilledAnalyzer, DrillReport, facts
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.signing import Signer, sealed, unsealed
 from standby.vault.storage import Storage
 
@@ -32,7 +33,7 @@ MOST_ANALYZERS = 500
 SEAL = ".sig"
 
 
-class Evidence(Document):
+class Evidence(Stored):
     """Everything that shows what a drill proved.
 
     Attributes:
@@ -150,7 +151,7 @@ async def check_evidence(
     """
     digest = digest_of(content)
     try:
-        evidence = Evidence.model_validate_json(content)
+        evidence = parse_stored(where, content, Evidence)
     except ValidationError as error:
         problem = f"It is not the evidence of a drill: {summary(error)}"
         return EvidenceCheck(where, digest, None, "", (problem,), ())

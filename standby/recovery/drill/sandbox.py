@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from standby.config.plan import RecoveryPlan, RegionPair
-from standby.document import Document, digest_of
+from standby.document import digest_of
 from standby.fencing import Fence, hold_fence
 from standby.recovery.activation.sinks import Activation, SinkFailed, must_follow, read_back
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.cleanup import DrillManifest, connected
 from standby.replication.inventory import DRILL_TAG
 from standby.vault.errors import VaultError
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 OWN = ("recovery/", "audit/", "durations/", "drills/")
@@ -111,7 +112,7 @@ async def digests_of_production(context: RecoveryContext) -> Mapping[str, str]:
     return digests
 
 
-class Published(Document):
+class Published(Stored):
     """Everything that was published to a sandbox's sink, in order."""
 
     activations: tuple[Activation, ...] = ()
@@ -148,7 +149,8 @@ class SandboxSink:
         """Give all that was published."""
         try:
             content = await self.objects.read(self.path)
-            return Published.model_validate_json(content).activations if content else ()
+            where = self.objects.where(self.path)
+            return parse_stored(where, content, Published).activations if content else ()
         except (VaultError, ValidationError) as error:
             reason = error.cause if isinstance(error, VaultError) else "it cannot be read"
             raise SinkFailed(self.name, reason) from None

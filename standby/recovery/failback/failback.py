@@ -11,7 +11,6 @@ from functools import partial
 
 from pydantic import Field
 
-from standby.document import Document
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import choose_primary
@@ -30,6 +29,7 @@ from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
 from standby.text import some_of
 from standby.vault.documents import HeldDocument, hold_document
+from standby.vault.formats import Stored
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
     return FailbackState(primary, unfinished or assignment.previous, is_back=True, is_switching=False)
 
 
-class FailbackProgress(Document):
+class FailbackProgress(Stored):
     """A failback that was begun.
 
     Attributes:

@@ -7,17 +7,18 @@ from datetime import datetime
 
 from pydantic import Field
 
-from standby.document import Document, JsonValue
+from standby.document import JsonValue
 from standby.fencing import Assignment, Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
 from standby.vault.documents import HeldDocument, open_document, read_document
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 
-class SwitchRecord(Document):
+class SwitchRecord(Stored):
     """One failover of a plan; the last one stays as the record of what was published.
 
     Attributes:

@@ -18,6 +18,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
 from standby.vault.documents import change_document, read_document
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 
@@ -213,7 +214,7 @@ class Facts:
         return self.primary if self.is_failback else self.target
 
 
-class LastStates(Document):
+class LastStates(Stored):
     """The state of each target at the last check, by `primary/target`."""
 
     states: dict[str, State] = Field(default_factory=dict)

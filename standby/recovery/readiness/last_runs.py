@@ -19,6 +19,7 @@ from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
 from standby.vault.documents import change_document, read_document
 from standby.vault.errors import VaultError
+from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")
@@ -51,7 +52,7 @@ class PairRun(Document):
     analyzers: Mapping[str, AnalyzerRun] = {}
 
 
-class LastRuns(Document):
+class LastRuns(Stored):
     """How the last runs left each pair, by source and target."""
 
     sources: Mapping[str, Mapping[str, PairRun]] = {}
@@ -124,7 +125,7 @@ class DrillSummary(Document):
     primary: str = Field("", alias="home")
 
 
-class LatestDrills(Document):
+class LatestDrills(Stored):
     """The last drill of each target of a plan, by the name of the target."""
 
     drills: dict[str, DrillSummary] = Field(default_factory=dict)

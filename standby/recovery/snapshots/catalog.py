@@ -43,7 +43,8 @@ from standby.recovery.snapshots.store import (
     seal_path,
     stores_of,
 )
-from standby.vault.errors import VaultError, VaultUnavailable
+from standby.vault.errors import FormatUnknown, VaultError, VaultUnavailable
+from standby.vault.formats import parse_stored
 from standby.vault.signing import Signer, unsealed
 from standby.vault.storage import HeldFile
 
@@ -128,7 +129,7 @@ async def open_catalog(context: RecoveryContext) -> Catalog:
     unanswered: VaultUnavailable | None = None
     for store in stores:
         try:
-            indexes.append(parse_index(await store.read(index_path(plan))))
+            indexes.append(parse_index(store.where(index_path(plan)), await store.read(index_path(plan))))
         except VaultUnavailable as error:
             unanswered = error
             indexes.append(None)
@@ -176,7 +177,7 @@ async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: S
     bad_seal = unsealed(content, seal, signer)
     if not bad_seal and seal is None and entry.signed:
         bad_seal = "is missing, though the list says that it was signed"
-    manifest = _parsed(content)
+    manifest, problem = _parsed(store.where(path), content)
     listed = store.where(index_path(plan))
     problems: list[str] = []
     if digest_of(content) != entry.digest:
@@ -184,7 +185,7 @@ async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: S
         changed = signer is None or bad_seal or manifest is None
         problems.append(f"{store.where(path)} {CHANGED}" if changed else f"{listed} has another digest of {entry.id}")
     elif manifest is None or (manifest.id, manifest.plan) != (entry.id, plan):
-        problems.append(f"{store.where(path)} is not the manifest of this snapshot")
+        problems.append(problem or f"{store.where(path)} is not the manifest of this snapshot")
     elif entry_of(manifest, content, signed=entry.signed) != entry.model_copy(update={"retiring": False}):
         problems.append(f"{listed} contradicts the manifest of {entry.id}")
     if bad_seal and not (problems and seal is not None):
@@ -214,7 +215,7 @@ async def _unlisted(catalog: Catalog, snapshot: str) -> IndexEntry | None:
             seal = await store.read(seal_path(catalog.plan, snapshot))
         except VaultError:
             continue  # That this store does not answer is among the problems already.
-        manifest = _parsed(content or b"")
+        manifest, _ = _parsed(store.where(manifest_path(catalog.plan, snapshot)), content or b"")
         if content is None or manifest is None or (manifest.id, manifest.plan) != (snapshot, catalog.plan):
             continue
         if not unsealed(content, seal, catalog.signer):
@@ -222,11 +223,14 @@ async def _unlisted(catalog: Catalog, snapshot: str) -> IndexEntry | None:
     return None
 
 
-def _parsed(content: bytes) -> Manifest | None:
+def _parsed(where: str, content: bytes) -> tuple[Manifest | None, str]:
+    """Understand a manifest; also say that another version wrote it, where that is why it is not."""
     try:
-        return Manifest.model_validate_json(content)
+        return parse_stored(where, content, Manifest), ""
+    except FormatUnknown as error:
+        return None, error.cause
     except ValidationError:
-        return None
+        return None, ""
 
 
 async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, seal: bytes | None) -> None:

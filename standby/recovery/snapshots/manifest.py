@@ -19,15 +19,16 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from standby.document import Document, digest_of
 from standby.service.models import Deployment
+from standby.vault.formats import Stored, parse_stored
 
 
-class Stored(Document):
-    """What is written to a store: a key that is not known is damage."""
+class Part(Document):
+    """A part of what is written to a store: a key that is not known is damage."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Blob(Stored):
+class Blob(Part):
     """One file of labelled data.
 
     Attributes:
@@ -41,7 +42,7 @@ class Blob(Stored):
     etag: str | None = None
 
 
-class LabelledData(Stored):
+class LabelledData(Part):
     """Labelled data that trained an analyzer.
 
     Attributes:
@@ -58,7 +59,7 @@ class LabelledData(Stored):
     access_cut: bool = False
 
 
-class AnalyzerEntry(Stored):
+class AnalyzerEntry(Part):
     """One analyzer.
 
     Attributes:
@@ -75,11 +76,11 @@ class AnalyzerEntry(Stored):
     labelled: tuple[LabelledData, ...] = ()
 
 
-class DeploymentEntry(Deployment, Stored):
+class DeploymentEntry(Deployment, Part):
     """A model deployment."""
 
 
-class ResourceSnapshot(Stored):
+class ResourceSnapshot(Part):
     """What one resource held.
 
     Attributes:
@@ -105,14 +106,13 @@ class ResourceSnapshot(Stored):
         return self.primaries[0]
 
 
-class Manifest(Stored):
+class Manifest(Stored, extra="forbid"):
     """One snapshot.
 
     Attributes:
         previous: digest of the manifest before it; `None` for the first.
     """
 
-    format: Literal[1] = 1
     id: str
     plan: str
     taken_at: datetime
@@ -148,12 +148,14 @@ DIGEST = r"^[0-9a-f]{64}$"
 
 SUM_CHARACTERS = 16
 
+_SUMMED = re.compile(rb'(?s)(\{.*),"sum":"([0-9a-f]+)"\}')
+
 _ID = re.compile(rb'"id":"(' + SNAPSHOT_ID.encode() + rb')"')
 
 Digest = Annotated[str, StringConstraints(pattern=DIGEST)]
 
 
-class IndexEntry(Stored):
+class IndexEntry(Stored, extra="forbid"):
     """One snapshot.
 
     Attributes:
@@ -176,10 +178,6 @@ class IndexEntry(Stored):
         """Give its line, without the line end."""
         entry = self.model_dump_json().encode()
         return entry[:-1] + b',"sum":"' + digest_of(entry)[:SUM_CHARACTERS].encode() + b'"}'
-
-
-class _Line(IndexEntry):
-    sum: str
 
 
 @dataclass(frozen=True)
@@ -211,15 +209,19 @@ def entry_of(manifest: Manifest, content: bytes, *, signed: bool) -> IndexEntry:
     )
 
 
-def parse_index(content: bytes | None) -> Index:
-    """Read a list; lines that are not as they were written are given apart."""
+def parse_index(where: str, content: bytes | None) -> Index:
+    """Read a list; lines that are not as they were written are given apart.
+
+    Raises:
+        FormatUnknown: another version of Standby wrote one of its lines.
+    """
     if not content:
         return Index()
     *lines, rest = content.split(b"\n")
     entries: dict[str, IndexEntry] = {}
     damaged = [rest] if rest else []
     for line in lines:
-        entry = _read(line)
+        entry = _read(where, line)
         if entry is None:
             damaged.append(line)
         else:
@@ -258,10 +260,12 @@ def named_in(damaged: bytes) -> str | None:
     return found.group(1).decode() if found else None
 
 
-def _read(line: bytes) -> IndexEntry | None:
+def _read(where: str, line: bytes) -> IndexEntry | None:
+    found = _SUMMED.fullmatch(line)
+    entry = found.group(1) + b"}" if found else b""
+    if found is None or digest_of(entry)[:SUM_CHARACTERS].encode() != found.group(2):
+        return None
     try:
-        found = _Line.model_validate_json(line)
+        return parse_stored(where, entry, IndexEntry)
     except ValidationError:
         return None
-    entry = IndexEntry.model_validate(found.model_dump(exclude={"sum"}))
-    return entry if entry.line == line else None

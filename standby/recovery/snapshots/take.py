@@ -34,6 +34,7 @@ from standby.replication.inventory import Inventory, is_protected, take_inventor
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
 from standby.text import counted
+from standby.vault.documents import set_aside
 from standby.vault.errors import VaultError
 from standby.vault.signing import sealed
 
@@ -282,10 +283,7 @@ async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, 
 async def _set_aside(catalog: Catalog) -> None:
     """Keep damaged lines of the lists, which are about to be written again."""
     for store, index in catalog.answering:
-        if index.damaged:
-            path = f"{index_path(catalog.plan)}.damaged"
-            earlier = await store.read(path) or b""
-            await store.files.write(path, earlier + b"".join(line + b"\n" for line in index.damaged))
+        await set_aside(store.files, index_path(catalog.plan), index.damaged)
 
 
 async def _record(

@@ -83,7 +83,8 @@ def emulated(analyzers: Sequence[dict[str, Any]]) -> EmulatorConfig:
 class Cloud:
     """Emulated regions in a thread of their own, so that a command can run its own event loop here."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: EmulatorConfig | None = None) -> None:
+        self._config = config or emulated(analyzers())
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -112,7 +113,7 @@ class Cloud:
         self._loop.close()
 
     async def _run(self) -> None:
-        async with running(emulated(analyzers())) as self._emulator:
+        async with running(self._config) as self._emulator:
             self._ready.set()
             await self._stop.wait()
 

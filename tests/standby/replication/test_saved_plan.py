@@ -19,6 +19,7 @@ from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.report import plan_document
 from standby.replication.saved_plan import MOST_NAMED, SavedPlan, load_plan, refuse_if_moved, save_plan
 from standby.replication.verdict import Action, Verdict
+from standby.vault.errors import NewerFormat
 from standby.vault.signing import CannotSign, HmacSigner, Signer, signer_for
 from tests.standby.replication.world import START, plan_item, recovery_plan, sighting
 
@@ -217,7 +218,7 @@ def with_item(text: str) -> bytes:
         lambda _: b"",
         lambda _: b"\xff\xfe\x00",
         lambda _: b"[]",
-        edited(format=0),
+        edited(format="x"),
         edited(surprise=1),
         edited(seal={"key_id": "k"}),
         edited(made_at=2**60),
@@ -238,10 +239,10 @@ def test_a_damaged_file_is_unreadable_and_nothing_of_it_is_used(path: Path, dama
         load_plan(path, "invoices")
 
 
-def test_a_file_of_a_newer_version_is_unreadable_and_says_so(path: Path) -> None:
+def test_a_file_of_a_newer_version_is_refused_and_says_so(path: Path) -> None:
     save_plan(path, plan(ITEM), Selection())
     path.write_bytes(edited(format=3, surprise=1)(path.read_text(encoding="utf-8")))
-    with pytest.raises(PlanUnreadable, match="of a newer version: it has format 3, and 2 is the last"):
+    with pytest.raises(NewerFormat, match="a newer version of Standby, in format 3; this one reads up to 2"):
         load_plan(path, "invoices")
 
 
@@ -295,7 +296,7 @@ def test_whatever_is_edited_or_left_out_nothing_of_the_file_is_used(path: Path, 
             path.write_text(json.dumps(changed), encoding="utf-8")
             if changed == whole or (signer is None and (around or [last])[0] == "seal"):
                 continue  # Without a key nobody looks at a seal.
-            with pytest.raises((PlanNotTrusted, PlanUnreadable)):
+            with pytest.raises((PlanNotTrusted, PlanUnreadable, NewerFormat)):
                 load_plan(path, "invoices", signer)
 
 

@@ -6,15 +6,15 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from standby.vault.documents import AGAIN, change_document, hold_document, once_free, read_document
 from standby.vault.errors import Held, VaultUnavailable
 from standby.vault.folder import LocalFolder
+from standby.vault.formats import Stored
 from tests.standby.vault.world import HandClock, Memory
 
 
-class Known(BaseModel):
+class Known(Stored):
     times: int = 0
 
 

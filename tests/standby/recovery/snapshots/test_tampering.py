@@ -112,7 +112,7 @@ async def test_a_definition_that_is_damaged_everywhere_is_named() -> None:
 
 def edited(world: World) -> str:
     """Edit the newest manifest, and the list with it, as somebody would who has no key."""
-    entries = parse_index(world.vault.files[INDEX]).entries
+    entries = parse_index(INDEX, world.vault.files[INDEX]).entries
     path = f"snapshots/invoices/{entries[-1].id}.json"
     manifest = Manifest.model_validate_json(world.vault.files[path])
     forged = manifest.model_copy(update={"epoch": 99})
@@ -172,7 +172,7 @@ async def test_without_a_key_nothing_is_signed_and_damage_is_found_all_the_same(
 async def test_a_snapshot_taken_out_of_the_list_is_missed() -> None:
     world = await taken_twice()
     await world.take()
-    entries = parse_index(world.vault.files[INDEX]).entries
+    entries = parse_index(INDEX, world.vault.files[INDEX]).entries
     world.vault.files[INDEX] = write_index((entries[0], entries[2]))
 
     snapshot = await open_snapshot(world.context())
@@ -185,7 +185,7 @@ async def test_a_snapshot_taken_out_of_the_list_is_missed() -> None:
 @pytest.mark.parametrize("lost", [0, -1])
 async def test_a_snapshot_taken_off_either_end_of_the_list_is_missed(lost: int) -> None:
     world = await taken_twice()
-    entries = list(parse_index(world.vault.files[INDEX]).entries)
+    entries = list(parse_index(INDEX, world.vault.files[INDEX]).entries)
     gone = entries.pop(lost)
     world.vault.files[INDEX] = write_index(entries)
 
@@ -196,7 +196,7 @@ async def test_a_snapshot_taken_off_either_end_of_the_list_is_missed(lost: int) 
 
 async def test_a_damaged_line_of_the_list_does_not_lose_its_snapshot() -> None:
     world = await taken_twice()
-    entries = parse_index(world.vault.files[INDEX]).entries
+    entries = parse_index(INDEX, world.vault.files[INDEX]).entries
     world.vault.files[INDEX] = world.vault.files[INDEX].replace(b'"size":', b'"sice":')
 
     snapshot = await open_snapshot(world.context())
@@ -212,7 +212,7 @@ async def test_a_damaged_line_of_the_list_does_not_lose_its_snapshot() -> None:
 
 async def test_opens_the_newest_that_is_not_later_than_a_moment() -> None:
     world = await taken_twice()
-    older, newer = parse_index(world.vault.files[INDEX]).entries
+    older, newer = parse_index(INDEX, world.vault.files[INDEX]).entries
 
     assert (await open_snapshot(world.context(), as_of=newer.taken_at)).id == newer.id
     assert (await open_snapshot(world.context(), as_of=older.taken_at)).id == older.id
@@ -234,10 +234,10 @@ async def test_opens_from_the_second_store_while_the_first_is_away() -> None:
 
 async def test_an_id_that_leads_out_of_the_plan_is_no_entry() -> None:
     world = await taken_twice()
-    entry = parse_index(world.vault.files[INDEX]).entries[0]
+    entry = parse_index(INDEX, world.vault.files[INDEX]).entries[0]
     strange = entry.model_copy(update={"id": "../../elsewhere"})
 
-    assert parse_index(strange.line + b"\n").entries == ()
+    assert parse_index(INDEX, strange.line + b"\n").entries == ()
 
 
 def test_errors_survive_the_way_between_processes() -> None:
