@@ -104,7 +104,7 @@ NO_CONTAINER = frozenset(
 NO_OBJECT = frozenset({"BlobNotFound", "NoSuchKey", "PathNotFound"})
 AGAIN = frozenset({"unreached", "unclear", "conflict"})
 
-_STATUS = re.compile(r"status code: (\d{3})\b")
+_STATUS = re.compile(r"(?:status code:|\(code:) (\d{3})\b")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 
 _NO_CONNECTION = {
@@ -150,7 +150,7 @@ def understand(error: Exception, hint: str) -> Failed:
     status, code = _STATUS.search(text), _CODE.search(text)
     if status is not None:
         return _answered(int(status[1]), code[1] if code else "")
-    if isinstance(error, (exceptions.UnauthenticatedError, exceptions.PermissionDeniedError)):
+    if isinstance(error, exceptions.UnauthenticatedError):
         return Failed("no access", "nothing can be signed with the credentials")
     return _unanswered(text.lower(), hint)
 

@@ -5,12 +5,16 @@ before. So every object says as metadata which writes led to it: a list of rando
 is in doubt reads back. Its own id is in the list: it has won, even if others wrote since. The list goes on from what
 it wanted to replace, without its id: it has lost, and what it sent can no longer succeed. Anything else is an old
 sight, or nothing happened yet: the same write, with the same condition and id, is sent again.
+
+The library is called in threads, not by its own coroutines: with these its threads touch the interpreter after the
+last answer, and one process in five that ended right then was aborted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from obstore.store import AzureCredential
 
 T = TypeVar("T")
+
+Store = AzureStore | S3Store | GCSStore
 
 WRITES = "writes"
 """The metadata of an object that lists the writes which led to it; a name that every storage takes."""
@@ -66,7 +72,7 @@ class Waits:
     """How long a storage is waited for, in seconds.
 
     Attributes:
-        call: for the answer to one call, besides the time that its bytes take.
+        call: for the answer to one call, or the next part of it, besides the time that sent bytes take.
         whole: for an operation, after which it is not tried again.
         listing: for a list with all its pages.
         pause: between the first two tries; it doubles from try to try.
@@ -116,6 +122,8 @@ class Connection:
     """A storage that can be called.
 
     Attributes:
+        reading: for calls that send nothing.
+        writing: for those that may take so many seconds.
         container: or bucket, as in the configuration.
         root: what every path begins with; empty, or with a slash at its end.
         url: where the root is, for people.
@@ -123,7 +131,8 @@ class Connection:
         hint: what may be behind calls that are not answered.
     """
 
-    store: AzureStore | S3Store | GCSStore
+    reading: Store
+    writing: Callable[[float], Store]
     container: str
     root: str
     url: str
@@ -143,6 +152,11 @@ class Sight:
     e_tag: str
     generation: str | None
     writes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, tag: str) -> Sight:
+        e_tag, generation, writes = tag.rsplit(" ", 2)
+        return cls(e_tag, None if generation == "-" else generation, tuple(writes.split(",")))
 
     @property
     def tag(self) -> str:
@@ -164,18 +178,13 @@ class Sight:
 ABSENT = Sight("", None, (NOTHING,))
 
 
-def _parse(tag: str) -> Sight:
-    e_tag, generation, writes = tag.rsplit(" ", 2)
-    return Sight(e_tag, None if generation == "-" else generation, tuple(writes.split(",")))
-
-
 class Outcome(Enum):
     """What became of a write, as far as an object that was read afterwards tells."""
 
     WON = "it replaced what was to be replaced"
     LOST = "another write did"
     OPEN = "what was to be replaced is there, or something older"
-    UNRELATED = "what is there shows nothing of what was to be replaced"
+    UNRELATED = "what is there was written by somebody who did not look first, or more often than is listed"
 
 
 def outcome(write: str, before: Sight, now: Sight) -> Outcome:
@@ -222,7 +231,7 @@ class ObjectStorage:
                 return
 
     async def swap(self, path: str, content: bytes, tag: str | None) -> str:
-        before = ABSENT if tag is None else _parse(tag)
+        before = ABSENT if tag is None else Sight.of(tag)
         if not before.is_known:
             raise Changed(self.where(path))
         write = _new_write()
@@ -234,17 +243,21 @@ class ObjectStorage:
             except Failed as failed:
                 last = failed
             doubt, now = doubt or last.kind == "unclear", None
-            if doubt or last.kind == "conflict":
-                now = await self._sight(path)
+            may_go_on = last.is_passing
+            if doubt or last.kind in CLASH:
+                try:
+                    now = await self._sight(path)
+                except Failed as unseen:
+                    may_go_on = may_go_on and unseen.is_passing
                 became = Outcome.OPEN if now is None else outcome(write, before, now)
                 if now is not None and became is Outcome.WON:
                     return (now if now.writes[-1] == write else Sight("", None, writes)).tag
                 if became is Outcome.LOST or (became is Outcome.UNRELATED and not doubt):
                     raise Changed(self.where(path))
-            if not (last.is_passing and await tries.again()):
-                if now == ABSENT and last.kind == "conflict" and not doubt:
+            if not (may_go_on and await tries.again()):
+                if now == ABSENT and last.kind in CLASH and not doubt:
                     raise Changed(self.where(path))  # It was removed.
-                raise self._not_written(path, last, doubt or last.kind == "conflict")
+                raise self._not_written(path, last, doubt or last.kind in CLASH)
 
     async def remove(self, path: str) -> None:
         await self._till_done(path, "removed", lambda: self._delete(path))
@@ -272,42 +285,37 @@ class ObjectStorage:
     async def _put(self, path: str, content: bytes, mode: PutMode, writes: tuple[str, ...]) -> Sight:
         if len(content) > MOST_BYTES:
             raise Failed("refused", TOO_LARGE)
+        seconds = self._waits.call + len(content) / BYTES_PER_SECOND
+        store, full, attributes = self._at.writing(seconds), self._full(path), {WRITES: ",".join(writes)}
         result = await self._once(
-            lambda: obstore.put_async(
-                self._at.store,
-                self._full(path),
-                content,
-                mode=mode,
-                attributes={WRITES: ",".join(writes)},
-                use_multipart=False,
-            ),
-            self._seconds(len(content)),
+            lambda: obstore.put(store, full, content, mode=mode, attributes=attributes, use_multipart=False)
         )
         return Sight(result["e_tag"] or "", result["version"], writes)
 
     async def _get(self, path: str) -> tuple[bytes, Sight] | None:
+        full = self._full(path)
+
+        def get() -> tuple[bytes, Sight]:
+            found = obstore.get(self._at.reading, full)
+            size, e_tag = found.meta["size"], found.meta["e_tag"] or ""
+            if size > MOST_BYTES:
+                raise Failed("refused", TOO_LARGE)
+            content = bytes(found.bytes())
+            if len(content) != size:
+                raise Failed("unclear", "its answer was cut off")
+            writes = str(found.attributes.get(WRITES, ""))
+            # What other programs wrote, or copied without this, is known by what the storage calls it.
+            known = writes if re.fullmatch(_LIST, writes) else re.sub("[^0-9A-Za-z]", "", e_tag)[:64] or "unnamed"
+            return content, Sight(e_tag, found.meta["version"], tuple(known.split(",")))
+
         try:
-            found = await self._once(lambda: obstore.get_async(self._at.store, self._full(path)), self._waits.call)
+            return await self._once(get)
         except Failed as failed:
             await self._make_sure_it_is_missing(path, failed)
             return None
-        size, e_tag = found.meta["size"], found.meta["e_tag"] or ""
-        if size > MOST_BYTES:
-            raise Failed("refused", TOO_LARGE)
-        content = bytes(await self._once(found.bytes_async, self._seconds(size)))
-        if len(content) != size:
-            raise Failed("unclear", "its answer was cut off")
-        writes = str(found.attributes.get(WRITES, ""))
-        # What other programs wrote, or copied without this, is known by what the storage calls it.
-        known = writes if re.fullmatch(_LIST, writes) else re.sub("[^0-9A-Za-z]", "", e_tag)[:64] or "unnamed"
-        return content, Sight(e_tag, found.meta["version"], tuple(known.split(",")))
 
-    async def _sight(self, path: str) -> Sight | None:
-        """Look what is there; `None` where that cannot be seen."""
-        try:
-            found = await self._get(path)
-        except Failed:
-            return None
+    async def _sight(self, path: str) -> Sight:
+        found = await self._get(path)
         return ABSENT if found is None else found[1]
 
     async def _make_sure_it_is_missing(self, path: str, failed: Failed) -> None:
@@ -319,40 +327,41 @@ class ObjectStorage:
             raise failed
 
     async def _delete(self, path: str) -> None:
+        full = self._full(path)
         try:
-            await self._once(lambda: obstore.delete_async(self._at.store, self._full(path)), self._waits.call)
+            await self._once(lambda: obstore.delete(self._at.reading, full))
         except Failed as failed:
             await self._make_sure_it_is_missing(path, failed)
 
     async def _list(self, prefix: str) -> tuple[Listed, ...]:
         folder = self._full(prefix.rstrip("/")) if prefix.rstrip("/") else self._at.root
+        end = time.monotonic() + self._waits.listing
 
-        async def pages() -> list[Listed]:
+        def pages() -> list[Listed]:
             found: list[Listed] = []
-            async for page in obstore.list(self._at.store, folder or None, chunk_size=1000):
+            for page in obstore.list(self._at.reading, folder or None, chunk_size=1000):
                 for each in page:
                     path = each["path"].removeprefix(self._at.root)
                     if not path.endswith(LOCK):
                         found.append(Listed(path, each["size"], each["last_modified"].astimezone(UTC)))
                 if len(found) > MOST_LISTED:
                     raise Failed("refused", f"there are more than {MOST_LISTED} files")
+                if time.monotonic() > end:
+                    raise Failed("refused", f"its list takes longer than {self._waits.listing:.0f} s")
             return found
 
-        return tuple(sorted(await self._once(pages, self._waits.listing), key=lambda each: each.path))
+        return tuple(sorted(await self._once(pages), key=lambda each: each.path))
 
-    async def _once(self, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+    async def _once(self, call: Callable[[], T]) -> T:
         """Call the storage once; once more where it refused the token."""
         tokens = self._at.tokens
         for is_second in (False, True):
             if tokens is not None:
                 await tokens.have(another=is_second)
             try:
-                async with asyncio.timeout(seconds):
-                    return await call()
+                return await asyncio.to_thread(call)
             except Failed as known:
                 failed = known
-            except TimeoutError:
-                failed = Failed("unclear", f"it did not answer within {seconds:.0f} s{self._at.hint}")
             except (exceptions.BaseError, OSError, ValueError) as error:
                 failed = understand(error, self._at.hint)
             if tokens is None or failed.status != 401:
@@ -360,12 +369,12 @@ class ObjectStorage:
         # Raised here and not above: the library's errors may hold a signature, even as a context.
         raise failed
 
-    def _seconds(self, size: int) -> float:
-        return self._waits.call + size / BYTES_PER_SECOND
-
     def _full(self, path: str) -> str:
         return f"{self._at.root}{checked(path)}"
 
+
+CLASH = frozenset({"conflict", "no object"})
+"""What is said of a write with a condition that is not met."""
 
 _LIST = r"[0-9A-Za-z]{1,64}(,[0-9A-Za-z]{1,64})*"
 

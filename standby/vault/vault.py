@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +19,7 @@ from standby.config.resource import EntraCredentials, KeyCredentials, is_loopbac
 from standby.config.vault import Place, SasCredentials
 from standby.vault.errors import AccessRefused, VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Waits
+from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Store, Waits
 from standby.vault.storage import Storage, checked
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 CONNECT = timedelta(seconds=3)
 """How long making a connection may take."""
 
-CALL = timedelta(minutes=10)
-"""No call takes longer; whoever calls sets closer bounds."""
+READ = timedelta(minutes=2)
+"""No read takes longer, however little the storage says at a time."""
 
 ONCE: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(0)}
 """The library tries nothing again: it could not tell its own success by an earlier try from another writer's."""
@@ -64,23 +65,35 @@ async def open_object_storage(
     credentials = place.credentials or EntraCredentials()
     tokens = EntraTokens(credentials) if place.scheme == "az" and isinstance(credentials, EntraCredentials) else None
     base = f"{place.endpoint}/{parts.netloc}" if place.endpoint else f"{place.scheme}://{parts.netloc}"
+    waits = waits or Waits()
+    stores: dict[float, Store] = {}
+
+    def writing(seconds: float) -> Store:
+        # The next power of two, so that there are few clients.
+        limit = 2.0 ** math.ceil(math.log2(seconds))
+        if limit not in stores:
+            stores[limit] = _open(place, tokens, {"timeout": timedelta(seconds=limit)})
+        return stores[limit]
+
     try:
         connection = Connection(
-            store=_open(place, parts.netloc, tokens),
+            reading=_open(place, tokens, {"timeout": READ, "read_timeout": timedelta(seconds=waits.call)}),
+            writing=writing,
             container=parts.netloc,
             root=root,
             url=f"{base}/{root}",
             tokens=tokens,
             hint=NO_KEYS if place.scheme == "s3" and not os.environ.get("AWS_ACCESS_KEY_ID") else "",
         )
-        yield ObjectStorage(connection, clock or SystemClock(), waits or Waits())
+        yield ObjectStorage(connection, clock or SystemClock(), waits)
     finally:
         if tokens is not None:
             await tokens.aclose()
 
 
-def _open(place: Place, container: str, tokens: EntraTokens | None) -> AzureStore | S3Store | GCSStore:
-    common: Any = {"client_options": _client(place.endpoint), "retry_config": ONCE}
+def _open(place: Place, tokens: EntraTokens | None, options: ClientConfig) -> Store:
+    container = urlsplit(place.url or "").netloc
+    common: Any = {"client_options": _client(place.endpoint) | options, "retry_config": ONCE}
     reason = ""
     try:
         match place.scheme:
@@ -107,7 +120,7 @@ def _open(place: Place, container: str, tokens: EntraTokens | None) -> AzureStor
 
 
 def _client(endpoint: str) -> ClientConfig:
-    options: ClientConfig = {"connect_timeout": CONNECT, "timeout": CALL}
+    options: ClientConfig = {"connect_timeout": CONNECT}
     parts = urlsplit(endpoint)
     if is_loopback(parts.hostname):
         # A proxy of the environment is not asked for this machine, and nothing on it leads away to another host.

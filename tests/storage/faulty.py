@@ -122,14 +122,20 @@ class Proxy:
         port: of this machine.
         writes: faults of the next writes, one each; `None` is one that goes well.
         reads: likewise, of the next reads of an object.
+        others: likewise, of whatever comes next.
+        chance: draws the fault of a call for which none of these waits.
         calls: the methods of all calls that came, oldest first.
+        later: what goes on when a caller has its answer.
         watch: is told of each call, before anything is done with it and after.
     """
 
     port: int = 0
     writes: deque[Fault | None] = field(default_factory=deque)
     reads: deque[Fault | None] = field(default_factory=deque)
+    others: deque[Fault | None] = field(default_factory=deque)
+    chance: Callable[[Call], Fault | None] = lambda _call: None
     calls: list[str] = field(default_factory=list)
+    later: list[asyncio.Task[httpx.Response]] = field(default_factory=list)
     watch: Callable[[str], None] | None = None
     _older: dict[str, httpx.Response] = field(default_factory=dict)
 
@@ -137,8 +143,9 @@ class Proxy:
         """Let a call through, with the fault whose turn it is."""
         self.calls.append(call.request.method)
         self._say("before")
-        waiting = self.writes if call.is_write else self.reads if call.is_read else None
-        fault = waiting.popleft() if waiting else None
+        waiting = self.writes if call.is_write else self.reads if call.is_read else self.others
+        waiting = waiting or self.others
+        fault = waiting.popleft() if waiting else self.chance(call)
         name = str(call.request.url).partition("?")[0]
         call.older = self._older.get(name)
         if call.is_write:
@@ -156,18 +163,21 @@ class Proxy:
 async def running_proxy(port: int) -> AsyncIterator[Proxy]:
     """Run one in front of a port of this machine."""
     proxy = Proxy()
-    later: list[asyncio.Task[httpx.Response]] = []
     callers: set[asyncio.Task[None]] = set()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60) as http:
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with suppress(ConnectionError, asyncio.IncompleteReadError):
-                while (request := await _read(reader, http)) is not None:
-                    answer = await proxy.carry(Call(request, http, later))
-                    if not _write(writer, answer):
-                        break
-                    await writer.drain()
-            writer.close()
+            try:
+                with suppress(ConnectionError, asyncio.IncompleteReadError):
+                    while (request := await _read(reader, http)) is not None:
+                        answer = await proxy.carry(Call(request, http, proxy.later))
+                        if not _write(writer, answer):
+                            break
+                        await writer.drain()
+            finally:
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
 
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.create_task(serve(reader, writer))
@@ -176,7 +186,7 @@ async def running_proxy(port: int) -> AsyncIterator[Proxy]:
         async with await asyncio.start_server(accept, "127.0.0.1", 0) as server:
             proxy.port = server.sockets[0].getsockname()[1]
             yield proxy
-            await asyncio.gather(*later)
+            await asyncio.gather(*proxy.later)
             server.close()
             for task in callers:
                 task.cancel()
