@@ -121,10 +121,13 @@ def test_a_failback_that_was_killed_goes_on_with_what_was_decided(continued: Con
 NEWER: dict[str, tuple[str, ...]] = {
     "audit/invoices.jsonl": ("audit", "verify"),
     "audit/invoices.head.json": ("audit", "verify"),
+    "decisions/*.json": ("explain", "{stem}"),
+    "drills/invoices/*/evidence.json": ("drill", PLAN, "--verify", "{folder}"),
+    "drills/invoices/*/evidence.json.sig": ("drill", PLAN, "--verify", "{folder}"),
     "drills/invoices/latest.json": ("status", PLAN),
     "drills/invoices/open.json": ("drill", PLAN, "--to", "west"),
     "durations/invoices.json": ("status", PLAN),
-    "ledger/2025-11-01/east_west.jsonl": ("replicate", PLAN),
+    "ledger/2025-11-01/*.jsonl": ("replicate", PLAN),
     "readiness/invoices.json": ("status", PLAN),
     "rebuilt/north.json": ("status", PLAN),
     "recovery/automation.json": ("automation", "off"),
@@ -140,12 +143,34 @@ NEWER: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("name", NEWER)
 def test_what_a_newer_version_wrote_is_refused_and_not_overwritten(continued: Continued, name: str) -> None:
     workspace = continued("whole")
-    file = workspace.folder / "vault" / name
+    [file, *_] = sorted((workspace.folder / "vault").glob(name))
     renumbered(file, 99)
     written = file.read_bytes()
 
-    ended = workspace.run(*NEWER[name])
+    ended = workspace.run(*(word.format(stem=file.stem, folder=file.parent.name) for word in NEWER[name]))
 
     assert ended.status not in (0, 2, 130)
-    assert "was written by a newer version of Standby, in format 99" in " ".join((ended.out + ended.err).split())
+    assert "written by a newer version of Standby, in format 99" in " ".join((ended.out + ended.err).split())
     assert file.read_bytes() == written
+
+
+READ_BY_FLOWS = {"recovery/invoices/readiness.json"}
+
+OF_ONE_DRILL_ONLY = {"drills/invoices/*/told.json"}
+
+SIGNED_OR_IN_THE_LOG = {"snapshots/invoices/*.json", "snapshots/invoices/*.sig"}
+"""Their digests are looked at first, and a snapshot that cannot be read is told beside the others."""
+
+
+def test_every_file_is_among_those_that_are_refused(continued: Continued) -> None:
+    known = {*NEWER, *READ_BY_FLOWS, *OF_ONE_DRILL_ONLY, *SIGNED_OR_IN_THE_LOG}
+    of_a_drill = "drills/invoices/*/"
+
+    unknown = [
+        name
+        for name in files(continued("whole"))
+        if not any(Path(name).match(each) for each in known)
+        and not any(Path(name).match(of_a_drill + each) for each in known)
+    ]
+
+    assert unknown == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from standby.config.configuration import load_configuration
+from standby.document import digest_of
 from standby.fencing import Assignment, Phase, read_fence
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.audit import verify_audit
@@ -25,13 +26,15 @@ from standby.recovery.drill.sandbox import SandboxSink
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.failback.failback import hold_progress
 from standby.recovery.failover.state import read_record
-from standby.recovery.readiness.document import State, read_last_states
+from standby.recovery.readiness.document import State, read_last_states, remember_states
 from standby.recovery.readiness.last_runs import read_last_runs, read_latest
+from standby.recovery.snapshots.errors import SnapshotTampered
 from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, readable_definitions, verify_snapshots
 from standby.replication.ledger import read_ledger, read_rebuilt
 from standby.replication.saved_plan import load_plan
 from standby.replication.verdict import Action
-from tests.standby.vault.earlier import EARLIER_STORIES, NOWHERE, PLAN, laid_out
+from standby.vault.errors import NewerFormat
+from tests.standby.vault.earlier import EARLIER_STORIES, NOWHERE, PLAN, laid_out, renumbered, replaced_in_list
 
 RELEASED = "2025-11-01"
 
@@ -131,6 +134,50 @@ async def test_a_refusal_that_was_reported_is_not_reported_again(opened: Opener)
         await report_refusal(context, record, lambda: reported.append("again"))
 
     assert reported == []
+
+
+async def test_a_refusal_is_reported_although_a_newer_version_wrote_what_was_reported_last(
+    opened: Opener, tmp_path: Path
+) -> None:
+    async with opened("serving") as context:
+        checked = await verify_audit(context.vault, PLAN, context.signer)
+        refused = next(line for line in checked.lines if line.action == "failover.decided")
+        record, _ = await read_decision(context.vault, str(refused.facts["decision"]))
+        file = tmp_path / "serving" / "vault" / "recovery" / PLAN / "refused.json"
+        renumbered(file, 2)
+        written = file.read_bytes()
+        reported: list[str] = []
+        await report_refusal(context, record, lambda: reported.append("once"))
+
+    assert (reported, file.read_bytes()) == (["once"], written)
+
+
+async def test_states_that_a_newer_version_remembered_are_not_overwritten(opened: Opener, tmp_path: Path) -> None:
+    async with opened("whole") as context:
+        renumbered(tmp_path / "whole" / "vault" / "recovery" / PLAN / "readiness.json", 2)
+        with pytest.raises(NewerFormat):
+            await read_last_states(context.vault, PLAN)
+        with pytest.raises(NewerFormat):
+            await remember_states(context.vault, PLAN, [])
+
+
+async def test_a_snapshot_of_a_newer_version_is_told_and_no_older_one_opened_instead(
+    opened: Opener, tmp_path: Path
+) -> None:
+    """As a newer version would have written it: the list has its digest."""
+    async with opened("serving") as context:
+        folder = tmp_path / "serving" / "vault" / "snapshots" / PLAN
+        [manifest] = folder.glob("2*.json")
+        before = digest_of(manifest.read_bytes())
+        renumbered(manifest, 2)
+        replaced_in_list(folder / "index.jsonl", before, digest_of(manifest.read_bytes()))
+        [listed] = await list_snapshots(context)
+        with pytest.raises(SnapshotTampered, match="was written by a newer version of Standby, in format 2"):
+            await open_snapshot(context)
+
+    assert listed.problems == (
+        f"{manifest} (the vault) was written by a newer version of Standby, in format 2; this one reads up to 1",
+    )
 
 
 async def test_the_off_switch_is_where_it_was_put(opened: Opener) -> None:

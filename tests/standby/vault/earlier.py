@@ -67,8 +67,18 @@ def renumbered(file: Path, number: Any) -> None:
     file.write_text("".join(f"{each}\n" if lines else each for each in changed), encoding="utf-8")
 
 
+def replaced_in_list(file: Path, old: str, new: str) -> None:
+    """Replace a digest in a list of snapshots, which stays whole."""
+    lines = [json.loads(line.replace(old, new)) for line in file.read_text(encoding="utf-8").splitlines()]
+    file.write_text("".join(f"{_summed(line)}\n" for line in lines), encoding="utf-8")
+
+
 def _with_format(found: dict[str, Any], number: Any) -> str:
+    return _summed({**found, "format": number})
+
+
+def _summed(found: dict[str, Any]) -> str:
     summed = found.pop("sum", None) is not None
-    text = json.dumps({**found, "format": number}, separators=(",", ":"))
+    text = json.dumps(found, separators=(",", ":"))
     checksum = hashlib.sha256(text.encode()).hexdigest()[:16]
     return f'{text[:-1]},"sum":"{checksum}"}}' if summed else text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from standby.vault.documents import AGAIN, change_document, hold_document, once_free, read_document
-from standby.vault.errors import Held, VaultUnavailable
+from standby.vault.errors import Held, NewerFormat, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.formats import Stored
 from tests.standby.vault.world import HandClock, Memory
@@ -146,3 +146,38 @@ async def test_a_write_that_arrived_without_an_answer_is_known_for_ours() -> Non
             await held.write(Known(times=3))
         await held.write(Known(times=4))
     assert await read_document(memory, "k", Known) == Known(times=4)
+
+
+async def test_what_cannot_be_understood_is_set_aside_before_something_takes_its_place() -> None:
+    memory = Memory(files={"k": b"nonsense", "l": b"other nonsense"})
+
+    async with hold_document(memory, "k", Known) as held:
+        assert "k.damaged" not in memory.files, "nothing was written yet"
+        await held.write(Known(times=1))
+        await held.write(Known(times=2))
+    await change_document(memory, "l", Known, lambda known: known or Known(times=3))
+    memory.files["l"] = b"worse"
+    for _ in range(2):
+        await change_document(memory, "l", Known, lambda known: known or Known(times=4))
+
+    assert memory.files["k.damaged"] == b"nonsense\n"
+    assert memory.files["l.damaged"] == b"other nonsense\nworse\n"
+    assert await read_document(memory, "k", Known) == Known(times=2)
+
+
+@pytest.mark.parametrize("unreadable", [None, Damaged])
+async def test_what_a_newer_version_wrote_is_neither_missing_nor_overwritten(
+    unreadable: type[Damaged] | None,
+) -> None:
+    newer = b'{"format": 2, "times": 3}'
+    memory = Memory(files={"k": newer})
+
+    with pytest.raises(NewerFormat, match="memory:k was written by a newer version"):
+        await read_document(memory, "k", Known, unreadable)
+    with pytest.raises(NewerFormat):
+        async with hold_document(memory, "k", Known, unreadable=unreadable):
+            pytest.fail("it is not held")
+    with pytest.raises(NewerFormat):
+        await change_document(memory, "k", Known, lambda _: Known(), unreadable)
+
+    assert (memory.files["k"], set(memory.files) - {"k", "k.lock"}) == (newer, set())
