@@ -14,14 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.config.vault import Place
 from standby.vault.errors import Changed, VaultUnavailable, WriteUnsettled
 from standby.vault.object_storage import ObjectStorage
 from standby.vault.storage import Storage
 from standby.vault.vault import open_object_storage, open_vault
 from tests.patience import PATIENCE
 from tests.standby.replication.world import FakeClock
-from tests.storage.azurite import KEY, Azurite
+from tests.storage.azurite import Azurite
 from tests.storage.faulty import (
     Answer,
     Call,
@@ -241,9 +240,9 @@ async def _won(storage: Storage, content: bytes, tag: str | None) -> str:
     return "won"
 
 
-async def contend(place: Place, processes: int, last: int) -> list[list[int]]:
+async def contend(settings: str, processes: int, last: int) -> list[list[int]]:
     """Let processes count one object up to a number; give which steps were each one's own."""
-    command = (sys.executable, "-m", "tests.storage.contender", _shown(place), PATH, str(last))
+    command = (sys.executable, "-m", "tests.storage.contender", settings, PATH, str(last))
     started = [await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE) for _ in range(processes)]
     async with asyncio.timeout(PATIENCE):
         said = [await process.communicate() for process in started]
@@ -251,19 +250,11 @@ async def contend(place: Place, processes: int, last: int) -> list[list[int]]:
     return [json.loads(out) for out, _ in said]
 
 
-def _shown(place: Place) -> str:
-    """Give settings with what pydantic would hide: the key that every Azurite has."""
-    shown = place.model_dump(mode="json", exclude_none=True)
-    return json.dumps(shown | {"credentials": {"kind": "key", "key": KEY}})
-
-
 async def test_two_processes_contend_500_times_and_each_time_one_wins(blob_container: str, azurite: Azurite) -> None:
-    place = azurite.place(blob_container)
-
-    one, other = await contend(place, 2, 500)
+    one, other = await contend(azurite.settings(blob_container), 2, 500)
 
     assert sorted(one + other) == list(range(1, 501))
-    async with open_vault(place) as storage:
+    async with open_vault(azurite.place(blob_container)) as storage:
         assert await storage.read(PATH) == b"500"
 
 
@@ -277,7 +268,7 @@ async def test_two_processes_contend_on_a_bad_connection(blob_container: str, az
         return drawn.choice(write_faults if call.is_write else read_faults)
 
     proxy.chance = chance
-    one, other = await contend(azurite.place(blob_container, port=proxy.port), 2, 80)
+    one, other = await contend(azurite.settings(blob_container, proxy.port), 2, 80)
 
     assert sorted(one + other) == list(range(1, 81))
 
@@ -302,10 +293,10 @@ STEPS = 12
 async def test_a_writer_that_is_killed_leaves_all_or_nothing(
     blob_container: str, azurite: Azurite, proxy: Proxy, step: int
 ) -> None:
-    place = azurite.place(blob_container, port=proxy.port)
+    settings = azurite.settings(blob_container, proxy.port)
     async with two(azurite, blob_container, proxy) as (_, theirs):
         tag = await theirs.swap(PATH, b"before", None)
-        writer = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, _shown(place), tag)
+        writer = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, settings, tag)
         moments: list[str] = []
 
         def watch(moment: str) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
+from azure.core.credentials import AccessToken
+from azure.core.exceptions import ClientAuthenticationError
 
 from standby.config.vault import Place
+from standby.service.auth import STORAGE_SCOPE
 from standby.vault.errors import (
     AccessRefused,
     Changed,
@@ -470,3 +474,81 @@ async def test_what_people_are_told_is_where_it_is(url: str, monkeypatch: pytest
     async with open_vault(Place.model_validate({"url": url})) as storage:
         assert isinstance(storage, ObjectStorage)
         assert storage.where("a/b.json") == f"{url}/a/b.json"
+
+
+class Entra:
+    """Stands for azure-identity: gives tokens that are numbered, and says what became of it."""
+
+    made = 0
+    closed = 0
+    fails = False
+
+    def __init__(self, *_: str) -> None:
+        Entra.made += 1
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        assert scopes == (STORAGE_SCOPE,)
+        if Entra.fails:
+            raise ClientAuthenticationError("AADSTS7000215: the secret canary-of-entra is wrong")
+        return AccessToken(f"canary-token-{Entra.made}", 2**33)
+
+    async def close(self) -> None:
+        Entra.closed += 1
+
+
+@pytest.fixture
+def entra(blob_container: str, azurite: Azurite, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A vault that is called with tokens; the proxy takes the second one, and turns it into a signature."""
+    monkeypatch.setattr("azure.identity.aio.ClientSecretCredential", Entra)
+    Entra.made, Entra.closed, Entra.fails = 0, 0, False
+
+    async def by_token(call: Call) -> httpx.Response:
+        if call.request.headers.pop("authorization", "") != "Bearer canary-token-2":
+            return httpx.Response(401)
+        signed = call.request.url.copy_merge_params(httpx.QueryParams(signature("rwdlac")))
+        call.request.url = signed
+        return await call.forward()
+
+    proxy.chance = lambda _call: by_token
+    credentials = {"kind": "entra", "tenant_id": "t", "client_id": "c", "client_secret": "canary-of-entra"}
+    place = azurite.place(blob_container, port=proxy.port)
+    return Place.model_validate(place.model_dump() | {"credentials": credentials})
+
+
+async def test_an_entra_token_is_used_renewed_and_given_up_at_the_end(entra: Place, proxy: Proxy) -> None:
+    async with open_vault(entra) as storage:
+        tag = await storage.swap("a.json", b"one", None)
+        await storage.swap("a.json", b"two", tag)
+        assert await storage.read("a.json") == b"two"
+        assert [each.path for each in await storage.list()] == ["a.json"]
+
+    assert proxy.calls == ["PUT", "PUT", "PUT", "GET", "GET"]
+    assert (Entra.made, Entra.closed) == (2, 2)
+
+
+@by_name(OPERATIONS)
+async def test_what_entra_says_is_said_without_the_secret(entra: Place, operation: Operation) -> None:
+    Entra.fails = True
+    async with open_vault(entra) as storage:
+        with pytest.raises(AccessRefused, match="AADSTS7000215") as raised:
+            await operation(storage)
+
+    assert "canary" not in _everything(raised.value)
+
+
+ENDS = """
+import asyncio, sys
+from standby.config.vault import Place
+from standby.vault.vault import open_vault
+async def read():
+    async with open_vault(Place.model_validate_json(sys.argv[1])) as storage:
+        await storage.read("a.json")
+asyncio.run(read())
+"""
+
+
+async def test_a_process_that_ends_with_its_last_call_ends_well(blob_container: str, azurite: Azurite) -> None:
+    command = (sys.executable, "-c", ENDS, azurite.settings(blob_container))
+    processes = [await asyncio.create_subprocess_exec(*command) for _ in range(6)]
+
+    assert [await process.wait() for process in processes] == [0] * 6
