@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from standby.config.vault import HmacSigning
 from standby.fencing import Assignment, hold_fence
 from standby.replication.items import Selection
+from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.replicate import open_run, survey
 from standby.replication.saved_plan import save_plan
 from standby.vault.signing import signer_for
@@ -29,6 +30,38 @@ async def artifacts_of(flow_run_id: Any) -> dict[str, Artifact]:
             artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]))
         )
     return {str(artifact.key): artifact for artifact in found}
+
+
+async def test_what_is_trained_is_kept_by_tasks_before_what_was_rebuilt_replaces_it(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, task_runs: Any
+) -> None:
+    labels = {"kind": "labeledData", "containerUrl": "https://x.blob.core.windows.net/l", "fileListPath": "f"}
+    async with make_scene([make_analyzer("taught", knowledgeSources=[labels])], targets=("west",)) as scene:
+        await run_replicate(scene.configuration)
+        async with open_run(scene.configuration, "p") as context:
+            there = await context.connections["east"].get_analyzer("taught")
+            entry = Rebuilt(
+                analyzer="taught",
+                created_at=there.created_at,
+                fingerprint="",
+                fidelity="unfaithful",
+                trained=True,
+                origin="east",
+                original="taught",
+                plan="p",
+            )
+            await add_rebuilt(context.vault, "east", [entry])
+        await scene.control("/edit", {"resource": "east", "analyzer": "taught", "changes": {"description": "new"}})
+        refused = await run_replicate(scene.configuration, on_existing="replace")
+        forced = await run_replicate(scene.configuration, on_existing="replace", force=["taught"])
+        runs = await task_runs(forced.state_details.flow_run_id, 2 * len(STEPS))
+        copies = (await scene.stats("west"))["copies_accepted"]
+    assert refused.name == "PartiallyFailed", refused.message
+    assert forced.name == "Completed", forced.message
+    [kept] = copies.keys() - {"taught"}
+    assert copies == {"taught": 2, kept: 1}
+    assert kept.startswith("taught_kept_")
+    assert sorted(run.name for run in runs if run.name.startswith("copy")) == ["copy taught to west"] * 2
 
 
 @pytest.mark.parametrize("api_version", ["2025-11-01", "2025-05-01-preview"])
