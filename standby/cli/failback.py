@@ -128,7 +128,7 @@ async def command(
     configuration.plan(plan)
     if via == "prefect" and not dry_run:
         await confirm(output, f"Fail plan {plan} back?", yes=yes)
-        asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*(force or [])]}
+        asked: JsonObject = {"home": primary, "keep": {**choices}, **({"force": [*force]} if force else {})}
         report = await run_flow(FailbackReport, configuration, plan, "failback", asked)
         if report.divergence is not None:
             output.results(divergence_lines(report.divergence, verbose=output.verbose))

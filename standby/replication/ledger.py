@@ -225,7 +225,8 @@ class Rebuilt(Document):
         fingerprint: of its definition, without what would give access.
         fidelity: what the restore called it.
         trained: whether labelled data has a part in it.
-        origin: the resource whose definition it was built from, as a snapshot has it.
+        origin: the resource whose definition it was built from, as a snapshot has it; empty where only dates say
+            that it was built.
         snapshot: its id.
         changed_at: when the service dated it last, as it was found good; `None` where it was not yet.
     """
@@ -244,6 +245,11 @@ class Rebuilt(Document):
     def is_incarnation_of(self, there: Analyzer | None) -> bool:
         """Say whether an analyzer is still the one that was built, whatever was edited in it since."""
         return there is not None and there.created_at == self.created_at
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether a record says so: what dates alone say is enough to overwrite nothing with it, and no more."""
+        return bool(self.origin)
 
     def is_older_than(self, there: Analyzer) -> bool:
         """Say whether something was done to it since it was built, by its dates: an edit, or a training."""

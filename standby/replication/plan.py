@@ -224,7 +224,8 @@ class Pair:
         listed = self.rebuilt.get(self.target.serving.resource.name, {}).get(name)
         recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
         # What was trained there since it was rebuilt is trained, for all that is known.
-        return replace(found, rebuilt=recorded or (listed is not None and not listed.is_older_than(analyzer)))
+        is_rebuilt = listed is not None and listed.is_certain and not listed.is_older_than(analyzer)
+        return replace(found, rebuilt=recorded or is_rebuilt)
 
     def _sight_source(self, name: str, definition: Mapping[str, JsonValue], target_name: str) -> Sighting:
         expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)

@@ -335,11 +335,12 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
 
     made = plan(rebuilt)
     owners = await _owners(context, made, records)
-    # Before a training is overwritten, or that is refused, all that the vault knows of its source counts.
+    # Before a training is overwritten, or that is refused, all that the vault knows of both counts.
     doubtful = {
-        item.source
+        name
         for item in made.items
         if item.verdict in OVERWRITABLE and item.found and item.found.has_training and not item.expected.rebuilt
+        for name in (item.source, item.target)
     }
     known = {
         name: now_rebuilt(await known_rebuilt(context.vault, name, there), there)
@@ -374,8 +375,12 @@ async def _owners(
 
 async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:
     ignore = context.recovery_plan.ignore
-    there = {name: sight(each, target.definitions[name], ignore) for name, each in target.analyzers.items()}
-    return await with_begun(context.vault, _version(context, pair), pair, records, there)
+    others = {
+        name: sight(target.analyzers[name], target.definitions[name], ignore)
+        for name, record in records.items()
+        if name in target.analyzers and record.target.created_at != target.analyzers[name].created_at
+    }
+    return await with_begun(context.vault, _version(context, pair), pair, records, others)
 
 
 @asynccontextmanager

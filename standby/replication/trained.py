@@ -166,7 +166,7 @@ def _current(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere
 MOST_READS = 16
 """Files that are read at the same time."""
 
-RESTORE_ENDED = "restore.ended"
+RESTORE_BEGUN = "restore.begun"
 
 CLOCKS = timedelta(minutes=5)
 """How far the clocks of two regions, or of one and us, may be apart."""
@@ -179,7 +179,7 @@ class _Facts(Document):
     to: str = ""
     snapshot: str = ""
     fidelity: dict[str, str] = Field(default_factory=dict)
-    rebuilt: tuple[Rebuilt, ...] = ()
+    rebuilt: tuple[Rebuilt, ...] | None = None
 
 
 class _RestoreLine(Stored):
@@ -209,32 +209,43 @@ async def known_rebuilt(vault: Storage, resource: str, there: Mapping[str, Analy
 
 
 def _audited(restores: Iterable[_RestoreLine], resource: str, there: Mapping[str, Analyzer]) -> dict[str, Rebuilt]:
-    lines = [line for line in restores if line.facts.to == resource]
-    ends = {line.run_id: line for line in lines if line.action == RESTORE_ENDED}
     found: dict[str, Rebuilt] = {}
-    for line in lines:
-        if line.action == RESTORE_ENDED:
+    begun: dict[str, _RestoreLine] = {}
+    for line in restores:
+        if line.facts.to != resource:
+            continue
+        earlier = begun.pop(line.run_id, None)
+        if line.action == RESTORE_BEGUN:
+            begun[line.run_id] = line
+        elif line.facts.rebuilt is not None:
             found |= {each.analyzer: each for each in line.facts.rebuilt}
             continue
-        # Older logs, and restores that were killed, say only which analyzers were asked for.
-        end = ends.get(line.run_id)
-        until = end.at if end is not None and end.at >= line.at else line.at + UNENDED
-        for name, fidelity in line.facts.fidelity.items():
-            analyzer = there.get(name)
-            made_at = analyzer.created_at if analyzer else None
-            if analyzer and made_at and line.at - CLOCKS <= made_at <= until + CLOCKS and fidelity != "exact":
-                definition = analyzer.to_json()
-                found[name] = Rebuilt(
-                    analyzer=name,
-                    created_at=made_at,
-                    fingerprint=fingerprint(definition),
-                    fidelity=fidelity,
-                    trained=bool(definition.get("knowledgeSources")),
-                    origin="",
-                    original=name,
-                    plan=line.plan,
-                    snapshot=line.facts.snapshot,
-                )
+        if earlier is not None:
+            found |= _inferred(earlier, line.at, there)
+    for line in begun.values():
+        found |= _inferred(line, line.at + UNENDED, there)
+    return found
+
+
+def _inferred(begun: _RestoreLine, until: datetime, there: Mapping[str, Analyzer]) -> dict[str, Rebuilt]:
+    """Infer from dates what a restore built that did not say it: one that was killed, or of an earlier version."""
+    found: dict[str, Rebuilt] = {}
+    for name, fidelity in begun.facts.fidelity.items():
+        analyzer = there.get(name)
+        made_at = analyzer.created_at if analyzer else None
+        if analyzer and made_at and begun.at - CLOCKS <= made_at <= until + CLOCKS and fidelity != "exact":
+            definition = analyzer.to_json()
+            found[name] = Rebuilt(
+                analyzer=name,
+                created_at=made_at,
+                fingerprint=fingerprint(definition),
+                fidelity=fidelity,
+                trained=bool(definition.get("knowledgeSources")),
+                origin="",
+                original=name,
+                plan=begun.plan,
+                snapshot=begun.facts.snapshot,
+            )
     return found
 
 
@@ -293,20 +304,16 @@ async def note_begun(vault: Storage, api_version: str, item: PlanItem, now: date
 
 
 async def with_begun(
-    vault: Storage, api_version: str, pair: tuple[str, str], records: Records, there: Mapping[str, Sighting]
+    vault: Storage, api_version: str, pair: tuple[str, str], records: Records, others: Mapping[str, Sighting]
 ) -> Records:
     """Add to a ledger the copies of trained analyzers that a run began, and was killed before it recorded them.
 
     Only what has an earlier record needs that: without one, what is equal and was made later counts as the copy.
 
     Args:
-        there: what the target holds.
+        others: what the target holds of another incarnation than the ledger knows.
     """
-    doubtful = {
-        name: found
-        for name, found in there.items()
-        if found.trained and name in records and records[name].target.created_at != found.created_at
-    }
+    doubtful = {name: found for name, found in others.items() if found.trained}
 
     async def read(name: str) -> CopyBegun | None:
         return await read_document(vault, _begun_path(api_version, *pair, name), CopyBegun)

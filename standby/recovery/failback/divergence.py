@@ -193,7 +193,7 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         there = counterparts.get(analyzer)
         original = expected.get(analyzer)
         built, built_at_primary = facts.rebuilt.get(there or ""), facts.rebuilt_at_primary.get(analyzer)
-        if built_at_primary and _is_trained_since(built_at_primary, primary, plan):
+        if built_at_primary and not _is_still_rebuilt(built_at_primary, primary, plan):
             built_at_primary = None
         at_primary = _sight(primary, analyzer, original, plan, built_at_primary)
         at_standby = _sight(standby, there, standby.definitions[there], plan, built) if there else None
@@ -202,7 +202,7 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         if built_at_primary and at_primary and at_primary.rebuilt and at_standby:
             is_edited = meaning(primary.definitions[analyzer], plan.ignore) != built_at_primary.fingerprint
             found = _rebuilt_at_primary(found, at_standby, is_edited=is_edited)
-        elif built and at_primary and at_standby and original and not _is_trained_since(built, standby, plan):
+        elif built and at_primary and at_standby and original and _is_still_rebuilt(built, standby, plan):
             against = Against(
                 rebuilt=built,
                 primary=at_primary,
@@ -245,10 +245,10 @@ def _sight(
     return replace(seen, rebuilt=built is not None and built.trained)
 
 
-def _is_trained_since(built: Rebuilt, there: Inventory, plan: RecoveryPlan) -> bool:
-    """Say whether it may have been trained again in its place: it has another date, and its definition still."""
+def _is_still_rebuilt(built: Rebuilt, there: Inventory, plan: RecoveryPlan) -> bool:
+    """Say whether it is certain: one with another date and its definition still may have been trained in its place."""
     is_edited = meaning(there.definitions[built.analyzer], plan.ignore) != built.fingerprint
-    return not is_edited and built.is_older_than(there.analyzers[built.analyzer])
+    return built.is_certain and (is_edited or not built.is_older_than(there.analyzers[built.analyzer]))
 
 
 def _costs_training(primary: Sighting | None, standby: Sighting | None) -> bool:

@@ -308,6 +308,7 @@ async def _assess(
         rebuilt={
             name: await read_rebuilt(vault, name)
             for name in {each for frame in frames for each in (frame.target, *copied(frame))}
+            if isinstance(inspections.get(name), Inspection)
         },
     )
     return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)

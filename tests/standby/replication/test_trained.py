@@ -266,6 +266,14 @@ async def test_what_was_rebuilt_never_replaces_the_only_trained_copy(edited: boo
     assert training(world, "west") == 1
 
 
+async def test_without_the_list_a_rebuilt_copy_is_not_taken_for_a_training() -> None:
+    world = await copied_world()
+    await rebuild(world, "west")
+    lose(world, "rebuilt/")
+
+    assert (await planned(world)).verdict is Verdict.IN_SYNC
+
+
 async def test_the_log_of_a_restore_before_this_change_says_enough() -> None:
     world = await copied_world()
     await rebuild(world, "east")
