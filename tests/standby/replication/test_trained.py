@@ -278,14 +278,38 @@ async def test_the_log_of_a_restore_before_this_change_says_enough() -> None:
     world = await copied_world()
     await rebuild(world, "east")
     lose(world, "rebuilt/")
+    forget_what_was_rebuilt(world)
+
+    assert (await replicated(world)).status is Status.REFUSED
+    assert training(world, "west") == 1
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["as written now", "as written before"])
+async def test_what_a_restore_only_kept_is_as_trained_as_before(older: bool) -> None:
+    """Also where it was made moments before, so that its dates alone would say that the restore built it."""
+    world = await copied_world()
+    async with world.context() as context:
+        assert (await take_snapshot(context)).complete
+        world.service.clock.seconds += 1
+        plan = await plan_restore(context, await open_snapshot(context), "west")
+        assert (await restore(context, plan)).complete
+    train(world, "west", 2)
+    await rebuild(world, "east")
+    if older:
+        forget_what_was_rebuilt(world)
+
+    assert (await replicated(world)).status is Status.REFUSED
+    assert (await replicated(world, FORCE)).status is Status.SUCCEEDED
+    assert training(world, "west", KEPT) == 2
+
+
+def forget_what_was_rebuilt(world: World) -> None:
+    """Let the audit log say of restores what it said in earlier versions."""
     path = "audit/invoices.jsonl"
     lines = [json.loads(line) for line in world.vault.files[path].splitlines()]
     for line in lines:
         line["facts"].pop("rebuilt", None)
     world.vault.files[path] = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-
-    assert (await replicated(world)).status is Status.REFUSED
-    assert training(world, "west") == 1
 
 
 async def test_a_log_that_cannot_be_read_costs_only_what_it_knew() -> None:
