@@ -29,7 +29,7 @@ from standby.recovery.readiness.wording import (
 from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import Action, Verdict
 
 MOST_REASONS = 20
 """Reasons of one target that the page shows; the worst come first."""
@@ -116,7 +116,7 @@ def drift_table(proposal: ReplicationPlan) -> TableArtifact:
     return item_table(
         "drift",
         f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}.",
-        [item for item in proposal.items if item.verdict is not Verdict.IN_SYNC],
+        [item for item in proposal.items if item.verdict is not Verdict.IN_SYNC or item.action is Action.REFUSE],
         ("analyzer", "from", "to", "verdict", "differences", "reason"),
         empty="all in sync",
     )

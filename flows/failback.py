@@ -43,7 +43,8 @@ async def failback(
         home: The primary; empty means the only one that does not serve.
         keep: Which analyzer to keep where both were edited, primary or standby, by its id at the primary.
         force: Ids of analyzers to replace at the primary although they were trained there and those of the standby
-            were not; the trained ones are kept under other ids.
+            were not; the trained ones are kept under other ids. "shared" lets the primary serve although another plan
+            has the standby serve the same analyzers.
     """
     try:
         async with recovering(plan) as context, ProgressArtifact(f"Failing plan {plan} back") as bar:

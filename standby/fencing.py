@@ -1,12 +1,14 @@
 """The fence of a plan: which resource serves for each primary, under an epoch that only grows.
 
 It is one object in the vault, held while a failover is under way. Without it every primary serves itself. Every
-copy asks it first, so that a scheduled run does not write old definitions over the resource that serves.
+copy asks it first, so that a scheduled run does not write old definitions over the resource that serves. It asks the
+fences of other plans in the vault as well, since two plans may protect the same analyzer: what serves elsewhere for
+one of them serves there for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +16,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from standby.concurrency import side_by_side
+from standby.config.globs import Scope
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
@@ -72,6 +76,7 @@ class Assignment(Document):
         target: the resource that serves once the failover has ended.
         previous: what served before the last failover; a rollback leads there.
         run_id: the run that changed it last.
+        scope: the analyzers that it is about; `None` where an earlier version wrote it, which counts as all.
     """
 
     active: str
@@ -80,6 +85,7 @@ class Assignment(Document):
     previous: str | None = None
     run_id: str = ""
     since: datetime | None = None
+    scope: Scope | None = None
 
     @property
     def upcoming(self) -> str | None:
@@ -168,8 +174,11 @@ async def hold_fence(files: Storage, plan: RecoveryPlan) -> AsyncIterator[HeldFe
         yield HeldFence(_of_plan(plan, held.found, held.where), held)
 
 
+_FENCES = "recovery"
+
+
 def _path(plan: RecoveryPlan) -> str:
-    return f"recovery/{plan.name}/fence.json"
+    return f"{_FENCES}/{plan.name}/fence.json"
 
 
 def _of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
@@ -181,4 +190,186 @@ def _of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
     # A source that was added to the plan since serves itself; one that was removed does not matter any more.
     return found.model_copy(
         update={"assignments": {primary: found.assignments.get(primary, steady[primary]) for primary in steady}}
+    )
+
+
+@dataclass(frozen=True)
+class ElsewhereActive:
+    """What another plan says of one of its primaries: another resource serves for it, or is about to.
+
+    Attributes:
+        plan: that other plan.
+    """
+
+    plan: str
+    epoch: int
+    primary: str
+    assignment: Assignment
+
+    @property
+    def resource(self) -> str:
+        """The resource that serves, or will when a failover under way has ended."""
+        return self.assignment.upcoming or self.assignment.active
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no failover is under way."""
+        return self.assignment.phase is not Phase.SWITCHING
+
+    @property
+    def scope(self) -> Scope:
+        return self.assignment.scope or Scope()
+
+    def serves_at(self, resource: str, analyzer: str) -> bool:
+        """Say whether an analyzer of a resource serves for that plan, or is about to."""
+        away = {self.assignment.active} - {self.primary}
+        upcoming = {self.assignment.upcoming} if self.assignment.upcoming else set()
+        return resource in away | upcoming and self.scope.has_at(resource, analyzer)
+
+    def __str__(self) -> str:
+        """As a part of a sentence, which names the plan."""
+        if self.is_settled:
+            return f"{self.resource} serves for {self.primary} in plan {self.plan} (epoch {self.epoch})"
+        return f"plan {self.plan} is failing {self.primary} over to {self.resource} (epoch {self.epoch})"
+
+    @property
+    def way_out(self) -> str:
+        """What ends it."""
+        if not self.is_settled:
+            return (
+                f"Wait until that failover ends; if it was interrupted, standby status {self.plan} says how to end it"
+            )
+        return f"Run standby failback {self.plan} first"
+
+
+class ActiveElsewhere(GuardRefused):
+    """Another plan lets another resource serve, and what was asked for would contradict that."""
+
+    def __init__(self, plan: str, what: str, other: ElsewhereActive, way_out: str = "") -> None:
+        known = f"where plan {other.plan} is not configured any more, add it again for that"
+        super().__init__(
+            f"Plan {plan} {what}, since {other}",
+            f"{way_out or other.way_out} ({known})",
+        )
+        self.other = other
+
+
+class OtherFenceUnknown(GuardRefused):
+    """It is not known what serves for another plan, which may protect the same analyzers."""
+
+    def __init__(self, plan: str, what: str, other: UnknownFence) -> None:
+        super().__init__(
+            f"Plan {plan} {what}, since it is not known what serves for plan {other.plan}: {other.reason}",
+            f"Restore {other.where} as it was; standby audit verify shows the last epoch",
+        )
+
+
+@dataclass(frozen=True)
+class UnknownFence:
+    """The fence of another plan that cannot be understood, or that should be there."""
+
+    plan: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class OtherPlans:
+    """What the fences of all other plans in the vault say: plans that serve at home do not appear.
+
+    Attributes:
+        plan: the plan that asks.
+    """
+
+    plan: str
+    active: tuple[ElsewhereActive, ...] = ()
+    unknown: tuple[UnknownFence, ...] = ()
+
+    def of(self, primary: str) -> Iterable[ElsewhereActive]:
+        """Give what other plans say of a primary."""
+        return (other for other in self.active if other.primary == primary)
+
+    def serving(self, resource: str, analyzer: str) -> ElsewhereActive | None:
+        """Give the other plan for which an analyzer of a resource serves, or is about to."""
+        return next((other for other in self.active if other.serves_at(resource, analyzer)), None)
+
+    def against_copy(self, source: str, target: str, analyzer: str, target_analyzer: str) -> GuardRefused | None:
+        """Say why an analyzer is not to be copied: its copy serves, or the source does not serve it any more."""
+        what = f"does not copy {analyzer} from {source} to {target}"
+        if other := self.serving(target, target_analyzer):
+            follow = other.is_settled and other.primary == source
+            way_out = f"{other.way_out}, or follow it with standby failover {self.plan} --to {target}" if follow else ""
+            return ActiveElsewhere(self.plan, what, other, way_out)
+        for other in self.of(source):
+            if other.scope.has(analyzer):
+                return ActiveElsewhere(self.plan, what, other)
+        return OtherFenceUnknown(self.plan, what, self.unknown[0]) if self.unknown else None
+
+    def must_let_serve(self, primary: str, resource: str, scope: Scope) -> None:
+        """Let a resource serve for a primary only where no other plan has another one serve the same analyzers.
+
+        Raises:
+            ActiveElsewhere: another plan does.
+            OtherFenceUnknown: that is not known.
+        """
+        what = f"does not let {resource} serve for {primary}"
+        for other in self.of(primary):
+            if other.resource != resource and (both := scope.shared_with(other.scope)):
+                more = f" and {len(both) - 1} more" if len(both) > 1 else ""
+                what = f"{what}, which has {both[0]}{more} in common with plan {other.plan}"
+                raise ActiveElsewhere(self.plan, what, other, _one_way_for_both(self.plan, primary, resource, other))
+        if self.unknown:
+            raise OtherFenceUnknown(self.plan, what, self.unknown[0])
+
+
+def _one_way_for_both(plan: str, primary: str, resource: str, other: ElsewhereActive) -> str:
+    if not other.is_settled:
+        return other.way_out
+    if resource == primary:
+        return f"{other.way_out}; to let both serve again one after the other, begin with --force shared"
+    return f"{other.way_out}, or follow it with standby failover {plan} --to {other.resource}"
+
+
+async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
+    """Read what serves for the other plans of a vault, whether they are configured here or not.
+
+    Raises:
+        VaultUnavailable: the vault does not say which plans there are.
+    """
+    found: dict[str, set[str]] = {}
+    for listed in await storage.list(f"{_FENCES}/"):
+        match listed.path.split("/"):
+            case [_, name, ("fence.json" | "switch.json") as file] if name != plan and (
+                file != "fence.json" or listed.size
+            ):
+                found.setdefault(name, set()).add(file)
+    async with side_by_side() as group:
+        tasks = [group.create_task(_read_other(storage, name, files)) for name, files in sorted(found.items())]
+    results = [task.result() for task in tasks]
+    return OtherPlans(
+        plan=plan,
+        active=tuple(other for result in results if not isinstance(result, UnknownFence) for other in result),
+        unknown=tuple(result for result in results if isinstance(result, UnknownFence)),
+    )
+
+
+async def _read_other(
+    storage: Storage, plan: str, files: Collection[str]
+) -> tuple[ElsewhereActive, ...] | UnknownFence:
+    path = f"{_FENCES}/{plan}/fence.json"
+    where = storage.where(path)
+    if "fence.json" not in files:
+        # Without a fence, only the record of a failover that there was.
+        return UnknownFence(plan, where, f"{where} is missing, though that plan was failed over before")
+    try:
+        fence = await read_document(storage, path, Fence, FenceUnreadable)
+    except StandbyError as error:
+        return UnknownFence(plan, where, error.cause)
+    if fence is None or fence.plan != plan:
+        reason = "it is empty" if fence is None else f"it belongs to plan {fence.plan}"
+        return UnknownFence(plan, where, FenceUnreadable(where, reason).cause)
+    return tuple(
+        ElsewhereActive(plan, fence.epoch, primary, assignment)
+        for primary, assignment in fence.assignments.items()
+        if assignment.active != primary or assignment.upcoming
     )

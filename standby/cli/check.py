@@ -13,8 +13,8 @@ from standby.cli.plan import under_pair
 from standby.cli.run import Exit
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import open_run, survey
-from standby.replication.report import drift_document, drift_totals, recovery_points, rpo_words
-from standby.replication.verdict import Verdict
+from standby.replication.report import drift_document, drift_totals, is_in_sync, recovery_points, rpo_words
+from standby.replication.verdict import Action, Verdict
 
 MOST_PATHS = 5
 """Differences of one analyzer that are shown unless all are asked for."""
@@ -24,7 +24,7 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
     """Show what differs between the resources, and what would not work though it does not differ."""
     for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
         yield from under_pair(pair, list(_pair_lines(list(items), verbose=verbose)))
-    wrong = any(item.verdict is not Verdict.IN_SYNC for item in plan.items)
+    wrong = not is_in_sync(plan)
     yield Line(f"Plan {plan.recovery_plan.name}: {drift_totals(plan)}.", wrong=wrong)
     if rpo := plan.recovery_plan.objectives.rpo:
         points = recovery_points(plan)
@@ -33,7 +33,7 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
 
 def _pair_lines(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     for item in items:
-        if item.verdict is Verdict.IN_SYNC:
+        if item.verdict is Verdict.IN_SYNC and item.action is not Action.REFUSE:
             continue
         yield Line(f"{named(item)}: {item.verdict.words}. {item.reason}", 2, "≠", "yellow", wrong=True)
         paths = item.differences if verbose else item.differences[:MOST_PATHS]
@@ -53,5 +53,4 @@ async def command(context: typer.Context, plan: PlanName) -> Exit:
         proposal = await survey(run_context, Selection())
     output.results(drift_lines(proposal, verbose=output.verbose))
     output.document(drift_document(proposal))
-    in_sync = all(item.verdict is Verdict.IN_SYNC for item in proposal.items)
-    return Exit.DONE if in_sync else Exit.DIFFERENCES
+    return Exit.DONE if is_in_sync(proposal) else Exit.DIFFERENCES

@@ -18,6 +18,7 @@ from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import CHOICES, WORDS, Choice, Divergence, DivergenceReport, FailbackReport
+from standby.recovery.failover.begin import SHARED
 from standby.text import some_of
 
 MOST_NAMED = 10
@@ -104,7 +105,8 @@ async def command(
         typer.Option(
             "--force",
             metavar="ID",
-            help="Replace this trained one at the primary by an untrained one; it is kept under another id.",
+            help="Replace this trained one at the primary by an untrained one; it is kept under another id. "
+            f"{SHARED} goes on although another plan has the standby serve as well.",
         ),
     ] = None,
     dry_run: Annotated[

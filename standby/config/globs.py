@@ -1,4 +1,4 @@
-"""Whether globs leave a name that all of them match: decided, not tried out. Globs are those of `fnmatchcase`."""
+"""Which analyzers plans have in common, by their globs: decided, not tried out. Globs are those of `fnmatchcase`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import product
 
 from standby.config.plan import RecoveryPlan, RegionPair
+from standby.document import Document
 
 ID_CHARACTERS = string.ascii_lowercase + string.ascii_uppercase + string.digits + "-_."
 """Characters that an analyzer's id may have; the first ones are the first in an example."""
@@ -76,6 +77,74 @@ class Write:
         for tag in (*self.plan.tags, *other.plan.tags):
             found.setdefault(tag.partition("=")[0], []).append(tag)
         return found
+
+
+class Scope(Document):
+    """Which analyzers of a primary a plan is about.
+
+    Attributes:
+        names: id of an analyzer at a resource by its id at the primary; by resource, as far as that is known.
+        open: whatever the globs match belongs to it, too: nothing else chooses, or it is not known yet what there is.
+    """
+
+    names: Mapping[str, Mapping[str, str]] = {}
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    target_id: str = "{id}"
+    open: bool = True
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The analyzers, by their ids at the primary, that are known to belong to it."""
+        return frozenset(name for names in self.names.values() for name in names)
+
+    def has(self, analyzer: str) -> bool:
+        """Say whether an analyzer of the primary belongs to it."""
+        return analyzer in self.known or (self.open and self._matches(analyzer))
+
+    def has_at(self, resource: str, analyzer: str) -> bool:
+        """Say whether an analyzer of a resource that serves for the primary belongs to it."""
+        if resource in self.names and analyzer in self.names[resource].values():
+            return True
+        if not self.open and resource in self.names:
+            return False
+        before, _, after = self.target_id.partition("{id}")
+        return self._matches(analyzer) or (
+            len(analyzer) > len(before + after)
+            and analyzer.startswith(before)
+            and analyzer.endswith(after)
+            and self._matches(analyzer[len(before) : len(analyzer) - len(after)])
+        )
+
+    def shared_with(self, other: Scope) -> tuple[str, ...]:
+        """Name analyzers of the primary that belong to both; where neither knows any, an example of what might."""
+        both = {name for name in self.known if other.has(name)} | {name for name in other.known if self.has(name)}
+        if both or not self.open or not other.open:
+            return tuple(sorted(both))
+        example = common_name([self.include, other.include], [*self.exclude, *other.exclude])
+        return () if example is None or self.known or other.known else (example,)
+
+    def _matches(self, analyzer: str) -> bool:
+        return any(fnmatchcase(analyzer, glob) for glob in self.include) and not any(
+            fnmatchcase(analyzer, glob) for glob in self.exclude
+        )
+
+
+def scope_of(plan: RecoveryPlan, names: Mapping[str, Mapping[str, str]], *, complete: bool = True) -> Scope:
+    """Give the analyzers of a primary that a plan is about.
+
+    Args:
+        names: id of an analyzer at a resource by its id at the primary; by resource.
+        complete: they are all that the plan's filters choose now.
+    """
+    by_id_alone = not plan.tags and plan.base == ("*",) and plan.modified_since is None
+    return Scope(
+        names={resource: dict(ids) for resource, ids in names.items()},
+        include=plan.include,
+        exclude=plan.exclude,
+        target_id=plan.target_id,
+        open=by_id_alone or not complete,
+    )
 
 
 def common_name(

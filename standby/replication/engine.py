@@ -17,7 +17,7 @@ from typing import Generic, Protocol, TypeVar
 
 from standby.clock import Clock
 from standby.config.plan import CopyDeadlines, RetryPolicy
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 from standby.replication.items import GOOD, HasStatus, Key, Progress, Status, count
 from standby.service.errors import ServiceError
 
@@ -248,6 +248,8 @@ class Engine(ABC, Generic[ItemT, ResultT]):
             self._report()
             try:
                 await self._make(item, attempt)
+            except GuardRefused as error:
+                self._end(item, Status.REFUSED, str(error), attempt)
             except StandbyError as error:
                 self._end(item, Status.FAILED, str(error), attempt)
             except Exception as error:

@@ -12,6 +12,7 @@ from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
+from standby.fencing import ElsewhereActive, OtherPlans
 from standby.replication.dependencies import (
     Dependencies,
     TargetNames,
@@ -53,6 +54,8 @@ class Pair:
         owners: whose copies the target's analyzers are, where another plan made them.
         rebuilt: trained analyzers of either resource that were rebuilt, by resource and id.
         now: when all of it was seen, UTC.
+        others: what serves for other plans.
+        following: it is a part of a failover, which may lead to where an analyzer serves for another plan already.
     """
 
     recovery_plan: RecoveryPlan
@@ -63,6 +66,8 @@ class Pair:
     owners: Mapping[str, Owner]
     rebuilt: Mapping[str, RebuiltThere]
     now: datetime
+    others: OtherPlans
+    following: bool
 
     @cached_property
     def names(self) -> TargetNames:
@@ -90,7 +95,7 @@ class Pair:
         )
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
-        items = list(_after_children(_apart(own), dependencies))
+        items = list(_after_children(pair._beside_other_plans(_apart(own)), dependencies))
         needed = {
             model
             for item in items
@@ -248,6 +253,28 @@ class Pair:
             for difference in differences(definition, self.target.definitions[target_name], self.recovery_plan.ignore)
         )
 
+    def _beside_other_plans(self, own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
+        """Leave alone what serves at the target for another plan, or at another resource than the source."""
+        served = {
+            name: other
+            for name, item in own.items()
+            if (other := self.others.serving(item.target, item.target_analyzer)) is not None
+        }
+        # It is usable where it serves: what needs it there can be copied.
+        usable = {name for name in served if (found := own[name].found) is not None and found.status == "ready"}
+        return {
+            name: replace(
+                self._beside(item, served.get(name)), needs=tuple(child for child in item.needs if child not in usable)
+            )
+            for name, item in own.items()
+        }
+
+    def _beside(self, item: PlanItem, served: ElsewhereActive | None) -> PlanItem:
+        if self.following and served is not None and served.is_settled and served.primary == item.source:
+            return replace(item, action=Action.SKIP, reason=f"Nothing is copied over it: {served}.")
+        against = self.others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)
+        return item if against is None else replace(item, action=Action.REFUSE, reason=str(against))
+
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version
         if item.action is Action.REPLACE and version == PREVIEW_2025:
@@ -357,12 +384,17 @@ def make_plan(
     made_at: datetime,
     rebuilt: Mapping[str, RebuiltThere] | None = None,
     owners: Mapping[str, Mapping[str, Owner]] | None = None,
+    *,
+    others: OtherPlans | None = None,
+    following: bool = False,
 ) -> ReplicationPlan:
     """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
 
     Args:
         rebuilt: trained analyzers that were rebuilt and are still that incarnation, by resource and id.
         owners: whose copies analyzers of the targets are, where other plans made them, by target and id.
+        others: what serves for other plans; those are not considered where it is left out.
+        following: the run is a part of a failover.
     """
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
@@ -377,6 +409,8 @@ def make_plan(
             (owners or {}).get(target, {}),
             rebuilt or {},
             made_at,
+            others or OtherPlans(recovery_plan.name),
+            following,
         )
         planned, defaults = pair.plan()
         items.extend(planned)

@@ -13,7 +13,7 @@ from standby.clock import Clock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
-from standby.fencing import read_fence
+from standby.fencing import OtherPlans, read_fence
 from standby.replication.engine import Attempt, Engine, Receipt
 from standby.replication.errors import NothingSelected, PlanMoved, TrainedNotKept
 from standby.replication.inventory import Inventory, connect, take_inventories
@@ -264,13 +264,17 @@ async def begin(
         LedgerBusy: another run is at one of the pairs.
         PlanMoved: what is approved no longer follows from what the resources hold.
         Fenced: the plan has failed over, and a pair would copy to the resource that serves.
+        ActiveElsewhere: all that is asked for serves elsewhere for other plans.
+        OtherFenceUnknown: that is not known.
     """
     async with _hold_ledgers(context, selection) as ledgers:
         fence = await read_fence(context.vault, context.recovery_plan)
         for pair in ledgers:
             fence.must_allow_copy(*pair, context.failover_run)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
+        others = await context.other_plans(fresh=True)
         plan = await _approved_plan(context, selection, records, approved)
+        _refuse_if_all_serve_elsewhere(plan, others)
         _warn_of_missing_ledgers(plan, ledgers)
         clients = context.connections.clients
         yield Replication(
@@ -328,10 +332,15 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
         for name, inventory in inventories.items()
     }
 
+    others, following = await context.other_plans(), bool(context.failover_run)
+
     def plan(
         rebuilt: Mapping[str, RebuiltThere], owners: Mapping[str, Mapping[str, Owner]] | None = None
     ) -> ReplicationPlan:
-        return make_plan(context.recovery_plan, selection, inventories, records, context.clock.now(), rebuilt, owners)
+        now, recovery_plan = context.clock.now(), context.recovery_plan
+        return make_plan(
+            recovery_plan, selection, inventories, records, now, rebuilt, owners, others=others, following=following
+        )
 
     made = plan(rebuilt)
     owners = await _owners(context, made, records)
@@ -381,6 +390,17 @@ async def _with_begun(context: RunContext, pair: Pair, records: Records, target:
         if name in target.analyzers and record.target.created_at != target.analyzers[name].created_at
     }
     return await with_begun(context.vault, _version(context, pair), pair, records, others)
+
+
+def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) -> None:
+    against = [
+        others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)
+        for item in plan.items
+        if item.action is Action.REFUSE
+    ]
+    first = against[0] if against else None
+    if first is not None and len(against) == len(plan.items) and all(against):
+        raise first
 
 
 @asynccontextmanager

@@ -247,6 +247,11 @@ def plan_document(plan: ReplicationPlan) -> JsonObject:
     }
 
 
+def is_in_sync(plan: ReplicationPlan) -> bool:
+    """Say whether the targets have what serves; what serves elsewhere for another plan is not compared here."""
+    return all(item.verdict is Verdict.IN_SYNC and item.action is not Action.REFUSE for item in plan.items)
+
+
 def drift_document(plan: ReplicationPlan) -> JsonObject:
     """Give what a check found as JSON: a plan's items, with JSON paths that differ and recovery points."""
     rpo = plan.recovery_plan.objectives.rpo
@@ -254,7 +259,7 @@ def drift_document(plan: ReplicationPlan) -> JsonObject:
     return {
         "plan": plan.recovery_plan.name,
         "checked_at": plan.made_at.isoformat(),
-        "in_sync": all(item.verdict is Verdict.IN_SYNC for item in plan.items),
+        "in_sync": is_in_sync(plan),
         "rpo_seconds": rpo.total_seconds() if rpo else None,
         "items": [
             _planned(item) | {"differences": list(item.differences), "recovery_point": _told(point)}

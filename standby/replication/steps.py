@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
+from standby.fencing import OtherPlans, read_other_plans
 from standby.replication.engine import Receipt, is_transient, pace, try_again
 from standby.replication.errors import (
     CopyDiffers,
@@ -45,6 +47,28 @@ log = logging.getLogger("standby.replication")
 T = TypeVar("T")
 
 
+OTHER_PLANS_SECONDS = 2.0
+"""After which the fences of other plans are read again before a copy: many copies begin in a second."""
+
+
+class OtherPlansNow:
+    """What serves for other plans, as it was read a moment ago."""
+
+    def __init__(self) -> None:
+        """Read nothing yet."""
+        self._reading = asyncio.Lock()
+        self._known: tuple[Storage, OtherPlans, float] | None = None
+
+    async def read(self, storage: Storage, plan: str, clock: Clock, *, fresh: bool) -> OtherPlans:
+        """Read the fences of other plans, unless that was done a moment ago and `fresh` does not ask for it."""
+        async with self._reading:
+            known = self._known
+            if fresh or known is None or known[0] is not storage or clock.monotonic() - known[2] > OTHER_PLANS_SECONDS:
+                begun = clock.monotonic()
+                self._known = known = (storage, await read_other_plans(storage, plan), begun)
+            return known[1]
+
+
 @dataclass(frozen=True)
 class RunContext:
     """Everything a step needs beside the item it works on.
@@ -58,6 +82,11 @@ class RunContext:
     vault: Storage
     clock: Clock = field(default_factory=SystemClock)
     failover_run: str = ""
+    _others: OtherPlansNow = field(default_factory=OtherPlansNow, repr=False)
+
+    async def other_plans(self, *, fresh: bool = False) -> OtherPlans:
+        """Give what serves for other plans; unless it is to be `fresh`, as it was a moment ago."""
+        return await self._others.read(self.vault, self.recovery_plan.name, self.clock, fresh=fresh)
 
 
 async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
@@ -160,7 +189,11 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again.
         TargetMoved: what is to be replaced is not what the plan was made from.
         VaultUnavailable: what is to be replaced could not be saved, so it is not replaced.
+        ActiveElsewhere: by now the analyzer serves elsewhere for another plan.
     """
+    others = await context.other_plans()
+    if (against := others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)) is not None:
+        raise against
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)
     replaced: tuple[str, ...] = ()

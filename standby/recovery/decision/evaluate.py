@@ -168,7 +168,8 @@ async def gather_input(
         policy=context.plan.failover,
         automation=automation,
         epoch=fence.epoch,
-        assignments=dict(fence.assignments),
+        # A decision has no use for the names of all analyzers.
+        assignments={name: each.model_copy(update={"scope": None}) for name, each in fence.assignments.items()},
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
     )

@@ -20,6 +20,7 @@ from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.divergence import Choices, Comparison, compare
 from standby.recovery.failback.errors import FailbackUnderWay, TrainingWouldBeLost, UnsettledEdits
 from standby.recovery.failback.report import Choice, DivergenceReport, Ending, FailbackReport, joined
+from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
@@ -141,7 +142,7 @@ async def fail_back(
         stages: runs each stage.
         keep: whose analyzers are kept, by id at the primary, where both have something of their own.
         force: ids at the primary of what was trained and may be replaced by what was not; it is kept there
-            under another id.
+            under another id. `SHARED` lets the primary serve although another plan has the standby serve as well.
         steps: makes the steps of copies.
         on_progress: called after every change of a replication.
 
@@ -151,6 +152,7 @@ async def fail_back(
         PrimaryDoesNotAnswer: nothing can be copied there.
         FailbackUnderWay: another run is doing it.
         FailoverUnfinished: a failover to another resource has to end first.
+        ActiveElsewhere: another plan has the standby serve for the same analyzers, and that is not forced.
     """
     chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:
@@ -159,6 +161,9 @@ async def fail_back(
         state = failback_state(fence, chosen, unfinished.standby if unfinished else None)
         choices = {**(unfinished.keep if unfinished else {}), **(keep or {})}
         forced = tuple(sorted({*(unfinished.force if unfinished else ()), *force}))
+        if not state.is_back:
+            # Before anything is copied.
+            await must_share(context, chosen, chosen, forced=forced)
         run = _Failback(context, state, stages, choices, forced, steps, on_progress, held, unfinished)
         try:
             ending = await run.run()
@@ -283,7 +288,14 @@ class _Failback:
             return report
 
         primary = self.state.primary
-        request = FailoverRequest(primary=primary, to=primary, planned=True, reason=f"failback from {standby}")
+        reason = f"failback from {standby}"
+        request = FailoverRequest(
+            primary=primary,
+            to=primary,
+            planned=True,
+            reason=reason,
+            forced=frozenset({SHARED}.intersection(self.force)),
+        )
         self.failover = await fail_over(self.context, request, self.stages, sync=last_sync)
         self.problems += self.failover.problems
         self.next_action = self.failover.next_action

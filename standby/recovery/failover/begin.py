@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
+from standby.config.globs import scope_of
 from standby.fencing import Assignment, Fence, HeldFence, Phase
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
@@ -12,6 +15,7 @@ from standby.recovery.failover.report import Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
     fence_during,
+    names_during,
     open_record,
     record_begin,
     record_missed_end,
@@ -27,10 +31,13 @@ SYNC = "sync"
 READINESS = "readiness"
 """Continue to a target that is not ready."""
 
+SHARED = "shared"
+"""Continue although another plan has another resource serve for the same analyzers."""
+
 REPLICATION = "replication"
 """Continue although a replication that began earlier is still running."""
 
-FORCEABLE = (READINESS, REPLICATION, SINKS, SYNC)
+FORCEABLE = (READINESS, REPLICATION, SHARED, SINKS, SYNC)
 """What the failover itself can be forced past; the guards of the decision are others."""
 
 
@@ -45,6 +52,7 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
         NothingToRollBack: there is no failover that could be rolled back.
         FailoverUnfinished: another failover has to end first.
         DecidedBefore: another run has changed what serves since.
+        ActiveElsewhere: another plan has another resource serve for the same analyzers, and that is not forced.
         NotATarget: the plan does not have this target.
         SinkAhead: a sink has a higher epoch than this vault, and that is not forced.
         SinkFailed: a sink cannot be read, and that is not forced; nothing has been done.
@@ -54,14 +62,45 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
     must_have_ended(held.fence, file.found, but=request.primary)
     record = _record(context, held.fence, request, file.found)
     _must_be_current(held.fence, request)
+    if not is_undoing(held.fence, record):
+        await must_share(context, record.primary, record.to, names_during(record), forced=record.forced)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
     await record_missed_end(context, held.fence, file)
     record = record.model_copy(update={"epoch": highest + 1})
     # The audit log first: if the fence is ever lost, the log has an epoch as high as any sink.
     await record_begin(context, record)
     await file.write(record)
-    await held.write(fence_during(held.fence, record, context.clock.now()))
+    await held.write(fence_during(held.fence, context.plan, record, context.clock.now()))
     return file
+
+
+def is_undoing(fence: Fence, record: SwitchRecord) -> bool:
+    """Say whether a failover that has not ended is led back to where it began."""
+    is_under_way = fence.assignments[record.primary].phase is Phase.SWITCHING
+    return is_under_way and record.to == record.before.active
+
+
+async def must_share(
+    context: RecoveryContext,
+    primary: str,
+    to: str,
+    names: Mapping[str, Mapping[str, str]] = {},
+    *,
+    forced: Collection[str] = (),
+) -> None:
+    """Let a resource serve only where no other plan has another one serve the same analyzers of the primary.
+
+    Args:
+        names: id of an analyzer at a resource by its id at the primary; by resource, as far as that is known. The
+            others count only where the plan chooses by ids alone: tags, for example, may tell two plans apart.
+
+    Raises:
+        ActiveElsewhere: another plan has, and that is not forced.
+        OtherFenceUnknown: it is not known whether another plan has, and that is not forced.
+    """
+    if SHARED not in forced:
+        others = await context.run.other_plans(fresh=True)
+        others.must_let_serve(primary, to, scope_of(context.plan, names))
 
 
 def _record(

@@ -11,6 +11,7 @@ from standby.fencing import Fence, HeldFence
 from standby.recovery.activation.sinks import Activation, SinkFailed, SinkResult, publish_to_sinks, read_back
 from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.durations import Kind, add_durations
+from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
 from standby.recovery.failover.prepare import RESTORE, Preparation, listing, sync_wholly
 from standby.recovery.failover.report import FailoverReport, Phases, State
@@ -20,6 +21,7 @@ from standby.recovery.failover.state import (
     fence_after,
     fence_during,
     is_forward,
+    names_during,
     record_begin,
     record_end,
 )
@@ -104,6 +106,8 @@ class FailoverRun:
                 record.primary, record.before.active, record.to, planned=self._is_planned
             )
             self.record = record.naming(record.to, names).model_copy(update={"prepared": True})
+        if not self._is_undoing and not record.touched:
+            await self._must_share()
         others_are_named = bool(set(record.may_name) - {record.to})
         if others_are_named or self.record.prepared != record.prepared:
             await self._save(touched=others_are_named or record.touched)
@@ -174,10 +178,11 @@ class FailoverRun:
         self.record = self.record.model_copy(update=changed)
         await record_begin(self._context, self.record)
         await self._file.write(self.record)
-        await self._held.write(fence_during(self._held.fence, self.record, self._context.clock.now()))
+        await self._held.write(self._fence_now())
 
     async def _finish(self) -> None:
-        await self._held.write(fence_after(self._held.fence, self.record, self._context.clock.now()))
+        now = self._context.clock.now()
+        await self._held.write(fence_after(self._held.fence, self._context.plan, self.record, now))
         self.ended = True
         await record_end(self._context, self._file, self.record)
 
@@ -185,6 +190,18 @@ class FailoverRun:
         """Write down what is true from here on; it fails where another run has taken the failover over."""
         self.record = self.record.model_copy(update=changed)
         await self._file.write(self.record)
+
+    async def _must_share(self) -> None:
+        """Stop before anything is published, where another plan has another resource serve the same analyzers.
+
+        The fence says first which analyzers it is about: of two plans that begin at once, one sees the other.
+        """
+        record = self.record
+        await self._held.write(self._fence_now())
+        await must_share(self._context, record.primary, record.to, names_during(record), forced=record.forced)
+
+    def _fence_now(self) -> Fence:
+        return fence_during(self._held.fence, self._context.plan, self.record, self._context.clock.now())
 
 
 def _contradictions(

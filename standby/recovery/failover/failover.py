@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
+from standby.config.globs import scope_of
+from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkResult, publish_to_sinks
-from standby.recovery.assignments import NotAPrimary, choose_primary
+from standby.recovery.assignments import NotAPrimary, choose_primary, may_serve
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
-from standby.recovery.failover.begin import begin, must_have_ended
+from standby.recovery.failover.begin import begin, must_have_ended, must_share
 from standby.recovery.failover.errors import (
     FailbackNeeded,
     FailoverRefused,
@@ -33,6 +36,7 @@ from standby.recovery.failover.state import (
 from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.sync import synchronise
+from standby.text import some_of
 
 
 async def fail_over(
@@ -74,7 +78,30 @@ async def fail_over(
         run = FailoverRun(context, held, file, preparation, phases)
         await run.run()
         await measure(context, run, phases)
-        return report_of(context, held.fence, run, phases, preparation)
+        report = report_of(context, held.fence, run, phases, preparation)
+        follow = await _plans_to_follow(context, held.fence, report)
+        return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
+
+
+async def _plans_to_follow(context: RecoveryContext, fence: Fence, report: FailoverReport) -> list[str]:
+    """Say which other plans of the configuration still have another resource serve for the same analyzers."""
+    scope = fence.assignments[report.primary].scope
+    orders = []
+    for name, plan in context.configuration.plans.items():
+        if scope is None or name == fence.plan or report.state != "activated":
+            continue
+        shared = scope_of(plan, {}).shared_with(scope)
+        if shared and report.to in may_serve(plan, report.primary):
+            try:
+                other = await read_fence(context.vault, plan)
+            except StandbyError:
+                continue  # The other plan's own status says so.
+            if other.assignments[report.primary].active != report.to:
+                orders.append(
+                    f"Plan {name} has {some_of(shared, 5)} as well: let it follow with "
+                    f"standby failover {name} --to {report.to}."
+                )
+    return orders
 
 
 async def _rollback(context: RecoveryContext, fence: Fence, request: FailoverRequest) -> FailoverRequest:
@@ -147,6 +174,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     Raises:
         FailoverUnderWay: another run holds the fence of this plan.
         FailoverUnfinished: a failover was interrupted.
+        ActiveElsewhere: it would publish the primary for what serves elsewhere in another plan.
         NotAPrimary: the plan has no such primary.
         VaultUnavailable: the vault does not answer.
     """
@@ -160,6 +188,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         await record_missed_end(context, fence, file)
         activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]
         waiting = [name for name in activated if primary in (None, name)]
+        await _must_be_shared_at_home(context, fence, record, but=waiting)
         for name in waiting:
             active = fence.assignments[name].active
             await record_action(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
@@ -177,6 +206,17 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         problems=tuple(sink.reason for sink in failed),
         next_action=f"Fix the sink, then run standby commit {fence.plan} again" if failed else "",
     )
+
+
+async def _must_be_shared_at_home(
+    context: RecoveryContext, fence: Fence, record: SwitchRecord | None, *, but: Collection[str]
+) -> None:
+    """Publish no primary for what serves elsewhere in another plan; what ends now was decided with that in view."""
+    for primary, assignment in fence.assignments.items():
+        if assignment.active == primary and primary not in but:
+            names = record.names.get(primary, {}) if record is not None else {}
+            copies = {resource: ids for resource, ids in names.items() if resource != primary}
+            await must_share(context, primary, primary, copies)
 
 
 async def _published_again(

@@ -7,6 +7,8 @@ from datetime import datetime
 
 from pydantic import Field
 
+from standby.config.globs import scope_of
+from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.fencing import Assignment, Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
@@ -141,13 +143,27 @@ def is_forward(record: SwitchRecord) -> bool:
     return record.mode != "rollback" and record.to != record.before.active
 
 
-def fence_during(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
+def names_during(record: SwitchRecord) -> dict[str, Mapping[str, str]]:
+    """Give what a failover is about, by resource; what its target has is known once that is prepared."""
+    serve = {record.before.active, record.to} if record.prepared else {record.before.active}
+    known = record.names.get(record.primary, {})
+    # What a primary has is listed whole, and not only what belongs to the plan.
+    return {resource: known[resource] for resource in serve - {record.primary} if resource in known}
+
+
+def fence_during(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
     """Give the fence while a failover is under way."""
-    changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now}
+    changed = {
+        "phase": Phase.SWITCHING,
+        "target": record.to,
+        "run_id": record.run_id,
+        "since": now,
+        "scope": scope_of(plan, names_during(record), complete=record.prepared),
+    }
     return _with(fence, record, record.before.model_copy(update=changed))
 
 
-def fence_after(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
+def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
     """Give the fence when a failover has ended."""
     if record.to == record.before.active and not record.touched:
         # Nothing was published: it does not count for the cool-down.
@@ -164,14 +180,17 @@ def fence_after(fence: Fence, record: SwitchRecord, now: datetime) -> Fence:
         )
     else:
         assignment = Assignment(active=record.to, run_id=record.run_id, since=now)
+    if record.to not in (record.before.active, record.primary):
+        ids = record.names_at(record.primary, record.to)
+        scope = scope_of(plan, {record.to: ids} if ids else {}, complete=bool(ids))
+        assignment = assignment.model_copy(update={"scope": scope})
     return _with(fence, record, assignment)
 
 
 def fence_committed(fence: Fence, primary: str, run_id: str) -> Fence:
     """Give the fence after a commit: it can no longer be rolled back. The cool-down counts from the failover."""
-    assignment = Assignment(
-        active=fence.assignments[primary].active, run_id=run_id, since=fence.assignments[primary].since
-    )
+    before = fence.assignments[primary]
+    assignment = Assignment(active=before.active, run_id=run_id, since=before.since, scope=before.scope)
     return fence.model_copy(update={"assignments": {**fence.assignments, primary: assignment}})
 
 

@@ -294,7 +294,8 @@ async def _assess(
 ) -> tuple[Readiness, ...]:
     plan, vault = context.plan, context.vault
     fence = await read_fence(vault, plan)
-    frames = [_frame(context, fence, pair, ask_source=ask_source) for pair in pairs]
+    others = await context.run.other_plans(fresh=True)
+    frames = [replace(_frame(context, fence, pair, ask_source=ask_source), others=others) for pair in pairs]
     wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}
     inspections = await inspect_resources(context.connections, wanted, {frame.destination for frame in frames}, seconds)
     known = Known(

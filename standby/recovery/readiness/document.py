@@ -12,7 +12,7 @@ from pydantic import Field
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import StandbyError
-from standby.fencing import Assignment
+from standby.fencing import Assignment, OtherPlans
 from standby.recovery.durations import Durations, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
@@ -177,6 +177,7 @@ class Facts:
         slots: how many restores run at the same time.
         names: id at the target by id at the primary.
         rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
+        others: what serves for other plans; `None` where that was not asked.
     """
 
     plan: RecoveryPlan
@@ -197,6 +198,7 @@ class Facts:
     slots: int = 1
     names: Mapping[str, str] = field(default_factory=dict)
     rebuilt: tuple[str, ...] = ()
+    others: OtherPlans | None = None
 
     @property
     def switched(self) -> bool:

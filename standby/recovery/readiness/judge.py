@@ -166,6 +166,26 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     yield _reason(Bucket.FENCED, text, action)
 
 
+def shared_reasons(facts: Facts) -> Iterator[Reason]:
+    """Give what other plans say of the same analyzers, and what that means for a failover of this one."""
+    others, plan = facts.others, facts.plan.name
+    for unknown in others.unknown if others else ():
+        text = f"It is not known what serves for plan {unknown.plan}: {unknown.reason}"
+        action = f"Restore {unknown.where} as it was"
+        yield _reason(Bucket.FENCED, text, action, severity=Severity.UNKNOWN)
+    for other in others.of(facts.primary) if others else ():
+        shared = tuple(sorted(each.analyzer for each in facts.standings if other.scope.has(each.analyzer)))
+        if not shared:
+            continue
+        text = f"{some_of(shared)}: {other}"
+        agrees = other.resource == facts.destination
+        action = other.way_out
+        if agrees and other.is_settled:
+            action = f"{action}, or follow it with standby failover {plan} --to {other.resource}"
+        against = Severity.ERROR if other.is_settled else Severity.UNKNOWN
+        yield _reason(Bucket.FENCED, text, action, severity=Severity.WARNING if agrees else against, analyzers=shared)
+
+
 def resource_reasons(facts: Facts) -> Iterator[Reason]:
     """Give who did not answer, which models are missing and which will end."""
     if facts.target_failure is not None:
@@ -258,6 +278,7 @@ def judge_readiness(facts: Facts) -> Readiness:
     rto = forecast_rto(facts.plan, facts.durations, len(missing), facts.slots)
     found = [
         *assignment_reasons(facts),
+        *shared_reasons(facts),
         *resource_reasons(facts),
         *analyzer_reasons(facts),
         *rebuilt_reasons(facts),

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pydantic import Field
 
 from standby.document import Document, JsonObject, JsonValue
+from standby.errors import GuardRefused
 from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import meaning
 from standby.replication.items import Key
@@ -86,6 +87,7 @@ class RestorePlan:
             another store.
         stale: what is listed as rebuilt at the target, and is there no more.
         is_drill: ids are those of a drill, which the plan does not know.
+        elsewhere: why what serves for another plan is left alone, by id at the target.
     """
 
     snapshot_id: str
@@ -97,6 +99,7 @@ class RestorePlan:
     problems: tuple[str, ...] = ()
     stale: tuple[Rebuilt, ...] = ()
     is_drill: bool = False
+    elsewhere: Mapping[str, GuardRefused] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
         """Give it as a dry run's JSON has it."""

@@ -12,6 +12,8 @@ from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
 from standby.document import JsonValue
+from standby.errors import GuardRefused
+from standby.fencing import ActiveElsewhere, OtherFenceUnknown, OtherPlans
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.errors import NotOfThisPlan
 from standby.recovery.snapshots.fidelity import (
@@ -78,8 +80,9 @@ async def plan_restore(
     there = {name: each for name, each in rebuilt.items() if each.is_incarnation_of(inventory.analyzers.get(name))}
     planned: list[Decisions] = []
     owners: dict[str, str] = {}
+    others = OtherPlansThere(await context.run.other_plans(fresh=True), to, in_failover=only_missing)
     for name in parts:
-        own = await _plan_part(context, snapshot, name, inventory, there, analyzers, naming, owners)
+        own = await _plan_part(context, snapshot, name, inventory, there, analyzers, naming, owners, others)
         owners = {item.target_analyzer: name for item in own.items} | owners
         planned.append(own)
     items = [item for own in planned for item in own.items]
@@ -95,6 +98,11 @@ async def plan_restore(
         problems=snapshot.problems,
         stale=tuple(each for name, each in rebuilt.items() if name not in there),
         is_drill=bool(naming.prefix),
+        elsewhere={
+            item.target_analyzer: error
+            for item in items
+            if not item.met and (error := others.against(item.target_analyzer)) is not None
+        },
     )
 
 
@@ -107,6 +115,7 @@ async def _plan_part(
     analyzers: Sequence[str],
     naming: Naming,
     owners: Mapping[str, str],
+    others: OtherPlansThere,
 ) -> Decisions:
     stored, to = snapshot.resources[name], inventory.serving.resource.name
     definitions, damaged = await readable_definitions(context, snapshot, name)
@@ -127,6 +136,7 @@ async def _plan_part(
         records=await _records(context, name, stored, to),
         owners=owners,
         rebuilt=rebuilt,
+        others=others,
     )
     doubtful = {
         analyzer: definitions[analyzer]
@@ -165,6 +175,30 @@ def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, 
 
 
 @dataclass(frozen=True)
+class OtherPlansThere:
+    """What serves for other plans at the resource that a restore is for.
+
+    Attributes:
+        in_failover: it adds what is missing as a part of a failover, which asked the fences itself and may lead to the
+            same resource at the same time as that of another plan.
+    """
+
+    others: OtherPlans
+    to: str
+    in_failover: bool
+
+    def against(self, analyzer: str) -> GuardRefused | None:
+        """Say why an analyzer is not restored there, by its id there."""
+        what = f"does not restore {analyzer} at {self.to}"
+        other = self.others.serving(self.to, analyzer)
+        if other is not None and (other.is_settled or not self.in_failover):
+            return ActiveElsewhere(self.others.plan, what, other)
+        if self.others.unknown and not self.in_failover:
+            return OtherFenceUnknown(self.others.plan, what, self.others.unknown[0])
+        return None
+
+
+@dataclass(frozen=True)
 class Decisions:
     """The resource_plan about one resource of a snapshot."""
 
@@ -183,6 +217,7 @@ class ResourcePlan:
         records: verified copies at the target, by id there.
         owners: ids at the target that another resource of the snapshot already gets, with its name.
         rebuilt: what the target has of earlier restores, by id there.
+        others: what serves for other plans; not considered where it is left out.
     """
 
     recovery_plan: RecoveryPlan
@@ -198,6 +233,7 @@ class ResourcePlan:
     records: Mapping[str, CopyRecord]
     owners: Mapping[str, str]
     rebuilt: RebuiltThere
+    others: OtherPlansThere | None = None
 
     @cached_property
     def holdings(self) -> Mapping[str, Holding]:
@@ -333,6 +369,8 @@ class ResourcePlan:
         there = self.target
         version, spoken = self.stored.api_version, there.serving.resource.api_version
         own = self.ids[analyzer]
+        if self.others is not None and (against := self.others.against(own)) is not None:
+            yield str(against)
         if version != spoken:
             yield f"It was made under api-version {version}, and {self._to} has {spoken}. Use the same one at both."
         if len(own) > LONGEST_ID:

@@ -151,9 +151,12 @@ async def restore(
     caller must look. What the service has begun by then goes on there, and is found by the next restore.
 
     Raises:
+        ActiveElsewhere: all that is asked for serves there for another plan.
         AuditBusy: another run holds the log for too long.
         AuditBroken: the log is not whole, so that nothing is done that it could not record.
     """
+    if plan.items and len(plan.elsewhere) == len(plan.items):
+        raise next(iter(plan.elsewhere.values()))
     await record_action(
         context,
         AuditAction.RESTORE_BEGUN,

@@ -33,7 +33,7 @@ from standby.replication.fingerprint import fingerprint, without_access
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
-from standby.text import counted
+from standby.text import counted, some_of
 from standby.vault.documents import set_aside
 from standby.vault.errors import VaultError
 from standby.vault.signing import sealed
@@ -204,7 +204,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
     async with context.vault.hold(index_path(plan)) as index:
         catalog = await open_catalog(context)
         manifest, unreadable = await _manifest(context, catalog, fence, gathered)
-        problems = [*catalog.problems, *unreadable]
+        problems = [*catalog.problems, *unreadable, *await _served_elsewhere(context, fence, gathered)]
         content = manifest.to_bytes()
         seal = sealed(content, context.signer) if context.signer else None
         entry = entry_of(manifest, content, signed=seal is not None)
@@ -244,6 +244,21 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         stores=tuple(store.files.where(index_path(plan)) for store in written),
         problems=tuple(problems),
     )
+
+
+async def _served_elsewhere(context: RecoveryContext, fence: Fence, gathered: Gathered) -> list[str]:
+    """Say what this plan has only as it was before it served elsewhere for another plan."""
+    others = await context.run.other_plans(fresh=True)
+    old: list[str] = [f"It is not known what serves for plan {each.plan}: {each.reason}" for each in others.unknown]
+    for primary, assignment in fence.assignments.items():
+        part = gathered.resources.get(primary)
+        if part is None or assignment.active != primary:
+            continue
+        for other in others.of(primary):
+            if names := sorted(name for name in part.analyzers if other.scope.has(name)):
+                there = f"{some_of(names, 5)} as {primary} has it; {other}"
+                old.append(f"It has {there}. Snapshots of plan {other.plan} have what serves")
+    return old
 
 
 async def _manifest(
