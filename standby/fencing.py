@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -353,23 +353,47 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
     )
 
 
+class _Failover(Document):
+    """What counts here of the record of a plan's last failover, which is written before the fence."""
+
+    primary: str = Field(alias="home")
+    epoch: int
+    touched: bool = True
+    names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+
+    def add_names(self, other: ElsewhereActive) -> ElsewhereActive:
+        """Add which analyzers it is about, which is written down here first, while it is under way."""
+        if other.is_settled or (self.primary, self.epoch) != (other.primary, other.epoch):
+            return other
+        known = {name: ids for name, ids in self.names.get(self.primary, {}).items() if name != self.primary}
+        scope = other.scope.model_copy(update={"names": {**known, **other.scope.names}})
+        return replace(other, assignment=other.assignment.model_copy(update={"scope": scope}))
+
+
 async def _read_other(
     storage: Storage, plan: str, files: Collection[str]
 ) -> tuple[ElsewhereActive, ...] | UnknownFence:
-    path = f"{_FENCES}/{plan}/fence.json"
+    path, record_path = f"{_FENCES}/{plan}/fence.json", f"{_FENCES}/{plan}/switch.json"
     where = storage.where(path)
-    if "fence.json" not in files:
-        # Without a fence, only the record of a failover that there was.
-        return UnknownFence(plan, where, f"{where} is missing, though that plan was failed over before")
     try:
+        if "fence.json" not in files:
+            begun = await read_document(storage, record_path, _Failover, FenceUnreadable)
+            if begun is None or (begun.epoch == 1 and not begun.touched):
+                return ()  # Its first failover is just about to write its fence.
+            return UnknownFence(plan, where, f"{where} is missing, though that plan was failed over before")
         fence = await read_document(storage, path, Fence, FenceUnreadable)
     except StandbyError as error:
         return UnknownFence(plan, where, error.cause)
     if fence is None or fence.plan != plan:
         reason = "it is empty" if fence is None else f"it belongs to plan {fence.plan}"
         return UnknownFence(plan, where, FenceUnreadable(where, reason).cause)
-    return tuple(
+    away = tuple(
         ElsewhereActive(plan, fence.epoch, primary, assignment)
         for primary, assignment in fence.assignments.items()
         if assignment.active != primary or assignment.upcoming
     )
+    if all(other.is_settled for other in away):
+        return away
+    # A record that cannot be read counts as none: then the plan's globs alone say what it is about.
+    record = await read_document(storage, record_path, _Failover)
+    return away if record is None else tuple(record.add_names(other) for other in away)

@@ -20,7 +20,7 @@ from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failback.divergence import Choices, Comparison, compare
 from standby.recovery.failback.errors import FailbackUnderWay, TrainingWouldBeLost, UnsettledEdits
 from standby.recovery.failback.report import Choice, DivergenceReport, Ending, FailbackReport, joined
-from standby.recovery.failover.begin import must_share
+from standby.recovery.failover.begin import SHARED, must_share
 from standby.recovery.failover.errors import FailoverUnfinished
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
@@ -119,7 +119,7 @@ async def report_divergence(
     state = failback_state(fence, choose_primary(context.plan, fence, named=primary))
     if state.standby is None:
         return None
-    return (await compare(context, state.primary, state.standby, keep or {}, force=force)).report
+    return (await compare(context, state.primary, state.standby, keep or {}, force=_trained(force))).report
 
 
 async def fail_back(
@@ -171,6 +171,11 @@ async def fail_back(
             run.next_action = f"Continue with standby failback {context.plan.name}"
             ending = "interrupted"
         return await run.report(ending)
+
+
+def _trained(force: Collection[str]) -> tuple[str, ...]:
+    """Give the ids of analyzers among what is forced."""
+    return tuple(name for name in force if name != SHARED)
 
 
 @dataclass
@@ -251,7 +256,9 @@ class _Failback:
 
     async def _compare(self, standby: str, *, after_switch: bool = False) -> Comparison:
         begun_at = self.progress.begun_at if self.progress else None
-        found = await compare(self.context, self.state.primary, standby, self.keep, begun_at, force=self.force)
+        found = await compare(
+            self.context, self.state.primary, standby, self.keep, begun_at, force=_trained(self.force)
+        )
         if found.report.unforced and not after_switch:
             raise TrainingWouldBeLost(self.context.plan.name, self.state.primary, standby, found.report.unforced)
         if found.report.undecided and not after_switch:
@@ -309,7 +316,7 @@ class _Failback:
             found = await self._compare(standby, after_switch=True)
             await sync_ledgers(self.context, primary, standby, found.equal)
             selection = Selection(
-                on_existing="replace", on_foreign="refuse", force=found.to_standby, force_trained=self.force
+                on_existing="replace", on_foreign="refuse", force=found.to_standby, force_trained=_trained(self.force)
             )
             return await self._synchronise(primary, standby, selection)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from standby.errors import StandbyError, sentence
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import Fence, HeldFence
 from standby.recovery.activation.sinks import Activation, SinkFailed, SinkResult, publish_to_sinks, read_back
 from standby.recovery.context import RecoveryContext, Stage
@@ -106,11 +106,11 @@ class FailoverRun:
                 record.primary, record.before.active, record.to, planned=self._is_planned
             )
             self.record = record.naming(record.to, names).model_copy(update={"prepared": True})
-        if not self._is_undoing and not record.touched:
-            await self._must_share()
         others_are_named = bool(set(record.may_name) - {record.to})
         if others_are_named or self.record.prepared != record.prepared:
             await self._save(touched=others_are_named or record.touched)
+        if not self._is_undoing and not record.touched:
+            await self._must_share()
         if others_are_named:
             await self._phases.must(Stage.WITHDRAW, "publish nobody", self._withdraw)
             # If forced, it continues without a sink, which may still name the old resource.
@@ -178,7 +178,8 @@ class FailoverRun:
         self.record = self.record.model_copy(update=changed)
         await record_begin(self._context, self.record)
         await self._file.write(self.record)
-        await self._held.write(self._fence_now())
+        now = self._context.clock.now()
+        await self._held.write(fence_during(self._held.fence, self._context.plan, self.record, now))
 
     async def _finish(self) -> None:
         now = self._context.clock.now()
@@ -194,14 +195,14 @@ class FailoverRun:
     async def _must_share(self) -> None:
         """Stop before anything is published, where another plan has another resource serve the same analyzers.
 
-        The fence says first which analyzers it is about: of two plans that begin at once, one sees the other.
+        The record says by now which analyzers it is about: of two plans that begin at once, one sees the other.
         """
         record = self.record
-        await self._held.write(self._fence_now())
-        await must_share(self._context, record.primary, record.to, names_during(record), forced=record.forced)
-
-    def _fence_now(self) -> Fence:
-        return fence_during(self._held.fence, self._context.plan, self.record, self._context.clock.now())
+        try:
+            await must_share(self._context, record.primary, record.to, names_during(record), forced=record.forced)
+        except GuardRefused:
+            self.record = record.model_copy(update={"touched": False})
+            raise
 
 
 def _contradictions(

@@ -40,6 +40,7 @@ from standby.replication.plan import make_plan
 from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
 from standby.replication.trained import now_rebuilt
+from standby.replication.verdict import Verdict
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
@@ -187,12 +188,20 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in found.standings}
     return replace(
         facts,
-        standings=found.standings,
+        standings=tuple(_as_it_serves(facts, each) for each in found.standings),
         names=names,
         rebuilt=() if at_primary else _rebuilt(known, facts.target, names),
         models=model_facts(facts.plan, found.needed, found.source, there.serving),
         retirements=retirements(facts.plan, found.needed, there.serving, inspection.models),
     )
+
+
+def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
+    """Take for right what serves at the target for another plan already, however it differs from the primary."""
+    other = facts.others.serving(facts.target, standing.target_analyzer) if facts.others else None
+    if other is None or not other.is_settled or other.primary != facts.primary or standing.status != "ready":
+        return standing
+    return replace(standing, verdict=Verdict.IN_SYNC, source_changed=False, blocked=False)
 
 
 def _pair_standings(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
@@ -294,7 +303,7 @@ async def _assess(
 ) -> tuple[Readiness, ...]:
     plan, vault = context.plan, context.vault
     fence = await read_fence(vault, plan)
-    others = await context.run.other_plans(fresh=True)
+    others = await context.run.other_plans()
     frames = [replace(_frame(context, fence, pair, ask_source=ask_source), others=others) for pair in pairs]
     wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}
     inspections = await inspect_resources(context.connections, wanted, {frame.destination for frame in frames}, seconds)
