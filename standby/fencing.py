@@ -353,7 +353,7 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
     )
 
 
-class _Failover(Document):
+class _Failover(Stored):
     """What counts here of the record of a plan's last failover, which is written before the fence."""
 
     primary: str = Field(alias="home")
@@ -382,6 +382,9 @@ async def _read_other(
                 return ()  # Its first failover is just about to write its fence.
             return UnknownFence(plan, where, f"{where} is missing, though that plan was failed over before")
         fence = await read_document(storage, path, Fence, FenceUnreadable)
+        # A record that cannot be read counts as none: then the plan's globs alone say what it is about.
+        under_way = fence is not None and any(each.upcoming for each in fence.assignments.values())
+        record = await read_document(storage, record_path, _Failover) if under_way else None
     except StandbyError as error:
         return UnknownFence(plan, where, error.cause)
     if fence is None or fence.plan != plan:
@@ -392,8 +395,4 @@ async def _read_other(
         for primary, assignment in fence.assignments.items()
         if assignment.active != primary or assignment.upcoming
     )
-    if all(other.is_settled for other in away):
-        return away
-    # A record that cannot be read counts as none: then the plan's globs alone say what it is about.
-    record = await read_document(storage, record_path, _Failover)
     return away if record is None else tuple(record.add_names(other) for other in away)

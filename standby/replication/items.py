@@ -11,6 +11,7 @@ from typing import Protocol
 from pydantic import ConfigDict
 
 from standby.config.plan import OnExisting, RecoveryPlan
+from standby.fencing import ElsewhereActive, OtherPlans
 from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
 
 Key = tuple[str, ...]
@@ -163,3 +164,31 @@ def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
             if item.key in wanted
         ),
     )
+
+
+def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, following: bool) -> dict[str, PlanItem]:
+    """Leave alone what serves at the target for another plan, or elsewhere than at the source.
+
+    Args:
+        own: items of one source and one target, by analyzer.
+        others: what serves for other plans.
+        following: it is a part of a failover, which may lead to where an analyzer serves for another plan already.
+    """
+    served = {
+        name: other
+        for name, item in own.items()
+        if (other := others.serving(item.target, item.target_analyzer)) is not None
+    }
+    # It is usable where it serves: what needs it there can be copied.
+    usable = {name for name in served if (found := own[name].found) is not None and found.status == "ready"}
+
+    def beside(item: PlanItem, other: ElsewhereActive | None) -> PlanItem:
+        if following and other is not None and other.is_settled and other.primary == item.source:
+            return replace(item, action=Action.SKIP, reason=f"Nothing is copied over it: {other}.")
+        against = others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)
+        return item if against is None else replace(item, action=Action.REFUSE, reason=str(against))
+
+    return {
+        name: replace(beside(item, served.get(name)), needs=tuple(child for child in item.needs if child not in usable))
+        for name, item in own.items()
+    }

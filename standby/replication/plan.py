@@ -12,7 +12,7 @@ from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
-from standby.fencing import ElsewhereActive, OtherPlans
+from standby.fencing import OtherPlans
 from standby.replication.dependencies import (
     Dependencies,
     TargetNames,
@@ -22,7 +22,7 @@ from standby.replication.dependencies import (
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, matches, must_match
-from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection, selected_pairs
+from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection, beside_other_plans, selected_pairs
 from standby.replication.ledger import Owner, RebuiltThere
 from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
@@ -95,7 +95,9 @@ class Pair:
         )
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
-        items = list(_after_children(pair._beside_other_plans(_apart(own)), dependencies))
+        items = list(
+            _after_children(beside_other_plans(_apart(own), self.others, following=self.following), dependencies)
+        )
         needed = {
             model
             for item in items
@@ -252,28 +254,6 @@ class Pair:
             difference.path
             for difference in differences(definition, self.target.definitions[target_name], self.recovery_plan.ignore)
         )
-
-    def _beside_other_plans(self, own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
-        """Leave alone what serves at the target for another plan, or at another resource than the source."""
-        served = {
-            name: other
-            for name, item in own.items()
-            if (other := self.others.serving(item.target, item.target_analyzer)) is not None
-        }
-        # It is usable where it serves: what needs it there can be copied.
-        usable = {name for name in served if (found := own[name].found) is not None and found.status == "ready"}
-        return {
-            name: replace(
-                self._beside(item, served.get(name)), needs=tuple(child for child in item.needs if child not in usable)
-            )
-            for name, item in own.items()
-        }
-
-    def _beside(self, item: PlanItem, served: ElsewhereActive | None) -> PlanItem:
-        if self.following and served is not None and served.is_settled and served.primary == item.source:
-            return replace(item, action=Action.SKIP, reason=f"Nothing is copied over it: {served}.")
-        against = self.others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)
-        return item if against is None else replace(item, action=Action.REFUSE, reason=str(against))
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version
