@@ -112,6 +112,14 @@ async def test_somebody_elses_variable_is_not_overwritten(sink: VariableActivati
     assert await Variable.aget(NAME) == "something of mine"
 
 
+async def test_a_map_of_a_newer_version_is_not_overwritten(sink: VariableActivation) -> None:
+    newer = {"format": 2, "plans": {}}
+    await Variable.aset(NAME, newer)
+    with pytest.raises(SinkFailed, match="was written by a newer version of Standby, in format 2"):
+        await sink.publish(activation(1))
+    assert await Variable.aget(NAME) == newer
+
+
 def test_with_prefect_every_kind_of_sink_is_told() -> None:
     kinds: list[Sink] = [
         FileSink(path=Path("active.json")),
