@@ -27,6 +27,7 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 
 PACKAGE = Path(__file__).parent / "node_modules" / "azurite"
 SERVER = PACKAGE / "dist" / "src" / "blob" / "main.js"
+LEASH = Path(__file__).parent / "leash.cjs"
 NODE = Path(ROOT_DIR) / "bin" / "node"
 
 
@@ -101,8 +102,9 @@ def running_azurite() -> Iterator[Azurite]:
         raise AssertionError("Azurite is not installed: run 'make azurite'")
     port = free_port()
     options = ("--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry")
-    command = (NODE, SERVER, *options, "--blobHost", "127.0.0.1", "--blobPort", str(port))
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    command = (NODE, "-r", LEASH, SERVER, *options, "--blobHost", "127.0.0.1", "--blobPort", str(port))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe) as process:
         try:
             wait_for("Azurite", lambda: process.poll() is not None or _answers(port))
             assert process.poll() is None, f"Azurite ended: {process.stderr.read().decode() if process.stderr else ''}"

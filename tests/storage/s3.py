@@ -22,6 +22,15 @@ ENVIRONMENT: Mapping[str, str] = {
 """Where the storage's credentials come from; any are good enough."""
 
 
+SERVER = """
+import os, sys, threading
+from moto.server import main
+# It ends when the process that started it has ended, however that came.
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+main(sys.argv[1:])
+"""
+
+
 @dataclass(frozen=True)
 class S3:
     """One that runs, at a URL."""
@@ -41,9 +50,10 @@ class S3:
 def running_s3() -> Iterator[S3]:
     """Run one that keeps all in memory."""
     port = free_port()
-    command = (sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+    command = (sys.executable, "-c", SERVER, "-H", "127.0.0.1", "-p", str(port))
     env = os.environ | {"AWS_DEFAULT_REGION": "us-east-1"}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as process:
+    nowhere = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=nowhere, stderr=nowhere, env=env) as process:
         try:
             s3 = S3(f"http://127.0.0.1:{port}")
             wait_for("S3 server", lambda: process.poll() is not None or _answers(s3.endpoint))
