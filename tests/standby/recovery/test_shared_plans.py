@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import RecoveryPlan
-from standby.errors import GuardRefused
+from standby.errors import GuardRefused, StandbyError
 from standby.fencing import ActiveElsewhere, OtherFenceUnknown, Phase, read_fence, read_other_plans
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.context import RecoveryContext
@@ -473,3 +473,37 @@ async def test_two_plans_that_fail_over_at_once_never_have_two_resources_active_
     if second == "west" and not planned and "b" in ended:
         # In an outage of the region, both get where they lead.
         assert set(away.values()) == {"west"}, ended
+
+
+ORDERS = st.sampled_from(["west", "north", "roll back", "commit", "fail back"])
+
+
+@given(orders=st.lists(st.tuples(st.sampled_from(["a", "b"]), ORDERS), min_size=2, max_size=6))
+async def test_whatever_is_ordered_one_resource_at_most_serves_elsewhere_and_no_plan_overwrites_it(
+    orders: list[tuple[str, str]],
+) -> None:
+    plans = plan_of("a", "invoices*", "west", "north"), plan_of("b", "receipts*", "west", "north")
+    site = await Plans.made(*plans, common=(), invoices=("common",), receipts=("common",))
+    for number, (plan, order) in enumerate(orders):
+        with suppress(StandbyError):
+            await carry_out(site, plan, order)
+        away = {await site.active(name) for name in ("a", "b")} - EAST
+        assert len(away) <= 1, orders[: number + 1]
+        for resource in away:
+            site.any.patch(resource, "common", f"edit {number}")
+            for name in ("a", "b"):
+                with suppress(GuardRefused):
+                    await site.replicate(name, force=("common",))
+            assert site.any.says(resource)["common"] == f"edit {number}"
+
+
+async def carry_out(site: Plans, plan: str, order: str) -> None:
+    match order:
+        case "roll back":
+            await site.roll_back(plan)
+        case "commit":
+            await site.commit(plan)
+        case "fail back":
+            await site.fail_back(plan)
+        case _:
+            await site.fail_over(plan, order, planned=False, forced=frozenset({"readiness"}))

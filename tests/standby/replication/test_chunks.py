@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.configuration import Configuration
+from standby.config.globs import scope_of
 from standby.config.plan import RecoveryPlan
 from standby.fencing import Fenced
 from standby.replication.chunks import (
@@ -28,7 +29,7 @@ from standby.replication.items import PlanItem, Progress, ReplicationPlan, Statu
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import ACTING, Action, Verdict
 from tests.standby.recovery.failback.world import World
-from tests.standby.replication.world import plan_item, record, sighting
+from tests.standby.replication.world import plan_item, record, recovery_plan, sighting
 
 IN_SYNC = {"verdict": Verdict.IN_SYNC, "action": Action.SKIP}
 
@@ -226,3 +227,21 @@ async def test_a_chunk_that_outlived_its_sender_writes_nothing_over_the_side_tha
         await world.serve_at("west")
         with pytest.raises(Fenced, match="failed over to west"):
             await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+
+
+async def test_a_chunk_leaves_alone_what_serves_elsewhere_for_another_plan_by_then() -> None:
+    world = World()
+    for name in ("invoice", "receipt"):
+        world.create("east", name)
+    other = World(recovery_plan(name="other", include=["inv*"]), world.service, world.vault)
+    request = ChunkRequest(Chunk("east", "west", ("invoice", "receipt")))
+    await other.serve_at("west", scope=scope_of(other.plan, {"west": {"invoice": "invoice"}}))
+    async with world.context() as context:
+        run = await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+        await run.run()
+        report = run.report(run_id="chunk", via="prefect")
+    assert {item.analyzer: item.status for item in report.items} == {
+        "invoice": Status.REFUSED,
+        "receipt": Status.SUCCEEDED,
+    }
+    assert "other" in report.items[0].reason
