@@ -88,9 +88,10 @@ def test_after_the_failback_the_other_plan_goes_on(site: Workspace, cloud: Cloud
 
 def test_a_plan_that_was_saved_before_the_failover_is_not_applied(site: Workspace, cloud: Cloud) -> None:
     edit(cloud, "east", "news", "invoice")
-    assert site.run("plan", "second", "--out", "saved.json").status == 2
+    saved = str(site.folder / "saved.json")
+    assert site.run("plan", "second", "--out", saved).status == 2
     fail_over(site)
-    ran = site.run("replicate", "second", "--apply", "saved.json")
+    ran = site.run("replicate", "second", "--apply", saved)
     assert ran.status == 4
     assert "plan invoices" in ran.err
 
