@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
+from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, field_validator, model_validator
 
 from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
 from standby.document import LocalPath, Strict
@@ -136,11 +137,44 @@ class SecondPlace(Place):
         return self
 
 
+@dataclass(frozen=True)
+class Promotion:
+    """An operator's order to go on from the second, because the vault is lost.
+
+    Attributes:
+        by: who gave it.
+        why: as the operator said, or the command that was run.
+        behind: what the second lacks, as far as that is known.
+    """
+
+    by: str
+    why: str
+    behind: str
+
+
 class VaultSettings(Place):
     """The place for definitions, ledgers, fence, audit log and replaced analyzers; the folder vault by default."""
 
     second: SecondPlace | None = Field(None, description="A replica of all of it, written after the first.")
     signing: Signing | None = Field(None, description="How snapshots, plans and evidence are signed.")
+    _promotion: Promotion | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _has_another_second(self) -> Self:
+        if self.second is not None and (self.second.folder, self.second.url) == (self.folder, self.url):
+            raise ValueError("names one place twice: its second must be another one")
+        return self
+
+    @property
+    def promotion(self) -> Promotion | None:
+        """Give the order to open the second as the vault; no file and no block can give it."""
+        return self._promotion
+
+    def promoted(self, order: Promotion) -> VaultSettings:
+        """Take the second as the vault."""
+        changed = self.model_copy()
+        changed._promotion = order
+        return changed
 
     @property
     def folder(self) -> Path | None:

@@ -23,7 +23,7 @@ from standby.replication.report import Via
 from standby.replication.steps import RunContext
 from standby.vault.signing import Signer, signer_for
 from standby.vault.storage import Storage
-from standby.vault.vault import open_vault
+from standby.vault.vault import open_place
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ class RecoveryContext:
 
     Attributes:
         run: what replication works with; its vault is the recovery's, too.
-        second: the other place for snapshots, where there is one.
+        second: the replica of the vault, where there is one: for reading what the vault lost.
         actor: who asks for it: a person at a machine, or a flow run.
     """
 
@@ -117,7 +117,9 @@ async def open_recovery(
     """
     settings = configuration.vault
     async with open_run(configuration, plan_name) as run, AsyncExitStack() as stack:
-        second = None if settings.second is None else await stack.enter_async_context(open_vault(settings.second))
+        second = None
+        if settings.second is not None and settings.promotion is None:
+            second = await stack.enter_async_context(open_place(settings.second))
         yield RecoveryContext(
             configuration=configuration,
             run=run,

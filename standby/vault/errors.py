@@ -7,7 +7,7 @@ from typing import Literal
 
 from obstore import exceptions
 
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 
 
 class VaultError(StandbyError):
@@ -180,3 +180,75 @@ def _unanswered(said: str, hint: str) -> Failed:
     is_late = "timedout" in said or "timed out" in said
     reason = "it did not answer in time" if is_late else "its answer was cut off, or is not that of a storage"
     return Failed("unclear", f"{reason}{hint}")
+
+
+class OtherRecords(VaultError):
+    """A place holds what another vault wrote; nothing of it is overwritten."""
+
+    def __init__(self, where: str, vault: str) -> None:
+        super().__init__(
+            f"{where} holds records that the vault at {vault} does not have: it belongs to another vault, or to none",
+            "Name an empty folder, or the one that belongs to the vault",
+        )
+
+
+class RoleUnreadable(VaultError):
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(
+            f"{where}, which says whether this is the vault or its replica, cannot be read: {reason}",
+            "Put an older version of that file back, or remove it",
+        )
+
+
+class IsReplica(GuardRefused):
+    """What is written to a replica, its vault overwrites."""
+
+    def __init__(self, where: str, vault: str) -> None:
+        super().__init__(
+            f"{where} is the replica of the vault at {vault}, and was not promoted, so nothing is written to it",
+            "If that vault is lost, name this place as vault.second in standby.yaml and add --vault second",
+        )
+
+
+class Promoted(GuardRefused):
+    """An operator made the replica the vault."""
+
+    def __init__(self, where: str, second: str, when: str) -> None:
+        super().__init__(
+            f"{second} was promoted at {when}: it is the vault now, and nothing is written to {where}",
+            "Exchange vault and vault.second in standby.yaml; then standby bootstrap lets flows know",
+        )
+
+
+class PromotedTwice(GuardRefused):
+    def __init__(self, where: str, second: str) -> None:
+        super().__init__(
+            f"{where} and {second} were both promoted, so each may have records that the other one lacks",
+            "Compare them with standby audit show; then empty the folder of the one that is to be the replica",
+        )
+
+
+class VaultLost(GuardRefused):
+    """Missing is not empty."""
+
+    def __init__(self, where: str, second: str) -> None:
+        super().__init__(
+            f"There is nothing in the vault at {where}, although {second} is the replica of its records",
+            "Mount or correct it. If it is lost, run standby vault move second vault, or add --vault second",
+        )
+
+
+class NothingReplicated(GuardRefused):
+    def __init__(self, where: str, vault: str) -> None:
+        super().__init__(
+            f"Nothing was ever replicated to {where}, so it cannot take the place of the vault at {vault}",
+            "Correct vault.second, or the vault itself",
+        )
+
+
+class Unfinished(GuardRefused):
+    def __init__(self, where: str, source: str) -> None:
+        super().__init__(
+            f"{where} is an unfinished copy of the vault at {source}, so it is not used",
+            "Run standby vault move again: it goes on where it was interrupted",
+        )

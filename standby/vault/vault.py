@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -16,10 +16,12 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
-from standby.config.vault import Place, SasCredentials
+from standby.config.vault import Place, SasCredentials, VaultSettings
 from standby.vault.errors import AccessRefused, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Store, Waits
+from standby.vault.replica import Replicated
+from standby.vault.role import guarded, promoted
 from standby.vault.storage import Storage, checked
 
 if TYPE_CHECKING:
@@ -41,8 +43,28 @@ NO_KEYS = "; no AWS_ACCESS_KEY_ID is set, so this machine's own identity was ask
 
 
 @asynccontextmanager
-async def open_vault(place: Place) -> AsyncIterator[Storage]:
-    """Open a place for files; nothing is called, and nothing is made, before the first file is read or written."""
+async def open_vault(settings: VaultSettings) -> AsyncIterator[Storage]:
+    """Open the vault, with its replica where there is one; on an operator's order, the replica as the vault.
+
+    Nothing is called, and nothing is made, before the first file is read or written.
+    """
+    async with AsyncExitStack() as stack:
+        first = await stack.enter_async_context(open_place(settings))
+        if settings.second is None:
+            yield guarded(first)
+            return
+        second = await stack.enter_async_context(open_place(settings.second))
+        if settings.promotion is not None:
+            yield promoted(first, second, settings.promotion)
+            return
+        replicated = Replicated(first, second)
+        stack.push_async_callback(replicated.aclose)
+        yield replicated
+
+
+@asynccontextmanager
+async def open_place(place: Place) -> AsyncIterator[Storage]:
+    """Open one place for files, whatever it is."""
     if place.folder is not None:
         yield LocalFolder(place.folder)
         return

@@ -1,0 +1,441 @@
+"""The replica of a vault: a second place that gets everything after the first, and never stops or slows it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from standby.clock import Clock, SystemClock
+from standby.concurrency import do_for_each, side_by_side
+from standby.document import Document
+from standby.errors import GuardRefused, sentence
+from standby.text import counted, utc
+from standby.vault.errors import Changed, OtherRecords, Unfinished, VaultError, VaultLost, VaultUnavailable
+from standby.vault.role import (
+    CHECK,
+    TRIES,
+    Role,
+    must_be_the_vault,
+    must_lead,
+    new_id,
+    promotion_of,
+    read_role,
+    records,
+    role_and_tag,
+    set_role,
+)
+from standby.vault.storage import HeldFile, Listed, Storage
+
+log = logging.getLogger("standby.vault")
+
+OBJECTS = "objects/"
+"""Files that are named by their content."""
+
+SILENCE = 30.0
+"""Seconds for which a second that did not say is not asked again."""
+
+RETRY = 10.0
+"""Seconds between two tries to write to a second that fails."""
+
+DRAIN = 5.0
+"""Seconds that the end of a run waits for the second."""
+
+MOST_WAITING = 64_000_000
+"""Bytes that wait for the second; what is more is left to `catch_up`."""
+
+AT_ONCE = 8
+"""Files that are brought to the second, or compared, at the same time."""
+
+NEWEST = 20
+"""Files that are compared by content although size and time agree: the two clocks may not."""
+
+MOST_COMPARED = 200
+"""Files that are compared by content; more that look older are called older."""
+
+
+class ReplicaState(Document):
+    """How far a replica is behind.
+
+    Attributes:
+        behind: files that it lacks, or has as they were before; `None` where that is not known.
+        since: when the first of them was written.
+        problem: why it cannot be written or read, as a clause; empty where it can.
+    """
+
+    where: str
+    behind: int | None
+    since: datetime | None = None
+    problem: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is known to have everything."""
+        return self.behind == 0 and not self.problem
+
+    @property
+    def words(self) -> str:
+        """The state as a sentence."""
+        if self.problem:
+            return f"The replica of the vault cannot be kept: {sentence(self.problem)}"
+        if self.behind is None:
+            return f"Whether the replica of the vault at {self.where} has everything is unknown."
+        if not self.behind:
+            return f"The replica of the vault at {self.where} has everything."
+        since = f" since {utc(self.since)}" if self.since else ""
+        return f"The replica of the vault at {self.where} is behind by {counted(self.behind, 'file')}{since}."
+
+
+class Replicated:
+    """A vault with a replica: everything is written to the first, and brought to the second in the background.
+
+    The second never stops or slows the first. What it misses is brought over by `catch_up`.
+    """
+
+    def __init__(self, first: Storage, second: Storage, clock: Clock | None = None) -> None:
+        self._first = first
+        self._second = second
+        self._clock = clock or SystemClock()
+        self._role: Role | None = None
+        self._refusal: GuardRefused | None = None
+        self._checked = False
+        self._silent_until = float("-inf")
+        self._waiting: dict[str, bytes | None] = {}
+        self._size = 0
+        self._wake = asyncio.Event()
+        self._done = asyncio.Event()
+        self._done.set()
+        self._failing = self._warned = False
+        self._worker: asyncio.Task[None] | None = None
+        self._claiming = asyncio.Lock()
+        self.where = first.where
+        self.read = first.read
+        self.read_version = first.read_version
+        self.list = first.list
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Replace a file of the first."""
+        await self.check()
+        await self._first.write(path, content)
+        self.note(path, content)
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        """Replace a file of the first if it is still as it was read."""
+        await self.check()
+        new = await self._first.swap(path, content, tag)
+        self.note(path, content)
+        return new
+
+    async def remove(self, path: str) -> None:
+        """Remove a file of the first."""
+        await self.check()
+        await self._first.remove(path)
+        self.note(path, None)
+
+    @asynccontextmanager
+    async def hold(self, path: str) -> AsyncIterator[HeldFile]:
+        """Hold a file of the first, once the second has said that it was not promoted."""
+        await self.check(ask=True)
+        async with self._first.hold(path) as file:
+            yield _Followed(self, path, file)
+
+    def note(self, path: str, content: bytes | None) -> None:
+        """Let the second follow; `None` where the file was removed."""
+        self._size += len(content or b"") - len(self._waiting.pop(path, None) or b"")
+        # At the end, even where it waited already: what it refers to comes before it.
+        self._waiting[path] = content
+        while self._size > MOST_WAITING:
+            left = next(iter(self._waiting))
+            self._size -= len(self._waiting.pop(left) or b"")
+        self._done.clear()
+        self._wake.set()
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._follow())
+
+    async def aclose(self) -> None:
+        """Let the second follow to the end, unless it fails or takes long."""
+        if self._worker is None:
+            return
+        try:
+            if not self._failing:
+                async with asyncio.timeout(DRAIN):
+                    await self._done.wait()
+        except TimeoutError:
+            log.warning("%s is slow and does not have everything yet; standby snapshot brings it up", self._where)
+        finally:
+            self._worker.cancel()
+            await asyncio.wait({self._worker})
+
+    async def state(self, seconds: float = 10.0) -> ReplicaState:
+        """Say how far the second is behind, by the lists of both; nothing is changed, and this never raises."""
+        return await self._bounded(self._compare_and_say, seconds)
+
+    async def catch_up(self, seconds: float) -> ReplicaState:
+        """Bring to the second what it lacks, and say how far it is behind then; this never raises."""
+        return await self._bounded(self._bring_all, seconds)
+
+    async def behind(self) -> list[Listed]:
+        """Give the files that the second lacks, or has as they were before.
+
+        Raises:
+            VaultUnavailable: one of the two cannot be read.
+        """
+        return await compare(self._first, self._second)
+
+    @property
+    def _where(self) -> str:
+        return self._second.where("")
+
+    async def check(self, *, ask: bool = False) -> None:
+        """Refuse to write where the second was promoted.
+
+        A second that does not answer does not stop the first. Should it have been promoted all the same, its fence
+        is not touched from here, and no sink takes an epoch twice.
+
+        Args:
+            ask: the second now, and not only once.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        if self._checked and not ask:
+            return
+        answered, second = await self._ask()
+        if answered:
+            await self._compare_roles(second)
+        elif not self._checked:
+            must_be_the_vault(await read_role(self._first), self.where(""))
+        self._checked = True
+
+    async def _ask(self) -> tuple[bool, Role | None]:
+        """Ask the second what it is, and say whether it answered."""
+        if self._clock.monotonic() < self._silent_until:
+            return False, None
+        try:
+            async with asyncio.timeout(CHECK):
+                return True, await read_role(self._second)
+        except VaultError as error:
+            self._warn(str(error))
+        except TimeoutError:
+            self._warn(f"{self._where} did not answer within {CHECK:.0f} s.")
+        self._silent_until = self._clock.monotonic() + SILENCE
+        return False, None
+
+    async def _compare_roles(self, second: Role | None) -> Role:
+        try:
+            if self._role is None:
+                self._role = await self._own_role(second)
+            must_lead(self._role, second, self.where(""), self._where)
+        except GuardRefused as refusal:
+            self._refusal = refusal
+            raise
+        return self._role
+
+    async def _own_role(self, second: Role | None) -> Role:
+        own = await read_role(self._first)
+        if own is not None:
+            return own
+        if second is not None and second.kind == "vault":
+            raise promotion_of(second, self.where(""), self._where)  # Before this one was told that it has a replica.
+        if second is not None and second.kind != "unfinished" and not await records(self._first):
+            raise VaultLost(self.where(""), self._where)
+        new = Role(kind="vault", history=(new_id(),), at=self._clock.now())
+        try:
+            await set_role(self._first, new, None)
+        except Changed:
+            return await read_role(self._first) or new
+        return new
+
+    async def _follow(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                path, content = next(iter(self._waiting.items()))
+                try:
+                    await self._bring(path, content)
+                except GuardRefused as refusal:
+                    log.warning("%s", refusal)
+                    self._forget()
+                    break
+                except VaultError as error:
+                    self._warn(str(error))
+                    self._failing = True
+                    await self._clock.sleep(RETRY)
+                    continue
+                self._failing = False
+                if path in self._waiting and self._waiting[path] is content:
+                    self._size -= len(self._waiting.pop(path) or b"")
+            self._done.set()
+
+    def _forget(self) -> None:
+        self._waiting.clear()
+        self._size = 0
+
+    def _warn(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("The replica of the vault is behind until standby snapshot brings it up: %s", reason)
+
+    async def _bring(self, path: str, content: bytes | None) -> None:
+        """Let the second have a file as it is, unless it was promoted."""
+        for _ in range(TRIES):
+            there = await self._second.read_version(path)
+            if content == (there.content if there else None):
+                return
+            # Asked after it was read: whatever a promoted one writes from now on makes the swap fail.
+            await self._claim()
+            try:
+                if content is None:
+                    await self._second.remove(path)
+                else:
+                    await self._second.swap(path, content, there.tag if there else None)
+            except Changed:
+                continue
+            return
+        raise VaultUnavailable(self._second.where(path), "written", "others write it all the time")
+
+    async def _claim(self) -> None:
+        """Make sure that the second is the replica of the first.
+
+        Raises:
+            GuardRefused: it was promoted, or the first is not the vault.
+            OtherRecords: it belongs to another vault.
+        """
+        async with self._claiming:
+            second, tag = await role_and_tag(self._second)
+            role = await self._compare_roles(second)
+            if second is not None and second.kind == "unfinished":
+                raise Unfinished(self._where, second.of)
+            if second is not None and second.kind == "replica" and second.history == role.history:
+                return
+            if (second is not None and second.history[0] != role.history[0]) or (
+                second is None and not await self._may_become_replica()
+            ):
+                raise OtherRecords(self._where, self.where(""))
+            if second is not None and second.kind == "vault":
+                await self._keep_what_differs(second)
+            new = Role(kind="replica", history=role.history, at=self._clock.now(), of=self.where(""))
+            try:
+                await set_role(self._second, new, tag)
+            except Changed:
+                raise VaultUnavailable(self._where, "written", "others write it at the same time") from None
+
+    async def _may_become_replica(self) -> bool:
+        """Whether the second holds nothing but snapshots and what the first holds, too."""
+        for each in await records(self._second):
+            if each.path.startswith(("snapshots/", OBJECTS)):
+                continue
+            if await self._second.read(each.path) != await self._first.read(each.path):
+                return False
+        return True
+
+    async def _keep_what_differs(self, was: Role) -> None:
+        """Set aside what was the vault until another one was promoted: it may know what that one does not."""
+        folder = f"displaced/{was.history[-1]}"
+        for each in await self.behind():
+            if not each.path.startswith(OBJECTS) and (content := await self._second.read(each.path)) is not None:
+                await self._second.write(f"{folder}/{each.path}", content)
+
+    async def _bounded(self, work: Callable[[], Awaitable[ReplicaState]], seconds: float) -> ReplicaState:
+        try:
+            async with asyncio.timeout(seconds):
+                return await work()
+        except (VaultError, GuardRefused) as error:
+            return ReplicaState(where=self._where, behind=None, problem=error.cause)
+        except TimeoutError:
+            return ReplicaState(
+                where=self._where, behind=None, problem=f"{self._where} did not answer within {seconds:.0f} s"
+            )
+
+    async def _compare_and_say(self) -> ReplicaState:
+        first, second = await read_role(self._first), await read_role(self._second)
+        if first is not None:
+            must_lead(first, second, self.where(""), self._where)
+            if second is not None and second.history[0] != first.history[0]:
+                raise OtherRecords(self._where, self.where(""))
+        elif second is not None and second.kind == "vault":
+            raise promotion_of(second, self.where(""), self._where)
+        elif second is not None and not await records(self._first):
+            raise VaultLost(self.where(""), self._where)
+        behind = await self.behind()
+        since = min((each.changed_at for each in behind), default=None)
+        return ReplicaState(where=self._where, behind=len(behind), since=since)
+
+    async def _bring_all(self) -> ReplicaState:
+        await self.check(ask=True)
+        await self._claim()
+        waiting, behind = dict(self._waiting), await self.behind()
+        self._forget()
+
+        async def bring(path: str) -> None:
+            # What was removed meanwhile is not brought, and what waits to be removed is.
+            if (content := await self._first.read(path)) is not None or path in waiting:
+                await self._bring(path, content)
+
+        paths = list(dict.fromkeys([*(each.path for each in behind), *waiting]))
+        alone = [path for path in paths if path.startswith((OBJECTS, "snapshots/")) and not path.endswith(".jsonl")]
+        await do_for_each(alone, bring, AT_ONCE)
+        # After what they refer to.
+        await do_for_each([path for path in paths if path not in set(alone)], bring, AT_ONCE)
+        return await self._compare_and_say()
+
+
+class _Followed(HeldFile):
+    """A held file of the first, which the second follows."""
+
+    def __init__(self, vault: Replicated, path: str, file: HeldFile) -> None:
+        super().__init__(vault, path, None)
+        self.found = file.found
+        self._vault = vault
+        self._file = file
+
+    async def write(self, content: bytes) -> None:
+        """Replace what it holds, unless the second was found to be promoted."""
+        await self._vault.check()
+        await self._file.write(content)
+        self.found = content
+        self._vault.note(self._path, content)
+
+
+async def compare(first: Storage, second: Storage) -> list[Listed]:
+    """Give the files of one place that another one lacks, or has as they were before.
+
+    Size and time tell most; where the time leaves a doubt, the content does.
+
+    Raises:
+        VaultUnavailable: one of the two cannot be read.
+    """
+    async with side_by_side() as group:
+        here = group.create_task(records(first))
+        listing = group.create_task(second.list())
+    there = {each.path: each for each in listing.result()}
+    behind: list[Listed] = []
+    doubtful: list[Listed] = []
+    similar: list[Listed] = []
+    for each in here.result():
+        other = there.get(each.path)
+        if other is None or other.size != each.size:
+            behind.append(each)
+        elif not each.path.startswith(OBJECTS):
+            (doubtful if other.changed_at < each.changed_at else similar).append(each)
+    similar.sort(key=lambda each: each.changed_at, reverse=True)
+    compared = [*doubtful[:MOST_COMPARED], *similar[:NEWEST]]
+
+    async def differs(each: Listed) -> bool:
+        return await first.read(each.path) != await second.read(each.path)
+
+    found = await do_for_each(compared, differs, AT_ONCE)
+    behind += [each for each, is_other in zip(compared, found, strict=True) if is_other]
+    return [*behind, *doubtful[MOST_COMPARED:]]
+
+
+async def replica_state(vault: Storage, seconds: float = 10.0) -> ReplicaState | None:
+    """Say how far the replica of a vault is behind; `None` where it has none. This never raises."""
+    return await vault.state(seconds) if isinstance(vault, Replicated) else None
+
+
+async def catch_up(vault: Storage, seconds: float) -> ReplicaState | None:
+    """Bring up the replica of a vault; `None` where it has none. This never raises."""
+    return await vault.catch_up(seconds) if isinstance(vault, Replicated) else None

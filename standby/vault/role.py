@@ -1,0 +1,220 @@
+"""What a place is: the vault, its replica, or an unfinished copy, under a history that grows with every promotion.
+
+Whoever writes to a vault compares its history with that of its replica, and the longer one is right: a vault whose
+replica was promoted is not written any more, and becomes the replica of the other one as soon as the configuration
+names them so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Literal
+from uuid import uuid4
+
+from pydantic import Field, ValidationError
+
+from standby.clock import Clock, SystemClock
+from standby.config.errors import summary
+from standby.config.vault import Promotion
+from standby.document import Document
+from standby.text import utc
+from standby.vault.errors import (
+    Changed,
+    IsReplica,
+    NothingReplicated,
+    Promoted,
+    PromotedTwice,
+    RoleUnreadable,
+    Unfinished,
+    VaultError,
+    VaultUnavailable,
+)
+from standby.vault.storage import HeldFile, Listed, Storage, Version
+
+log = logging.getLogger("standby.vault")
+
+CHECK = 1.0
+"""Seconds that the other place may take to say what it is."""
+
+TRIES = 20
+"""How often something is tried while others change the same file."""
+
+ROLE = "role.json"
+"""File that says what a place is."""
+
+OWN = (ROLE, "doctor/")
+"""What belongs to a place, and is not replicated."""
+
+
+class Role(Document):
+    """What a place is.
+
+    Attributes:
+        history: of the vault that it is, or is a replica of: an id for its beginning, and one for each promotion.
+        of: where the vault is that it replicates, or that it is an unfinished copy of.
+        behind: what it lacked when it was promoted, as far as that was known.
+    """
+
+    format: Literal[1] = 1
+    kind: Literal["vault", "replica", "unfinished"]
+    history: tuple[str, ...] = Field(min_length=1)
+    at: datetime
+    by: str = ""
+    why: str = ""
+    of: str = ""
+    behind: str = ""
+
+
+async def read_role(place: Storage) -> Role | None:
+    """Read what a place is; `None` where it does not say, as before it had a replica."""
+    return (await role_and_tag(place))[0]
+
+
+async def role_and_tag(place: Storage) -> tuple[Role | None, str | None]:
+    version = await place.read_version(ROLE)
+    if version is None:
+        return None, None
+    try:
+        return Role.model_validate_json(version.content), version.tag
+    except ValidationError as error:
+        raise RoleUnreadable(place.where(ROLE), summary(error)) from None
+
+
+async def set_role(place: Storage, role: Role, tag: str | None) -> None:
+    """Say what a place is; `Changed` where it was said anew since."""
+    await place.swap(ROLE, role.model_dump_json(indent=1).encode(), tag)
+
+
+def new_id() -> str:
+    return uuid4().hex[:12]
+
+
+def must_be_the_vault(own: Role | None, where: str) -> None:
+    """Refuse to write as the vault what is a replica, or a copy that is not whole."""
+    if own is not None and own.kind == "replica":
+        raise IsReplica(where, own.of)
+    if own is not None and own.kind == "unfinished":
+        raise Unfinished(where, own.of)
+
+
+def must_lead(first: Role, second: Role | None, where: str, where_second: str) -> None:
+    """Refuse to write a vault as the first of two where the second was promoted since."""
+    must_be_the_vault(first, where)
+    if second is None or second.kind == "unfinished":
+        return
+    shorter = min(len(first.history), len(second.history))
+    same = first.history[:shorter] == second.history[:shorter]
+    if same and len(second.history) > len(first.history):
+        raise promotion_of(second, where, where_second)
+    if same and (second.kind == "replica" or len(second.history) < len(first.history)):
+        return
+    if second.history[0] != first.history[0]:
+        return  # It belongs to another vault, and is not written.
+    raise PromotedTwice(where, where_second)
+
+
+def promotion_of(second: Role, where: str, where_second: str) -> Promoted:
+    """Make the error of the first where the second was promoted."""
+    return Promoted(where, where_second, f"{utc(second.at)} by {second.by or 'an operator'}")
+
+
+class Guarded:
+    """A place that is checked once, before anything in it is changed."""
+
+    def __init__(self, place: Storage, check: Callable[[], Awaitable[None]]) -> None:
+        self._place = place
+        self._check = check
+        self._checked = False
+        self._checking = asyncio.Lock()
+        self.where = place.where
+        self.read = place.read
+        self.read_version = place.read_version
+        self.list = place.list
+
+    async def write(self, path: str, content: bytes) -> None:
+        """Check, then replace a file."""
+        await self._once()
+        await self._place.write(path, content)
+
+    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
+        """Check, then replace a file if it is still as it was read."""
+        await self._once()
+        return await self._place.swap(path, content, tag)
+
+    async def remove(self, path: str) -> None:
+        """Check, then remove a file."""
+        await self._once()
+        await self._place.remove(path)
+
+    @asynccontextmanager
+    async def hold(self, path: str) -> AsyncIterator[HeldFile]:
+        """Check, then hold a file."""
+        await self._once()
+        async with self._place.hold(path) as file:
+            yield file
+
+    async def _once(self) -> None:
+        async with self._checking:
+            if not self._checked:
+                await self._check()
+                self._checked = True
+
+
+def guarded(place: Storage) -> Guarded:
+    """Give a vault that has no replica: it must not be one itself."""
+
+    async def check() -> None:
+        must_be_the_vault(await read_role(place), place.where(""))
+
+    return Guarded(place, check)
+
+
+def promoted(first: Storage, second: Storage, order: Promotion, clock: Clock | None = None) -> Guarded:
+    """Give the second as the vault, on an operator's order; it is promoted before anything in it is changed.
+
+    The first is only asked what it is, and not written.
+    """
+    now = (clock or SystemClock()).now
+
+    async def promote() -> None:
+        for _ in range(TRIES):
+            try:
+                own, tag = await role_and_tag(second)
+            except RoleUnreadable as error:
+                log.warning("%s", error)
+                own, tag = None, (await second.read_version(ROLE) or Version(b"", "")).tag
+            if own is not None and own.kind == "unfinished":
+                raise Unfinished(second.where(""), own.of)
+            if own is None and not await records(second):
+                raise NothingReplicated(second.where(""), first.where(""))
+            history = await _longest(first, own.history if own else ())
+            new = Role(kind="vault", history=(*history, new_id()), at=now(), **asdict(order))
+            try:
+                await set_role(second, new, tag)
+            except Changed:
+                continue
+            log.warning("%s is the vault from now on, instead of %s", second.where(""), first.where(""))
+            return
+        raise VaultUnavailable(second.where(ROLE), "written", "others write it all the time")
+
+    return Guarded(second, promote)
+
+
+async def _longest(first: Storage, history: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the history of the first where it continues that of the second."""
+    try:
+        async with asyncio.timeout(CHECK):
+            there = await read_role(first)
+    except (VaultError, TimeoutError):
+        return history
+    return there.history if there and there.history[: len(history)] == history else history
+
+
+async def records(place: Storage) -> list[Listed]:
+    """List what is replicated."""
+    return [each for each in await place.list() if not each.path.startswith(OWN)]
