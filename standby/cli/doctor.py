@@ -29,7 +29,7 @@ from standby.service.models import Account
 from standby.service.retries import HttpRetries
 from standby.text import counted
 from standby.vault.errors import VaultError, VaultUnavailable
-from standby.vault.vault import open_vault
+from standby.vault.vault import open_place
 
 TOLERATED_SKEW = timedelta(minutes=5)
 """Entra refuses tokens on clocks that differ by more."""
@@ -222,7 +222,7 @@ async def _vault(settings: VaultSettings) -> list[Check]:
 async def _place(name: str, place: Place) -> Check:
     written = b"Written by standby doctor, to check that the vault can be written.\n"
     try:
-        async with asyncio.timeout(LONGEST), open_vault(place) as storage:
+        async with asyncio.timeout(LONGEST), open_place(place) as storage:
             where = storage.where(WRITTEN)
             await storage.write(WRITTEN, written)
             if await storage.read(WRITTEN) != written:

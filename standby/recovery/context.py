@@ -23,7 +23,7 @@ from standby.replication.report import Via
 from standby.replication.steps import RunContext
 from standby.vault.signing import Signer, signer_for
 from standby.vault.storage import Storage
-from standby.vault.vault import open_place
+from standby.vault.vault import open_either
 
 T = TypeVar("T")
 
@@ -119,7 +119,7 @@ async def open_recovery(
     async with open_run(configuration, plan_name) as run, AsyncExitStack() as stack:
         second = None
         if settings.second is not None and settings.promotion is None:
-            second = await stack.enter_async_context(open_place(settings.second))
+            second = await open_either(stack, settings.second)
         yield RecoveryContext(
             configuration=configuration,
             run=run,

@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
 from obstore import exceptions
@@ -49,17 +49,42 @@ async def open_vault(settings: VaultSettings) -> AsyncIterator[Storage]:
     Nothing is called, and nothing is made, before the first file is read or written.
     """
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(open_place(settings))
         if settings.second is None:
-            yield guarded(first)
+            yield guarded(await stack.enter_async_context(open_place(settings)))
             return
-        second = await stack.enter_async_context(open_place(settings.second))
+        first, second = [await open_either(stack, place) for place in (settings, settings.second)]
         if settings.promotion is not None:
             yield promoted(first, second, settings.promotion)
             return
         replicated = Replicated(first, second)
         stack.push_async_callback(replicated.aclose)
         yield replicated
+
+
+async def open_either(stack: AsyncExitStack, place: Place) -> Storage:
+    """Open one of two places; where that cannot be done, the other one goes on all the same."""
+    try:
+        return await stack.enter_async_context(open_place(place))
+    except VaultUnavailable as error:
+        return _Unopened(place.url or str(place.folder), error)
+
+
+class _Unopened:
+    """A place whose settings are wrong: whatever is asked of it fails."""
+
+    def __init__(self, where: str, error: VaultUnavailable) -> None:
+        async def fail(*_: Any, **__: Any) -> NoReturn:
+            raise error
+
+        self._where = where
+        self._error = error
+        self.read = self.read_version = self.write = self.swap = self.remove = self.list = fail
+
+    def where(self, path: str) -> str:
+        return f"{self._where}/{path}"
+
+    def hold(self, path: str) -> NoReturn:  # noqa: ARG002
+        raise self._error
 
 
 @asynccontextmanager

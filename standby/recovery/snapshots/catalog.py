@@ -240,13 +240,13 @@ async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, s
     await store.files.write(manifest_path(plan, snapshot), content)
 
 
-async def copy_missing(catalog: Catalog, store: Store) -> list[str]:
-    """Copy to a store the snapshots that its list lacks: it did not answer when they were taken, or lost them.
+async def copy_missing(catalog: Catalog) -> list[str]:
+    """Copy back to the vault the snapshots that its list lacks, and its replica has.
 
     Returns:
-        What is damaged in every store, a sentence each.
+        What is damaged in both, a sentence each.
     """
-    index = catalog.indexes[catalog.stores.index(store)]
+    first, index = catalog.stores[0], catalog.indexes[0]
     problems: list[str] = []
     for entry in catalog.listed:
         if index is not None and index.find(entry.id) is not None:
@@ -262,8 +262,8 @@ async def copy_missing(catalog: Catalog, store: Store) -> list[str]:
                 problems += read.problems
             else:
                 objects[digest] = read.content
-        await put_objects(store, catalog.plan, objects)
-        await put_manifest(store, catalog.plan, entry.id, found.content, found.seal)
+        await put_objects(first, catalog.plan, objects)
+        await put_manifest(first, catalog.plan, entry.id, found.content, found.seal)
     return problems
 
 
@@ -284,35 +284,23 @@ def unneeded(going: Iterable[StoredManifest], staying: Iterable[StoredManifest])
 
 async def retire(
     context: RecoveryContext, catalog: Catalog, entries: tuple[IndexEntry, ...], index: HeldFile
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove the snapshots that the plan's policy does not keep, and the objects that no other snapshot needs.
-
-    Returns:
-        The snapshots that were removed, and what could not be removed, a sentence each.
-    """
+) -> tuple[str, ...]:
+    """Remove the snapshots that the plan's policy does not keep, and the objects that no other snapshot needs."""
     staying = tuple(entry for entry in entries if not entry.retiring)
     leaving = retired(staying, context.plan.snapshots, context.clock.now())
     names = {entry.id for entry in (*leaving, *(each for each in entries if each.retiring))}
     if not names:
-        return (), ()
+        return ()
     marked = tuple(entry.model_copy(update={"retiring": True}) if entry.id in names else entry for entry in entries)
     kept = tuple(entry for entry in marked if not entry.retiring)
     going = tuple(entry for entry in marked if entry.retiring)
     objects = unneeded(await catalog.manifests(going), await catalog.manifests(kept))
-    first, *others = catalog.stores
     await index.write(write_index(marked))
     ids: list[JsonValue] = [*sorted(names)]
     await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": ids, "objects": len(objects)})
-    await _remove(first, catalog.plan, going, objects)
+    await _remove(catalog.stores[0], catalog.plan, going, objects)
     await index.write(write_index(kept))
-    problems = []
-    for store in others:
-        try:
-            await _remove(store, catalog.plan, going, objects)
-            await store.files.write(index_path(catalog.plan), write_index(kept))
-        except VaultError as error:
-            problems.append(f"Old snapshots could not be removed from {store.name}: {error.cause}")
-    return tuple(sorted(names)), tuple(problems)
+    return tuple(sorted(names))
 
 
 async def _remove(store: Store, plan: str, going: tuple[IndexEntry, ...], objects: frozenset[str]) -> None:

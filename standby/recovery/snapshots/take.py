@@ -1,4 +1,4 @@
-"""Takes a snapshot: reads what the resources of a plan hold, writes it to every store, removes old snapshots."""
+"""Takes a snapshot: reads what the resources of a plan hold, writes it to the vault, removes old snapshots."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from standby.recovery.snapshots.manifest import (
     entry_of,
     write_index,
 )
-from standby.recovery.snapshots.store import Store, index_path, put_objects, to_object
+from standby.recovery.snapshots.store import index_path, put_objects, to_object
 from standby.replication.dependencies import referenced_anywhere, resolve
 from standby.replication.fingerprint import fingerprint, without_access
 from standby.replication.inventory import Inventory, is_protected, take_inventory
@@ -35,10 +35,13 @@ from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
 from standby.text import counted, some_of
 from standby.vault.documents import set_aside
-from standby.vault.errors import VaultError
+from standby.vault.replica import catch_up
 from standby.vault.signing import sealed
 
 log = logging.getLogger("standby.recovery")
+
+REPLICA_SECONDS = 900.0
+"""Seconds in which the replica of the vault is brought up."""
 
 LOOKED_BACK = 10
 """Earlier snapshots that are searched for a source that does not answer, newest first."""
@@ -163,7 +166,7 @@ class SnapshotTaken(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every resource answered and every store has it."""
+        """Whether every resource answered, and vault and replica have it."""
         return not self.missing and not self.problems
 
     @property
@@ -193,7 +196,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
     Raises:
         NothingReachable: no resource answered; nothing was written.
         Held: another run takes a snapshot of this plan.
-        VaultUnavailable: the vault cannot be read or written; the second store alone is not enough.
+        VaultUnavailable: the vault cannot be read or written; its replica alone is not enough.
         CannotSign: only the public half of the key is here.
     """
     plan = context.plan.name
@@ -210,27 +213,17 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         entry = entry_of(manifest, content, signed=seal is not None)
         entries = (*catalog.entries, entry)
 
-        async def write(store: Store) -> int:
-            new, repaired = await put_objects(store, plan, gathered.objects)
-            await put_manifest(store, plan, manifest.id, content, seal)
-            problems.extend([*repaired, *await copy_missing(catalog, store)])
-            return new
-
-        first, *others = catalog.stores
-        new_objects = await write(first)
+        first = catalog.stores[0]
+        new_objects, repaired = await put_objects(first, plan, gathered.objects)
+        await put_manifest(first, plan, manifest.id, content, seal)
+        problems += [*repaired, *await copy_missing(catalog)]
         await _set_aside(catalog)
         await index.write(write_index(entries))
-        written = [first]
-        for store in others:
-            try:
-                await write(store)
-                await store.files.write(index_path(plan), write_index(entries))
-                written.append(store)
-            except VaultError as error:
-                problems.append(f"{store.name} could not be written: {error.cause}")
-        await _record(context, entry, gathered, new_objects, written, fence.epoch)
-        removed, left = await retire(context, catalog, entries, index)
-    problems += left
+        await _record(context, entry, gathered, new_objects, fence.epoch)
+        removed = await retire(context, catalog, entries, index)
+    replica = await catch_up(context.vault, REPLICA_SECONDS)
+    if replica is not None and not replica.whole:
+        problems.append(replica.words)
     for problem in problems:
         log.warning("%s", problem)
     return SnapshotTaken(
@@ -241,7 +234,7 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         new_objects=new_objects,
         unknown_labelled=_unknown_labelled(manifest),
         retired=removed,
-        stores=tuple(store.files.where(index_path(plan)) for store in written),
+        stores=(context.vault.where(index_path(plan)), *([replica.where] if replica and replica.whole else [])),
         problems=tuple(problems),
     )
 
@@ -297,8 +290,8 @@ async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, 
 
 async def _set_aside(catalog: Catalog) -> None:
     """Keep damaged lines of the lists, which are about to be written again."""
-    for store, index in catalog.answering:
-        await set_aside(store.files, index_path(catalog.plan), index.damaged)
+    damaged = [line for _, index in catalog.answering for line in index.damaged]
+    await set_aside(catalog.stores[0].files, index_path(catalog.plan), damaged)
 
 
 async def _record(
@@ -306,7 +299,6 @@ async def _record(
     entry: IndexEntry,
     gathered: Gathered,
     new_objects: int,
-    written: list[Store],
     epoch: int,
 ) -> None:
     await record_action(
@@ -318,7 +310,6 @@ async def _record(
             "analyzers": dict(entry.resources),
             "missing": dict(gathered.missing),
             "new_objects": new_objects,
-            "stores": [store.name for store in written],
         },
         epoch=epoch,
     )
