@@ -104,9 +104,6 @@ class Replicated:
         self._silent_until = float("-inf")
         self._waiting: dict[str, bytes | None] = {}
         self._size = 0
-        self._wake = asyncio.Event()
-        self._done = asyncio.Event()
-        self._done.set()
         self._failing = self._warned = False
         self._worker: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
@@ -149,9 +146,7 @@ class Replicated:
         while self._size > MOST_WAITING:
             left = next(iter(self._waiting))
             self._size -= len(self._waiting.pop(left) or b"")
-        self._done.clear()
-        self._wake.set()
-        if self._worker is None:
+        if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._follow())
 
     async def aclose(self) -> None:
@@ -160,13 +155,12 @@ class Replicated:
             return
         try:
             if not self._failing:
-                async with asyncio.timeout(DRAIN):
-                    await self._done.wait()
-        except TimeoutError:
-            log.warning("%s is slow and does not have everything yet; standby snapshot brings it up", self._where)
+                await asyncio.wait({self._worker}, timeout=DRAIN)
         finally:
             self._worker.cancel()
             await asyncio.wait({self._worker})
+        if self._waiting:
+            self._warn(f"{counted(len(self._waiting), 'file')} could not be written to {self._where} in time.")
 
     async def state(self, seconds: float = 10.0) -> ReplicaState:
         """Say how far the second is behind, by the lists of both; nothing is changed, and this never raises."""
@@ -248,26 +242,22 @@ class Replicated:
         return new
 
     async def _follow(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                path, content = next(iter(self._waiting.items()))
-                try:
-                    await self._bring(path, content)
-                except GuardRefused as refusal:
-                    log.warning("%s", refusal)
-                    self._forget()
-                    break
-                except VaultError as error:
-                    self._warn(str(error))
-                    self._failing = True
-                    await self._clock.sleep(RETRY)
-                    continue
-                self._failing = False
-                if path in self._waiting and self._waiting[path] is content:
-                    self._size -= len(self._waiting.pop(path) or b"")
-            self._done.set()
+        while self._waiting:
+            path, content = next(iter(self._waiting.items()))
+            try:
+                await self._bring(path, content)
+            except GuardRefused as refusal:
+                log.warning("%s", refusal)
+                return self._forget()
+            except VaultError as error:
+                self._warn(str(error))
+                self._failing = True
+                await self._clock.sleep(RETRY)
+                continue
+            self._failing = False
+            if path in self._waiting and self._waiting[path] is content:
+                self._size -= len(self._waiting.pop(path) or b"")
+        return None
 
     def _forget(self) -> None:
         self._waiting.clear()

@@ -11,7 +11,8 @@ from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.snapshots.errors import NothingReachable
 from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken
-from standby.vault.errors import Held, VaultUnavailable
+from standby.vault.errors import Held, VaultLost, VaultUnavailable
+from standby.vault.role import ROLE
 from tests.standby.recovery.snapshots.world import Died, Files, World, analyzer, definitions_of, labelled_by, served
 from tests.standby.replication.world import DEFAULTS, recovery_plan
 
@@ -165,17 +166,17 @@ async def test_one_run_at_a_time_writes() -> None:
             await world.take()
 
 
-async def test_two_stores_have_the_same() -> None:
+async def test_vault_and_replica_have_the_same() -> None:
     world = world_of(analyzer("invoice"))
     world.second = Files()
 
     await world.take()
 
-    kept = {path: content for path, content in world.vault.files.items() if path.startswith(("snap", "obj"))}
-    assert world.second.files == kept
+    assert {path for path in world.second.files if path.startswith("audit/")}
+    assert world.second.files | {ROLE: b""} == world.vault.files | {ROLE: b""}
 
 
-async def test_says_that_the_second_store_was_away_and_brings_over_what_it_missed() -> None:
+async def test_says_that_the_replica_was_away_and_brings_over_what_it_missed() -> None:
     world = world_of(analyzer("invoice"))
     world.second = Files()
     world.second.down = True
@@ -185,17 +186,19 @@ async def test_says_that_the_second_store_was_away_and_brings_over_what_it_misse
 
     second = await world.take()
 
-    assert "the second store could not be written" in " ".join(first.problems)
+    assert "The replica of the vault cannot be kept: memory:role.json could not be read: down." in first.problems
     assert second.problems == ()
     assert (await verify_snapshots(world.context())).whole
     assert len([path for path in world.second.files if path.startswith("objects/")]) == 2
 
 
-async def test_a_first_store_that_was_lost_is_filled_from_the_second() -> None:
+async def test_a_vault_that_lost_its_snapshots_is_filled_from_its_replica() -> None:
     world = world_of(analyzer("invoice"))
     world.second = Files()
     first = await world.take()
-    world.vault = Files()
+    lost = [path for path in world.vault.files if path.startswith(("snapshots/", "objects/"))]
+    for path in lost:
+        del world.vault.files[path]
     world.hold("east", analyzer("invoice", description="another"))
 
     await world.take()
@@ -205,6 +208,19 @@ async def test_a_first_store_that_was_lost_is_filled_from_the_second() -> None:
     world.second = None
     check = await verify_snapshots(world.context())
     assert (check.snapshots, check.objects, check.problems) == (2, 2, ())
+
+
+async def test_a_vault_that_lost_everything_is_not_taken_for_a_new_one() -> None:
+    world = world_of(analyzer("invoice"))
+    world.second = Files()
+    await world.take()
+    world.vault = Files()
+    kept = dict(world.second.files)
+
+    with pytest.raises(VaultLost):
+        await world.take()
+
+    assert (world.vault.files, world.second.files) == ({}, kept)
 
 
 async def test_repairs_a_damaged_definition_that_still_is_the_same() -> None:

@@ -25,6 +25,7 @@ from standby.replication.ledger import write_ledger
 from standby.replication.verdict import CopyRecord, sight
 from standby.service.models import Analyzer
 from standby.vault.errors import VaultUnavailable
+from standby.vault.replica import Replicated
 from standby.vault.signing import HmacSigner, Signer
 from tests.standby.replication.world import (
     DEFAULTS,
@@ -149,7 +150,8 @@ class World:
     signer: Signer | None = SIGNER
 
     def context(self) -> RecoveryContext:
-        run = self.cloud.context(self.plan, self.vault, arm_endpoint="")
+        vault = self.vault if self.second is None else Replicated(self.vault, self.second)
+        run = self.cloud.context(self.plan, vault, arm_endpoint="")
         resources = {name: client.resource for name, client in run.connections.clients.items()}
         return RecoveryContext(
             configuration=Configuration(resources=resources, plans={self.plan.name: self.plan}),
