@@ -30,6 +30,7 @@ from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
 from standby.replication.verdict import Action, Verdict
+from standby.vault.replica import replica_state
 
 MOST_REASONS = 20
 """Reasons of one target that the page shows; the worst come first."""
@@ -45,7 +46,7 @@ async def check(plan: str) -> State[dict[str, Any]]:
         plan: Name of a saved recovery-plan block.
     """
     async with recovering(plan) as context:
-        await publish_readiness(context, await assess_plan(context))
+        await publish_readiness(context, await assess_plan(context, await replica_state(context.vault)))
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"

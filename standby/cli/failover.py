@@ -68,6 +68,8 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
 def commit_lines(report: CommitReport) -> Iterator[Line]:
     """Show what was committed, and what serves now."""
     yield from _sink_lines(report.sinks, reasons=True)
+    if report.replica is not None and not report.replica.whole:
+        yield Line(report.replica.words, 2, "?", "yellow", True)
     yield from (Line(sentence(text)) for text in commit_endings(report))
     if report.next_action:
         yield Line(sentence(report.next_action), 2, "→", wrong=True)

@@ -24,15 +24,21 @@ from standby.recovery.readiness.wording import (
     state_words,
 )
 from standby.replication.serving import Severity
+from standby.vault.replica import ReplicaState, replica_state
 
 _MARKS = {Severity.ERROR: ("!", "red"), Severity.UNKNOWN: ("?", "yellow"), Severity.WARNING: ("·", "yellow")}
 
 
-def status_lines(plan: str, found: Sequence[Readiness], *, verbose: bool) -> Iterator[Line]:
-    """Show a block for each pair, and how many targets are ready."""
+def status_lines(
+    plan: str, found: Sequence[Readiness], replica: ReplicaState | None = None, *, verbose: bool
+) -> Iterator[Line]:
+    """Show a block for each pair, how far the replica of the vault is behind, and how many targets are ready."""
     for readiness in found:
         yield from _block(readiness, verbose=verbose)
         yield Line("")
+    if replica is not None:
+        mark, style = ("✓", "green") if replica.whole else ("?", "yellow")
+        yield Line(replica.words, 0, mark, style, not replica.whole)
     wrong = any(readiness.state is not State.READY for readiness in found)
     epoch = max((readiness.epoch for readiness in found), default=0)
     yield Line(f"Plan {plan}: {plan_words(found)} of {len(found)} (epoch {epoch}).", wrong=wrong)
@@ -70,8 +76,15 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
     """
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
-        found = await assess_plan(recovery, seconds=wait)
-    output.results(status_lines(plan, found, verbose=output.verbose))
-    output.document({"plan": plan, "pairs": [readiness.model_dump(mode="json") for readiness in found]})
+        replica = await replica_state(recovery.vault)
+        found = await assess_plan(recovery, replica, seconds=wait)
+    output.results(status_lines(plan, found, replica, verbose=output.verbose))
+    output.document(
+        {
+            "plan": plan,
+            "pairs": [readiness.model_dump(mode="json") for readiness in found],
+            "replica": None if replica is None else replica.model_dump(mode="json"),
+        }
+    )
     ready = all(readiness.state is State.READY for readiness in found)
     return Exit.DONE if ready else Exit.DIFFERENCES

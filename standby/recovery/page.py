@@ -29,6 +29,7 @@ from standby.recovery.readiness.wording import (
 )
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
 from standby.replication.serving import Severity
+from standby.vault.replica import ReplicaState, replica_state
 
 
 @cache
@@ -52,6 +53,7 @@ class PageContent:
         regions: Azure region by name of the resource.
         drills: the last one at each resource.
         snapshots_problem: why they could not be listed; empty where they could.
+        replica: of the vault, where it has one.
     """
 
     plan: RecoveryPlan
@@ -64,12 +66,14 @@ class PageContent:
     drills: LatestDrills
     snapshots: tuple[SnapshotEntry, ...]
     snapshots_problem: str = ""
+    replica: ReplicaState | None = None
 
 
 async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> PageContent:
     """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does."""
     plan, vault = context.plan, context.vault
-    readiness = await assess_plan(context, seconds=seconds)
+    replica = await replica_state(vault)
+    readiness = await assess_plan(context, replica, seconds=seconds)
     snapshots: tuple[SnapshotEntry, ...] = ()
     problem = ""
     try:
@@ -88,6 +92,7 @@ async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SE
         drills=await read_latest(vault, plan.name),
         snapshots=snapshots,
         snapshots_problem=problem,
+        replica=replica,
     )
 
 

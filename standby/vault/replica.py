@@ -62,13 +62,17 @@ class ReplicaState(Document):
     Attributes:
         behind: files that it lacks, or has as they were before; `None` where that is not known.
         since: when the first of them was written.
-        problem: why it cannot be written or read, as a clause; empty where it can.
+        problem: why it cannot be written or read, a sentence without its full stop; empty where it can.
+        next_action: what to do about that.
+        refused: whether the first is not the vault any more.
     """
 
     where: str
     behind: int | None
     since: datetime | None = None
     problem: str = ""
+    next_action: str = ""
+    refused: bool = False
 
     @property
     def whole(self) -> bool:
@@ -78,6 +82,8 @@ class ReplicaState(Document):
     @property
     def words(self) -> str:
         """The state as a sentence."""
+        if self.refused:
+            return sentence(self.problem)
         if self.problem:
             return f"The replica of the vault cannot be kept: {sentence(self.problem)}"
         if self.behind is None:
@@ -333,7 +339,10 @@ class Replicated:
             async with asyncio.timeout(seconds):
                 return await work()
         except (VaultError, GuardRefused) as error:
-            return ReplicaState(where=self._where, behind=None, problem=error.cause)
+            refused = isinstance(error, GuardRefused)
+            return ReplicaState(
+                where=self._where, behind=None, problem=error.cause, next_action=error.next_action, refused=refused
+            )
         except TimeoutError:
             return ReplicaState(
                 where=self._where, behind=None, problem=f"{self._where} did not answer within {seconds:.0f} s"

@@ -37,6 +37,7 @@ from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.sync import synchronise
 from standby.text import some_of
+from standby.vault.replica import catch_up
 
 
 async def fail_over(
@@ -166,6 +167,10 @@ async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> No
         raise RollbackTargetUnhealthy(context.plan.name, request.to, seen[request.to].summary)
 
 
+REPLICA_SECONDS = 30.0
+"""Seconds in which a commit brings up the replica of the vault."""
+
+
 async def commit(context: RecoveryContext, primary: str | None = None) -> CommitReport:
     """Commit the failovers of a plan; from then on only a failback returns to the primary.
 
@@ -194,6 +199,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
             await record_action(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
             await held.write(fence_committed(held.fence, name, context.run_id))
         sinks = await _published_again(context, held.fence, record)
+    replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]
     return CommitReport(
         plan=fence.plan,
@@ -205,6 +211,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         sinks=sinks,
         problems=tuple(sink.reason for sink in failed),
         next_action=f"Fix the sink, then run standby commit {fence.plan} again" if failed else "",
+        replica=replica,
     )
 
 

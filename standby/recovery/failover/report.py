@@ -17,6 +17,7 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
 from standby.replication.report import Via
+from standby.vault.replica import ReplicaState
 
 Mode = Literal["planned", "unplanned", "rollback"]
 
@@ -115,6 +116,7 @@ class CommitReport(Document):
 
     Attributes:
         committed: the resources that were waiting for it, by primary.
+        replica: of the vault, where it has one.
     """
 
     plan: str
@@ -126,6 +128,7 @@ class CommitReport(Document):
     sinks: tuple[SinkResult, ...]
     problems: tuple[str, ...] = ()
     next_action: str = ""
+    replica: ReplicaState | None = None
 
     @property
     def complete(self) -> bool:

@@ -16,7 +16,7 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, read_durations
 from standby.recovery.readiness.document import Facts, Readiness, Standing
-from standby.recovery.readiness.judge import judge_readiness
+from standby.recovery.readiness.judge import judge_readiness, with_replica
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
 from standby.recovery.readiness.standing import (
     NO_SNAPSHOT,
@@ -45,6 +45,7 @@ from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
 from standby.vault.errors import VaultError
+from standby.vault.replica import ReplicaState
 
 log = logging.getLogger("standby.recovery")
 
@@ -292,10 +293,17 @@ async def assess(
     return only
 
 
-async def assess_plan(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> tuple[Readiness, ...]:
-    """Assess every pair of a plan; each resource is read once. Raises as `assess` does."""
+async def assess_plan(
+    context: RecoveryContext, replica: ReplicaState | None = None, *, seconds: float = ANSWER_SECONDS
+) -> tuple[Readiness, ...]:
+    """Assess every pair of a plan; each resource is read once. Raises as `assess` does.
+
+    Args:
+        replica: of the vault, where it has one.
+    """
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
-    return await _assess(context, pairs, ask_source=True, seconds=seconds)
+    found = await _assess(context, pairs, ask_source=True, seconds=seconds)
+    return tuple(with_replica(each, replica) for each in found)
 
 
 async def _assess(

@@ -57,6 +57,7 @@ class Bucket(StrEnum):
     RTO_AT_RISK = "rto_at_risk"
     FENCED = "fenced"
     SWITCH_UNDER_WAY = "switch_under_way"
+    REPLICA = "replica_of_the_vault"
 
 
 class Reason(Document):

@@ -24,6 +24,7 @@ from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable, TokenUnavailable, Unreachable
 from standby.text import some_of
+from standby.vault.replica import ReplicaState
 
 
 def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:
@@ -303,6 +304,24 @@ def judge_readiness(facts: Facts) -> Readiness:
         missing=missing,
         names=facts.names,
     )
+
+
+REPLICA_BEHIND = timedelta(minutes=15)
+"""A replica of the vault that is behind for longer is not just being written."""
+
+
+def with_replica(readiness: Readiness, replica: ReplicaState | None) -> Readiness:
+    """Add what is wrong with the replica of the vault; where that is the vault now, nothing is known from here."""
+    if replica is None or replica.whole:
+        return readiness
+    since = replica.since or readiness.assessed_at
+    if not replica.problem and readiness.assessed_at - since < REPLICA_BEHIND:
+        return readiness
+    action = f"Correct that, then run standby snapshot {readiness.plan}, which brings it up"
+    severity = Severity.UNKNOWN if replica.refused else Severity.WARNING
+    reason = _reason(Bucket.REPLICA, replica.words, replica.next_action or action, severity=severity)
+    reasons = sorted([*readiness.reasons, reason], key=_rank)
+    return readiness.model_copy(update={"reasons": tuple(reasons), "state": state_of(reasons)})
 
 
 def _source_answered(facts: Facts) -> bool:
