@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -19,9 +19,9 @@ from standby.cli.run import Exit, runnable
 from standby.text import nearest
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
-WITH_VALUE = frozenset({"-c", "--config"})
+WITH_VALUE = frozenset({"-c", "--config", "--vault"})
 
-REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color (see standby --help)."
+REMINDER = "Before or after the command: -c FILE, --vault second, --json, -v, -q, --no-color (see standby --help)."
 
 
 def hoist(args: list[str]) -> list[str]:
@@ -36,7 +36,7 @@ def hoist(args: list[str]) -> list[str]:
         argument = waiting.pop(0)
         if argument == "--":
             return [*front, *rest, argument, *waiting]
-        if argument in FLAGS or argument.startswith("--config="):
+        if argument in FLAGS or argument.startswith(("--config=", "--vault=")):
             front.append(argument)
         elif argument in WITH_VALUE:
             if not waiting:
@@ -73,11 +73,16 @@ COMMANDS = {
     "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),
     "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
     "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),
+    "vault": Entry("standby.cli.vault", "Copy the vault to another place."),
     "report": Entry("standby.cli.report", "Write an HTML page about a plan: regions, readiness, timeline."),
     "gateway": Entry("standby.cli.gateway", "Receive alerts of Azure and pass them on as Prefect events."),
     "bootstrap": Entry("standby.cli.bootstrap", "Save this configuration on a Prefect server."),
     "emulator": Entry("standby.cli.emulator", "Serve emulated resources on this machine."),
 }
+
+
+WITHOUT_SECOND = frozenset({"demo", "doctor", "vault", "gateway", "bootstrap", "emulator"})
+"""Commands that are no operator's answer to the loss of the vault, and do not take `--vault second`."""
 
 
 class Commands(TyperGroup):
@@ -158,6 +163,10 @@ def _globals(
     config: Annotated[Path, typer.Option("-c", "--config", metavar="FILE", help="The configuration file.")] = Path(
         "standby.yaml"
     ),
+    vault: Annotated[
+        Literal["second"] | None,
+        typer.Option("--vault", help="Go on from the replica of the vault, because the vault is lost."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout and nothing else.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show more.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Show only what is wrong.")] = False,
@@ -172,6 +181,9 @@ def _globals(
     130 interrupted. Options may stand before or after the command.
     """
     context.obj = Output(config=with_home(config), json=json, verbose=verbose, quiet=quiet, color=not no_color)
+    context.obj.second = vault == "second"
+    if vault and context.invoked_subcommand in WITHOUT_SECOND:
+        raise typer.BadParameter(f"standby {context.invoked_subcommand} does not take it", param_hint="--vault")
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 

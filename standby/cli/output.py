@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
+from standby.config.vault import Promotion
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD, Status
@@ -113,14 +114,21 @@ def cause_of(error: StandbyError) -> str:
 
 @dataclass
 class Output:
-    """The global options, and the two streams as they ask for them."""
+    """The global options, and the two streams as they ask for them.
+
+    Attributes:
+        second: whether the replica is to be opened as the vault.
+    """
 
     config: Path = Path("standby.yaml")
     json: bool = False
     verbose: bool = False
     quiet: bool = False
     color: bool = True
+    second: bool = False
     _documented: bool = field(default=False, init=False)
+    _configuration: Configuration | None = field(default=None, init=False)
+    _warnings: tuple[str, ...] = field(default=(), init=False)
 
     @cached_property
     def stdout(self) -> Console:
@@ -134,7 +142,22 @@ class Output:
 
     def load(self) -> Configuration:
         """Read the configuration that was asked for."""
-        return load_configuration(self.config)
+        if self._configuration is None:
+            self._configuration = load_configuration(self.config)
+        return self._configuration
+
+    def go_on_from_second(self, order: Promotion) -> None:
+        """Open the replica as the vault, and say in text and document what it may lack."""
+        configuration = self.load()
+        settings = configuration.vault.promoted(order)
+        self._configuration = configuration.model_copy(update={"vault": settings})
+        self._warnings = (sentence(f"With --vault second: {order.behind}"),)
+        self.results(Line(warning, mark="!", style="yellow", wrong=True) for warning in self._warnings)
+
+    @property
+    def may_use_second(self) -> bool:
+        """Whether the vault has a replica that was not opened in its place."""
+        return not self.second and self._configuration is not None and self._configuration.vault.second is not None
 
     def result(self, text: str | Line) -> None:
         """Print a line of the result; with `--json` there is only the document, with `-q` what is wrong."""
@@ -156,6 +179,9 @@ class Output:
         """Print the one JSON document, where one was asked for; the first is the one."""
         if self.json and not self._documented:
             self._documented = True
+            if self._warnings and isinstance(document, dict):
+                known = document.get("warnings")
+                document = {**document, "warnings": [*(known if isinstance(known, list) else []), *self._warnings]}
             is_unicode = "utf" in (self.stdout.encoding or "").lower()
             text = json.dumps(document, indent=1, ensure_ascii=not is_unicode)
             try:

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 from functools import wraps
@@ -19,6 +19,7 @@ from rich.console import Console
 from standby.cli.options import with_home
 from standby.cli.output import Output
 from standby.errors import GuardRefused, StandbyError
+from standby.vault.errors import VaultUnavailable
 
 
 class Exit(IntEnum):
@@ -134,10 +135,25 @@ def runnable(command: Command) -> Callable[..., None]:
     def run(context: typer.Context, **options: object) -> None:
         output: Output = context.obj
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
-            status = _status(command(context, **{name: with_home(each) for name, each in options.items()}), output)
+            given = {name: with_home(each) for name, each in options.items()}
+            status = _status(
+                _on_second(command, context, given) if output.second else command(context, **given), output
+            )
         raise typer.Exit(status)
 
     return run
+
+
+async def _on_second(command: Command, context: typer.Context, options: Mapping[str, object]) -> Exit:
+    """Run a command on the replica of the vault, as ordered."""
+    # What is needed in an emergency only is not waited for in ordinary times.
+    from standby.cli.vault import go_on_from_second  # noqa: PLC0415
+
+    if options.get("via") == "prefect":
+        raise typer.BadParameter("a flow takes the vault of its blocks; leave out --via prefect", param_hint="--vault")
+    asked = " ".join(str(part) for part in ("standby", context.info_name, options.get("plan")) if part)
+    await go_on_from_second(context.obj, str(options.get("reason") or asked))
+    return await command(context, **options)
 
 
 def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
@@ -146,6 +162,8 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
     except typer.TyperException:
         raise
     except StandbyError as error:
+        if isinstance(error, VaultUnavailable) and output.may_use_second:
+            error.next_action += ". If the vault is lost, add --vault second, which goes on from its replica"
         output.error(error)
         return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR
     except (KeyboardInterrupt, asyncio.CancelledError):

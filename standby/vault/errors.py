@@ -252,3 +252,32 @@ class Unfinished(GuardRefused):
             f"{where} is an unfinished copy of the vault at {source}, so it is not used",
             "Run standby vault move again: it goes on where it was interrupted",
         )
+
+
+class NothingToMove(VaultError):
+    def __init__(self, where: str) -> None:
+        super().__init__(f"There is no vault at {where}: nothing was ever written there", "Correct FROM")
+
+
+class OtherVault(GuardRefused):
+    def __init__(self, where: str, source: str) -> None:
+        super().__init__(
+            f"{where} holds what {source} has not, or has as it was before, and it would be lost",
+            "Name an empty place as TO; standby audit show tells what each of them knows",
+        )
+
+
+class RunUnderWay(GuardRefused):
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"A run holds {where}, so a copy of the vault would not be whole",
+            "Pause the schedules, wait until the run ends, then run it again",
+        )
+
+
+class StillWritten(GuardRefused):
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"Runs write to {where} all the time, so a copy of it would not be whole",
+            "Pause the schedules, then run it again: what was copied is not copied again",
+        )

@@ -46,6 +46,15 @@ class _Note(Document):
     until: datetime
 
 
+def is_held(lease: bytes, now: datetime) -> bool:
+    """Whether what a lease's object says is that a run has it, and showed a sign of life lately."""
+    try:
+        note = _Note.model_validate_json(lease)
+    except ValidationError:
+        return True
+    return bool(note.owner) and note.until > now
+
+
 @asynccontextmanager
 async def hold_by_lease(storage: Storage, path: str, clock: Clock) -> AsyncIterator[HeldFile]:
     """Hold a file under a lease.

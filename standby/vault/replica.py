@@ -13,7 +13,7 @@ from standby.concurrency import do_for_each, side_by_side
 from standby.document import Document
 from standby.errors import GuardRefused, sentence
 from standby.text import counted, utc
-from standby.vault.errors import Changed, OtherRecords, Unfinished, VaultError, VaultLost, VaultUnavailable
+from standby.vault.errors import Changed, OtherRecords, VaultError, VaultLost, VaultUnavailable
 from standby.vault.role import (
     CHECK,
     TRIES,
@@ -303,7 +303,7 @@ class Replicated:
             second, tag = await role_and_tag(self._second)
             role = await self._compare_roles(second)
             if second is not None and second.kind == "unfinished":
-                raise Unfinished(self._where, second.of)
+                raise VaultUnavailable(self._where, "written", f"it is an unfinished copy of {second.of}")
             if second is not None and second.kind == "replica" and second.history == role.history:
                 return
             if (second is not None and second.history[0] != role.history[0]) or (

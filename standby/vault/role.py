@@ -198,7 +198,11 @@ def promoted(first: Storage, second: Storage, order: Promotion, clock: Clock | N
                 await set_role(second, new, tag)
             except Changed:
                 continue
-            log.warning("%s is the vault from now on, instead of %s", second.where(""), first.where(""))
+            log.warning(
+                "%s is the vault from now on, and %s is not written. Exchange vault and vault.second in standby.yaml",
+                second.where(""),
+                first.where(""),
+            )
             return
         raise VaultUnavailable(second.where(ROLE), "written", "others write it all the time")
 

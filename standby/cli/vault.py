@@ -1,0 +1,182 @@
+"""`standby vault move`, and `--vault second`: the vault goes to another place, or on from its replica."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from pydantic import ValidationError
+
+from standby.cli.output import Line, Output
+from standby.cli.run import Exit
+from standby.clock import SystemClock
+from standby.config.errors import ConfigurationError, summary
+from standby.config.vault import Place, Promotion, VaultSettings
+from standby.text import counted, some_of, utc
+from standby.vault.errors import VaultError
+from standby.vault.move import Move, Moved
+from standby.vault.replica import compare
+from standby.vault.role import read_role, records
+from standby.vault.storage import Storage
+from standby.vault.vault import open_either, open_place
+
+PROGRESS_EVERY = 5.0
+"""Seconds between two lines about how far a move is."""
+
+
+class NoSecond(ConfigurationError):
+    def __init__(self) -> None:
+        super().__init__(["vault.second is not set, so the vault has no replica"], "Name another place")
+
+
+def _me() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+async def go_on_from_second(output: Output, why: str) -> None:
+    """Let a command open the replica as the vault, and say what it may lack; nothing is changed yet.
+
+    Raises:
+        NoSecond: there is none.
+    """
+    settings = output.load().vault
+    if settings.second is None:
+        raise NoSecond
+    async with AsyncExitStack() as stack:
+        first, second = [await open_either(stack, place) for place in (settings, settings.second)]
+        behind = await what_may_be_missing(first, second)
+    output.go_on_from_second(Promotion(by=_me(), why=why, behind=behind))
+
+
+async def what_may_be_missing(first: Storage, second: Storage, seconds: float = 3.0) -> str:
+    """Say what the second lacks of the first, as far as that can be known in some seconds; this never raises."""
+    try:
+        async with asyncio.timeout(seconds):
+            there = await records(second)
+    except (VaultError, TimeoutError) as error:
+        return f"What {second.where('')} lacks of the vault is unknown{_because(error)}"
+    newest = max((each.changed_at for each in there), default=None)
+    after = f"whatever was written after {utc(newest)}, when the replica was last written" if newest else "everything"
+    try:
+        async with asyncio.timeout(seconds):
+            behind = await compare(first, second)
+            if not behind and not await records(first):
+                return f"The vault at {first.where('')} is empty or gone; {after}, may be missing"
+    except (VaultError, TimeoutError) as error:
+        return f"The vault at {first.where('')} cannot be read{_because(error)}; {after}, may be missing"
+    if not behind:
+        return f"{second.where('')} has everything that the vault at {first.where('')} has"
+    since = min(each.changed_at for each in behind)
+    names = some_of(sorted(each.path for each in behind), 10)
+    return (
+        f"{counted(len(behind), 'file')} of the vault at {first.where('')} did not reach the replica "
+        f"since {utc(since)} and may be missing: {names}"
+    )
+
+
+def _because(error: VaultError | TimeoutError) -> str:
+    return f" ({error.cause})" if isinstance(error, VaultError) else " (it did not answer in time)"
+
+
+def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:
+    """Give the place that a person means."""
+    if text == "vault":
+        return settings
+    if text == "second":
+        if settings.second is None:
+            raise NoSecond
+        return settings.second
+    if "://" not in text:
+        return Place(path=Path(text).expanduser().absolute())
+    scheme = text.partition(":")[0]
+    known = [place for place in (settings, settings.second) if place is not None and place.scheme == scheme]
+    like = next((place for place in known if endpoint in ("", place.endpoint)), known[0] if known else Place())
+    try:
+        return Place(url=text, endpoint=endpoint or like.endpoint, credentials=like.credentials)
+    except ValidationError as error:
+        raise typer.BadParameter(summary(error), param_hint=text) from None
+
+
+def _is(place: Place, other: Place | None) -> bool:
+    if other is None:
+        return False
+    if place.folder is not None and other.folder is not None:
+        return place.folder.resolve() == other.folder.resolve()
+    same = (place.url or "").rstrip("/") == (other.url or "").rstrip("/")
+    return same and place.folder == other.folder and place.endpoint == other.endpoint
+
+
+async def _becomes(settings: VaultSettings, source: Storage, target: Place) -> Literal["vault", "replica"]:
+    if _is(target, settings.second):
+        return "replica"
+    own = await read_role(source)
+    return "replica" if own is not None and own.kind == "replica" and not _is(target, settings) else "vault"
+
+
+def _next_action(settings: VaultSettings, moved: Moved, place: Place) -> str:
+    if _is(place, settings) or _is(place, settings.second):
+        return "standby.yaml names it already; check it with standby audit verify"
+    key = "vault" if moved.becomes == "vault" else "vault.second"
+    value = f"path: {place.path}" if place.url is None else f"url: {place.url}"
+    more = f", endpoint: {place.endpoint} and its credentials" if place.endpoint else ""
+    return (
+        f"Before anything else runs, write {value}{more} under {key} in standby.yaml, and run standby bootstrap if "
+        f"flows use it; keep {moved.source}, which is as it was, until standby audit verify finds the copy whole"
+    )
+
+
+def _shown(output: Output) -> Callable[[int, int], None]:
+    last = time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_EVERY:
+            last = time.monotonic()
+            output.say(f"{done} of {counted(total, 'file')}")
+
+    return show
+
+
+async def command(
+    context: typer.Context,
+    asked: Annotated[Literal["move"], typer.Argument(metavar="move", help="Copy a vault.")],  # noqa: ARG001
+    source: Annotated[
+        str, typer.Argument(metavar="FROM", help="vault, second, a folder, or a URL such as az://container/folder.")
+    ],
+    target: Annotated[str, typer.Argument(metavar="TO", help="The same; it has to be empty, or an earlier copy.")],
+    endpoint: Annotated[
+        str, typer.Option("--endpoint", metavar="URL", help="Of the storage account, where standby.yaml has another.")
+    ] = "",
+) -> Exit:
+    """Copy the vault to another place, every file compared afterwards. FROM stays as it is.
+
+    An interrupted copy is continued by the same command. Pause the schedules meanwhile: a vault that runs write to
+    is not copied. URLs are opened with the endpoint and credentials that the configuration has for such a place.
+
+    Exit status: 0 everything is there, 1 it could not be read or written, 4 refused: TO holds other records, or runs
+    use FROM.
+    """
+    output: Output = context.obj
+    settings = output.load().vault
+    places = [_place(settings, text, endpoint) for text in (source, target)]
+    if _is(places[0], places[1]):
+        raise typer.BadParameter("it is the same place as FROM", param_hint="TO")
+    async with AsyncExitStack() as stack:
+        here, there = [await stack.enter_async_context(open_place(place)) for place in places]
+        becomes = await _becomes(settings, here, places[1])
+        moved = await Move(here, there, becomes, SystemClock(), _me()).run(_shown(output))
+    next_action = _next_action(settings, moved, places[1])
+    output.result(
+        f"{moved.target} has everything that {moved.source} has: {counted(moved.copied, 'file')} copied, "
+        f"{moved.equal} there already, {moved.size} bytes in all."
+    )
+    output.result(Line(f"{next_action}.", 2, "→"))
+    output.document({**moved.model_dump(mode="json"), "next_action": next_action})
+    return Exit.DONE
