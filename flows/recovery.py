@@ -19,7 +19,6 @@ from blocks import load_configuration_from_blocks
 from flows.errors import SlotTaken
 from flows.limits import hold
 from standby.config.sinks import VariableSink
-from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import (
     Activation,
     ActiveEndpoint,
@@ -27,7 +26,7 @@ from standby.recovery.activation.sinks import (
     SinkFailed,
     must_follow,
 )
-from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
 from standby.vault.errors import FormatUnknown
 from standby.vault.formats import parse_stored
 

@@ -21,7 +21,7 @@ from standby.text import nearest
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
 WITH_VALUE = frozenset({"-c", "--config", "--vault"})
 
-REMINDER = "Before or after the command: -c FILE, --vault second, --json, -v, -q, --no-color (see standby --help)."
+REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color, --vault second (see standby --help)."
 
 
 def hoist(args: list[str]) -> list[str]:
@@ -61,20 +61,20 @@ COMMANDS = {
     "doctor": Entry("standby.cli.doctor", "Check connections, permissions, models, clock and Prefect."),
     "plan": Entry("standby.cli.plan", "Show what a replication would do."),
     "replicate": Entry("standby.cli.replicate", "Copy what is missing or older at a plan's targets."),
-    "check": Entry("standby.cli.check", "Show where targets differ from their sources; changes nothing."),
+    "check": Entry("standby.cli.plan", "Show where targets differ from their sources; changes nothing.", "check"),
     "status": Entry("standby.cli.status", "Show whether each target could take over, and why not."),
     "snapshot": Entry("standby.cli.snapshots", "Write a plan's definitions to the vault.", "take"),
     "snapshots": Entry("standby.cli.snapshots", "List a plan's snapshots in the vault.", "show"),
     "restore": Entry("standby.cli.restore", "Rebuild analyzers from the vault, without their source."),
     "failover": Entry("standby.cli.failover", "Let a standby serve instead of the primary."),
-    "commit": Entry("standby.cli.commit", "Commit a failover: it can no longer be rolled back."),
+    "commit": Entry("standby.cli.failover", "Commit a failover: it can no longer be rolled back.", "end"),
     "failback": Entry("standby.cli.failback", "Let the primary serve again, with every edit made meanwhile."),
     "drill": Entry("standby.cli.drill", "Run a failover drill with temporary ids, and clean up."),
     "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),
     "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
     "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),
     "vault": Entry("standby.cli.vault", "Copy the vault to another place."),
-    "report": Entry("standby.cli.report", "Write an HTML page about a plan: regions, readiness, timeline."),
+    "report": Entry("standby.cli.status", "Write an HTML page about a plan: regions, readiness, timeline.", "report"),
     "gateway": Entry("standby.cli.gateway", "Receive alerts of Azure and pass them on as Prefect events."),
     "bootstrap": Entry("standby.cli.bootstrap", "Save this configuration on a Prefect server."),
     "emulator": Entry("standby.cli.emulator", "Serve emulated resources on this machine."),

@@ -1,4 +1,4 @@
-"""`standby failover`: make another resource serve, resume that, or roll it back."""
+"""`standby failover` and `standby commit`: make another resource serve, resume that, roll it back, or commit it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
 from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.failover import decide_request, fail_over
+from standby.recovery.failover.failover import commit, decide_request, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
 from standby.text import utc
 
@@ -146,6 +146,30 @@ async def command(
             report = await fail_over(recovery, decided, ShownStages(output))
     output.report(failover_lines(report, verbose=output.verbose), report)
     return exit_of(complete=report.complete, interrupted=report.interrupted)
+
+
+async def end(
+    context: typer.Context,
+    plan: PlanName,
+    primary: Primary = "",
+    via: Via = "direct",
+) -> Exit:
+    """Commit a failover: from then on only a failback, which copies edits back, returns to the primary.
+
+    The active map is published to every sink once more, so a sink that did not take it before gets it now.
+
+    Exit status: 0 done and every sink has the active map, 3 a sink does not.
+    """
+    output: Output = context.obj
+    configuration = output.load()
+    configuration.plan(plan)
+    if via == "prefect":
+        report = await run_flow(CommitReport, configuration, plan, "commit", {"home": primary})
+    else:
+        async with open_recovery(configuration, plan) as recovery:
+            report = await commit(recovery, primary or None)
+    output.report(commit_lines(report), report)
+    return exit_of(complete=report.complete)
 
 
 def _guards(names: list[str]) -> frozenset[str]:

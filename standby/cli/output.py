@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
-from standby.config.vault import Promotion
+from standby.config.vault import VaultSettings
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD, Status
@@ -146,12 +146,11 @@ class Output:
             self._configuration = load_configuration(self.config)
         return self._configuration
 
-    def go_on_from_second(self, order: Promotion) -> None:
+    def go_on_from(self, second: VaultSettings) -> None:
         """Open the replica as the vault, and say in text and document what it may lack."""
-        configuration = self.load()
-        settings = configuration.vault.promoted(order)
-        self._configuration = configuration.model_copy(update={"vault": settings})
-        self._warnings = (sentence(f"With --vault second: {order.behind}"),)
+        self._configuration = self.load().model_copy(update={"vault": second})
+        behind = second.promotion.behind if second.promotion else ""
+        self._warnings = (sentence(f"With --vault second: {behind}"),)
         self.results(Line(warning, mark="!", style="yellow", wrong=True) for warning in self._warnings)
 
     @property

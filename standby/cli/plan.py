@@ -1,4 +1,4 @@
-"""`standby plan`: what a replication would do."""
+"""`standby plan` and `standby check`: what a replication would do, and where the copies differ."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, 
 from standby.cli.output import Line, Output, named, warning_lines
 from standby.cli.run import Exit
 from standby.replication.forecast import Forecast, forecast
-from standby.replication.items import PlanItem, ReplicationPlan
+from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import open_run, survey
-from standby.replication.report import plan_document, plan_totals
+from standby.replication.report import (
+    drift_document,
+    drift_totals,
+    is_in_sync,
+    plan_document,
+    plan_totals,
+    recovery_points,
+    rpo_words,
+)
 from standby.replication.saved_plan import save_plan
-from standby.replication.verdict import Action
+from standby.replication.verdict import Action, Verdict
 from standby.vault.signing import signer_for
 
 MARKS = {
@@ -102,3 +110,43 @@ async def command(
     output.document({**plan_document(proposal), "forecast": expected.to_json() if expected else None})
     idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
     return Exit.DONE if idle else Exit.DIFFERENCES
+
+
+MOST_PATHS = 5
+"""Differences of one analyzer that are shown unless all are asked for."""
+
+
+def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
+    """Show what differs between the resources, and what would not work though it does not differ."""
+    for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
+        yield from under_pair(pair, list(_drift_of_pair(list(items), verbose=verbose)))
+    wrong = not is_in_sync(plan)
+    yield Line(f"Plan {plan.recovery_plan.name}: {drift_totals(plan)}.", wrong=wrong)
+    if rpo := plan.recovery_plan.objectives.rpo:
+        points = recovery_points(plan)
+        yield Line(rpo_words(points, rpo), wrong=not all(point.met for point in points))
+
+
+def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
+    for item in items:
+        if item.verdict is Verdict.IN_SYNC and item.action is not Action.REFUSE:
+            continue
+        yield Line(f"{named(item)}: {item.verdict.words}. {item.reason}", 2, "≠", "yellow", wrong=True)
+        paths = item.differences if verbose else item.differences[:MOST_PATHS]
+        yield from (Line(path, 6, wrong=True) for path in paths)
+        if len(paths) < len(item.differences):
+            yield Line(f"and {len(item.differences) - len(paths)} more (-v shows all)", 6, wrong=True)
+    yield from warning_lines((item.analyzer, item.warnings) for item in items)
+
+
+async def check(context: typer.Context, plan: PlanName) -> Exit:
+    """Show where the targets differ from their sources, without changing anything.
+
+    Exit status: 0 in sync, 2 drift.
+    """
+    output: Output = context.obj
+    async with open_run(output.load(), plan) as run_context:
+        proposal = await survey(run_context, Selection())
+    output.results(drift_lines(proposal, verbose=output.verbose))
+    output.document(drift_document(proposal))
+    return Exit.DONE if is_in_sync(proposal) else Exit.DIFFERENCES

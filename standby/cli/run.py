@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -146,13 +148,15 @@ def runnable(command: Command) -> Callable[..., None]:
 
 async def _on_second(command: Command, context: typer.Context, options: Mapping[str, object]) -> Exit:
     """Run a command on the replica of the vault, as ordered."""
-    # What is needed in an emergency only is not waited for in ordinary times.
-    from standby.cli.vault import go_on_from_second  # noqa: PLC0415
+    # What --help and most commands do not need they do not wait for.
+    from standby.vault.vault import on_second  # noqa: PLC0415
 
     if options.get("via") == "prefect":
         raise typer.BadParameter("a flow takes the vault of its blocks; leave out --via prefect", param_hint="--vault")
     asked = " ".join(str(part) for part in ("standby", context.info_name, options.get("plan")) if part)
-    await go_on_from_second(context.obj, str(options.get("reason") or asked))
+    output: Output = context.obj
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    output.go_on_from(await on_second(output.load().vault, by, str(options.get("reason") or asked)))
     return await command(context, **options)
 
 

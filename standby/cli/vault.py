@@ -1,8 +1,7 @@
-"""`standby vault move`, and `--vault second`: the vault goes to another place, or on from its replica."""
+"""`standby vault move`: the vault goes to another place."""
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import socket
 import time
@@ -17,72 +16,17 @@ from pydantic import ValidationError
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.clock import SystemClock
-from standby.config.errors import ConfigurationError, summary
-from standby.config.vault import Place, Promotion, VaultSettings
-from standby.text import counted, some_of, utc
-from standby.vault.errors import VaultError
+from standby.config.errors import summary
+from standby.config.vault import Place, VaultSettings
+from standby.text import counted
+from standby.vault.errors import NoSecond
 from standby.vault.move import Move, Moved
-from standby.vault.replica import compare
-from standby.vault.role import read_role, records
+from standby.vault.role import read_role
 from standby.vault.storage import Storage
-from standby.vault.vault import open_either, open_place
+from standby.vault.vault import open_place
 
 PROGRESS_EVERY = 5.0
 """Seconds between two lines about how far a move is."""
-
-
-class NoSecond(ConfigurationError):
-    def __init__(self) -> None:
-        super().__init__(["vault.second is not set, so the vault has no replica"], "Name another place")
-
-
-def _me() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-async def go_on_from_second(output: Output, why: str) -> None:
-    """Let a command open the replica as the vault, and say what it may lack; nothing is changed yet.
-
-    Raises:
-        NoSecond: there is none.
-    """
-    settings = output.load().vault
-    if settings.second is None:
-        raise NoSecond
-    async with AsyncExitStack() as stack:
-        first, second = [await open_either(stack, place) for place in (settings, settings.second)]
-        behind = await what_may_be_missing(first, second)
-    output.go_on_from_second(Promotion(by=_me(), why=why, behind=behind))
-
-
-async def what_may_be_missing(first: Storage, second: Storage, seconds: float = 3.0) -> str:
-    """Say what the second lacks of the first, as far as that can be known in some seconds; this never raises."""
-    try:
-        async with asyncio.timeout(seconds):
-            there = await records(second)
-    except (VaultError, TimeoutError) as error:
-        return f"What {second.where('')} lacks of the vault is unknown{_because(error)}"
-    newest = max((each.changed_at for each in there), default=None)
-    after = f"whatever was written after {utc(newest)}, when the replica was last written" if newest else "everything"
-    try:
-        async with asyncio.timeout(seconds):
-            behind = await compare(first, second)
-            if not behind and not await records(first):
-                return f"The vault at {first.where('')} is empty or gone; {after}, may be missing"
-    except (VaultError, TimeoutError) as error:
-        return f"The vault at {first.where('')} cannot be read{_because(error)}; {after}, may be missing"
-    if not behind:
-        return f"{second.where('')} has everything that the vault at {first.where('')} has"
-    since = min(each.changed_at for each in behind)
-    names = some_of(sorted(each.path for each in behind), 10)
-    return (
-        f"{counted(len(behind), 'file')} of the vault at {first.where('')} did not reach the replica "
-        f"since {utc(since)} and may be missing: {names}"
-    )
-
-
-def _because(error: VaultError | TimeoutError) -> str:
-    return f" ({error.cause})" if isinstance(error, VaultError) else " (it did not answer in time)"
 
 
 def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:
@@ -171,7 +115,9 @@ async def command(
     async with AsyncExitStack() as stack:
         here, there = [await stack.enter_async_context(open_place(place)) for place in places]
         becomes = await _becomes(settings, here, places[1])
-        moved = await Move(here, there, becomes, SystemClock(), _me()).run(_shown(output))
+        moved = await Move(here, there, becomes, SystemClock(), f"{getpass.getuser()}@{socket.gethostname()}").run(
+            _shown(output)
+        )
     next_action = _next_action(settings, moved, places[1])
     output.result(
         f"{moved.target} has everything that {moved.source} has: {counted(moved.copied, 'file')} copied, "

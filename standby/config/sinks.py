@@ -1,7 +1,7 @@
 """The sinks: where the active endpoint map is published.
 
 A new kind of sink is a model here with its fields in `SinkForm`, a module in `recovery/activation`, and a case
-in `recovery/activation/opening.py`.
+in `recovery/context.py`.
 """
 
 from __future__ import annotations

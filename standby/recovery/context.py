@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, assert_never
 from uuid import uuid4
 
 from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.config.sinks import Sink
-from standby.recovery.activation.opening import open_sinks
-from standby.recovery.activation.sinks import ActivationSink
+from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.recovery.activation.file import FileActivation
+from standby.recovery.activation.sinks import ActivationSink, DeferredSink
+from standby.recovery.activation.webhook import WebhookActivation, webhook_name
 from standby.replication.inventory import Connections
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
@@ -90,6 +92,35 @@ class RecoveryContext:
     @property
     def clock(self) -> Clock:
         return self.run.clock
+
+
+def deferred(settings: VariableSink) -> ActivationSink:
+    """Stand in for a Prefect variable where there is no Prefect."""
+    return DeferredSink(f"variable {settings.name}")
+
+
+def open_sinks(
+    sinks: Sequence[Sink], *, variable: Callable[[VariableSink], ActivationSink] = deferred
+) -> Sequence[ActivationSink]:
+    """Make the sinks of a configuration; no two have the same name. `variable` makes the Prefect variables."""
+    return tuple(_opened(sinks, variable))
+
+
+def _opened(sinks: Sequence[Sink], variable: Callable[[VariableSink], ActivationSink]) -> Iterator[ActivationSink]:
+    seen: Counter[str] = Counter()
+    for sink in sinks:
+        match sink:
+            case FileSink():
+                yield FileActivation(sink.path, sink.mode)
+            case WebhookSink():
+                name = webhook_name(sink)
+                seen[name] += 1
+                # Their paths distinguish them, and are often part of their secret.
+                yield WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})")
+            case VariableSink():
+                yield variable(sink)
+            case _:
+                assert_never(sink)
 
 
 SinkOpener = Callable[[Sequence[Sink]], Sequence[ActivationSink]]

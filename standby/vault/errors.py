@@ -238,6 +238,11 @@ class VaultLost(GuardRefused):
         )
 
 
+class NoSecond(VaultError):
+    def __init__(self) -> None:
+        super().__init__("vault.second is not set, so the vault has no replica", "Name another place")
+
+
 class NothingReplicated(GuardRefused):
     def __init__(self, where: str, vault: str) -> None:
         super().__init__(

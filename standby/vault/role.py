@@ -21,7 +21,6 @@ from pydantic import Field, ValidationError
 from standby.clock import Clock, SystemClock
 from standby.config.errors import summary
 from standby.config.vault import Promotion
-from standby.document import Document
 from standby.text import utc
 from standby.vault.errors import (
     Changed,
@@ -34,6 +33,7 @@ from standby.vault.errors import (
     VaultError,
     VaultUnavailable,
 )
+from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 log = logging.getLogger("standby.vault")
@@ -51,7 +51,7 @@ OWN = (ROLE, "doctor/")
 """What belongs to a place, and is not replicated."""
 
 
-class Role(Document):
+class Role(Stored):
     """What a place is.
 
     Attributes:
@@ -60,7 +60,6 @@ class Role(Document):
         behind: what it lacked when it was promoted, as far as that was known.
     """
 
-    format: Literal[1] = 1
     kind: Literal["vault", "replica", "unfinished"]
     history: tuple[str, ...] = Field(min_length=1)
     at: datetime
@@ -80,7 +79,7 @@ async def role_and_tag(place: Storage) -> tuple[Role | None, str | None]:
     if version is None:
         return None, None
     try:
-        return Role.model_validate_json(version.content), version.tag
+        return parse_stored(place.where(ROLE), version.content, Role), version.tag
     except ValidationError as error:
         raise RoleUnreadable(place.where(ROLE), summary(error)) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import re
@@ -16,12 +17,13 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
-from standby.config.vault import Place, SasCredentials, VaultSettings
-from standby.vault.errors import AccessRefused, VaultUnavailable
+from standby.config.vault import Place, Promotion, SasCredentials, VaultSettings
+from standby.text import counted, some_of, utc
+from standby.vault.errors import AccessRefused, NoSecond, VaultError, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.object_storage import Connection, EntraTokens, ObjectStorage, Store, Waits
-from standby.vault.replica import Replicated
-from standby.vault.role import guarded, promoted
+from standby.vault.replica import Replicated, compare
+from standby.vault.role import guarded, promoted, records
 from standby.vault.storage import Storage, checked
 
 if TYPE_CHECKING:
@@ -85,6 +87,50 @@ class _Unopened:
 
     def hold(self, path: str) -> NoReturn:  # noqa: ARG002
         raise self._error
+
+
+async def on_second(settings: VaultSettings, by: str, why: str) -> VaultSettings:
+    """Give the settings that open the replica as the vault, with what it may lack; nothing is changed yet.
+
+    Raises:
+        NoSecond: there is none.
+    """
+    if settings.second is None:
+        raise NoSecond
+    async with AsyncExitStack() as stack:
+        first, second = [await open_either(stack, place) for place in (settings, settings.second)]
+        behind = await what_may_be_missing(first, second)
+    return settings.promoted(Promotion(by=by, why=why, behind=behind))
+
+
+async def what_may_be_missing(first: Storage, second: Storage, seconds: float = 3.0) -> str:
+    """Say what the second lacks of the first, as far as that can be known in some seconds; this never raises."""
+    try:
+        async with asyncio.timeout(seconds):
+            there = await records(second)
+    except (VaultError, TimeoutError) as error:
+        return f"What {second.where('')} lacks of the vault is unknown{_because(error)}"
+    newest = max((each.changed_at for each in there), default=None)
+    after = f"whatever was written after {utc(newest)}, when the replica was last written" if newest else "everything"
+    try:
+        async with asyncio.timeout(seconds):
+            behind = await compare(first, second)
+            if not behind and not await records(first):
+                return f"The vault at {first.where('')} is empty or gone; {after}, may be missing"
+    except (VaultError, TimeoutError) as error:
+        return f"The vault at {first.where('')} cannot be read{_because(error)}; {after}, may be missing"
+    if not behind:
+        return f"{second.where('')} has everything that the vault at {first.where('')} has"
+    since = min(each.changed_at for each in behind)
+    names = some_of(sorted(each.path for each in behind), 10)
+    return (
+        f"{counted(len(behind), 'file')} of the vault at {first.where('')} did not reach the replica "
+        f"since {utc(since)} and may be missing: {names}"
+    )
+
+
+def _because(error: VaultError | TimeoutError) -> str:
+    return f" ({error.cause})" if isinstance(error, VaultError) else " (it did not answer in time)"
 
 
 @asynccontextmanager

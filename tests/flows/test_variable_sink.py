@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from flows.recovery import VariableActivation
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
-from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkAhead, SinkFailed
+from standby.recovery.context import open_sinks
 
 NAME = "sink-test"
 

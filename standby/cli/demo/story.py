@@ -11,12 +11,12 @@ import httpx
 from pydantic import BaseModel
 
 from standby.cli.audit import verify_lines
-from standby.cli.check import drift_lines
 from standby.cli.demo.stage import Stage
 from standby.cli.drill import drill_lines
 from standby.cli.failback import divergence_lines, failback_lines
 from standby.cli.failover import decision_lines
 from standby.cli.output import Output
+from standby.cli.plan import drift_lines
 from standby.cli.progress import show_progress
 from standby.cli.replicate import report_lines
 from standby.cli.snapshots import taken_lines

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from standby.vault.errors import Changed, VaultUnavailable, WriteUnsettled
 from standby.vault.object_storage import ObjectStorage
 from standby.vault.storage import Storage
-from standby.vault.vault import open_object_storage, open_vault
+from standby.vault.vault import open_object_storage, open_place
 from tests.patience import PATIENCE
 from tests.standby.replication.world import FakeClock
 from tests.storage.azurite import Azurite
@@ -254,7 +254,7 @@ async def test_two_processes_contend_500_times_and_each_time_one_wins(blob_conta
     one, other = await contend(azurite.settings(blob_container), 2, 500)
 
     assert sorted(one + other) == list(range(1, 501))
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         assert await storage.read(PATH) == b"500"
 
 
@@ -276,9 +276,9 @@ async def test_two_processes_contend_on_a_bad_connection(blob_container: str, az
 WRITER = """
 import asyncio, sys
 from standby.config.vault import Place
-from standby.vault.vault import open_vault
+from standby.vault.vault import open_place
 async def write():
-    async with open_vault(Place.model_validate_json(sys.argv[1])) as storage:
+    async with open_place(Place.model_validate_json(sys.argv[1])) as storage:
         async with storage.hold("ledger.json") as held:
             await held.write(b"whole ledger")
         await storage.swap("recovery/fence.json", b"whole fence", sys.argv[2])

@@ -27,7 +27,7 @@ from standby.vault.errors import (
 )
 from standby.vault.object_storage import ObjectStorage, Sight, Waits
 from standby.vault.storage import Storage
-from standby.vault.vault import open_object_storage, open_vault
+from standby.vault.vault import open_object_storage, open_place
 from tests.standby.replication.world import FakeClock
 from tests.storage.azurite import KEY, Azurite, signature
 from tests.storage.faulty import Call, Fault, Proxy, answered, cut, halved, silent, swallowed
@@ -53,7 +53,7 @@ def by_name(operations: dict[str, Operation]) -> pytest.MarkDecorator:
 
 
 async def test_what_was_written_is_read(place: Place) -> None:
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         await storage.write("recovery/a.json", b"one")
         await storage.write("recovery/a.json", b"two")
 
@@ -61,7 +61,7 @@ async def test_what_was_written_is_read(place: Place) -> None:
 
 
 async def test_what_was_never_written_is_not_there(place: Place) -> None:
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         assert await storage.read("a.json") is None
         assert await storage.read_version("a.json") is None
         assert await storage.list() == ()
@@ -69,7 +69,7 @@ async def test_what_was_never_written_is_not_there(place: Place) -> None:
 
 
 async def test_what_was_removed_is_not_there(place: Place) -> None:
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         await storage.write("a.json", b"one")
         await storage.remove("a.json")
 
@@ -77,7 +77,7 @@ async def test_what_was_removed_is_not_there(place: Place) -> None:
 
 
 async def test_of_two_that_create_a_file_the_first_one_succeeds(place: Place) -> None:
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         await storage.swap("a.json", b"first", None)
         with pytest.raises(Changed):
             await storage.swap("a.json", b"second", None)
@@ -86,7 +86,7 @@ async def test_of_two_that_create_a_file_the_first_one_succeeds(place: Place) ->
 
 
 async def test_of_two_that_replace_what_they_read_the_first_one_succeeds(place: Place) -> None:
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         tag = await storage.swap("a.json", b"one", None)
         read = await storage.read_version("a.json")
         assert read is not None
@@ -101,7 +101,7 @@ async def test_of_two_that_replace_what_they_read_the_first_one_succeeds(place: 
 
 
 async def test_a_write_that_asks_nothing_makes_older_tags_void(place: Place) -> None:
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         tag = await storage.swap("a.json", b"one", None)
         await storage.write("a.json", b"two")
 
@@ -121,7 +121,7 @@ async def test_a_file_that_was_removed_is_not_replaced(place: Place) -> None:
 
 async def test_what_another_program_wrote_can_be_replaced(blob_container: str, azurite: Azurite) -> None:
     azurite.put(f"{blob_container}/vault/a.json", b"theirs")
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         read = await storage.read_version("a.json")
         assert read is not None
         azurite.put(f"{blob_container}/vault/a.json", b"again theirs")
@@ -137,7 +137,7 @@ async def test_what_another_program_wrote_can_be_replaced(blob_container: str, a
     "path", ["a b/ü.json", "x%2Fy/z", "x~y/[1]{2}.json", "a+b&c=d;e,f'g(h)!*", "ends.", "a|b<c>d^e`f", "日本/語"]
 )
 async def test_any_name_leads_to_its_own_file(blob_container: str, azurite: Azurite, path: str) -> None:
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         await storage.swap(path, path.encode(), None)
 
         assert await storage.read(path) == path.encode()
@@ -146,7 +146,7 @@ async def test_any_name_leads_to_its_own_file(blob_container: str, azurite: Azur
 
 @pytest.mark.parametrize("path", ["", "/etc", "..", "a/../b", "a//b", "a/", "a?b", "a#b"])
 async def test_a_path_does_not_lead_out_of_the_vault(blob_container: str, azurite: Azurite, path: str) -> None:
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         with pytest.raises(OutsideVault):
             await storage.read(path)
         with pytest.raises(OutsideVault):
@@ -155,7 +155,7 @@ async def test_a_path_does_not_lead_out_of_the_vault(blob_container: str, azurit
 
 async def test_a_list_names_the_files_of_a_folder_by_path(place: Place) -> None:
     before = datetime.now(UTC) - timedelta(seconds=2)
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         for path in ("b/2.json", "b/1.json", "b/deep/3.json", "bc/4.json", "a.json", "b/1.json.lock"):
             await storage.write(path, path.encode())
 
@@ -169,14 +169,14 @@ async def test_a_list_names_the_files_of_a_folder_by_path(place: Place) -> None:
 
 async def test_vaults_in_one_container_do_not_see_each_other(blob_container: str, azurite: Azurite) -> None:
     one, other = azurite.place(blob_container, "one"), azurite.place(blob_container, "one/more")
-    async with open_vault(one) as storage, open_vault(other) as inner:
+    async with open_place(one) as storage, open_place(other) as inner:
         await storage.write("a.json", b"one")
 
         assert (await inner.read("a.json"), await inner.list()) == (None, ())
 
 
 async def test_a_vault_may_be_a_whole_container(blob_container: str, azurite: Azurite) -> None:
-    async with open_vault(azurite.place(blob_container, "")) as storage:
+    async with open_place(azurite.place(blob_container, "")) as storage:
         await storage.write("a/b.json", b"one")
 
         assert [each.path for each in await storage.list()] == ["a/b.json"]
@@ -211,7 +211,7 @@ async def test_one_run_at_a_time_holds_a_file(place: Place) -> None:
 
 @by_name(OPERATIONS)
 async def test_a_container_that_is_not_there_is_never_an_empty_vault(azurite: Azurite, operation: Operation) -> None:
-    async with open_vault(azurite.place("not-there")) as storage:
+    async with open_place(azurite.place("not-there")) as storage:
         with pytest.raises(ContainerMissing, match="there is no container or bucket 'not-there'"):
             await operation(storage)
 
@@ -225,7 +225,7 @@ async def test_a_bucket_that_is_not_there_is_never_an_empty_vault(place: Place, 
 
 
 async def test_a_container_that_is_gone_in_between_is_noticed(blob_container: str, azurite: Azurite) -> None:
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         assert await storage.read("a.json") is None
         azurite.remove_container(blob_container)
 
@@ -237,12 +237,12 @@ async def test_not_found_without_a_word_is_believed_where_the_container_can_be_l
     blob_container: str, azurite: Azurite, proxy: Proxy
 ) -> None:
     proxy.reads.append(answered(404))
-    async with open_vault(azurite.place(blob_container, port=proxy.port)) as storage:
+    async with open_place(azurite.place(blob_container, port=proxy.port)) as storage:
         assert await storage.read("a.json") is None
     assert proxy.calls == ["GET", "GET"]
 
     proxy.reads.append(answered(404))
-    async with open_vault(azurite.place("not-there", port=proxy.port)) as storage:
+    async with open_place(azurite.place("not-there", port=proxy.port)) as storage:
         with pytest.raises(ContainerMissing):
             await storage.read("a.json")
 
@@ -319,7 +319,7 @@ async def test_a_storage_that_cannot_be_reached_is_named_so(operation: Operation
 async def test_too_large_an_object_is_not_read(
     blob_container: str, azurite: Azurite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         await storage.write("a.json", b"x" * 1001)
         monkeypatch.setattr("standby.vault.object_storage.MOST_BYTES", 1000)
         with pytest.raises(VaultUnavailable, match="it is larger than"):
@@ -330,7 +330,7 @@ async def test_too_large_an_object_is_not_read(
 
 async def test_a_list_has_an_end(blob_container: str, azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("standby.vault.object_storage.MOST_LISTED", 2)
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         for number in range(3):
             await storage.write(f"{number}.json", b"x")
         with pytest.raises(VaultUnavailable, match="more than 2 files"):
@@ -412,7 +412,7 @@ async def test_what_a_signature_does_not_allow_is_refused_and_not_missing(
 ) -> None:
     place = azurite.place(blob_container)
     place = Place.model_validate(place.model_dump() | {"credentials": {"kind": "sas", "sas": signature(permissions)}})
-    async with open_vault(place) as storage:
+    async with open_place(place) as storage:
         if operation in [OPERATIONS[name] for name in allowed]:
             await operation(storage)
         else:
@@ -426,7 +426,7 @@ async def test_no_proxy_of_the_environment_is_asked_for_this_machine(
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
 
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         assert await storage.read("a.json") is None
 
 
@@ -439,7 +439,7 @@ async def test_the_environment_does_not_say_which_account_is_opened(
     monkeypatch.setenv("AZURE_SKIP_SIGNATURE", "true")
     monkeypatch.setenv("AZURE_STORAGE_USE_EMULATOR", "true")
 
-    async with open_vault(azurite.place(blob_container)) as storage:
+    async with open_place(azurite.place(blob_container)) as storage:
         assert await storage.read("a.json") is None
 
 
@@ -471,7 +471,7 @@ def test_a_tag_keeps_what_google_compares() -> None:
 @pytest.mark.parametrize("url", ["gs://bucket/vault", "s3://bucket"])
 async def test_what_people_are_told_is_where_it_is(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    async with open_vault(Place.model_validate({"url": url})) as storage:
+    async with open_place(Place.model_validate({"url": url})) as storage:
         assert isinstance(storage, ObjectStorage)
         assert storage.where("a/b.json") == f"{url}/a/b.json"
 
@@ -516,7 +516,7 @@ def entra(blob_container: str, azurite: Azurite, proxy: Proxy, monkeypatch: pyte
 
 
 async def test_an_entra_token_is_used_renewed_and_given_up_at_the_end(entra: Place, proxy: Proxy) -> None:
-    async with open_vault(entra) as storage:
+    async with open_place(entra) as storage:
         tag = await storage.swap("a.json", b"one", None)
         await storage.swap("a.json", b"two", tag)
         assert await storage.read("a.json") == b"two"
@@ -529,7 +529,7 @@ async def test_an_entra_token_is_used_renewed_and_given_up_at_the_end(entra: Pla
 @by_name(OPERATIONS)
 async def test_what_entra_says_is_said_without_the_secret(entra: Place, operation: Operation) -> None:
     Entra.fails = True
-    async with open_vault(entra) as storage:
+    async with open_place(entra) as storage:
         with pytest.raises(AccessRefused, match="AADSTS7000215") as raised:
             await operation(storage)
 
@@ -539,9 +539,9 @@ async def test_what_entra_says_is_said_without_the_secret(entra: Place, operatio
 ENDS = """
 import asyncio, sys
 from standby.config.vault import Place
-from standby.vault.vault import open_vault
+from standby.vault.vault import open_place
 async def read():
-    async with open_vault(Place.model_validate_json(sys.argv[1])) as storage:
+    async with open_place(Place.model_validate_json(sys.argv[1])) as storage:
         await storage.read("a.json")
 asyncio.run(read())
 """

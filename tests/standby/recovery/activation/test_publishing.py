@@ -9,8 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
-from standby.recovery.activation.opening import open_sinks
 from standby.recovery.activation.sinks import Activation, SinkFailed, publish_to_sinks, read_back
+from standby.recovery.context import open_sinks
 from tests.patience import PATIENCE
 from tests.standby.recovery.activation.test_file import activation
 
