@@ -165,17 +165,18 @@ async def write_head(storage: Storage, line: AuditLine, signer: Signer | None, k
             await storage.swap(head_path(line.plan), head_of(line, signer), known.tag if known else None)
         except Changed:
             known = await storage.read_version(head_path(line.plan))
-            if known is not None and _sequence_of(storage.where(head_path(line.plan)), known.content) >= line.sequence:
+            there = _head(storage.where(head_path(line.plan)), known.content) if known else None
+            if there is not None and there.sequence >= line.sequence:
                 return
         else:
             return
 
 
-def _sequence_of(where: str, content: bytes) -> int:
+def _head(where: str, content: bytes) -> AuditHead | None:
     try:
-        return parse_stored(where, content, AuditHead).sequence
+        return parse_stored(where, content, AuditHead)
     except ValidationError:
-        return 0
+        return None
 
 
 def head_of(line: AuditLine, signer: Signer | None) -> bytes:
@@ -199,9 +200,8 @@ def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], 
     if content is None:
         # The first line may have been followed by a crash.
         return "is missing: lines may have been cut off the end of the log" if length > 1 else ""
-    try:
-        head = parse_stored(where, content, AuditHead)
-    except ValidationError:
+    head = _head(where, content)
+    if head is None:
         return "cannot be read"
     if head.sequence > length:
         return f"knows {head.sequence} lines, and the log has {length}: its end was cut off"
@@ -370,32 +370,27 @@ async def _read_end(context: RecoveryContext) -> tuple[Version | None, Version |
     head_at, log_at = context.vault.where(head_path(plan)), context.vault.where(audit_path(plan))
     seen: tuple[Version | None, Version | None] | None = None
     while True:
-        found = (
-            await context.vault.read_version(head_path(plan)),
-            await context.vault.read_version(audit_path(plan)),
-        )
-        head, log = found
+        head = await context.vault.read_version(head_path(plan))
+        log = await context.vault.read_version(audit_path(plan))
         texts = log.content.splitlines() if log else []
         lines = [line for text in texts[-2:] if (line := read_line(log_at, text)) is not None]
         wrong = head_problem(head_at, head.content if head else None, lines, context.signer)
         if not wrong or len(lines) < len(texts[-2:]):
-            return found
-        if found == seen:
+            return head, log
+        if (head, log) == seen:
             raise _broken(context, f"{head_at} {wrong}")
-        seen = found
+        seen = head, log
 
 
 def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None:
     """Give the last line of a log; `AuditBroken` where one of the last two is not as it was written."""
+    plan, signer = context.plan.name, context.signer
     lines: list[AuditLine] = []
     for number, text in list(enumerate(texts, start=1))[-2:]:
-        line = read_line(context.vault.where(audit_path(context.plan.name)), text)
-        if line is None or unchained(
-            line, text, context.plan.name, number, lines[-1].digest if lines else line.previous
-        ):
+        line = read_line(context.vault.where(audit_path(plan)), text)
+        if line is None or unchained(line, text, plan, number, lines[-1].digest if lines else line.previous):
             raise _broken(context, f"line {number}, one of its last, is not valid")
         # Lines of another key are not in the way of a failover; audit verify reports them.
-        signer = context.signer
         if signer and line.key_id == signer.key_id and unsigned(line, signer):
             raise _broken(context, f"the signature of line {number} is wrong")
         lines.append(line)
