@@ -27,8 +27,8 @@ from standby.recovery.activation.sinks import (
     must_follow,
 )
 from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
+from standby.vault.documents import parse_stored
 from standby.vault.errors import FormatUnknown
-from standby.vault.formats import parse_stored
 
 
 @asynccontextmanager

@@ -21,8 +21,7 @@ from standby.config.globs import Scope
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
-from standby.vault.documents import HeldDocument, hold_document, read_document
-from standby.vault.formats import Stored
+from standby.vault.documents import HeldDocument, Stored, hold_document, read_document
 from standby.vault.storage import Storage
 
 

@@ -20,8 +20,8 @@ from pydantic import Field, ValidationError
 from standby.document import JsonValue, digest_of_json
 from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext
+from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import Changed
-from standby.vault.formats import Stored, parse_stored
 from standby.vault.signing import Signer
 from standby.vault.storage import Storage, Version
 

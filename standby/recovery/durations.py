@@ -10,8 +10,7 @@ from enum import StrEnum
 from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
 from standby.text import counted
-from standby.vault.documents import change_document, read_document
-from standby.vault.formats import Stored
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
 MOST = 200

@@ -27,9 +27,8 @@ from standby.replication.errors import LedgerBusy
 from standby.replication.items import Records
 from standby.replication.verdict import CopyRecord, Sighting
 from standby.service.models import Analyzer
-from standby.vault.documents import change_document, hold_file, read_document, set_aside
+from standby.vault.documents import Stored, change_document, hold_file, parse_stored, read_document, set_aside
 from standby.vault.errors import VaultError
-from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.replication")

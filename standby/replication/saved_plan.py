@@ -19,7 +19,7 @@ from standby.document import JsonObject, digest_of, from_home
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
-from standby.vault.formats import Stored, Upgrade, parse_stored
+from standby.vault.documents import Stored, Upgrade, parse_stored
 from standby.vault.signing import Seal, Signer, seal_of, wrong_with
 
 MOST_NAMED = 20

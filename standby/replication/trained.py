@@ -28,9 +28,8 @@ from standby.replication.items import PlanItem, Records
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
 from standby.replication.verdict import OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, is_trained_again
 from standby.service.models import Analyzer
-from standby.vault.documents import change_document, read_document
+from standby.vault.documents import Stored, change_document, parse_stored, read_document
 from standby.vault.errors import VaultError
-from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.replication")

@@ -22,6 +22,7 @@ from standby.clock import Clock, SystemClock
 from standby.config.errors import summary
 from standby.config.vault import Promotion
 from standby.text import utc
+from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import (
     Changed,
     IsReplica,
@@ -33,7 +34,6 @@ from standby.vault.errors import (
     VaultError,
     VaultUnavailable,
 )
-from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 log = logging.getLogger("standby.vault")

@@ -14,8 +14,8 @@ from pydantic import ConfigDict, ValidationError
 from standby.config.errors import ConfigurationError
 from standby.config.vault import Ed25519Signing, HmacSigning, Signing
 from standby.document import Document
+from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import FormatUnknown
-from standby.vault.formats import Stored, parse_stored
 
 
 class CannotSign(ConfigurationError):

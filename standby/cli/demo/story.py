@@ -43,7 +43,7 @@ from standby.replication.items import Selection, Status
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.service.client import ContentUnderstandingClient
-from standby.vault.formats import parse_stored
+from standby.vault.documents import parse_stored
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -14,10 +14,9 @@ from standby.clock import SystemClock
 from standby.concurrency import to_its_end
 from standby.config.sinks import READ_BY_ALL
 from standby.recovery.activation.sinks import Activation, ActiveMaps, SinkFailed, must_follow
-from standby.vault.documents import once_free
+from standby.vault.documents import once_free, parse_stored
 from standby.vault.errors import FormatUnknown, Held, VaultError
 from standby.vault.folder import LocalFolder, locked
-from standby.vault.formats import parse_stored
 
 PATIENCE = 10.0
 """Seconds that another writer of the same file is waited for."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from standby.concurrency import side_by_side
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
-from standby.vault.formats import Stored
+from standby.vault.documents import Stored
 
 
 class ActiveEndpoint(Document):

@@ -13,8 +13,7 @@ from standby.errors import StandbyError
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
 from standby.recovery.context import RecoveryContext
 from standby.text import utc
-from standby.vault.documents import change_document, read_document
-from standby.vault.formats import Stored
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
 AUTOMATION_PATH = "recovery/automation.json"

@@ -17,9 +17,8 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import Decision, FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, decide_and_record
-from standby.vault.documents import change_document, read_document
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.errors import FormatUnknown
-from standby.vault.formats import Stored
 
 log = logging.getLogger("standby.recovery")
 

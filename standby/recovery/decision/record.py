@@ -21,8 +21,8 @@ from standby.recovery.decision.decide import decide
 from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
+from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import Changed
-from standby.vault.formats import Stored, parse_stored
 from standby.vault.signing import Signer
 from standby.vault.storage import Storage
 

@@ -27,8 +27,7 @@ from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnalyzerNotFound, ServiceError
 from standby.service.models import Analyzer
 from standby.text import some_of
-from standby.vault.documents import HeldDocument, hold_document
-from standby.vault.formats import Stored
+from standby.vault.documents import HeldDocument, Stored, hold_document
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")

@@ -23,7 +23,7 @@ from standby.recovery.drill.findings import DrilledAnalyzer, DrillReport, facts
 from standby.recovery.drill.sandbox import UNKNOWN, drill_folder
 from standby.recovery.failover.report import FailoverReport
 from standby.recovery.page import template
-from standby.vault.formats import Stored, parse_stored
+from standby.vault.documents import Stored, parse_stored
 from standby.vault.signing import Signer, sealed, unsealed
 from standby.vault.storage import Storage
 

@@ -15,8 +15,8 @@ from standby.recovery.activation.sinks import Activation, SinkFailed, must_follo
 from standby.recovery.context import RecoveryContext
 from standby.recovery.drill.cleanup import DrillManifest, connected
 from standby.replication.inventory import DRILL_TAG
+from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import VaultError
-from standby.vault.formats import Stored, parse_stored
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 OWN = ("recovery/", "audit/", "durations/", "drills/")

@@ -29,8 +29,7 @@ from standby.replication.items import GOOD, Progress, Selection, Status
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
 from standby.text import some_of
-from standby.vault.documents import HeldDocument, hold_document
-from standby.vault.formats import Stored
+from standby.vault.documents import HeldDocument, Stored, hold_document
 
 
 @dataclass(frozen=True)

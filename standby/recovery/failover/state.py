@@ -15,8 +15,7 @@ from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
-from standby.vault.documents import HeldDocument, open_document, read_document
-from standby.vault.formats import Stored
+from standby.vault.documents import HeldDocument, Stored, open_document, read_document
 from standby.vault.storage import Storage
 
 

@@ -17,8 +17,7 @@ from standby.recovery.durations import Durations, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
-from standby.vault.documents import change_document, read_document
-from standby.vault.formats import Stored
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
 

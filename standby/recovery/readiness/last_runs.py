@@ -17,9 +17,8 @@ from standby.recovery.durations import Kind, add_durations
 from standby.replication.items import GOOD, Selection, Status
 from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
-from standby.vault.documents import change_document, read_document
+from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.errors import VaultError
-from standby.vault.formats import Stored
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")

@@ -43,8 +43,8 @@ from standby.recovery.snapshots.store import (
     seal_path,
     stores_of,
 )
+from standby.vault.documents import parse_stored
 from standby.vault.errors import FormatUnknown, VaultError, VaultUnavailable
-from standby.vault.formats import parse_stored
 from standby.vault.signing import Signer, unsealed
 from standby.vault.storage import HeldFile
 

@@ -19,7 +19,7 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from standby.document import Document, digest_of
 from standby.service.models import Deployment
-from standby.vault.formats import Stored, parse_stored
+from standby.vault.documents import Stored, parse_stored
 
 
 class Part(Document):

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from standby.vault.documents import AGAIN, change_document, hold_document, once_free, read_document
+from standby.vault.documents import AGAIN, Stored, change_document, hold_document, once_free, read_document
 from standby.vault.errors import Held, NewerFormat, VaultUnavailable
 from standby.vault.folder import LocalFolder
-from standby.vault.formats import Stored
 from tests.standby.vault.world import HandClock, Memory
 
 

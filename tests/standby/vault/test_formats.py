@@ -14,8 +14,8 @@ from pydantic import JsonValue, ValidationError
 
 import standby
 from standby.document import JsonObject
+from standby.vault.documents import FORMATS_READ, Stored, Upgrade, parse_stored
 from standby.vault.errors import FormatUnknown, NewerFormat, OlderFormat
-from standby.vault.formats import FORMATS_READ, Stored, Upgrade, parse_stored
 
 
 def _seconds(file: JsonObject) -> JsonObject:
@@ -147,4 +147,4 @@ def test_stored_files_are_understood_in_one_place_only() -> None:
         if "model_validate_json(" in file.read_text(encoding="utf-8")
     }
 
-    assert found == {"vault/formats.py", "vault/lease.py"}
+    assert found == {"vault/documents.py", "vault/lease.py"}
