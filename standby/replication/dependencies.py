@@ -28,6 +28,13 @@ class Dependencies:
     missing: Mapping[str, frozenset[str]]
     cycles: Mapping[str, tuple[str, ...]]
 
+    def warnings_of(self, analyzer: str) -> tuple[str, ...]:
+        """Say of an analyzer that nobody selected which ones need it."""
+        if analyzer not in self.pulled_in:
+            return ()
+        parents = sorted(parent for parent, needed in self.children.items() if analyzer in needed)
+        return (f"Not selected, but needed by {', '.join(parents)}.",)
+
 
 def references(definition: Mapping[str, JsonValue]) -> frozenset[str]:
     """Name the custom analyzers a definition refers to, at any depth.

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
@@ -35,6 +35,13 @@ class Inventory:
     serving: Serving
     analyzers: Mapping[str, Analyzer]
     definitions: Mapping[str, Mapping[str, JsonValue]]
+
+    def with_defaults(self, added: Mapping[str, str]) -> Inventory:
+        """Take for true what an earlier pair of a plan adds to the resource's defaults."""
+        if not added:
+            return self
+        serving = replace(self.serving, defaults={**(self.serving.defaults or {}), **added})
+        return replace(self, serving=serving)
 
 
 async def take_inventory(client: ContentUnderstandingClient) -> Inventory:

@@ -113,8 +113,9 @@ class Pair:
     def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
         source, target = self.source.serving.resource, self.target.serving.resource
         definition = expected_definition(self.source.definitions[name], target, self.overrides)
-        target_name, found = self._counterpart(name, self._sight_source(name, definition, self.names.of(name)))
-        expected = self._sight_source(name, definition, target_name)
+        seen = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
+        target_name, found = self._counterpart(name, self._of_source(name, seen, self.names.of(name)))
+        expected = self._of_source(name, seen, target_name)
         verdict = self._verdict(name, target_name, expected, found)
         last = self._last(target_name, found)
         action = self._action(name, verdict)
@@ -138,7 +139,7 @@ class Pair:
             found=found,
             last=last,
             differences=self._differences(definition, target_name, found, expected),
-            warnings=_pulled_in(name, dependencies),
+            warnings=dependencies.warnings_of(name),
         )
         if why is not None:
             item = guarded(item, why, self._side_copy)
@@ -234,12 +235,11 @@ class Pair:
         is_rebuilt = listed is not None and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=recorded or is_rebuilt)
 
-    def _sight_source(self, name: str, definition: Mapping[str, JsonValue], target_name: str) -> Sighting:
-        expected = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
+    def _of_source(self, name: str, seen: Sighting, target_name: str) -> Sighting:
         record = self.records.get(target_name)
         listed = name in self.rebuilt.get(self.source.serving.resource.name, {})
-        recorded = record is not None and record.source.rebuilt and record.source.created_at == expected.created_at
-        return replace(expected, rebuilt=listed or recorded)
+        recorded = record is not None and record.source.rebuilt and record.source.created_at == seen.created_at
+        return replace(seen, rebuilt=listed or recorded)
 
     def _differences(
         self,
@@ -310,13 +310,6 @@ def _apart(own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
     }
 
 
-def _pulled_in(name: str, dependencies: Dependencies) -> tuple[str, ...]:
-    if name not in dependencies.pulled_in:
-        return ()
-    parents = sorted(parent for parent, needed in dependencies.children.items() if name in needed)
-    return (f"Not selected, but needed by {', '.join(parents)}.",)
-
-
 def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
     if item.action not in ACTING:
         return item
@@ -384,7 +377,7 @@ def make_plan(
             recovery_plan,
             selection,
             inventories[source],
-            _with_defaults(inventories[target], added.setdefault(target, {})),
+            inventories[target].with_defaults(added.setdefault(target, {})),
             records.get((source, target), {}),
             (owners or {}).get(target, {}),
             rebuilt or {},
@@ -424,11 +417,3 @@ def _refuse_unknown(
     for forced in selection.force:
         if forced not in everything:
             raise NothingSelected("analyzer", forced, everything)
-
-
-def _with_defaults(inventory: Inventory, added: Mapping[str, str]) -> Inventory:
-    """Take for true what an earlier pair of the plan adds to the target's defaults."""
-    if not added:
-        return inventory
-    serving = replace(inventory.serving, defaults={**(inventory.serving.defaults or {}), **added})
-    return replace(inventory, serving=serving)
