@@ -29,7 +29,6 @@ from standby.recovery.readiness.wording import (
 from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
-from standby.replication.verdict import Action, Verdict
 from standby.vault.replica import replica_state
 
 MOST_REASONS = 20
@@ -117,7 +116,7 @@ def drift_table(proposal: ReplicationPlan) -> TableArtifact:
     return item_table(
         "drift",
         f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}.",
-        [item for item in proposal.items if item.verdict is not Verdict.IN_SYNC or item.action is Action.REFUSE],
+        [item for item in proposal.items if not item.is_in_sync],
         ("analyzer", "from", "to", "verdict", "differences", "reason"),
         empty="all in sync",
     )

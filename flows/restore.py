@@ -9,9 +9,10 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.outcome import FlowOutcome, item_table
+from flows.outcome import FlowOutcome, item_table, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
+from standby.errors import GuardRefused
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
@@ -32,10 +33,13 @@ async def restore(plan: str, to: str, as_of: datetime | None = None, analyzers: 
         analyzers: Patterns of analyzer ids; the analyzers that they depend on are included.
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
-    async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
-        found = await open_snapshot(context, as_of=moment)
-        wanted = await plan_restore(context, found, to, analyzers=analyzers)
-        report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
+    try:
+        async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
+            found = await open_snapshot(context, as_of=moment)
+            wanted = await plan_restore(context, found, to, analyzers=analyzers)
+            report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
+    except GuardRefused as error:
+        return refused(error)
     items = sorted(report.items, key=lambda item: item.status in GOOD)
     return await FlowOutcome(
         "Completed" if report.complete else "PartiallyFailed",

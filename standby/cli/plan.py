@@ -129,9 +129,10 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
 
 def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
     for item in items:
-        if item.verdict is Verdict.IN_SYNC and item.action is not Action.REFUSE:
+        if item.is_in_sync:
             continue
-        yield Line(f"{named(item)}: {item.verdict.words}. {item.reason}", 2, "≠", "yellow", wrong=True)
+        words = "serving elsewhere" if item.verdict is Verdict.IN_SYNC else item.verdict.words
+        yield Line(f"{named(item)}: {words}. {item.reason}", 2, "≠", "yellow", wrong=True)
         paths = item.differences if verbose else item.differences[:MOST_PATHS]
         yield from (Line(path, 6, wrong=True) for path in paths)
         if len(paths) < len(item.differences):

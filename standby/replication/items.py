@@ -90,6 +90,11 @@ class PlanItem:
         """Source, target and analyzer: unique in a plan."""
         return (self.source, self.target, self.analyzer)
 
+    @property
+    def is_in_sync(self) -> bool:
+        """Whether the target has what serves: what is equal and left alone serves elsewhere, for another plan."""
+        return self.verdict is Verdict.IN_SYNC and self.action is not Action.REFUSE
+
 
 @dataclass(frozen=True)
 class ReplicationPlan:

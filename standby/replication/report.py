@@ -60,6 +60,8 @@ def _point(item: PlanItem, now: datetime, objective: timedelta | None) -> Recove
 def _source_changed(item: PlanItem) -> bool:
     if item.verdict is Verdict.SOURCE_AHEAD:
         return True  # Also by labelled data alone, under the same definition.
+    if item.verdict is Verdict.IN_SYNC and not item.is_in_sync:
+        return True  # What serves elsewhere may have been edited there.
     if item.found is not None and item.found.fingerprint == item.expected.fingerprint:
         return item.found.status != "ready"
     return item.last is None or item.last.source.fingerprint != item.expected.fingerprint
@@ -218,8 +220,13 @@ def plan_totals(plan: ReplicationPlan) -> str:
 
 def drift_totals(plan: ReplicationPlan) -> str:
     """Say what a check found: "5 in sync, 2 source ahead"."""
-    counts = Counter(item.verdict for item in plan.items)
-    return totals({verdict.words: counts[verdict] for verdict in Verdict}, none="no analyzer is selected")
+    elsewhere = "serving elsewhere"
+    counts = Counter(
+        elsewhere if item.verdict is Verdict.IN_SYNC and not item.is_in_sync else item.verdict.words
+        for item in plan.items
+    )
+    words = {each: counts[each] for each in (*(verdict.words for verdict in Verdict), elsewhere)}
+    return totals(words, none="no analyzer is selected")
 
 
 def rpo_words(points: Sequence[RecoveryPoint], objective: timedelta) -> str:
@@ -248,8 +255,8 @@ def plan_document(plan: ReplicationPlan) -> JsonObject:
 
 
 def is_in_sync(plan: ReplicationPlan) -> bool:
-    """Say whether the targets have what serves; what serves elsewhere for another plan is not compared here."""
-    return all(item.verdict is Verdict.IN_SYNC and item.action is not Action.REFUSE for item in plan.items)
+    """Say whether the targets have what serves."""
+    return all(item.is_in_sync for item in plan.items)
 
 
 def drift_document(plan: ReplicationPlan) -> JsonObject:
