@@ -85,9 +85,7 @@ async def plan_restore(
         own = await _plan_part(context, snapshot, name, inventory, there, analyzers, naming, owners, others)
         owners = {item.target_analyzer: name for item in own.items} | owners
         planned.append(own)
-    items = [item for own in planned for item in own.items]
-    if only_missing:
-        items = [item for item in items if not item.held]
+    items = [item for own in planned for item in own.items if not (only_missing and item.held)]
     return RestorePlan(
         snapshot_id=snapshot.id,
         taken_at=snapshot.taken_at,
