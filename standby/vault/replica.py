@@ -100,7 +100,7 @@ class Replicated:
     The second never stops or slows the first. What it misses is brought over by `catch_up`.
     """
 
-    def __init__(self, first: Storage, second: Storage, clock: Clock | None = None) -> None:
+    def __init__(self, first: Storage, second: Storage, clock: Clock | None = None, drain: float = DRAIN) -> None:
         self._first = first
         self._second = second
         self._clock = clock or SystemClock()
@@ -110,7 +110,9 @@ class Replicated:
         self._silent_until = float("-inf")
         self._waiting: dict[str, bytes | None] = {}
         self._size = 0
-        self._failing = self._warned = False
+        self._failing = asyncio.Event()
+        self._warned = False
+        self._drain = drain
         self._worker: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
         self.where = first.where
@@ -159,12 +161,13 @@ class Replicated:
         """Let the second follow to the end, unless it fails or takes long."""
         if self._worker is None:
             return
+        failing = asyncio.create_task(self._failing.wait())
         try:
-            if not self._failing:
-                await asyncio.wait({self._worker}, timeout=DRAIN)
+            await asyncio.wait({self._worker, failing}, timeout=self._drain, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._worker.cancel()
-            await asyncio.wait({self._worker})
+            for task in (self._worker, failing):
+                task.cancel()
+            await asyncio.wait({self._worker, failing})
         if self._waiting:
             self._warn(f"{counted(len(self._waiting), 'file')} could not be written to {self._where} in time.")
 
@@ -219,6 +222,7 @@ class Replicated:
             self._warn(str(error))
         except TimeoutError:
             self._warn(f"{self._where} did not answer within {CHECK:.0f} s.")
+        self._failing.set()
         self._silent_until = self._clock.monotonic() + SILENCE
         return False, None
 
@@ -255,12 +259,15 @@ class Replicated:
             except GuardRefused as refusal:
                 log.warning("%s", refusal)
                 return self._forget()
+            except OtherRecords as error:
+                self._warn(str(error))
+                return self._forget()
             except VaultError as error:
                 self._warn(str(error))
-                self._failing = True
+                self._failing.set()
                 await self._clock.sleep(RETRY)
                 continue
-            self._failing = False
+            self._failing.clear()
             if path in self._waiting and self._waiting[path] is content:
                 self._size -= len(self._waiting.pop(path) or b"")
         return None
