@@ -11,7 +11,7 @@ from datetime import timedelta
 from standby.clock import Clock
 from standby.concurrency import side_by_side
 from standby.config.plan import FailoverPolicy
-from standby.fencing import read_fence
+from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.automation import read_automation
@@ -153,7 +153,7 @@ async def gather_input(
         limits=limits,
     )
     async with side_by_side() as group:
-        tasks = [group.create_task(_candidate(context, request, name, seen[name], seen[active])) for name in names]
+        tasks = [group.create_task(_candidate(context, request, fence, seen[name], seen[active])) for name in names]
     return DecisionInput(
         plan=context.plan.name,
         primary=request.primary,
@@ -176,15 +176,16 @@ async def gather_input(
 
 
 async def _candidate(
-    context: RecoveryContext, request: FailoverRequest, name: str, seen: Observation, source: Observation
+    context: RecoveryContext, request: FailoverRequest, fence: Fence, seen: Observation, source: Observation
 ) -> Candidate:
     """Judge a candidate as far as that matters: not where it does not answer, nor where there is no outage."""
+    name = seen.resource
     nothing_to_do = request.requested_by == "outage" and source.healthy is True
     if not seen.healthy or nothing_to_do:
         return Candidate(resource=name, observation=seen, fitness=None)
     try:
         async with asyncio.timeout(ASSESSMENT_SECONDS):
-            found = await assess(context, request.primary, name, ask_source=source.healthy is True)
+            found = await assess(context, request.primary, name, ask_source=source.healthy is True, fence=fence)
     except ServiceError as error:
         fitness = Fitness(state="unknown", reasons=(error.cause,))
     except TimeoutError:

@@ -63,7 +63,7 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
     record = _record(context, held.fence, request, file.found)
     _must_be_current(held.fence, request)
     if not is_undoing(held.fence, record):
-        await must_share(context, record.primary, record.to, names_during(record), forced=record.forced)
+        await must_share(context, record.primary, record.to, names_during(record), forced=record.forced, fresh=False)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
     await record_missed_end(context, held.fence, file)
     record = record.model_copy(update={"epoch": highest + 1})
@@ -87,19 +87,21 @@ async def must_share(
     names: Mapping[str, Mapping[str, str]] = {},
     *,
     forced: Collection[str] = (),
+    fresh: bool = True,
 ) -> None:
     """Let a resource serve only where no other plan has another one serve the same analyzers of the primary.
 
     Args:
         names: id of an analyzer at a resource by its id at the primary; by resource, as far as that is known. The
             others count only where the plan chooses by ids alone: tags, for example, may tell two plans apart.
+        fresh: what was read a moment ago is not enough, since this is asked last before something is published.
 
     Raises:
         ActiveElsewhere: another plan has, and that is not forced.
         OtherFenceUnknown: it is not known whether another plan has, and that is not forced.
     """
     if SHARED not in forced:
-        others = await context.run.other_plans(fresh=True)
+        others = await context.run.other_plans(fresh=fresh)
         others.must_let_serve(primary, to, scope_of(context.plan, names))
 
 

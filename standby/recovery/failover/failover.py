@@ -75,7 +75,7 @@ async def fail_over(
             request = await _rollback(context, held.fence, request)
         phases = Phases(stages, context.clock, request.forced)
         file = await phases.run(Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request))
-        preparation = Preparation(context, phases, sync, naming)
+        preparation = Preparation(context, phases, sync, held.fence, naming)
         run = FailoverRun(context, held, file, preparation, phases)
         await run.run()
         await measure(context, run, phases)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from standby.concurrency import side_by_side
+from standby.fencing import Fence
 from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.failover.errors import ReplicationAtWork, SyncIncomplete, TargetNotReady
 from standby.recovery.failover.report import Phases, Restored
@@ -53,6 +54,7 @@ class Preparation:
     """Brings the target up to date, and checks that it can serve.
 
     Attributes:
+        fence: as the failover holds it.
         naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
         restored: from a snapshot, where that was needed.
     """
@@ -60,6 +62,7 @@ class Preparation:
     context: RecoveryContext
     phases: Phases
     sync: Sync
+    fence: Fence
     naming: Naming = keep_names
     restored: Restored | None = None
 
@@ -77,7 +80,7 @@ class Preparation:
 
     async def _made_ready(self, primary: str, to: str, *, planned: bool) -> dict[str, str]:
         async def look() -> Readiness:
-            return await assessed(self.context, primary, to, ask_source=planned)
+            return await assessed(self.context, primary, to, self.fence, ask_source=planned)
 
         readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look)
         if readiness.missing:
@@ -160,10 +163,10 @@ async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target:
     return report
 
 
-async def assessed(context: RecoveryContext, primary: str, to: str, *, ask_source: bool) -> Readiness:
+async def assessed(context: RecoveryContext, primary: str, to: str, fence: Fence, *, ask_source: bool) -> Readiness:
     """Say whether the target can serve; `TargetNotReady` where it does not answer."""
     try:
-        return await assess(context, primary, to, ask_source=ask_source)
+        return await assess(context, primary, to, ask_source=ask_source, fence=fence)
     except ServiceError as error:
         raise TargetNotReady(to, [str(error)]) from None
 

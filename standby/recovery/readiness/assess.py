@@ -277,6 +277,7 @@ async def assess(
     *,
     ask_source: bool = True,
     seconds: float = ANSWER_SECONDS,
+    fence: Fence | None = None,
 ) -> Readiness:
     """Assess whether a target could take over from a primary now.
 
@@ -284,12 +285,14 @@ async def assess(
         primary: the source that serves in ordinary times.
         target: the resource that would serve for it. Where it serves already, or is the primary itself, a
             failback is assessed.
+        fence: of the plan, where the caller has read it just now, or holds it.
 
     Raises:
         FenceUnreadable: the file that says which resource is active cannot be understood.
         VaultUnavailable: the records cannot be read.
     """
-    (only,) = await _assess(context, [(primary, target)], ask_source=ask_source, seconds=seconds)
+    known = fence or await read_fence(context.vault, context.plan)
+    (only,) = await _assess(context, known, [(primary, target)], ask_source=ask_source, seconds=seconds)
     return only
 
 
@@ -302,15 +305,15 @@ async def assess_plan(
         replica: of the vault, where it has one.
     """
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
-    found = await _assess(context, pairs, ask_source=True, seconds=seconds)
+    fence = await read_fence(context.vault, context.plan)
+    found = await _assess(context, fence, pairs, ask_source=True, seconds=seconds)
     return tuple(with_replica(each, replica) for each in found)
 
 
 async def _assess(
-    context: RecoveryContext, pairs: Collection[Pair], *, ask_source: bool, seconds: float
+    context: RecoveryContext, fence: Fence, pairs: Collection[Pair], *, ask_source: bool, seconds: float
 ) -> tuple[Readiness, ...]:
     plan, vault = context.plan, context.vault
-    fence = await read_fence(vault, plan)
     others = await context.run.other_plans()
     frames = [replace(_frame(context, fence, pair, ask_source=ask_source), others=others) for pair in pairs]
     wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}

@@ -15,6 +15,7 @@ from standby.recovery.failover.failover import commit, decide_request, fail_over
 from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.steps import DirectSteps
+from standby.vault.storage import Listed
 from tests.conftest import SceneMaker, analyzer
 from tests.standby.recovery.stages import DirectStages
 from tests.standby.vault.world import HandClock, Memory
@@ -37,6 +38,10 @@ class Counting(Memory):
     async def put(self, path: str, content: bytes) -> None:
         self.by_path[path] += 1
         await super().put(path, content)
+
+    async def list(self, prefix: str = "") -> tuple[Listed, ...]:
+        self.by_path[prefix] += 1
+        return await super().list(prefix)
 
     async def swap(self, path: str, content: bytes, tag: str | None) -> str:
         self.by_path[path] += 1
