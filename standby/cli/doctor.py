@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from itertools import groupby
+from itertools import chain, groupby, islice
+from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -17,19 +18,23 @@ from standby.cli.output import Line, Output, cause_of
 from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
+from standby.config.configuration import Configuration
 from standby.config.resource import PREVIEW_2025, Resource
-from standby.config.vault import Place, VaultSettings
+from standby.config.vault import Place
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
+from standby.recovery.context import open_sinks
 from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
 from standby.service.models import Account
 from standby.service.retries import HttpRetries
-from standby.text import counted
+from standby.text import counted, some_of
 from standby.vault.errors import VaultError, VaultUnavailable
-from standby.vault.vault import open_place
+from standby.vault.replica import ReplicaState, replica_state
+from standby.vault.role import records
+from standby.vault.vault import open_place, open_vault
 
 TOLERATED_SKEW = timedelta(minutes=5)
 """Entra refuses tokens on clocks that differ by more."""
@@ -37,13 +42,19 @@ TOLERATED_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked; `well` is `None` where it could not be."""
+    """One thing that was checked.
+
+    Attributes:
+        well: `None` where it could not be checked.
+        warns: it is not wrong, and should be changed all the same.
+    """
 
     subject: str
     name: str
     well: bool | None
     detail: str
     next_action: str = ""
+    warns: bool = False
 
 
 async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIterator[Check]:
@@ -148,6 +159,7 @@ LONGEST = 25.0
 """Seconds after which a resource that does not respond is no longer waited for."""
 
 _MARKS = {True: ("ok", "green"), False: ("NO", "red"), None: ("??", "yellow")}
+_WARNS = ("!!", "yellow")
 
 
 async def command(
@@ -164,7 +176,7 @@ async def command(
     tls = trusted_certificates()
     async with side_by_side() as group:
         resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
-        vault = group.create_task(_vault(configuration.vault))
+        vault = group.create_task(_vault(configuration, [plan] if plan else [*configuration.plans]))
         prefect = group.create_task(_prefect())
     checks = [check for found in [*resources, vault, prefect] for check in found.result()]
     output.results(_lines(checks))
@@ -175,16 +187,19 @@ async def command(
 def _lines(checks: Sequence[Check]) -> Iterator[Line]:
     for subject, found in groupby(checks, key=lambda check: check.subject):
         of_it = list(found)
-        yield Line(subject, wrong=any(check.well is False for check in of_it))
+        yield Line(subject, wrong=any(check.well is False or check.warns for check in of_it))
         for check in of_it:
-            wrong = check.well is False
-            yield Line(sentence(f"{check.name}: {check.detail}"), 2, *_MARKS[check.well], wrong=wrong)
+            wrong = check.well is False or check.warns
+            mark, style = _WARNS if check.warns else _MARKS[check.well]
+            yield Line(sentence(f"{check.name}: {check.detail}"), 2, mark, style, wrong)
             if check.next_action:
                 yield Line(sentence(check.next_action), 5, "→", wrong=wrong)
     bad, unknown = (sum(check.well is value for check in checks) for value in (False, None))
     unsure = f" {unknown} could not be checked." if unknown else ""
+    warned = sum(check.warns for check in checks)
+    more = f" {counted(warned, 'warning')}." if warned else ""
     yield Line("")
-    yield Line(f"{len(checks)} checks, {bad or 'nothing'} wrong.{unsure}", wrong=bool(bad))
+    yield Line(f"{len(checks)} checks, {bad or 'nothing'} wrong.{unsure}{more}", wrong=bool(bad))
 
 
 async def _resource(resource: Resource, tls: Tls) -> list[Check]:
@@ -210,20 +225,89 @@ async def _prefect() -> list[Check]:
     return [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
 
 
+LOST = (
+    "Mount or correct it. If it is lost, bring it back with standby vault move second vault where there is a replica, "
+    "or from a backup"
+)
 WRITTEN = "doctor/written.txt"
 """File of a vault that is written to see whether the vault can be written."""
 
 
-async def _vault(settings: VaultSettings) -> list[Check]:
-    places = {"vault": settings, "second": settings.second}
-    return [await _place(name, place) for name, place in places.items() if place is not None]
+async def _vault(configuration: Configuration, plans: Sequence[str]) -> list[Check]:
+    settings = configuration.vault
+    checks = [await _place("vault", settings, await _known(configuration))]
+    if settings.second is not None:
+        checks.append(await _place("second", settings.second, ""))
+        async with open_vault(settings) as vault:
+            replica = await replica_state(vault, LONGEST)
+        if replica is not None and all(check.well for check in checks):
+            checks.append(_replica(replica))
+    for name, place in (("vault", settings), ("second", settings.second)):
+        if place is not None and place.folder is not None:
+            checks += await asyncio.to_thread(_modes, name, place.folder)
+    automatic = [name for name in plans if configuration.plan(name).failover.automatic]
+    if automatic and settings.folder is not None:
+        detail = f"{some_of(automatic)} may fail over automatically, and the vault is a folder of this machine"
+        action = "Move it to object storage in a third region: standby vault move vault az://CONTAINER/FOLDER"
+        checks.append(Check("vault", "storage", True, detail, action, warns=True))
+    return checks
 
 
-async def _place(name: str, place: Place) -> Check:
+async def _known(configuration: Configuration) -> str:
+    """Say who knows of the vault, which then cannot be empty; nothing where nobody does."""
+    if configuration.vault.second is not None:
+        try:
+            async with asyncio.timeout(LONGEST), open_place(configuration.vault.second) as second:
+                if there := await records(second):
+                    return f"its replica has {counted(len(there), 'file')}"
+        except (VaultError, TimeoutError):
+            pass  # That is told with the second itself.
+    for sink in open_sinks(configuration.activation):
+        for plan in configuration.plans:
+            try:
+                published = await sink.read(plan)
+            except StandbyError:
+                continue  # That a sink cannot be read is told where it is published to.
+            if published is not None:
+                return f"{sink.name} has the active map of plan {plan} under epoch {published.epoch}"
+    return ""
+
+
+def _replica(replica: ReplicaState) -> Check:
+    action = replica.next_action or "Run standby snapshot PLAN, which brings it up"
+    detail = replica.words.removesuffix(".")
+    if replica.whole:
+        return Check("vault", "replica", True, detail)
+    return Check("vault", "replica", not replica.refused, detail, action, warns=not replica.refused)
+
+
+MOST_MODES = 20_000
+"""Files of a folder whose permissions are looked at."""
+
+
+def _modes(name: str, folder: Path) -> list[Check]:
+    """Find what others than the owner may read: it tells what serves, and definitions may be confidential."""
+    every = islice(chain([folder], folder.rglob("*")), MOST_MODES)
+    open_to_others = 0
+    for each in every:
+        try:
+            open_to_others += bool(each.lstat().st_mode & 0o077) and not each.is_symlink()
+        except OSError:
+            continue  # It was removed since, or what is wrong is told already.
+    if not open_to_others:
+        return []
+    detail = f"others may read {counted(open_to_others, 'path')} in {folder}"
+    return [Check("vault", f"{name} permissions", True, detail, f"Run chmod -R go= {folder}", warns=True)]
+
+
+async def _place(name: str, place: Place, known: str) -> Check:
     written = b"Written by standby doctor, to check that the vault can be written.\n"
     try:
         async with asyncio.timeout(LONGEST), open_place(place) as storage:
             where = storage.where(WRITTEN)
+            if known and not await records(storage):
+                detail = f"there is nothing in the vault at {storage.where('')}, although {known}"
+                return Check("vault", name, False, detail, LOST)
             await storage.write(WRITTEN, written)
             if await storage.read(WRITTEN) != written:
                 raise VaultUnavailable(where, "read", "what was just written cannot be read back")

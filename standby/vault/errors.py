@@ -27,6 +27,28 @@ class VaultUnavailable(VaultError):
         )
 
 
+class VaultFull(VaultUnavailable):
+    def __init__(self, where: str, action: str, reason: str) -> None:
+        super().__init__(where, action, reason)
+        self.next_action = "Free space on its disk, or raise the quota, then run again"
+
+
+class VaultClosed(VaultUnavailable):
+    """This process may not write, or read, there."""
+
+    def __init__(self, where: str, action: str, reason: str) -> None:
+        super().__init__(where, action, reason)
+        self.next_action = "Mount its disk writable, and let the user of this process own the folder; then run again"
+
+
+class VaultNotMounted(VaultUnavailable):
+    """Behind a link may be a disk that is not mounted: what cannot be seen is not missing."""
+
+    def __init__(self, where: str, link: str) -> None:
+        super().__init__(where, "found", f"{link} is a link to something that is not there")
+        self.next_action = "Mount the disk that the link leads to, or correct the link, then run again"
+
+
 class ContainerMissing(VaultUnavailable):
     """Where it should be there is nothing: that does not mean that the vault is empty."""
 

@@ -7,6 +7,7 @@ that holds a file is a file beside it; where somebody removes that, the next wri
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import time
@@ -18,7 +19,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from standby.document import digest_of
-from standby.vault.errors import Changed, Held, OutsideVault, VaultUnavailable
+from standby.vault.errors import (
+    Changed,
+    Held,
+    OutsideVault,
+    VaultClosed,
+    VaultFull,
+    VaultNotMounted,
+    VaultUnavailable,
+)
 from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
 
 OWNER_ONLY = 0o600
@@ -26,6 +35,9 @@ OWNER_ONLY = 0o600
 
 FRESH = ".new"
 """The end of the name of a file that is not whole yet."""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
 SWAP_SECONDS = 15.0
 """Seconds that another process is waited for which swaps a file in the same folder; each takes milliseconds."""
@@ -75,7 +87,7 @@ class LocalFolder:
         for each in (self.root, *self.root.parents):
             if each.is_symlink() and not each.exists():
                 # Behind it may be a disk that is not mounted: what cannot be seen is not missing.
-                raise VaultUnavailable(str(place), "found", f"{each} is a link to something that is not there")
+                raise VaultNotMounted(str(place), str(each))
         if not place.resolve().is_relative_to(self.root.resolve()):
             raise OutsideVault(path)
         return place
@@ -174,7 +186,10 @@ def _list(root: Path, prefix: str) -> tuple[Listed, ...]:
                 place = Path(folder, name)
                 if name.endswith(LOCK) or (name.startswith(".") and name.endswith(FRESH)):
                     continue
-                about = place.stat()
+                try:
+                    about = place.stat()
+                except FileNotFoundError:
+                    continue  # It was removed since.
                 changed_at = datetime.fromtimestamp(about.st_mtime, UTC)
                 found.append(Listed(place.relative_to(root).as_posix(), about.st_size, changed_at))
         return tuple(sorted(found, key=lambda listed: listed.path))
@@ -208,4 +223,9 @@ def _vault_errors(place: Path, action: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise VaultUnavailable(str(place), action, error.strerror or type(error).__name__) from None
+        reason = error.strerror or type(error).__name__
+        if error.errno in _FULL:
+            raise VaultFull(str(place), action, reason) from None
+        if error.errno in _CLOSED:
+            raise VaultClosed(str(place), action, reason) from None
+        raise VaultUnavailable(str(place), action, reason) from None

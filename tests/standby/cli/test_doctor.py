@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
+import subprocess
+from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +15,7 @@ import pytest
 from standby.cli.doctor import Check, diagnose
 from standby.clock import SystemClock
 from standby.config.configuration import load_configuration
+from standby.config.resource import KeyCredentials
 from standby.orchestrator import Health, NoOrchestrator
 from standby.service.client import ContentUnderstandingClient
 
@@ -16,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tests.standby.cli.conftest import Cloud, Ran, Workspace
+    from tests.storage.azurite import Azurite
 
 
 class Prefect:
@@ -253,3 +261,138 @@ def test_asked_for_silence_it_shows_only_what_is_wrong(workspace: Workspace, clo
     assert "ok" not in ran.out
     assert "??" not in ran.out
     assert "     → PATCH its" in ran.out
+
+
+TWO = "vault: {path: vault, second: {path: other}}\nactivation: [{kind: file, path: active.json}]\nresources:"
+
+
+def lost(folder: Path) -> None:
+    shutil.rmtree(folder / "vault")
+
+
+def emptied(folder: Path) -> None:
+    lost(folder)
+    (folder / "vault").mkdir(mode=0o700)
+
+
+@pytest.mark.parametrize("lose", [lost, emptied])
+@pytest.mark.parametrize("knows", ["its replica", "active.json"])
+def test_a_vault_that_is_not_there_though_something_knows_it_is_wrong_and_not_made_anew(
+    workspace: Workspace, lose: Callable[[Path], None], knows: str
+) -> None:
+    workspace.edit("resources:", TWO)
+    workspace.edit("targets: [west, north]", "targets: [west]")
+    assert workspace.run("replicate", "invoices").status == 0
+    assert workspace.run("failover", "invoices", "--to", "west", "--yes").status == 0
+    lose(workspace.folder)
+    if knows == "active.json":
+        workspace.edit("vault: {path: vault, second: {path: other}}", "vault: {path: vault}")
+
+    ran = workspace.run("doctor", "--json")
+
+    assert ran.status == 1
+    check = found(ran, "vault", "vault")
+    assert check["well"] is False
+    assert "there is nothing in the vault" in check["detail"]
+    assert knows in check["detail"]
+    assert not list((workspace.folder / "vault").glob("*"))
+
+
+def test_a_link_that_leads_nowhere_is_wrong(workspace: Workspace) -> None:
+    workspace.edit("resources:", "vault: {path: vault, second: {path: other}}\nresources:")
+    for name in ("vault", "other"):
+        (workspace.folder / name).symlink_to(workspace.folder / "not-mounted" / name)
+    ran = workspace.run("doctor", "--json")
+    assert ran.status == 1
+    for name in ("vault", "second"):
+        check = found(ran, "vault", name)
+        assert check["well"] is False
+        assert "is a link to something that is not there" in check["detail"]
+        assert check["next_action"].startswith("Mount the disk that the link leads to")
+
+
+@pytest.mark.parametrize(
+    ("number", "action"),
+    [
+        (errno.ENOSPC, "Free space on its disk"),
+        (errno.EDQUOT, "Free space on its disk"),
+        (errno.EROFS, "Mount its disk writable"),
+        (errno.EACCES, "Mount its disk writable"),
+    ],
+)
+def test_a_vault_that_is_full_or_read_only_is_wrong(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, number: int, action: str
+) -> None:
+    def fails(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    ran = workspace.run("doctor", "--json")
+    assert ran.status == 1
+    check = found(ran, "vault", "vault")
+    assert check["well"] is False
+    assert os.strerror(number) in check["detail"]
+    assert check["next_action"].startswith(action)
+
+
+def test_an_automatic_plan_with_its_vault_in_a_folder_is_warned_of(workspace: Workspace) -> None:
+    assert "is a folder of this machine" not in workspace.run("doctor").out
+    workspace.edit("    deadlines:", "    failover: {automatic: true}\n    deadlines:")
+    ran = workspace.run("doctor", "--json")
+    assert ran.status == 0
+    check = found(ran, "vault", "storage")
+    assert (check["well"], check["warns"]) == (True, True)
+    assert "standby vault move vault az://" in check["next_action"]
+    assert "  !! storage: invoices may fail over automatically" in workspace.run("-q", "doctor").out
+
+
+def test_a_vault_that_others_may_read_is_warned_of_until_that_is_changed(workspace: Workspace) -> None:
+    workspace.run("snapshot", "invoices")
+    vault = workspace.folder / "vault"
+    (vault / "audit" / "invoices.jsonl").chmod(0o644)
+    check = found(workspace.run("doctor", "--json"), "vault", "vault permissions")
+    assert check["warns"]
+    assert "others may read 1 path" in check["detail"]
+    subprocess.run(check["next_action"].removeprefix("Run ").split(), check=True)
+    assert "permissions" not in workspace.run("doctor").out
+
+
+def test_a_replica_that_is_behind_is_warned_of_and_one_that_was_promoted_is_wrong(workspace: Workspace) -> None:
+    workspace.edit("resources:", TWO)
+    workspace.run("snapshot", "invoices")
+    assert found(workspace.run("doctor", "--json"), "vault", "replica")["well"] is True
+    shutil.rmtree(workspace.folder / "other" / "audit")
+    check = found(workspace.run("doctor", "--json"), "vault", "replica")
+    assert (check["well"], check["warns"]) == (True, True)
+    assert "is behind by 2 files" in check["detail"]
+    workspace.run("snapshot", "invoices", "--vault", "second")
+    ran = workspace.run("doctor", "--json")
+    assert ran.status == 1
+    assert found(ran, "vault", "replica")["next_action"].startswith("Exchange vault and vault.second")
+
+
+@pytest.mark.parametrize(
+    ("container", "key", "action"),
+    [
+        (False, True, "Correct url and endpoint of the vault; a new container has to be created first"),
+        (True, False, "Correct the credentials of the vault"),
+        (True, True, ""),
+    ],
+)
+def test_object_storage_is_checked_for_its_container_and_the_credentials(
+    workspace: Workspace, azurite: Azurite, blob_container: str, container: bool, key: bool, action: str
+) -> None:
+    place = azurite.place(blob_container if container else "none-of-this-name")
+    assert isinstance(place.credentials, KeyCredentials)
+    right = place.credentials.key.get_secret_value()
+    workspace.environment["STORAGE_KEY"] = right if key else right[::-1].strip("=") + "=="
+    workspace.edit(
+        "resources:",
+        f"vault: {{url: '{place.url}', endpoint: '{place.endpoint}', "
+        "credentials: {kind: key, key: '${STORAGE_KEY}'}}\nresources:",
+    )
+    ran = workspace.run("doctor", "--json")
+    check = found(ran, "vault", "vault")
+    assert (ran.status, check["well"]) == ((1, False) if action else (0, True)), check
+    assert check["next_action"].startswith(action)
+    assert right not in ran.out + ran.err
