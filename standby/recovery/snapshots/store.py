@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from standby.concurrency import do_for_each
 from standby.document import JsonValue, digest_of
+from standby.errors import GuardRefused
 from standby.recovery.context import RecoveryContext
 from standby.replication.fingerprint import fingerprint, without_access
 from standby.vault.errors import VaultError
@@ -136,7 +137,7 @@ async def repair(store: Store, path: str, content: bytes) -> None:
     """Write a file again that a store has lost or damaged; where that fails, the next reader tries again."""
     try:
         await store.files.write(path, content)
-    except VaultError as error:
+    except (VaultError, GuardRefused) as error:
         log.warning("%s", error)
     else:
         log.warning("%s was damaged; it is repaired from the other store", store.where(path))

@@ -153,6 +153,18 @@ def test_status_of_a_vault_whose_replica_was_promoted_is_not_green(two: Workspac
     assert [pair["state"] for pair in ran.document["pairs"]] == ["unknown"]
 
 
+@pytest.mark.parametrize("lose", [gone, emptied])
+@pytest.mark.parametrize("command", ["status", "snapshots"])
+def test_reading_a_lost_vault_repairs_nothing_in_it_and_is_not_refused(
+    two: Workspace, cloud: Cloud, lose: Callable[[Path], None], command: str
+) -> None:
+    lose(two.folder)
+    cloud.tell("outages", resource="east", kind="refuse")
+    ran = two.run("--json", command, "invoices")
+    assert ran.status in (2, 3), ran.out
+    assert not list((two.folder / "first").glob("*"))
+
+
 def test_when_they_are_exchanged_the_old_vault_becomes_the_replica(two: Workspace) -> None:
     assert two.run("--vault", "second", "snapshot", "invoices").status == 0
     only_first = two.folder / "first" / "automation.json"
