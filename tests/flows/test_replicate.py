@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from pydantic import SecretStr
 
+from standby.config.globs import scope_of
 from standby.config.vault import HmacSigning
 from standby.fencing import Assignment, hold_fence
 from standby.replication.items import Selection
@@ -240,3 +241,20 @@ async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its
         assert (state.name, state.is_failed()) == ("Refused", True)
         assert "has failed over to west (epoch 1)" in str(state.message)
         assert (await scene.stats("west"))["copies_accepted"] == {}
+
+
+async def test_the_flow_knows_what_serves_for_a_plan_that_it_was_not_given(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice"), make_analyzer("receipt")], targets=("west",)) as scene:
+        other = scene.configuration.plan("p").model_copy(update={"name": "other"})
+        async with open_vault(scene.configuration.vault) as vault, hold_fence(vault, other) as held:
+            scope = scope_of(other, {"west": {"invoice": "invoice"}}).model_copy(update={"open": False})
+            switched = Assignment(active="west", since=datetime.now(UTC), scope=scope)
+            await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": switched}}))
+        state = await run_replicate(scene.configuration)
+        assert state.is_failed()
+        assert (await scene.stats("west"))["copies_accepted"] == {"receipt": 1}
+        state = await run_replicate(scene.configuration, analyzers=["invoice"])
+        assert (state.name, state.is_failed()) == ("Refused", True)
+        assert "west serves for east in plan other (epoch 1)" in str(state.message)
