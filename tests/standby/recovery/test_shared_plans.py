@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from standby.replication.replicate import begin, survey
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action
+from standby.vault.storage import Listed
 from tests.standby.recovery.failback.world import World
 from tests.standby.recovery.stages import DirectStages
 from tests.standby.replication.world import Service
@@ -52,9 +55,13 @@ class Book:
 
     name: str = "book"
     taken: list[Activation] = field(default_factory=list)
+    plan: str = ""
+    told: Callable[[tuple[str, str]], None] = lambda _: None
 
     async def publish(self, activation: Activation) -> None:
         self.taken.append(activation)
+        if (endpoint := activation.sources["east"]) is not None:
+            self.told((self.plan, endpoint.resource))
 
     async def read(self, plan: str) -> Activation | None:
         return self.taken[-1] if self.taken else None
@@ -473,6 +480,59 @@ async def test_two_plans_that_fail_over_at_once_never_have_two_resources_active_
     if second == "west" and not planned and "b" in ended:
         # In an outage of the region, both get where they lead.
         assert set(away.values()) == {"west"}, ended
+
+
+class PacedVault(MemoryVault):
+    """One process's way to a vault, which lets another one go on before each of its calls, now longer, now shorter."""
+
+    def __init__(self, files: dict[str, bytes], pauses: list[int]) -> None:
+        super().__init__(files)
+        self.pauses = cycle(pauses)
+
+    async def pause(self) -> None:
+        for _ in range(next(self.pauses)):
+            await asyncio.sleep(0)
+
+    async def get(self, path: str) -> bytes | None:
+        await self.pause()
+        return await super().get(path)
+
+    async def put(self, path: str, content: bytes) -> None:
+        await super().put(path, content)
+        await self.pause()
+
+    async def list(self, prefix: str = "") -> tuple[Listed, ...]:
+        await self.pause()
+        return await super().list(prefix)
+
+
+PAUSES = st.lists(st.integers(0, 40), min_size=1, max_size=30)
+
+
+@given(of_a=PAUSES, of_b=PAUSES, to=st.sampled_from(["west", "north"]))
+async def test_however_two_failovers_take_turns_their_sinks_never_name_two_resources(
+    of_a: list[int], of_b: list[int], to: str
+) -> None:
+    plans = plan_of("a", "invoices*", "west"), plan_of("b", "receipts*", "west", "north")
+    site = await Plans.made(*plans, common=(), invoices=("common",), receipts=("common",))
+    site.worlds["a"].vault = PacedVault(site.vault.files, of_a)
+    site.worlds["b"].vault = PacedVault(site.vault.files, of_b)
+    orders = {"a": "west", "b": to}
+    told: list[tuple[str, str]] = []
+    for name, book in site.books.items():
+        book.told = told.append
+        book.plan = name
+
+    async def run(plan: str) -> None:
+        with suppress(GuardRefused):
+            await site.fail_over(plan, orders[plan], planned=False, forced=frozenset({"readiness"}))
+
+    await asyncio.gather(run("a"), run("b"))
+    away = {await site.active(name) for name in orders} - EAST
+    assert len(away) <= 1, told
+    assert {resource for _, resource in told} - EAST <= away, told
+    if to == "west":
+        assert away == {"west"}, told
 
 
 ORDERS = st.sampled_from(["west", "north", "roll back", "commit", "fail back"])
