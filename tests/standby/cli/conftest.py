@@ -33,6 +33,27 @@ MODELS = ("gpt-4.1", "gpt-4o", "text-embedding-3-large")
 CANARIES = {name: f"canary-key-of-{name}-0123456789" for name in ("east", "west", "north")}
 
 
+WITHOUT_PREFECT = """
+import json
+import sys
+
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"prefect", "flows", "tasks", "blocks", "sqlalchemy"}:
+            raise ImportError(f"{name} was taken away")
+
+sys.meta_path.insert(0, Gone())
+from typer.testing import CliRunner
+
+from standby.cli.app import app
+
+for line in sys.stdin:
+    ended = CliRunner().invoke(app, json.loads(line))
+    print(json.dumps([ended.exit_code, ended.stdout, ended.stderr + repr(ended.exception or "")]), flush=True)
+"""
+"""A program that cannot import what was taken away, and runs the commands that it reads, one a line."""
+
+
 def schema(name: str) -> dict[str, Any]:
     return {"name": name, "fields": {"Total": {"type": "number", "method": "extract"}}}
 

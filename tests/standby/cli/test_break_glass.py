@@ -12,26 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.standby.cli.conftest import Cloud, Ran, Workspace
-
-WITHOUT_PREFECT = """
-import json
-import sys
-
-class Gone:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"prefect", "flows", "tasks", "blocks", "sqlalchemy"}:
-            raise ImportError(f"{name} was taken away")
-
-sys.meta_path.insert(0, Gone())
-from typer.testing import CliRunner
-
-from standby.cli.app import app
-
-for line in sys.stdin:
-    ended = CliRunner().invoke(app, json.loads(line))
-    print(json.dumps([ended.exit_code, ended.stdout, ended.stderr + repr(ended.exception or "")]), flush=True)
-"""
+from tests.standby.cli.conftest import WITHOUT_PREFECT, Cloud, Ran, Workspace
 
 
 @pytest.fixture
