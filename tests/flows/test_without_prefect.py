@@ -23,6 +23,7 @@ from flows.orchestrator import Prefect
 from flows.replicate import replicate
 from flows.snapshot import snapshot
 from standby.config.configuration import Configuration
+from standby.config.resource import KeyCredentials
 from standby.config.sinks import FileSink
 from standby.config.vault import VaultSettings
 from standby.fencing import read_fence
@@ -59,13 +60,13 @@ async def shell_in(folder: Path, configuration: Configuration) -> AsyncIterator[
     settings["plans"]["p"].pop("name")
     settings["vault"]["credentials"] = {"kind": "key", "key": "${VAULT_KEY}"}
     (folder / "standby.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    keys = {f"{each.name.upper()}_KEY": each.credentials.key for each in configuration.resources.values()}
+    keys = {f"{name.upper()}_KEY": each.credentials for name, each in configuration.resources.items()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", WITHOUT_PREFECT),
         cwd=folder,
         env={
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT")},
-            **{name: key.get_secret_value() for name, key in keys.items()},
+            **{name: key.key.get_secret_value() for name, key in keys.items() if isinstance(key, KeyCredentials)},
             "VAULT_KEY": KEY,
             "PREFECT_API_URL": "http://127.0.0.1:9/api",
         },
