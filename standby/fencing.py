@@ -304,20 +304,26 @@ class OtherPlans:
                 return ActiveElsewhere(self.plan, what, other)
         return OtherFenceUnknown(self.plan, what, self.unknown[0]) if self.unknown else None
 
-    def must_let_serve(self, primary: str, resource: str, scope: Scope) -> None:
+    def must_let_serve(self, primary: str, resource: str, scope: Scope, *, forced: bool = False) -> None:
         """Let a resource serve for a primary only where no other plan has another one serve the same analyzers.
+
+        Args:
+            primary: which serves itself in ordinary times.
+            resource: the one that is to serve.
+            scope: what the plan that asks has of the primary.
+            forced: go on where the primary itself is to serve, or where it is not known what other plans say.
 
         Raises:
             ActiveElsewhere: another plan does.
             OtherFenceUnknown: that is not known.
         """
         what = f"does not let {resource} serve for {primary}"
-        for other in self.of(primary):
+        for other in () if forced and resource == primary else self.of(primary):
             if other.resource != resource and (both := scope.shared_with(other.scope)):
                 more = f" and {len(both) - 1} more" if len(both) > 1 else ""
                 what = f"{what}, which has {both[0]}{more} in common with plan {other.plan}"
                 raise ActiveElsewhere(self.plan, what, other, _one_way_for_both(self.plan, primary, resource, other))
-        if self.unknown:
+        if self.unknown and not forced:
             raise OtherFenceUnknown(self.plan, what, self.unknown[0])
 
 

@@ -32,7 +32,8 @@ READINESS = "readiness"
 """Continue to a target that is not ready."""
 
 SHARED = "shared"
-"""Continue although another plan has another resource serve for the same analyzers."""
+"""Let the primary serve again although another plan still has another resource serve the same analyzers; or continue
+although it is not known what serves for another plan."""
 
 REPLICATION = "replication"
 """Continue although a replication that began earlier is still running."""
@@ -97,12 +98,11 @@ async def must_share(
         fresh: what was read a moment ago is not enough, since this is asked last before something is published.
 
     Raises:
-        ActiveElsewhere: another plan has, and that is not forced.
+        ActiveElsewhere: another plan has; that can be forced only where the primary itself is to serve.
         OtherFenceUnknown: it is not known whether another plan has, and that is not forced.
     """
-    if SHARED not in forced:
-        others = await context.run.other_plans(fresh=fresh)
-        others.must_let_serve(primary, to, scope_of(context.plan, names))
+    others = await context.run.other_plans(fresh=fresh)
+    others.must_let_serve(primary, to, scope_of(context.plan, names), forced=SHARED in forced)
 
 
 def _record(

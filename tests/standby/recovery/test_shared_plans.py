@@ -275,7 +275,7 @@ async def test_another_resource_is_not_let_serve_for_what_serves_elsewhere_in_an
     site = await Plans.made(A, B)
     await site.fail_over("a", "west")
     with pytest.raises(ActiveElsewhere, match=r"invoice in common with plan a.*west serves for east in plan a"):
-        await site.fail_over("b", "north", planned=False, forced=frozenset({"readiness"}))
+        await site.fail_over("b", "north", planned=False, forced=frozenset({"readiness", "shared"}))
     assert await site.active("b") == "east"
     assert (await site.worlds["b"].active()).phase is Phase.STEADY
 
