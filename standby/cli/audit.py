@@ -13,6 +13,7 @@ from standby.document import JsonValue
 from standby.errors import sentence
 from standby.recovery.audit import AuditCheck, AuditLine, facts_of_line, verify_audit
 from standby.text import counted
+from standby.vault.replica import replica_state
 from standby.vault.signing import signer_for
 from standby.vault.vault import open_vault
 
@@ -97,12 +98,18 @@ async def command(
     names = [configuration.plan(plan).name] if plan else list(configuration.plans)
     async with open_vault(configuration.vault) as vault:
         checks = {name: await verify_audit(vault, name, signer) for name in names}
-    whole = not any(check.problems for check in checks.values())
+        replica = await replica_state(vault)
+    refused = replica is not None and replica.refused
+    whole = not refused and not any(check.problems for check in checks.values())
     if asked == "show":
         output.results(line for check in checks.values() for line in show_lines(check, newest))
     output.results(verify_lines(checks, signer.key_id if signer else ""))
+    if replica is not None and refused:
+        output.result(Line(replica.words, mark="✗", style="red", wrong=True))
+        output.result(Line(sentence(replica.next_action), 2, "→", wrong=True))
     shown = newest if asked == "show" else 0
     plans: list[JsonValue] = [check_document(name, check, shown) for name, check in checks.items()]
     document: dict[str, JsonValue] = {"whole": whole, "key_id": signer.key_id if signer else None}
+    document["problems"] = [replica.words] if replica is not None and refused else []
     output.document(document | {"plans": plans})
     return Exit.DONE if whole else Exit.ERROR

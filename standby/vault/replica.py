@@ -20,6 +20,7 @@ from standby.vault.role import (
     Role,
     must_be_the_vault,
     must_lead,
+    must_still_lead,
     new_id,
     promotion_of,
     read_role,
@@ -158,8 +159,10 @@ class Replicated:
             self._worker = asyncio.create_task(self._follow())
 
     async def aclose(self) -> None:
-        """Let the second follow to the end, unless it fails or takes long."""
+        """Let the second follow to the end, unless it fails or takes long; warn of a first that is not the vault."""
         if self._worker is None:
+            if self._refusal is None:
+                await self._warn_readers()
             return
         failing = asyncio.create_task(self._failing.wait())
         try:
@@ -178,14 +181,6 @@ class Replicated:
     async def catch_up(self, seconds: float) -> ReplicaState:
         """Bring to the second what it lacks, and say how far it is behind then; this never raises."""
         return await self._bounded(self._bring_all, seconds)
-
-    async def behind(self) -> list[Listed]:
-        """Give the files that the second lacks, or has as they were before.
-
-        Raises:
-            VaultUnavailable: one of the two cannot be read.
-        """
-        return await compare(self._first, self._second)
 
     @property
     def _where(self) -> str:
@@ -272,6 +267,15 @@ class Replicated:
                 self._size -= len(self._waiting.pop(path) or b"")
         return None
 
+    async def _warn_readers(self) -> None:
+        try:
+            async with asyncio.timeout(CHECK):
+                await must_still_lead(self._first, self._second)
+        except GuardRefused as refusal:
+            log.warning("%s", refusal)
+        except (VaultError, TimeoutError):
+            pass  # What only reads does not need it, and status says that it cannot be read.
+
     def _forget(self) -> None:
         self._waiting.clear()
         self._size = 0
@@ -337,7 +341,7 @@ class Replicated:
     async def _keep_what_differs(self, was: Role) -> None:
         """Set aside what was the vault until another one was promoted: it may know what that one does not."""
         folder = f"displaced/{was.history[-1]}"
-        for each in await self.behind():
+        for each in await compare(self._first, self._second):
             if not each.path.startswith(OBJECTS) and (content := await self._second.read(each.path)) is not None:
                 await self._second.write(f"{folder}/{each.path}", content)
 
@@ -356,23 +360,18 @@ class Replicated:
             )
 
     async def _compare_and_say(self) -> ReplicaState:
+        await must_still_lead(self._first, self._second)
         first, second = await read_role(self._first), await read_role(self._second)
-        if first is not None:
-            must_lead(first, second, self.where(""), self._where)
-            if second is not None and second.history[0] != first.history[0]:
-                raise OtherRecords(self._where, self.where(""))
-        elif second is not None and second.kind == "vault":
-            raise promotion_of(second, self.where(""), self._where)
-        elif second is not None and not await records(self._first):
-            raise VaultLost(self.where(""), self._where)
-        behind = await self.behind()
+        if first is not None and second is not None and second.history[0] != first.history[0]:
+            raise OtherRecords(self._where, self.where(""))
+        behind = await compare(self._first, self._second)
         since = min((each.changed_at for each in behind), default=None)
         return ReplicaState(where=self._where, behind=len(behind), since=since)
 
     async def _bring_all(self) -> ReplicaState:
         await self.check(ask=True)
         await self._claim()
-        waiting, behind = dict(self._waiting), await self.behind()
+        waiting, behind = dict(self._waiting), await compare(self._first, self._second)
         self._forget()
 
         async def bring(path: str) -> None:

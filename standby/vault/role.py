@@ -32,6 +32,7 @@ from standby.vault.errors import (
     RoleUnreadable,
     Unfinished,
     VaultError,
+    VaultLost,
     VaultUnavailable,
 )
 from standby.vault.storage import HeldFile, Listed, Storage, Version
@@ -115,6 +116,22 @@ def must_lead(first: Role, second: Role | None, where: str, where_second: str) -
     if second.history[0] != first.history[0]:
         return  # It belongs to another vault, and is not written.
     raise PromotedTwice(where, where_second)
+
+
+async def must_still_lead(first: Storage, second: Storage) -> None:
+    """Refuse to believe a vault whose replica was promoted, or that was lost; nothing is changed.
+
+    Raises:
+        GuardRefused: the first is not the vault any more.
+    """
+    own, other = await read_role(first), await read_role(second)
+    if own is not None:
+        must_lead(own, other, first.where(""), second.where(""))
+        return
+    if other is not None and other.kind == "vault":
+        raise promotion_of(other, first.where(""), second.where(""))
+    if other is not None and other.kind == "replica" and not await records(first):
+        raise VaultLost(first.where(""), second.where(""))
 
 
 def promotion_of(second: Role, where: str, where_second: str) -> Promoted:

@@ -165,6 +165,21 @@ def test_reading_a_lost_vault_repairs_nothing_in_it_and_is_not_refused(
     assert not list((two.folder / "first").glob("*"))
 
 
+@pytest.mark.parametrize("command", [*READING, ("check", "invoices")], ids=lambda command: command[0])
+@pytest.mark.parametrize("why", ["promoted", "lost"])
+def test_whoever_reads_what_is_not_the_vault_any_more_is_warned(
+    two: Workspace, command: tuple[str, ...], why: str
+) -> None:
+    if why == "promoted":
+        assert two.run("--vault", "second", "snapshot", "invoices").status == 0
+    else:
+        gone(two.folder)
+    ran = two.run("--json", *command)
+    assert ("was promoted at" if why == "promoted" else "There is nothing in the vault") in " ".join(ran.err.split())
+    if command[0] in ("status", "audit"):
+        assert ran.status in (1, 2)
+
+
 def test_when_they_are_exchanged_the_old_vault_becomes_the_replica(two: Workspace) -> None:
     assert two.run("--vault", "second", "snapshot", "invoices").status == 0
     only_first = two.folder / "first" / "automation.json"
