@@ -44,9 +44,6 @@ RETRY = 10.0
 DRAIN = 5.0
 """Seconds that the end of a run waits for the second."""
 
-MOST_WAITING = 64_000_000
-"""Bytes that wait for the second; what is more is left to `catch_up`."""
-
 AT_ONCE = 8
 """Files that are brought to the second, or compared, at the same time."""
 
@@ -109,8 +106,7 @@ class Replicated:
         self._refusal: GuardRefused | None = None
         self._checked = False
         self._silent_until = float("-inf")
-        self._waiting: dict[str, bytes | None] = {}
-        self._size = 0
+        self._waiting: dict[str, bool] = {}  # Whether it was removed, by path.
         self._failing = asyncio.Event()
         self._warned = False
         self._drain = drain
@@ -125,20 +121,20 @@ class Replicated:
         """Replace a file of the first."""
         await self.check()
         await self._first.write(path, content)
-        self.note(path, content)
+        self.note(path)
 
     async def swap(self, path: str, content: bytes, tag: str | None) -> str:
         """Replace a file of the first if it is still as it was read."""
         await self.check()
         new = await self._first.swap(path, content, tag)
-        self.note(path, content)
+        self.note(path)
         return new
 
     async def remove(self, path: str) -> None:
         """Remove a file of the first."""
         await self.check()
         await self._first.remove(path)
-        self.note(path, None)
+        self.note(path, removed=True)
 
     @asynccontextmanager
     async def hold(self, path: str) -> AsyncIterator[HeldFile]:
@@ -147,14 +143,11 @@ class Replicated:
         async with self._first.hold(path) as file:
             yield _Followed(self, path, file)
 
-    def note(self, path: str, content: bytes | None) -> None:
-        """Let the second follow; `None` where the file was removed."""
-        self._size += len(content or b"") - len(self._waiting.pop(path, None) or b"")
+    def note(self, path: str, *, removed: bool = False) -> None:
+        """Let the second follow."""
         # At the end, even where it waited already: what it refers to comes before it.
-        self._waiting[path] = content
-        while self._size > MOST_WAITING:
-            left = next(iter(self._waiting))
-            self._size -= len(self._waiting.pop(left) or b"")
+        self._waiting.pop(path, None)
+        self._waiting[path] = removed
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._follow())
 
@@ -248,23 +241,23 @@ class Replicated:
 
     async def _follow(self) -> None:
         while self._waiting:
-            path, content = next(iter(self._waiting.items()))
+            path, removed = next(iter(self._waiting.items()))
+            del self._waiting[path]
             try:
-                await self._bring(path, content)
+                await self._bring(path, removed=removed)
             except GuardRefused as refusal:
                 log.warning("%s", refusal)
-                return self._forget()
+                return self._waiting.clear()
             except OtherRecords as error:
                 self._warn(str(error))
-                return self._forget()
+                return self._waiting.clear()
             except VaultError as error:
+                self._waiting.setdefault(path, removed)
                 self._warn(str(error))
                 self._failing.set()
                 await self._clock.sleep(RETRY)
-                continue
-            self._failing.clear()
-            if path in self._waiting and self._waiting[path] is content:
-                self._size -= len(self._waiting.pop(path) or b"")
+            else:
+                self._failing.clear()
         return None
 
     async def _warn_readers(self) -> None:
@@ -276,22 +269,23 @@ class Replicated:
         except (VaultError, TimeoutError):
             pass  # What only reads does not need it, and status says that it cannot be read.
 
-    def _forget(self) -> None:
-        self._waiting.clear()
-        self._size = 0
-
     def _warn(self, reason: str) -> None:
         if not self._warned:
             self._warned = True
             log.warning("The replica of the vault is behind until standby snapshot brings it up: %s", reason)
 
-    async def _bring(self, path: str, content: bytes | None) -> None:
-        """Let the second have a file as it is, unless it was promoted."""
+    async def _bring(self, path: str, *, removed: bool = False) -> None:
+        """Let the second have a file as it is in the first, unless it was promoted.
+
+        The second is looked at before the first: what another run brings meanwhile makes the swap fail, so that
+        nothing older replaces something newer. And only then it is asked whether it was promoted: whatever is
+        written there from now on makes the swap fail, too.
+        """
         for _ in range(TRIES):
             there = await self._second.read_version(path)
-            if content == (there.content if there else None):
+            content = await self._first.read(path)
+            if content == (there.content if there else None) or (content is None and not removed):
                 return
-            # Asked after it was read: whatever a promoted one writes from now on makes the swap fail.
             await self._claim()
             try:
                 if content is None:
@@ -371,13 +365,11 @@ class Replicated:
     async def _bring_all(self) -> ReplicaState:
         await self.check(ask=True)
         await self._claim()
-        waiting, behind = dict(self._waiting), await compare(self._first, self._second)
-        self._forget()
+        waiting, self._waiting = self._waiting, {}
+        behind = await compare(self._first, self._second)
 
         async def bring(path: str) -> None:
-            # What was removed meanwhile is not brought, and what waits to be removed is.
-            if (content := await self._first.read(path)) is not None or path in waiting:
-                await self._bring(path, content)
+            await self._bring(path, removed=waiting.get(path, False))
 
         paths = list(dict.fromkeys([*(each.path for each in behind), *waiting]))
         alone = [path for path in paths if path.startswith((OBJECTS, "snapshots/")) and not path.endswith(".jsonl")]
@@ -401,7 +393,7 @@ class _Followed(HeldFile):
         await self._vault.check()
         await self._file.write(content)
         self.found = content
-        self._vault.note(self._path, content)
+        self._vault.note(self._path)
 
 
 async def compare(first: Storage, second: Storage) -> list[Listed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -454,7 +454,7 @@ class Turns:
 class View(MemoryVault):
     """One side's view of a place that both sides see; every call waits for its turn."""
 
-    def __init__(self, files: dict[str, bytes], turns: Turns, *, operator: bool) -> None:
+    def __init__(self, files: dict[str, bytes], turns: Turns | Stalled, *, operator: bool) -> None:
         super().__init__(files)
         self._turns = turns
         self._operator = operator
@@ -533,3 +533,47 @@ def test_a_run_of_the_first_never_overwrites_what_a_promoted_replica_holds(order
                 pass
 
     asyncio.run(run())
+
+
+class Stalled:
+    """Lets one side go on until one of its calls, and then not before the other side has ended."""
+
+    def __init__(self, at: int) -> None:
+        self.calls = 0
+        self.at = at
+        self.there = asyncio.Event()
+        self.on = asyncio.Event()
+
+    async def turn(self, operator: bool) -> None:
+        if operator:
+            return
+        self.calls += 1
+        if self.calls == self.at:
+            self.there.set()
+            await self.on.wait()
+
+
+@pytest.mark.parametrize("at", range(1, 16))
+async def test_a_run_that_is_slow_brings_nothing_older_than_another_one_brought(at: int) -> None:
+    first, second = await pair()
+    stalled = Stalled(at)
+    slow, other = (
+        Replicated(View(first.files, stalled, operator=side), View(second.files, stalled, operator=side), drain=60)
+        for side in (False, True)
+    )
+
+    async def write() -> None:
+        tag = digest_of(first.files[FENCE])
+        await slow.swap(FENCE, b"epoch 2", tag)
+        await slow.aclose()
+
+    writing = asyncio.create_task(write())
+    ended = asyncio.create_task(stalled.there.wait())
+    await asyncio.wait({writing, ended}, return_when=asyncio.FIRST_COMPLETED)
+    await other.write(FENCE, b"epoch 3")
+    await other.aclose()
+    stalled.on.set()
+    ended.cancel()
+    with suppress(Changed):
+        await writing
+    assert (first.files[FENCE], second.files[FENCE]) == (b"epoch 3", b"epoch 3")
