@@ -169,6 +169,8 @@ class FailoverRun:
 
     async def _reverse(self) -> None:
         """Lead the failover back to where it began, under an epoch of its own."""
+        # The audit log comes before the fence, and shall hear nothing of a run that another one has replaced.
+        await self._save()
         changed = {
             "epoch": self.record.epoch + 1,
             "to": self.record.from_resource,

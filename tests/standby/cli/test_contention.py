@@ -228,5 +228,7 @@ async def test_a_failover_whose_process_is_gone_is_taken_over_and_that_process_d
             gone.send_signal(signal.SIGCONT)
         out, err = await gone.communicate(b"")
         assert gone.returncode in {-signal.SIGKILL, 3}, (out, err)
+        if number == signal.SIGSTOP:
+            assert b"Another run took over" in out
         assert await site.served("vault") == served
         assert (served[0], (await site.actions(run))[-len(actions) :]) == (to, actions)
