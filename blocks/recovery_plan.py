@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, assert_never
 from prefect.blocks.core import Block
 from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, model_validator
 
-from blocks.resource import DOCUMENTATION, same_as
+from blocks.resource import DOCUMENTATION, SchemaKept, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
 from standby.config.errors import summary, valid
@@ -39,7 +39,7 @@ class TargetDeployments(BaseModel):
     embedding: str | None = same_as(DeploymentOverrides, "embedding")
 
 
-class RecoveryPlan(Block):
+class RecoveryPlan(SchemaKept, Block):
     """A plan's sources, targets and policies."""
 
     _block_type_name: ClassVar[str | None] = "Recovery Plan"

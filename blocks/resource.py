@@ -22,7 +22,21 @@ def same_as(model: type[BaseModel], name: str) -> Any:
     return copy(model.model_fields[name])
 
 
-class ContentUnderstandingKey(Block):
+class SchemaKept(BaseModel):
+    """A block whose JSON schema is made once; Prefect asks for it anew for every field that it saves or reads."""
+
+    _made: ClassVar[dict[object, dict[str, Any]]] = {}
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """Give the schema, which is read only."""
+        asked = cls, args, *sorted(options.items())
+        if asked not in cls._made:
+            cls._made[asked] = super().model_json_schema(*args, **options)
+        return cls._made[asked]
+
+
+class ContentUnderstandingKey(SchemaKept, Block):
     """Subscription key of a Content Understanding resource."""
 
     _block_type_name: ClassVar[str | None] = "Content Understanding Key"
@@ -46,7 +60,7 @@ class ContentUnderstandingKey(Block):
         return auth_for(self.to_credentials())
 
 
-class ContentUnderstandingEntra(Block):
+class ContentUnderstandingEntra(SchemaKept, Block):
     """Entra identity that may use a Content Understanding resource."""
 
     _block_type_name: ClassVar[str | None] = "Content Understanding Entra"
@@ -83,7 +97,7 @@ class ContentUnderstandingEntra(Block):
         return auth_for(self.to_credentials())
 
 
-class ContentUnderstandingResource(Block):
+class ContentUnderstandingResource(SchemaKept, Block):
     """One resource in one region; recovery plans refer to it by the name of its block."""
 
     _block_type_name: ClassVar[str | None] = "Content Understanding Resource"

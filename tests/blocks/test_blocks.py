@@ -15,7 +15,7 @@ from blocks import (
     ContentUnderstandingResource,
     RecoveryPlan,
 )
-from blocks.resource import credentials_block
+from blocks.resource import SchemaKept, credentials_block
 from standby.config.configuration import Configuration
 from standby.config.plan import FreshKey, GivenKey, NoEncryption
 from standby.config.resource import EntraCredentials, KeyCredentials
@@ -29,6 +29,16 @@ RESOURCE: dict[str, Any] = {
     "credentials": {"block_type_slug": "content-understanding-key", "key": "sesame"},
 }
 PAIRS = [{"source": "east", "targets": ["west"]}]
+
+
+BLOCKS = (ContentUnderstandingKey, ContentUnderstandingEntra, ContentUnderstandingResource, RecoveryPlan)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("by_alias", [True, False])
+def test_the_schema_that_is_kept_is_the_one_that_prefect_makes(block: type[SchemaKept], by_alias: bool) -> None:
+    for _ in range(2):
+        assert block.model_json_schema(by_alias=by_alias) == super(SchemaKept, block).model_json_schema(by_alias)
 
 
 def test_a_key_block_gives_a_ready_auth() -> None:
