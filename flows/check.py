@@ -13,6 +13,7 @@ from flows.events import READINESS_CHANGED, PlanEvent
 from flows.outcome import FlowOutcome, bullets, item_table, page, table
 from flows.recovery import recovering
 from standby.errors import sentence
+from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, read_last_states, remember_states
@@ -26,6 +27,7 @@ from standby.recovery.readiness.wording import (
     span_words,
     state_words,
 )
+from standby.recovery.witnesses import looked
 from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
@@ -44,12 +46,17 @@ async def check(plan: str) -> State[dict[str, Any]]:
     Args:
         plan: Name of a saved recovery-plan block.
     """
-    async with recovering(plan) as context:
+    async with recovering(plan) as opened:
+        context = await looked(opened)
         await publish_readiness(context, await assess_plan(context, await replica_state(context.vault)))
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
-    return await FlowOutcome(name, f"{drift_totals(proposal)}.", document, artifact=drift_table(proposal)).finish()
+    problem = context.known.problem if context.known else ""
+    message = f"{sentence(problem)} {sentence(HOW_TO_GO_ON)}" if problem else f"{drift_totals(proposal)}."
+    return await FlowOutcome(
+        "RecordsLost" if problem else name, message, document, good=not problem, artifact=drift_table(proposal)
+    ).finish()
 
 
 async def publish_readiness(context: RecoveryContext, found: Sequence[Readiness]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import flow, get_client
@@ -114,7 +114,7 @@ def on_workers(
             f"chunk-{number}-of-{len(chunks)}-{chunk.source}-to-{chunk.target}",
             chunk,
             tuple(items[key] for key in chunk.keys),
-            _parameters(replication, selection, chunk, sharing, approved=approved),
+            _parameters(replication, selection, chunk, sharing, approved=approved, known_epoch=context.known_epoch),
             replication.ledgers[chunk.source, chunk.target],
             tally.part(),
         )
@@ -124,7 +124,13 @@ def on_workers(
 
 
 def _parameters(
-    replication: Replication, selection: Selection, chunk: Chunk, sharing: Sharing, *, approved: bool
+    replication: Replication,
+    selection: Selection,
+    chunk: Chunk,
+    sharing: Sharing,
+    *,
+    approved: bool,
+    known_epoch: int,
 ) -> dict[str, Any]:
     """Give the parameters of a chunk's flow: what is kept in clear, so no secrets."""
     plan = replication.plan
@@ -141,6 +147,7 @@ def _parameters(
         "expected": {item.analyzer: item.expected.fingerprint for item in plan.items if item.key in own}
         if approved
         else {},
+        "known_epoch": known_epoch,
         "records": _RECORDS.dump_python(records_for(chunk, plan.items, records), mode="json"),
     }
 
@@ -156,6 +163,7 @@ async def replicate_chunk(
     shares: Mapping[str, int] = {},
     expected: Mapping[str, str] = {},
     records: Mapping[str, CopyRecord] = {},
+    known_epoch: int = 0,
 ) -> State[Any]:
     """Copy some analyzers from one source to one target, as a part of a replicate run. Do not start it by hand.
 
@@ -172,14 +180,16 @@ async def replicate_chunk(
         shares: By resource, how many chunks may use it at once; its limits are divided by that number.
         expected: Fingerprints that were approved, by analyzer.
         records: What the ledger has about these analyzers.
+        known_epoch: The highest epoch of the plan that is known; where the fence here is older, nothing is copied.
     """
     request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)
     copy_log = ChunkCopyLog(records)
     async with (
-        open_run(configuration, plan) as context,
+        open_run(configuration, plan) as opened,
         ProgressArtifact(f"Replicating {request.chunk}") as bar,
     ):
+        context = replace(opened, known_epoch=known_epoch)
         replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
     for_parent = ChunkReport(items=ended.report.items, records=copy_log.added)

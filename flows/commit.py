@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,12 @@ from standby.errors import GuardRefused
 from standby.recovery.context import Stage
 from standby.recovery.failover import failover as committing
 from standby.recovery.failover.report import commit_summary
+from standby.recovery.loss import settle
 from tasks.stage import TaskStages
 
 
 @flow(name="commit", flow_run_name="commit-{plan}", persist_result=False)
-async def commit(plan: str, home: str = "") -> State[Any]:
+async def commit(plan: str, home: str = "", force: Sequence[str] = (), reason: str = "") -> State[Any]:
     """Commit the failovers of a recovery plan: from then on only a failback returns to the primary.
 
     The active map is published to every sink once more, so a sink that did not take it before gets it now.
@@ -27,9 +29,12 @@ async def commit(plan: str, home: str = "") -> State[Any]:
     Args:
         plan: Name of a saved recovery-plan block.
         home: Only the failover of this primary; empty means all of them.
+        force: "fence" goes on although the fence or the audit log was lost.
+        reason: Why, where that is forced.
     """
     try:
-        async with recovering(plan) as context:
+        async with recovering(plan) as opened:
+            context = await settle(opened, force, reason)
             work = partial(committing.commit, context, home or None)
             report = await TaskStages().run(Stage.COMMIT, f"commit {plan}", work)
     except GuardRefused as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
@@ -18,6 +19,7 @@ from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.drill import drill as drilling
 from standby.recovery.drill.findings import DrillReport, facts, message
+from standby.recovery.loss import settle
 from tasks.stage import TaskStages
 
 
@@ -33,7 +35,9 @@ def drill_page(report: DrillReport) -> str:
 
 
 @flow(name="drill", flow_run_name="drill-{plan}", persist_result=False)
-async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> State[Any]:
+async def drill(
+    plan: str, to: str = "", scratch: str = "", home: str = "", force: Sequence[str] = (), reason: str = ""
+) -> State[Any]:
     """Test the failover of a recovery plan, measure it, and remove everything it made.
 
     It runs the code of a real failover under temporary ids; the sinks are not changed and the primary is not
@@ -45,9 +49,12 @@ async def drill(plan: str, to: str = "", scratch: str = "", home: str = "") -> S
         to: The target; empty means the one that an outage would choose.
         scratch: Name of another resource where the analyzers are made, under the real ids.
         home: The primary whose loss is simulated, where there are several.
+        force: "fence" goes on although the fence or the audit log was lost.
+        reason: Why, where that is forced.
     """
     try:
-        async with recovering(plan, scratch=scratch) as context:
+        async with recovering(plan, scratch=scratch) as opened:
+            context = await settle(opened, force, reason)
             fence = await read_fence(context.vault, context.plan)
             primary, target = choose_assignment(context.plan, fence, to=to, named=home)
             work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)

@@ -16,6 +16,7 @@ from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
+from standby.recovery.loss import except_fence, settle
 from standby.text import totals
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
@@ -32,7 +33,7 @@ NAMES = {
 
 @flow(name="failback", flow_run_name="failback-{plan}", persist_result=False)
 async def failback(
-    plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}, force: Sequence[str] = ()
+    plan: str, home: str = "", keep: Mapping[str, ChoiceWord] = {}, force: Sequence[str] = (), reason: str = ""
 ) -> State[Any]:
     """Let the primary of a recovery plan serve again: compare, copy the edits to it, make it serve, commit.
 
@@ -44,13 +45,16 @@ async def failback(
         keep: Which analyzer to keep where both were edited, primary or standby, by its id at the primary.
         force: Ids of analyzers to replace at the primary although they were trained there and those of the standby
             were not; the trained ones are kept under other ids. "shared" lets the primary serve although another plan
-            has the standby serve the same analyzers.
+            has the standby serve the same analyzers. "fence" goes on although the fence or the audit log was lost.
+        reason: Why, where "fence" is forced.
     """
     try:
-        async with recovering(plan) as context, ProgressArtifact(f"Failing plan {plan} back") as bar:
+        async with recovering(plan) as opened, ProgressArtifact(f"Failing plan {plan} back") as bar:
             choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
+            context = await settle(opened, force, reason)
+            replaced = except_fence(force)
             work = fail_back(
-                context, home, TaskStages(), keep=choices, force=force, steps=TaskSteps, on_progress=bar.show
+                context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
             )
             report = await to_its_report(work)
     except GuardRefused as error:

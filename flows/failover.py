@@ -21,6 +21,8 @@ from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import read_record
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import decide_request
+from standby.recovery.loss import settle
+from standby.recovery.witnesses import looked
 
 
 @flow(name="failover", flow_run_name="failover-{plan}", persist_result=False)
@@ -44,14 +46,16 @@ async def failover(
         to: The resource that is to serve; empty means the one that the plan prefers.
         mode: Planned copies the latest edits first, so the resource that serves must answer; unplanned never calls it.
         reason: Why, for the audit log.
-        force: Names of guards to pass although they refuse.
+        force: Names of guards to pass although they refuse; "fence" goes on although the fence or the audit log was
+            lost, if there is a reason.
         home: The primary that the other resource serves for, where the plan has several.
         outage_of: The resource that was reported to be unhealthy; empty where an operator asks.
     """
-    async with recovering(plan) as context:
+    async with recovering(plan) as opened:
         try:
             if outage_of:
-                return await after_outage(context, outage_of, to)
+                return await after_outage(await looked(opened), outage_of, to)
+            context = await settle(opened, force, reason)
             served, target = choose_assignment(
                 context.plan, await read_fence(context.vault, context.plan), to=to, named=home
             )

@@ -23,6 +23,7 @@ from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.orchestrator import Health
+from standby.recovery.loss import FENCE
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
 
@@ -51,13 +52,15 @@ class Prefect:
         *,
         apply: Path | None,
         on_progress: Callable[[Progress], None],
+        past_loss: str | None = None,
     ) -> Ended:
         """Save what the plan needs on the server, run the flow here and give its report."""
         parameters = {
             "analyzers": list(selection.analyzers),
             "targets": list(selection.targets),
             "on_existing": selection.on_existing,
-            "force": list(selection.force),
+            "force": [*selection.force, *([] if past_loss is None else [FENCE])],
+            "reason": past_loss or "",
             "apply": None if apply is None else str(apply),
         }
         report, interrupted = await _run_here(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -38,6 +39,7 @@ from standby.recovery.decision.record import (
     reasons_against,
     unanswered,
 )
+from standby.recovery.witnesses import looked
 
 LOOK = 2
 """Seconds after which it is checked again whether somebody answered."""
@@ -134,6 +136,7 @@ async def _approved(context: RecoveryContext, found: DecisionRecord, answer: App
     try:
         async with hold(decision_slot(context.plan.name), AFTER_AN_ANSWER):
             recall = _observations(context, request.outage_of)
+            context = await looked(replace(context, known=None))
             again = await decide_and_record(context, request, history=found.given.observations, recall=recall)
             await leave_decision(again)
             if again.decision.outcome is not Outcome.ACT:

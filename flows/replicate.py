@@ -13,20 +13,20 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
-from blocks import load_configuration_from_blocks
 from flows.chunks import on_workers
 from flows.limits import hold_targets
 from flows.outcome import finish_plan, finish_replication, refused, replicated, report_table
+from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.errors import GuardRefused
+from standby.recovery.loss import except_fence, settle
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.items import Selection, selected_pairs
-from standby.replication.replicate import Run, begin, open_run, run_to_report, survey
+from standby.replication.replicate import Run, begin, run_to_report, survey
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
-from standby.vault.signing import signer_for
 from tasks.copy import TaskSteps
 
 
@@ -40,6 +40,7 @@ async def replicate(
     dry_run: bool = False,
     apply: str | None = None,
     dispatch: Literal["inline", "workers"] = "inline",
+    reason: str = "",
 ) -> State[Any]:
     """Copy the analyzers of a recovery plan to its targets, dependencies first.
 
@@ -54,19 +55,20 @@ async def replicate(
         force: Ids of analyzers to overwrite at the targets, even if they were edited there.
         dry_run: Only show what would be done; nothing is changed.
         apply: Path of a saved plan on the machine that runs this; the run does exactly what it says, or refuses.
+        reason: Why, where "fence" is forced: it then goes on although the fence or the audit log was lost.
         dispatch: Where the copies are made: inline in this process, or in chunks by the workers of the work pool.
     """
-    configuration = await load_configuration_from_blocks(plan)
-    selection = Selection(tuple(analyzers), tuple(targets), on_existing, tuple(force))
+    selection = Selection(tuple(analyzers), tuple(targets), on_existing, except_fence(force))
     try:
-        approved = None
-        if apply:
-            approved = load_plan(Path(apply), plan, signer_for(configuration.vault.signing))
-            selection = approved.selection
-        async with open_run(configuration, plan) as context:
+        async with recovering(plan) as opened:
+            approved = None
+            if apply:
+                approved = load_plan(Path(apply), plan, opened.signer)
+                selection = approved.selection
+            context = (await settle(opened, force, reason)).run
             if dry_run:
                 return await finish_plan(await survey(context, selection))
-            return await _copy(context, configuration, selection, approved, dispatch == "workers")
+            return await _copy(context, opened.configuration, selection, approved, dispatch == "workers")
     except GuardRefused as error:
         return refused(error)
 

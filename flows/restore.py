@@ -13,6 +13,7 @@ from flows.outcome import FlowOutcome, item_table, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused
+from standby.recovery.loss import settle
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
@@ -21,7 +22,14 @@ from standby.text import totals
 
 
 @flow(name="restore", flow_run_name="restore-{plan}-at-{to}", persist_result=False)
-async def restore(plan: str, to: str, as_of: datetime | None = None, analyzers: Sequence[str] = ("*",)) -> State[Any]:
+async def restore(
+    plan: str,
+    to: str,
+    as_of: datetime | None = None,
+    analyzers: Sequence[str] = ("*",),
+    force: Sequence[str] = (),
+    reason: str = "",
+) -> State[Any]:
     """Rebuild the analyzers of a recovery plan at a resource from a snapshot, children first.
 
     No other resource is called. Analyzers that it already has are not replaced; each rebuilt one is read back.
@@ -31,10 +39,13 @@ async def restore(plan: str, to: str, as_of: datetime | None = None, analyzers: 
         to: Name of the resource to restore to.
         as_of: Take the newest snapshot up to this moment; empty means the newest.
         analyzers: Patterns of analyzer ids; the analyzers that they depend on are included.
+        force: "fence" goes on although the fence or the audit log was lost.
+        reason: Why, where that is forced.
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
     try:
-        async with recovering(plan) as context, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
+        async with recovering(plan) as opened, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
+            context = await settle(opened, force, reason)
             found = await open_snapshot(context, as_of=moment)
             wanted = await plan_restore(context, found, to, analyzers=analyzers)
             report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))

@@ -7,9 +7,11 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.outcome import FlowOutcome
+from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
+from standby.errors import GuardRefused
 from standby.recovery.context import Stage
+from standby.recovery.loss import settle
 from standby.recovery.snapshots.take import take_snapshot
 from tasks.stage import TaskStages
 
@@ -23,8 +25,12 @@ async def snapshot(plan: str) -> State[Any]:
     Args:
         plan: Name of a saved recovery-plan block.
     """
-    async with recovering(plan) as context:
-        taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
+    try:
+        async with recovering(plan) as opened:
+            context = await settle(opened)
+            taken = await TaskStages().run(Stage.SNAPSHOT, f"snapshot {plan}", lambda: take_snapshot(context))
+    except GuardRefused as error:
+        return refused(error)
     message = " ".join([taken.summary, *taken.shortcomings])
     name = "Completed" if taken.complete else "PartiallyFailed"
     return await FlowOutcome(name, message, taken, good=taken.complete).finish()

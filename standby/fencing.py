@@ -14,14 +14,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from standby.concurrency import side_by_side
+from standby.config.errors import summary
 from standby.config.globs import Scope
 from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
-from standby.vault.documents import HeldDocument, Stored, hold_document, read_document
+from standby.vault.documents import HeldDocument, Stored, hold_document, parse_stored, read_document
 from standby.vault.storage import Storage
 
 
@@ -59,6 +60,16 @@ class FenceUnreadable(StandbyError):
         )
 
 
+class FenceBehind(GuardRefused):
+    """The fence is not the one that was written last: what it says of who serves may be long gone."""
+
+    def __init__(self, plan: str, where: str, epoch: int, known: int) -> None:
+        super().__init__(
+            f"{where} is at epoch {epoch}, and plan {plan} was at {known} already: it was lost or is an older copy",
+            f"See standby status {plan}; nothing was changed",
+        )
+
+
 class Phase(StrEnum):
     """Whether what serves for a primary is about to change, or may still be rolled back."""
 
@@ -92,16 +103,25 @@ class Assignment(Document):
         return self.target if self.phase is Phase.SWITCHING else None
 
 
+class LogMark(Document):
+    """The newest line of a plan's audit log when something was written: by this its loss is noticed."""
+
+    sequence: int
+    digest: str
+
+
 class Fence(Stored):
     """The resources that serve for the primaries of one plan.
 
     Attributes:
         epoch: grows with every failover and every rollback.
+        log: the newest line of the audit log when it was written; `None` where that was not known.
     """
 
     plan: str
     epoch: int = 0
     assignments: Mapping[str, Assignment] = Field(alias="sides")
+    log: LogMark | None = None
 
     def primary_of(self, resource: str) -> str | None:
         """Give the primary that a resource serves for, or is about to serve for."""
@@ -141,10 +161,18 @@ class Fence(Stored):
 
 @dataclass
 class HeldFence:
-    """The fence of a plan in the hands of one run."""
+    """The fence of a plan in the hands of one run.
+
+    Attributes:
+        is_stored: whether there is one in the vault.
+    """
 
     fence: Fence
     _document: HeldDocument[Fence]
+
+    @property
+    def is_stored(self) -> bool:
+        return self._document.found is not None
 
     async def write(self, fence: Fence) -> None:
         """Replace the fence; the new one is safe when this returns."""
@@ -152,35 +180,59 @@ class HeldFence:
         self.fence = fence
 
 
-async def read_fence(objects: Storage, plan: RecoveryPlan) -> Fence:
-    """Read which resource serves for each primary.
+async def read_fence(objects: Storage, plan: RecoveryPlan, *, known: int = 0) -> Fence:
+    """Read which resource serves for each primary; `known` is the highest epoch that the run knows.
 
     Raises:
         FenceUnreadable: it is there and cannot be understood.
+        FenceBehind: it is older than what is known.
     """
-    path = _path(plan)
-    return _of_plan(plan, await read_document(objects, path, Fence, FenceUnreadable), objects.where(path))
+    where = objects.where(fence_path(plan.name))
+    return _not_older(fence_of_plan(plan, await read_stored_fence(objects, plan.name), where), where, known)
+
+
+async def read_stored_fence(objects: Storage, plan: str) -> Fence | None:
+    """Read the fence as it is stored; `None` where there is none, or an empty file: see `recovery/witnesses.py`."""
+    path = fence_path(plan)
+    content = await objects.read(path)
+    if content is None or not content.strip():
+        return None
+    try:
+        return parse_stored(objects.where(path), content, Fence)
+    except ValidationError as error:
+        raise FenceUnreadable(objects.where(path), summary(error)) from None
 
 
 @asynccontextmanager
-async def hold_fence(files: Storage, plan: RecoveryPlan) -> AsyncIterator[HeldFence]:
-    """Hold the fence of a plan for changing it; `FailoverUnderWay` where another run does."""
+async def hold_fence(files: Storage, plan: RecoveryPlan, *, known: int = 0) -> AsyncIterator[HeldFence]:
+    """Hold the fence of a plan for changing it; `known` is the highest epoch that the run knows.
+
+    Raises:
+        FailoverUnderWay: another run holds it.
+        FenceBehind: it is older than what is known.
+    """
 
     def busy(where: str) -> FailoverUnderWay:
         return FailoverUnderWay(plan.name, where)
 
-    async with hold_document(files, _path(plan), Fence, busy=busy, unreadable=FenceUnreadable) as held:
-        yield HeldFence(_of_plan(plan, held.found, held.where), held)
+    async with hold_document(files, fence_path(plan.name), Fence, busy=busy, unreadable=FenceUnreadable) as held:
+        yield HeldFence(_not_older(fence_of_plan(plan, held.found, held.where), held.where, known), held)
+
+
+def _not_older(fence: Fence, where: str, known: int) -> Fence:
+    if fence.epoch < known:
+        raise FenceBehind(fence.plan, where, fence.epoch, known)
+    return fence
 
 
 _FENCES = "recovery"
 
 
-def _path(plan: RecoveryPlan) -> str:
-    return f"{_FENCES}/{plan.name}/fence.json"
+def fence_path(plan: str) -> str:
+    return f"{_FENCES}/{plan}/fence.json"
 
 
-def _of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
+def fence_of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
     steady = {pair.source: Assignment(active=pair.source) for pair in plan.pairs}
     if found is None:
         return Fence(plan=plan.name, assignments=steady)
@@ -378,7 +430,7 @@ class _Failover(Stored):
 async def _read_other(
     storage: Storage, plan: str, files: Collection[str]
 ) -> tuple[ElsewhereActive, ...] | UnknownFence:
-    path, record_path = f"{_FENCES}/{plan}/fence.json", f"{_FENCES}/{plan}/switch.json"
+    path, record_path = fence_path(plan), f"{_FENCES}/{plan}/switch.json"
     where = storage.where(path)
     try:
         if "fence.json" not in files:

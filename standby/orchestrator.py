@@ -50,8 +50,13 @@ class Orchestrator(Protocol):
         *,
         apply: Path | None,
         on_progress: Callable[[Progress], None],
+        past_loss: str | None = None,
     ) -> Ended:
-        """Run the replicate flow here and now, under the orchestrator's eyes."""
+        """Run the replicate flow here and now, under the orchestrator's eyes.
+
+        Args:
+            past_loss: why it goes on although the fence or the audit log was lost; `None` where it does not.
+        """
         ...
 
     async def recover(

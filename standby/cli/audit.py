@@ -11,7 +11,10 @@ from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.document import JsonValue
 from standby.errors import sentence
-from standby.recovery.audit import AuditCheck, AuditLine, facts_of_line, verify_audit
+from standby.recovery.audit import HOW_TO_GO_ON, AuditCheck, facts_of_line
+from standby.recovery.chain import AuditLine
+from standby.recovery.context import open_recovery
+from standby.recovery.witnesses import verify_by_witnesses
 from standby.text import counted
 from standby.vault.replica import replica_state
 from standby.vault.signing import signer_for
@@ -23,11 +26,16 @@ def verify_lines(checks: Mapping[str, AuditCheck], key_id: str) -> Iterator[Line
     for plan, check in checks.items():
         if not check.problems:
             yield Line(f"{plan}: {_whole(check, key_id)}", mark="✓", style="green")
+            for line in check.gaps:
+                text = f"Lines before {line.sequence} are lost: {line.actor} went on without them, as it says."
+                yield Line(text, 2, "!", "yellow", wrong=True)
             continue
         yield Line(f"{plan}: {check.where} is damaged or was changed.", mark="✗", style="red", wrong=True)
         for problem in check.problems:
             yield Line(sentence(problem), 2, wrong=True)
         yield Line("Do not change it. Compare it with another copy of the vault.", 2, "→", wrong=True)
+        if check.breaks:
+            yield Line(sentence(HOW_TO_GO_ON), 2, "→", wrong=True)
 
 
 def show_lines(check: AuditCheck, newest: int) -> Iterator[Line]:
@@ -51,6 +59,7 @@ def check_document(plan: str, check: AuditCheck, shown: int) -> dict[str, JsonVa
         "whole": not check.problems,
         "problems": list(check.problems),
         "length": len(check.lines),
+        "gaps": [line.sequence for line in check.gaps],
         "signed": sum(line.signature is not None for line in check.lines),
         "epoch": check.epoch,
         "newest_digest": check.lines[-1].digest if check.lines else None,
@@ -96,8 +105,11 @@ async def command(
     configuration = output.load()
     signer = signer_for(configuration.vault.signing)
     names = [configuration.plan(plan).name] if plan else list(configuration.plans)
+    checks: dict[str, AuditCheck] = {}
+    for name in names:
+        async with open_recovery(configuration, name) as recovery:
+            checks[name] = await verify_by_witnesses(recovery)
     async with open_vault(configuration.vault) as vault:
-        checks = {name: await verify_audit(vault, name, signer) for name in names}
         replica = await replica_state(vault)
     refused = replica is not None and replica.refused
     whole = not refused and not any(check.problems for check in checks.values())

@@ -23,7 +23,8 @@ from standby.config.resource import PREVIEW_2025, Resource
 from standby.config.vault import Place
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
-from standby.recovery.context import open_sinks
+from standby.recovery.context import open_recovery, open_sinks
+from standby.recovery.witnesses import look
 from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
@@ -177,8 +178,9 @@ async def command(
     async with side_by_side() as group:
         resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
         vault = group.create_task(_vault(configuration, [plan] if plan else [*configuration.plans]))
+        records = group.create_task(_records(configuration, plan))
         prefect = group.create_task(_prefect())
-    checks = [check for found in [*resources, vault, prefect] for check in found.result()]
+    checks = [check for found in [*resources, vault, records, prefect] for check in found.result()]
     output.results(_lines(checks))
     output.document({"checks": [asdict(check) for check in checks]})
     return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
@@ -298,6 +300,26 @@ def _modes(name: str, folder: Path) -> list[Check]:
         return []
     detail = f"others may read {counted(open_to_others, 'path')} in {folder}"
     return [Check("vault", f"{name} permissions", True, detail, f"Run chmod -R go= {folder}", warns=True)]
+
+
+async def _records(configuration: Configuration, plan: str | None) -> list[Check]:
+    """Give a check for each plan of which something knows more than its records, or may and cannot be asked."""
+    checks = []
+    for name in [plan] if plan else configuration.plans:
+        try:
+            async with asyncio.timeout(LONGEST), open_recovery(configuration, name) as recovery:
+                finding = await look(recovery)
+        except VaultError:
+            continue  # The check of the vault says that.
+        except StandbyError as error:
+            checks.append(_failed("records", name, error))
+        except TimeoutError:
+            checks.append(Check("records", name, None, f"they could not be read within {LONGEST:g} s"))
+        else:
+            if finding.problem:
+                checks.append(Check("records", name, False, finding.problem, finding.next_action))
+            checks += [Check("records", name, None, unread) for unread in finding.evidence.unread]
+    return checks
 
 
 async def _place(name: str, place: Place, known: str) -> Check:

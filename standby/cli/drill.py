@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName, Primary, Via, with_home
+from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, with_home
 from standby.cli.output import Line, Output
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
-from standby.document import JsonValue
+from standby.document import JsonObject, JsonValue
 from standby.errors import sentence
 from standby.fencing import read_fence
 from standby.orchestrator import run_flow
@@ -23,6 +23,7 @@ from standby.recovery.drill.cleanup import CleanUpReport, clean_up
 from standby.recovery.drill.drill import drill
 from standby.recovery.drill.evidence import SEAL, EvidenceCheck, check_evidence, verify_evidence
 from standby.recovery.drill.findings import DrillReport, facts
+from standby.recovery.loss import settle
 from standby.vault.signing import signer_for
 from standby.vault.vault import open_vault
 
@@ -107,6 +108,8 @@ async def command(
     verify: Annotated[
         str, typer.Option("--verify", metavar="FILE|RUN", help="Only check the evidence of a drill.")
     ] = "",
+    force: PastLoss = None,
+    reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
     """Test a failover: restore under temporary ids, measure, remove all it made, and keep the evidence.
@@ -125,9 +128,11 @@ async def command(
     if clean:
         return await _clean(output, configuration, plan)
     if via == "prefect":
-        report = await run_flow(DrillReport, configuration, plan, "drill", {"to": to, "scratch": scratch})
+        asked: JsonObject = {"to": to, "scratch": scratch, "force": [force] if force else [], "reason": reason}
+        report = await run_flow(DrillReport, configuration, plan, "drill", asked)
     else:
-        async with open_recovery(configuration, plan) as recovery:
+        async with open_recovery(configuration, plan) as opened:
+            recovery = await settle(opened, [force] if force else [], reason)
             fence = await read_fence(recovery.vault, recovery.plan)
             lost = choose_primary(recovery.plan, fence, to=to, named=primary)
             report = await drill(recovery, lost, to, ShownStages(output), scratch=scratch or None)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import PlanName, Primary, Via, Yes
+from standby.cli.options import PlanName, Primary, Reason, Via, Yes
 from standby.cli.output import Line, Output, confirm, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.replicate import report_lines
@@ -19,6 +19,7 @@ from standby.recovery.context import open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import CHOICES, WORDS, Choice, Divergence, DivergenceReport, FailbackReport
 from standby.recovery.failover.begin import SHARED
+from standby.recovery.loss import except_fence, settle
 from standby.text import some_of
 
 MOST_NAMED = 10
@@ -88,6 +89,18 @@ def _staying(words: str, names: Iterable[str], standby: str) -> Iterator[Line]:
         yield Line(f"{words}: {some} (stay at {standby})", 2, "·")
 
 
+Forced = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--force",
+        metavar="ID",
+        help="Replace this trained one at the primary by an untrained one; it is kept under another id. "
+        f"{SHARED} goes on although another plan has the standby serve as well; fence, with --reason, although the "
+        "fence or the audit log was lost.",
+    ),
+]
+
+
 async def command(
     context: typer.Context,
     plan: PlanName,
@@ -100,15 +113,8 @@ async def command(
             help="Which analyzer to keep where both were edited, by its id at the primary; can be repeated.",
         ),
     ] = None,
-    force: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--force",
-            metavar="ID",
-            help="Replace this trained one at the primary by an untrained one; it is kept under another id. "
-            f"{SHARED} goes on although another plan has the standby serve as well.",
-        ),
-    ] = None,
+    force: Forced = None,
+    reason: Reason = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only compare primary and standby; change nothing.")
     ] = False,
@@ -130,20 +136,22 @@ async def command(
     configuration.plan(plan)
     if via == "prefect" and not dry_run:
         await confirm(output, f"Fail plan {plan} back?", yes=yes)
-        asked: JsonObject = {"home": primary, "keep": {**choices}, **({"force": [*force]} if force else {})}
+        asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*(force or [])], "reason": reason}
         report = await run_flow(FailbackReport, configuration, plan, "failback", asked)
         if report.divergence is not None:
             output.results(divergence_lines(report.divergence, verbose=output.verbose))
     else:
-        async with open_recovery(configuration, plan) as recovery:
-            found = await report_divergence(recovery, primary, keep=choices, force=force or [])
+        async with open_recovery(configuration, plan) as opened:
+            recovery = await settle(opened, force or [], reason)
+            replaced = except_fence(force or [])
+            found = await report_divergence(recovery, primary, keep=choices, force=replaced)
             if found is not None:
                 output.results(divergence_lines(found, verbose=output.verbose))
             if dry_run:
                 return _compared(output, plan, found)
             if found is not None and found.is_settled:
                 await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?", yes=yes)
-            report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=force or [])
+            report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=replaced)
     output.report(failback_lines(report, verbose=output.verbose), report)
     if report.state == "refused":
         return Exit.REFUSED

@@ -7,7 +7,7 @@ from typing import Annotated, assert_never
 
 import typer
 
-from standby.cli.options import PlanName, Primary, Via, Yes
+from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes
 from standby.cli.output import Line, Output, confirm, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
@@ -15,13 +15,15 @@ from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.context import open_recovery
+from standby.recovery.assignments import AlreadyActive
+from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
 from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import commit, decide_request, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
+from standby.recovery.loss import settle
 from standby.text import utc
 
 GUARD_MARKS = {
@@ -102,13 +104,14 @@ async def command(
             help="Copy the latest edits first; or do not call the resource that serves, because it is lost.",
         ),
     ] = None,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")] = "",
+    reason: Reason = "",
     force: Annotated[
         list[str] | None,
         typer.Option(
             "--force",
             metavar="GUARD",
-            help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}.",
+            help=f"Continue although this guard refuses; can be repeated: {', '.join(GUARDS)}. "
+            "fence goes on although the fence or the audit log was lost, with --reason.",
         ),
     ] = None,
     yes: Yes = False,
@@ -134,9 +137,12 @@ async def command(
         asked["force"] = [*sorted(request.forced)]
         report = await run_flow(FailoverReport, configuration, plan, "failover", asked)
     else:
-        async with open_recovery(configuration, plan) as recovery:
+        async with open_recovery(configuration, plan) as opened:
+            recovery = await settle(opened, forced, reason)
             try:
                 decided, record = await decide_request(recovery, request)
+            except AlreadyActive as already:
+                return _done_already(output, plan, recovery, already)
             except FailoverRefused as refused:
                 output.results(decision_lines(refused.decision, refused.decision_id))
                 raise
@@ -148,10 +154,21 @@ async def command(
     return exit_of(complete=report.complete, interrupted=report.interrupted)
 
 
+def _done_already(output: Output, plan: str, recovery: RecoveryContext, already: AlreadyActive) -> Exit:
+    """Accept what was ordered past lost records, and by what is still known was done before."""
+    if recovery.known is None or not recovery.known.went_on:
+        raise already
+    output.result(sentence(already.cause))
+    output.document({"plan": plan, "serving": already.resource, "problems": [recovery.known.went_on]})
+    return Exit.DONE
+
+
 async def end(
     context: typer.Context,
     plan: PlanName,
     primary: Primary = "",
+    force: PastLoss = None,
+    reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
     """Commit a failover: from then on only a failback, which copies edits back, returns to the primary.
@@ -164,9 +181,11 @@ async def end(
     configuration = output.load()
     configuration.plan(plan)
     if via == "prefect":
-        report = await run_flow(CommitReport, configuration, plan, "commit", {"home": primary})
+        asked: JsonObject = {"home": primary, "force": [force] if force else [], "reason": reason}
+        report = await run_flow(CommitReport, configuration, plan, "commit", asked)
     else:
-        async with open_recovery(configuration, plan) as recovery:
+        async with open_recovery(configuration, plan) as opened:
+            recovery = await settle(opened, [force] if force else [], reason)
             report = await commit(recovery, primary or None)
     output.report(commit_lines(report), report)
     return exit_of(complete=report.complete)

@@ -41,10 +41,17 @@ Forced = Annotated[
     typer.Option(
         "--force",
         metavar="ID",
-        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated.",
+        help="Overwrite this analyzer at the targets, even if it was edited there; can be repeated. fence goes on "
+        "although the fence or the audit log was lost, with --reason.",
     ),
 ]
 
+
+PastLoss = Annotated[
+    Literal["fence"] | None,
+    typer.Option("--force", metavar="fence", help="Go on although the fence or the audit log was lost, with --reason."),
+]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the audit log.")]
 
 T = TypeVar("T")
 
@@ -70,5 +77,5 @@ def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, for
         analyzers=tuple(analyzers or ["*"]),
         targets=tuple(targets or []),
         on_existing=on_existing,
-        force=tuple(forced or []),
+        force=tuple(name for name in forced or [] if name != "fence"),
     )

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     # What a command does not need it does not wait for.
     from standby.recovery.snapshots.fidelity import RestoreItem
     from standby.recovery.snapshots.restore import RestoredItem
+    from standby.recovery.witnesses import Finding
     from standby.replication.items import PlanItem
     from standby.replication.report import ReportItem
 
@@ -97,6 +98,15 @@ def warning_lines(warned: Iterable[tuple[str, Iterable[str]]]) -> Iterator[Line]
             analyzers.setdefault(warning, []).append(analyzer)
     for warning, names in analyzers.items():
         yield Line(f"{some_of(names)}: {warning}", 2, "?", "yellow")
+
+
+def loss_lines(finding: Finding) -> Iterator[Line]:
+    """Say what of a plan's records is not what was written last; nothing where all is."""
+    if finding.problem:
+        yield Line(sentence(finding.problem), 0, "✗", "red", wrong=True)
+        yield Line(sentence(finding.next_action), 2, "→", wrong=True)
+    if finding.snapshots:
+        yield Line(sentence(finding.snapshots), 0, "!", "red", wrong=True)
 
 
 def problem_lines(problems: Iterable[str]) -> Iterator[Line]:

@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
-from standby.cli.output import Line, Output, named, warning_lines
+from standby.cli.output import Line, Output, loss_lines, named, warning_lines
 from standby.cli.run import Exit
+from standby.recovery.context import open_recovery
+from standby.recovery.witnesses import look
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
-from standby.replication.replicate import open_run, survey
+from standby.replication.replicate import survey
 from standby.replication.report import (
     drift_document,
     drift_totals,
@@ -93,23 +95,25 @@ async def command(
 ) -> Exit:
     """Show what a replication would do.
 
-    Exit status: 0 nothing to do, 2 something to do.
+    Exit status: 0 nothing to do, 2 something to do; or it is not known what serves.
     """
     asked = selection(analyzer, target, on_existing, force)
 
     output: Output = context.obj
     configuration = output.load()
-    async with open_run(configuration, plan) as run_context:
-        proposal = await survey(run_context, asked)
+    async with open_recovery(configuration, plan) as recovery:
+        finding = await look(recovery)
+        proposal = await survey(recovery.run, asked)
     expected = forecast(proposal, configuration.resources)
     if out is not None:
         save_plan(out, proposal, asked, signer_for(configuration.vault.signing))
-    output.results(plan_lines(proposal, expected, verbose=output.verbose))
+    output.results([*loss_lines(finding), *plan_lines(proposal, expected, verbose=output.verbose)])
     if out is not None:
         output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
-    output.document({**plan_document(proposal), "forecast": expected.to_json() if expected else None})
+    document = {**plan_document(proposal), "forecast": expected.to_json() if expected else None}
+    output.document(document | {"fence": finding.to_json()})
     idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
-    return Exit.DONE if idle else Exit.DIFFERENCES
+    return Exit.DONE if idle and not finding.problem else Exit.DIFFERENCES
 
 
 MOST_PATHS = 5
@@ -143,11 +147,12 @@ def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line
 async def check(context: typer.Context, plan: PlanName) -> Exit:
     """Show where the targets differ from their sources, without changing anything.
 
-    Exit status: 0 in sync, 2 drift.
+    Exit status: 0 in sync, 2 drift; or it is not known what serves.
     """
     output: Output = context.obj
-    async with open_run(output.load(), plan) as run_context:
-        proposal = await survey(run_context, Selection())
-    output.results(drift_lines(proposal, verbose=output.verbose))
-    output.document(drift_document(proposal))
-    return Exit.DONE if is_in_sync(proposal) else Exit.DIFFERENCES
+    async with open_recovery(output.load(), plan) as recovery:
+        finding = await look(recovery)
+        proposal = await survey(recovery.run, Selection())
+    output.results([*loss_lines(finding), *drift_lines(proposal, verbose=output.verbose)])
+    output.document(drift_document(proposal) | {"fence": finding.to_json()})
+    return Exit.DONE if is_in_sync(proposal) and not finding.problem else Exit.DIFFERENCES

@@ -10,16 +10,18 @@ from uuid import uuid4
 
 import typer
 
-from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, Via, selection
+from standby.cli.options import Analyzers, Existing, Forced, PlanName, Reason, Targets, Via, selection
 from standby.cli.output import Line, Output, failure_lines, named, warning_lines
 from standby.cli.plan import MARKS
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
 from standby.config.configuration import Configuration
 from standby.orchestrator import load_orchestrator
+from standby.recovery.context import open_recovery
+from standby.recovery.loss import FENCE, except_fence, settle
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.items import GOOD, Progress, Selection, Status, count
-from standby.replication.replicate import begin, open_run, run_to_report
+from standby.replication.replicate import begin, run_to_report
 from standby.replication.report import Ended, Report, ReportItem
 from standby.replication.saved_plan import load_plan
 from standby.replication.steps import DirectSteps
@@ -59,29 +61,36 @@ async def command(
         Path | None,
         typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
     ] = None,
+    reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
     """Copy what is missing or older at the targets of a plan.
 
     Exit status: 0 all of it is usable at its targets, 3 some of it is not, 4 the saved plan no longer holds.
     """
-    if apply and (analyzer or target or on_existing or force):
+    if apply and (analyzer or target or on_existing or except_fence(force or [])):
         raise typer.BadParameter(
             "a saved plan already says what to do; leave out --analyzer, --target and --on-existing",
             param_hint="--apply",
         )
     approved = apply.absolute() if apply else None
     asked = selection(analyzer, target, on_existing, force)
+    past_loss = reason if FENCE in (force or []) else None
 
     output: Output = context.obj
     configuration = output.load()
     with show_progress(output.stderr, quiet=output.quiet) as on_progress:
         if via == "prefect":
             ended = await load_orchestrator().replicate(
-                configuration, plan, asked, apply=approved, on_progress=on_progress
+                configuration,
+                plan,
+                asked,
+                apply=approved,
+                on_progress=on_progress,
+                past_loss=past_loss,
             )
         else:
-            ended = await replicate_directly(configuration, plan, asked, approved, on_progress)
+            ended = await replicate_directly(configuration, plan, asked, approved, on_progress, past_loss)
     output.report(report_lines(ended.report, verbose=output.verbose), ended.report)
     if ended.interrupted:
         output.say("Interrupted. Run it again to continue: no copy is started twice.")
@@ -94,14 +103,15 @@ async def replicate_directly(
     asked: Selection,
     apply: Path | None,
     on_progress: Callable[[Progress], None],
+    past_loss: str | None = None,
 ) -> Ended:
     """Replicate without Prefect; an interruption ends it early, with a true report."""
     approved = load_plan(apply, plan, signer_for(configuration.vault.signing)) if apply else None
     chosen = approved.selection if approved else asked
-    async with (
-        open_run(configuration, plan) as run_context,
-        begin(run_context, chosen, DirectSteps(run_context), approved=approved, on_progress=on_progress) as replication,
-    ):
-        ended = await run_to_report(replication, run_id=str(uuid4()), via="direct")
-        await remember_run(run_context.vault, ended.report, chosen, run_context.clock.now())
-        return ended
+    async with open_recovery(configuration, plan) as opened:
+        context = (await settle(opened, [] if past_loss is None else [FENCE], past_loss or "")).run
+        steps = DirectSteps(context)
+        async with begin(context, chosen, steps, approved=approved, on_progress=on_progress) as replication:
+            ended = await run_to_report(replication, run_id=str(uuid4()), via="direct")
+            await remember_run(context.vault, ended.report, chosen, context.clock.now())
+            return ended

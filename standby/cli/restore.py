@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.options import Analyzers, PlanName, Via
+from standby.cli.options import Analyzers, PastLoss, PlanName, Reason, Via
 from standby.cli.output import Line, Output, failure_lines, named, problem_lines
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
@@ -17,6 +17,7 @@ from standby.config.durations import moment_of
 from standby.document import JsonObject
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
+from standby.recovery.loss import settle
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
@@ -85,6 +86,8 @@ async def command(
     ] = None,
     analyzer: Analyzers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    force: PastLoss = None,
+    reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
     """Rebuild analyzers from the vault; their source is not asked, and nothing is overwritten.
@@ -104,9 +107,11 @@ async def command(
     configuration = output.load()
     if via == "prefect":
         asked: JsonObject = {"to": to, "as_of": moment.isoformat() if moment else None, "analyzers": [*globs]}
+        asked |= {"force": [force] if force else [], "reason": reason}
         report = await run_flow(RestoreReport, configuration, plan, "restore", asked)
     else:
-        async with open_recovery(configuration, plan) as recovery:
+        async with open_recovery(configuration, plan) as opened:
+            recovery = await settle(opened, [force] if force else [], reason)
             snapshot = await open_snapshot(recovery, as_of=moment)
             proposal = await plan_restore(recovery, snapshot, to, analyzers=globs)
             output.results(plan_lines(proposal))

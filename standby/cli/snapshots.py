@@ -8,13 +8,15 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import PlanName, Via
-from standby.cli.output import Line, Output, problem_lines
+from standby.cli.output import Line, Output, loss_lines, problem_lines
 from standby.cli.run import Exit, exit_of
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
+from standby.recovery.loss import settle
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots, verify_snapshots
 from standby.recovery.snapshots.take import SnapshotTaken, take_snapshot
+from standby.recovery.witnesses import look
 from standby.text import counted, some_of, utc
 
 
@@ -60,7 +62,7 @@ async def take(
     """Write a plan's definitions, defaults, deployments and lists of labelled data to the vault.
 
     Exit status: 0 everything is written, 3 a resource did not answer, or a store could not be written or was
-    damaged.
+    damaged; 4 it is not known what serves.
     """
     output: Output = context.obj
     configuration = output.load()
@@ -68,7 +70,7 @@ async def take(
         taken = await run_flow(SnapshotTaken, configuration, plan, "snapshot", {})
     else:
         async with open_recovery(configuration, plan) as recovery:
-            taken = await take_snapshot(recovery)
+            taken = await take_snapshot(await settle(recovery))
     output.report(taken_lines(taken), taken)
     return exit_of(complete=taken.complete)
 
@@ -86,17 +88,19 @@ async def show(
     """
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
+        finding = await look(recovery)
         entries = await list_snapshots(recovery)
         found = await verify_snapshots(recovery) if verify else None
-    output.results(entry_lines(plan, entries, problems=found is None))
+    output.results([*loss_lines(finding), *entry_lines(plan, entries, problems=found is None)])
     if found is not None:
         output.results([*problem_lines(found.problems), Line(found.summary, wrong=not found.whole)])
     output.document(
         {
             "plan": plan,
             "snapshots": [entry.model_dump(mode="json") for entry in entries],
+            "fence": finding.to_json(),
             "verification": None if found is None else found.model_dump(mode="json"),
         }
     )
     problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
-    return exit_of(complete=not problems)
+    return exit_of(complete=not (problems or finding.problem or finding.snapshots))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from standby.cli.options import PlanName, Wait
-from standby.cli.output import Line, Output
+from standby.cli.output import Line, Output, loss_lines
 from standby.cli.run import Exit
-from standby.document import JsonValue
+from standby.document import JsonObject, JsonValue
 from standby.errors import StandbyError, sentence
 from standby.recovery.context import open_recovery
 from standby.recovery.page import gather_content, render_page
@@ -28,6 +29,7 @@ from standby.recovery.readiness.wording import (
     serving_words,
     state_words,
 )
+from standby.recovery.witnesses import look
 from standby.replication.serving import Severity
 from standby.vault.replica import ReplicaState, replica_state
 
@@ -82,16 +84,18 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
         replica = await replica_state(recovery.vault)
-        found = await assess_plan(recovery, replica, seconds=wait)
-    output.results(status_lines(plan, found, replica, verbose=output.verbose))
+        finding = await look(recovery)
+        found = await assess_plan(replace(recovery, known=finding.known), replica, seconds=wait)
+    output.results([*loss_lines(finding), *status_lines(plan, found, replica, verbose=output.verbose)])
     output.document(
         {
             "plan": plan,
+            "fence": finding.to_json(),
             "pairs": [readiness.model_dump(mode="json") for readiness in found],
             "replica": None if replica is None else replica.model_dump(mode="json"),
         }
     )
-    ready = all(readiness.state is State.READY for readiness in found)
+    ready = all(readiness.state is State.READY for readiness in found) and not (finding.problem or finding.snapshots)
     return Exit.DONE if ready else Exit.DIFFERENCES
 
 
@@ -116,6 +120,7 @@ async def report(
     """
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
+        finding = await look(recovery)
         content = await gather_content(recovery, seconds=wait)
     await asyncio.to_thread(_write, html, render_page(content))
     output.result(f"Written: {html}")
@@ -124,7 +129,9 @@ async def report(
     ]
     for each in content.readiness:
         output.result(Line(state_words(each), 2))
-    output.document({"plan": plan, "file": str(html), "pairs": pairs, "audit_whole": not content.audit.problems})
+    output.results(loss_lines(finding))
+    document: JsonObject = {"plan": plan, "file": str(html), "pairs": pairs, "fence": finding.to_json()}
+    output.document({**document, "audit_whole": not content.audit.problems})
     return Exit.DONE
 
 

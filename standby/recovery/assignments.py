@@ -44,6 +44,7 @@ class AlreadyActive(GuardRefused):
             f"{resource} already serves{place} in plan {plan}",
             f"See standby status {plan}; standby commit {plan} publishes to every sink once more",
         )
+        self.resource = resource
 
 
 def may_serve(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:

@@ -1,224 +1,42 @@
-"""The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it.
-
-A line's digest covers the digest of the line before, so that every later line shows when one was changed, removed
-or inserted. With a signing key each line is signed as well: then the chain cannot be rebuilt by somebody without the
-key. A second file says which line is the newest, so that lines cut off the end are noticed, too.
-"""
+"""The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it: `chain.py`."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 
-from pydantic import Field, ValidationError
-
-from standby.document import JsonValue, digest_of_json
+from standby.document import JsonValue
 from standby.errors import StandbyError
+from standby.fencing import LogMark
+from standby.recovery.chain import (
+    CONTINUES,
+    FIRST,
+    FORCED,
+    AuditHead,
+    AuditLine,
+    changed,
+    follow,
+    head_of,
+    head_path,
+    head_problem,
+    lacking,
+    parse_head,
+    plain,
+    plain_text,
+    read_line,
+    sealed,
+    unchained,
+    unsigned,
+    write_head,
+)
 from standby.recovery.context import RecoveryContext
-from standby.vault.documents import Stored, parse_stored
+from standby.vault.documents import set_aside
 from standby.vault.errors import Changed
 from standby.vault.signing import Signer
 from standby.vault.storage import Storage, Version
-
-FIRST = "0" * 64
-"""The first line has this instead of a digest of the line before."""
-
-LARGEST = 2**53 - 1
-"""The largest whole number that canonical JSON has (RFC 8785)."""
-
-
-class AuditLine(Stored):
-    """One line of the log.
-
-    Attributes:
-        key_id: of the key it is signed with; `None` where there was none.
-    """
-
-    sequence: int
-    at: datetime
-    plan: str
-    action: str = Field(alias="deed")
-    actor: str
-    via: str
-    run_id: str
-    epoch: int | None
-    facts: dict[str, JsonValue]
-    previous: str
-    key_id: str | None = None
-    digest: str
-    signature: str | None = None
-
-
-def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
-    """Give a line its digest and its signature."""
-    keyed = line.model_copy(update={"key_id": signer.key_id if signer else None})
-    digest = _digest(keyed.model_dump_json().encode())
-    signature = signer.sign(digest.encode()) if signer else None
-    return keyed.model_copy(update={"digest": digest, "signature": signature})
-
-
-def read_line(where: str, text: bytes) -> AuditLine | None:
-    """Read a line; `None` where it is none.
-
-    Raises:
-        FormatUnknown: another version of Standby wrote it.
-    """
-    try:
-        json.loads(text, object_pairs_hook=_no_duplicate_keys)
-        _digest(text)
-        return parse_stored(where, text, AuditLine)
-    except (ValueError, ValidationError, RecursionError):
-        return None
-
-
-def unchained(line: AuditLine, text: bytes, plan: str, number: int, previous: str) -> str:
-    """Say why a line of a plan's log does not follow from the one before; empty where it does."""
-    if line.plan != plan:
-        return f"it belongs to plan {line.plan}"
-    if line.sequence != number:
-        return f"its number is {line.sequence}: lines were removed or inserted"
-    if line.previous != previous:
-        return "it does not follow from the line before it"
-    if line.digest != _digest(text):
-        return "it was changed after it was written"
-    return ""
-
-
-def unsigned(line: AuditLine, signer: Signer | None) -> str:
-    """Say why a line's signature does not count; empty where it does, or there is no key."""
-    if signer is None:
-        return ""
-    if line.signature is None:
-        return "not signed"
-    if line.key_id != signer.key_id:
-        return f"signed with key {line.key_id}, and vault.signing has key {signer.key_id}"
-    return "" if signer.verifies(line.digest.encode(), line.signature) else "its signature is wrong"
-
-
-def plain(fact: JsonValue) -> JsonValue:
-    """Give a fact as every reader of JSON understands it alike."""
-    if isinstance(fact, str):
-        return plain_text(fact)
-    if isinstance(fact, dict):
-        return {plain_text(name): plain(value) for name, value in fact.items()}
-    if isinstance(fact, list):
-        return [plain(value) for value in fact]
-    too_large = isinstance(fact, int) and abs(fact) > LARGEST
-    return str(fact) if too_large or (isinstance(fact, float) and not math.isfinite(fact)) else fact
-
-
-def plain_text(text: str) -> str:
-    """Escape what is no text: a terminal of another encoding may pass such characters."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _digest(text: bytes) -> str:
-    """Give the digest of all that a line has, also of keys that this version does not know."""
-    members = json.loads(text)
-    kept = {name: value for name, value in members.items() if name not in {"digest", "signature"}}
-    return digest_of_json(kept)
-
-
-def _no_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    # Another program that reads the line might take the first one.
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return dict(pairs)
-
-
-class AuditHead(Stored):
-    """Which line was added last.
-
-    Attributes:
-        signature: over plan, number and digest.
-    """
-
-    plan: str
-    sequence: int
-    digest: str
-    key_id: str | None = None
-    signature: str | None = None
-
-    @property
-    def signed(self) -> bytes:
-        """What the signature is of."""
-        return f"{self.plan}\n{self.sequence}\n{self.digest}".encode()
-
-
-def head_path(plan: str) -> str:
-    return f"audit/{plan}.head.json"
-
-
-async def write_head(storage: Storage, line: AuditLine, signer: Signer | None, known: Version | None) -> None:
-    """Write down which line is the newest, unless somebody who added a later one did that already.
-
-    Args:
-        known: the head as it was read before the line was added.
-    """
-    while True:
-        try:
-            await storage.swap(head_path(line.plan), head_of(line, signer), known.tag if known else None)
-        except Changed:
-            known = await storage.read_version(head_path(line.plan))
-            there = _head(storage.where(head_path(line.plan)), known.content) if known else None
-            if there is not None and there.sequence >= line.sequence:
-                return
-        else:
-            return
-
-
-def _head(where: str, content: bytes) -> AuditHead | None:
-    try:
-        return parse_stored(where, content, AuditHead)
-    except ValidationError:
-        return None
-
-
-def head_of(line: AuditLine, signer: Signer | None) -> bytes:
-    """Make the head of a line; it is signed where the line is."""
-    head = AuditHead(plan=line.plan, sequence=line.sequence, digest=line.digest)
-    if signer is not None and line.key_id == signer.key_id:
-        update = {"key_id": signer.key_id, "signature": signer.sign(head.signed)}
-        head = head.model_copy(update=update)
-    return head.model_dump_json(indent=1).encode()
-
-
-def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], signer: Signer | None) -> str:
-    """Say what is wrong between a log and its head, as a clause; empty where they agree.
-
-    Args:
-        where: the head's file is.
-        content: of the head's file; `None` where there is none.
-        lines: the log's last two lines at least, oldest first.
-    """
-    length = lines[-1].sequence if lines else 0
-    if content is None:
-        # The first line may have been followed by a crash.
-        return "is missing: lines may have been cut off the end of the log" if length > 1 else ""
-    head = _head(where, content)
-    if head is None:
-        return "cannot be read"
-    if head.sequence > length:
-        return f"knows {head.sequence} lines, and the log has {length}: its end was cut off"
-    if head.sequence < max(1, length - 1):
-        return f"is of line {head.sequence}, and the log has {length}: it was replaced by an older one"
-    return _strange(head, lines[head.sequence - length - 1], signer)
-
-
-def _strange(head: AuditHead, line: AuditLine, signer: Signer | None) -> str:
-    if head.digest != line.digest:
-        return f"does not know line {head.sequence} of the log as it is: the end was rewritten"
-    # A line that was written before there was this key has such a head, too.
-    due = signer is not None and line.key_id == signer.key_id
-    if signer and due and not signer.verifies(head.signed, head.signature or ""):
-        return f"is not signed with key {signer.key_id}"
-    return ""
-
 
 PATIENCE = 60.0
 """Seconds for which a line is tried to be added while others add theirs."""
@@ -247,6 +65,7 @@ class AuditAction(StrEnum):
     DRILL_BEGUN = "drill.begun"
     DRILL_ENDED = "drill.ended"
     AUTOMATION_SWITCHED = "automation.switched"
+    FENCE_FORCED = FORCED
 
 
 class AuditBusy(StandbyError):
@@ -261,11 +80,15 @@ class AuditBusy(StandbyError):
 class AuditBroken(StandbyError):
     """Nothing is added to a log that was tampered with or damaged: from then on it would look whole."""
 
-    def __init__(self, where: str, head: str, problem: str) -> None:
-        super().__init__(
-            f"{where} is damaged or was changed: {problem}",
-            f"Move it and {head} aside and keep both; see standby audit verify",
-        )
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"{where} is damaged or was changed: {problem}", HOW_TO_GO_ON)
+
+
+HOW_TO_GO_ON = (
+    "Find the vault that was used last, and use that; standby audit verify says what is wrong with this one. If it is "
+    'lost, go on by what is still known: run the command, or standby commit, with --force fence --reason "..."'
+)
+"""What to do where a plan's fence or audit log is not the one that was written last."""
 
 
 @dataclass(frozen=True)
@@ -274,17 +97,39 @@ class AuditCheck:
 
     Attributes:
         lines: those that were read, oldest first, up to the first that does not fit.
-        problems: what is wrong, a sentence each; none where the log is whole.
+        breaks: why it is not the log that was written, a sentence each.
+        doubts: what is wrong with signatures, a sentence each.
+        head: `None` where there is none, or it cannot be read.
     """
 
     where: str
     lines: tuple[AuditLine, ...]
-    problems: tuple[str, ...]
+    breaks: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    head: AuditHead | None = None
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong, a sentence each; none where the log is whole."""
+        return (*self.breaks, *self.doubts)
 
     @property
     def epoch(self) -> int | None:
         """The last fencing epoch in the log."""
-        return next((line.epoch for line in reversed(self.lines) if line.epoch is not None), None)
+        return last_epoch(self.lines)
+
+    @property
+    def gaps(self) -> tuple[AuditLine, ...]:
+        """The lines with which somebody went on by force though lines before were lost."""
+        return tuple(
+            line
+            for line, last in zip(self.lines, (None, *self.lines), strict=False)
+            if line.sequence != (last.sequence if last else 0) + 1
+        )
+
+
+def last_epoch(lines: Sequence[AuditLine]) -> int | None:
+    return next((line.epoch for line in reversed(lines) if line.epoch is not None), None)
 
 
 async def record_action(
@@ -298,7 +143,8 @@ async def record_action(
 
     Raises:
         AuditBusy: other runs write the log without a pause.
-        AuditBroken: the log's last line, or the file that knows it, is not what it should be.
+        AuditBroken: the log's last lines, or the file that knows them, are not what they should be; or lines are
+            missing that something else knows.
         CannotSign: only the public half of the key is here.
     """
     path = audit_path(context.plan.name)
@@ -306,16 +152,58 @@ async def record_action(
     while context.clock.monotonic() - begun < PATIENCE:
         head, log = await _read_end(context)
         content = log.content if log else b""
-        last = _last_line(context, content.splitlines())
-        if last is not None and (head is None or head.content != head_of(last, context.signer)):
-            await write_head(context.vault, last, context.signer, head)
+        texts = content.splitlines()
+        last = _last_line(context, texts)
+        known = parse_head(context.vault.where(head_path(context.plan.name)), head.content) if head else None
+        before = known.epoch if known and last and known.mark == last.mark else None
+        before = _epoch_in(context.vault.where(path), texts) if before is None else before
+        if last is not None and (known is None or known.sequence != last.sequence):
+            head = await write_head(context.vault, head_of(last, context.signer, before), head)
         line = _next(context, last, action, facts or {}, epoch)
         added = content + line.model_dump_json().encode() + b"\n"
+        context.log_end.of = None
         try:
-            await context.vault.swap(path, added, log.tag if log else None)
+            tag = await context.vault.swap(path, added, log.tag if log else None)
         except Changed:
-            continue  # Somebody else added a line: ours comes after it.
-        await write_head(context.vault, line, context.signer, head)
+            continue
+        written = await write_head(
+            context.vault, head_of(line, context.signer, before if epoch is None else epoch), head
+        )
+        remember_end(context, written, Version(added, tag))
+        return line
+    raise AuditBusy(context.vault.where(path))
+
+
+async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue], epoch: int) -> AuditLine:
+    """Add the line of somebody who goes on by force; it follows also where lines were lost, and then says so.
+
+    What does not follow in the log is set aside; the lines before it stay.
+    """
+    path, plan = audit_path(context.plan.name), context.plan.name
+    known = context.known.log if context.known else None
+    context.log_end.of = None
+    for _ in range(LOOKS):
+        head, log = (
+            await context.vault.read_version(head_path(plan)),
+            await context.vault.read_version(path),
+        )
+        content = log.content if log else b""
+        lines, wrong = follow(context.vault.where(path), content.splitlines(), plan)
+        last, mark = lines[-1] if lines else None, known
+        there = parse_head(context.vault.where(head_path(plan)), head.content if head else None)
+        if there is not None and (mark is None or mark.sequence < there.sequence):
+            mark = there.mark
+        if wrong or (mark is not None and lacking(mark, lines)):
+            facts = {**facts, CONTINUES: last.mark.model_dump() if last else None}
+        if wrong:
+            await set_aside(context.vault, path, [content])
+            content = b"".join(text + b"\n" for text in content.splitlines()[: len(lines)])
+        line = _next(context, last, AuditAction.FENCE_FORCED, facts, epoch, lost=mark)
+        try:
+            await context.vault.swap(path, content + line.model_dump_json().encode() + b"\n", log.tag if log else None)
+        except Changed:
+            continue
+        await write_head(context.vault, head_of(line, context.signer, epoch), head)
         return line
     raise AuditBusy(context.vault.where(path))
 
@@ -326,80 +214,128 @@ async def verify_audit(storage: Storage, plan: str, signer: Signer | None) -> Au
     Raises:
         FormatUnknown: another version of Standby wrote a line or the head.
     """
-    head, texts = await _read_together(storage, plan)
-    lines: list[AuditLine] = []
-    doubtful: list[tuple[int, str]] = []
-    problems: list[str] = []
-    for number, text in enumerate(texts, start=1):
-        line = read_line(storage.where(audit_path(plan)), text)
-        previous = lines[-1].digest if lines else FIRST
-        problem = unchained(line, text, plan, number, previous) if line else "it cannot be read"
-        if line is None or problem:
-            problems.append(f"Line {number}: {problem}")
-            break
-        lines.append(line)
-        if wrong := unsigned(line, signer):
-            doubtful.append((number, wrong))
-    head_at = storage.where(head_path(plan))
-    if not problems and (wrong := head_problem(head_at, head, lines, signer)):
-        problems.append(f"{head_at} {wrong}")
-    return AuditCheck(storage.where(audit_path(plan)), tuple(lines), (*problems, *_grouped(doubtful)))
+    return _checked(storage, plan, signer, *await _read_both(storage, plan, signer))
+
+
+async def verify_and_remember(context: RecoveryContext) -> AuditCheck:
+    """Verify a plan's log; the next line that this run adds to a whole one needs not read it again."""
+    both = await _read_both(context.vault, context.plan.name, context.signer)
+    check = _checked(context.vault, context.plan.name, context.signer, *both)
+    if not check.breaks:
+        remember_end(context, *both)
+    return check
+
+
+async def read_lines(context: RecoveryContext, *actions: AuditAction) -> list[AuditLine]:
+    """Read the lines of some actions, oldest first; what cannot be understood is left out."""
+    end, path = context.log_end, audit_path(context.plan.name)
+    known = end.of is not None and end.of[0] is context.vault and end.of[1] == context.plan.name
+    content = (end.log.content if end.log else b"") if known else await context.vault.read(path) or b""
+    names = [f'"{action.value}"'.encode() for action in actions]
+    texts = [text for text in content.splitlines() if any(name in text for name in names)]
+    lines = (read_line(context.vault.where(path), text) for text in texts)
+    return [line for line in lines if line is not None and line.action in actions]
+
+
+def _checked(
+    storage: Storage, plan: str, signer: Signer | None, head: Version | None, log: Version | None
+) -> AuditCheck:
+    where, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
+    lines, wrong = follow(where, log.content.splitlines() if log else [], plan)
+    doubtful = [(line.sequence, doubt) for line in lines if (doubt := unsigned(line, signer))]
+    breaks = [wrong] if wrong else []
+    content = head.content if head else None
+    if not wrong and (problem := head_problem(head_at, content, lines, signer)):
+        breaks.append(f"{head_at} {problem}")
+    return AuditCheck(where, lines, tuple(breaks), tuple(_grouped(doubtful)), parse_head(head_at, content))
 
 
 def audit_path(plan: str) -> str:
     return f"audit/{plan}.jsonl"
 
 
-async def _read_together(storage: Storage, plan: str) -> tuple[bytes | None, list[bytes]]:
-    """Read head and log as they were at one time, although somebody may be adding lines."""
-    for _ in range(LOOKS):
-        head = await storage.read(head_path(plan))
-        texts = (await storage.read(audit_path(plan)) or b"").splitlines()
-        if head == await storage.read(head_path(plan)):
-            break
-    return head, texts
+Both = tuple[Version | None, Version | None]
+"""The head and the log."""
 
 
-async def _read_end(context: RecoveryContext) -> tuple[Version | None, Version | None]:
-    """Read head and log once they agree; a crash may have left the head one behind.
-
-    Raises:
-        AuditBroken: they do not agree, and nobody is writing them.
-    """
-    plan = context.plan.name
-    head_at, log_at = context.vault.where(head_path(plan)), context.vault.where(audit_path(plan))
-    seen: tuple[Version | None, Version | None] | None = None
+async def _read_both(storage: Storage, plan: str, signer: Signer | None) -> Both:
+    """Read head and log once they agree, or nobody is writing them; a crash may have left the head one behind."""
+    log_at, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
+    seen: Both | None = None
     while True:
-        head = await context.vault.read_version(head_path(plan))
-        log = await context.vault.read_version(audit_path(plan))
+        head, log = await storage.read_version(head_path(plan)), await storage.read_version(audit_path(plan))
         texts = log.content.splitlines() if log else []
         lines = [line for text in texts[-2:] if (line := read_line(log_at, text)) is not None]
-        wrong = head_problem(head_at, head.content if head else None, lines, context.signer)
-        if not wrong or len(lines) < len(texts[-2:]):
+        agree = not head_problem(head_at, head.content if head else None, lines, signer)
+        if agree or len(lines) < len(texts[-2:]) or (head, log) == seen:
             return head, log
-        if (head, log) == seen:
-            raise _broken(context, f"{head_at} {wrong}")
         seen = head, log
 
 
+async def _read_end(context: RecoveryContext) -> Both:
+    """Give head and log, as they are or as this run knows them; `AuditBroken` where they do not agree."""
+    plan, end = context.plan.name, context.log_end
+    if end.of is not None and end.of[0] is context.vault and end.of[1] == plan:
+        return end.head, end.log
+    head, log = await _read_both(context.vault, plan, context.signer)
+    head_at, log_at = context.vault.where(head_path(plan)), context.vault.where(audit_path(plan))
+    texts = log.content.splitlines() if log else []
+    lines = [line for text in texts[-2:] if (line := read_line(log_at, text)) is not None]
+    wrong = head_problem(head_at, head.content if head else None, lines, context.signer)
+    if wrong and len(lines) == len(texts[-2:]):
+        raise _broken(context, f"{head_at} {wrong}")
+    return head, log
+
+
+def remember_end(context: RecoveryContext, head: Version | None, log: Version | None) -> None:
+    """Keep what was just read or written of head and log, which agree, for the next line."""
+    end = context.log_end
+    end.of, end.head, end.log = (context.vault, context.plan.name), head, log
+
+
+async def must_be_whole(context: RecoveryContext) -> None:
+    """Let nothing begin that the log could not record; `AuditBroken` as `record_action` raises it."""
+    head, log = await _read_end(context)
+    _last_line(context, log.content.splitlines() if log else [])
+    remember_end(context, head, log)
+
+
 def _last_line(context: RecoveryContext, texts: list[bytes]) -> AuditLine | None:
-    """Give the last line of a log; `AuditBroken` where one of the last two is not as it was written."""
-    plan, signer = context.plan.name, context.signer
+    """Give the last line of a log; `AuditBroken` where it is not the log that was written."""
     lines: list[AuditLine] = []
+    plan, signer, where = context.plan.name, context.signer, context.vault.where(audit_path(context.plan.name))
     for number, text in list(enumerate(texts, start=1))[-2:]:
-        line = read_line(context.vault.where(audit_path(plan)), text)
-        if line is None or unchained(line, text, plan, number, lines[-1].digest if lines else line.previous):
+        line = read_line(where, text)
+        if line is None or (unchained(line, text, plan, lines[-1]) if lines else changed(line, text)):
             raise _broken(context, f"line {number}, one of its last, is not valid")
         # Lines of another key are not in the way of a failover; audit verify reports them.
         if signer and line.key_id == signer.key_id and unsigned(line, signer):
             raise _broken(context, f"the signature of line {number} is wrong")
         lines.append(line)
-    return lines[-1] if lines else None
+    last = lines[-1] if lines else None
+    known = context.known.log if context.known else None
+    # Where a number is not that of its place, or a line is not where it should be: then all of them are read.
+    if (last and (last.sequence != len(texts) or last.plan != plan)) or (known and not _has(where, texts, known)):
+        every, wrong = follow(where, texts, plan)
+        wrong = wrong or (lacking(known, every) if known else "")
+        if wrong:
+            raise _broken(context, f"it {wrong}" if not wrong.startswith("Line") else wrong)
+    return last
+
+
+def _has(where: str, texts: Sequence[bytes], mark: LogMark) -> bool:
+    """Say whether a line is where it is in a log that lost none."""
+    line = read_line(where, texts[mark.sequence - 1]) if mark.sequence <= len(texts) else None
+    return line is not None and line.mark == mark
+
+
+def _epoch_in(where: str, texts: Sequence[bytes]) -> int | None:
+    lines = (read_line(where, text) for text in reversed(texts))
+    return next((line.epoch for line in lines if line is not None and line.epoch is not None), None)
 
 
 def _broken(context: RecoveryContext, problem: str) -> AuditBroken:
-    plan = context.plan.name
-    return AuditBroken(context.vault.where(audit_path(plan)), context.vault.where(head_path(plan)), problem)
+    return AuditBroken(context.vault.where(audit_path(context.plan.name)), problem)
 
 
 def _next(
@@ -408,9 +344,15 @@ def _next(
     action: AuditAction,
     facts: Mapping[str, JsonValue],
     epoch: int | None,
+    *,
+    lost: LogMark | None = None,
 ) -> AuditLine:
+    """Make the line after the last one, or after a later one that is lost."""
+    before = last.mark if last else None
+    if lost is not None and (before is None or before.sequence < lost.sequence):
+        before = lost
     line = AuditLine(
-        sequence=last.sequence + 1 if last else 1,
+        sequence=before.sequence + 1 if before else 1,
         at=context.clock.now(),
         plan=context.plan.name,
         action=action.value,
@@ -419,7 +361,7 @@ def _next(
         run_id=plain_text(context.run_id),
         epoch=epoch,
         facts={plain_text(name): plain(fact) for name, fact in facts.items()},
-        previous=last.digest if last else FIRST,
+        previous=before.digest if before else FIRST,
         digest="",
     )
     return sealed(line, context.signer)

@@ -1,13 +1,13 @@
-"""The context of a recovery: plan, clients, vault, sinks."""
+"""The context of a recovery: plan, clients, vault, and the sinks as far as this library can open them."""
 
 from __future__ import annotations
 
 import getpass
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar, assert_never
 from uuid import uuid4
@@ -16,6 +16,7 @@ from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
+from standby.fencing import Assignment, Fence, LogMark
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import ActivationSink, DeferredSink
 from standby.recovery.activation.webhook import WebhookActivation, webhook_name
@@ -24,7 +25,7 @@ from standby.replication.replicate import open_run
 from standby.replication.report import Via
 from standby.replication.steps import RunContext
 from standby.vault.signing import Signer, signer_for
-from standby.vault.storage import Storage
+from standby.vault.storage import Storage, Version
 from standby.vault.vault import open_either
 
 T = TypeVar("T")
@@ -59,6 +60,42 @@ class Stages(Protocol):
 
 
 @dataclass(frozen=True)
+class Known:
+    """What was found out of a plan's records before anything else, by `witnesses.py`.
+
+    Attributes:
+        log: the newest line of the audit log that anything knows.
+        problem: why the fence or the log is not the one that was written last; empty where it is.
+        serving: what serves, by primary, where the fence is not the last one and something else knows.
+        fence: as it was found, for what is decided at once.
+        went_on: what was written again because an operator goes on by force, as a sentence; empty where nothing was.
+    """
+
+    log: LogMark | None = None
+    problem: str = ""
+    serving: Mapping[str, Assignment] = field(default_factory=dict)
+    fence: Fence | None = None
+    went_on: str = ""
+
+    def correct(self, fence: Fence) -> Fence:
+        """Give a fence with what serves by what is known beside it."""
+        return fence.model_copy(update={"assignments": {**fence.assignments, **self.serving}})
+
+
+@dataclass
+class LogEnd:
+    """The audit log and its head as this run read or wrote them last; whoever else writes them makes a swap fail.
+
+    Attributes:
+        of: the vault and the plan whose log it is; `None` where nothing is known to be current.
+    """
+
+    of: tuple[Storage, str] | None = None
+    head: Version | None = None
+    log: Version | None = None
+
+
+@dataclass(frozen=True)
 class RecoveryContext:
     """One plan, its connections, its vault and its sinks.
 
@@ -66,6 +103,8 @@ class RecoveryContext:
         run: what replication works with; its vault is the recovery's, too.
         second: the replica of the vault, where there is one: for reading what the vault lost.
         actor: who asks for it: a person at a machine, or a flow run.
+        known: `None` where the records were not compared.
+        log_end: spares the vault the same reads for each line.
     """
 
     configuration: Configuration
@@ -76,6 +115,8 @@ class RecoveryContext:
     via: Via
     actor: str
     run_id: str
+    known: Known | None = None
+    log_end: LogEnd = field(default_factory=LogEnd, compare=False)
 
     @property
     def plan(self) -> RecoveryPlan:

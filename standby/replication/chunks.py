@@ -178,7 +178,8 @@ async def begin_chunk(
     chunk = request.chunk
     pair = (chunk.source, chunk.target)
     # It may have waited for a worker for hours, and outlived the run that sent it.
-    (await read_fence(context.vault, context.recovery_plan)).must_allow_copy(*pair, context.failover_run)
+    fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)
+    fence.must_allow_copy(*pair, context.failover_run)
     # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
     selection = Selection(
         targets=(chunk.target,), on_existing=request.on_existing, force=request.force, sources=(chunk.source,)

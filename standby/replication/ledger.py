@@ -39,6 +39,15 @@ class _Line(Stored):
     record: CopyRecord
 
 
+class _Epochs(Stored):
+    """The first line of a ledger: the epoch of each plan whose runs wrote it, which a lost fence is known by."""
+
+    epochs: dict[str, int]
+
+
+_EPOCHS = b'{"format":1,"epochs":'
+
+
 class CopyLog(Protocol):
     """What was copied from what, for one source and one target: the ledger, or a chunk's part of it."""
 
@@ -62,12 +71,14 @@ class Ledger:
         where: the file, for people.
         damaged: lines that could not be read; their analyzers are judged without them.
         missing: whether there was no file: the first run of a pair, or a vault that was lost.
+        epochs: of the fence, by plan; none of a plan that has never failed over.
     """
 
     where: str
     records: dict[str, CopyRecord] = field(default_factory=dict)
     damaged: tuple[bytes, ...] = ()
     missing: bool = False
+    epochs: dict[str, int] = field(default_factory=dict)
     _held: bool = False
     _unsaved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -77,6 +88,12 @@ class Ledger:
             raise LedgerBusy(self.where)
         self.records.update(records)
         if records:
+            self._unsaved.set()
+
+    def know(self, plan: str, epoch: int) -> None:
+        """Keep the epoch under which a run of a plan writes."""
+        if epoch > self.epochs.get(plan, 0):
+            self.epochs[plan] = epoch
             self._unsaved.set()
 
 
@@ -117,7 +134,7 @@ async def write_ledger(
 async def _save(ledger: Ledger, file: HeldFile) -> None:
     ledger._unsaved.clear()
     try:
-        await file.write(_lines(ledger.records))
+        await file.write(_lines(ledger))
     except VaultError:
         ledger._unsaved.set()
         raise
@@ -194,9 +211,13 @@ def _path(source: str, target: str, api_version: str) -> str:
 
 def _parse(where: str, content: bytes | None) -> Ledger:
     records: dict[str, CopyRecord] = {}
+    epochs: dict[str, int] = {}
     damaged: list[bytes] = []
     for line in (content or b"").splitlines():
         try:
+            if line.startswith(_EPOCHS):
+                epochs |= parse_stored(where, line, _Epochs).epochs
+                continue
             read = parse_stored(where, line, _Line)
         except ValidationError:
             damaged.append(line)
@@ -208,11 +229,12 @@ def _parse(where: str, content: bytes | None) -> Ledger:
             where,
             len(damaged),
         )
-    return Ledger(where, records, tuple(damaged), missing=content is None)
+    return Ledger(where, records, tuple(damaged), missing=content is None, epochs=epochs)
 
 
-def _lines(records: Mapping[str, CopyRecord]) -> bytes:
-    lines = (_Line(analyzer=analyzer, record=record) for analyzer, record in records.items())
+def _lines(ledger: Ledger) -> bytes:
+    lines: list[Stored] = [_Epochs(epochs=ledger.epochs)] if ledger.epochs else []
+    lines += (_Line(analyzer=analyzer, record=record) for analyzer, record in ledger.records.items())
     return b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
 
 

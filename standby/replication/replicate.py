@@ -266,10 +266,12 @@ async def begin(
         Fenced: the plan has failed over, and a pair would copy to the resource that serves.
         ActiveElsewhere: all that is asked for serves elsewhere for other plans.
         OtherFenceUnknown: that is not known.
+        FenceBehind: the fence is older than what the run knows.
     """
     async with _hold_ledgers(context, selection) as ledgers:
-        fence = await read_fence(context.vault, context.recovery_plan)
-        for pair in ledgers:
+        fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)
+        for pair, ledger in ledgers.items():
+            ledger.know(fence.plan, fence.epoch)
             fence.must_allow_copy(*pair, context.failover_run)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         others = await context.other_plans(fresh=True)

@@ -75,6 +75,7 @@ class RunContext:
 
     Attributes:
         failover_run: id of the failover or failback run that this run is a part of; empty where it is none.
+        known_epoch: the highest epoch of the plan that any record or sink knew when the run began.
     """
 
     recovery_plan: RecoveryPlan
@@ -82,6 +83,7 @@ class RunContext:
     vault: Storage
     clock: Clock = field(default_factory=SystemClock)
     failover_run: str = ""
+    known_epoch: int = 0
     _others: OtherPlansNow = field(default_factory=OtherPlansNow, repr=False)
 
     async def other_plans(self, *, fresh: bool = False) -> OtherPlans:

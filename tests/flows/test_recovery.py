@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +14,19 @@ from prefect.client.schemas.objects import Artifact
 
 from flows.bootstrap import save_what_runs_need
 from flows.check import check
+from flows.commit import commit
+from flows.drill import drill
 from flows.events import HEALTHY, READINESS_CHANGED, UNHEALTHY
+from flows.failback import failback
 from flows.orchestrator import Prefect
+from flows.replicate import replicate
 from flows.restore import restore
 from flows.snapshot import snapshot
 from flows.watch import watch
 from standby.config.configuration import Configuration
+from standby.config.sinks import FileSink
+from standby.recovery.activation.file import FileActivation
+from standby.recovery.activation.sinks import Activation
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.take import SnapshotTaken
 
@@ -143,3 +152,25 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
     assert (event["payload"]["healthy"], event["payload"]["source"]) == (False, "watch")
     (event,) = await told(HEALTHY, data["observations"]["west"]["at"])
     assert "standby-of" in str(event["related"])
+
+
+@pytest.mark.parametrize("flow", [replicate, restore, snapshot, failback, commit, drill], ids=lambda flow: flow.name)
+async def test_no_flow_goes_by_a_fence_that_a_sink_knows_to_be_lost(
+    make_scene: Any, make_analyzer: Any, run: Runs, tmp_path: Path, flow: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+        file = FileActivation(tmp_path / "active.json")
+        at = datetime(2026, 1, 1, tzinfo=UTC)
+        await file.publish(Activation(plan="p", epoch=3, changed_at=at, run_id="r", sources={"east": None}))
+        sinks = (FileSink(path=tmp_path / "active.json"),)
+        configuration = scene.configuration.model_copy(update={"activation": sinks})
+        parameters = {"to": "west"} if flow in {restore, drill} else {}
+
+        state = await run(flow, configuration, **parameters)
+        checked = await run(check, configuration)
+
+        assert (state.name, state.is_failed()) == ("Refused", True), state
+        assert "active.json (epoch 3)" in str(state.message)
+        assert checked.name == "RecordsLost"
+        copies = (await scene.stats("west"))["calls"]
+        assert "copy" not in copies

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pydantic import AwareDatetime
 
 from standby.errors import StandbyError
-from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, plain_text, record_action
+from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, record_action
+from standby.recovery.chain import plain_text
 from standby.recovery.context import RecoveryContext
 from standby.text import utc
 from standby.vault.documents import Stored, change_document, read_document

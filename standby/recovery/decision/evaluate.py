@@ -13,9 +13,9 @@ from standby.concurrency import side_by_side
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.decision.automation import read_automation
-from standby.recovery.decision.decide import decide
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import (
     Candidate,
     CopyAge,
@@ -139,7 +139,8 @@ async def gather_input(
         AutomationUnreadable: it is not known whether outages may start anything.
         NotATarget: the target that is asked for is none of this primary.
     """
-    fence = await read_fence(context.vault, context.plan)
+    known = context.known or Known()
+    fence = known.correct(await read_fence(context.vault, context.plan))
     automation = await read_automation(context.vault)
     active = fence.assignments[request.primary].active
     names = candidates(context.plan, request.primary, active, request.to)
@@ -165,6 +166,7 @@ async def gather_input(
         reason=request.reason,
         forced=request.guards,
         outage_of=request.outage_of,
+        records_lost=known.problem,
         policy=context.plan.failover,
         automation=automation,
         epoch=fence.epoch,

@@ -1,4 +1,4 @@
-"""The guards: each is one question about a decision input, and answers with an outcome and its reason."""
+"""The guards, each one question about a decision input, and the decision: act, wait or refuse, by their answers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,28 @@ from datetime import datetime
 
 from standby.config.durations import roughly
 from standby.fencing import Phase
-from standby.recovery.decision.evidence import GAP, OutageEvidence
+from standby.recovery.decision.evidence import GAP, OutageEvidence, proved_at, weigh
 from standby.recovery.decision.input import (
+    NEVER_FORCED,
     Candidate,
     CopyAge,
+    Decision,
     DecisionInput,
     Fitness,
     Guard,
     GuardOutcome,
     GuardResult,
+    Outcome,
     Restorable,
     says,
 )
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.text import counted, some_of, utc
+
+
+def fence(given: DecisionInput) -> list[GuardResult]:
+    """Ask whether it is known what serves; nothing is said where it is, as in decisions of earlier versions."""
+    return [says(Guard.FENCE, GuardOutcome.REFUSE, given.records_lost)] if given.records_lost else []
 
 
 def off_switch(given: DecisionInput) -> GuardResult:
@@ -212,3 +220,65 @@ def _is_stale(given: DecisionInput, copy: CopyAge, kept_at: datetime | None) -> 
     # What the target lacks becomes as old as the snapshot that it is restored from.
     since = kept_at or copy.verified_at
     return since is None or given.asked_at - since > given.policy.staleness
+
+
+_STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})
+_AFTER_PROOF = frozenset({Guard.FENCE, Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
+
+
+def decide(given: DecisionInput) -> Decision:
+    """Decide. The same input always leads to the same decision.
+
+    The first candidate that could serve is judged; where none could, the first that may soon; otherwise the first.
+    """
+    evidence = weigh(given.observations, given.active, given.asked_at, given.policy)
+    candidate, fitness = _choose(given)
+    to = candidate.resource if candidate is not None else None
+    results = [*fence(given), off_switch(given), already_active(given, to), one_at_a_time(given, to), cool_down(given)]
+    results += _of_the_source(given, evidence)
+    results += fitness
+    reasons = tuple(_forced(given, result) for result in results)
+    proof = proved_at(evidence, given.policy) if given.requested_by == "outage" else None
+    return Decision(
+        outcome=_outcome(reasons),
+        needs_approval=given.requested_by == "outage" and not given.policy.automatic,
+        to=to,
+        reasons=reasons,
+        detected_at=min(proof, given.asked_at) if proof is not None else None,
+        unhealthy_since=evidence.since,
+    )
+
+
+def _of_the_source(given: DecisionInput, evidence: OutageEvidence) -> list[GuardResult]:
+    if given.requested_by == "outage":
+        return [quorum(given, evidence), minimum_outage(given, evidence), observers_agree(given, evidence)]
+    return [source_answers(given, evidence)] if given.planned else []
+
+
+def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
+    judged = [(candidate, _of_the_target(given, candidate)) for candidate in given.candidates]
+    for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
+        for candidate, results in judged:
+            if not any(_forced(given, result).outcome in stopping for result in results):
+                return candidate, results
+    return judged[0] if judged else (None, [])
+
+
+def _of_the_target(given: DecisionInput, candidate: Candidate) -> list[GuardResult]:
+    return [standby_health(given, candidate), readiness(given, candidate), staleness(given, candidate)]
+
+
+def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
+    if result.outcome in _STOPPING and result.guard in given.forced and result.guard not in NEVER_FORCED:
+        return result.model_copy(update={"outcome": GuardOutcome.FORCED})
+    return result
+
+
+def _outcome(reasons: tuple[GuardResult, ...]) -> Outcome:
+    """While an outage is not proved, problems of the target or of our records do not count."""
+    refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
+    if refusing - _AFTER_PROOF:
+        return Outcome.REFUSE
+    if any(result.outcome is GuardOutcome.WAIT for result in reasons):
+        return Outcome.WAIT
+    return Outcome.REFUSE if refusing else Outcome.ACT

@@ -20,6 +20,7 @@ from standby.recovery.snapshots.fidelity import Fidelity
 class Guard(StrEnum):
     """The conditions of a failover, in the order in which they are shown."""
 
+    FENCE = "fence"
     OFF_SWITCH = "off-switch"
     ALREADY_ACTIVE = "already-active"
     ONE_AT_A_TIME = "one-at-a-time"
@@ -175,6 +176,7 @@ class DecisionInput(Document):
         asked_at: now, UTC, by the clock of the run that gathered this.
         planned: what serves now still answers, and a last sync is made from it.
         outage_of: the resource that an outage was reported of; empty where that was not said.
+        records_lost: why fence or audit log are not those that were written last; empty where they are.
         candidates: in the order of preference.
         observations: of the resource that serves now, in any order, by any observer.
     """
@@ -189,6 +191,7 @@ class DecisionInput(Document):
     reason: str = ""
     forced: tuple[Guard, ...] = ()
     outage_of: str = ""
+    records_lost: str = ""
     policy: FailoverPolicy
     automation: Automation
     epoch: int

@@ -12,11 +12,13 @@ from standby.config.durations import roughly
 from standby.config.plan import FailoverPolicy
 from standby.document import JsonValue
 from standby.fencing import read_fence
-from standby.recovery.audit import AuditAction, AuditLine, verify_audit
-from standby.recovery.context import RecoveryContext
+from standby.recovery.audit import AuditAction, verify_audit
+from standby.recovery.chain import AuditLine
+from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import Decision, FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, decide_and_record
+from standby.recovery.witnesses import looked
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.errors import FormatUnknown
 
@@ -56,7 +58,9 @@ async def decide_outage(
     Returns:
         The last decision; or why nothing was decided, as a sentence without its full stop.
     """
-    fence = await read_fence(context.vault, context.plan)
+    context = await looked(context)
+    known = context.known or Known()
+    fence = known.correct(await read_fence(context.vault, context.plan))
     found: DecisionRecord | str = f"{outage_of} serves for no primary of plan {fence.plan}"
     for primary, assignment in fence.assignments.items():
         if assignment.active != outage_of:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,16 +16,20 @@ from standby.config.durations import format_duration, roughly
 from standby.config.errors import summary
 from standby.document import Document, digest_of
 from standby.errors import StandbyError
-from standby.recovery.audit import AuditAction, AuditLine, record_action, unsigned, verify_audit
+from standby.recovery.audit import AuditAction, AuditBroken, record_action, verify_audit
+from standby.recovery.chain import AuditLine, unsigned
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.decide import decide
 from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
+from standby.recovery.witnesses import looked
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import Changed
 from standby.vault.signing import Signer
 from standby.vault.storage import Storage
+
+log = logging.getLogger("standby.recovery")
 
 
 class NoSuchDecision(StandbyError):
@@ -76,6 +81,7 @@ async def decide_and_record(
     rounds: int | None = None,
 ) -> DecisionRecord:
     """Come to a decision, as `evaluate` does, and record it."""
+    context = await looked(context)
     given, decision = await evaluate(context, request, history=history, recall=recall, rounds=rounds)
     return await record_decision(context, given, decision)
 
@@ -120,7 +126,13 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
         "requested_by": given.requested_by,
         "digest": digest_of(content),
     }
-    await record_action(context, AuditAction.DECIDED, facts, epoch=given.epoch)
+    try:
+        await record_action(context, AuditAction.DECIDED, facts, epoch=given.epoch)
+    except AuditBroken as error:
+        if not given.records_lost:
+            raise
+        # That is why it refuses: it must be told all the same.
+        log.warning("%s", error)
     return record
 
 

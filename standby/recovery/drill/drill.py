@@ -17,7 +17,8 @@ from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import must_be_able_to_serve
-from standby.recovery.audit import AuditAction, AuditLine, record_action
+from standby.recovery.audit import AuditAction, record_action
+from standby.recovery.chain import AuditLine
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.drill.cleanup import (

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from standby.config.plan import RecoveryPlan, RegionPair
 from standby.document import digest_of
-from standby.fencing import Fence, hold_fence
+from standby.fencing import Fence, fence_path, hold_fence
 from standby.recovery.activation.sinks import Activation, SinkFailed, must_follow, read_back
-from standby.recovery.context import RecoveryContext
+from standby.recovery.context import Known, LogEnd, RecoveryContext
 from standby.recovery.drill.cleanup import DrillManifest, connected
 from standby.replication.inventory import DRILL_TAG
 from standby.vault.documents import Stored, parse_stored
@@ -101,7 +101,7 @@ UNKNOWN = "unknown"
 
 async def digests_of_production(context: RecoveryContext) -> Mapping[str, str]:
     """Give the digest of everything real that a failover would change, by what it is."""
-    fence = f"recovery/{context.plan.name}/fence.json"
+    fence = fence_path(context.plan.name)
     digests = {f"fence {context.vault.where(fence)}": digest_of(await context.vault.read(fence) or b"")}
     published = await read_back(context.sinks, context.plan.name)
     for sink, activation in zip(context.sinks, published, strict=True):
@@ -187,6 +187,8 @@ async def open_sandbox(
                 run=replace(context.run, recovery_plan=plan, connections=connections, vault=vault),
                 second=None if context.second is None else IsolatedVault(context.second, folder),
                 sinks=(sink,),
+                known=Known(),
+                log_end=LogEnd(),
             ),
             sink=sink,
         )

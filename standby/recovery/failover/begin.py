@@ -14,10 +14,9 @@ from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, 
 from standby.recovery.failover.report import Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
-    fence_during,
+    begin_switching,
     names_during,
     open_record,
-    record_begin,
     record_missed_end,
 )
 from standby.vault.documents import HeldDocument
@@ -42,11 +41,13 @@ FORCEABLE = (READINESS, REPLICATION, SHARED, SINKS, SYNC)
 """What the failover itself can be forced past; the guards of the decision are others."""
 
 
-async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequest) -> HeldDocument[SwitchRecord]:
+async def begin(
+    context: RecoveryContext, held: HeldFence, request: FailoverRequest
+) -> tuple[HeldDocument[SwitchRecord], SwitchRecord]:
     """Fence the plan for a failover, for resuming one that was interrupted, or for rolling one back.
 
     Returns:
-        The record of it, which this run writes from now on.
+        Where its record is, which this run writes from now on; and the record.
 
     Raises:
         AlreadyActive: there is nothing to do.
@@ -67,12 +68,7 @@ async def begin(context: RecoveryContext, held: HeldFence, request: FailoverRequ
         await must_share(context, record.primary, record.to, names_during(record), forced=record.forced, fresh=False)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
     await record_missed_end(context, held.fence, file)
-    record = record.model_copy(update={"epoch": highest + 1})
-    # The audit log first: if the fence is ever lost, the log has an epoch as high as any sink.
-    await record_begin(context, record)
-    await file.write(record)
-    await held.write(fence_during(held.fence, context.plan, record, context.clock.now()))
-    return file
+    return file, await begin_switching(context, held, file, record.model_copy(update={"epoch": highest + 1}))
 
 
 def is_undoing(fence: Fence, record: SwitchRecord) -> bool:

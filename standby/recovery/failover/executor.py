@@ -18,11 +18,10 @@ from standby.recovery.failover.report import FailoverReport, Phases, State
 from standby.recovery.failover.state import (
     SwitchRecord,
     active_map,
+    begin_switching,
     fence_after,
-    fence_during,
     is_forward,
     names_during,
-    record_begin,
     record_end,
 )
 from standby.replication.items import GOOD
@@ -45,12 +44,11 @@ class FailoverRun:
         context: RecoveryContext,
         held: HeldFence,
         file: HeldDocument[SwitchRecord],
+        record: SwitchRecord,
         preparation: Preparation,
         phases: Phases,
     ) -> None:
-        if file.found is None:
-            raise ValueError("a failover begins with its record")
-        self.record = self.asked = file.found
+        self.record = self.asked = record
         self.sinks: tuple[SinkResult, ...] = ()
         self.published_at: datetime | None = None
         self.stopped: list[StandbyError] = []
@@ -169,19 +167,14 @@ class FailoverRun:
 
     async def _reverse(self) -> None:
         """Lead the failover back to where it began, under an epoch of its own."""
-        # The audit log comes before the fence, and shall hear nothing of a run that another one has replaced.
-        await self._save()
         changed = {
             "epoch": self.record.epoch + 1,
             "to": self.record.from_resource,
             "from_resource": self.record.to,
             "published_at": None,
         }
-        self.record = self.record.model_copy(update=changed)
-        await record_begin(self._context, self.record)
-        await self._file.write(self.record)
-        now = self._context.clock.now()
-        await self._held.write(fence_during(self._held.fence, self._context.plan, self.record, now))
+        reversed_ = self.record.model_copy(update=changed)
+        self.record = await begin_switching(self._context, self._held, self._file, reversed_)
 
     async def _finish(self) -> None:
         now = self._context.clock.now()

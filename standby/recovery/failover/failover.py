@@ -68,15 +68,18 @@ async def fail_over(
         SinkAhead: a sink has a higher epoch than this vault.
         SinkFailed: a sink cannot be read; nothing was done.
         AuditBroken: the audit log cannot be added to; nothing was done.
+        FenceBehind: the fence is older than what the run knows.
         VaultUnavailable: the vault does not answer; whether the plan is fenced is not known.
     """
-    async with hold_fence(context.vault, context.plan) as held:
+    async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         if request.action == "roll back":
             request = await _rollback(context, held.fence, request)
         phases = Phases(stages, context.clock, request.forced)
-        file = await phases.run(Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request))
+        file, record = await phases.run(
+            Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request)
+        )
         preparation = Preparation(context, phases, sync, held.fence, naming)
-        run = FailoverRun(context, held, file, preparation, phases)
+        run = FailoverRun(context, held, file, record, preparation, phases)
         await run.run()
         await measure(context, run, phases)
         report = report_of(context, held.fence, run, phases, preparation)
@@ -130,7 +133,8 @@ async def decide_request(
         RollbackTargetUnhealthy: the resource that a rollback leads to does not answer.
         StandbyError: as `choose_primary`.
     """
-    fence = await read_fence(context.vault, context.plan)
+    found = context.known.fence if context.known else None
+    fence = found or await read_fence(context.vault, context.plan)
     record = await read_record(context.vault, context.plan.name)
     primary = choose_primary(context.plan, fence, to=request.to, named=request.primary)
     assignment = fence.assignments[primary]
@@ -183,7 +187,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         NotAPrimary: the plan has no such primary.
         VaultUnavailable: the vault does not answer.
     """
-    async with hold_fence(context.vault, context.plan) as held:
+    async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         fence = held.fence
         if primary is not None and primary not in fence.assignments:
             raise NotAPrimary(fence.plan, primary, fence.assignments)
@@ -196,8 +200,12 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         await _must_be_shared_at_home(context, fence, record, but=waiting)
         for name in waiting:
             active = fence.assignments[name].active
-            await record_action(context, AuditAction.COMMITTED, {"home": name, "side": active}, epoch=fence.epoch)
-            await held.write(fence_committed(held.fence, name, context.run_id))
+            facts = {"home": name, "side": active}
+            line = await record_action(context, AuditAction.COMMITTED, facts, epoch=fence.epoch)
+            await held.write(fence_committed(held.fence, name, context.run_id, line.mark))
+        if not held.is_stored:
+            # From here on sinks have the map: without a fence the vault would look like a lost one.
+            await held.write(held.fence)
         sinks = await _published_again(context, held.fence, record)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]

@@ -10,9 +10,9 @@ from pydantic import Field
 from standby.config.globs import scope_of
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.fencing import Assignment, Fence, Phase
+from standby.fencing import Assignment, Fence, HeldFence, LogMark, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
-from standby.recovery.audit import AuditAction, record_action, verify_audit
+from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
 from standby.vault.documents import HeldDocument, Stored, open_document, read_document
@@ -29,7 +29,9 @@ class SwitchRecord(Stored):
         may_name: the resources that a sink may name now. One of them may be published again at any time; another
             only when no sink names any of them.
         published_at: when the resource that is to serve was first published, UTC.
+        fenced: the fence was seen to have its epoch; `None` where an earlier version wrote it.
         ended: it was completed or undone, and the audit log says so.
+        log: the newest line of the audit log when it was written.
         names: id of an analyzer at a resource by its id at the primary; by primary and resource.
     """
 
@@ -51,7 +53,9 @@ class SwitchRecord(Stored):
     touched: bool = False
     may_name: tuple[str, ...] = Field(alias="may_tell")
     published_at: datetime | None = Field(None, alias="told_at")
+    fenced: bool | None = False
     ended: bool = False
+    log: LogMark | None = None
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
 
     def is_of(self, fence: Fence) -> bool:
@@ -186,11 +190,11 @@ def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: dat
     return _with(fence, record, assignment)
 
 
-def fence_committed(fence: Fence, primary: str, run_id: str) -> Fence:
+def fence_committed(fence: Fence, primary: str, run_id: str, log: LogMark) -> Fence:
     """Give the fence after a commit: it can no longer be rolled back. The cool-down counts from the failover."""
     before = fence.assignments[primary]
     assignment = Assignment(active=before.active, run_id=run_id, since=before.since, scope=before.scope)
-    return fence.model_copy(update={"assignments": {**fence.assignments, primary: assignment}})
+    return fence.model_copy(update={"assignments": {**fence.assignments, primary: assignment}, "log": log})
 
 
 def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | None:
@@ -205,14 +209,25 @@ def back_from(fence: Fence, primary: str, record: SwitchRecord | None) -> str | 
 
 
 def _with(fence: Fence, record: SwitchRecord, assignment: Assignment) -> Fence:
-    return fence.model_copy(
-        update={"epoch": record.epoch, "assignments": {**fence.assignments, record.primary: assignment}}
-    )
+    assignments = {**fence.assignments, record.primary: assignment}
+    return fence.model_copy(update={"epoch": record.epoch, "assignments": assignments, "log": record.log or fence.log})
 
 
-async def record_begin(context: RecoveryContext, record: SwitchRecord) -> None:
-    """Record in the audit log that a failover begins, or is resumed."""
-    await record_action(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
+async def begin_switching(
+    context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord], record: SwitchRecord
+) -> SwitchRecord:
+    """Fence the plan for a failover that begins, is resumed or reversed, and record that in the audit log.
+
+    The record comes first: a run that dies after it has changed nothing, and one that dies later can be resumed. The
+    fence comes before all that knows its epoch, so that nothing ever knows a higher one than a fence that is whole.
+    """
+    await must_be_whole(context)
+    record = record.model_copy(update={"fenced": False})
+    await file.write(record)
+    await held.write(fence_during(held.fence, context.plan, record, context.clock.now()))
+    line = await record_action(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
+    # It is written down with what comes next.
+    return record.model_copy(update={"fenced": True, "log": line.mark})
 
 
 async def record_end(
@@ -220,8 +235,8 @@ async def record_end(
 ) -> None:
     """Record in the audit log that a failover was completed or undone, and then that this was recorded."""
     facts = {**_facts(record), "noted_late": True} if late else _facts(record)
-    await record_action(context, _end_of(record), facts, epoch=record.epoch)
-    await file.write(record.model_copy(update={"ended": True}))
+    line = await record_action(context, _end_of(record), facts, epoch=record.epoch)
+    await file.write(record.model_copy(update={"ended": True, "log": line.mark}))
 
 
 async def record_missed_end(context: RecoveryContext, fence: Fence, file: HeldDocument[SwitchRecord]) -> None:

@@ -32,6 +32,7 @@ from standby.recovery.readiness.standing import (
 from standby.recovery.snapshots.errors import NoSnapshot, SnapshotError
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import open_snapshot
+from standby.recovery.witnesses import looked
 from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
 from standby.replication.inventory import Connections, Inventory, read_defaults, read_deployments
 from standby.replication.items import Records, Selection
@@ -314,6 +315,8 @@ async def _assess(
     context: RecoveryContext, fence: Fence, pairs: Collection[Pair], *, ask_source: bool, seconds: float
 ) -> tuple[Readiness, ...]:
     plan, vault = context.plan, context.vault
+    context = await looked(context)
+    fence = context.known.correct(fence) if context.known else fence
     others = await context.run.other_plans()
     frames = [replace(_frame(context, fence, pair, ask_source=ask_source), others=others) for pair in pairs]
     wanted = {name for frame in frames for name in _asked(frame, ask_source=ask_source)}
@@ -345,6 +348,7 @@ def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bo
         assignment=assignment,
         epoch=fence.epoch,
         run_id=context.run_id,
+        records_lost=context.known.problem if context.known else "",
         now=context.clock.now(),
         source_asked=ask_source and assignment.active == primary and target != primary,
     )

@@ -32,6 +32,7 @@ class State(StrEnum):
 class Bucket(StrEnum):
     """What kind of reason it is."""
 
+    RECORDS_LOST = "records_lost"
     MISSING = "missing_analyzer"
     BROKEN = "broken_analyzer"
     CREATING = "being_created"
@@ -178,6 +179,7 @@ class Facts:
         names: id at the target by id at the primary.
         rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
         others: what serves for other plans; `None` where that was not asked.
+        records_lost: why fence or audit log are not those that were written last; empty where they are.
     """
 
     plan: RecoveryPlan
@@ -199,6 +201,7 @@ class Facts:
     names: Mapping[str, str] = field(default_factory=dict)
     rebuilt: tuple[str, ...] = ()
     others: OtherPlans | None = None
+    records_lost: str = ""
 
     @property
     def switched(self) -> bool:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from standby.config.durations import roughly
 from standby.errors import StandbyError
 from standby.fencing import Phase
+from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.durations import RtoForecast, forecast_rto
 from standby.recovery.readiness.document import (
     AnalyzerPoint,
@@ -144,6 +145,12 @@ RETIREMENT_NOTICE = timedelta(days=60)
 """How long before a model ends there is a warning."""
 
 
+def records_reasons(facts: Facts) -> Iterator[Reason]:
+    """Give why it is not known what serves, or what was done: then nothing here can be relied on."""
+    if facts.records_lost:
+        yield _reason(Bucket.RECORDS_LOST, facts.records_lost, HOW_TO_GO_ON, severity=Severity.ERROR)
+
+
 def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     """Give what the fence says that matters for a failover."""
     assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
@@ -278,6 +285,7 @@ def judge_readiness(facts: Facts) -> Readiness:
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
     rto = forecast_rto(facts.plan, facts.durations, len(missing), facts.slots)
     found = [
+        *records_reasons(facts),
         *assignment_reasons(facts),
         *shared_reasons(facts),
         *resource_reasons(facts),

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from standby.concurrency import do_for_each
 from standby.config.plan import SnapshotPolicy
 from standby.document import JsonValue, digest_of
-from standby.recovery.audit import AuditAction, record_action
+from standby.recovery.audit import AuditAction, read_lines, record_action
+from standby.recovery.chain import AuditLine
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.manifest import (
     Index,
@@ -75,6 +76,8 @@ class Catalog:
     Attributes:
         indexes: one for each store; `None` where the store did not answer.
         entries: all snapshots, oldest first, also those that only one store's list has.
+        unlisted: those of them that no list has, but the audit log and their manifests.
+        lost: snapshots that were taken and not removed by their age, of which there is nothing; oldest first.
     """
 
     plan: str
@@ -83,6 +86,8 @@ class Catalog:
     indexes: tuple[Index | None, ...]
     entries: tuple[IndexEntry, ...]
     problems: tuple[str, ...]
+    unlisted: frozenset[str] = frozenset()
+    lost: tuple[str, ...] = ()
 
     @property
     def listed(self) -> tuple[IndexEntry, ...]:
@@ -140,7 +145,52 @@ async def open_catalog(context: RecoveryContext) -> Catalog:
     for index in indexes:
         entries = merged(entries, index.entries if index else ())
     catalog = Catalog(plan, stores, context.signer, tuple(indexes), entries, tuple(problems))
-    return await _with_damaged_lines(catalog)
+    return await _with_logged(context, await _with_damaged_lines(catalog))
+
+
+def taken(lines: Iterable[AuditLine]) -> tuple[str, ...]:
+    """Give the snapshots that there should be by the audit log: taken, and not removed by their age."""
+    found: dict[str, None] = {}
+    for line in lines:
+        if line.action == AuditAction.SNAPSHOT_TAKEN.value:
+            found[str(line.facts.get("id"))] = None
+        elif line.action == AuditAction.SNAPSHOT_RETIRED.value:
+            ids = line.facts.get("ids")
+            for snapshot in ids if isinstance(ids, list) else []:
+                found.pop(str(snapshot), None)
+    return tuple(found)
+
+
+async def _with_logged(context: RecoveryContext, catalog: Catalog) -> Catalog:
+    """Find the snapshots that the audit log knows and no list has, by their manifests: an older list was put back."""
+    try:
+        lines = await read_lines(context, AuditAction.SNAPSHOT_TAKEN, AuditAction.SNAPSHOT_RETIRED)
+    except VaultError as error:
+        # The lists may come from the second store alone.
+        return replace(catalog, problems=tuple(dict.fromkeys([*catalog.problems, error.cause])))
+    entries, lost, unlisted = list(catalog.entries), [], []
+    for snapshot in taken(lines):
+        if any(entry.id == snapshot for entry in entries):
+            continue
+        found = await _unlisted(catalog, snapshot)
+        if found is None:
+            lost.append(snapshot)
+        else:
+            unlisted.append(snapshot)
+            bisect.insort(entries, found, key=lambda entry: entry.taken_at)
+    problems = [*catalog.problems]
+    if unlisted or lost:
+        where = catalog.stores[0].where(index_path(catalog.plan))
+        problems.append(f"{where} does not list {', '.join([*unlisted, *lost])}, which the audit log says was taken")
+    if lost:
+        problems.append(f"Of {', '.join(lost)} the manifest is gone, too")
+    return replace(
+        catalog,
+        entries=tuple(entries),
+        problems=tuple(problems),
+        unlisted=frozenset(unlisted),
+        lost=tuple(lost),
+    )
 
 
 def differing(catalog: Catalog) -> tuple[str, ...]:
@@ -148,9 +198,10 @@ def differing(catalog: Catalog) -> tuple[str, ...]:
     problems = []
     for store, index in catalog.answering:
         where = store.where(index_path(catalog.plan))
-        if lacking := [entry.id for entry in catalog.listed if index.find(entry.id) is None]:
+        listed = [entry for entry in catalog.listed if entry.id not in catalog.unlisted]
+        if lacking := [entry.id for entry in listed if index.find(entry.id) is None]:
             problems.append(f"{where} does not list {', '.join(lacking)}, which the other store's list has")
-        if other := [entry.id for entry in catalog.listed if index.find(entry.id) not in (None, entry)]:
+        if other := [entry.id for entry in listed if index.find(entry.id) not in (None, entry)]:
             problems.append(f"{where} and the other store's list disagree about {', '.join(other)}")
     return tuple(problems)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from standby.errors import StandbyError, sentence
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.text import utc
 
 
@@ -20,6 +20,21 @@ class NoSnapshot(SnapshotError):
         super().__init__(
             f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}",
             f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}",
+        )
+
+
+class NewestSnapshotLost(SnapshotError, GuardRefused):
+    """The newest snapshot that was taken is gone; an older one is not restored as if it were the newest."""
+
+    def __init__(self, plan: str, snapshot: str, left: datetime | None) -> None:
+        older = f"the newest that is left is of {utc(left)}" if left else "and no other one is left"
+        name = left.strftime("%Y-%m-%dT%H:%M:%SZ") if left else ""
+        super().__init__(
+            f"Snapshot {snapshot} of plan {plan} was taken, and is in no list any more: "
+            f"older lists were put back, or somebody removed it; {older}",
+            f"Find the vault that has it; to restore from the older one, name its time with --as-of {name}"
+            if left
+            else f"Find the vault that has it, or take a new one with standby snapshot {plan}",
         )
 
 

@@ -13,13 +13,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from standby.document import Document, digest_of
+from standby.fencing import LogMark
 from standby.service.models import Deployment
-from standby.vault.documents import Stored, parse_stored
+from standby.vault.documents import Stored, Upgrade, parse_stored
 
 
 class Part(Document):
@@ -111,14 +112,19 @@ class Manifest(Stored, extra="forbid"):
 
     Attributes:
         previous: digest of the manifest before it; `None` for the first.
+        log: the newest line of the audit log before it was taken, where that was known.
     """
 
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: dict}
+
+    format: Literal[2] = 2
     id: str
     plan: str
     taken_at: datetime
     run_id: str
     previous: str | None
     epoch: int
+    log: LogMark | None = None
     resources: Mapping[str, ResourceSnapshot]
 
     def to_bytes(self) -> bytes:

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from standby.concurrency import do_for_each
 from standby.document import Document, JsonObject
-from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import (
     Catalog,
@@ -19,7 +18,7 @@ from standby.recovery.snapshots.catalog import (
     inspect_manifest,
     open_catalog,
 )
-from standby.recovery.snapshots.errors import NoSnapshot, SnapshotTampered
+from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot
 from standby.recovery.snapshots.store import (
     FILES_AT_ONCE,
@@ -70,6 +69,7 @@ async def open_snapshot(
 
     Raises:
         NoSnapshot: there is none.
+        NewestSnapshotLost: the newest one that was taken is gone, and no other one is asked for.
         SnapshotTampered: its manifest or its signature is wrong in every store.
         VaultUnavailable: no store answers.
     """
@@ -119,6 +119,9 @@ def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -
         asked = f"as of {utc(as_of)}"
     else:
         fitting, asked = list(catalog.listed), ""
+        if catalog.lost and not (fitting and fitting[-1].id > catalog.lost[-1]):
+            # Its id begins with the time at which it was taken.
+            raise NewestSnapshotLost(catalog.plan, catalog.lost[-1], fitting[-1].taken_at if fitting else None)
     if not fitting:
         raise NoSnapshot(catalog.plan, asked)
     return fitting[-1]
@@ -153,7 +156,10 @@ async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
             analyzers=sum(entry.resources.values()),
             size=entry.size,
             signed=entry.signed,
-            problems=tuple(problem for found in manifests[entry.id] for problem in found.problems),
+            problems=(
+                *(catalog.problems if entry.id in catalog.unlisted else ()),
+                *(problem for found in manifests[entry.id] for problem in found.problems),
+            ),
         )
         for entry in reversed(catalog.listed)
     )
@@ -201,7 +207,10 @@ async def verify_snapshots(context: RecoveryContext) -> Verification:
         *gaps(catalog.listed),
         *(problem for each in manifests for problem in each.problems),
         *await _damaged_objects(catalog, digests),
-        *await _removed(context, catalog),
+        *(
+            f"Snapshot {snapshot} is missing from every list, though the audit log says that it was taken"
+            for snapshot in (*catalog.lost, *sorted(catalog.unlisted))
+        ),
     ]
     return Verification(
         plan=catalog.plan,
@@ -232,21 +241,3 @@ async def _damaged_objects(catalog: Catalog, digests: list[str]) -> list[str]:
 
     wanted = [(store, digest) for store, _ in catalog.answering for digest in digests]
     return [problem for problem in await do_for_each(wanted, inspect, FILES_AT_ONCE) if problem]
-
-
-async def _removed(context: RecoveryContext, catalog: Catalog) -> list[str]:
-    check = await verify_audit(context.vault, catalog.plan, catalog.signer)
-    taken: dict[str, None] = {}
-    for line in check.lines:
-        if line.action == AuditAction.SNAPSHOT_TAKEN.value:
-            taken[str(line.facts.get("id"))] = None
-        elif line.action == AuditAction.SNAPSHOT_RETIRED.value:
-            ids = line.facts.get("ids")
-            for snapshot in ids if isinstance(ids, list) else []:
-                taken.pop(str(snapshot), None)
-    listed = {entry.id for entry in catalog.entries}
-    return [
-        f"Snapshot {snapshot} is missing from every list, though {check.where} says that it was taken"
-        for snapshot in taken
-        if snapshot not in listed
-    ]

@@ -267,6 +267,7 @@ async def _manifest(
         run_id=context.run_id,
         previous=catalog.listed[-1].digest if catalog.listed else None,
         epoch=fence.epoch,
+        log=context.known.log if context.known else None,
         resources=dict(sorted({**earlier, **gathered.resources}.items())),
     )
     return manifest, problems

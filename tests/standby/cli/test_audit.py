@@ -9,7 +9,8 @@ import pytest
 
 from standby.config.configuration import load_configuration
 from standby.document import JsonValue
-from standby.recovery.audit import AuditAction, record_action
+from standby.fencing import hold_fence
+from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, record_action
 from standby.recovery.context import open_recovery
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def write(workspace: Workspace, count: int) -> None:
             for number in range(count):
                 facts: dict[str, JsonValue] = {"to": "west", "number": number, "reason": "x" * 300}
                 await record_action(context, AuditAction.ACTIVATED, facts, epoch=number)
+            async with hold_fence(context.vault, context.plan) as held:
+                await held.write(held.fence.model_copy(update={"epoch": count - 1}))
 
     asyncio.run(notes())
 
@@ -76,6 +79,7 @@ def test_says_which_line_was_changed_and_ends_with_an_error(keyed: Workspace) ->
         f"✗ invoices: {log(keyed)} is damaged or was changed.",
         "  Line 2: it was changed after it was written.",
         "  → Do not change it. Compare it with another copy of the vault.",
+        f"  → {HOW_TO_GO_ON}.",
     ]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from standby.config.configuration import load_configuration
 from standby.recovery.context import open_recovery
-from standby.recovery.decision.decide import decide
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import Outcome
 from standby.recovery.decision.record import record_decision
 from tests.standby.recovery.decision.cases import an_input, candidate

@@ -161,7 +161,7 @@ def test_an_error_of_ours_is_no_traceback_unless_asked_for(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError(workspace.environment["EAST_KEY"])
 
-    monkeypatch.setattr("standby.cli.replicate.open_run", broken)
+    monkeypatch.setattr("standby.cli.replicate.open_recovery", broken)
 
     brief = workspace.run("replicate", "invoices", "--json")
     whole = workspace.run("replicate", "invoices", "-v")

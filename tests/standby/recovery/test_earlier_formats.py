@@ -169,14 +169,14 @@ async def test_a_snapshot_of_a_newer_version_is_told_and_no_older_one_opened_ins
         folder = tmp_path / "serving" / "vault" / "snapshots" / PLAN
         [manifest] = folder.glob("2*.json")
         before = digest_of(manifest.read_bytes())
-        renumbered(manifest, 2)
+        renumbered(manifest, 3)
         replaced_in_list(folder / "index.jsonl", before, digest_of(manifest.read_bytes()))
         [listed] = await list_snapshots(context)
-        with pytest.raises(SnapshotTampered, match="was written by a newer version of Standby, in format 2"):
+        with pytest.raises(SnapshotTampered, match="was written by a newer version of Standby, in format 3"):
             await open_snapshot(context)
 
     assert listed.problems == (
-        f"{manifest} (the vault) was written by a newer version of Standby, in format 2; this one reads up to 1",
+        f"{manifest} (the vault) was written by a newer version of Standby, in format 3; this one reads up to 2",
     )
 
 

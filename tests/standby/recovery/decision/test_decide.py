@@ -11,7 +11,7 @@ import pytest
 
 from standby.fencing import Assignment, Phase
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.decide import decide
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import (
     FORCEABLE,
     NEVER_FORCED,

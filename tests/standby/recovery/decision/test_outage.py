@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.config.plan import FailoverPolicy
-from standby.recovery.audit import AuditAction, AuditLine
+from standby.recovery.audit import AuditAction
+from standby.recovery.chain import AuditLine
 from standby.recovery.decision.outage import why_not_propose
 
 NOW = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.decision.decide import decide
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import DecisionInput, GuardOutcome, Outcome
 from standby.recovery.decision.record import (
     DecisionUnreadable,

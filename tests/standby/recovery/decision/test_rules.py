@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.decide import decide
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import DecisionInput, Outcome
 from standby.recovery.probe import Observation
 from tests.standby.recovery.decision.cases import NOW, SELF, an_input, look

@@ -12,6 +12,7 @@ from standby.config.sinks import FileSink
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.failover import commit, decide_request, fail_over
+from standby.recovery.loss import settle
 from standby.replication.items import Selection
 from standby.replication.replicate import begin
 from standby.replication.steps import DirectSteps
@@ -70,6 +71,7 @@ async def test_the_vault_takes_little_of_a_failover_at_20_ms_a_call(
             if not planned:
                 await scene.control("/outages", {"resource": "east", "kind": "refuse"})
             vault.by_path.clear()
+            context = await settle(context)
             request = FailoverRequest(primary="east", to="west", planned=planned)
             decided, _ = await decide_request(context, request)
             report = await fail_over(context, decided, DirectStages())

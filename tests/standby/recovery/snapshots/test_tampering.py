@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.recovery.snapshots.errors import NoSnapshot, SnapshotTampered
+from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
 from standby.recovery.snapshots.manifest import Manifest, entry_of, parse_index, write_index
 from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, readable_definitions, verify_snapshots
 from standby.vault.signing import HmacSigner
@@ -177,9 +177,39 @@ async def test_a_snapshot_taken_out_of_the_list_is_missed() -> None:
 
     snapshot = await open_snapshot(world.context())
 
+    # Its manifest is still there, so that the others follow from each other again.
     assert snapshot.problems == (
-        f"Snapshot {entries[2].id} does not follow from {entries[0].id}: a snapshot between them was removed or added",
+        f"memory:{INDEX} (the vault) does not list {entries[1].id}, which the audit log says was taken",
     )
+
+
+async def test_a_snapshot_taken_out_of_the_list_with_its_manifest_is_missed() -> None:
+    world = await taken_twice()
+    await world.take()
+    entries = parse_index(INDEX, world.vault.files[INDEX]).entries
+    world.vault.files[INDEX] = write_index((entries[0], entries[2]))
+    del world.vault.files[f"snapshots/invoices/{entries[1].id}.json"]
+
+    snapshot = await open_snapshot(world.context())
+
+    assert snapshot.id == entries[2].id
+    assert (
+        f"Snapshot {entries[2].id} does not follow from {entries[0].id}: a snapshot between them was removed or added"
+        in snapshot.problems
+    )
+
+
+async def test_no_older_snapshot_is_opened_for_the_newest_unless_it_is_meant() -> None:
+    world = await taken_twice()
+    entries = parse_index(INDEX, world.vault.files[INDEX]).entries
+    world.vault.files[INDEX] = write_index(entries[:1])
+    del world.vault.files[f"snapshots/invoices/{entries[1].id}.json"]
+
+    with pytest.raises(NewestSnapshotLost, match=entries[1].id):
+        await open_snapshot(world.context())
+
+    assert (await open_snapshot(world.context(), as_of=entries[0].taken_at)).id == entries[0].id
+    assert (await open_snapshot(world.context(), snapshot_id=entries[0].id)).id == entries[0].id
 
 
 @pytest.mark.parametrize("lost", [0, -1])

@@ -1,0 +1,117 @@
+"""Where the fence or the audit log was lost nothing is done, unless an operator goes on by what is still known."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from standby.document import JsonValue
+from standby.errors import GuardRefused, sentence
+from standby.fencing import Assignment, Fence, fence_of_plan, fence_path, hold_fence
+from standby.recovery.audit import HOW_TO_GO_ON, record_forced
+from standby.recovery.chain import plain_text
+from standby.recovery.context import Known, RecoveryContext
+from standby.recovery.witnesses import Finding, look, serving_of, with_finding, with_known
+from standby.vault.errors import Changed
+
+log = logging.getLogger("standby.recovery")
+
+FENCE = "fence"
+"""What an operator forces who goes on although the fence or the audit log was lost."""
+
+
+class RecordsLost(GuardRefused):
+    """The fence or the audit log is not the one that was written last; nothing was changed."""
+
+    def __init__(self, plan: str, problem: str) -> None:
+        super().__init__(f"The records of plan {plan} are not those that were written last. {problem}", HOW_TO_GO_ON)
+
+
+class ReasonMissing(GuardRefused):
+    """Nobody goes on past lost records without saying why."""
+
+    def __init__(self, plan: str) -> None:
+        super().__init__(
+            f"Records of plan {plan} were lost, and --force {FENCE} goes on only with a reason",
+            'Say why with --reason "..."; it goes into the audit log',
+        )
+
+
+async def settle(context: RecoveryContext, forced: Collection[str] = (), reason: str = "") -> RecoveryContext:
+    """Let nothing that relies on fence and log begin where these are not those that were written last.
+
+    Args:
+        context: of the recovery; or of a replication, with the sinks beside it.
+        forced: `fence`, where an operator goes on all the same.
+        reason: why; without one nothing is forced.
+
+    Returns:
+        The context with what is known now, which everything after this is held against.
+
+    Raises:
+        RecordsLost: a witness knows more, and that is not forced; nothing was changed.
+        ReasonMissing: it is forced without a reason.
+        StandbyError: as `look`.
+    """
+    finding = await look(context)
+    if not finding.problem:
+        return with_finding(context, finding)
+    if FENCE not in forced:
+        raise RecordsLost(context.plan.name, sentence(finding.problem).removesuffix("."))
+    if not reason.strip():
+        raise ReasonMissing(context.plan.name)
+    return await _go_on(context, finding, reason.strip())
+
+
+async def _go_on(context: RecoveryContext, finding: Finding, reason: str) -> RecoveryContext:
+    """Write the fence again by the best witness, under an epoch above all, and say in the audit log who did that."""
+    evidence, plan = finding.evidence, context.plan
+    if evidence.emptied:
+        await _replace_empty(context)
+    async with hold_fence(context.vault, plan) as held:
+        believed = serving_of(evidence) if finding.fence else {}
+        assignments = {**held.fence.assignments, **{name: found for name, (found, _) in believed.items()}}
+        epoch = max(evidence.epoch, held.fence.epoch) + 1 if finding.fence else held.fence.epoch
+        facts: dict[str, JsonValue] = {
+            "reason": plain_text(reason),
+            "lost": plain_text(finding.problem),
+            "known": {witness.name: witness.epoch for witness in evidence.witnesses},
+            "serving": {name: assignment.active for name, assignment in assignments.items()},
+            "believed": {name: believed[name][1] if name in believed else "nobody" for name in assignments},
+        }
+        line = await record_forced(replace(context, known=finding.known), facts, epoch)
+        fence = held.fence.model_copy(update={"epoch": epoch, "assignments": assignments, "log": line.mark})
+        await held.write(fence)
+    went_on = sentence(_what_was_done(finding, fence, believed))
+    log.warning("%s", went_on)
+    return with_known(context, Known(line.mark, fence=fence, went_on=went_on), epoch)
+
+
+async def _replace_empty(context: RecoveryContext) -> None:
+    """Put a fence into an empty file, so that it can be held; unless somebody else just did."""
+    path = fence_path(context.plan.name)
+    there = await context.vault.read_version(path)
+    if there is None or there.content.strip():
+        return
+    first = fence_of_plan(context.plan, None, context.vault.where(path))
+    with suppress(Changed):
+        await context.vault.swap(path, first.model_dump_json(indent=1).encode(), there.tag)
+
+
+def except_fence(forced: Collection[str]) -> tuple[str, ...]:
+    """Leave out what `settle` is about, where the rest of what is forced are ids of analyzers."""
+    return tuple(name for name in forced if name != FENCE)
+
+
+def _what_was_done(finding: Finding, fence: Fence, believed: Mapping[str, tuple[Assignment, str]]) -> str:
+    if not finding.fence:
+        return f"The audit log of plan {fence.plan} goes on without the lines that are lost"
+    words = [
+        f"{assignment.active} serves for {name}, as {believed[name][1]} says"
+        if name in believed
+        else f"nothing knows what serves for {name}, so {assignment.active} counts as serving, by your order"
+        for name, assignment in fence.assignments.items()
+    ]
+    return f"The fence of plan {fence.plan} was written again, at epoch {fence.epoch}: {'; '.join(words)}"

@@ -1,0 +1,406 @@
+"""The witnesses of a plan's fence and audit log: whatever else knows an epoch of the plan, or a line of its log.
+
+Missing is not empty. A fence that is gone looks like that of a plan which never failed over, and an older copy of one
+like that of a plan which has not failed over since; a log that is gone with its head looks like a new one. What they
+were is known by other records and by the sinks. Where one of these knows more, nothing is done that would rely on what
+is lost, unless an operator says so: `settle`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from pydantic import Field, ValidationError
+
+from standby.concurrency import side_by_side
+from standby.document import JsonValue
+from standby.errors import StandbyError, sentence
+from standby.fencing import (
+    Assignment,
+    Fence,
+    FenceUnreadable,
+    LogMark,
+    Phase,
+    fence_of_plan,
+    fence_path,
+    read_stored_fence,
+)
+from standby.recovery.activation.sinks import ActivationSink
+from standby.recovery.audit import (
+    HOW_TO_GO_ON,
+    AuditAction,
+    AuditCheck,
+    verify_and_remember,
+    verify_audit,
+)
+from standby.recovery.chain import AuditLine, head_path, lacking
+from standby.recovery.context import Known, RecoveryContext
+from standby.recovery.snapshots.catalog import taken
+from standby.recovery.snapshots.manifest import Manifest, parse_index
+from standby.recovery.snapshots.store import index_path, manifest_path
+from standby.replication.ledger import read_ledger
+from standby.text import some_of
+from standby.vault.documents import Stored, parse_stored, read_document
+from standby.vault.errors import VaultError
+
+log = logging.getLogger("standby.recovery")
+
+
+@dataclass(frozen=True)
+class Witness:
+    """What one record or sink knows of a plan.
+
+    Attributes:
+        name: of the file or the sink, for people.
+        epoch: the highest that it knows.
+        serving: what serves, by primary, as far as it says.
+        log: the newest line of the audit log that it knows.
+        is_sink: whether it is outside the vault.
+    """
+
+    name: str
+    epoch: int
+    serving: Mapping[str, Assignment] = field(default_factory=dict)
+    log: LogMark | None = None
+    is_sink: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The fence and the log as they are, and what else knows of them.
+
+    Attributes:
+        fence: as it is stored; `None` where there is none, or an empty file.
+        where: the fence is, for people.
+        emptied: whether its file is there, and empty.
+        audit: the log; `None` where it cannot be read.
+        listed: the snapshots that the vault's list has; `None` where it cannot be read.
+        unread: what may know something and cannot be read, a sentence each without its full stop.
+    """
+
+    plan: str
+    primaries: tuple[str, ...]
+    fence: Fence | None
+    where: str
+    witnesses: tuple[Witness, ...]
+    emptied: bool = False
+    audit: AuditCheck | None = None
+    listed: frozenset[str] | None = None
+    unread: tuple[str, ...] = ()
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch that anything knows."""
+        stored = self.fence.epoch if self.fence else 0
+        return max([stored, *(witness.epoch for witness in self.witnesses)])
+
+    @property
+    def newest_line(self) -> LogMark | None:
+        """The newest line of the log that anything knows."""
+        marks = [witness.log for witness in self.witnesses if witness.log]
+        if self.fence is not None and self.fence.log is not None:
+            marks.append(self.fence.log)
+        return max(marks, key=lambda mark: mark.sequence, default=None)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether fence and log are those that were written last.
+
+    Attributes:
+        fence: what is wrong with the fence, as a sentence without its full stop; empty where nothing is known to be.
+        log: likewise of the audit log.
+        snapshots: likewise of the list of snapshots, which stands in the way of a restore only.
+    """
+
+    evidence: Evidence
+    fence: str = ""
+    log: str = ""
+    snapshots: str = ""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, as a sentence or two without the last full stop; empty where nothing is."""
+        return ". ".join(each for each in (self.fence, self.log) if each)
+
+    @property
+    def next_action(self) -> str:
+        """What to do about it."""
+        return HOW_TO_GO_ON if self.problem else ""
+
+    @property
+    def known(self) -> Known:
+        believed = serving_of(self.evidence) if self.fence else {}
+        return Known(self.evidence.newest_line, self.problem, {name: found for name, (found, _) in believed.items()})
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Give it as `status --json` and others do."""
+        stored = self.evidence.fence
+        return {
+            "epoch": stored.epoch if stored else None,
+            "known_epoch": self.evidence.epoch,
+            "witnesses": {witness.name: witness.epoch for witness in self.evidence.witnesses},
+            "snapshots": sentence(self.snapshots) if self.snapshots else "",
+            "unread": list(self.evidence.unread),
+            "problem": sentence(self.problem) if self.problem else "",
+            "next_action": self.next_action,
+        }
+
+
+def judge(evidence: Evidence) -> Finding:
+    """Say whether any witness knows more than the fence and the log: the same evidence, the same finding."""
+    return Finding(evidence, _wrong_with_fence(evidence), _wrong_with_log(evidence), _wrong_with_list(evidence))
+
+
+def _wrong_with_fence(evidence: Evidence) -> str:
+    fence, where, plan = evidence.fence, evidence.where, evidence.plan
+    stored = fence.epoch if fence else 0
+    more = [witness for witness in evidence.witnesses if witness.epoch > stored]
+    if more:
+        known = f"{', '.join(f'{witness.name} (epoch {witness.epoch})' for witness in more)} knew of a failover since"
+        if fence is None:
+            state = "empty" if evidence.emptied else "missing"
+            return f"{where}, which says what serves for plan {plan}, is {state}, but {known}"
+        return f"{where} is an older copy (epoch {fence.epoch}): {known}"
+    if evidence.emptied:
+        return f"{where}, which says what serves for plan {plan}, is empty"
+    sinks = [witness.name for witness in evidence.witnesses if witness.is_sink]
+    if fence is None and sinks and len(sinks) == len(evidence.witnesses) and not evidence.unread:
+        return f"{where} and all other records of plan {plan} are missing, but {', '.join(sinks)} has its active map"
+    return ""
+
+
+def _wrong_with_log(evidence: Evidence) -> str:
+    if evidence.audit is None:
+        return ""
+    if evidence.audit.breaks:
+        broken = evidence.audit.breaks[0]
+        return broken if broken.startswith(evidence.audit.where) else f"{evidence.audit.where}: {broken}"
+    mark = evidence.newest_line
+    lost = lacking(mark, evidence.audit.lines) if mark else ""
+    return f"{evidence.audit.where} {lost}" if lost else ""
+
+
+def _wrong_with_list(evidence: Evidence) -> str:
+    if evidence.audit is None or evidence.listed is None:
+        return ""
+    lost = [snapshot for snapshot in taken(evidence.audit.lines) if snapshot not in evidence.listed]
+    return f"The list of snapshots lacks {some_of(lost)}, which the audit log says was taken" if lost else ""
+
+
+def serving_of(evidence: Evidence) -> dict[str, tuple[Assignment, str]]:
+    """Give what serves for each primary by the witness that knows most, with its name; none that nobody knows.
+
+    An assignment that may still be rolled back is believed of an intact log only.
+    """
+    known = [*evidence.witnesses]
+    if evidence.fence is not None:
+        known.append(Witness(evidence.where, evidence.fence.epoch, evidence.fence.assignments))
+    found: dict[str, tuple[Assignment, str]] = {}
+    for witness in sorted(known, key=lambda each: each.epoch, reverse=True):
+        for primary, assignment in witness.serving.items():
+            if primary in evidence.primaries:
+                found.setdefault(primary, (assignment, witness.name))
+    return found
+
+
+async def look(context: RecoveryContext) -> Finding:
+    """Compare the fence and the audit log of a plan with everything else that knows of them; nothing is changed.
+
+    Raises:
+        FenceUnreadable: the fence is there and cannot be understood.
+        VaultUnavailable: the vault does not say what the fence is.
+    """
+    finding = judge(await collect(context))
+    while finding.problem:
+        # Another run may have written what was read too early.
+        again = judge(await collect(context))
+        if again.problem == finding.problem:
+            return again
+        finding = again
+    return finding
+
+
+async def collect(context: RecoveryContext) -> Evidence:
+    """Ask everything that may know of the plan's fence and log. The fence comes last: it is written first."""
+    vault, plan = context.vault, context.plan.name
+    asked = _Asked()
+    async with side_by_side() as group:
+        for sink in context.sinks:
+            group.create_task(asked.add(sink.name, _of_sink(sink, plan)))
+        group.create_task(asked.add(vault.where(_switch_path(plan)), _of_switch(context)))
+        group.create_task(asked.add(vault.where(index_path(plan)), _of_snapshot(context, asked)))
+    audit = None
+    try:
+        audit = await verify_and_remember(context)
+    except VaultError as error:
+        asked.unread.append(error.cause)
+    fence = await read_stored_fence(vault, plan)
+    emptied = fence is None and await vault.read(fence_path(plan)) is not None
+    if fence is None or audit is None or not audit.lines:
+        # The last ones that may know: they are spared the calls where the log can be asked.
+        async with side_by_side() as group:
+            pairs = {(pair.source, target) for pair in context.plan.pairs for target in pair.targets}
+            for source, target in sorted(pairs):
+                name = f"the ledger of {source} and {target}"
+                group.create_task(asked.add(name, _of_ledger(context, source, target)))
+    return Evidence(
+        plan=plan,
+        primaries=tuple(dict.fromkeys(pair.source for pair in context.plan.pairs)),
+        fence=fence,
+        emptied=emptied,
+        where=vault.where(fence_path(plan)),
+        witnesses=(*_of_log(context, audit), *sorted(asked.found, key=lambda witness: (witness.is_sink, witness.name))),
+        audit=audit,
+        listed=asked.listed,
+        unread=tuple(sorted(asked.unread)),
+    )
+
+
+@dataclass
+class _Asked:
+    """What witnesses said so far; one that cannot be read costs itself only."""
+
+    found: list[Witness] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    listed: frozenset[str] | None = None
+
+    async def add(self, name: str, answer: Awaitable[Witness | None]) -> None:
+        try:
+            witness = await answer
+        except StandbyError as error:
+            self.unread.append(f"{name} could not be read: {error.cause}")
+        else:
+            self.found += [witness] if witness else []
+
+
+async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
+    published = await sink.read(plan)
+    if published is None:
+        return None
+    serving = {
+        primary: Assignment(active=endpoint.resource) for primary, endpoint in published.sources.items() if endpoint
+    }
+    return Witness(sink.name, published.epoch, serving, is_sink=True)
+
+
+class _LastSwitch(Stored):
+    """What the record of the last failover knows; all of it is `failover/state.py: SwitchRecord`."""
+
+    primary: str = Field(alias="home")
+    epoch: int
+    before: Assignment
+    to: str
+    fenced: bool | None = None
+    ended: bool = False
+    log: LogMark | None = None
+
+
+class _Unreadable(StandbyError):
+    def __init__(self, _where: str, reason: str) -> None:
+        super().__init__(reason)
+
+
+async def _of_switch(context: RecoveryContext) -> Witness | None:
+    path = _switch_path(context.plan.name)
+    record = await read_document(context.vault, path, _LastSwitch, _Unreadable)
+    if record is None:
+        return None
+    # It is written before the fence is: until that was seen, it is what was to be.
+    begun = record.ended or record.fenced is True
+    serving = Assignment(active=record.to) if record.ended else record.before
+    if begun and not record.ended:
+        serving = serving.model_copy(update={"phase": Phase.SWITCHING, "target": record.to})
+    epoch = record.epoch if begun else record.epoch - 1
+    return Witness(context.vault.where(path), epoch, {record.primary: serving}, record.log)
+
+
+def _switch_path(plan: str) -> str:
+    return f"recovery/{plan}/switch.json"
+
+
+async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | None:
+    """Ask the newest snapshot that is listed."""
+    vault, plan = context.vault, context.plan.name
+    index = parse_index(vault.where(index_path(plan)), await vault.read(index_path(plan)))
+    asked.listed = frozenset(entry.id for entry in index.entries)
+    if not index.entries:
+        return None
+    path = manifest_path(plan, index.entries[-1].id)
+    content = await vault.read(path)
+    try:
+        manifest = parse_stored(vault.where(path), content or b"", Manifest)
+    except ValidationError:
+        raise _Unreadable(path, f"{vault.where(path)} is missing or damaged") from None
+    serving = {
+        primary: Assignment(active=name) for name, part in manifest.resources.items() for primary in part.primaries
+    }
+    return Witness(vault.where(path), manifest.epoch, serving, manifest.log)
+
+
+async def _of_ledger(context: RecoveryContext, source: str, target: str) -> Witness | None:
+    version = context.connections[source].resource.api_version if context.connections.clients else ""
+    ledger = await read_ledger(context.vault, source, target, version)
+    if ledger.missing:
+        return None
+    return Witness(ledger.where, ledger.epochs.get(context.plan.name, 0))
+
+
+def _of_log(context: RecoveryContext, audit: AuditCheck | None) -> Iterator[Witness]:
+    if audit is None:
+        return
+    if audit.head is not None:
+        where = context.vault.where(head_path(context.plan.name))
+        yield Witness(where, audit.head.epoch or 0, log=audit.head.mark)
+    if audit.lines:
+        epoch = max((line.epoch for line in audit.lines if line.epoch is not None), default=0)
+        serving = dict(_by_log(audit.lines, whole=not audit.breaks))
+        yield Witness(audit.where, epoch, serving, audit.lines[-1].mark)
+
+
+def _by_log(lines: Sequence[AuditLine], *, whole: bool) -> Iterator[tuple[str, Assignment]]:
+    """Give what serves by the log, the last word of each primary last."""
+    for line in lines:
+        primary, to, before = (str(line.facts.get(name, "")) for name in ("home", "to", "from"))
+        match line.action:
+            case AuditAction.FENCED:
+                yield primary, Assignment(active=before, phase=Phase.SWITCHING, target=to, run_id=line.run_id)
+            case AuditAction.ACTIVATED if whole:
+                # Whether it was committed is known only where no line is missing.
+                yield primary, Assignment(active=to, phase=Phase.ACTIVATED, previous=before, run_id=line.run_id)
+            case AuditAction.ACTIVATED | AuditAction.ROLLED_BACK:
+                yield primary, Assignment(active=to)
+            case AuditAction.COMMITTED:
+                yield primary, Assignment(active=str(line.facts.get("side", "")))
+            case AuditAction.FENCE_FORCED if isinstance(serving := line.facts.get("serving"), dict):
+                yield from ((name, Assignment(active=str(resource))) for name, resource in serving.items())
+
+
+async def verify_by_witnesses(context: RecoveryContext) -> AuditCheck:
+    """Verify a plan's audit log, and say with it what witnesses know that it or the fence does not."""
+    try:
+        finding = await look(context)
+    except FenceUnreadable as error:
+        found = await verify_audit(context.vault, context.plan.name, context.signer)
+        return replace(found, breaks=(*found.breaks, error.cause))
+    found = finding.evidence.audit or await verify_audit(context.vault, context.plan.name, context.signer)
+    more = [each for each in ("" if found.breaks else finding.log, finding.fence) if each]
+    return replace(found, breaks=(*found.breaks, *more))
+
+
+async def looked(context: RecoveryContext) -> RecoveryContext:
+    """Give the context with what is known of fence and log, whatever that is; nothing is asked twice."""
+    if context.known is not None:
+        return context
+    return with_finding(context, await look(context))
+
+
+def with_known(context: RecoveryContext, known: Known, epoch: int) -> RecoveryContext:
+    return replace(context, known=known, run=replace(context.run, known_epoch=epoch))
+
+
+def with_finding(context: RecoveryContext, finding: Finding) -> RecoveryContext:
+    fence = fence_of_plan(context.plan, finding.evidence.fence, finding.evidence.where)
+    return with_known(context, replace(finding.known, fence=fence), finding.evidence.epoch)
