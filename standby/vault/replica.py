@@ -13,16 +13,16 @@ from standby.concurrency import do_for_each, side_by_side
 from standby.document import Document
 from standby.errors import GuardRefused, sentence
 from standby.text import counted, utc
-from standby.vault.errors import Changed, OtherRecords, VaultError, VaultLost, VaultUnavailable
+from standby.vault.errors import Changed, OtherRecords, VaultError, VaultUnavailable
 from standby.vault.role import (
     CHECK,
     TRIES,
     Role,
     must_be_the_vault,
+    must_be_there,
     must_lead,
     must_still_lead,
     new_id,
-    promotion_of,
     read_role,
     records,
     role_and_tag,
@@ -225,14 +225,12 @@ class Replicated:
         return self._role
 
     async def _own_role(self, second: Role | None) -> Role:
-        own = await read_role(self._first)
-        if own is not None:
+        if own := await read_role(self._first):
             return own
-        if second is not None and second.kind == "vault":
-            raise promotion_of(second, self.where(""), self._where)  # Before this one was told that it has a replica.
-        if second is not None and second.kind != "unfinished" and not await records(self._first):
-            raise VaultLost(self.where(""), self._where)
-        new = Role(kind="vault", history=(new_id(),), at=self._clock.now())
+        await must_be_there(self._first, self._second, second)
+        # Where only the role was lost, its replica knows it.
+        is_its = second is not None and second.kind == "replica" and second.of == self.where("")
+        new = Role(kind="vault", history=second.history if second and is_its else (new_id(),), at=self._clock.now())
         try:
             await set_role(self._first, new, None)
         except Changed:

@@ -128,9 +128,16 @@ async def must_still_lead(first: Storage, second: Storage) -> None:
     if own is not None:
         must_lead(own, other, first.where(""), second.where(""))
         return
+    await must_be_there(first, second, other)
+
+
+async def must_be_there(first: Storage, second: Storage, other: Role | None) -> None:
+    """Refuse a vault that does not say what it is, where its replica knows better."""
     if other is not None and other.kind == "vault":
         raise promotion_of(other, first.where(""), second.where(""))
-    if other is not None and other.kind == "replica" and not await records(first):
+    if other is not None and other.kind == "unfinished":
+        return
+    if not await records(first) and await records(second):
         raise VaultLost(first.where(""), second.where(""))
 
 

@@ -324,6 +324,23 @@ async def test_a_vault_that_is_empty_though_its_replica_is_not_is_lost() -> None
     assert (first.files, second.files) == ({}, kept)
 
 
+async def test_a_vault_is_lost_too_where_its_second_has_snapshots_alone() -> None:
+    first, second = Place("first"), Place("second", {"snapshots/p/index.jsonl": b"a\n"})
+    with pytest.raises(VaultLost):
+        await Replicated(first, second).write(FENCE, b"epoch 0")
+    assert first.files == {}
+
+
+async def test_a_vault_that_lost_only_its_role_has_it_again_from_its_replica() -> None:
+    first, second = await pair()
+    role = first.files.pop(ROLE)
+    async with replicated(first, second) as vault:
+        await vault.write(FENCE, b"epoch 2")
+        assert (await vault.catch_up(5)).whole
+    assert Role.model_validate_json(first.files[ROLE]).history == Role.model_validate_json(role).history
+    assert second.files[FENCE] == b"epoch 2"
+
+
 async def test_records_of_another_vault_are_not_overwritten() -> None:
     first, _second = await pair()
     other, _ = await pair()
