@@ -23,6 +23,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import GuardRefused, StandbyError
 from standby.vault.documents import HeldDocument, Stored, hold_document, parse_stored, read_document
+from standby.vault.signing import LogMark
 from standby.vault.storage import Storage
 
 
@@ -101,13 +102,6 @@ class Assignment(Document):
     def upcoming(self) -> str | None:
         """The resource that a failover under way leads to."""
         return self.target if self.phase is Phase.SWITCHING else None
-
-
-class LogMark(Document):
-    """The newest line of a plan's audit log when something was written: by this its loss is noticed."""
-
-    sequence: int
-    digest: str
 
 
 class Fence(Stored):

@@ -10,7 +10,6 @@ from itertools import groupby
 
 from standby.document import JsonValue
 from standby.errors import StandbyError
-from standby.fencing import LogMark
 from standby.recovery.chain import (
     CONTINUES,
     FIRST,
@@ -35,7 +34,7 @@ from standby.recovery.chain import (
 from standby.recovery.context import RecoveryContext
 from standby.vault.documents import set_aside
 from standby.vault.errors import Changed
-from standby.vault.signing import Signer
+from standby.vault.signing import LogMark, Signer
 from standby.vault.storage import Storage, Version
 
 PATIENCE = 60.0

@@ -16,10 +16,9 @@ from datetime import datetime
 from pydantic import Field, ValidationError
 
 from standby.document import JsonValue, digest_of_json
-from standby.fencing import LogMark
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import Changed
-from standby.vault.signing import Signer
+from standby.vault.signing import LogMark, Signer
 from standby.vault.storage import Storage, Version
 
 FIRST = "0" * 64

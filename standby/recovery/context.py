@@ -16,7 +16,7 @@ from standby.clock import Clock
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
-from standby.fencing import Assignment, Fence, LogMark
+from standby.fencing import Assignment, Fence
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import ActivationSink, DeferredSink
 from standby.recovery.activation.webhook import WebhookActivation, webhook_name
@@ -24,7 +24,7 @@ from standby.replication.inventory import Connections
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
 from standby.replication.steps import RunContext
-from standby.vault.signing import Signer, signer_for
+from standby.vault.signing import LogMark, Signer, signer_for
 from standby.vault.storage import Storage, Version
 from standby.vault.vault import open_either
 

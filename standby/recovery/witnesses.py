@@ -17,16 +17,7 @@ from pydantic import Field, ValidationError
 from standby.concurrency import side_by_side
 from standby.document import JsonValue
 from standby.errors import StandbyError, sentence
-from standby.fencing import (
-    Assignment,
-    Fence,
-    FenceUnreadable,
-    LogMark,
-    Phase,
-    fence_of_plan,
-    fence_path,
-    read_stored_fence,
-)
+from standby.fencing import Assignment, Fence, FenceUnreadable, Phase, fence_of_plan, fence_path, read_stored_fence
 from standby.recovery.activation.sinks import ActivationSink
 from standby.recovery.audit import (
     HOW_TO_GO_ON,
@@ -44,6 +35,7 @@ from standby.replication.ledger import read_ledger
 from standby.text import some_of
 from standby.vault.documents import Stored, parse_stored, read_document
 from standby.vault.errors import VaultError
+from standby.vault.signing import LogMark
 
 log = logging.getLogger("standby.recovery")
 

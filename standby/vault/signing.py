@@ -161,6 +161,13 @@ def _short(digest: bytes) -> str:
     return digest.hex()[:12]
 
 
+class LogMark(Document):
+    """The newest line of a plan's audit log when something was written: by this its loss is noticed."""
+
+    sequence: int
+    digest: str
+
+
 class Seal(Document):
     """A signature and the key it is of."""
 

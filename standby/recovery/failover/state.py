@@ -10,12 +10,13 @@ from pydantic import Field
 from standby.config.globs import scope_of
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.fencing import Assignment, Fence, HeldFence, LogMark, Phase
+from standby.fencing import Assignment, Fence, HeldFence, Phase
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.report import Mode
 from standby.vault.documents import HeldDocument, Stored, open_document, read_document
+from standby.vault.signing import LogMark
 from standby.vault.storage import Storage
 
 

@@ -18,9 +18,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from standby.document import Document, digest_of
-from standby.fencing import LogMark
 from standby.service.models import Deployment
 from standby.vault.documents import Stored, Upgrade, parse_stored
+from standby.vault.signing import LogMark
 
 
 class Part(Document):
