@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from prefect import get_client
@@ -16,8 +17,10 @@ from flows.failover import failover
 from flows.snapshot import snapshot
 from flows.watch import watch
 from standby.config.sinks import WebhookSink
-from standby.config.vault import HmacSigning, VaultSettings
+from standby.config.vault import VaultSettings
+from standby.vault.vault import open_place
 from tests.flows.receiver import receiving
+from tests.storage.azurite import KEY, Azurite, signature
 
 GIVEN_KEY = "canary-encryption-key-0123456789"
 HOOK_KEY = "canary-webhook-secret-0123456789"
@@ -105,22 +108,30 @@ async def test_a_recovery_writes_no_key_either(
     run_replicate: Any,
     prefect_server: Any,
     tmp_path: Path,
+    azurite: Azurite,
+    blob_container: str,
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """A webhook that is told and one that does not answer; signatures on everything; an outage."""
+    """A webhook that is told and one that does not answer; signatures on everything; a replica; an outage."""
+    place = azurite.place(blob_container)
+    sas = signature("rwdlac")
+    replica = {"url": f"az://{blob_container}/replica", "credentials": {"kind": "sas", "sas": sas}}
     caplog.set_level(logging.DEBUG)
     policy = {"automatic": True, "probe_every": "1s", "quorum": 2, "minimum_outage": "1s"}
     async with make_scene([make_analyzer("invoice")], targets=("west",), failover=policy) as scene:
         with receiving() as application:
-            folder = scene.configuration.vault.folder
             configuration = scene.configuration.model_copy(
                 update={
                     "activation": (
                         WebhookSink(url=f"{application.url}?code=canary-in-the-url", secret=HOOK_KEY),
                         WebhookSink(url="http://127.0.0.1:9/?code=canary-in-the-url", secret=HOOK_KEY),
                     ),
-                    "vault": VaultSettings(path=folder, signing=HmacSigning(key=SIGNING_KEY)),
+                    "vault": VaultSettings.model_validate(
+                        place.model_dump()
+                        | {"second": replica | {"endpoint": place.endpoint}}
+                        | {"signing": {"kind": "hmac", "key": SIGNING_KEY}}
+                    ),
                 }
             )
             await run_replicate(configuration)
@@ -132,8 +143,14 @@ async def test_a_recovery_writes_no_key_either(
     assert application.bodies, state.message
     assert state.name != "Failed", state.message
     places = await everything(prefect_server, tmp_path, caplog, capfd)
-    assert any(b"failover.fenced" in content for content in places.values())
-    assert not leaks(places, {*keys, HOOK_KEY, SIGNING_KEY, "canary-in-the-url"})
+    for kept in (configuration.vault, configuration.vault.second):
+        assert kept is not None
+        async with open_place(kept) as storage:
+            found = {storage.where(each.path): await storage.read(each.path) or b"" for each in await storage.list()}
+        assert any(b"failover.fenced" in content for content in found.values())
+        places |= found
+    hidden = {KEY, sas, sas.partition("sig=")[2], unquote(sas.partition("sig=")[2])}
+    assert not leaks(places, {*keys, *hidden, HOOK_KEY, SIGNING_KEY, "canary-in-the-url"})
 
 
 async def everything(
