@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -78,6 +79,11 @@ class Place(Strict):
             raise ValueError("needs either a path or a url, and has both")
         if self.scheme == "az" and not self.endpoint:
             raise ValueError("needs an endpoint beside az://, such as https://account.blob.core.windows.net")
+        if self.scheme == "az" and not _is_account(self.endpoint):
+            raise ValueError(
+                "must have the endpoint of the storage account alone, such as https://account.blob.core.windows.net "
+                "or http://127.0.0.1:10000/account; container and folder belong into url"
+            )
         if self.scheme != "az" and self.credentials is not None:
             raise ValueError("takes credentials for az:// only; s3:// and gs:// take theirs from the environment")
         if self.scheme not in {"az", "s3"} and self.endpoint:
@@ -99,6 +105,21 @@ class Place(Strict):
     def relative_to(self, folder: Path) -> Self:
         """Take a relative path as seen from a folder."""
         return self if self.path is None else self.model_copy(update={"path": folder / self.path})
+
+
+def _is_account(endpoint: str) -> bool:
+    """Say whether a URL is that of a storage account: with anything behind it, it would be another, empty vault."""
+    parts = urlsplit(endpoint)
+    names = [part for part in parts.path.split("/") if part]
+    return len(names) == (1 if parts.hostname == "localhost" or _is_address(parts.hostname or "") else 0)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 class HmacSigning(Strict):

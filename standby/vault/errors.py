@@ -167,17 +167,17 @@ class Failed(Exception):
 
 
 def understand(error: Exception, hint: str) -> Failed:
-    """Say what an error of the library for object storage means; the hint is for calls that are not answered."""
+    """Say what an error of the library for object storage means; the hint is for what is not answered, or refused."""
     text = str(error)
     status, code = _STATUS.search(text), _CODE.search(text)
     if status is not None:
-        return _answered(int(status[1]), code[1] if code else "")
+        return _answered(int(status[1]), code[1] if code else "", hint)
     if isinstance(error, exceptions.UnauthenticatedError):
         return Failed("no access", "nothing can be signed with the credentials")
     return _unanswered(text.lower(), hint)
 
 
-def _answered(status: int, code: str) -> Failed:
+def _answered(status: int, code: str, hint: str) -> Failed:
     answer = f"HTTP {status}, {code}" if code else f"HTTP {status}"
     if code in NO_CONTAINER:
         return Failed("no container", answer)
@@ -185,7 +185,7 @@ def _answered(status: int, code: str) -> Failed:
         case 404:
             return Failed("no object" if code in NO_OBJECT else "not found", answer)
         case 401 | 403:
-            reason = f"the storage refuses the credentials, or they do not allow this ({answer})"
+            reason = f"the storage refuses the credentials, or they do not allow this ({answer}){hint}"
             return Failed("no access", reason, status)
         case 409 | 412:
             return Failed("conflict", f"the storage refused it ({answer})")

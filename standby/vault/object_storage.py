@@ -128,7 +128,7 @@ class Connection:
         root: what every path begins with; empty, or with a slash at its end.
         url: where the root is, for people.
         tokens: of Entra, where the storage is called with these.
-        hint: what may be behind calls that are not answered.
+        hint: what may be behind calls that are not answered, or refused.
     """
 
     reading: Store

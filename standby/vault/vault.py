@@ -7,10 +7,10 @@ import math
 import os
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -41,7 +41,8 @@ ONCE: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(0)}
 NOWHERE = "http://127.0.0.1:9"
 """A proxy that is not there."""
 
-NO_KEYS = "; no AWS_ACCESS_KEY_ID is set, so this machine's own identity was asked for"
+KEYS = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
+"""What in the environment says who opens a storage; without it this machine's own identity is asked for."""
 
 
 @asynccontextmanager
@@ -176,7 +177,7 @@ async def open_object_storage(
             root=root,
             url=f"{base}/{root}",
             tokens=tokens,
-            hint=NO_KEYS if place.scheme == "s3" and not os.environ.get("AWS_ACCESS_KEY_ID") else "",
+            hint=_hint(place),
         )
         yield ObjectStorage(connection, clock or SystemClock(), waits)
     finally:
@@ -220,6 +221,19 @@ def _client(endpoint: str) -> ClientConfig:
         options |= {"proxy_url": NOWHERE, "proxy_excludes": (parts.hostname or "").strip("[]")}
         options["allow_http"] = parts.scheme == "http"
     return options
+
+
+def _hint(place: Place) -> str:
+    """Say what may be wrong with the credentials."""
+    key = KEYS.get(place.scheme)
+    if key and not os.environ.get(key):
+        return f"; no {key} is set, so this machine's own identity was asked for"
+    if isinstance(place.credentials, SasCredentials):
+        ends = parse_qs(place.credentials.sas.get_secret_value().removeprefix("?")).get("se", [""])[0]
+        with suppress(ValueError):
+            if (end := datetime.fromisoformat(ends).astimezone(UTC)) < SystemClock().now():
+                return f"; its shared access signature ended at {utc(end)}"
+    return ""
 
 
 def _account(endpoint: str) -> str:

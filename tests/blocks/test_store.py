@@ -220,3 +220,18 @@ async def test_prefect_registers_all_four_types(prefect_server: Any) -> None:
     async with get_client() as client:
         slugs = {block_type.slug for block_type in await client.read_block_types()}
     assert slugs >= set(OURS)
+
+
+async def test_access_to_a_vault_that_is_kept_elsewhere_or_opened_otherwise_comes_back_as_it_is_now(
+    configuration: Configuration, prefect_server: Any
+) -> None:
+    at = {"url": "az://vault/prod", "endpoint": "https://account.blob.core.windows.net"}
+    key, sas = {"kind": "key", "key": "canarykey0123456"}, {"kind": "sas", "sas": "sv=1&sig=canary"}
+    for settings in (
+        {**at, "credentials": key, "second": {**at, "url": "az://other", "credentials": sas}},
+        {**at, "credentials": {"kind": "entra"}, "second": {"url": "s3://bucket"}},
+    ):
+        kept = configuration.model_copy(update={"vault": VaultSettings.model_validate(settings)})
+        assert list(await save_configuration(kept))[-1:] == ["recovery-plan/invoices"]
+        assert (await load_configuration_from_blocks("invoices")).vault == kept.vault
+        assert "canary" not in await documents(include_secrets=False)

@@ -14,7 +14,7 @@ import pytest
 from azure.core.credentials import AccessToken
 from azure.core.exceptions import ClientAuthenticationError
 
-from standby.config.vault import Place
+from standby.config.vault import Place, SasCredentials
 from standby.service.auth import STORAGE_SCOPE
 from standby.vault.errors import (
     AccessRefused,
@@ -369,6 +369,14 @@ async def test_credentials_that_are_refused_are_named_so_and_shown_nowhere(
     assert secret not in _everything(raised.value) + caplog.text
 
 
+async def test_a_signature_that_has_ended_is_named_so(blob_container: str, azurite: Azurite) -> None:
+    sas = f"{signature('rwdl')}&se=2026-01-02T03:04:05Z".replace("se=", "was=", 1)
+    place = azurite.place(blob_container).model_copy(update={"credentials": SasCredentials(sas=sas)})
+    async with open_object_storage(place, FakeClock()) as storage:
+        with pytest.raises(AccessRefused, match="its shared access signature ended at 2026-01-02 03:04"):
+            await storage.read("file")
+
+
 @by_name(OPERATIONS)
 @pytest.mark.parametrize("fault", [swallowed, answered(500), answered(400)], ids=["swallowed", "500", "400"])
 async def test_a_signature_is_shown_nowhere_whatever_fails(
@@ -538,7 +546,7 @@ async def test_what_entra_says_is_said_without_the_secret(entra: Place, operatio
 
 ENDS = """
 import asyncio, sys
-from standby.config.vault import Place
+from standby.config.vault import Place, SasCredentials
 from standby.vault.vault import open_place
 async def read():
     async with open_place(Place.model_validate_json(sys.argv[1])) as storage:
