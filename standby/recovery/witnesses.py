@@ -170,9 +170,23 @@ def _wrong_with_log(evidence: Evidence) -> str:
     if evidence.audit.breaks:
         broken = evidence.audit.breaks[0]
         return broken if broken.startswith(evidence.audit.where) else f"{evidence.audit.where}: {broken}"
+    lines = evidence.audit.lines
     mark = evidence.newest_line
-    lost = lacking(mark, evidence.audit.lines) if mark else ""
+    lost = lacking(mark, lines) if mark else ""
+    if not lines and not lost and _had_lines(evidence):
+        lost = "is gone: by other records it had lines"
     return f"{evidence.audit.where} {lost}" if lost else ""
+
+
+def _had_lines(evidence: Evidence) -> bool:
+    """Say whether records of earlier versions, which have no mark, prove that there was a log.
+
+    One snapshot, or a failover that has not ended, may be the very first: a run may have died before its line.
+    """
+    fence = evidence.fence
+    failed_over = fence is not None and fence.epoch > 0
+    under_way = fence is not None and any(each.upcoming for each in fence.assignments.values())
+    return (failed_over and not under_way) or len(evidence.listed or ()) > 1
 
 
 def _wrong_with_list(evidence: Evidence) -> str:

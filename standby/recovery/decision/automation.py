@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pydantic import AwareDatetime
 
 from standby.errors import StandbyError
+from standby.fencing import FenceUnreadable
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, record_action
 from standby.recovery.chain import plain_text
 from standby.recovery.context import RecoveryContext
+from standby.recovery.witnesses import looked
 from standby.text import utc
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
@@ -86,7 +88,9 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     await change_document(first.vault, AUTOMATION_PATH, Automation, lambda _: automation)
     try:
         for context in plans:
-            await record_action(context, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
-    except (AuditBroken, AuditBusy) as error:
+            # A log that was lost is not begun anew by this line.
+            known = await looked(context)
+            await record_action(known, AuditAction.AUTOMATION_SWITCHED, {"on": on, "reason": reason})
+    except (AuditBroken, AuditBusy, FenceUnreadable) as error:
         raise AutomationNotRecorded(on, error.cause, error.next_action) from error
     return automation

@@ -264,3 +264,34 @@ def test_no_older_snapshot_is_restored_unasked_where_the_newest_is_gone(site: Si
     assert refused.status == 4
     assert newest.stem in refused.err
     assert run("restore", PLAN, "--to", "west", "--as-of", "2030-01-01T00:00", "--dry-run").status in {0, 2}
+
+
+def test_the_off_switch_works_and_its_line_begins_no_new_log(site: Site) -> None:
+    log_and_head_gone(site)
+
+    ran = site.workspace.run("automation", "off", "--reason", "maintenance")
+
+    assert ran.status == 1
+    assert "Automation is off now, but that could not be recorded" in ran.err
+    assert not site.file(LOG).exists()
+    assert site.workspace.run("automation", "--json").document["on"] is False
+
+
+def test_a_log_that_is_gone_is_missed_also_where_the_plan_never_failed_over(workspace: Workspace, cloud: Cloud) -> None:
+    with workspace.file.open("a", encoding="utf-8") as file:
+        file.write("vault: {path: ./vault}\n")
+    for _ in range(2):
+        assert workspace.run("snapshot", PLAN).status == 0
+    audit = workspace.folder / "vault" / "audit"
+    for path in audit.iterdir():
+        path.unlink()
+
+    ran = workspace.run("audit", "verify")
+
+    assert ran.status == 1
+    assert "invoices.jsonl is gone: " in ran.out
+    assert workspace.run("snapshot", PLAN).status == 4
+    assert workspace.run("commit", PLAN, "--force", "fence", "--reason", "lost").status == 0
+    assert workspace.run("audit", "verify").status == 0
+    assert workspace.run("snapshot", PLAN).status == 0
+    assert workspace.run("audit", "verify").status == 0
