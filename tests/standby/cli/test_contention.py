@@ -124,7 +124,7 @@ async def test_of_two_processes_that_fail_over_at_once_exactly_one_does(site: Si
         one, other = [await stack.enter_async_context(site.shell()) for _ in range(2)]
         site.configure("beginning")
         assert (await one("replicate", "invoices")).status == 0
-        for number in range(60 if chaos else 3):
+        for number in range(60 if chaos else 2):
             site.configure(vault := f"round-{number}")
             await site.copy("beginning", vault)
             ends = await asyncio.gather(one(*failover("west", "--unplanned")), other(*failover("north", "--unplanned")))

@@ -546,7 +546,7 @@ async def test_what_entra_says_is_said_without_the_secret(entra: Place, operatio
 
 ENDS = """
 import asyncio, sys
-from standby.config.vault import Place, SasCredentials
+from standby.config.vault import Place
 from standby.vault.vault import open_place
 async def read():
     async with open_place(Place.model_validate_json(sys.argv[1])) as storage:
