@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+import trustme
 from hypothesis import HealthCheck
 from hypothesis import settings as drawing
 
@@ -45,6 +46,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(leftovers)
     if config.getoption("--chaos"):
         drawing.load_profile("chaos")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authority_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One authority instead of the hundreds of a machine, which every client and process reads anew."""
+    path = tmp_path_factory.mktemp("tls") / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SSL_CERT_FILE", str(path))
+        environment.delenv("SSL_CERT_DIR", raising=False)
+        yield path
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +97,7 @@ class PrefectServer:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+def prefect_server(tmp_path_factory: pytest.TempPathFactory, authority_file: Path) -> Iterator[PrefectServer]:
     """One Prefect server for the whole session: it takes some 20 s to start."""
     # Importing Prefect takes seconds, which the tests that need no server are spared.
     from prefect import settings  # noqa: PLC0415
@@ -94,6 +106,8 @@ def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prefect
     home = tmp_path_factory.mktemp("prefect")
     updates = {
         settings.PREFECT_HOME: home,
+        # Prefect may have been imported before there was one.
+        settings.PREFECT_API_SSL_CERT_FILE: str(authority_file),
         settings.PREFECT_SERVER_ANALYTICS_ENABLED: False,
         # With the defaults the recorder of task runs is seconds behind and loses some when the server ends.
         settings.PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE: 100,

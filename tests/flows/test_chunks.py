@@ -169,9 +169,14 @@ async def test_cancelling_a_run_cancels_its_chunks_and_tells_what_is_under_way(
         async with get_client() as client:
             await client.set_flow_run_state((await running_parent()).id, Cancelling())
         state = await run
+
+        async def chunk_cancelled() -> bool:
+            (chunk,) = await children_of(state.state_details.flow_run_id)
+            return chunk.state_type is StateType.CANCELLED
+
+        # Its worker says so once the process has ended.
+        await until(chunk_cancelled)
     assert state.is_cancelled()
-    (chunk,) = await children_of(state.state_details.flow_run_id)
-    assert chunk.state_type is StateType.CANCELLED
     assert isinstance(listener.report, Report)
     ends = {item.analyzer: item for item in listener.report.items}
     assert len(ends) == ANALYZERS

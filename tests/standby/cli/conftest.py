@@ -17,7 +17,6 @@ from typing import Any
 
 import httpx
 import pytest
-import trustme
 from typer.testing import CliRunner
 
 from emulator.config import EmulatorConfig
@@ -239,16 +238,8 @@ def cloud(regions: Cloud) -> Cloud:
     return regions
 
 
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One authority that stands in for the hundreds of a machine, which take a while to read."""
-    path = tmp_path_factory.mktemp("tls") / "authority.pem"
-    trustme.CA().cert_pem.write_to_path(str(path))
-    return path
-
-
 @pytest.fixture
-def workspace(cloud: Cloud, authority: Path, tmp_path: Path) -> Iterator[Workspace]:
+def workspace(cloud: Cloud, authority_file: Path, tmp_path: Path) -> Iterator[Workspace]:
     """A configuration with a plan from east to west and north, signed in by keys."""
     served = cloud.emulator.resources
     environment = {f"{name.upper()}_KEY": key for name, key in CANARIES.items()}
@@ -263,7 +254,7 @@ def workspace(cloud: Cloud, authority: Path, tmp_path: Path) -> Iterator[Workspa
             "PREFECT_API_URL": "",
             "PREFECT_HOME": str(tmp_path / "prefect"),
             "DO_NOT_TRACK": "1",
-            "SSL_CERT_FILE": str(authority),
+            "SSL_CERT_FILE": str(authority_file),
             "IDENTITY_ENDPOINT": cloud.emulator.identity.endpoint,
             "IDENTITY_HEADER": cloud.emulator.identity.header,
         },

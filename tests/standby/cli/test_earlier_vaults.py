@@ -16,7 +16,7 @@ Continued = Callable[[str], Workspace]
 
 
 @pytest.fixture
-def continued(tmp_path: Path, authority: Path) -> Iterator[Continued]:
+def continued(tmp_path: Path, authority_file: Path) -> Iterator[Continued]:
     """Lays out the vault of an earlier version, and serves the resources as they were then."""
     with ExitStack() as stack:
 
@@ -29,7 +29,7 @@ def continued(tmp_path: Path, authority: Path) -> Iterator[Continued]:
                 "COLUMNS": "80",
                 "PREFECT_API_URL": "",
                 "PREFECT_HOME": str(tmp_path / "prefect"),
-                "SSL_CERT_FILE": str(authority),
+                "SSL_CERT_FILE": str(authority_file),
             }
             for name, place in cloud.emulator.resources.items():
                 environment |= {
