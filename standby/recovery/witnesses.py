@@ -230,7 +230,10 @@ async def look(context: RecoveryContext) -> Finding:
 
 
 async def collect(context: RecoveryContext) -> Evidence:
-    """Ask everything that may know of the plan's fence and log. The fence comes last: it is written first."""
+    """Ask everything that may know of the plan's fence and log, and read these.
+
+    All at once: a vault that does not answer is given up once, and what was written meanwhile is seen by `look`.
+    """
     vault, plan = context.vault, context.plan.name
     asked = _Asked()
     async with side_by_side() as group:
@@ -238,12 +241,9 @@ async def collect(context: RecoveryContext) -> Evidence:
             group.create_task(asked.add(sink.name, _of_sink(sink, plan)))
         group.create_task(asked.add(vault.where(_switch_path(plan)), _of_switch(context)))
         group.create_task(asked.add(vault.where(index_path(plan)), _of_snapshot(context, asked)))
-    audit = None
-    try:
-        audit = await verify_and_remember(context)
-    except VaultError as error:
-        asked.unread.append(error.cause)
-    fence = await read_stored_fence(vault, plan)
+        verified = group.create_task(asked.verified(context))
+        stored = group.create_task(read_stored_fence(vault, plan))
+    audit, fence = verified.result(), stored.result()
     emptied = fence is None and await vault.read(fence_path(plan)) is not None
     if fence is None or audit is None or not audit.lines:
         # The last ones that may know: they are spared the calls where the log can be asked.
@@ -280,6 +280,13 @@ class _Asked:
             self.unread.append(f"{name} could not be read: {error.cause}")
         else:
             self.found += [witness] if witness else []
+
+    async def verified(self, context: RecoveryContext) -> AuditCheck | None:
+        try:
+            return await verify_and_remember(context)
+        except VaultError as error:
+            self.unread.append(error.cause)
+            return None
 
 
 async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
