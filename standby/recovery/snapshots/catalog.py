@@ -78,6 +78,7 @@ class Catalog:
         entries: all snapshots, oldest first, also those that only one store's list has.
         unlisted: those of them that no list has, but the audit log and their manifests.
         lost: snapshots that were taken and not removed by their age, of which there is nothing; oldest first.
+        newest: the newest snapshot by the audit log; empty where it has none.
     """
 
     plan: str
@@ -88,6 +89,7 @@ class Catalog:
     problems: tuple[str, ...]
     unlisted: frozenset[str] = frozenset()
     lost: tuple[str, ...] = ()
+    newest: str = ""
 
     @property
     def listed(self) -> tuple[IndexEntry, ...]:
@@ -169,7 +171,8 @@ async def _with_logged(context: RecoveryContext, catalog: Catalog) -> Catalog:
         # The lists may come from the second store alone.
         return replace(catalog, problems=tuple(dict.fromkeys([*catalog.problems, error.cause])))
     entries, lost, unlisted = list(catalog.entries), [], []
-    for snapshot in taken(lines):
+    logged = taken(lines)
+    for snapshot in logged:
         if any(entry.id == snapshot for entry in entries):
             continue
         found = await _unlisted(catalog, snapshot)
@@ -190,6 +193,7 @@ async def _with_logged(context: RecoveryContext, catalog: Catalog) -> Catalog:
         problems=tuple(problems),
         unlisted=frozenset(unlisted),
         lost=tuple(lost),
+        newest=logged[-1] if logged else "",
     )
 
 

@@ -119,9 +119,10 @@ def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -
         asked = f"as of {utc(as_of)}"
     else:
         fitting, asked = list(catalog.listed), ""
-        if catalog.lost and not (fitting and fitting[-1].id > catalog.lost[-1]):
-            # Its id begins with the time at which it was taken.
-            raise NewestSnapshotLost(catalog.plan, catalog.lost[-1], fitting[-1].taken_at if fitting else None)
+        # A later one may be listed before the log has it: an id begins with the second in which it was taken.
+        is_later = bool(fitting) and fitting[-1].id.split("-")[0] > catalog.newest.split("-")[0]
+        if catalog.newest in catalog.lost and not is_later:
+            raise NewestSnapshotLost(catalog.plan, catalog.newest, fitting[-1].taken_at if fitting else None)
     if not fitting:
         raise NoSnapshot(catalog.plan, asked)
     return fitting[-1]

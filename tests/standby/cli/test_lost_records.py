@@ -242,19 +242,20 @@ def test_a_fresh_plan_on_a_fresh_vault_is_no_lost_one(workspace: Workspace, clou
 
 
 def test_an_older_list_of_snapshots_is_named_and_repaired_from_the_manifests(site: Site) -> None:
+    before = site.workspace.run("snapshots", PLAN, "--json").document["snapshots"]
     site.put_back(f"snapshots/{PLAN}/index.jsonl")
-    newest = site.workspace.run("snapshots", PLAN, "--json").document["snapshots"][0]
 
-    assert len(site.workspace.run("snapshots", PLAN, "--json").document["snapshots"]) == 2
-    assert newest["id"] == sorted(path.stem for path in site.file(f"snapshots/{PLAN}").glob("2*.json"))[-1]
+    listed = site.workspace.run("snapshots", PLAN, "--json").document["snapshots"]
+    assert {each["id"] for each in listed} == {each["id"] for each in before}
+    newest = next(each for each in listed if each["id"] == before[0]["id"])
     assert any("index.jsonl" in problem for problem in newest["problems"])
 
 
 def test_no_older_snapshot_is_restored_unasked_where_the_newest_is_gone(site: Site) -> None:
-    site.put_back(f"snapshots/{PLAN}/index.jsonl")
-    newest = sorted(site.file(f"snapshots/{PLAN}").glob("2*.json"))[-1]
-    newest.unlink()
     run = site.workspace.run
+    newest = site.file(f"snapshots/{PLAN}/{run('snapshots', PLAN, '--json').document['snapshots'][0]['id']}.json")
+    site.put_back(f"snapshots/{PLAN}/index.jsonl")
+    newest.unlink()
 
     listed = run("snapshots", PLAN)
     assert listed.status == 3
