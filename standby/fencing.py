@@ -292,10 +292,7 @@ class ActiveElsewhere(GuardRefused):
 
     def __init__(self, plan: str, what: str, other: ElsewhereActive, way_out: str = "") -> None:
         known = f"where plan {other.plan} is not configured any more, add it again for that"
-        super().__init__(
-            f"Plan {plan} {what}, since {other}",
-            f"{way_out or other.way_out} ({known})",
-        )
+        super().__init__(f"Plan {plan} {what}, since {other}", f"{way_out or other.way_out} ({known})")
         self.other = other
 
 

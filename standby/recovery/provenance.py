@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from standby.config.plan import RecoveryPlan
-from standby.replication.dependencies import PLACE_OF_ID, TargetNames, referenced_anywhere, resolve
+from standby.replication.dependencies import TargetNames, original_id, referenced_anywhere, resolve
 from standby.replication.inventory import Inventory, is_protected
 from standby.replication.items import Records
 
@@ -79,15 +79,9 @@ def _primary_id(plan: RecoveryPlan, name: str, copies: Mapping[str, str], record
     record = records.get(name)
     if record is not None and record.analyzer is not None:
         return record.analyzer
-    return copies.get(name) or _without_template(name, plan.target_id)
+    return copies.get(name) or original_id(plan.target_id, name)
 
 
 def _copied_at(records: Records, name: str) -> datetime:
     record = records.get(name)
     return LONG_AGO if record is None else record.copied_at
-
-
-def _without_template(name: str, template: str) -> str:
-    before, _, after = template.partition(PLACE_OF_ID)
-    bare = name.removeprefix(before).removesuffix(after)
-    return bare if bare and template.replace(PLACE_OF_ID, bare) == name else name

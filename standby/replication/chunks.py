@@ -14,16 +14,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.document import Document
 from standby.fencing import read_fence
-from standby.replication.items import (
-    Key,
-    PlanItem,
-    Progress,
-    Records,
-    ReplicationPlan,
-    Selection,
-    Status,
-    part,
-)
+from standby.replication.items import Key, PlanItem, Progress, Records, ReplicationPlan, Selection, Status, part
 from standby.replication.replicate import Replication, Steps, make_plan_now
 from standby.replication.report import ReportItem, end_of
 from standby.replication.steps import RunContext

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
-from standby.document import JsonValue
+from standby.config.globs import LONGEST_ID
+from standby.document import JsonValue, digest_of
 
 PREBUILT = "prebuilt-"
 """Analyzers that every resource has; they are never copied."""
@@ -70,10 +71,7 @@ def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, Json
             missing[analyzer] = frozenset(absent)
         waiting.extend(children[analyzer] - children.keys())
     return Dependencies(
-        children=children,
-        pulled_in=frozenset(children) - wanted,
-        missing=missing,
-        cycles=_cycles(children),
+        children=children, pulled_in=frozenset(children) - wanted, missing=missing, cycles=_cycles(children)
     )
 
 
@@ -117,6 +115,21 @@ def _references(definition: Mapping[str, JsonValue]) -> Iterator[str]:
 
 PLACE_OF_ID = "{id}"
 """Stands for the source's id in a plan's `target_id`."""
+
+
+def original_id(template: str, copy: str) -> str:
+    """Give the id at the source of what is called as a copy is; of anything else, its own."""
+    before, _, after = template.partition(PLACE_OF_ID)
+    bare = copy.removeprefix(before).removesuffix(after)
+    return bare if bare and template.replace(PLACE_OF_ID, bare) == copy else copy
+
+
+def fitting_id(name: str, ending: str = "") -> str:
+    """Give an id that is not too long: where it would be, the end of the name gives way to a digest of all of it."""
+    if len(name) + len(ending) <= LONGEST_ID:
+        return f"{name}{ending}"
+    mark = f"-{digest_of(name.encode())[:8]}"
+    return f"{name[: LONGEST_ID - len(ending) - len(mark)]}{mark}{ending}"
 
 
 @dataclass(frozen=True)

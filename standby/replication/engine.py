@@ -164,10 +164,6 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         """Give the items that must be at the target first, by the name that the item has for each."""
 
     @abstractmethod
-    async def _add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        """Add model names to a target's defaults."""
-
-    @abstractmethod
     async def _make(self, item: ItemT, attempt: Attempt) -> None:
         """Do all steps of an item, and keep `attempt` up to date; raise what went wrong."""
 
@@ -206,11 +202,13 @@ class Engine(ABC, Generic[ItemT, ResultT]):
     def _seconds(self) -> float:
         return self._clock.monotonic() - self._begun
 
-    async def _complete_defaults(self, added: Mapping[str, Mapping[str, str]]) -> None:
+    async def _complete_defaults(
+        self, added: Mapping[str, Mapping[str, str]], add: Callable[[str, Mapping[str, str]], Awaitable[None]]
+    ) -> None:
         """Add what targets lack; where that fails, everything that is to be made there is blocked."""
         for target, additions in added.items():
             try:
-                await self._add_defaults(target, additions)
+                await add(target, additions)
             except StandbyError as error:
                 self._without_defaults[target] = f"The defaults of {target} could not be completed: {error}"
             except Exception as error:

@@ -161,10 +161,7 @@ def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
     return replace(
         plan,
         items=tuple(
-            replace(
-                item,
-                needs=tuple(child for child in item.needs if (item.source, item.target, child) in wanted),
-            )
+            replace(item, needs=tuple(child for child in item.needs if (item.source, item.target, child) in wanted))
             for item in plan.items
             if item.key in wanted
         ),

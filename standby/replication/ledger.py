@@ -25,7 +25,7 @@ from standby.concurrency import to_its_end
 from standby.document import Document
 from standby.replication.errors import LedgerBusy
 from standby.replication.items import Records
-from standby.replication.verdict import CopyRecord, Sighting
+from standby.replication.verdict import CopyRecord, Sighting, is_later
 from standby.service.models import Analyzer
 from standby.vault.documents import Stored, change_document, hold_file, parse_stored, read_document, set_aside
 from standby.vault.errors import VaultError
@@ -274,8 +274,7 @@ class Rebuilt(Document):
 
     def is_older_than(self, there: Analyzer) -> bool:
         """Say whether something was done to it since it was built, by its dates: an edit, or a training."""
-        now = there.last_modified_at
-        return now is not None and self.changed_at is not None and now > self.changed_at
+        return is_later(there.last_modified_at, self.changed_at)
 
 
 RebuiltThere = Mapping[str, Rebuilt]

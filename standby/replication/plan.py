@@ -13,12 +13,7 @@ from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
 from standby.fencing import OtherPlans
-from standby.replication.dependencies import (
-    Dependencies,
-    TargetNames,
-    referenced_anywhere,
-    resolve,
-)
+from standby.replication.dependencies import Dependencies, TargetNames, referenced_anywhere, resolve
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, matches, must_match
@@ -242,11 +237,7 @@ class Pair:
         return replace(seen, rebuilt=listed or recorded)
 
     def _differences(
-        self,
-        definition: Mapping[str, JsonValue],
-        target_name: str,
-        found: Sighting | None,
-        expected: Sighting,
+        self, definition: Mapping[str, JsonValue], target_name: str, found: Sighting | None, expected: Sighting
     ) -> tuple[str, ...]:
         if found is None or found.fingerprint == expected.fingerprint:
             return ()
@@ -281,11 +272,7 @@ class Pair:
 
     def _judged_models(self, item: PlanItem) -> JudgedModels:
         return judge_models(
-            item.models,
-            self.source.serving,
-            self.target.serving,
-            self.overrides,
-            self.recovery_plan.missing_defaults,
+            item.models, self.source.serving, self.target.serving, self.overrides, self.recovery_plan.missing_defaults
         )
 
 
@@ -397,10 +384,7 @@ def make_plan(
 
 
 def _refuse_unknown(
-    recovery_plan: RecoveryPlan,
-    selection: Selection,
-    inventories: Mapping[str, Inventory],
-    now: datetime,
+    recovery_plan: RecoveryPlan, selection: Selection, inventories: Mapping[str, Inventory], now: datetime
 ) -> None:
     for target in selection.targets:
         if target not in recovery_plan.targets:

@@ -149,14 +149,11 @@ class Replication(Engine[PlanItem, ReportItem]):
             if not self._needs_added_defaults(item):
                 self._end(item, *_without_copy(item))
         self._record_what_is_in_sync()
-        await self._complete_defaults(self.plan.added_defaults)
+        await self._complete_defaults(self.plan.added_defaults, self._steps.add_defaults)
         for item in idle:
             if self._needs_added_defaults(item):
                 cause = self._without_defaults.get(item.target)
                 self._end(item, *((Status.BLOCKED, cause) if cause else _without_copy(item)))
-
-    async def _add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        await self._steps.add_defaults(target, additions)
 
     async def _make(self, item: PlanItem, attempt: Attempt) -> None:
         if item.kept_as and item.found is not None:
@@ -312,13 +309,14 @@ async def run_to_report(run: Run, *, run_id: str, via: Via) -> Ended:
 async def _approved_plan(
     context: RunContext, selection: Selection, records: Mapping[Pair, Records], approved: SavedPlan | None
 ) -> ReplicationPlan:
-    if approved is None:
-        return await make_plan_now(context, selection, records)
     try:
         plan = await make_plan_now(context, selection, records)
     except NothingSelected as error:
+        if approved is None:
+            raise
         raise PlanMoved(approved.made_at, [error.cause]) from None
-    refuse_if_moved(approved, plan)
+    if approved is not None:
+        refuse_if_moved(approved, plan)
     return plan
 
 

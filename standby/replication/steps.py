@@ -215,20 +215,16 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
             allow_replace=item.action is Action.REPLACE,
         )
     except CopyOutcomeUnknown:
-        if await settle(context, item.target, item.target_analyzer, lambda there: _is_ours(context, item, there)):
-            return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
-        raise CopyNotStarted(item.target_analyzer, item.target) from None
+        if not await settle(context, item.target, item.target_analyzer, lambda there: _is_ours(context, item, there)):
+            raise CopyNotStarted(item.target_analyzer, item.target) from None
     except Conflict:
         there = await find(context, item.target, item.target_analyzer)
-        if there is not None and _is_ours(context, item, there):
-            return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
-        raise
-    return Receipt(
-        started.operation_url,
-        started.operation_id,
-        replaced + started.warnings,
-        begun=context.clock.monotonic(),
-    )
+        if there is None or not _is_ours(context, item, there):
+            raise
+    else:
+        warnings, begun = replaced + started.warnings, context.clock.monotonic()
+        return Receipt(started.operation_url, started.operation_id, warnings, begun=begun)
+    return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
 
 
 async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:

@@ -21,8 +21,8 @@ from typing import Literal
 from pydantic import AwareDatetime, Field, ValidationError
 
 from standby.concurrency import do_for_each
-from standby.config.globs import LONGEST_ID
-from standby.document import Document, digest_of
+from standby.document import Document
+from standby.replication.dependencies import fitting_id
 from standby.replication.fingerprint import fingerprint
 from standby.replication.items import PlanItem, Records
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
@@ -105,15 +105,11 @@ def is_side_copy(name: str) -> bool:
 
 
 def side_copy_names(analyzer: str, day: date) -> Iterator[str]:
-    """Give ids for a side copy, the best first; of a long id the end gives way to a digest of all of it."""
+    """Give ids for a side copy, the best first."""
     number = 1
     while True:
         ending = f"_kept_{day:%Y%m%d}{f'_{number}' if number > 1 else ''}"
-        if len(analyzer) + len(ending) > LONGEST_ID:
-            mark = f"-{digest_of(analyzer.encode())[:8]}"
-            yield f"{analyzer[: LONGEST_ID - len(ending) - len(mark)]}{mark}{ending}"
-        else:
-            yield f"{analyzer}{ending}"
+        yield fitting_id(analyzer, ending)
         number += 1
 
 
@@ -155,10 +151,11 @@ def kept_words(copy: PlanItem) -> str:
 
 def now_rebuilt(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
     """Give what was rebuilt with labelled data and is still there as the incarnation that was built."""
-    return {name: each for name, each in _current(known, there).items() if each.trained}
+    return {name: each for name, each in still_there(known, there).items() if each.trained}
 
 
-def _current(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
+def still_there(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
+    """Give what was rebuilt and is still there as the incarnation that was built."""
     return {name: each for name, each in known.items() if each.is_incarnation_of(there.get(name))}
 
 
@@ -197,13 +194,13 @@ async def known_rebuilt(vault: Storage, resource: str, there: Mapping[str, Analy
     It is for those who are about to overwrite something, because it reads the audit logs of all plans: the list
     of what was rebuilt may be lost, or be an older one.
     """
-    listed = _current(await read_rebuilt(vault, resource), there)
+    listed = still_there(await read_rebuilt(vault, resource), there)
     logs = [found.path for found in await vault.list("audit/") if found.path.endswith(".jsonl")]
     contents = await do_for_each(logs, vault.read, MOST_READS)
     audited: dict[str, Rebuilt] = {}
     for path, content in zip(logs, contents, strict=True):
         lines = _restore_lines(vault.where(path), content or b"")
-        audited |= _current(_audited(lines, resource, there), there)
+        audited |= still_there(_audited(lines, resource, there), there)
     return {**audited, **listed}
 
 

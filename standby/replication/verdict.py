@@ -109,7 +109,7 @@ def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours
         at_source, at_target = is_trained_again(source, last.source), True
     else:
         # Never copied, or the record is lost: what was made after the source's last change can be its copy.
-        at_source, at_target = source.trained and _is_later(source.changed_at, target.created_at), False
+        at_source, at_target = source.trained and is_later(source.changed_at, target.created_at), False
     if at_target:
         return Verdict.DIVERGED if at_source else Verdict.TARGET_AHEAD
     return Verdict.SOURCE_AHEAD if at_source or not is_ready else Verdict.IN_SYNC
@@ -117,14 +117,15 @@ def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours
 
 def is_trained_again(now: Sighting, then: Sighting) -> bool:
     """Say whether labelled data built an analyzer again, whatever became of its definition."""
-    return now.trained and (now.created_at != then.created_at or _is_later(now.changed_at, then.changed_at))
+    return now.trained and (now.created_at != then.created_at or is_later(now.changed_at, then.changed_at))
 
 
 def _is_another(now: Sighting, then: Sighting) -> bool:
     return now.created_at is not None and then.created_at is not None and now.created_at != then.created_at
 
 
-def _is_later(moment: datetime | None, than: datetime | None) -> bool:
+def is_later(moment: datetime | None, than: datetime | None) -> bool:
+    """Say whether a moment is known to be after another one."""
     return moment is not None and than is not None and moment > than
 
 

@@ -147,11 +147,7 @@ async def gather_input(
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
     seen = await probe_resources(
-        (client.resource for client in clients),
-        observer,
-        context.clock,
-        tls=clients[0].tls,
-        limits=limits,
+        (client.resource for client in clients), observer, context.clock, tls=clients[0].tls, limits=limits
     )
     async with side_by_side() as group:
         tasks = [group.create_task(_candidate(context, request, fence, seen[name], seen[active])) for name in names]

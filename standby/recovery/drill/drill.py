@@ -33,13 +33,7 @@ from standby.recovery.drill.cleanup import (
 )
 from standby.recovery.drill.errors import NothingToDrill, ScratchUnfit, ServesAlready
 from standby.recovery.drill.evidence import Evidence, write_evidence
-from standby.recovery.drill.findings import (
-    DrilledAnalyzers,
-    DrillReport,
-    Findings,
-    inspect_analyzers,
-    reasons_against,
-)
+from standby.recovery.drill.findings import DrilledAnalyzers, DrillReport, Findings, inspect_analyzers, reasons_against
 from standby.recovery.drill.sandbox import Sandbox, digests_of_production, open_sandbox
 from standby.recovery.durations import Kind, add_durations, read_durations
 from standby.recovery.failover.begin import must_have_ended

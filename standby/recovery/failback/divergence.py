@@ -32,7 +32,14 @@ from standby.replication.inventory import Inventory, is_protected, take_inventor
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere, read_ledger
 from standby.replication.trained import known_rebuilt
-from standby.replication.verdict import CopyRecord, Sighting, expected_definition, sight
+from standby.replication.verdict import (
+    CopyRecord,
+    Sighting,
+    expected_definition,
+    is_later,
+    is_trained_again,
+    sight,
+)
 from standby.service.errors import ServiceError
 
 Choices = Mapping[str, Choice]
@@ -284,10 +291,7 @@ def _with_orders(item: DivergenceItem, choice: Choice | None, *, forced: bool) -
 
 
 def diverge(
-    primary: Sighting | None,
-    standby: Sighting | None,
-    last: CopyRecord | None,
-    begun_at: datetime | None = None,
+    primary: Sighting | None, standby: Sighting | None, last: CopyRecord | None, begun_at: datetime | None = None
 ) -> Divergence:
     """Compare primary and standby with what they were at the last verified copy.
 
@@ -334,12 +338,7 @@ def _between(primary: Sighting, standby: Sighting, last: CopyRecord | None, begu
 
 
 def _changed(now: Sighting, then: Sighting) -> bool:
-    if now.fingerprint != then.fingerprint:
-        return True
-    if not now.trained:
-        return False
-    later = now.changed_at is not None and then.changed_at is not None and now.changed_at > then.changed_at
-    return now.created_at != then.created_at or later
+    return now.fingerprint != then.fingerprint or is_trained_again(now, then)
 
 
 def _is_made_after(one: Sighting, other: Sighting) -> bool:
@@ -390,17 +389,14 @@ class Against:
 
     @property
     def _primary_changed(self) -> bool:
-        built, changed = self.rebuilt.created_at, self.primary.changed_at
-        if built is not None and changed is not None and changed > built:
+        now = self.primary
+        if is_later(now.changed_at, self.rebuilt.created_at):
             return True
         if self.last is None:
             return False
         then = self.last.source
-        later = changed is not None and then.changed_at is not None and changed > then.changed_at
-        return later or (self.primary.fingerprint, self.primary.created_at) != (
-            then.fingerprint,
-            then.created_at,
-        )
+        is_same = (now.fingerprint, now.created_at) == (then.fingerprint, then.created_at)
+        return not is_same or is_later(now.changed_at, then.changed_at)
 
 
 def _rebuilt_at_primary(found: Divergence, standby: Sighting, *, is_edited: bool) -> Divergence:

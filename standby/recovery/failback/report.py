@@ -13,8 +13,8 @@ from pydantic import Field
 from standby.document import Document
 from standby.errors import sentence
 from standby.recovery.failover.report import CommitReport, FailoverReport
-from standby.replication.items import Status
-from standby.replication.report import Report, ReportItem, Via
+from standby.replication.items import Status, count
+from standby.replication.report import Report, Via
 
 Choice = Literal["home", "standby"]
 """Whose analyzer is kept, as it is stored: that of the primary or that of the standby."""
@@ -235,18 +235,13 @@ class FailbackReport(Document):
 
 def joined(first: Report, then: Report) -> Report:
     """Put two runs of the same pair into one report; what the first did and the second skipped stays done."""
-
-    def key(item: ReportItem) -> tuple[str, str, str]:
-        return (item.source, item.target, item.analyzer)
-
-    done = {key(item): item for item in first.items if item.status is Status.SUCCEEDED}
-    items = {key(item): item for item in (*first.items, *then.items)}
-    items |= {key(item): done.get(key(item), item) for item in then.items if item.status is Status.SKIPPED}
-    counts = Counter(item.status for item in items.values())
+    done = {item.key: item for item in first.items if item.status is Status.SUCCEEDED}
+    items = {item.key: item for item in (*first.items, *then.items)}
+    items |= {item.key: done.get(item.key, item) for item in then.items if item.status is Status.SKIPPED}
     return then.model_copy(
         update={
             "seconds": round(first.seconds + then.seconds, 3),
-            "totals": {status: counts[status] for status in Status},
+            "totals": count(items.values()),
             "items": tuple(items.values()),
         }
     )

@@ -12,13 +12,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NothingToRollBack
 from standby.recovery.failover.report import Mode
-from standby.recovery.failover.state import (
-    SwitchRecord,
-    begin_switching,
-    names_during,
-    open_record,
-    record_missed_end,
-)
+from standby.recovery.failover.state import SwitchRecord, begin_switching, names_during, open_record, record_missed_end
 from standby.vault.documents import HeldDocument
 
 SINKS = "sinks"
@@ -102,10 +96,7 @@ async def must_share(
 
 
 def _record(
-    context: RecoveryContext,
-    fence: Fence,
-    request: FailoverRequest,
-    known: SwitchRecord | None,
+    context: RecoveryContext, fence: Fence, request: FailoverRequest, known: SwitchRecord | None
 ) -> SwitchRecord:
     assignment = fence.assignments[request.primary]
     if assignment.phase is Phase.SWITCHING:

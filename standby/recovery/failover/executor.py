@@ -201,10 +201,7 @@ class FailoverRun:
 
 
 def _contradictions(
-    sinks: Sequence[SinkResult],
-    found: Sequence[Activation | SinkFailed | None],
-    published: Activation,
-    primary: str,
+    sinks: Sequence[SinkResult], found: Sequence[Activation | SinkFailed | None], published: Activation, primary: str
 ) -> list[str]:
     wrong = []
     for sink, read in zip(sinks, found, strict=True):

@@ -15,12 +15,7 @@ from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
 from standby.recovery.failover.begin import begin, must_have_ended, must_share
-from standby.recovery.failover.errors import (
-    FailbackNeeded,
-    FailoverRefused,
-    NothingToRollBack,
-    RollbackTargetUnhealthy,
-)
+from standby.recovery.failover.errors import FailbackNeeded, FailoverRefused, NothingToRollBack, RollbackTargetUnhealthy
 from standby.recovery.failover.executor import FailoverRun, measure, report_of
 from standby.recovery.failover.prepare import Preparation, Sync
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases

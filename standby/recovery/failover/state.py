@@ -176,11 +176,7 @@ def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: dat
         assignment = record.before.model_copy(update={"run_id": record.run_id, "since": now})
     elif is_forward(record):
         assignment = Assignment(
-            active=record.to,
-            phase=Phase.ACTIVATED,
-            previous=record.before.active,
-            run_id=record.run_id,
-            since=now,
+            active=record.to, phase=Phase.ACTIVATED, previous=record.before.active, run_id=record.run_id, since=now
         )
     else:
         assignment = Assignment(active=record.to, run_id=record.run_id, since=now)

@@ -16,7 +16,7 @@ from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import meaning
 from standby.replication.items import Key
 from standby.replication.ledger import Rebuilt
-from standby.replication.verdict import CopyRecord, sight
+from standby.replication.verdict import CopyRecord, is_later, sight
 from standby.service.models import Analyzer
 
 
@@ -230,9 +230,5 @@ def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
 
 def _trained_since(entry: AnalyzerEntry, record: CopyRecord) -> bool:
     """Say whether labelled data built the analyzer again after it was copied, under the same definition."""
-    if not entry.labelled:
-        return False
-    if entry.created_at != record.source.created_at:
-        return True
-    now, then = entry.changed_at, record.source.changed_at
-    return now is not None and then is not None and now > then
+    then = record.source
+    return bool(entry.labelled) and (entry.created_at != then.created_at or is_later(entry.changed_at, then.changed_at))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-from standby.config.globs import LONGEST_ID
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.replication.dependencies import PLACE_OF_ID, TargetNames, referenced_anywhere
+from standby.replication.dependencies import TargetNames, fitting_id, original_id, referenced_anywhere
 
 MOST_TAGS = 10
 """Tags that an analyzer may have (REFERENCE, *The analyzer*)."""
-
-_DIGEST_CHARACTERS = 8
 
 
 @dataclass(frozen=True)
@@ -29,12 +25,8 @@ class Naming:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, analyzer: str) -> str:
-        """Give an id under the prefix; one that is too long ends in a digest of it."""
-        whole = f"{self.prefix}{analyzer}"
-        if len(whole) <= LONGEST_ID:
-            return whole
-        digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-        return f"{whole[: LONGEST_ID - _DIGEST_CHARACTERS - 1]}-{digest}"
+        """Give an id under the prefix."""
+        return fitting_id(f"{self.prefix}{analyzer}")
 
 
 keep_names = Naming()
@@ -87,10 +79,7 @@ def primary_id(plan: RecoveryPlan, analyzer: str, at: str, primary: str, referen
     """
     if at == primary or analyzer in referenced:
         return analyzer
-    before, _, after = plan.target_id.partition(PLACE_OF_ID)
-    is_a_copy = analyzer.startswith(before) and analyzer.endswith(after)
-    bare = analyzer[len(before) : len(analyzer) - len(after)] if is_a_copy else ""
-    return bare or analyzer
+    return original_id(plan.target_id, analyzer)
 
 
 def ids_at(

@@ -95,9 +95,7 @@ class BlobReader:
 
 @asynccontextmanager
 async def open_blobs(
-    resource: Resource,
-    tls: Tls,
-    transport: httpx.AsyncBaseTransport | None = None,
+    resource: Resource, tls: Tls, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[BlobReader]:
     """Open a reader of containers, with the credentials of a resource; a key gives no access to storage."""
     auth = entra_auth(found, STORAGE_SCOPE) if isinstance(found := resource.credentials, EntraCredentials) else None
@@ -208,9 +206,7 @@ def labelled_sources(definition: Mapping[str, JsonValue]) -> tuple[JsonObject, .
 
 
 async def see_labelled(
-    definitions: Mapping[str, Mapping[str, JsonValue]],
-    resource: Resource,
-    tls: Tls,
+    definitions: Mapping[str, Mapping[str, JsonValue]], resource: Resource, tls: Tls
 ) -> dict[str, tuple[LabelledData, ...]]:
     """List the labelled data of the analyzers of a resource; what cannot be listed is unknown, with the reason."""
     sources = {name: labelled_sources(definition) for name, definition in definitions.items()}

@@ -40,6 +40,7 @@ from standby.replication.fingerprint import writable
 from standby.replication.inventory import Inventory, matches, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
+from standby.replication.trained import still_there
 from standby.replication.verdict import CopyRecord, expected_definition
 
 
@@ -77,7 +78,7 @@ async def plan_restore(
     inventory = await take_inventory(context.connections[to])
     context.connections.remember_serving(inventory.serving)
     rebuilt = await read_rebuilt(context.vault, to)
-    there = {name: each for name, each in rebuilt.items() if each.is_incarnation_of(inventory.analyzers.get(name))}
+    there = still_there(rebuilt, inventory.analyzers)
     planned: list[Decisions] = []
     owners: dict[str, str] = {}
     others = OtherPlansThere(await context.run.other_plans(fresh=True), to, in_failover=only_missing)
@@ -198,7 +199,7 @@ class OtherPlansThere:
 
 @dataclass(frozen=True)
 class Decisions:
-    """The resource_plan about one resource of a snapshot."""
+    """What is decided about one resource of a snapshot."""
 
     items: tuple[RestoreItem, ...]
     definitions: Mapping[str, Mapping[str, JsonValue]]
@@ -347,11 +348,7 @@ class ResourcePlan:
             warnings=self._warnings(analyzer),
         )
         judged = judge_models(
-            models_of(self._sent[analyzer]),
-            self.source,
-            serving,
-            self._overrides,
-            self.recovery_plan.missing_defaults,
+            models_of(self._sent[analyzer]), self.source, serving, self._overrides, self.recovery_plan.missing_defaults
         )
         if item.action is not RestoreAction.CREATE:
             # What is there stays there, but it would not work: that must not go unsaid.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from standby.concurrency import to_its_end
@@ -233,10 +233,8 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
             elif item.action is not RestoreAction.CREATE:
                 self._end(item, Status.REFUSED, item.reason)
         if self._plan.added_defaults:
-            await self._complete_defaults({self._plan.to: self._plan.added_defaults})
-
-    async def _add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        await DirectSteps(self._context.run).add_defaults(target, additions)
+            add = DirectSteps(self._context.run).add_defaults
+            await self._complete_defaults({self._plan.to: self._plan.added_defaults}, add)
 
     async def _make(self, item: RestoreItem, attempt: Attempt) -> None:
         receipt, created_at = await self._steps.send(item, self._plan.definitions[item.target_analyzer])

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from standby.concurrency import do_for_each
 from standby.document import Document, JsonObject
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.catalog import (
-    Catalog,
-    StoredManifest,
-    differing,
-    gaps,
-    inspect_manifest,
-    open_catalog,
-)
+from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
 from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
 from standby.recovery.snapshots.manifest import IndexEntry, Manifest, ResourceSnapshot
 from standby.recovery.snapshots.store import (
@@ -85,7 +78,7 @@ async def open_snapshot(
 
 
 async def readable_definitions(
-    context: RecoveryContext, snapshot: Snapshot, resource: str, only: Collection[str] | None = None
+    context: RecoveryContext, snapshot: Snapshot, resource: str
 ) -> tuple[dict[str, JsonObject], dict[str, tuple[str, ...]]]:
     """Read the definitions of one resource of a snapshot, as far as they can be read.
 
@@ -93,11 +86,7 @@ async def readable_definitions(
         Definitions by analyzer; and by analyzer what is wrong with those that cannot be read, a sentence each.
     """
     stores, plan = stores_of(context), context.plan.name
-    entries = {
-        analyzer: entry
-        for analyzer, entry in sorted(snapshot.resources[resource].analyzers.items())
-        if only is None or analyzer in only
-    }
+    entries = dict(sorted(snapshot.resources[resource].analyzers.items()))
 
     async def read(analyzer: str) -> Found:
         return await read_object(stores, plan, entries[analyzer].digest)

@@ -296,24 +296,16 @@ async def _set_aside(catalog: Catalog) -> None:
 
 
 async def _record(
-    context: RecoveryContext,
-    entry: IndexEntry,
-    gathered: Gathered,
-    new_objects: int,
-    epoch: int,
+    context: RecoveryContext, entry: IndexEntry, gathered: Gathered, new_objects: int, epoch: int
 ) -> None:
-    await record_action(
-        context,
-        AuditAction.SNAPSHOT_TAKEN,
-        {
-            "id": entry.id,
-            "digest": entry.digest,
-            "analyzers": dict(entry.resources),
-            "missing": dict(gathered.missing),
-            "new_objects": new_objects,
-        },
-        epoch=epoch,
-    )
+    facts: dict[str, JsonValue] = {
+        "id": entry.id,
+        "digest": entry.digest,
+        "analyzers": dict(entry.resources),
+        "missing": dict(gathered.missing),
+        "new_objects": new_objects,
+    }
+    await record_action(context, AuditAction.SNAPSHOT_TAKEN, facts, epoch=epoch)
 
 
 def _unknown_labelled(manifest: Manifest) -> tuple[str, ...]:
