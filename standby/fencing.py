@@ -226,6 +226,10 @@ def fence_path(plan: str) -> str:
     return f"{_FENCES}/{plan}/fence.json"
 
 
+def switch_path(plan: str) -> str:
+    return f"{_FENCES}/{plan}/switch.json"
+
+
 def fence_of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
     steady = {pair.source: Assignment(active=pair.source) for pair in plan.pairs}
     if found is None:
@@ -351,8 +355,6 @@ class OtherPlans:
         """Let a resource serve for a primary only where no other plan has another one serve the same analyzers.
 
         Args:
-            primary: which serves itself in ordinary times.
-            resource: the one that is to serve.
             scope: what the plan that asks has of the primary.
             forced: go on where the primary itself is to serve, or where it is not known what other plans say.
 
@@ -421,7 +423,7 @@ class _Failover(Stored):
 async def _read_other(
     storage: Storage, plan: str, files: Collection[str]
 ) -> tuple[ElsewhereActive, ...] | UnknownFence:
-    path, record_path = fence_path(plan), f"{_FENCES}/{plan}/switch.json"
+    path, record_path = fence_path(plan), switch_path(plan)
     where = storage.where(path)
     try:
         if "fence.json" not in files:

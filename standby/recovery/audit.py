@@ -115,7 +115,7 @@ class AuditCheck:
     @property
     def epoch(self) -> int | None:
         """The last fencing epoch in the log."""
-        return last_epoch(self.lines)
+        return next((line.epoch for line in reversed(self.lines) if line.epoch is not None), None)
 
     @property
     def gaps(self) -> tuple[AuditLine, ...]:
@@ -125,10 +125,6 @@ class AuditCheck:
             for line, last in zip(self.lines, (None, *self.lines), strict=False)
             if line.sequence != (last.sequence if last else 0) + 1
         )
-
-
-def last_epoch(lines: Sequence[AuditLine]) -> int | None:
-    return next((line.epoch for line in reversed(lines) if line.epoch is not None), None)
 
 
 async def record_action(
@@ -182,10 +178,7 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
     known = context.known.log if context.known else None
     context.log_end.of = None
     for _ in range(LOOKS):
-        head, log = (
-            await context.vault.read_version(head_path(plan)),
-            await context.vault.read_version(path),
-        )
+        head, log = (await context.vault.read_version(head_path(plan)), await context.vault.read_version(path))
         content = log.content if log else b""
         lines, wrong = follow(context.vault.where(path), content.splitlines(), plan)
         last, mark = lines[-1] if lines else None, known
@@ -228,8 +221,10 @@ async def verify_and_remember(context: RecoveryContext) -> AuditCheck:
 async def read_lines(context: RecoveryContext, *actions: AuditAction) -> list[AuditLine]:
     """Read the lines of some actions, oldest first; what cannot be understood is left out."""
     end, path = context.log_end, audit_path(context.plan.name)
-    known = end.of is not None and end.of[0] is context.vault and end.of[1] == context.plan.name
-    content = (end.log.content if end.log else b"") if known else await context.vault.read(path) or b""
+    if end.is_known(context.vault, context.plan.name):
+        content = end.log.content if end.log else b""
+    else:
+        content = await context.vault.read(path) or b""
     names = [f'"{action.value}"'.encode() for action in actions]
     texts = [text for text in content.splitlines() if any(name in text for name in names)]
     lines = (read_line(context.vault.where(path), text) for text in texts)
@@ -259,30 +254,30 @@ Both = tuple[Version | None, Version | None]
 
 async def _read_both(storage: Storage, plan: str, signer: Signer | None) -> Both:
     """Read head and log once they agree, or nobody is writing them; a crash may have left the head one behind."""
-    log_at, head_at = storage.where(audit_path(plan)), storage.where(head_path(plan))
     seen: Both | None = None
     while True:
         head, log = await storage.read_version(head_path(plan)), await storage.read_version(audit_path(plan))
-        texts = log.content.splitlines() if log else []
-        lines = [line for text in texts[-2:] if (line := read_line(log_at, text)) is not None]
-        agree = not head_problem(head_at, head.content if head else None, lines, signer)
-        if agree or len(lines) < len(texts[-2:]) or (head, log) == seen:
+        if not _disagreement(storage, plan, signer, head, log) or (head, log) == seen:
             return head, log
         seen = head, log
+
+
+def _disagreement(storage: Storage, plan: str, signer: Signer | None, head: Version | None, log: Version | None) -> str:
+    """Say what is wrong with a head by the last lines of its log; nothing where these cannot be read."""
+    texts = log.content.splitlines()[-2:] if log else []
+    lines = [line for text in texts if (line := read_line(storage.where(audit_path(plan)), text)) is not None]
+    problem = head_problem(storage.where(head_path(plan)), head.content if head else None, lines, signer)
+    return problem if len(lines) == len(texts) else ""
 
 
 async def _read_end(context: RecoveryContext) -> Both:
     """Give head and log, as they are or as this run knows them; `AuditBroken` where they do not agree."""
     plan, end = context.plan.name, context.log_end
-    if end.of is not None and end.of[0] is context.vault and end.of[1] == plan:
+    if end.is_known(context.vault, plan):
         return end.head, end.log
     head, log = await _read_both(context.vault, plan, context.signer)
-    head_at, log_at = context.vault.where(head_path(plan)), context.vault.where(audit_path(plan))
-    texts = log.content.splitlines() if log else []
-    lines = [line for text in texts[-2:] if (line := read_line(log_at, text)) is not None]
-    wrong = head_problem(head_at, head.content if head else None, lines, context.signer)
-    if wrong and len(lines) == len(texts[-2:]):
-        raise _broken(context, f"{head_at} {wrong}")
+    if wrong := _disagreement(context.vault, plan, context.signer, head, log):
+        raise _broken(context, f"{context.vault.where(head_path(plan))} {wrong}")
     return head, log
 
 

@@ -63,8 +63,6 @@ async def synchronise(
         source: the resource that serves.
         target: the one that is to serve.
         selection: what to copy instead, with the ids at the target where the plan has no such pair.
-        steps: makes the steps of the run.
-        on_progress: called after every change.
 
     Raises:
         NoPairBetween: neither can serve for the other.

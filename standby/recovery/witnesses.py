@@ -17,7 +17,16 @@ from pydantic import Field, ValidationError
 from standby.concurrency import side_by_side
 from standby.document import JsonValue
 from standby.errors import StandbyError, sentence
-from standby.fencing import Assignment, Fence, FenceUnreadable, Phase, fence_of_plan, fence_path, read_stored_fence
+from standby.fencing import (
+    Assignment,
+    Fence,
+    FenceUnreadable,
+    Phase,
+    fence_of_plan,
+    fence_path,
+    read_stored_fence,
+    switch_path,
+)
 from standby.recovery.activation.sinks import ActivationSink
 from standby.recovery.audit import (
     HOW_TO_GO_ON,
@@ -239,7 +248,7 @@ async def collect(context: RecoveryContext) -> Evidence:
     async with side_by_side() as group:
         for sink in context.sinks:
             group.create_task(asked.add(sink.name, _of_sink(sink, plan)))
-        group.create_task(asked.add(vault.where(_switch_path(plan)), _of_switch(context)))
+        group.create_task(asked.add(vault.where(switch_path(plan)), _of_switch(context)))
         group.create_task(asked.add(vault.where(index_path(plan)), _of_snapshot(context, asked)))
         verified = group.create_task(asked.verified(context))
         stored = group.create_task(read_stored_fence(vault, plan))
@@ -317,7 +326,7 @@ class _Unreadable(StandbyError):
 
 
 async def _of_switch(context: RecoveryContext) -> Witness | None:
-    path = _switch_path(context.plan.name)
+    path = switch_path(context.plan.name)
     record = await read_document(context.vault, path, _LastSwitch, _Unreadable)
     if record is None:
         return None
@@ -328,10 +337,6 @@ async def _of_switch(context: RecoveryContext) -> Witness | None:
         serving = serving.model_copy(update={"phase": Phase.SWITCHING, "target": record.to})
     epoch = record.epoch if begun else record.epoch - 1
     return Witness(context.vault.where(path), epoch, {record.primary: serving}, record.log)
-
-
-def _switch_path(plan: str) -> str:
-    return f"recovery/{plan}/switch.json"
 
 
 async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | None:

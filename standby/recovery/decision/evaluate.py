@@ -248,8 +248,7 @@ async def evaluate(
         rounds: how often at most; by default as often as the policy needs, and a few times more.
 
     Raises:
-        FenceUnreadable: it is not known what serves.
-        AutomationUnreadable: it is not known whether outages may start anything.
+        StandbyError: as `gather_input`.
     """
 
     async def look(observations: Sequence[Observation]) -> DecisionInput:

@@ -65,7 +65,6 @@ async def drill(
         context: the real one; its fence, audit log, measurements and sinks are not used by the failover.
         primary: whose loss is simulated; it is not called.
         to: the resource that is to serve for it.
-        stages: runs the phases.
         scratch: another resource of the configuration where the analyzers are made, under the real ids.
 
     Raises:

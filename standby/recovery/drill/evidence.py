@@ -139,12 +139,8 @@ async def check_evidence(
     """Check evidence, wherever it comes from, against its signature and the plan's audit log.
 
     Args:
-        objects: the vault, with the log.
         plan: whose drill it should be of.
-        signer: checks the signature, where there is a key.
         where: the evidence is, for people.
-        content: the bytes of its file.
-        seal: those of the signature's file.
 
     Raises:
         VaultUnavailable: the log cannot be read.

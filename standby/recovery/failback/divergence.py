@@ -126,9 +126,6 @@ async def compare(
     """Compare primary and standby with what they had in common; nothing is changed.
 
     Args:
-        context: vault and connections.
-        primary: what served before the failover.
-        standby: the resource that serves for it.
         keep: whose analyzers are kept, where somebody decided.
         begun_at: when an unfinished failback began, UTC.
         force: ids at the primary of what may be replaced although it was trained, and its counterpart was not.

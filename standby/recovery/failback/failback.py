@@ -52,8 +52,6 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
     """Say from which resource a primary is failed back.
 
     Args:
-        fence: what serves.
-        primary: what is to serve again.
         unfinished: the standby of a failback that was begun and has not ended.
 
     Raises:
@@ -136,14 +134,10 @@ async def fail_back(
     Interrupted anywhere, the next run goes on. Nothing is deleted, and what is replaced is kept in the vault.
 
     Args:
-        context: plan, vault and connections.
         primary: what is to serve again; if empty, the only primary that does not serve.
-        stages: runs each stage.
         keep: whose analyzers are kept, by id at the primary, where both have something of their own.
         force: ids at the primary of what was trained and may be replaced by what was not; it is kept there
             under another id. `SHARED` lets the primary serve although another plan has the standby serve as well.
-        steps: makes the steps of copies.
-        on_progress: called after every change of a replication.
 
     Raises:
         UnsettledEdits: `keep` does not say whose is kept.

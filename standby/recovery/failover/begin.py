@@ -44,14 +44,7 @@ async def begin(
         Where its record is, which this run writes from now on; and the record.
 
     Raises:
-        AlreadyActive: there is nothing to do.
-        NothingToRollBack: there is no failover that could be rolled back.
-        FailoverUnfinished: another failover has to end first.
-        DecidedBefore: another run has changed what serves since.
-        ActiveElsewhere: another plan has another resource serve for the same analyzers, and that is not forced.
-        NotATarget: the plan does not have this target.
-        SinkAhead: a sink has a higher epoch than this vault, and that is not forced.
-        SinkFailed: a sink cannot be read, and that is not forced; nothing has been done.
+        StandbyError: as `fail_over`.
     """
     must_be_able_to_serve(context.plan, request.primary, request.to)
     file = await open_record(context.vault, context.plan.name)

@@ -59,9 +59,10 @@ async def fail_over(
         NothingToRollBack: there is no failover that could be rolled back.
         FailoverUnfinished: another failover of this plan has to end first.
         DecidedBefore: another run has changed what serves since this was decided.
+        ActiveElsewhere: another plan has another resource serve for the same analyzers, and that is not forced.
         NotATarget: the plan does not have this target.
-        SinkAhead: a sink has a higher epoch than this vault.
-        SinkFailed: a sink cannot be read; nothing was done.
+        SinkAhead: a sink has a higher epoch than this vault, and that is not forced.
+        SinkFailed: a sink cannot be read, and that is not forced; nothing was done.
         AuditBroken: the audit log cannot be added to; nothing was done.
         FenceBehind: the fence is older than what the run knows.
         VaultUnavailable: the vault does not answer; whether the plan is fenced is not known.

@@ -10,7 +10,7 @@ from pydantic import Field
 from standby.config.globs import scope_of
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.fencing import Assignment, Fence, HeldFence, Phase
+from standby.fencing import Assignment, Fence, HeldFence, Phase, switch_path
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
@@ -87,16 +87,12 @@ async def read_record(storage: Storage, plan: str) -> SwitchRecord | None:
 
     Without it nothing counts as done, and a run that resumes starts from the beginning, which is safe.
     """
-    return await read_document(storage, _path(plan), SwitchRecord)
+    return await read_document(storage, switch_path(plan), SwitchRecord)
 
 
 async def open_record(storage: Storage, plan: str) -> HeldDocument[SwitchRecord]:
     """Open that record for the run that holds the fence; see `read_record`."""
-    return await open_document(storage, _path(plan), SwitchRecord)
-
-
-def _path(plan: str) -> str:
-    return f"recovery/{plan}/switch.json"
+    return await open_document(storage, switch_path(plan), SwitchRecord)
 
 
 def active_map(

@@ -52,13 +52,11 @@ class Snapshot:
         return self.manifest.resources
 
 
-async def open_snapshot(
-    context: RecoveryContext, as_of: datetime | None = None, snapshot_id: str | None = None
-) -> Snapshot:
-    """Open the newest snapshot, or the newest that is not later than a moment, or the one of an id.
+async def open_snapshot(context: RecoveryContext, as_of: datetime | None = None) -> Snapshot:
+    """Open the newest snapshot, or the newest that is not later than a moment.
 
     What is damaged in one store is read from the other, and repaired. An older snapshot is never opened
-    instead of a damaged one: that needs `as_of` or `snapshot_id`.
+    instead of a damaged one: that needs `as_of`.
 
     Raises:
         NoSnapshot: there is none.
@@ -67,7 +65,7 @@ async def open_snapshot(
         VaultUnavailable: no store answers.
     """
     catalog = await open_catalog(context)
-    entry = _chosen(catalog, as_of, snapshot_id)
+    entry = _chosen(catalog, as_of)
     found = await catalog.manifest(entry)
     if found.manifest is None:
         raise SnapshotTampered(entry.id, found.problems)
@@ -99,11 +97,8 @@ async def readable_definitions(
     return definitions, {name: each.problems for name, each in found.items() if each.content is None}
 
 
-def _chosen(catalog: Catalog, as_of: datetime | None, snapshot_id: str | None) -> IndexEntry:
-    if snapshot_id is not None:
-        fitting = [entry for entry in catalog.listed if entry.id == snapshot_id]
-        asked = f"with the id {snapshot_id}"
-    elif as_of is not None:
+def _chosen(catalog: Catalog, as_of: datetime | None) -> IndexEntry:
+    if as_of is not None:
         fitting = [entry for entry in catalog.listed if entry.taken_at <= as_of]
         asked = f"as of {utc(as_of)}"
     else:

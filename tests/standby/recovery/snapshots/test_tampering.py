@@ -209,7 +209,6 @@ async def test_no_older_snapshot_is_opened_for_the_newest_unless_it_is_meant() -
         await open_snapshot(world.context())
 
     assert (await open_snapshot(world.context(), as_of=entries[0].taken_at)).id == entries[0].id
-    assert (await open_snapshot(world.context(), snapshot_id=entries[0].id)).id == entries[0].id
 
 
 @pytest.mark.parametrize("lost", [0, -1])
@@ -246,7 +245,6 @@ async def test_opens_the_newest_that_is_not_later_than_a_moment() -> None:
 
     assert (await open_snapshot(world.context(), as_of=newer.taken_at)).id == newer.id
     assert (await open_snapshot(world.context(), as_of=older.taken_at)).id == older.id
-    assert (await open_snapshot(world.context(), snapshot_id=older.id)).id == older.id
     with pytest.raises(NoSnapshot, match="as of"):
         await open_snapshot(world.context(), as_of=older.taken_at.replace(year=2020))
 
