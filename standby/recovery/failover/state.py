@@ -218,9 +218,12 @@ async def begin_switching(
     record = record.model_copy(update={"fenced": False})
     await file.write(record)
     await held.write(fence_during(held.fence, context.plan, record, context.clock.now()))
+    record = record.model_copy(update={"fenced": True})
+    # A run that was taken over meanwhile finds out here, and adds no line to the log.
+    await file.write(record)
     line = await record_action(context, AuditAction.FENCED, _facts(record), epoch=record.epoch)
     # It is written down with what comes next.
-    return record.model_copy(update={"fenced": True, "log": line.mark})
+    return record.model_copy(update={"log": line.mark})
 
 
 async def record_end(

@@ -409,7 +409,7 @@ async def test_a_plan_is_opened_with_the_resources_it_names_and_no_others(tmp_pa
     )
     async with open_run(configuration, "invoices") as context:
         assert set(context.connections.clients) == {"east", "west"}
-        assert context.vault == LocalFolder(tmp_path)
+        assert context.vault.where("ledger") == LocalFolder(tmp_path).where("ledger")
         assert context.recovery_plan.name == "invoices"
 
 

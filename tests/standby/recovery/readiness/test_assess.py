@@ -11,6 +11,7 @@ import pytest
 
 from standby.cli.replicate import replicate_directly
 from standby.fencing import Assignment, Phase, hold_fence
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.readiness.assess import assess, assess_plan
 from standby.recovery.readiness.document import Bucket, Readiness, State
@@ -52,6 +53,8 @@ async def switched(scene: Scene, active: str, phase: Phase = Phase.STEADY) -> No
             active=active, phase=phase, previous="east", run_id="a-switch", since=context.clock.now()
         )
         await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": assignment}}))
+        # A failover leaves a line in the log, and a log that is missing is a loss.
+        await record_action(context, AuditAction.ACTIVATED, {"home": "east", "to": active}, epoch=1)
 
 
 def buckets(readiness: Readiness) -> set[Bucket]:
