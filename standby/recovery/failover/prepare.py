@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from standby.concurrency import side_by_side
 from standby.fencing import Fence
@@ -41,12 +41,8 @@ OURS = frozenset({Bucket.FENCED, Bucket.SWITCH_UNDER_WAY})
 """Reasons against a target that come from the failover itself."""
 
 
-class Sync(Protocol):
-    """Brings one resource up to what another has, as a part of a failover."""
-
-    async def __call__(self, context: RecoveryContext, source: str, target: str, /) -> Report:
-        """Do it, and give the result for each analyzer."""
-        ...
+Sync = Callable[[RecoveryContext, str, str], Awaitable[Report]]
+"""Brings one resource up to what another has, as a part of a failover; gives the result for each analyzer."""
 
 
 @dataclass
