@@ -58,11 +58,7 @@ def print_json(findings: Sequence[Findings], load: float) -> None:
     document = {
         "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": load},
         "groups": [
-            {
-                "title": group.title,
-                "figures": [figure.to_json() for figure in group.figures],
-                "raw": group.raw,
-            }
+            {"title": group.title, "figures": [figure.to_json() for figure in group.figures], "raw": group.raw}
             for group in findings
         ],
     }

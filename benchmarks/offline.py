@@ -55,11 +55,7 @@ def measure_startup(rounds: int) -> Findings:
                 WITHOUT_PREFECT,
             ),
         ],
-        {
-            "python -c pass s": median(nothing),
-            "standby --help s": median(help_),
-            "import prefect s": median(prefect),
-        },
+        {"python -c pass s": median(nothing), "standby --help s": median(help_), "import prefect s": median(prefect)},
     )
 
 

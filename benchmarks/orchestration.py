@@ -43,21 +43,13 @@ async def copy_by_hand(stage: Stage) -> None:
 
 
 async def _copy_one(
-    from_client: httpx.AsyncClient,
-    to_client: httpx.AsyncClient,
-    source: Resource,
-    target: Resource,
-    analyzer: str,
+    from_client: httpx.AsyncClient, to_client: httpx.AsyncClient, source: Resource, target: Resource, analyzer: str
 ) -> None:
     path = f"{BASE}/analyzers/{analyzer}"
     grant = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
     answer = await from_client.post(f"{path}:grantCopyAuthorization", json=grant)
     answer.raise_for_status()
-    origin = {
-        "sourceAnalyzerId": analyzer,
-        "sourceAzureResourceId": source.resource_id,
-        "sourceRegion": source.region,
-    }
+    origin = {"sourceAnalyzerId": analyzer, "sourceAzureResourceId": source.resource_id, "sourceRegion": source.region}
     answer = (await to_client.post(f"{path}:copy", json=origin)).raise_for_status()
     place = httpx.URL(answer.headers["operation-location"]).copy_remove_param("api-version")
     while True:

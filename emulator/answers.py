@@ -91,8 +91,7 @@ def invalid_request(inner_code: str, message: str) -> Refusal:
 def defaults_not_set() -> Refusal:
     """The resource has no model defaults (REFERENCE, *Other calls*)."""
     return invalid_request(
-        "DefaultsNotSet",
-        "Defaults have not yet been set. Call 'PATCH /contentunderstanding/defaults' first.",
+        "DefaultsNotSet", "Defaults have not yet been set. Call 'PATCH /contentunderstanding/defaults' first."
     )
 
 
@@ -152,9 +151,7 @@ def data_plane_response(answer: Answer, headers: Iterable[Header]) -> Response:
     if answer.body:
         framing += (("Content-Type", "application/json" + ("; charset=utf-8" if failed else "")),)
     return SpelledResponse(
-        answer.status,
-        answer.body,
-        (*headers, ("Date", formatdate(usegmt=True)), *ALWAYS, *framing, *answer.headers),
+        answer.status, answer.body, (*headers, ("Date", formatdate(usegmt=True)), *ALWAYS, *framing, *answer.headers)
     )
 
 

@@ -37,9 +37,7 @@ class ManagementPlane:
             raise Refusal(401, "AuthenticationFailed", "Authentication failed.")
         if not arrival.request.query_params.get("api-version"):
             raise Refusal(
-                400,
-                "MissingApiVersionParameter",
-                "The api-version query parameter is required for all requests.",
+                400, "MissingApiVersionParameter", "The api-version query parameter is required for all requests."
             )
         if arrival.kind == "arm_resource":
             return json_answer(account(state.place))
@@ -72,9 +70,7 @@ class Management:
 def management_response(answer: Answer, call_id: str) -> Response:
     headers = (("x-ms-request-id", call_id), ("Content-Length", str(len(answer.body))))
     return SpelledResponse(
-        answer.status,
-        answer.body,
-        (*headers, ("Content-Type", "application/json; charset=utf-8"), *answer.headers),
+        answer.status, answer.body, (*headers, ("Content-Type", "application/json; charset=utf-8"), *answer.headers)
     )
 
 

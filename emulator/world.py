@@ -183,13 +183,7 @@ class ResourceState:
         analyzer_id = str(body["analyzerId"])
         analyzer = Stored(body, operation_id)
         operation = Operation(
-            operation_id,
-            analyzer_id,
-            api_version,
-            analyzer,
-            is_copy=is_copy,
-            ending=ending,
-            warnings=warnings,
+            operation_id, analyzer_id, api_version, analyzer, is_copy=is_copy, ending=ending, warnings=warnings
         )
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")

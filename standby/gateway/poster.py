@@ -75,12 +75,7 @@ class PrefectPoster:
         try:
             async with asyncio.timeout(POSTING_SECONDS):
                 async for attempt in stamina.retry_context(
-                    on=_Passing,
-                    attempts=ATTEMPTS,
-                    timeout=None,
-                    wait_initial=0.1,
-                    wait_max=1,
-                    wait_jitter=0.1,
+                    on=_Passing, attempts=ATTEMPTS, timeout=None, wait_initial=0.1, wait_max=1, wait_jitter=0.1
                 ):
                     with attempt:
                         await self._send(body)

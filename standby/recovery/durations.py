@@ -90,11 +90,7 @@ def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slot
     Returns:
         No seconds where no failover was measured, or a restore is needed and neither restores nor copies were.
     """
-    parts = [
-        _detection(plan.failover, durations),
-        _restores(durations, to_restore, slots),
-        _switch(durations),
-    ]
+    parts = [_detection(plan.failover, durations), _restores(durations, to_restore, slots), _switch(durations)]
     known = [part for part in parts if isinstance(part, _Part)]
     objective = plan.objectives.rto.total_seconds() if plan.objectives.rto else None
     if len(known) < len(parts):

@@ -36,11 +36,7 @@ from standby.vault.replica import ReplicaState, replica_state
 def template(package: str, name: str) -> Template:
     """Load a template from the folder `templates` of a package."""
     environment = Environment(
-        loader=PackageLoader(package),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template(name)
 

@@ -299,12 +299,7 @@ async def _checks(client: ContentUnderstandingClient, limits: Limits, clock: Clo
 
 
 async def probe_resources(
-    resources: Iterable[Resource],
-    observer: str,
-    clock: Clock,
-    *,
-    tls: Tls | None = None,
-    limits: Limits = LIMITS,
+    resources: Iterable[Resource], observer: str, clock: Clock, *, tls: Tls | None = None, limits: Limits = LIMITS
 ) -> dict[str, Observation]:
     """Probe several resources at the same time; give the observations by resource."""
     trusted = tls or trusted_certificates()

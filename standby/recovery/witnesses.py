@@ -28,13 +28,7 @@ from standby.fencing import (
     switch_path,
 )
 from standby.recovery.activation.sinks import ActivationSink
-from standby.recovery.audit import (
-    HOW_TO_GO_ON,
-    AuditAction,
-    AuditCheck,
-    verify_and_remember,
-    verify_audit,
-)
+from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_and_remember, verify_audit
 from standby.recovery.chain import AuditLine, head_path, lacking
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.snapshots.catalog import taken

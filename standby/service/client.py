@@ -16,13 +16,7 @@ from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Tls, trusted_certificates
 from standby.service.errors import ArmUnavailable, InvalidRequest
-from standby.service.models import (
-    Analyzer,
-    Defaults,
-    Operation,
-    PollAnswer,
-    StartedOperation,
-)
+from standby.service.models import Analyzer, Defaults, Operation, PollAnswer, StartedOperation
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Repeat, quota
 from standby.service.sender import Sender
@@ -196,8 +190,7 @@ class ContentUnderstandingClient:
         if self._arm is None:
             what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
             raise ArmUnavailable(
-                f"Azure's management plane is not asked about {self.resource.name}: {what}",
-                resource=self.resource.name,
+                f"Azure's management plane is not asked about {self.resource.name}: {what}", resource=self.resource.name
             )
         return self._arm
 

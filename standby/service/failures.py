@@ -34,13 +34,7 @@ from standby.service.models import ErrorDetail
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import parse_retry_after
 
-NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
+NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Failures before the first byte of a request left."""
 
 _BY_STATUS: dict[int, type[ServiceError]] = {

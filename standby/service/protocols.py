@@ -107,13 +107,7 @@ class ReleasedProtocol:
         """
         body: JsonObject = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
         answer = await source.post(
-            Call(
-                "POST",
-                source.path(analyzer, ":grantCopyAuthorization"),
-                source.version,
-                body,
-                analyzer=analyzer,
-            )
+            Call("POST", source.path(analyzer, ":grantCopyAuthorization"), source.version, body, analyzer=analyzer)
         )
         grant = answer.read(Grant)
         granted = grant.target_resource_id

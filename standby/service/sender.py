@@ -134,9 +134,7 @@ class Sender:
             resource=self._name,
             analyzer=call.analyzer,
             retry_after=parse_retry_after(
-                response.headers.get("retry-after"),
-                date=response.headers.get("date"),
-                now=self._clock.now(),
+                response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
             ),
         )
 
@@ -180,11 +178,7 @@ class Sender:
         if call.body is not None:
             headers["Content-Type"] = call.content_type
         request = self._http.build_request(
-            call.method,
-            call.url,
-            params=dict(call.params) or None,
-            content=call.content,
-            headers=headers,
+            call.method, call.url, params=dict(call.params) or None, content=call.content, headers=headers
         )
         # Once more, of the very URL that is sent: `absolute` has read it by other rules than httpx merges by.
         self._refuse_foreign(request.url, call.analyzer)

@@ -138,9 +138,7 @@ class WebhookActivation:
             )
         if status in {408, 425, 429} or response.is_server_error:
             wait = parse_retry_after(
-                response.headers.get("retry-after"),
-                date=response.headers.get("date"),
-                now=self._clock.now(),
+                response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
             )
             raise _Again(f"it answers HTTP {status}", wait)
         raise SinkFailed(self.name, f"it answers HTTP {status}")

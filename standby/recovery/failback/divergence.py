@@ -32,14 +32,7 @@ from standby.replication.inventory import Inventory, is_protected, take_inventor
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere, read_ledger
 from standby.replication.trained import known_rebuilt
-from standby.replication.verdict import (
-    CopyRecord,
-    Sighting,
-    expected_definition,
-    is_later,
-    is_trained_again,
-    sight,
-)
+from standby.replication.verdict import CopyRecord, Sighting, expected_definition, is_later, is_trained_again, sight
 from standby.service.errors import ServiceError
 
 Choices = Mapping[str, Choice]

@@ -396,8 +396,4 @@ async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
 def _in_snapshot(part: ResourceSnapshot) -> InSnapshot:
     # A signature for labelled data is removed from what is stored.
     cut = (name for name, entry in part.analyzers.items() if any(data.access_cut for data in entry.labelled))
-    return InSnapshot(
-        part.seen_at,
-        {name: entry.fingerprint for name, entry in part.analyzers.items()},
-        frozenset(cut),
-    )
+    return InSnapshot(part.seen_at, {name: entry.fingerprint for name, entry in part.analyzers.items()}, frozenset(cut))

@@ -17,15 +17,7 @@ from standby.replication.inventory import Inventory, is_protected
 from standby.replication.items import PlanItem, Records
 from standby.replication.report import RecoveryPoint
 from standby.replication.serving import Finding, Serving, Severity, check_models
-from standby.replication.verdict import (
-    Action,
-    CopyRecord,
-    Sighting,
-    Verdict,
-    expected_definition,
-    judge,
-    sight,
-)
+from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict, expected_definition, judge, sight
 from standby.service.models import CatalogModel
 
 
