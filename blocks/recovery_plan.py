@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, assert_never
 
 from prefect.blocks.core import Block
@@ -164,8 +163,8 @@ class RecoveryPlan(SchemaKept, Block):
             ),
             encryption=plan.encryption.kind,
             encryption_key=plan.encryption.key if isinstance(plan.encryption, GivenKey) else None,
-            **_place_fields("vault", vault, vault.folder),
-            **_place_fields("second", vault.second, vault.second.folder if vault.second else None),
+            **_place_fields("vault", vault),
+            **_place_fields("second", vault.second),
             **_signing_fields(vault.signing),
             activation=sink_forms(sinks),
             webhook_keys=webhook_keys(sinks),
@@ -209,12 +208,12 @@ class RecoveryPlan(SchemaKept, Block):
                 assert_never(self.signing)
 
 
-def _place_fields(name: str, place: Place | None, folder: Path | None) -> dict[str, Any]:
+def _place_fields(name: str, place: Place | None) -> dict[str, Any]:
     """Give the fields of the block for a place, by name of the field."""
     if place is None:
         return {}
-    fields: dict[str, Any] = {"path": "" if folder is None else str(folder), "endpoint": place.endpoint}
-    fields["url"] = place.url if folder is None and place.url else ""
+    fields: dict[str, Any] = {"path": str(place.folder or ""), "endpoint": place.endpoint}
+    fields["url"] = place.url if place.folder is None and place.url else ""
     match place.credentials:
         case None:
             pass

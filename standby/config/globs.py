@@ -24,8 +24,10 @@ MOST_STATES = 20_000
 
 Globs = Sequence[str]
 
-_Place = tuple[int, int]
-_State = tuple[frozenset[_Place], ...]
+_Rest = tuple[str, ...]
+"""The parts of a glob that are left behind the beginning of a name."""
+
+_State = tuple[frozenset[_Rest], ...]
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def common_name(
 ) -> str | None:
     """Find a shortest name that one glob of each list matches, and none of the unwanted.
 
-    All globs are followed at once, a character at a time, and each combination of places in them only once.
+    All globs are followed at once, a character at a time, and each combination of what is left of them only once.
 
     Args:
         characters: those that a name may have.
@@ -165,20 +167,21 @@ def common_name(
     Returns:
         Such a name, `None` where there is none. Where that takes too long to decide, a glob stands for the name.
     """
-    written = [[list(_parts(glob)) for glob in globs] for globs in (*wanted, *unwanted)]
-    alphabet = _told_apart({part for group in written for glob in group for part in glob} - {"*"}, characters)
-    groups = [_Group(globs, alphabet) for globs in written]
+    written = [[tuple(_parts(glob)) for glob in globs] for globs in (*wanted, *unwanted)]
+    parts = {part for globs in written for glob in globs for part in glob}
+    alphabet = _told_apart(parts - {"*"}, characters)
+    fitting = {character: {part for part in parts if fnmatchcase(character, part)} for character in alphabet}
     must = len(wanted)
-    begin: _State = tuple(group.begin() for group in groups)
+    begin: _State = tuple(map(_past_stars, written))
     known, reached = {begin}, [("", begin)]
     for _ in range(longest + 1):
         for name, state in reached:
-            ends = [group.ends(places) for group, places in zip(groups, state, strict=True)]
+            ends = [() in rests for rests in state]
             if all(ends[:must]) and not any(ends[must:]):
                 return name
         further = []
         for (name, state), character in product(reached, alphabet):
-            after: _State = tuple(group.after(places, character) for group, places in zip(groups, state, strict=True))
+            after: _State = tuple(_after(rests, fitting[character]) for rests in state)
             if all(after[:must]) and after not in known:
                 known.add(after)
                 further.append((name + character, after))
@@ -188,37 +191,20 @@ def common_name(
     return None
 
 
-class _Group:
-    """Some globs that are followed together: a place is the number of a glob and how far into it a name has come."""
+def _after(rests: Collection[_Rest], fitting: Collection[str]) -> frozenset[_Rest]:
+    """Give what is left of globs behind one more character, which these parts of them match."""
+    return _past_stars(rest if rest[0] == "*" else rest[1:] for rest in rests if rest and rest[0] in fitting)
 
-    def __init__(self, globs: Sequence[Sequence[str]], alphabet: Collection[str]) -> None:
-        self._globs = globs
-        parts = {part for glob in globs for part in glob}
-        self._fitting = {part: {each for each in alphabet if fnmatchcase(each, part)} for part in parts}
 
-    def begin(self) -> frozenset[_Place]:
-        return self._past_stars((number, 0) for number in range(len(self._globs)))
-
-    def after(self, places: frozenset[_Place], character: str) -> frozenset[_Place]:
-        return self._past_stars(
-            (number, position if part == "*" else position + 1)
-            for number, position in places
-            for part in self._globs[number][position : position + 1]
-            if character in self._fitting[part]
-        )
-
-    def ends(self, places: frozenset[_Place]) -> bool:
-        return any(position == len(self._globs[number]) for number, position in places)
-
-    def _past_stars(self, places: Iterable[_Place]) -> frozenset[_Place]:
-        found = set()
-        for number, first in places:
-            found.add((number, first))
-            position = first
-            while self._globs[number][position : position + 1] == ["*"]:
-                position += 1
-                found.add((number, position))
-        return frozenset(found)
+def _past_stars(rests: Iterable[_Rest]) -> frozenset[_Rest]:
+    found = set()
+    for each in rests:
+        rest = each
+        found.add(rest)
+        while rest[:1] == ("*",):
+            rest = rest[1:]
+            found.add(rest)
+    return frozenset(found)
 
 
 def _parts(glob: str) -> Iterator[str]:

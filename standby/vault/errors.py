@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 from obstore import exceptions
 
@@ -20,55 +20,44 @@ class OutsideVault(VaultError):
 
 
 class VaultUnavailable(VaultError):
+    advice: ClassVar[str] = (
+        "Check that the vault's storage answers and that this process may read and write there, then run again"
+    )
+
     def __init__(self, where: str, action: str, reason: str) -> None:
-        super().__init__(
-            f"{where} could not be {action}: {reason}",
-            "Check that the vault's storage answers and that this process may read and write there, then run again",
-        )
+        super().__init__(f"{where} could not be {action}: {reason}", self.advice)
 
 
 class VaultFull(VaultUnavailable):
-    def __init__(self, where: str, action: str, reason: str) -> None:
-        super().__init__(where, action, reason)
-        self.next_action = "Free space on its disk, or raise the quota, then run again"
+    advice = "Free space on its disk, or raise the quota, then run again"
 
 
 class VaultClosed(VaultUnavailable):
     """This process may not write, or read, there."""
 
-    def __init__(self, where: str, action: str, reason: str) -> None:
-        super().__init__(where, action, reason)
-        self.next_action = "Mount its disk writable, and let the user of this process own the folder; then run again"
+    advice = "Mount its disk writable, and let the user of this process own the folder; then run again"
 
 
 class VaultNotMounted(VaultUnavailable):
     """Behind a link may be a disk that is not mounted: what cannot be seen is not missing."""
 
-    def __init__(self, where: str, link: str) -> None:
-        super().__init__(where, "found", f"{link} is a link to something that is not there")
-        self.next_action = "Mount the disk that the link leads to, or correct the link, then run again"
+    advice = "Mount the disk that the link leads to, or correct the link, then run again"
 
 
 class ContainerMissing(VaultUnavailable):
     """Where it should be there is nothing: that does not mean that the vault is empty."""
 
-    def __init__(self, where: str, action: str, container: str) -> None:
-        super().__init__(where, action, f"there is no container or bucket {container!r}")
-        self.next_action = "Correct url and endpoint of the vault; a new container has to be created first"
+    advice = "Correct url and endpoint of the vault; a new container has to be created first"
 
 
 class AccessRefused(VaultUnavailable):
-    def __init__(self, where: str, action: str, reason: str) -> None:
-        super().__init__(where, action, reason)
-        self.next_action = "Correct the credentials of the vault; they must allow to read, write, list and delete there"
+    advice = "Correct the credentials of the vault; they must allow to read, write, list and delete there"
 
 
 class WriteUnsettled(VaultUnavailable):
     """The storage was asked to write and does not say whether it did."""
 
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(where, "written for certain", reason)
-        self.next_action = "It may or may not have been written: run again when the vault's storage answers"
+    advice = "It may or may not have been written: run again when the vault's storage answers"
 
 
 class Changed(VaultError):
@@ -159,7 +148,7 @@ class Failed(Exception):
         """Make the error that people see, of what could not be done with which file."""
         match self.kind:
             case "no container" | "not found":
-                return ContainerMissing(where, action, container)
+                return ContainerMissing(where, action, f"there is no container or bucket {container!r}")
             case "no access":
                 return AccessRefused(where, action, self.reason)
             case _:

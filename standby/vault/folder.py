@@ -36,8 +36,9 @@ OWNER_ONLY = 0o600
 FRESH = ".new"
 """The end of the name of a file that is not whole yet."""
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_CLOSED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+_KINDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), VaultFull) | dict.fromkeys(
+    (errno.EROFS, errno.EACCES, errno.EPERM), VaultClosed
+)
 
 SWAP_SECONDS = 15.0
 """Seconds that another process is waited for which swaps a file in the same folder; each takes milliseconds."""
@@ -86,8 +87,7 @@ class LocalFolder:
         place = self.root / checked(path)
         for each in (self.root, *self.root.parents):
             if each.is_symlink() and not each.exists():
-                # Behind it may be a disk that is not mounted: what cannot be seen is not missing.
-                raise VaultNotMounted(str(place), str(each))
+                raise VaultNotMounted(str(place), "found", f"{each} is a link to something that is not there")
         if not place.resolve().is_relative_to(self.root.resolve()):
             raise OutsideVault(path)
         return place
@@ -224,8 +224,4 @@ def _vault_errors(place: Path, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        if error.errno in _FULL:
-            raise VaultFull(str(place), action, reason) from None
-        if error.errno in _CLOSED:
-            raise VaultClosed(str(place), action, reason) from None
-        raise VaultUnavailable(str(place), action, reason) from None
+        raise _KINDS.get(error.errno or 0, VaultUnavailable)(str(place), action, reason) from None

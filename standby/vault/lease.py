@@ -51,7 +51,7 @@ def is_held(lease: bytes, now: datetime) -> bool:
     try:
         note = _Note.model_validate_json(lease)
     except ValidationError:
-        return True
+        return True  # It is watched like any other.
     return bool(note.owner) and note.until > now
 
 
@@ -141,13 +141,7 @@ class _Lease:
         return seen
 
     def _is_free(self, seen: Version | None) -> bool:
-        if seen is None:
-            return True
-        try:
-            note = _Note.model_validate_json(seen.content)
-        except ValidationError:
-            return False  # It is watched like any other.
-        return not note.owner or note.until + SKEW < self._clock.now()
+        return seen is None or not is_held(seen.content, self._clock.now() - SKEW)
 
     async def _write(self, owner: str, tag: str | None) -> None:
         note = _Note(owner=owner, until=self._clock.now() + timedelta(seconds=LEASE))

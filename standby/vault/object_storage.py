@@ -279,7 +279,7 @@ class ObjectStorage:
 
     def _not_written(self, path: str, failed: Failed, doubt: bool) -> VaultUnavailable:
         if doubt:
-            return WriteUnsettled(self.where(path), failed.reason)
+            return WriteUnsettled(self.where(path), "written for certain", failed.reason)
         return failed.at(self.where(path), "written", self._at.container)
 
     async def _put(self, path: str, content: bytes, mode: PutMode, writes: tuple[str, ...]) -> Sight:
