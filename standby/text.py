@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from difflib import get_close_matches
@@ -56,3 +58,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not names:
         return "there is none"
     return f"there is {some_of(names, 10)}"
+
+
+def this_user() -> str:
+    """Name who runs this, and on which machine."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from rich.console import Console
 from standby.cli.options import with_home
 from standby.cli.output import Output
 from standby.errors import GuardRefused, StandbyError
+from standby.text import this_user
 from standby.vault.errors import VaultUnavailable
 
 
@@ -155,8 +154,7 @@ async def _on_second(command: Command, context: typer.Context, options: Mapping[
         raise typer.BadParameter("a flow takes the vault of its blocks; leave out --via prefect", param_hint="--vault")
     asked = " ".join(str(part) for part in ("standby", context.info_name, options.get("plan")) if part)
     output: Output = context.obj
-    by = f"{getpass.getuser()}@{socket.gethostname()}"
-    output.go_on_from(await on_second(output.load().vault, by, str(options.get("reason") or asked)))
+    output.go_on_from(await on_second(output.load().vault, this_user(), str(options.get("reason") or asked)))
     return await command(context, **options)
 
 

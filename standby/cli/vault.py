@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -18,7 +16,7 @@ from standby.cli.run import Exit
 from standby.clock import SystemClock
 from standby.config.errors import summary
 from standby.config.vault import Place, VaultSettings
-from standby.text import counted
+from standby.text import counted, this_user
 from standby.vault.errors import NoSecond
 from standby.vault.move import Move, Moved
 from standby.vault.role import read_role
@@ -115,9 +113,7 @@ async def command(
     async with AsyncExitStack() as stack:
         here, there = [await stack.enter_async_context(open_place(place)) for place in places]
         becomes = await _becomes(settings, here, places[1])
-        moved = await Move(here, there, becomes, SystemClock(), f"{getpass.getuser()}@{socket.gethostname()}").run(
-            _shown(output)
-        )
+        moved = await Move(here, there, becomes, SystemClock(), this_user()).run(_shown(output))
     next_action = _next_action(settings, moved, places[1])
     output.result(
         f"{moved.target} has everything that {moved.source} has: {counted(moved.copied, 'file')} copied, "

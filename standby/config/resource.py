@@ -167,16 +167,17 @@ def _split(value: str, wanted: str) -> SplitResult:
 
 
 def _is_host(host: str) -> bool:
-    return re.fullmatch(HOST, host) is not None or _address(host) is not None
+    return re.fullmatch(HOST, host) is not None or address_of(host) is not None
 
 
 def is_loopback(host: str | None) -> bool:
     """Say whether a host name or address stays on this machine."""
-    address = _address(host or "")
+    address = address_of(host or "")
     return host == "localhost" or (address is not None and address.is_loopback)
 
 
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def address_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Give the address that a host is written as; `None` where it has a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:

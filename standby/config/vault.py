@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from urllib.request import url2pathname
 
 from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, field_validator, model_validator
 
-from standby.config.resource import EntraCredentials, KeyCredentials, is_loopback
+from standby.config.resource import EntraCredentials, KeyCredentials, address_of, is_loopback
 from standby.document import LocalPath, Strict
 
 BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"
@@ -111,15 +110,8 @@ def _is_account(endpoint: str) -> bool:
     """Say whether a URL is that of a storage account: with anything behind it, it would be another, empty vault."""
     parts = urlsplit(endpoint)
     names = [part for part in parts.path.split("/") if part]
-    return len(names) == (1 if parts.hostname == "localhost" or _is_address(parts.hostname or "") else 0)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    host = parts.hostname or ""
+    return len(names) == (1 if host == "localhost" or address_of(host) is not None else 0)
 
 
 class HmacSigning(Strict):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -24,6 +22,7 @@ from standby.replication.inventory import Connections
 from standby.replication.replicate import open_run
 from standby.replication.report import Via
 from standby.replication.steps import RunContext
+from standby.text import this_user
 from standby.vault.signing import LogMark, Signer, signer_for
 from standby.vault.storage import Storage, Version
 from standby.vault.vault import open_either
@@ -139,33 +138,26 @@ class RecoveryContext:
         return self.run.clock
 
 
-def deferred(settings: VariableSink) -> ActivationSink:
-    """Stand in for a Prefect variable where there is no Prefect."""
-    return DeferredSink(f"variable {settings.name}")
-
-
 def open_sinks(
-    sinks: Sequence[Sink], *, variable: Callable[[VariableSink], ActivationSink] = deferred
+    sinks: Sequence[Sink], *, variable: Callable[[VariableSink], ActivationSink] | None = None
 ) -> Sequence[ActivationSink]:
     """Make the sinks of a configuration; no two have the same name. `variable` makes the Prefect variables."""
-    return tuple(_opened(sinks, variable))
-
-
-def _opened(sinks: Sequence[Sink], variable: Callable[[VariableSink], ActivationSink]) -> Iterator[ActivationSink]:
+    opened: list[ActivationSink] = []
     seen: Counter[str] = Counter()
     for sink in sinks:
         match sink:
             case FileSink():
-                yield FileActivation(sink.path, sink.mode)
+                opened.append(FileActivation(sink.path, sink.mode))
             case WebhookSink():
                 name = webhook_name(sink)
                 seen[name] += 1
                 # Their paths distinguish them, and are often part of their secret.
-                yield WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})")
+                opened.append(WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})"))
             case VariableSink():
-                yield variable(sink)
+                opened.append(variable(sink) if variable else DeferredSink(f"variable {sink.name}"))
             case _:
                 assert_never(sink)
+    return opened
 
 
 SinkOpener = Callable[[Sequence[Sink]], Sequence[ActivationSink]]
@@ -203,6 +195,6 @@ async def open_recovery(
             signer=signer_for(settings.signing),
             sinks=sinks(configuration.activation),
             via=via,
-            actor=actor or f"{getpass.getuser()}@{socket.gethostname()}",
+            actor=actor or this_user(),
             run_id=run_id or uuid4().hex[:12],
         )

@@ -17,6 +17,7 @@ from standby.vault.errors import Changed, OtherRecords, VaultError, VaultUnavail
 from standby.vault.role import (
     CHECK,
     TRIES,
+    Guarded,
     Role,
     must_be_the_vault,
     must_be_there,
@@ -92,19 +93,19 @@ class ReplicaState(Document):
         return f"The replica of the vault at {self.where} is behind by {counted(self.behind, 'file')}{since}."
 
 
-class Replicated:
+class Replicated(Guarded):
     """A vault with a replica: everything is written to the first, and brought to the second in the background.
 
     The second never stops or slows the first. What it misses is brought over by `catch_up`.
     """
 
     def __init__(self, first: Storage, second: Storage, clock: Clock | None = None, drain: float = DRAIN) -> None:
+        super().__init__(first, self.check)
         self._first = first
         self._second = second
         self._clock = clock or SystemClock()
         self._role: Role | None = None
         self._refusal: GuardRefused | None = None
-        self._checked = False
         self._silent_until = float("-inf")
         self._waiting: dict[str, bool] = {}  # Whether it was removed, by path.
         self._failing = asyncio.Event()
@@ -112,29 +113,6 @@ class Replicated:
         self._drain = drain
         self._worker: asyncio.Task[None] | None = None
         self._claiming = asyncio.Lock()
-        self.where = first.where
-        self.read = first.read
-        self.read_version = first.read_version
-        self.list = first.list
-
-    async def write(self, path: str, content: bytes) -> None:
-        """Replace a file of the first."""
-        await self.check()
-        await self._first.write(path, content)
-        self.note(path)
-
-    async def swap(self, path: str, content: bytes, tag: str | None) -> str:
-        """Replace a file of the first if it is still as it was read."""
-        await self.check()
-        new = await self._first.swap(path, content, tag)
-        self.note(path)
-        return new
-
-    async def remove(self, path: str) -> None:
-        """Remove a file of the first."""
-        await self.check()
-        await self._first.remove(path)
-        self.note(path, removed=True)
 
     @asynccontextmanager
     async def hold(self, path: str) -> AsyncIterator[HeldFile]:

@@ -160,32 +160,36 @@ class Guarded:
         self.list = place.list
 
     async def write(self, path: str, content: bytes) -> None:
-        """Check, then replace a file."""
-        await self._once()
+        await self.check()
         await self._place.write(path, content)
+        self.note(path)
 
     async def swap(self, path: str, content: bytes, tag: str | None) -> str:
-        """Check, then replace a file if it is still as it was read."""
-        await self._once()
-        return await self._place.swap(path, content, tag)
+        await self.check()
+        new = await self._place.swap(path, content, tag)
+        self.note(path)
+        return new
 
     async def remove(self, path: str) -> None:
-        """Check, then remove a file."""
-        await self._once()
+        await self.check()
         await self._place.remove(path)
+        self.note(path, removed=True)
 
     @asynccontextmanager
     async def hold(self, path: str) -> AsyncIterator[HeldFile]:
-        """Check, then hold a file."""
-        await self._once()
+        await self.check()
         async with self._place.hold(path) as file:
             yield file
 
-    async def _once(self) -> None:
+    async def check(self) -> None:
+        """Refuse what must not be written."""
         async with self._checking:
             if not self._checked:
                 await self._check()
                 self._checked = True
+
+    def note(self, path: str, *, removed: bool = False) -> None:
+        """Take note of a change, for whoever has to follow it: here nobody."""
 
 
 def guarded(place: Storage) -> Guarded:
