@@ -13,6 +13,7 @@ from dataclasses import replace
 from standby.config.plan import FailoverPolicy, RecoveryPlan, RegionPair
 from standby.errors import StandbyError
 from standby.fencing import Fence, read_fence
+from standby.recovery.assignments import may_serve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.provenance import Provenance, trace
 from standby.recovery.snapshots.store import meaning
@@ -94,7 +95,7 @@ def _primary_between(fence: Fence, plan: RecoveryPlan, source: str, target: str)
     if target in served:
         return target  # To the primary itself, rather than to a resource that is also a target of it.
     for primary in served:
-        if any(pair.source == primary and target in pair.targets for pair in plan.pairs):
+        if target in may_serve(plan, primary):
             return primary
     raise NoPairBetween(plan.name, source, target)
 

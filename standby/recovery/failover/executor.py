@@ -238,10 +238,9 @@ def report_of(
     published = run.published_at if run.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
-    forward = published is not None and is_forward(record)
-    taken = (
-        None if published is None or not forward else _between(record.unhealthy_since or record.started_at, published)
-    )
+    taken = None
+    if published is not None and is_forward(record):
+        taken = _between(record.unhealthy_since or record.started_at, published)
     stopped = [sentence(error.cause) for error in run.stopped]
     detected = record.detected_at or record.started_at
     return FailoverReport(
