@@ -21,7 +21,7 @@ from standby.replication.dependencies import TargetNames, referenced_anywhere
 from standby.replication.errors import LedgerBusy
 from standby.replication.inventory import Inventory, take_inventories
 from standby.replication.items import Progress, Records, Selection
-from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt, write_ledger
+from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.replicate import Steps, begin
 from standby.replication.report import Report
 from standby.replication.steps import DirectSteps, RunContext
@@ -148,13 +148,12 @@ async def _run(
 
 async def _everything(context: RecoveryContext, primary: str, source: str, target: str) -> Selection:
     """Choose what belongs to the plan at a standby, under the ids that it has at the target."""
-    version = context.connections[primary].resource.api_version
-    records = (await read_ledger(context.vault, primary, source, version)).records
+    records = (await context.run.read_ledger(primary, source)).records
     inventories = await take_inventories(context.connections[name] for name in {source, target})
     provenance = trace(context.plan, inventories.get(primary), inventories[source], records, context.clock.now())
     names = provenance.primary_ids
     if target != primary:
-        there = (await read_ledger(context.vault, primary, target, version)).records
+        there = (await context.run.read_ledger(primary, target)).records
         names = _names_elsewhere(context.plan, provenance, inventories[source], there)
     originals = _originals(context.plan, inventories, await read_rebuilt(context.vault, source), source, target, names)
     return Selection(
@@ -215,12 +214,11 @@ async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equ
     Raises:
         LedgerBusy: another run of this pair takes too long.
     """
-    version = context.connections[primary].resource.api_version
 
     async def sync() -> None:
         async with (
-            write_ledger(context.vault, primary, standby, version) as forward,
-            write_ledger(context.vault, standby, primary, version) as backward,
+            context.run.write_ledger(primary, standby) as forward,
+            context.run.write_ledger(standby, primary) as backward,
         ):
             if equal:
                 forward.record(_not_seen_yet(forward.records, equal))
@@ -233,12 +231,11 @@ async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equ
 
 async def _relate_standbys(context: RecoveryContext, primary: str, source: str, target: str) -> None:
     """Let the ledger between two standbys know what their copies from the same primary have in common."""
-    version = context.connections[primary].resource.api_version
 
     async def relate() -> None:
-        at_source = await read_ledger(context.vault, primary, source, version)
-        at_target = await read_ledger(context.vault, primary, target, version)
-        async with write_ledger(context.vault, source, target, version) as between:
+        at_source = await context.run.read_ledger(primary, source)
+        at_target = await context.run.read_ledger(primary, target)
+        async with context.run.write_ledger(source, target) as between:
             between.record(newer_records(between.records, _related(at_source.records, at_target.records)))
 
     await once_free(context.clock, relate, patience=PATIENCE, busy=LedgerBusy)

@@ -33,10 +33,8 @@ from standby.replication.ledger import (
     Ledger,
     Owner,
     RebuiltThere,
-    read_ledger,
     read_owners,
     read_rebuilt,
-    write_ledger,
 )
 from standby.replication.plan import make_plan
 from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
@@ -236,7 +234,7 @@ async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterato
 async def survey(context: RunContext, selection: Selection) -> ReplicationPlan:
     """Look at every resource that is asked for, and decide what a run would do; nothing is changed."""
     pairs = selected_pairs(context.recovery_plan, selection)
-    ledgers = {pair: await read_ledger(context.vault, *pair, _version(context, pair)) for pair in pairs}
+    ledgers = {pair: await context.read_ledger(*pair) for pair in pairs}
     records = {pair: ledger.records for pair, ledger in ledgers.items()}
     return await make_plan_now(context, selection, records)
 
@@ -389,7 +387,7 @@ async def _with_begun(context: RunContext, pair: Pair, records: Records, target:
         for name, record in records.items()
         if name in target.analyzers and record.target.created_at != target.analyzers[name].created_at
     }
-    return await with_begun(context.vault, _version(context, pair), pair, records, others)
+    return await with_begun(context.vault, context.api_version(pair[0]), pair, records, others)
 
 
 def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) -> None:
@@ -406,20 +404,11 @@ def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) ->
 @asynccontextmanager
 async def _hold_ledgers(context: RunContext, selection: Selection) -> AsyncIterator[dict[Pair, Ledger]]:
     async with AsyncExitStack() as stack:
-
-        async def hold(pair: Pair) -> Ledger:
-            return await stack.enter_async_context(write_ledger(context.vault, *pair, _version(context, pair)))
-
         pairs = sorted(set(selected_pairs(context.recovery_plan, selection)))
         # At the same time: in object storage each takes several calls.
         async with side_by_side() as group:
-            tasks = {pair: group.create_task(hold(pair)) for pair in pairs}
+            tasks = {pair: group.create_task(stack.enter_async_context(context.write_ledger(*pair))) for pair in pairs}
         yield {pair: task.result() for pair, task in tasks.items()}
-
-
-def _version(context: RunContext, pair: Pair) -> str:
-    # A pair has the same one at both ends: a copy needs that.
-    return context.connections[pair[0]].resource.api_version
 
 
 def _warn_of_missing_ledgers(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledger]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -26,6 +27,7 @@ from standby.replication.errors import (
 from standby.replication.fingerprint import without_access
 from standby.replication.inventory import Connections
 from standby.replication.items import PlanItem
+from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.serving import judge_models
 from standby.replication.trained import note_begun, note_rebuilt
 from standby.replication.verdict import Action, Sighting, expected_definition, sight
@@ -89,6 +91,16 @@ class RunContext:
     async def other_plans(self, *, fresh: bool = False) -> OtherPlans:
         """Give what serves for other plans; unless it is to be `fresh`, as it was a moment ago."""
         return await self._others.read(self.vault, self.recovery_plan.name, self.clock, fresh=fresh)
+
+    def api_version(self, source: str) -> str:
+        """Give that of a pair, which has the same one at both ends: a copy needs that."""
+        return self.connections[source].resource.api_version
+
+    async def read_ledger(self, source: str, target: str) -> Ledger:
+        return await read_ledger(self.vault, source, target, self.api_version(source))
+
+    def write_ledger(self, source: str, target: str) -> AbstractAsyncContextManager[Ledger]:
+        return write_ledger(self.vault, source, target, self.api_version(source))
 
 
 async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:

@@ -30,7 +30,7 @@ from standby.replication.dependencies import resolve
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
-from standby.replication.ledger import Rebuilt, RebuiltThere, read_ledger
+from standby.replication.ledger import Rebuilt, RebuiltThere
 from standby.replication.trained import known_rebuilt
 from standby.replication.verdict import CopyRecord, Sighting, expected_definition, is_later, is_trained_again, sight
 from standby.service.errors import ServiceError
@@ -131,9 +131,8 @@ async def compare(
     async with side_by_side() as group:
         serving = group.create_task(take_inventory(context.connections[standby]))
         away = group.create_task(_inventory_of_primary(context, primary))
-    version = context.connections[primary].resource.api_version
-    forward = (await read_ledger(context.vault, primary, standby, version)).records
-    backward = (await read_ledger(context.vault, standby, primary, version)).records
+    forward = (await context.run.read_ledger(primary, standby)).records
+    backward = (await context.run.read_ledger(standby, primary)).records
     records = {**forward, **newer_records(forward, reversed_records(backward))}
     now = context.clock.now()
     at_primary, at_standby = away.result(), serving.result()

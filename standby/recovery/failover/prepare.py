@@ -21,7 +21,6 @@ from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.dependencies import PREBUILT
 from standby.replication.errors import LedgerBusy, ReplicationError
 from standby.replication.items import GOOD, Status
-from standby.replication.ledger import write_ledger
 from standby.replication.report import Report
 from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
@@ -131,10 +130,9 @@ async def wait_for_replication(context: RecoveryContext, to: str) -> None:
 
 
 async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
-    version = context.connections[pair[0]].resource.api_version
 
     async def hold_ledger() -> None:
-        async with write_ledger(context.vault, *pair, version):
+        async with context.run.write_ledger(*pair):
             return
 
     try:

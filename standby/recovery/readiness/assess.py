@@ -36,7 +36,7 @@ from standby.recovery.witnesses import looked
 from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
 from standby.replication.inventory import Connections, Inventory, read_defaults, read_deployments
 from standby.replication.items import Records, Selection
-from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
+from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
@@ -371,8 +371,7 @@ async def _records(context: RecoveryContext, pair: Pair) -> Records:
     source, target = pair
     if source == target:
         return {}
-    version = context.connections[source].resource.api_version
-    return (await read_ledger(context.vault, source, target, version)).records
+    return (await context.run.read_ledger(source, target)).records
 
 
 async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
