@@ -15,6 +15,8 @@ from pydantic import SecretStr
 from standby.config.globs import scope_of
 from standby.config.vault import HmacSigning
 from standby.fencing import Assignment, hold_fence
+from standby.recovery.audit import AuditAction, record_action
+from standby.recovery.context import open_recovery
 from standby.replication.items import Selection
 from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.replicate import open_run, survey
@@ -233,10 +235,10 @@ async def test_while_the_other_side_serves_the_run_is_refused_and_says_so_in_its
     make_scene: Any, make_analyzer: Any, run_replicate: Any
 ) -> None:
     async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
-        plan = scene.configuration.plan("p")
-        async with open_vault(scene.configuration.vault) as vault, hold_fence(vault, plan) as held:
+        async with open_recovery(scene.configuration, "p") as context, hold_fence(context.vault, context.plan) as held:
             switched = Assignment(active="west", since=datetime.now(UTC))
             await held.write(held.fence.model_copy(update={"epoch": 1, "assignments": {"east": switched}}))
+            await record_action(context, AuditAction.ACTIVATED, {"home": "east", "to": "west"}, epoch=1)
         state = await run_replicate(scene.configuration)
         assert (state.name, state.is_failed()) == ("Refused", True)
         assert "has failed over to west (epoch 1)" in str(state.message)
