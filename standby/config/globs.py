@@ -127,9 +127,12 @@ class Scope(Document):
         return () if example is None or self.known or other.known else (example,)
 
     def _matches(self, analyzer: str) -> bool:
-        return any(fnmatchcase(analyzer, glob) for glob in self.include) and not any(
-            fnmatchcase(analyzer, glob) for glob in self.exclude
-        )
+        return matches(analyzer, self.include) and not matches(analyzer, self.exclude)
+
+
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """Say whether a name matches one of some globs; letter case counts."""
+    return any(fnmatchcase(name, glob) for glob in globs)
 
 
 def scope_of(plan: RecoveryPlan, names: Mapping[str, Mapping[str, str]], *, complete: bool = True) -> Scope:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from fnmatch import fnmatchcase
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.durations import moment_of
+from standby.config.globs import matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import JsonValue
@@ -115,11 +115,6 @@ def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
     )
 
 
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Say whether a name matches one of some globs; letter case counts."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
 def must_match(patterns: Iterable[str], known: Collection[str]) -> None:
     """Refuse a glob that matches no analyzer: it may be misspelled, and a run of nothing would look like success."""
     for pattern in patterns:
@@ -130,7 +125,7 @@ def must_match(patterns: Iterable[str], known: Collection[str]) -> None:
 def _has_tag(analyzer: Analyzer, wanted: str) -> bool:
     key, _, pattern = wanted.partition("=")
     value = analyzer.tags.get(key)
-    return value is not None and fnmatchcase(value, pattern)
+    return value is not None and matches(value, [pattern])
 
 
 def _changed_since(analyzer: Analyzer, since: str | None, now: datetime) -> bool:

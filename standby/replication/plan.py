@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from graphlib import TopologicalSorter
 
-from standby.config.globs import LONGEST_ID
+from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
@@ -16,7 +16,7 @@ from standby.fencing import OtherPlans
 from standby.replication.dependencies import Dependencies, TargetNames, referenced_anywhere, resolve
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
-from standby.replication.inventory import Inventory, is_protected, matches, must_match
+from standby.replication.inventory import Inventory, is_protected, must_match
 from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection, beside_other_plans, selected_pairs
 from standby.replication.ledger import Owner, RebuiltThere
 from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults

@@ -185,17 +185,13 @@ async def hold_document(
         yield HeldDocument(_parse(file.where, file.found, model, unreadable), file, storage, path)
 
 
-async def open_document(
-    storage: Storage, path: str, model: type[M], unreadable: Unreadable | None = None
-) -> HeldDocument[M]:
+async def open_document(storage: Storage, path: str, model: type[M]) -> HeldDocument[M]:
     """Open a document for writing it again and again while something else keeps other runs away."""
     file = HeldFile(storage, path, await storage.read_version(path))
-    return HeldDocument(_parse(file.where, file.found, model, unreadable), file, storage, path)
+    return HeldDocument(_parse(file.where, file.found, model), file, storage, path)
 
 
-async def change_document(
-    storage: Storage, path: str, model: type[M], change: Callable[[M | None], M], unreadable: Unreadable | None = None
-) -> M:
+async def change_document(storage: Storage, path: str, model: type[M], change: Callable[[M | None], M]) -> M:
     """Change a document as it is now; what others change at the same time is kept, too.
 
     Args:
@@ -209,7 +205,7 @@ async def change_document(
     """
     for _ in range(CHANGES):
         there = await storage.read_version(path)
-        known = _parse(storage.where(path), there.content if there else None, model, unreadable)
+        known = _parse(storage.where(path), there.content if there else None, model)
         new = change(known)
         if known is not None and new == known:
             return new
@@ -275,7 +271,7 @@ def _to_bytes(document: Stored) -> bytes:
     return document.model_dump_json(indent=1).encode()
 
 
-def _parse(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None) -> M | None:
+def _parse(where: str, content: bytes | None, model: type[M], unreadable: Unreadable | None = None) -> M | None:
     if content is None:
         return None
     try:

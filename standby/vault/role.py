@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from pydantic import Field, ValidationError
 
-from standby.clock import Clock, SystemClock
+from standby.clock import SystemClock
 from standby.config.errors import summary
 from standby.config.vault import Promotion
 from standby.text import utc
@@ -201,12 +201,11 @@ def guarded(place: Storage) -> Guarded:
     return Guarded(place, check)
 
 
-def promoted(first: Storage, second: Storage, order: Promotion, clock: Clock | None = None) -> Guarded:
+def promoted(first: Storage, second: Storage, order: Promotion) -> Guarded:
     """Give the second as the vault, on an operator's order; it is promoted before anything in it is changed.
 
     The first is only asked what it is, and not written.
     """
-    now = (clock or SystemClock()).now
 
     async def promote() -> None:
         for _ in range(TRIES):
@@ -220,7 +219,7 @@ def promoted(first: Storage, second: Storage, order: Promotion, clock: Clock | N
             if own is None and not await records(second):
                 raise NothingReplicated(second.where(""), first.where(""))
             history = await _longest(first, own.history if own else ())
-            new = Role(kind="vault", history=(*history, new_id()), at=now(), **asdict(order))
+            new = Role(kind="vault", history=(*history, new_id()), at=SystemClock().now(), **asdict(order))
             try:
                 await set_role(second, new, tag)
             except Changed:

@@ -8,7 +8,7 @@ from functools import cached_property
 from graphlib import TopologicalSorter
 
 from standby.config.errors import UnknownName
-from standby.config.globs import LONGEST_ID
+from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import DeploymentOverrides
 from standby.document import JsonValue
@@ -37,7 +37,7 @@ from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.recovery.snapshots.store import meaning
 from standby.replication.dependencies import Dependencies, TargetNames, resolve
 from standby.replication.fingerprint import writable
-from standby.replication.inventory import Inventory, matches, must_match, take_inventory
+from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
 from standby.replication.trained import still_there

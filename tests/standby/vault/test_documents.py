@@ -177,6 +177,6 @@ async def test_what_a_newer_version_wrote_is_neither_missing_nor_overwritten(
         async with hold_document(memory, "k", Known, unreadable=unreadable):
             pytest.fail("it is not held")
     with pytest.raises(NewerFormat):
-        await change_document(memory, "k", Known, lambda _: Known(), unreadable)
+        await change_document(memory, "k", Known, lambda _: Known())
 
     assert (memory.files["k"], set(memory.files) - {"k", "k.lock"}) == (newer, set())
