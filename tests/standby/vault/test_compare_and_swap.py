@@ -298,15 +298,20 @@ async def test_a_writer_that_is_killed_leaves_all_or_nothing(
         tag = await theirs.swap(PATH, b"before", None)
         writer = await asyncio.create_subprocess_exec(sys.executable, "-c", WRITER, settings, tag)
         moments: list[str] = []
+        carried = asyncio.Event()
 
         def watch(moment: str) -> None:
             moments.append(moment)
             if len(moments) == step + 1:
                 writer.kill()
+            if len(moments) > step and moment == "after":
+                carried.set()
 
         proxy.watch = watch
         async with asyncio.timeout(PATIENCE):
             await writer.wait()
+            # What had left it arrives all the same.
+            await carried.wait()
         found = await theirs.read_version(PATH)
 
         assert len(moments) > step
