@@ -27,7 +27,7 @@ from standby.config.resource import PREVIEW_2025
 from standby.config.sinks import FileSink
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError
-from standby.fencing import read_fence
+from standby.fencing import FailoverUnderWay, Fence, hold_fence
 from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import Activation, ActiveMaps
 from standby.recovery.audit import verify_audit
@@ -43,7 +43,7 @@ from standby.replication.items import Selection, Status
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.service.client import ContentUnderstandingClient
-from standby.vault.documents import parse_stored
+from standby.vault.documents import once_free, parse_stored
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -263,7 +263,13 @@ class Story:
             self.output.results(decision_lines(explanation.record.decision, explanation.record.id))
             if not explanation.same or explanation.problems:
                 raise DemoFailed("the decision cannot be replayed")
-            fence = await read_fence(context.vault, context.plan)
+
+            async def at_rest() -> Fence:
+                async with hold_fence(context.vault, context.plan) as held:
+                    return held.fence
+
+            # The map was published before the failover had ended.
+            fence = await once_free(context.clock, at_rest, patience=PATIENCE, busy=FailoverUnderWay)
         if fence.assignments["east"].active != "west":
             raise DemoFailed(f"the fence says {fence.assignments['east'].active}")
 
