@@ -88,7 +88,7 @@ def _shown(output: Output) -> Callable[[int, int], None]:
 
 async def command(
     context: typer.Context,
-    asked: Annotated[Literal["move"], typer.Argument(metavar="move", help="Copy a vault.")],  # noqa: ARG001
+    _asked: Annotated[Literal["move"], typer.Argument(metavar="move", help="Copy a vault.")],
     source: Annotated[
         str, typer.Argument(metavar="FROM", help="vault, second, a folder, or a URL such as az://container/folder.")
     ],

@@ -108,7 +108,8 @@ class EntraTokens:
             raise Failed("unreached", f"Entra gave no token within {ENTRA:.0f} s") from None
 
     def __call__(self) -> AzureCredential:
-        assert self._token is not None  # noqa: S101
+        if self._token is None:
+            raise ValueError("a token is fetched before each call")
         # The library asks again with every call: only `EntraAuth` knows when a token is no longer good.
         return {"token": self._token.token, "expires_at": datetime.now(UTC)}
 

@@ -79,15 +79,15 @@ class _Unopened:
         async def fail(*_: Any, **__: Any) -> NoReturn:
             raise error
 
+        def refuse(_: str) -> NoReturn:
+            raise error
+
         self._where = where
-        self._error = error
+        self.hold = refuse
         self.read = self.read_version = self.write = self.swap = self.remove = self.list = fail
 
     def where(self, path: str) -> str:
         return f"{self._where}/{path}"
-
-    def hold(self, path: str) -> NoReturn:  # noqa: ARG002
-        raise self._error
 
 
 async def on_second(settings: VaultSettings, by: str, why: str) -> VaultSettings:
