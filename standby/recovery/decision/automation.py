@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, ValidationError
 
+from standby.config.errors import summary
 from standby.errors import StandbyError
 from standby.fencing import FenceUnreadable
 from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, record_action
@@ -16,7 +17,7 @@ from standby.recovery.chain import plain_text
 from standby.recovery.context import RecoveryContext
 from standby.recovery.witnesses import looked
 from standby.text import utc
-from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.documents import Stored, change_document, parse_stored
 from standby.vault.storage import Storage
 
 AUTOMATION_PATH = "recovery/automation.json"
@@ -70,9 +71,14 @@ async def read_automation(storage: Storage) -> Automation:
     Raises:
         AutomationUnreadable: it is there and cannot be understood.
     """
-    if await storage.read(AUTOMATION_PATH) == b"":
-        raise AutomationUnreadable(storage.where(AUTOMATION_PATH), "it is empty")
-    return await read_document(storage, AUTOMATION_PATH, Automation, AutomationUnreadable) or Automation()
+    content = await storage.read(AUTOMATION_PATH)
+    if content is None:
+        return Automation()
+    where = storage.where(AUTOMATION_PATH)
+    try:
+        return parse_stored(where, content, Automation)
+    except ValidationError as error:
+        raise AutomationUnreadable(where, summary(error)) from None
 
 
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
