@@ -89,16 +89,30 @@ def emit_observation(observation: Observation, fence: Fence) -> None:
     )
 
 
+LAST_HEALTHY = timedelta(days=1)
+"""How far back the last healthy look is searched for: it says when an outage began at the earliest."""
+
+
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
-    """Read the latest observations of a resource, of any observer; an event that holds none is left out."""
+    """Read the latest observations of a resource, of any observer, and in any case the last healthy one."""
+    found = await _observations(resource, [HEALTHY, UNHEALTHY], now, within, MOST_EVENTS)
+    if any(observation.healthy for observation in found):
+        return found
+    return (*found, *await _observations(resource, [HEALTHY], now, LAST_HEALTHY, 1))
+
+
+async def _observations(
+    resource: str, names: list[str], now: datetime, within: timedelta, limit: int
+) -> tuple[Observation, ...]:
+    """Read the newest observations; an event that holds none is left out."""
     wanted = EventFilter(
-        event=EventNameFilter(name=[HEALTHY, UNHEALTHY]),
+        event=EventNameFilter(name=names),
         resource=EventResourceFilter(id=[resource_id(resource)]),
         occurred=EventOccurredFilter(since=now - within, until=now + within),
     )
     try:
         async with get_client() as client:
-            page = await client.read_events(wanted, limit=MOST_EVENTS)
+            page = await client.read_events(wanted, limit=limit)
     except httpx.HTTPError as error:
         # The evaluation probes for itself as well; without events it only takes longer.
         log.warning("the events of %s could not be read: %s", resource, type(error).__name__)

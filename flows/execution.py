@@ -16,7 +16,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, conclusion, requester
 from standby.recovery.failover.failover import fail_over
-from standby.recovery.failover.report import FailoverReport, ending, summary
+from standby.recovery.failover.report import FailoverReport, detection_words, ending, outage_words, summary
 from standby.recovery.sync import synchronise
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
@@ -87,13 +87,14 @@ def failover_page(report: FailoverReport) -> str:
         bullets([report.next_action]) if report.next_action else "",
         table(
             ("", ""),
-            (
+            _without_blanks(
                 ("from, to", f"{report.from_resource} → {report.to} ({report.mode}, epoch {report.epoch})"),
                 ("why", report.reason or "no reason was given"),
                 ("decision", report.decision_id or "none"),
-                ("detected after", seconds(report.detection_seconds)),
+                ("detected after", detection_words(report)),
+                ("approved after", "" if report.approval_seconds is None else seconds(report.approval_seconds)),
                 ("failed over in", seconds(report.recovery_seconds)),
-                ("since the outage began", seconds(report.rto_seconds)),
+                ("serving again", outage_words(report)),
                 ("RTO objective", _objective(report)),
                 ("forced", ", ".join(report.forced) or "nothing"),
             ),
@@ -109,6 +110,11 @@ def failover_page(report: FailoverReport) -> str:
         or "None is configured: applications are not informed.",
         _restored(report),
     )
+
+
+def _without_blanks(*rows: tuple[str, str]) -> list[tuple[str, str]]:
+    """Leave out what was not measured since there was nothing to measure, such as the detection of an order."""
+    return [row for row in rows if row[1]]
 
 
 def _objective(report: FailoverReport) -> str:

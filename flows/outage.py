@@ -32,6 +32,7 @@ from standby.recovery.decision.outage import (
 )
 from standby.recovery.decision.record import (
     DecisionRecord,
+    as_approved,
     as_decided,
     decide_and_record,
     not_approved,
@@ -132,6 +133,7 @@ async def _approved(context: RecoveryContext, found: DecisionRecord, answer: App
     """Decide once more, since the answer may have taken long, and then act."""
     request = request_of(found, answer.to)
     facts = {**facts_of(found), "to": request.to, "comment": answer.comment}
+    approved_at = context.clock.now()
     await record_action(context, AuditAction.APPROVED, facts, epoch=found.given.epoch)
     try:
         async with hold(decision_slot(context.plan.name), AFTER_AN_ANSWER):
@@ -141,6 +143,6 @@ async def _approved(context: RecoveryContext, found: DecisionRecord, answer: App
             await leave_decision(again)
             if again.decision.outcome is not Outcome.ACT:
                 return await _nothing_done(context, again)
-            return await execute(context, as_decided(request, again))
+            return await execute(context, as_approved(request, found, again, approved_at))
     except SlotTaken as error:
         return await FlowOutcome("Refused", str(error), good=False).finish()

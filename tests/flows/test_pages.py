@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -31,9 +31,14 @@ def report(**changes: Any) -> FailoverReport:
         phases=(PhaseTime(name="fence invoices", started_at=AT, seconds=0.2, outcome="done"),),
         sinks=(SinkResult(name="file active.json", status="told", told="west"),),
         restored=None,
-        detection_seconds=62.0,
+        healthy_until=AT - timedelta(seconds=92),
+        unhealthy_since=AT - timedelta(seconds=62),
+        detection_at_least_seconds=62.0,
+        detection_seconds=92.0,
+        approval_seconds=None,
         recovery_seconds=8.4,
-        rto_seconds=75.0,
+        rto_at_least_seconds=70.4,
+        rto_seconds=100.4,
         rto_objective_seconds=900.0,
         rto_met=True,
         serving="west",
@@ -45,11 +50,32 @@ def report(**changes: Any) -> FailoverReport:
 def test_a_page_says_what_serves_what_it_took_and_who_knows() -> None:
     text = failover_page(report())
     assert text.startswith("# west serves now for east (plan invoices, epoch 3)")
-    assert "| detected after | 62.0 s |" in text
+    assert "| detected after | 62 to 92 s |" in text
+    assert "approved after" not in text
     assert "| failed over in | 8.4 s |" in text
+    assert "| serving again | between 70 and 101 s after the outage began |" in text
     assert "| RTO objective | 15 min 0 s, met |" in text
     assert "| file active.json | told | west |  |" in text
     assert "fence invoices" in text
+
+
+def test_a_page_names_the_wait_for_an_approval_apart() -> None:
+    assert "| approved after | 5 min 0 s |" in failover_page(report(approval_seconds=300.0))
+
+
+def test_the_page_of_an_order_names_no_detection() -> None:
+    ordered = report(
+        healthy_until=None,
+        unhealthy_since=None,
+        detection_at_least_seconds=None,
+        detection_seconds=None,
+        rto_seconds=None,
+        rto_met=None,
+    )
+    text = failover_page(ordered)
+    assert "detected after" not in text
+    assert "serving again" not in text
+    assert "| RTO objective | 15 min 0 s, unknown whether met |" in text
 
 
 def test_a_page_without_sinks_says_that_no_application_knows() -> None:
@@ -86,8 +112,8 @@ def test_a_state_says_whether_somebody_has_to_look(changes: dict[str, Any], name
 def test_a_summary_is_sentences_and_ends_with_what_to_do() -> None:
     told = summary(report(problems=("A sink was late",), next_action="Commit it with standby commit invoices"))
     assert told == (
-        "west serves now for east (plan invoices, epoch 3). Detected after 62.0 s, failed over in 8.4 s, "
-        "75.0 s since the outage began, within the RTO of 15 min. "
+        "west serves now for east (plan invoices, epoch 3). Detected after 62 to 92 s, failed over in 8.4 s, "
+        "serving again between 70 and 101 s after the outage began, within the RTO of 15 min. "
         "A sink was late. Commit it with standby commit invoices."
     )
 

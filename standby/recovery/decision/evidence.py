@@ -28,12 +28,15 @@ class OutageEvidence:
             beginning that somebody else had just contradicted.
         counted: those of them that count, one per observer and probe period.
         contradicting: observers whose own newest observation, less than a probe period old, is healthy.
+        healthy_until: the last healthy look before the streak; `None` where none is known. The outage began
+            between it and the first of the streak.
     """
 
     streak: tuple[Observation, ...]
     counted: tuple[Observation, ...]
     newest: Observation | None
     contradicting: tuple[str, ...]
+    healthy_until: datetime | None = None
 
     @property
     def since(self) -> datetime | None:
@@ -70,6 +73,7 @@ def weigh(observations: Sequence[Observation], resource: str, now: datetime, pol
         counted=_one_a_period(streak, policy.probe_every * SAME_LOOK),
         newest=known[-1] if known else None,
         contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),
+        healthy_until=_healthy_before(known, streak),
     )
 
 
@@ -111,6 +115,13 @@ def _streak(known: Sequence[Observation], gap: timedelta) -> list[Observation]:
             break
         streak.append(observation)
     return streak[::-1]
+
+
+def _healthy_before(known: Sequence[Observation], streak: Sequence[Observation]) -> datetime | None:
+    """Give the last healthy look before an outage; however long ago, since nothing is known of the time between."""
+    begun = streak[0].at if streak else None
+    looks = [each.at for each in known if each.healthy and begun is not None and each.at <= begun]
+    return max(looks, default=None)
 
 
 def _undisputed(

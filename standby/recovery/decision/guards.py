@@ -238,14 +238,16 @@ def decide(given: DecisionInput) -> Decision:
     results += _of_the_source(given, evidence)
     results += fitness
     reasons = tuple(_forced(given, result) for result in results)
-    proof = proved_at(evidence, given.policy) if given.requested_by == "outage" else None
+    is_outage = given.requested_by == "outage"
+    proof = proved_at(evidence, given.policy) if is_outage else None
     return Decision(
         outcome=_outcome(reasons),
-        needs_approval=given.requested_by == "outage" and not given.policy.automatic,
+        needs_approval=is_outage and not given.policy.automatic,
         to=to,
         reasons=reasons,
         detected_at=min(proof, given.asked_at) if proof is not None else None,
-        unhealthy_since=evidence.since,
+        unhealthy_since=evidence.since if is_outage else None,
+        healthy_until=evidence.healthy_until if is_outage else None,
     )
 
 

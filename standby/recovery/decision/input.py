@@ -81,7 +81,10 @@ class Decision(Document):
         needs_approval: the plan does not fail over automatically after an outage: act means propose.
         to: the target that was judged; `None` where there is none.
         detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
-        unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none.
+        unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none, or
+            where an operator orders it: an order is no detection.
+        healthy_until: the last healthy look before that, UTC; `None` where none is known. The outage began between
+            the two.
     """
 
     outcome: Outcome
@@ -90,6 +93,7 @@ class Decision(Document):
     reasons: tuple[GuardResult, ...]
     detected_at: datetime | None
     unhealthy_since: datetime | None
+    healthy_until: datetime | None = None
 
     def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
         """Give the guards that say one of these."""
@@ -101,12 +105,15 @@ class Decision(Document):
         return self.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
 
     def is_same_as(self, other: Decision) -> bool:
-        """Say whether another decision is the same, by the same guards; versions may word their reasons differently."""
-        return self._without_texts() == other._without_texts()
+        """Say whether another decision is the same, by the same guards.
 
-    def _without_texts(self) -> Decision:
+        Versions may word their reasons differently, and tell the beginning of an outage more or less exactly.
+        """
+        return self._by_its_guards() == other._by_its_guards()
+
+    def _by_its_guards(self) -> Decision:
         reasons = tuple(result.model_copy(update={"text": ""}) for result in self.reasons)
-        return self.model_copy(update={"reasons": reasons})
+        return self.model_copy(update={"reasons": reasons, "unhealthy_since": None, "healthy_until": None})
 
 
 Requester = Literal["outage", "operator"]
@@ -230,8 +237,10 @@ class FailoverRequest:
             answer, unless an unplanned failover is resumed.
         forced: guards to be passed all the same, by name.
         epoch: of the fence that this was decided by; `None` where the caller holds what it depends on.
-        detected_at: when the outage counted as one, UTC.
-        unhealthy_since: when it began, as far as it was seen.
+        detected_at: when the failover was decided or proposed because of an outage, UTC; `None` for an operator.
+        approved_at: when somebody approved it, UTC; `None` where nobody was asked.
+        unhealthy_since: the first look that saw the outage, UTC.
+        healthy_until: the last healthy look before it, UTC; `None` where none is known.
     """
 
     to: str = ""
@@ -246,7 +255,9 @@ class FailoverRequest:
     epoch: int | None = None
     decision_id: str = ""
     detected_at: datetime | None = None
+    approved_at: datetime | None = None
     unhealthy_since: datetime | None = None
+    healthy_until: datetime | None = None
 
     @property
     def guards(self) -> tuple[Guard, ...]:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import assert_never
 from uuid import uuid4
 
@@ -88,15 +89,40 @@ async def decide_and_record(
 
 def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequest:
     """Give the request that is to be carried out after a decision to act."""
+    given, decision = record.given, record.decision
+    outage = given.requested_by == "outage"
     return replace(
         request,
-        to=str(record.decision.to),
-        planned=record.given.planned,
-        active=record.given.active,
-        epoch=record.given.epoch,
+        to=str(decision.to),
+        planned=given.planned,
+        active=given.active,
+        epoch=given.epoch,
         decision_id=record.id,
-        detected_at=record.decision.detected_at,
-        unhealthy_since=record.decision.unhealthy_since,
+        detected_at=given.asked_at if outage else None,
+        unhealthy_since=decision.unhealthy_since,
+        healthy_until=decision.healthy_until,
+    )
+
+
+def as_approved(
+    request: FailoverRequest, proposed: DecisionRecord, record: DecisionRecord, approved_at: datetime
+) -> FailoverRequest:
+    """Give the request that is to be carried out after a proposal was approved and decided once more.
+
+    The outage was detected by the proposal; the time until the answer is the approval's. Where the resource was
+    healthy meanwhile, it is another outage, for which nobody waited.
+    """
+    decided = as_decided(request, record)
+    healthy_until = record.decision.healthy_until
+    if healthy_until is not None and healthy_until > proposed.given.asked_at:
+        return decided
+    before = as_decided(request, proposed)
+    return replace(
+        decided,
+        detected_at=before.detected_at,
+        approved_at=approved_at,
+        unhealthy_since=before.unhealthy_since or decided.unhealthy_since,
+        healthy_until=before.healthy_until or decided.healthy_until,
     )
 
 

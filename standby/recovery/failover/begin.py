@@ -141,7 +141,9 @@ def _fresh(
         forced=tuple(sorted(request.forced)),
         started_at=context.clock.now(),
         detected_at=request.detected_at,
+        approved_at=request.approved_at,
         unhealthy_since=request.unhealthy_since,
+        healthy_until=request.healthy_until,
         may_name=(assignment.active,),
         names=known.names if known is not None else {},
     )
@@ -163,8 +165,11 @@ def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverReq
             "reason": request.reason or found.reason,
             "decision_id": request.decision_id or found.decision_id,
             "forced": tuple(sorted(request.forced)),
-            "detected_at": request.detected_at or found.detected_at,
-            "unhealthy_since": request.unhealthy_since or found.unhealthy_since,
+            # A run that resumes it later sees the same outage, and perhaps less of how it began.
+            "detected_at": found.detected_at or request.detected_at,
+            "approved_at": found.approved_at or request.approved_at,
+            "unhealthy_since": found.unhealthy_since or request.unhealthy_since,
+            "healthy_until": found.healthy_until or request.healthy_until,
             # What another run found ready may have changed since, unless that resource serves already. A rollback
             # prepares nothing.
             "prepared": found.prepared and (undoing or (found.mode != "rollback" and request.to in found.may_name)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import overload
 
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import Fence, HeldFence
@@ -14,7 +15,7 @@ from standby.recovery.durations import Kind, add_durations
 from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
 from standby.recovery.failover.prepare import RESTORE, Preparation, listing, sync_wholly
-from standby.recovery.failover.report import FailoverReport, Phases, State
+from standby.recovery.failover.report import FailoverReport, Phases, State, within
 from standby.recovery.failover.state import (
     SwitchRecord,
     active_map,
@@ -219,13 +220,12 @@ async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) ->
     record = run.record
     if not run.ended or not is_forward(record) or run.published_at is None or _was_interrupted(run, phases):
         return
-    activation = _between(record.started_at, run.published_at) - phases.seconds_of(RESTORE)
+    activation = _between(record.decided_at, run.published_at) - phases.seconds_of(RESTORE)
     plan = context.plan.name
     try:
         measured = {Kind.ACTIVATE: [max(0.0, activation)]}
-        if record.mode == "unplanned" and record.unhealthy_since is not None:
-            detection = _between(record.unhealthy_since, record.detected_at or record.started_at)
-            measured[Kind.DETECT] = [detection]
+        if record.detected_at is not None and record.healthy_until is not None:
+            measured[Kind.DETECT] = [_between(record.healthy_until, record.detected_at)]
         await add_durations(context.vault, plan, measured)
     except VaultError as error:
         phases.problems.append(f"How long it took could not be recorded: {error}")
@@ -238,11 +238,10 @@ def report_of(
     published = run.published_at if run.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
-    taken = None
-    if published is not None and is_forward(record):
-        taken = _between(record.unhealthy_since or record.started_at, published)
+    least, most = _since_the_outage(record, published)
+    detected = record.detected_at
+    approval = _between(detected, record.approved_at) if detected and record.approved_at else None
     stopped = [sentence(error.cause) for error in run.stopped]
-    detected = record.detected_at or record.started_at
     return FailoverReport(
         plan=context.plan.name,
         run_id=context.run_id,
@@ -258,11 +257,16 @@ def report_of(
         phases=tuple(phases.times),
         sinks=run.sinks,
         restored=preparation.restored,
-        detection_seconds=_between(record.unhealthy_since, detected) if record.unhealthy_since else None,
-        recovery_seconds=None if published is None else _between(record.started_at, published),
-        rto_seconds=taken,
+        healthy_until=record.healthy_until,
+        unhealthy_since=record.unhealthy_since,
+        detection_at_least_seconds=_between(record.unhealthy_since, detected),
+        detection_seconds=_between(record.healthy_until, detected),
+        approval_seconds=approval,
+        recovery_seconds=_between(record.decided_at, published),
+        rto_at_least_seconds=least,
+        rto_seconds=most,
         rto_objective_seconds=objective,
-        rto_met=None if taken is None or objective is None else taken <= objective,
+        rto_met=within(objective, least, most),
         serving=fence.assignments[record.primary].active,
         state=_state(run),
         forced=record.forced,
@@ -302,5 +306,25 @@ def _was_interrupted(run: FailoverRun, phases: Phases) -> bool:
     return run.record.started_at < phases.times[0].started_at
 
 
-def _between(start: datetime, end: datetime) -> float:
+@overload
+def _between(start: datetime, end: datetime) -> float: ...
+@overload
+def _between(start: datetime | None, end: datetime | None) -> float | None: ...
+def _between(start: datetime | None, end: datetime | None) -> float | None:
+    if start is None or end is None:
+        return None
     return round(max(0.0, (end - start).total_seconds()), 3)
+
+
+def _since_the_outage(record: SwitchRecord, published: datetime | None) -> tuple[float | None, float | None]:
+    """Give the seconds from the beginning of the outage until the resource served: at least, and at most.
+
+    It began between the last healthy look and the first that failed. A planned failover interrupts from its order
+    on; an unplanned order says only that there was an outage before it.
+    """
+    if published is None or not is_forward(record):
+        return None, None
+    if record.unhealthy_since is None:
+        taken = _between(record.decided_at, published)
+        return taken, taken if record.mode == "planned" else None
+    return _between(record.unhealthy_since, published), _between(record.healthy_until, published)

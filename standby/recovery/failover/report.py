@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -48,9 +49,16 @@ class FailoverReport(Document):
 
     Attributes:
         restored: nothing where nothing was missing, or there was no snapshot.
-        detection_seconds: since the outage began until it counted as one.
-        recovery_seconds: from the start of the failover until every sink had the target.
-        rto_seconds: since the outage began, where that is known, until every sink had the target.
+        healthy_until: the last healthy look before the outage, UTC; `None` where none is known.
+        unhealthy_since: the first look that saw it, UTC; `None` for an operator's order. It began between the two.
+        detection_seconds: since the outage began until the failover was decided or proposed, at most;
+            `None` where no healthy look is known, or an operator ordered it.
+        detection_at_least_seconds: likewise, at least.
+        approval_seconds: how long the proposal waited for its approval; `None` where nobody was asked.
+        recovery_seconds: from then, or from the order, until every sink had the target.
+        rto_seconds: since the outage began until every sink had the target, at most; `None` where that is unknown.
+        rto_at_least_seconds: likewise, at least.
+        rto_met: judged by both ends; `None` where they say different things, or one is needed and not known.
         serving: the resource that serves, or the last one that did.
         next_action: the one thing to do now; empty where there is nothing.
     """
@@ -69,8 +77,13 @@ class FailoverReport(Document):
     phases: tuple[PhaseTime, ...]
     sinks: tuple[SinkResult, ...]
     restored: Restored | None
+    healthy_until: datetime | None = None
+    unhealthy_since: datetime | None = None
+    detection_at_least_seconds: float | None = None
     detection_seconds: float | None
+    approval_seconds: float | None = None
     recovery_seconds: float | None
+    rto_at_least_seconds: float | None = None
     rto_seconds: float | None
     rto_objective_seconds: float | None
     rto_met: bool | None
@@ -103,8 +116,11 @@ class FailoverReport(Document):
             "state": self.state,
             "epoch": self.epoch,
             "decision": self.decision_id,
+            "detection_at_least_seconds": self.detection_at_least_seconds,
             "detection_seconds": self.detection_seconds,
+            "approval_seconds": self.approval_seconds,
             "recovery_seconds": self.recovery_seconds,
+            "rto_at_least_seconds": self.rto_at_least_seconds,
             "rto_seconds": self.rto_seconds,
             "rto_met": self.rto_met,
             "sinks": {sink.name: sink.status for sink in self.sinks},
@@ -164,17 +180,54 @@ def ending(report: FailoverReport) -> str:
 def times(report: FailoverReport) -> str:
     """Say how long it took, as a sentence; empty where that was not measured."""
     parts = []
-    if report.detection_seconds is not None:
-        parts.append(f"detected after {_seconds(report.detection_seconds)}")
+    if detected := detection_words(report):
+        parts.append(f"detected after {detected}")
+    if report.approval_seconds is not None:
+        parts.append(f"approved after {_seconds(report.approval_seconds)}")
     if report.recovery_seconds is not None:
         parts.append(f"failed over in {_seconds(report.recovery_seconds)}")
-    if report.rto_seconds is not None:
-        parts.append(f"{_seconds(report.rto_seconds)} since the outage began")
-    if report.rto_met is not None and report.rto_objective_seconds is not None:
-        kept = "within" if report.rto_met else "beyond"
-        parts.append(f"{kept} the RTO of {_seconds(report.rto_objective_seconds)}")
+    if outage := outage_words(report):
+        parts.append(f"serving again {outage}")
+    if report.rto_at_least_seconds is not None and report.rto_objective_seconds is not None:
+        parts.append(f"{_kept(report)} the RTO of {_seconds(report.rto_objective_seconds)}")
     text = ", ".join(parts)
     return sentence(f"{text[:1].upper()}{text[1:]}") if parts else ""
+
+
+def _kept(report: FailoverReport) -> str:
+    if report.rto_met is not None:
+        return "within" if report.rto_met else "beyond"
+    if report.unhealthy_since is None:
+        return "and an order does not say when the outage began, so it is unknown whether that is within"
+    return "which may or may not be within"
+
+
+def detection_words(report: FailoverReport) -> str:
+    """Say how long it took from the beginning of the outage until the failover was decided; empty for an order."""
+    least, most = report.detection_at_least_seconds, report.detection_seconds
+    if most is None:
+        return "" if least is None else f"at least {_seconds(least)}"
+    return _seconds(most) if least is None else _range(least, most, "to")
+
+
+def outage_words(report: FailoverReport) -> str:
+    """Say how long after the beginning of an outage the target served; empty where no look saw one."""
+    least, most = report.rto_at_least_seconds, report.rto_seconds
+    if report.unhealthy_since is None or least is None:
+        return ""
+    if most is None:
+        return f"at least {_seconds(least)} after the outage began (no healthy look before it is known)"
+    between = "" if _range(least, most, "and") == _seconds(most) else "between "
+    return f"{between}{_range(least, most, 'and')} after the outage began"
+
+
+def within(objective: float | None, least: float | None, most: float | None) -> bool | None:
+    """Say whether an objective was met by what took so long at least, and at most so long; `None` if unknown."""
+    if objective is None or least is None:
+        return None
+    if least > objective:
+        return False
+    return True if most is not None and most <= objective else None
 
 
 def summary(report: FailoverReport) -> str:
@@ -200,6 +253,17 @@ def commit_summary(report: CommitReport) -> str:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _range(least: float, most: float, word: str) -> str:
+    """Write a range that is never narrower than it is."""
+    if most - least < 0.1:
+        return _seconds(most)
+    if most < 10:
+        return f"{math.floor(least * 10) / 10:.1f} {word} {math.ceil(most * 10) / 10:.1f} s"
+    if most < 600:
+        return f"{math.floor(least)} {word} {math.ceil(most)} s"
+    return f"{math.floor(least / 60)} {word} {math.ceil(most / 60)} min"
 
 
 T = TypeVar("T")

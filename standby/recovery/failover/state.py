@@ -33,6 +33,10 @@ class SwitchRecord(Stored):
         fenced: the fence was seen to have its epoch; `None` where an earlier version wrote it.
         ended: it was completed or undone, and the audit log says so.
         log: the newest line of the audit log when it was written.
+        detected_at: when it was decided or proposed because of an outage, UTC; `None` for an operator's order.
+        approved_at: when somebody approved it, UTC; `None` where nobody was asked.
+        unhealthy_since: the first look that saw the outage, UTC.
+        healthy_until: the last healthy look before it, UTC; `None` where none is known.
         names: id of an analyzer at a resource by its id at the primary; by primary and resource.
     """
 
@@ -49,7 +53,9 @@ class SwitchRecord(Stored):
     forced: tuple[str, ...] = ()
     started_at: datetime
     detected_at: datetime | None = None
+    approved_at: datetime | None = None
     unhealthy_since: datetime | None = None
+    healthy_until: datetime | None = None
     prepared: bool = False
     touched: bool = False
     may_name: tuple[str, ...] = Field(alias="may_tell")
@@ -58,6 +64,11 @@ class SwitchRecord(Stored):
     ended: bool = False
     log: LogMark | None = None
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+
+    @property
+    def decided_at(self) -> datetime:
+        """When nothing was left to wait for: detected, and approved where somebody was asked; or ordered."""
+        return self.approved_at or self.detected_at or self.started_at
 
     def is_of(self, fence: Fence) -> bool:
         """Say whether this is the failover that a fence has under way; the record is written first."""
