@@ -41,7 +41,7 @@ class CopyFailed(ReplicationError):
 
 class TargetAnalyzerFailed(CopyFailed):
     _cause = "{analyzer} at {target} became {status!r} instead of ready"
-    _advice = "Read its warnings at the target, then run again with --on-existing replace"
+    _advice = "Run again: it is overwritten; if it fails every time, its warnings at the target may say why"
 
 
 class TargetAnalyzerGone(CopyFailed):

@@ -12,7 +12,7 @@ from pydantic import ConfigDict
 
 from standby.config.plan import OnExisting, RecoveryPlan
 from standby.fencing import ElsewhereActive, OtherPlans
-from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict
+from standby.replication.verdict import HOLDS_NOTHING, Action, CopyRecord, Sighting, Verdict
 
 Key = tuple[str, ...]
 """Of an item: unique in its plan."""
@@ -89,6 +89,11 @@ class PlanItem:
     def key(self) -> Key:
         """Source, target and analyzer: unique in a plan."""
         return (self.source, self.target, self.analyzer)
+
+    @property
+    def over_nothing(self) -> bool:
+        """Whether what it overwrites failed, or is stuck, and so holds nothing."""
+        return self.action is Action.REPLACE and self.found is not None and self.found.status in HOLDS_NOTHING
 
     @property
     def is_in_sync(self) -> bool:

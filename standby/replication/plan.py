@@ -24,6 +24,7 @@ from standby.replication.trained import Guard, force_warnings, guard, guarded, i
 from standby.replication.verdict import (
     ACTING,
     COPYING,
+    HOLDS_NOTHING,
     OVERWRITABLE,
     Action,
     CopyRecord,
@@ -35,6 +36,7 @@ from standby.replication.verdict import (
     is_trained_again,
     judge,
     sight,
+    status_of,
 )
 
 AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
@@ -114,6 +116,8 @@ class Pair:
         verdict = self._verdict(name, target_name, expected, found)
         last = self._last(target_name, found)
         action = self._action(name, verdict)
+        if action is Action.COPY and found is not None and found.status in HOLDS_NOTHING:
+            action = Action.REPLACE
         why = guard(verdict, expected, found, last)
         if action is Action.REPLACE and why is not None and name not in self._forced(why):
             action = Action.REFUSE
@@ -223,6 +227,7 @@ class Pair:
         if analyzer is None:
             return None
         found = sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
+        found = replace(found, status=status_of(analyzer, self.now, self.recovery_plan.deadlines.poll))
         record = self._last(name, found)
         listed = self.rebuilt.get(self.target.serving.resource.name, {}).get(name)
         recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
@@ -248,7 +253,7 @@ class Pair:
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version
-        if item.action is Action.REPLACE and version == PREVIEW_2025:
+        if item.action is Action.REPLACE and version == PREVIEW_2025 and not item.over_nothing:
             cause = f"{item.target} has one already, and api-version {version} cannot replace it"
             advice = "Allow a copy beside it with --on-existing version"
             return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")

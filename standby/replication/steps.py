@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from standby.clock import Clock, SystemClock
 from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
+from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
 from standby.replication.engine import Receipt, is_transient, pace, try_again
 from standby.replication.errors import (
@@ -103,20 +104,32 @@ class RunContext:
         return write_ledger(self.vault, source, target, self.api_version(source))
 
 
-async def save_replaced(context: RunContext, item: PlanItem, analyzer: Analyzer) -> str:
+async def save_replaced(context: RunContext, target: str, analyzer: Analyzer) -> str:
     """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is.
 
     As in a snapshot, it is without signatures that would give access to labelled data.
     """
+    name = analyzer.analyzer_id
     moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
-    path = f"replaced/{item.target}/{item.target_analyzer}/{moment}.json"
+    path = f"replaced/{target}/{name}/{moment}.json"
     text = json.dumps(without_access(analyzer.to_json()), indent=1, ensure_ascii=False)
     await context.vault.write(path, text.encode())
-    sentence = (
-        f"The analyzer {item.target_analyzer} that {item.target} had before is saved in {context.vault.where(path)}."
-    )
+    sentence = f"The analyzer {name} that {target} had before is saved in {context.vault.where(path)}."
     log.info("%s", sentence)
     return sentence
+
+
+async def make_room(context: RunContext, target: str, there: Analyzer) -> tuple[bool, str]:
+    """Save what is about to be overwritten, and delete it where the api-version cannot overwrite.
+
+    Returns:
+        Whether what comes next has to ask to replace; and where the definition is saved.
+    """
+    saved = await save_replaced(context, target, there)
+    can_replace = context.connections[target].resource.api_version != PREVIEW_2025
+    if not can_replace:
+        await context.connections[target].delete_analyzer(there.analyzer_id)
+    return can_replace, saved
 
 
 def copy_again(error: BaseException) -> bool:
@@ -211,12 +224,16 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)
     replaced: tuple[str, ...] = ()
+    may_replace = item.action is Action.REPLACE
     if item.action is Action.REPLACE and (there := await find(context, item.target, item.target_analyzer)) is not None:
         if not _is_as_found(context, item, there):
             if _is_ours(context, item, there):
                 return ADOPTED
             raise TargetMoved(item.target_analyzer, item.target)
-        replaced = (await save_replaced(context, item, there),)
+        may_replace, saved = await make_room(context, item.target, there)
+        replaced = (saved,)
+    elif context.connections[item.target].resource.api_version == PREVIEW_2025:
+        may_replace = False
     if item.expected.trained and item.source != item.target:
         await note_begun(context.vault, target.resource.api_version, item, context.clock.now())
     try:
@@ -224,7 +241,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
             target,
             authorization,
             overrides=context.recovery_plan.overrides(item.target),
-            allow_replace=item.action is Action.REPLACE,
+            allow_replace=may_replace,
         )
     except CopyOutcomeUnknown:
         if not await settle(context, item.target, item.target_analyzer, lambda there: _is_ours(context, item, there)):
@@ -346,7 +363,8 @@ async def settle(
 def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether what the target holds may be our copy; `verify` has the last word on it."""
     if there.status == "creating":
-        return True
+        # What was stuck before is nobody's.
+        return not (item.over_nothing and _is_as_found(context, item, there))
     seen = sight(there, there.to_json(), context.recovery_plan.ignore)
     return seen.fingerprint == item.expected.fingerprint and not _is_as_found(context, item, there)
 
@@ -354,6 +372,8 @@ def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
 def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether what the target holds is still what the plan was made from."""
     seen = sight(there, there.to_json(), context.recovery_plan.ignore)
+    if item.over_nothing and there.status not in {"failed", "creating"}:
+        return False
     return item.found is not None and (seen.fingerprint, seen.created_at, seen.changed_at) == (
         item.found.fingerprint,
         item.found.created_at,

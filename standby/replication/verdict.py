@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from standby.config.plan import OnExisting
@@ -32,6 +32,28 @@ class Verdict(StrEnum):
         return self.value.replace("_", " ")
 
 
+STUCK = "stuck"
+"""The status of an analyzer that is `creating` for so long that nothing builds it any more."""
+
+HOLDS_NOTHING = frozenset({"failed", STUCK})
+"""Statuses of what can be overwritten unasked, because there is nothing to lose."""
+
+STUCK_AFTER = timedelta(hours=1)
+"""How much longer than a copy may take an analyzer is `creating` before it is given up: a training takes minutes."""
+
+
+def status_of(analyzer: Analyzer, now: datetime, longest: float) -> str:
+    """Give the status that counts: `STUCK` for one that is `creating` for much longer than a copy may take.
+
+    Args:
+        longest: seconds that a copy or a build may take (`deadlines.poll`).
+    """
+    moments = [moment for moment in (analyzer.created_at, analyzer.last_modified_at) if moment is not None]
+    if analyzer.status != "creating" or not moments:
+        return analyzer.status
+    return STUCK if now - max(moments) > timedelta(seconds=longest) + STUCK_AFTER else "creating"
+
+
 @dataclass(frozen=True)
 class Sighting:
     """One analyzer as seen at one resource.
@@ -53,7 +75,7 @@ class Sighting:
     @property
     def has_training(self) -> bool:
         """Whether it may have a training of its own, which nothing can put back: if nobody knows better, it has."""
-        return self.trained and not self.rebuilt and self.status not in {"creating", "deleting", "failed"}
+        return self.trained and not self.rebuilt and self.status not in {"creating", "deleting"} | HOLDS_NOTHING
 
 
 @dataclass(frozen=True)
@@ -70,9 +92,10 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) ->
     """Decide the verdict; never `BLOCKED`, which follows from other analyzers and from models.
 
     The record speaks only of the incarnation it saw: a target that was deleted and made again is judged by
-    what it holds, and is `FOREIGN` where that differs. What is being deleted is as good as gone.
+    what it holds, and is `FOREIGN` where that differs. What is being deleted is as good as gone, and so is what
+    failed or is stuck: it holds nothing.
     """
-    if target is None or target.status == "deleting":
+    if target is None or target.status == "deleting" or target.status in HOLDS_NOTHING:
         return Verdict.MISSING
     if target.status == "creating":
         return Verdict.CREATING
@@ -206,6 +229,8 @@ _TRAINED_AGAIN = {
 _UNUSABLE = "{target} has one of this name that is {status}, not ready"
 """An equal analyzer can be behind the source by its status alone."""
 
+_HOLDS_NOTHING = "{target} has one of this name that is {status} and holds nothing; it is overwritten"
+
 _WHAT_TO_DO = {
     Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
     Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
@@ -240,9 +265,12 @@ def explain(
     Args:
         equal: whether both have the same definition.
     """
-    unusable = verdict is Verdict.SOURCE_AHEAD and status != "ready"
     words = (_TRAINED_AGAIN if equal else {}).get(verdict, _WHAT_IS_THERE[verdict])
-    sentence = (_UNUSABLE if unusable else words).format(source=source, target=target, status=status)
+    if verdict is Verdict.MISSING and status in HOLDS_NOTHING:
+        words = _HOLDS_NOTHING
+    elif verdict is Verdict.SOURCE_AHEAD and status != "ready":
+        words = _UNUSABLE
+    sentence = words.format(source=source, target=target, status=status)
     advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
     if advice is None:
         return f"{sentence}."

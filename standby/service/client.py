@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, Resource
@@ -16,10 +17,12 @@ from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Tls, trusted_certificates
 from standby.service.errors import ArmUnavailable, InvalidRequest
-from standby.service.models import Analyzer, Defaults, Operation, PollAnswer, StartedOperation
+from standby.service.models import Analyzer, Defaults, Operation, PollAnswer, StartedOperation, has_id
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Repeat, quota
 from standby.service.sender import Sender
+
+log = logging.getLogger("standby.service")
 
 BASE = "/contentunderstanding"
 
@@ -33,10 +36,22 @@ MOST_CONNECTIONS = 10
 """httpx searches its whole pool at every request, so more connections would make it slower."""
 
 
+def _with_ids(value: object) -> object:
+    """Leave out entries that have no id: nothing can be said or done about them, and the others are as they are."""
+    if not isinstance(value, list):
+        return value
+    named = [entry for entry in value if has_id(entry)]
+    if not named:
+        return value  # Then it is no list of analyzers, rather than an empty one.
+    if len(named) < len(value):
+        log.warning("%d entries of a list of analyzers have no id and are left out", len(value) - len(named))
+    return named
+
+
 class _Page(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    value: tuple[Analyzer, ...]
+    value: Annotated[tuple[Analyzer, ...], BeforeValidator(_with_ids)]
     next_link: str | None = Field(None, alias="nextLink")
 
 

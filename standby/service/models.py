@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeGuard
 
 from pydantic import (
     AliasPath,
@@ -15,6 +15,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     SecretStr,
+    ValidationError,
     model_validator,
 )
 
@@ -129,11 +130,15 @@ class ErrorDetail(_Wire):
         return self.innererror.innermost if self.innererror else self
 
 
+UNREADABLE = "unreadable"
+"""The status of an analyzer of which only the id could be read."""
+
+
 class Analyzer(_Wire):
-    """One analyzer, as far as it is read here.
+    """One analyzer, as far as it is read here: where nothing but its id can be, its status is `UNREADABLE`.
 
     Attributes:
-        status: lower case: creating, ready, deleting, failed, undefined, or one not known yet.
+        status: lower case: creating, ready, deleting, failed, undefined, unreadable, or one not known yet.
         created_at: `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
         models: model name by role: completion, embedding.
         warnings: one line each.
@@ -148,6 +153,23 @@ class Analyzer(_Wire):
     models: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     tags: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _costs_itself_only(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError:
+            if not has_id(data):
+                raise
+        made = cls.model_validate({"analyzerId": data["analyzerId"], "status": UNREADABLE})
+        made._sent = data
+        return made
+
+
+def has_id(entry: object) -> TypeGuard[JsonObject]:
+    """Say whether an entry of a listing can be named."""
+    return isinstance(entry, dict) and isinstance(name := entry.get("analyzerId"), str) and bool(name)
 
 
 class Operation(_Wire):

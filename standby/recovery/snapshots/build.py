@@ -13,7 +13,8 @@ from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.recovery.snapshots.store import meaning
 from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import TargetAnalyzerNotReady
-from standby.replication.steps import ADOPTED, find, must_find, settle, verify_again, wait_for
+from standby.replication.steps import ADOPTED, find, make_room, must_find, settle, verify_again, wait_for
+from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
 
@@ -58,8 +59,11 @@ class BuildSteps:
         return there if there is not None and self._is_ours(item, there) else None
 
     async def _send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
+        may_replace = item.over_failed and await self._make_room(item)
         try:
-            started = await self.context.connections[self.to].put_analyzer(item.target_analyzer, definition)
+            started = await self.context.connections[self.to].put_analyzer(
+                item.target_analyzer, definition, allow_replace=may_replace
+            )
         except NotConnected:
             raise
         except (Unreachable, ServiceUnavailable, ProtocolError):
@@ -82,6 +86,15 @@ class BuildSteps:
             )
             return receipt, started.analyzer.created_at
         return replace(ADOPTED, begun=self.context.clock.monotonic()), there.created_at
+
+    async def _make_room(self, item: RestoreItem) -> bool:
+        """Save what failed, and say whether the build has to replace it; what became usable is left alone."""
+        there = await find(self.context.run, self.to, item.target_analyzer)
+        status = status_of(there, self.context.clock.now(), self.context.plan.deadlines.poll) if there else ""
+        if there is None or status not in HOLDS_NOTHING:
+            return False
+        may_replace, _ = await make_room(self.context.run, self.to, there)
+        return may_replace
 
     async def _verify(self, item: RestoreItem) -> Analyzer:
         analyzer = await must_find(self.context.run, self.to, item.target_analyzer)

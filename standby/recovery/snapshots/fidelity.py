@@ -16,7 +16,7 @@ from standby.recovery.snapshots.manifest import AnalyzerEntry
 from standby.recovery.snapshots.store import meaning
 from standby.replication.items import Key
 from standby.replication.ledger import Rebuilt
-from standby.replication.verdict import CopyRecord, is_later, sight
+from standby.replication.verdict import HOLDS_NOTHING, CopyRecord, is_later, sight
 from standby.service.models import Analyzer
 
 
@@ -58,12 +58,14 @@ class RestoreItem(Restorable):
     Attributes:
         held: whether the target has anything under its id.
         met: whether what is there is what the snapshot has, so that nothing is left to be done.
+        over_failed: what is there failed or is stuck; it is overwritten.
         needs: analyzers of this restore that must be there first, by their id at the target.
         fingerprint: that it must have at the target.
     """
 
     held: bool = False
     met: bool = False
+    over_failed: bool = False
     reason: str
     needs: tuple[str, ...] = ()
     fingerprint: str = ""
@@ -126,7 +128,12 @@ class Holding(StrEnum):
     OTHER_VERSION = "other version"
     SOMETHING_ELSE = "something else"
     UNFINISHED = "unfinished"
+    FAILED = "failed"
     UNUSABLE = "unusable"
+
+
+ABSENT = frozenset({Holding.NOTHING, Holding.FAILED})
+"""The target has nothing of these that could be lost."""
 
 
 MET = frozenset({Holding.VERIFIED_COPY, Holding.REBUILT, Holding.SAME_DEFINITION, Holding.EARLIER_TRAINING})
@@ -139,11 +146,13 @@ class Found:
 
     Attributes:
         record: of the last verified copy under this id, where there is one.
+        status: that of the analyzer, but `STUCK` where nothing builds it any more.
     """
 
     analyzer: Analyzer
     definition: Mapping[str, JsonValue]
     record: CopyRecord | None
+    status: str
     rebuilt: Rebuilt | None = None
 
 
@@ -151,10 +160,10 @@ def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Se
     """Say what the target has; `expected` is the fingerprint that a restored one must have there."""
     if found is None or found.analyzer.status == "deleting":
         return Holding.NOTHING
-    if found.analyzer.status == "creating":
-        return Holding.UNFINISHED
-    if found.analyzer.status != "ready":
-        return Holding.UNUSABLE
+    if found.status in HOLDS_NOTHING:
+        return Holding.FAILED
+    if found.status != "ready":
+        return Holding.UNFINISHED if found.status == "creating" else Holding.UNUSABLE
     # What was only found equal is recorded as a copy is.
     is_copy = found.rebuilt is None and _is_recorded(found, ignore)
     if meaning(found.definition, ignore) != expected:
@@ -185,14 +194,18 @@ def doubt_of(rebuilt: Rebuilt) -> str:
 
 
 def action(held: Holding) -> RestoreAction:
-    """Say what a restore does; it never overwrites."""
-    if held is Holding.NOTHING:
+    """Say what a restore does; it overwrites only what failed, and so holds nothing."""
+    if held in ABSENT:
         return RestoreAction.CREATE
     return RestoreAction.REFUSE if held is Holding.UNUSABLE else RestoreAction.KEEP
 
 
-def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: str) -> str:
-    """Say in a sentence or two why that is done, and what can be done instead; `changed` as for `fidelity`."""
+def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: str, delete: str) -> str:
+    """Say in a sentence or two why that is done, and what can be done instead; `changed` as for `fidelity`.
+
+    Args:
+        delete: the call that deletes what is there.
+    """
     sentences = {
         Holding.NOTHING: f"{to} does not have it. {_rebuilt(entry, changed)}",
         Holding.VERIFIED_COPY: f"{to} has a verified copy of it.",
@@ -200,13 +213,17 @@ def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: 
         Holding.SAME_DEFINITION: (f"{to} has one with the same definition already.{f' {changed}.' if changed else ''}"),
         Holding.EARLIER_TRAINING: f"{to} has a copy of it that was made before it was trained again.",
         Holding.OTHER_VERSION: (
-            f"{to} has a copy of another version of it, which is left alone. Delete it there to restore this one."
+            f"{to} has a copy of another version of it, which is left alone. To restore this one, first {delete}."
         ),
         Holding.SOMETHING_ELSE: (
-            f"{to} has something else under this id, which is left alone. Delete it there to restore this one."
+            f"{to} has something else under this id, which is left alone. To restore this one, first {delete}."
         ),
         Holding.UNFINISHED: f"It is being built at {to}. Run again when this has ended.",
-        Holding.UNUSABLE: f"It is {status} at {to}. Delete it there, then run again.",
+        Holding.FAILED: f"It is {status} at {to} and holds nothing, so it is overwritten. {_rebuilt(entry, changed)}",
+        Holding.UNUSABLE: (
+            f"It is {status} at {to}, and may hold a training, so it is left alone. "
+            f"To restore it all the same, first {delete}."
+        ),
     }
     return sentences[held]
 

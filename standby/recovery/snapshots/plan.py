@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from graphlib import TopologicalSorter
 
@@ -17,6 +18,7 @@ from standby.fencing import ActiveElsewhere, OtherFenceUnknown, OtherPlans
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.errors import NotOfThisPlan
 from standby.recovery.snapshots.fidelity import (
+    ABSENT,
     MET,
     Fidelity,
     Found,
@@ -41,7 +43,8 @@ from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
 from standby.replication.trained import still_there
-from standby.replication.verdict import CopyRecord, expected_definition
+from standby.replication.verdict import CopyRecord, expected_definition, status_of
+from standby.service.models import Analyzer
 
 
 async def plan_restore(
@@ -135,12 +138,13 @@ async def _plan_part(
         records=await _records(context, name, stored, to),
         owners=owners,
         rebuilt=rebuilt,
+        now=context.clock.now(),
         others=others,
     )
     doubtful = {
         analyzer: definitions[analyzer]
         for analyzer, held in resource_plan.holdings.items()
-        if held in {Holding.NOTHING, Holding.SAME_DEFINITION, Holding.REBUILT} and stored.analyzers[analyzer].labelled
+        if held in ABSENT | {Holding.SAME_DEFINITION, Holding.REBUILT} and stored.analyzers[analyzer].labelled
     }
     client = context.connections[to]
     now = await see_labelled(doubtful, client.resource, client.tls)
@@ -216,6 +220,7 @@ class ResourcePlan:
         records: verified copies at the target, by id there.
         owners: ids at the target that another resource of the snapshot already gets, with its name.
         rebuilt: what the target has of earlier restores, by id there.
+        now: when the target was seen, UTC.
         others: what serves for other plans; not considered where it is left out.
     """
 
@@ -232,6 +237,7 @@ class ResourcePlan:
     records: Mapping[str, CopyRecord]
     owners: Mapping[str, str]
     rebuilt: RebuiltThere
+    now: datetime
     others: OtherPlansThere | None = None
 
     @cached_property
@@ -322,8 +328,11 @@ class ResourcePlan:
         found = None
         if there is not None:
             definition, record = self.target.definitions[at_target], self.records.get(at_target)
-            found = Found(there, definition, record, self.rebuilt.get(at_target))
+            found = Found(there, definition, record, self._status(there), self.rebuilt.get(at_target))
         return holding(self.stored.analyzers[analyzer], self._expected[analyzer], found, self.recovery_plan.ignore)
+
+    def _status(self, there: Analyzer) -> str:
+        return status_of(there, self.now, self.recovery_plan.deadlines.poll)
 
     def _item(self, analyzer: str, changed: str, serving: Serving, decided: Mapping[str, RestoreItem]) -> RestoreItem:
         entry = self.stored.analyzers[analyzer]
@@ -338,9 +347,12 @@ class ResourcePlan:
             target_analyzer=target_analyzer,
             fidelity=fidelity(held, entry, changed),
             action=action(held),
-            held=held is not Holding.NOTHING,
+            held=held not in ABSENT,
             met=held in MET,
-            reason=explain(held, entry, changed, self._to, there.status if there else ""),
+            over_failed=held is Holding.FAILED,
+            reason=explain(
+                held, entry, changed, self._to, self._status(there) if there else "", self._delete(target_analyzer)
+            ),
             needs=tuple(
                 sorted(self.ids[child] for child in self._dependencies.children[analyzer] if child != analyzer)
             ),
@@ -354,10 +366,16 @@ class ResourcePlan:
             # What is there stays there, but it would not work: that must not go unsaid.
             return item.model_copy(update={"warnings": item.warnings + judged.warnings + judged.errors})
         item = item.model_copy(update={"warnings": item.warnings + judged.warnings})
-        obstacle = next(self._obstacles(analyzer, decided, there is not None), " ".join(judged.errors))
+        is_deleted = there is not None and held is Holding.NOTHING
+        obstacle = next(self._obstacles(analyzer, decided, is_deleted), " ".join(judged.errors))
         if not obstacle:
             return item
         return item.model_copy(update={"action": RestoreAction.REFUSE, "reason": obstacle})
+
+    def _delete(self, there: str) -> str:
+        resource = self.target.serving.resource
+        path = f"{resource.endpoint}/contentunderstanding/analyzers/{there}"
+        return f"delete it with DELETE {path}?api-version={resource.api_version}"
 
     def _obstacles(self, analyzer: str, decided: Mapping[str, RestoreItem], is_deleted: bool) -> Iterator[str]:
         """Say why an analyzer cannot be created, and what to do about it."""

@@ -247,7 +247,8 @@ def test_a_version_that_equals_the_source_stands_for_it() -> None:
 
 def test_a_version_that_is_being_made_is_adopted() -> None:
     source = inventory("east", definition("a", description="new"))
-    target = at(definition("a", description="old"), definition("a_v2", description="new", status="creating"))
+    being_made = definition("a_v2", description="new", status="creating", createdAt=START.isoformat())
+    target = at(definition("a", description="old"), being_made)
     (item,) = plan(source, target, selection=Selection(on_existing="version")).items
     assert (item.action, item.target_analyzer) == (Action.ADOPT, "a_v2")
 

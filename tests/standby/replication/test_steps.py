@@ -41,6 +41,7 @@ from standby.service.errors import (
 from standby.vault.errors import VaultUnavailable
 from tests.standby.replication.world import (
     MODELS,
+    START,
     Service,
     definition,
     expiry,
@@ -571,7 +572,7 @@ async def test_an_edit_at_the_source_is_found_again_past_a_tag_that_the_plan_ign
 
 
 async def test_somebody_elses_copy_that_was_adopted_is_only_good_if_it_is_the_same(on: Stage) -> None:
-    on.service.hold("west", definition("a", description="theirs", status="creating"))
+    on.service.hold("west", definition("a", description="theirs", status="creating", createdAt=START.isoformat()))
     item = await on.plan()
     assert item.action is Action.ADOPT
     on.service.region("west").analyzers["a"]["status"] = "ready"

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from standby.config.plan import OnExisting
 from standby.replication.trained import guard
-from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict, decide, judge
+from standby.replication.verdict import (
+    HOLDS_NOTHING,
+    Action,
+    CopyRecord,
+    Sighting,
+    Verdict,
+    decide,
+    judge,
+    status_of,
+)
+from standby.service.models import Analyzer
 from tests.standby.replication.world import START, record, sighting
 
 LATER = START + timedelta(hours=1)
@@ -97,22 +107,37 @@ def test_a_different_target_that_was_deleted_and_made_again_is_foreign(holds: st
     assert judge(sighting("v2"), sighting(holds, created_at=LATER), AS_COPIED) is Verdict.FOREIGN
 
 
-@pytest.mark.parametrize("status", ["failed", "undefined", "something new"])
+@pytest.mark.parametrize("status", ["undefined", "unreadable", "something new"])
 @pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
 def test_an_equal_analyzer_that_is_not_ready_is_behind(status: str, last: CopyRecord | None) -> None:
     assert judge(sighting("v1"), sighting("v1", status=status), last) is Verdict.SOURCE_AHEAD
 
 
-def test_a_failed_analyzer_that_is_not_ours_is_foreign() -> None:
-    assert judge(sighting("v1"), sighting("other", status="failed"), None) is Verdict.FOREIGN
+@pytest.mark.parametrize("status", sorted(HOLDS_NOTHING))
+@pytest.mark.parametrize("holds", ["v1", "v2", "other"])
+@pytest.mark.parametrize("last", [None, AS_COPIED], ids=["never copied", "copied once"])
+def test_what_failed_or_is_stuck_counts_as_missing(status: str, holds: str, last: CopyRecord | None) -> None:
+    assert judge(sighting("v1"), sighting(holds, status=status), last) is Verdict.MISSING
 
 
-def test_a_failed_copy_is_behind_an_edited_source() -> None:
-    assert judge(sighting("v2"), sighting("v1", status="failed"), AS_COPIED) is Verdict.SOURCE_AHEAD
+@pytest.mark.parametrize("status", ["undefined", "unreadable"])
+def test_what_may_hold_something_is_not_taken_for_missing(status: str) -> None:
+    assert judge(sighting("v1"), sighting("other", status=status), None) is Verdict.FOREIGN
+    assert judge(sighting("v1"), sighting("v2", status=status), AS_COPIED) is Verdict.TARGET_AHEAD
 
 
-def test_a_failed_analyzer_with_an_edit_is_ahead_all_the_same() -> None:
-    assert judge(sighting("v1"), sighting("v2", status="failed"), AS_COPIED) is Verdict.TARGET_AHEAD
+@pytest.mark.parametrize(
+    ("status", "minutes", "expected"),
+    [("creating", 60, "creating"), ("creating", 71, "stuck"), ("ready", 999, "ready"), ("failed", 1, "failed")],
+)
+def test_what_is_creating_for_much_longer_than_a_copy_may_take_is_stuck(
+    status: str, minutes: int, expected: str
+) -> None:
+    dates = {"createdAt": "2026-01-01T00:00:00Z", "lastModifiedAt": START.isoformat()}
+    analyzer = Analyzer.model_validate({"analyzerId": "a", "status": status, **dates})
+    assert status_of(analyzer, START + timedelta(minutes=minutes), 600) == expected
+    undated = Analyzer.model_validate({"analyzerId": "a", "status": status})
+    assert status_of(undated, START, 600) == status
 
 
 def test_a_source_trained_again_under_the_same_definition_is_ahead() -> None:
@@ -168,9 +193,8 @@ def test_a_target_whose_incarnation_is_not_known_is_not_taken_for_another_one() 
 
 
 def test_a_target_that_is_not_ready_was_not_trained_again() -> None:
-    """A copy of ours can have failed, and must be made again."""
-    failed = replace(TRAINED, status="failed", created_at=LATER, changed_at=LATER)
-    assert judge(TRAINED, failed, record(TRAINED, TRAINED)) is Verdict.SOURCE_AHEAD
+    undefined = replace(TRAINED, status="undefined", created_at=LATER, changed_at=LATER)
+    assert judge(TRAINED, undefined, record(TRAINED, TRAINED)) is Verdict.SOURCE_AHEAD
 
 
 @pytest.mark.parametrize("last", [None, record(TRAINED, TRAINED)], ids=["never copied", "copied once"])
@@ -230,7 +254,7 @@ def test_a_target_that_holds_something_else_is_called_ours_only_on_the_ledgers_w
     verdict = judge(source, target, last)
     of_this_incarnation = last is not None and last.target.created_at == target.created_at
     if verdict is not Verdict.FOREIGN and source.fingerprint != target.fingerprint:
-        assert of_this_incarnation or target.status in {"creating", "deleting"}
+        assert of_this_incarnation or target.status in {"creating", "deleting", "failed"}
     if verdict is Verdict.SOURCE_AHEAD and source.fingerprint != target.fingerprint:
         assert last is not None
         # Nobody's edit at the target is ever taken for an old copy.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from standby.replication.errors import NothingSelected
 from standby.replication.items import Progress, Status
 from standby.replication.ledger import read_rebuilt
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
-from tests.standby.replication.world import recovery_plan
+from tests.standby.replication.world import START, recovery_plan
 
 HIDDEN = "https://x.blob.core.example/labels"
 """A container that is never asked, so that what it holds is unknown."""
@@ -372,15 +373,40 @@ async def test_never_overwrites() -> None:
     assert world.cloud.built == []
 
 
-@pytest.mark.parametrize(("status", "action"), [("creating", "keep"), ("failed", "refuse"), ("deleting", "refuse")])
-async def test_what_is_not_ready_at_the_target_is_told(status: str, action: str) -> None:
+@pytest.mark.parametrize(
+    ("status", "action", "reason"),
+    [
+        ("creating", "keep", "Run again when this has ended"),
+        ("deleting", "refuse", "Run again when it is gone"),
+        ("failed", "create", "It is failed at west and holds nothing, so it is overwritten"),
+        ("undefined", "refuse", "first delete it with DELETE https://west"),
+        (7, "refuse", "It is unreadable at west, and may hold a training"),
+    ],
+)
+async def test_what_is_not_ready_at_the_target_is_told(status: object, action: str, reason: str) -> None:
     world = await kept(analyzer("invoice"))
-    world.hold("west", analyzer("invoice", status=status))
+    world.hold("west", analyzer("invoice", status=status, createdAt=START.isoformat()))
 
     [item] = (await world.planned()).items
 
     assert (item.action, item.met) == (action, False)
-    assert "un again when" in item.reason or "Delete it there, then run again" in item.reason
+    assert reason in item.reason
+
+
+@pytest.mark.parametrize("status", ["failed", "creating"])
+@pytest.mark.parametrize("only_missing", [True, False])
+async def test_what_failed_or_is_stuck_is_built_anew_and_its_definition_is_kept(
+    status: str, only_missing: bool
+) -> None:
+    world = await kept(analyzer("invoice"))
+    world.hold("west", analyzer("invoice", status=status, description="broken", createdAt="2025-12-01T00:00:00Z"))
+
+    report = await world.restored(only_missing=only_missing)
+
+    assert report.totals[Status.SUCCEEDED] == 1
+    assert world.cloud.region("west").analyzers["invoice"]["status"] == "ready"
+    [saved] = [json.loads(file) for path, file in world.vault.files.items() if path.startswith("replaced/west/")]
+    assert saved["description"] == "broken"
 
 
 async def test_only_what_is_missing_can_be_asked_for() -> None:

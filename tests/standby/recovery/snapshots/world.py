@@ -112,7 +112,7 @@ class Cloud(Service):
         if request.method != "PUT":
             return super()._serve(region, where, request, path)
         name = path.removeprefix("/analyzers/")
-        if name in region.analyzers:
+        if name in region.analyzers and "allowReplace" not in request.url.params:
             return refusal(409, "Conflict", "ModelExists", "It exists.")
         body = json.loads(request.content)
         stamp = f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}"
