@@ -28,6 +28,8 @@ from standby.recovery.readiness.standing import (
     model_facts,
     retirements,
     surveyed,
+    usable_at,
+    with_children,
 )
 from standby.recovery.snapshots.errors import NoSnapshot, SnapshotError
 from standby.recovery.snapshots.manifest import ResourceSnapshot
@@ -188,9 +190,11 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     found = _pair_standings(known, facts, there)
     at_primary = facts.target == facts.primary
     names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in found.standings}
+    usable = usable_at(there)
+    standings = (with_children(each, names[each.analyzer], there, usable) for each in found.standings)
     return replace(
         facts,
-        standings=tuple(_as_it_serves(facts, each) for each in found.standings),
+        standings=tuple(_as_it_serves(facts, each) for each in standings),
         names=names,
         rebuilt=() if at_primary else _rebuilt(known, facts.target, names),
         models=model_facts(facts.plan, found.needed, found.source, there.serving),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -17,6 +17,7 @@ from standby.recovery.durations import Durations, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
+from standby.text import some_of
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
@@ -36,6 +37,7 @@ class Bucket(StrEnum):
     MISSING = "missing_analyzer"
     BROKEN = "broken_analyzer"
     CREATING = "being_created"
+    CHILD = "unusable_child"
     EDITED = "edited_at_target"
     DIVERGED = "diverged"
     FOREIGN = "foreign"
@@ -60,6 +62,15 @@ class Bucket(StrEnum):
     REPLICA = "replica_of_the_vault"
 
 
+CURED_BY_RESTORE = frozenset(
+    {Bucket.MISSING, Bucket.BROKEN, Bucket.CREATING, Bucket.CHILD, Bucket.BLOCKED, Bucket.RPO_MISSED}
+)
+"""Reasons that disappear once the analyzers they are about are restored."""
+
+BY_THE_FAILOVER = frozenset({Bucket.FENCED, Bucket.SWITCH_UNDER_WAY})
+"""Reasons that may come from a failover itself; they are about the target as a whole."""
+
+
 class Reason(Document):
     """One thing to know before a failover.
 
@@ -74,6 +85,24 @@ class Reason(Document):
     text: str
     next_action: str
     analyzers: tuple[str, ...] = ()
+
+
+def with_parents(
+    out: Mapping[str, str], needs: Mapping[str, Collection[str]], *, also: Collection[str] = ()
+) -> dict[str, str]:
+    """Add to what cannot serve, with the reasons, whatever needs one of these, at any depth.
+
+    Args:
+        also: others that cannot be used, and are not themselves asked for.
+    """
+    found = dict(out)
+    while more := {
+        name: f"{name} needs {some_of(sorted(lost))}"
+        for name, needed in needs.items()
+        if name not in found and (lost := {child for child in needed if child in found or child in also})
+    }:
+        found |= more
+    return dict(sorted(found.items()))
 
 
 class AnalyzerPoint(Document):
@@ -112,6 +141,8 @@ class Readiness(Document):
         source_answered: whether the source was asked and answered; otherwise records were used.
         missing: analyzers, by their ids at the primary, that the target lacks or that do not work there.
         names: id at the target by id at the primary, of every analyzer that is known.
+        needs: the analyzers that each one refers to at the target, by their ids at the primary: those that are known,
+            and others where they cannot be used.
     """
 
     plan: str
@@ -130,11 +161,35 @@ class Readiness(Document):
     source_answered: bool
     missing: tuple[str, ...]
     names: Mapping[str, str]
+    needs: Mapping[str, tuple[str, ...]] = {}
 
     @property
     def is_failback(self) -> bool:
         """Whether it is about a failback, because another resource serves for the primary."""
         return self.target in {self.active, self.primary}
+
+    @property
+    def against_the_target(self) -> tuple[Reason, ...]:
+        """What speaks against the target, and not against single analyzers there."""
+        return tuple(each for each in self._against if not each.analyzers or each.bucket in BY_THE_FAILOVER)
+
+    def unusable(self, restored: Collection[str] = ()) -> dict[str, str]:
+        """Say which analyzers the target could not serve, by their ids at the primary, and why.
+
+        Args:
+            restored: those that a restore rebuilds first.
+        """
+        out: dict[str, str] = {}
+        for reason in self._against:
+            if reason.bucket not in BY_THE_FAILOVER | {Bucket.CHILD}:
+                cured = restored if reason.bucket in CURED_BY_RESTORE else ()
+                out |= {name: reason.text for name in reason.analyzers if name not in cured and name not in out}
+        strangers = {child for needed in self.needs.values() for child in needed} - self.names.keys()
+        return with_parents(out, self.needs, also=strangers)
+
+    @property
+    def _against(self) -> tuple[Reason, ...]:
+        return tuple(each for each in self.reasons if each.severity is not Severity.WARNING)
 
 
 @dataclass(frozen=True)
@@ -146,6 +201,8 @@ class Standing:
         status: as the service there says, in lower case; `None` where the analyzer is missing.
         source_changed: whether the source has something that it lacks; `None` where that is unknown.
         explanation: what a replication would do about it, where that was planned.
+        children: what it refers to there, by id there.
+        unusable_children: those of them that cannot be used.
     """
 
     analyzer: str
@@ -156,6 +213,8 @@ class Standing:
     source_changed: bool | None = None
     explanation: str = ""
     blocked: bool = False
+    children: tuple[str, ...] = ()
+    unusable_children: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,8 @@ def _kind(standing: Standing, facts: Facts, unserved: Collection[str]) -> Kind |
         return _unusable(standing, hindered=hindered)
     if standing.verdict in _BY_VERDICT:
         return _BY_VERDICT[standing.verdict]
+    if standing.unusable_children:
+        return Kind(Bucket.CHILD, Severity.ERROR, some_of(standing.unusable_children))
     if hindered and standing.verdict is not Verdict.SOURCE_AHEAD:
         return Kind(Bucket.BLOCKED, Severity.ERROR, standing.explanation)
     return _behind(standing, facts)
@@ -311,7 +313,22 @@ def judge_readiness(facts: Facts) -> Readiness:
         source_answered=_source_answered(facts),
         missing=missing,
         names=facts.names,
+        needs=_needs(facts),
     )
+
+
+def _needs(facts: Facts) -> dict[str, tuple[str, ...]]:
+    at_primary = {there: name for name, there in facts.names.items()}
+    needs = {
+        each.analyzer: tuple(
+            at_primary.get(child, child)
+            for child in each.children
+            if child in at_primary or child in each.unusable_children
+        )
+        for each in facts.standings
+        if each.status == "ready"
+    }
+    return {name: needed for name, needed in needs.items() if needed}
 
 
 REPLICA_BEHIND = timedelta(minutes=15)

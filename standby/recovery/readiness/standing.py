@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from standby.config.plan import RecoveryPlan
@@ -11,13 +11,23 @@ from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.recovery.provenance import LONG_AGO, trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
-from standby.replication.dependencies import PLACE_OF_ID
+from standby.replication.dependencies import PLACE_OF_ID, references
 from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory, is_protected
 from standby.replication.items import PlanItem, Records
 from standby.replication.report import RecoveryPoint
 from standby.replication.serving import Finding, Serving, Severity, check_models
-from standby.replication.verdict import Action, CopyRecord, Sighting, Verdict, expected_definition, judge, sight
+from standby.replication.verdict import (
+    HOLDS_NOTHING,
+    Action,
+    CopyRecord,
+    Sighting,
+    Verdict,
+    expected_definition,
+    judge,
+    sight,
+    status_of,
+)
 from standby.service.models import CatalogModel
 
 
@@ -77,7 +87,7 @@ def _has_the_original(item: PlanItem) -> bool:
 def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:
     """Give the state of a source's analyzers at a target, where the source does not answer."""
     names = _known_names(plan, target, recorded, now)
-    return tuple(_recorded(plan, target, recorded, primary, there) for primary, there in sorted(names.items()))
+    return tuple(_recorded(plan, target, recorded, primary, there, now) for primary, there in sorted(names.items()))
 
 
 def failback_standings(
@@ -132,15 +142,18 @@ def _at_target(plan: RecoveryPlan, target: Inventory, name: str) -> str:
     return name if renamed not in target.analyzers and name in target.analyzers else renamed
 
 
-def _recorded(plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: str, there: str) -> Standing:
+def _recorded(
+    plan: RecoveryPlan, target: Inventory, recorded: Recorded, name: str, there: str, now: datetime
+) -> Standing:
     analyzer = target.analyzers.get(there)
     last_run = recorded.last_run.analyzers.get(name)
-    if analyzer is None or analyzer.status in {"deleting", "creating"}:
+    status = status_of(analyzer, now, plan.deadlines.poll) if analyzer else None
+    if analyzer is None or status in {"deleting", "creating"} | HOLDS_NOTHING:
         return Standing(
             analyzer=name,
             target_analyzer=there,
-            verdict=Verdict.CREATING if analyzer and analyzer.status == "creating" else Verdict.MISSING,
-            status=analyzer.status if analyzer else None,
+            verdict=Verdict.CREATING if status == "creating" else Verdict.MISSING,
+            status=status,
             source_changed=True,
         )
     found = sight(analyzer, target.definitions[there], plan.ignore)
@@ -209,10 +222,27 @@ def _at_primary(
         analyzer=name,
         target_analyzer=there,
         verdict=verdicts[equal] if analyzer is not None else Verdict.MISSING,
-        status=analyzer.status if analyzer is not None else None,
+        status=status_of(analyzer, now, plan.deadlines.poll) if analyzer is not None else None,
         verified_at=now if equal else None,
         source_changed=None if equal is None else not equal,
     )
+
+
+def with_children(standing: Standing, name: str, there: Inventory, usable: Collection[str]) -> Standing:
+    """Add what an analyzer refers to where it would be needed."""
+    children = references(there.definitions.get(name, {}))
+    return replace(
+        standing, children=tuple(sorted(children)), unusable_children=tuple(sorted(children.difference(usable)))
+    )
+
+
+def usable_at(there: Inventory) -> frozenset[str]:
+    """Name the analyzers of a resource that are ready, and whatever they need there is, too."""
+    needed = {name: references(definition) for name, definition in there.definitions.items()}
+    usable = {name for name, analyzer in there.analyzers.items() if analyzer.status == "ready"}
+    while lost := {name for name in usable if not needed[name] <= usable}:
+        usable -= lost
+    return frozenset(usable)
 
 
 def _latest(*moments: datetime | None) -> datetime | None:

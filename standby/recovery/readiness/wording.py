@@ -13,6 +13,7 @@ from standby.recovery.durations import RtoForecast
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Severity
+from standby.replication.verdict import HOLDS_NOTHING
 from standby.text import some_of, totals
 
 MOST_NAMED = 3
@@ -93,10 +94,14 @@ def _blocked(about: Subject) -> Words:
 
 def _broken(about: Subject) -> Words:
     states = ", ".join(sorted({str(each.status) for each in about.standings}))
-    return (
-        f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})",
-        about.copy(" --on-existing replace"),
-    )
+    # What failed is overwritten unasked.
+    options = "" if {each.status for each in about.standings} <= HOLDS_NOTHING else " --on-existing replace"
+    return f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})", about.copy(options)
+
+
+def _child(about: Subject) -> Words:
+    need = "needs" if len(about.names) == 1 else "need"
+    return f"{about.them} {need} {about.kind.explanation}, which cannot be used at {about.where}", about.copy()
 
 
 def _creating(about: Subject) -> Words:
@@ -152,6 +157,7 @@ WORDS: Mapping[Bucket, Callable[[Subject], Words]] = {
     Bucket.BLOCKED: _blocked,
     Bucket.BROKEN: _broken,
     Bucket.CREATING: _creating,
+    Bucket.CHILD: _child,
     Bucket.EDITED: lambda about: _differing(about, f"{about.were} edited at {about.where}"),
     Bucket.DIVERGED: lambda about: _differing(about, f"{about.were} edited at both resources since the last copy"),
     Bucket.FOREIGN: lambda about: _differing(about, f"at {about.where} {about.were} not copied by Standby"),
