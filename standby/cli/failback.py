@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 
 import typer
 
+from standby.cli.failover import ask, settled
 from standby.cli.options import PlanName, Primary, Reason, Via, Yes
-from standby.cli.output import Line, Output, confirm, problem_lines
+from standby.cli.output import Line, Output, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.replicate import report_lines
 from standby.cli.run import Exit, exit_of
 from standby.document import JsonObject
 from standby.errors import sentence
+from standby.fencing import read_fence
 from standby.orchestrator import run_flow
-from standby.recovery.context import open_recovery
+from standby.recovery.assignments import choose_primary, present_words
+from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.failback.failback import fail_back, report_divergence
 from standby.recovery.failback.report import CHOICES, WORDS, Choice, Divergence, DivergenceReport, FailbackReport
 from standby.recovery.failover.begin import SHARED
-from standby.recovery.loss import except_fence, settle
+from standby.recovery.loss import except_fence
 from standby.text import some_of
 
 MOST_NAMED = 10
@@ -134,28 +137,47 @@ async def command(
     output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
-    if via == "prefect" and not dry_run:
-        await confirm(output, f"Fail plan {plan} back?", yes=yes)
-        asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*(force or [])], "reason": reason}
-        report = await run_flow(FailbackReport, configuration, plan, "failback", asked)
-        if report.divergence is not None:
-            output.results(divergence_lines(report.divergence, verbose=output.verbose))
-    else:
-        async with open_recovery(configuration, plan) as opened:
-            recovery = await settle(opened, force or [], reason)
-            replaced = except_fence(force or [])
+    if not dry_run:
+        must_be_confirmed(output, yes=yes)
+    forced = force or []
+    if via == "direct" or dry_run or not yes:
+        async with open_recovery(configuration, plan, via=via) as opened:
+            recovery = await settled(output, opened, forced, reason, yes=yes or dry_run)
+            replaced = except_fence(forced)
             found = await report_divergence(recovery, primary, keep=choices, force=replaced)
-            if found is not None:
-                output.results(divergence_lines(found, verbose=output.verbose))
+            compared = list(divergence_lines(found, verbose=output.verbose)) if found is not None else []
+            output.results(compared)
             if dry_run:
                 return _compared(output, plan, found)
-            if found is not None and found.is_settled:
-                await confirm(output, f"Fail plan {plan} back from {found.standby} to {found.primary}?", yes=yes)
-            report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=replaced)
+            if not yes and (found is None or found.is_settled):
+                await _confirm(output, recovery, primary, found, [] if output.shows_results else compared)
+            if via == "direct":
+                report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=replaced)
+    if via == "prefect":
+        asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*forced], "reason": reason}
+        report = await run_flow(FailbackReport, configuration, plan, "failback", asked)
+        if report.divergence is not None and yes:
+            output.results(divergence_lines(report.divergence, verbose=output.verbose))
     output.report(failback_lines(report, verbose=output.verbose), report)
     if report.state == "refused":
         return Exit.REFUSED
     return exit_of(complete=report.complete, interrupted=report.state == "interrupted")
+
+
+async def _confirm(
+    output: Output, recovery: RecoveryContext, primary: str, found: DivergenceReport | None, compared: Sequence[Line]
+) -> None:
+    """Say what serves, and ask; the comparison too, where it is not seen already."""
+    plan, fence = recovery.plan, await read_fence(recovery.vault, recovery.plan)
+    chosen = found.primary if found is not None else choose_primary(plan, fence, named=primary)
+    question = (
+        f"Fail plan {plan.name} back from {found.standby} to {found.primary}?"
+        if found is not None
+        else (f"{chosen} serves; complete what an earlier failback of plan {plan.name} may have left?")
+    )
+    present = Line(sentence(present_words(fence, chosen)))
+    facts: JsonObject = {"home": chosen, "from": found.standby if found is not None else ""}
+    await ask(output, recovery, question, "failback", facts, [present, *compared])
 
 
 def _compared(output: Output, plan: str, found: DivergenceReport | None) -> Exit:

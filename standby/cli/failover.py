@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Annotated, assert_never
 
 import typer
 
 from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes
-from standby.cli.output import Line, Output, confirm, problem_lines
+from standby.cli.output import (
+    Line,
+    NotConfirmed,
+    Output,
+    confirm,
+    loss_lines,
+    must_be_confirmed,
+    problem_lines,
+)
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
 from standby.document import JsonObject
-from standby.errors import sentence
+from standby.errors import StandbyError, sentence
+from standby.fencing import Phase, read_fence
 from standby.orchestrator import run_flow
 from standby.recovery.activation.sinks import SinkResult
-from standby.recovery.assignments import AlreadyActive
+from standby.recovery.assignments import AlreadyActive, present_words
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.input import FORCEABLE as OF_THE_DECISION
 from standby.recovery.decision.input import Decision, FailoverRequest, GuardOutcome
+from standby.recovery.failback.failback import report_divergence
+from standby.recovery.failback.report import CONFLICTS, Divergence
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.failover import commit, decide_request, fail_over
+from standby.recovery.failover.failover import commit, decide_request, fail_over, what_to_commit
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
-from standby.recovery.loss import settle
-from standby.text import utc
+from standby.recovery.loss import FENCE, settle
+from standby.recovery.witnesses import look
+from standby.text import some_of, utc
 
 GUARD_MARKS = {
     GuardOutcome.PASS: ("ok", "green"),
@@ -33,6 +47,10 @@ GUARD_MARKS = {
     GuardOutcome.FORCED: ("!!", "yellow"),
 }
 _SINKS = {"told": ("ok", "green"), "deferred": ("..", "yellow"), "failed": ("NO", "red")}
+
+
+LEFT_BEHIND = CONFLICTS | {Divergence.EDITED_AT_STANDBY, Divergence.NEW_AT_STANDBY}
+"""What the standby has of its own, and the primary would lack after a rollback."""
 
 
 def decision_lines(decision: Decision, decision_id: str) -> Iterator[Line]:
@@ -130,28 +148,98 @@ async def command(
     output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
-    if via == "prefect":
-        await confirm(output, f"Fail over plan {plan} to {to}?", yes=yes)
-        mode = "unplanned" if planned is False else "planned"
-        asked: JsonObject = {"to": to, "mode": mode, "reason": reason, "home": primary}
-        asked["force"] = [*sorted(request.forced)]
-        report = await run_flow(FailoverReport, configuration, plan, "failover", asked)
-    else:
-        async with open_recovery(configuration, plan) as opened:
-            recovery = await settle(opened, forced, reason)
+    must_be_confirmed(output, yes=yes)
+    if via == "direct" or not yes:
+        async with open_recovery(configuration, plan, via=via) as opened:
+            recovery = await settled(output, opened, forced, reason, yes=yes)
             try:
-                decided, record = await decide_request(recovery, request)
+                decided = await _decided(output, recovery, request, yes=yes)
             except AlreadyActive as already:
                 return _done_already(output, plan, recovery, already)
-            except FailoverRefused as refused:
-                output.results(decision_lines(refused.decision, refused.decision_id))
-                raise
-            if record is not None:
-                output.results(decision_lines(record.decision, record.id))
-            await confirm(output, _question(plan, decided), yes=yes)
-            report = await fail_over(recovery, decided, ShownStages(output))
+            if via == "direct":
+                report = await fail_over(recovery, decided, ShownStages(output))
+    if via == "prefect":
+        mode = None if planned is None else "planned" if planned else "unplanned"
+        asked: JsonObject = {"to": to, "mode": mode, "reason": reason, "home": primary, "force": [*sorted(forced)]}
+        report = await run_flow(FailoverReport, configuration, plan, "failover", asked)
     output.report(failover_lines(report, verbose=output.verbose), report)
     return exit_of(complete=report.complete, interrupted=report.interrupted)
+
+
+async def _decided(
+    output: Output, recovery: RecoveryContext, request: FailoverRequest, *, yes: bool
+) -> FailoverRequest:
+    """Decide what is asked for, show why, and have it confirmed."""
+    try:
+        decided, record = await decide_request(recovery, request)
+    except FailoverRefused as refused:
+        output.results(decision_lines(refused.decision, refused.decision_id))
+        raise
+    reasons = list(decision_lines(record.decision, record.id)) if record is not None else []
+    output.results(reasons)
+    if not yes:
+        present = [Line(sentence(present_words(await read_fence(recovery.vault, recovery.plan), decided.primary)))]
+        if decided.action == "roll back":
+            reasons = await _lost_lines(recovery, decided)
+        elif output.shows_results:
+            reasons = []
+        what: JsonObject = {"home": decided.primary, "from": decided.active, "to": decided.to, "reason": decided.reason}
+        order = "rollback" if decided.action == "roll back" else "failover"
+        await ask(output, recovery, _question(recovery.plan.name, decided), order, what, [*present, *reasons])
+    return decided
+
+
+async def _lost_lines(recovery: RecoveryContext, request: FailoverRequest) -> list[Line]:
+    """Say what a rollback leaves behind, as far as that can be found out."""
+    there, back = request.active, request.to
+    fence = await read_fence(recovery.vault, recovery.plan)
+    if back != request.primary or fence.assignments[request.primary].phase is not Phase.ACTIVATED:
+        return [Line(f"A rollback copies nothing: if something was edited at {there} meanwhile, it stays there.", 2)]
+    try:
+        found = await report_divergence(recovery, request.primary)
+    except StandbyError as error:
+        unknown = f"A rollback copies nothing, and what was edited at {there} is not known: {error}"
+        return [Line(unknown, 2, "?", "yellow")]
+    names = [item.name for item in found.items if item.divergence in LEFT_BEHIND] if found is not None else []
+    if not names:
+        return [Line(f"Nothing was edited at {there} that {back} lacks.", 2)]
+    lost = f"A rollback copies nothing: only {there} has what was edited there, {some_of(names, 10)}."
+    return [
+        Line(lost, 2, "!", "red"),
+        Line(f"To take it along, run standby failback {recovery.plan.name} instead.", 2, "→"),
+    ]
+
+
+async def ask(
+    output: Output, recovery: RecoveryContext, question: str, order: str, facts: JsonObject, lines: Iterable[Line]
+) -> None:
+    """Ask whether an order is meant; one that is declined is in the audit log.
+
+    Raises:
+        NotConfirmed: it is not.
+    """
+    try:
+        await confirm(output, question, lines, yes=False)
+    except (NotConfirmed, asyncio.CancelledError):
+        if output.second:
+            raise  # To write it down would make the replica the vault.
+        try:
+            await record_action(recovery, AuditAction.DECLINED, {"order": order, **facts})
+        except StandbyError as error:
+            output.say(f"That it was declined could not be recorded: {error}")
+        raise
+
+
+async def settled(
+    output: Output, opened: RecoveryContext, forced: Collection[str], reason: str, *, yes: bool
+) -> RecoveryContext:
+    """Let nothing begin past lost records, as `settle`; to go on by force writes them again, so it is asked about."""
+    if FENCE in forced and reason.strip() and not yes:
+        finding = await look(opened)
+        if finding.problem:
+            question = f"Go on with plan {opened.plan.name} all the same, by what is still known?"
+            await ask(output, opened, question, "force fence", {"reason": reason}, loss_lines(finding))
+    return await settle(opened, forced, reason)
 
 
 def _done_already(output: Output, plan: str, recovery: RecoveryContext, already: AlreadyActive) -> Exit:
@@ -169,26 +257,51 @@ async def end(
     primary: Primary = "",
     force: PastLoss = None,
     reason: Reason = "",
+    yes: Yes = False,
     via: Via = "direct",
 ) -> Exit:
     """Commit a failover: from then on only a failback, which copies edits back, returns to the primary.
 
     The active map is published to every sink once more, so a sink that did not take it before gets it now.
 
-    Exit status: 0 done and every sink has the active map, 3 a sink does not.
+    Exit status: 0 done and every sink has the active map, 3 a sink does not, 4 refused by a guard or not confirmed.
     """
     output: Output = context.obj
     configuration = output.load()
     configuration.plan(plan)
+    must_be_confirmed(output, yes=yes)
+    forced = [force] if force else []
+    if via == "direct" or not yes:
+        async with open_recovery(configuration, plan, via=via) as opened:
+            recovery = await settled(output, opened, forced, reason, yes=yes)
+            if not yes:
+                await _confirm_commit(output, recovery, primary or None, reason)
+            if via == "direct":
+                report = await commit(recovery, primary or None)
     if via == "prefect":
-        asked: JsonObject = {"home": primary, "force": [force] if force else [], "reason": reason}
+        asked: JsonObject = {"home": primary, "force": [*forced], "reason": reason}
         report = await run_flow(CommitReport, configuration, plan, "commit", asked)
-    else:
-        async with open_recovery(configuration, plan) as opened:
-            recovery = await settle(opened, [force] if force else [], reason)
-            report = await commit(recovery, primary or None)
     output.report(commit_lines(report), report)
     return exit_of(complete=report.complete)
+
+
+async def _confirm_commit(output: Output, recovery: RecoveryContext, primary: str | None, reason: str) -> None:
+    """Say what can no longer be rolled back afterwards, and ask."""
+    plan, (fence, waiting) = recovery.plan.name, await what_to_commit(recovery, primary)
+    lines = [Line(sentence(present_words(fence, name))) for name in fence.assignments if primary in (None, name)]
+    for name in waiting:
+        each = fence.assignments[name]
+        final = (
+            f"Once that is committed, {each.active} cannot be rolled back to {each.previous} any more. Only standby "
+            f"failback {plan}, which copies the edits, leads back to {name}."
+        )
+        lines.append(Line(final, 2, "!", "yellow"))
+    question = f"Commit the failover of plan {plan}?"
+    if not waiting:
+        lines.append(Line("Nothing waits for a commit: the active map is only published to every sink once more.", 2))
+        question = f"Publish the active map of plan {plan} once more?"
+    facts: JsonObject = {"home": primary or "", "waiting": [*waiting], "reason": reason}
+    await ask(output, recovery, question, "commit", facts, lines)
 
 
 def _guards(names: list[str]) -> frozenset[str]:

@@ -164,6 +164,11 @@ class Output:
         self.results(Line(warning, mark="!", style="yellow", wrong=True) for warning in self._warnings)
 
     @property
+    def shows_results(self) -> bool:
+        """Whether whoever sits at the terminal sees the result."""
+        return _is_terminal(self.stdout.file) and not self.json and not self.quiet
+
+    @property
     def may_use_second(self) -> bool:
         """Whether the vault has a replica that was not opened in its place."""
         return not self.second and self._configuration is not None and self._configuration.vault.second is not None
@@ -251,17 +256,50 @@ class NotConfirmed(GuardRefused):
         super().__init__("This was not confirmed, and nothing was changed", "Answer y, or run it with --yes")
 
 
-async def confirm(output: Output, question: str, *, yes: bool) -> None:
-    """Ask a question that is to be answered with y or yes, unless it was in advance or there is nobody to ask.
+class NobodyToAsk(GuardRefused):
+    """An order that must be confirmed was given where nobody can be asked."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This changes what serves, and nobody can be asked to confirm it, because stdin or stderr is not a "
+            "terminal; nothing was changed",
+            "Add --yes if it is meant, or run it at a terminal",
+        )
+
+
+def must_be_confirmed(output: Output, *, yes: bool) -> None:
+    """Refuse what would be asked about where nobody can be asked: before anything else is done.
 
     Raises:
+        NobodyToAsk: there is no terminal, and nobody said yes in advance.
+    """
+    if not yes and not (_is_terminal(sys.stdin) and _is_terminal(output.stderr.file)):
+        raise NobodyToAsk
+
+
+async def confirm(output: Output, question: str, lines: Iterable[Line] = (), *, yes: bool) -> None:
+    """Ask a question that is to be answered with y or yes, unless it was in advance.
+
+    Args:
+        lines: what somebody must know to answer it.
+
+    Raises:
+        NobodyToAsk: as `must_be_confirmed`.
         NotConfirmed: the answer was anything else.
     """
-    if yes or output.json or not (sys.stdin.isatty() and output.stderr.is_terminal):
+    must_be_confirmed(output, yes=yes)
+    if yes:
         return
+    for line in lines:
+        _print(output.stderr, line)
     output.stderr.print(Text(f"{question} [y/N] "), end="", soft_wrap=True)
     if (await _line()).strip().lower() not in {"y", "yes"}:
         raise NotConfirmed
+
+
+def _is_terminal(stream: IO[str] | None) -> bool:
+    # A process can be started without one at all. Not rich's word for it: FORCE_COLOR makes that say yes to a file.
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 async def _line() -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import assert_never
 
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import Fence, Phase
+from standby.text import utc
 
 
 class NotAPrimary(StandbyError):
@@ -45,6 +47,25 @@ class AlreadyActive(GuardRefused):
             f"See standby status {plan}; standby commit {plan} publishes to every sink once more",
         )
         self.resource = resource
+
+
+def present_words(fence: Fence, primary: str) -> str:
+    """Say what serves for a primary now and since when, without a full stop."""
+    assignment = fence.assignments[primary]
+    active, since = assignment.active, f" since {utc(assignment.since)}" if assignment.since else ""
+    instead, about = "" if active == primary else f" for {primary}", f"(plan {fence.plan}, epoch {fence.epoch})"
+    match assignment.phase:
+        case Phase.STEADY:
+            return f"Now {active} serves{instead}{since} {about}"
+        case Phase.ACTIVATED:
+            return (
+                f"Now {active} serves{instead}{since}, not committed; before that it was {assignment.previous} {about}"
+            )
+        case Phase.SWITCHING:
+            there = f"from {active} to {assignment.target}"
+            return f"A failover{instead} {there} has been under way{since} and has not ended {about}"
+        case _:
+            assert_never(assignment.phase)
 
 
 def may_serve(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class AuditAction(StrEnum):
     DRILL_ENDED = "drill.ended"
     AUTOMATION_SWITCHED = "automation.switched"
     FENCE_FORCED = FORCED
+    DECLINED = "order.declined"
 
 
 class AuditBusy(StandbyError):

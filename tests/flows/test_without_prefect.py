@@ -163,7 +163,7 @@ async def test_commands_and_flows_go_on_from_each_others_records_in_object_stora
             assert f"failed over to west (epoch {report.epoch})" in over["error"]["cause"]
             assert (await read(scene, "west", "invoice"))["description"] == "edited while west serves"
             assert len((await shell.expect(0, "snapshots", "p", "--verify"))["snapshots"]) == 1
-            assert (await shell.expect(0, "commit", "p"))["sides"] == {"east": "west"}
+            assert (await shell.expect(0, "commit", "p", "--yes"))["sides"] == {"east": "west"}
             back = await shell.expect(0, "failback", "p", "--yes")
             assert (back["state"], back["via"]) == ("failed_back", "direct")
             assert (await read(scene, "east", "invoice"))["description"] == "edited while west serves"

@@ -171,6 +171,25 @@ REPLICA_SECONDS = 30.0
 """Seconds in which a commit brings up the replica of the vault."""
 
 
+async def what_to_commit(context: RecoveryContext, primary: str | None = None) -> tuple[Fence, tuple[str, ...]]:
+    """Give the fence, and the primaries whose failover waits for a commit.
+
+    Raises:
+        NotAPrimary: the plan has no such primary.
+        FailoverUnfinished: a failover was interrupted.
+    """
+    fence = await read_fence(context.vault, context.plan)
+    return fence, _waiting(fence, await read_record(context.vault, fence.plan), primary)
+
+
+def _waiting(fence: Fence, record: SwitchRecord | None, primary: str | None) -> tuple[str, ...]:
+    if primary is not None and primary not in fence.assignments:
+        raise NotAPrimary(fence.plan, primary, fence.assignments)
+    must_have_ended(fence, record)
+    activated = (name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED)
+    return tuple(name for name in activated if primary in (None, name))
+
+
 async def commit(context: RecoveryContext, primary: str | None = None) -> CommitReport:
     """Commit the failovers of a plan; from then on only a failback returns to the primary.
 
@@ -185,14 +204,10 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     """
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         fence = held.fence
-        if primary is not None and primary not in fence.assignments:
-            raise NotAPrimary(fence.plan, primary, fence.assignments)
         file = await open_record(context.vault, fence.plan)
         record = file.found
-        must_have_ended(fence, record)
+        waiting = _waiting(fence, record, primary)
         await record_missed_end(context, fence, file)
-        activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]
-        waiting = [name for name in activated if primary in (None, name)]
         await _must_be_shared_at_home(context, fence, record, but=waiting)
         for name in waiting:
             active = fence.assignments[name].active

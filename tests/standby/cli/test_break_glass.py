@@ -75,10 +75,10 @@ def test_every_recovery_command_works_with_everything_else_taken_away(
     restored = expect(shell, 0, "restore", "invoices", "--to", "west")
     assert [each["analyzer"] for each in restored["items"] if each["status"] == "succeeded"] == ["contract"]
     assert expect(shell, 0, "drill", "invoices", "--to", "west")["passed"] is True
-    order = ("failover", "invoices", "--to", "west", "--unplanned", "--reason", "the lights went out")
+    order = ("failover", "invoices", "--yes", "--to", "west", "--unplanned", "--reason", "the lights went out")
     switched = expect(shell, 0, *order)
     assert (switched["side"], switched["state"], switched["via"]) == ("west", "activated", "direct")
-    assert expect(shell, 0, "commit", "invoices")["sides"] == {"east": "west"}
+    assert expect(shell, 0, "commit", "invoices", "--yes")["sides"] == {"east": "west"}
     told = json.loads((stripped.folder / "active.json").read_text(encoding="utf-8"))
     assert told["plans"]["invoices"]["sources"]["east"]["resource"] == "west"
     expect(shell, 0, "explain", switched["decision_id"])
@@ -88,6 +88,6 @@ def test_every_recovery_command_works_with_everything_else_taken_away(
     assert cloud.stats("east")["calls"] == calls
 
     cloud.tell("outages", resource="east", kind="none")
-    assert expect(shell, 0, "failback", "invoices")["state"] == "failed_back"
+    assert expect(shell, 0, "failback", "invoices", "--yes")["state"] == "failed_back"
     assert {item["status"] for item in expect(shell, 0, "replicate", "invoices")["items"]} == {"skipped"}
     expect(shell, 0, "audit", "verify")

@@ -188,7 +188,7 @@ async def test_through_a_bad_connection_a_failover_ends_or_says_what_to_do_and_t
         site.configure("vault", "behind.yaml", proxy.port)
         site.configure("vault")
         proxy.chance = chance
-        for arguments in (("replicate", "invoices"), ("commit", "invoices"), failover("west", "--unplanned")):
+        for arguments in (("replicate", "invoices"), ("commit", "invoices", "--yes"), failover("west", "--unplanned")):
             ran = await run("-c", "behind.yaml", *arguments)
             if ran.status != 0:
                 error = ran.document.get("error", ran.document)
@@ -215,7 +215,7 @@ async def test_a_failover_whose_process_is_gone_is_taken_over_and_that_process_d
     site.configure("vault")
     async with running_proxy(azurite.port) as proxy, site.shell() as run:
         assert (await run("replicate", "invoices")).status == 0
-        assert (await run("commit", "invoices")).status == 0
+        assert (await run("commit", "invoices", "--yes")).status == 0
         site.configure("vault", "behind.yaml", proxy.port)
         gone = await stopped_at_its_fence(site, proxy, number)
         async with site.opened("vault") as storage:

@@ -73,7 +73,7 @@ def test_a_whole_vault_goes_on_and_is_written_in_the_present_formats(continued: 
     ran(workspace, "restore", PLAN, "--to", "west")
     ran(workspace, "drill", PLAN, "--to", "west")
     failed_over = json.loads(ran(workspace, "--json", "failover", PLAN, "--to", "west", "--planned", "--yes").out)
-    ran(workspace, "commit", PLAN)
+    ran(workspace, "commit", PLAN, "--yes")
     ran(workspace, "failback", PLAN, "--yes")
     ran(workspace, "audit", "verify")
     ran(workspace, "snapshots", PLAN, "--verify")
@@ -92,7 +92,7 @@ def test_a_failover_that_is_not_committed_goes_on(continued: Continued) -> None:
     assert "west serves" in ran(workspace, "status", PLAN).out
     ran(workspace, "replicate", PLAN, status=4)
     ran(workspace, "drill", PLAN, "--clean-up")
-    ran(workspace, "commit", PLAN)
+    ran(workspace, "commit", PLAN, "--yes")
     back = json.loads(ran(workspace, "--json", "failback", PLAN, "--yes").out)
     ran(workspace, "replicate", PLAN)
     ran(workspace, "audit", "verify")

@@ -17,8 +17,8 @@ def site(workspace: Workspace) -> Workspace:
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("activation: [{kind: file, path: active.json}]\n")
     assert workspace.run("replicate", "invoices").status == 0
-    assert workspace.run("failover", "invoices", "--to", "west").status == 0
-    assert workspace.run("commit", "invoices").status == 0
+    assert workspace.run("failover", "invoices", "--yes", "--to", "west").status == 0
+    assert workspace.run("commit", "invoices", "--yes").status == 0
     assert active(workspace) == "west"
     return workspace
 
@@ -126,14 +126,14 @@ def test_the_primary_s_may_be_kept_by_either_word(site: Workspace, cloud: Cloud)
 
 @pytest.mark.parametrize("wrong", ["invoice", "invoice=both", "=home"])
 def test_keep_says_which(site: Workspace, wrong: str) -> None:
-    ran = site.run("failback", "invoices", "--keep", wrong)
+    ran = site.run("failback", "invoices", "--yes", "--keep", wrong)
 
     assert ran.status == 1
     assert "write ID=primary or ID=standby" in ran.err
 
 
 def test_an_analyzer_that_nobody_has_is_told(site: Workspace) -> None:
-    ran = site.run("failback", "invoices", "--keep", "invoize=home", "--json")
+    ran = site.run("failback", "invoices", "--yes", "--keep", "invoize=home", "--json")
 
     assert ran.status == 1
     assert ran.document["error"]["kind"] == "NotCompared"

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import time
 from collections.abc import Callable
@@ -25,7 +23,7 @@ def site(workspace: Workspace) -> Workspace:
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("activation: [{kind: file, path: active.json}, {kind: file, path: other.json}]\n")
     assert workspace.run("replicate", "invoices").status == 0
-    assert workspace.run("commit", "invoices").status == 0
+    assert workspace.run("commit", "invoices", "--yes").status == 0
     assert active(workspace) == ["east", "east"]
     return workspace
 
@@ -52,7 +50,7 @@ def dark(cloud: Cloud, kind: str) -> None:
 
 def test_a_planned_failover_takes_along_the_last_edits(site: Workspace, cloud: Cloud) -> None:
     cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited"})
-    ran = site.run("failover", "invoices", "--to", "west", "--reason", "maintenance", "--json")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west", "--reason", "maintenance", "--json")
     assert ran.status == 0, ran.err
     report = ran.document
     assert (report["mode"], report["state"], report["side"], report["epoch"]) == (
@@ -71,7 +69,7 @@ def test_a_planned_failover_takes_along_the_last_edits(site: Workspace, cloud: C
 def test_in_the_dark_it_switches_within_seconds_and_says_what_is_next(site: Workspace, cloud: Cloud, kind: str) -> None:
     dark(cloud, kind)
     begun = time.monotonic()
-    ran = site.run("failover", "invoices", "--to", "west", "--unplanned", "--reason", "east is dark")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned", "--reason", "east is dark")
     assert ran.status == 0, ran.out + ran.err
     assert time.monotonic() - begun < 60
     assert "west serves now for east (plan invoices, epoch 1)." in ran.out
@@ -81,7 +79,7 @@ def test_in_the_dark_it_switches_within_seconds_and_says_what_is_next(site: Work
 
 def test_without_being_told_so_it_gives_up_no_source_that_is_dark(site: Workspace, cloud: Cloud) -> None:
     dark(cloud, "refuse")
-    ran = site.run("failover", "invoices", "--to", "west")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west")
     assert ran.status == 4
     assert "NO source-answers" in ran.out
     assert "use --unplanned" in ran.err
@@ -91,29 +89,29 @@ def test_without_being_told_so_it_gives_up_no_source_that_is_dark(site: Workspac
 
 def test_a_target_that_is_not_ready_is_refused_with_its_reasons_and_forced(site: Workspace, cloud: Cloud) -> None:
     cloud.tell("edit", resource="west", analyzer="invoice", changes={"description": "somebody's own"})
-    refused = site.run("failover", "invoices", "--to", "west", "--unplanned")
+    refused = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
     assert refused.status == 4
     assert "NO readiness: west is not ready" in refused.out
     assert "invoice" in refused.out
     assert "--force readiness" in refused.err
-    forced = site.run("failover", "invoices", "--to", "west", "--unplanned", "--force", "readiness")
+    forced = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned", "--force", "readiness")
     assert forced.status == 0
     assert "passed by force" in forced.out
     assert active(site) == ["west", "west"]
 
 
 def test_while_west_serves_a_scheduled_replication_to_it_is_refused(site: Workspace) -> None:
-    assert site.run("failover", "invoices", "--to", "west").status == 0
+    assert site.run("failover", "invoices", "--yes", "--to", "west").status == 0
     ran = site.run("replicate", "invoices")
     assert ran.status == 4
     assert "has failed over to west (epoch 1)" in ran.err
-    assert site.run("commit", "invoices").status == 0
+    assert site.run("commit", "invoices", "--yes").status == 0
     assert site.run("replicate", "invoices").status == 4
 
 
 def test_until_the_commit_it_is_taken_back_by_naming_the_old_side(site: Workspace) -> None:
-    assert site.run("failover", "invoices", "--to", "west").status == 0
-    back = site.run("failover", "invoices", "--to", "east", "--json")
+    assert site.run("failover", "invoices", "--yes", "--to", "west").status == 0
+    back = site.run("failover", "invoices", "--yes", "--to", "east", "--json")
     assert back.status == 0, back.err
     assert (back.document["mode"], back.document["state"], back.document["side"]) == (
         "rollback",
@@ -125,26 +123,26 @@ def test_until_the_commit_it_is_taken_back_by_naming_the_old_side(site: Workspac
 
 
 def test_it_is_not_taken_back_to_a_side_that_is_dark(site: Workspace, cloud: Cloud) -> None:
-    assert site.run("failover", "invoices", "--to", "west").status == 0
+    assert site.run("failover", "invoices", "--yes", "--to", "west").status == 0
     dark(cloud, "refuse")
-    refused = site.run("failover", "invoices", "--to", "east")
+    refused = site.run("failover", "invoices", "--yes", "--to", "east")
     assert refused.status == 4
     assert "not known to be healthy" in refused.err
     assert active(site) == ["west", "west"]
-    assert site.run("failover", "invoices", "--to", "east", "--force", "standby-health").status == 0
+    assert site.run("failover", "invoices", "--yes", "--to", "east", "--force", "standby-health").status == 0
     assert active(site) == ["east", "east"]
 
 
 def test_after_the_commit_the_way_back_is_a_failback(site: Workspace) -> None:
-    assert site.run("failover", "invoices", "--to", "west").status == 0
-    assert site.run("commit", "invoices").status == 0
-    ran = site.run("failover", "invoices", "--to", "east")
+    assert site.run("failover", "invoices", "--yes", "--to", "west").status == 0
+    assert site.run("commit", "invoices", "--yes").status == 0
+    ran = site.run("failover", "invoices", "--yes", "--to", "east")
     assert ran.status == 4
     assert "standby failback invoices" in ran.err
 
 
 def test_what_serves_already_is_refused(site: Workspace) -> None:
-    ran = site.run("failover", "invoices", "--to", "east")
+    ran = site.run("failover", "invoices", "--yes", "--to", "east")
     assert ran.status == 4
     assert "east already serves in plan invoices" in ran.err
 
@@ -158,7 +156,7 @@ def test_what_serves_already_is_refused(site: Workspace) -> None:
     ],
 )
 def test_what_cannot_be_meant_is_told(site: Workspace, arguments: list[str], told: str) -> None:
-    ran = site.run("failover", "invoices", *arguments)
+    ran = site.run("failover", "invoices", "--yes", *arguments)
     assert ran.status == 1
     assert told in ran.err
     assert active(site) == ["east", "east"]
@@ -166,21 +164,21 @@ def test_what_cannot_be_meant_is_told(site: Workspace, arguments: list[str], tol
 
 def test_a_sink_that_cannot_be_told_is_named_and_forced(site: Workspace) -> None:
     (site.folder / "other.json").write_text("somebody else's", encoding="utf-8")
-    refused = site.run("failover", "invoices", "--to", "west")
+    refused = site.run("failover", "invoices", "--yes", "--to", "west")
     assert refused.status == 1
     assert "other.json" in refused.err
     assert fence(site)["epoch"] == 0
-    forced = site.run("failover", "invoices", "--to", "west", "--force", "sinks", "--json")
+    forced = site.run("failover", "invoices", "--yes", "--to", "west", "--force", "sinks", "--json")
     assert forced.status == 3
     assert [sink["status"] for sink in forced.document["sinks"]] == ["told", "failed"]
     (site.folder / "other.json").unlink()
-    assert site.run("commit", "invoices").status == 0
+    assert site.run("commit", "invoices", "--yes").status == 0
     assert active(site) == ["west", "west"]
 
 
 def test_a_variable_is_deferred_where_there_is_no_prefect(site: Workspace) -> None:
     site.edit("{kind: file, path: other.json}", "{kind: variable, name: active_side}")
-    ran = site.run("failover", "invoices", "--to", "west")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west")
     assert ran.status == 3
     assert "variable active_side" in ran.out
     assert "standby commit invoices --via prefect" in ran.out
@@ -202,7 +200,7 @@ def test_what_is_missing_is_restored_from_the_snapshot_without_the_source_and_wi
     for analyzer in ("router", "receipt", "contract"):
         lose(cloud, "west", analyzer)
     dark(cloud, "refuse")
-    ran = site.run("failover", "invoices", "--to", "west", "--unplanned", "--json")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned", "--json")
     assert ran.status == 0, ran.err
     assert sorted(ran.document["restored"]["created"]) == ["contract", "receipt", "router"]
     assert active(site) == ["west", "west"]
@@ -215,7 +213,7 @@ def test_what_is_missing_is_restored_from_the_snapshot_without_the_source_and_wi
 def test_what_is_missing_and_in_no_snapshot_is_refused_and_says_so(site: Workspace, cloud: Cloud) -> None:
     lose(cloud, "west", "contract")
     dark(cloud, "refuse")
-    refused = site.run("failover", "invoices", "--to", "west", "--unplanned")
+    refused = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
     assert refused.status == 4
     told = " ".join(refused.out.split())
     assert "contract is not at west; Nothing can be restored: The vault has no snapshot" in told
@@ -240,7 +238,7 @@ def test_a_snapshot_that_cannot_be_trusted_restores_nothing(site: Workspace, clo
             path.write_bytes(path.read_bytes() + b" ")
     lose(cloud, "west", "contract")
     dark(cloud, "refuse")
-    refused = site.run("failover", "invoices", "--to", "west", "--unplanned")
+    refused = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
     assert refused.status == 4, refused.out
     told = " ".join(refused.out.split())
     assert f"NO readiness: west is not ready: contract is not at west; {why}" in told
@@ -253,46 +251,8 @@ def test_after_a_restore_nothing_has_to_be_forced(site: Workspace, cloud: Cloud)
     lose(cloud, "west", "contract")
     dark(cloud, "refuse")
     assert site.run("restore", "invoices", "--to", "west").status == 0
-    ran = site.run("failover", "invoices", "--to", "west", "--unplanned")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
     assert ran.status == 0, ran.out + ran.err
-
-
-def test_nobody_is_asked_where_nobody_sits(site: Workspace) -> None:
-    ran = site.ended(site.start("failover", "invoices", "--to", "west", stdin=-3))
-    assert ran.status == 0, ran.err
-    assert "[y/N]" not in ran.err
-
-
-@pytest.mark.parametrize(("answer", "status", "side"), [("n", 4, "east"), ("y", 0, "west")])
-def test_at_a_terminal_it_asks_before_it_acts(site: Workspace, answer: str, status: int, side: str) -> None:
-    ours, theirs = pty.openpty()
-    try:
-        process = site.start("failover", "invoices", "--to", "west", stdin=theirs, stderr=theirs, stdout=theirs)
-        shown = b""
-        while b"[y/N]" not in shown:
-            shown += os.read(ours, 4096)
-        assert active(site) == ["east", "east"]
-        os.write(ours, f"{answer}\n".encode())
-        assert process.wait(60) == status
-    finally:
-        os.close(theirs)
-        os.close(ours)
-    assert active(site) == [side, side]
-
-
-def test_ctrl_c_at_the_question_ends_it_with_nothing_done(site: Workspace) -> None:
-    ours, theirs = pty.openpty()
-    try:
-        process = site.start("failover", "invoices", "--to", "west", stdin=theirs, stderr=theirs, stdout=theirs)
-        shown = b""
-        while b"[y/N]" not in shown:
-            shown += os.read(ours, 4096)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
-    finally:
-        os.close(theirs)
-        os.close(ours)
-    assert active(site) == ["east", "east"]
 
 
 class Stall:
@@ -325,7 +285,7 @@ def test_killed_while_the_sinks_are_told_it_is_gone_on_with_or_taken_back(
     assert len({side for side in active(site) if side is not None}) <= 1
     refused = site.run("replicate", "invoices")
     assert refused.status == 4
-    ran = site.run("failover", "invoices", "--to", again, "--json")
+    ran = site.run("failover", "invoices", "--yes", "--to", again, "--json")
     assert ran.status == 0, ran.err
     assert ran.document["side"] == again
     assert active(site) == [again, again]
@@ -349,5 +309,5 @@ def test_ctrl_c_leaves_a_report_that_says_how_to_go_on(site: Workspace, until: U
         True,
     )
     assert "standby failover invoices --to west" in ran.document["next_action"]
-    assert site.run("failover", "invoices", "--to", "west").status == 0
+    assert site.run("failover", "invoices", "--yes", "--to", "west").status == 0
     assert active(site) == ["west", "west"]

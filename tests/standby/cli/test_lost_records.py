@@ -26,18 +26,18 @@ class Site:
         with workspace.file.open("a", encoding="utf-8") as file:
             file.write("vault: {path: ./vault}\nactivation: [{kind: file, path: ./active.json}]\n")
         self.done("replicate", PLAN)
-        self.done("commit", PLAN)
+        self.done("commit", PLAN, "--yes")
         self.done("snapshot", PLAN)
         self.before = self.copied("before")
-        self.done("failover", PLAN, "--to", "west")
-        self.done("commit", PLAN)
+        self.done("failover", PLAN, "--yes", "--to", "west")
+        self.done("commit", PLAN, "--yes")
         self.uncommitted = self.copied("later")
         cloud.tell("edit", resource="west", analyzer="invoice", changes={"description": "edited at west"})
         cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited at east"})
         self.done("snapshot", PLAN)
 
     def done(self, *args: str) -> None:
-        ran = self.workspace.run(*args, "--yes") if args[0] in {"failover", "failback"} else self.workspace.run(*args)
+        ran = self.workspace.run(*args)
         assert ran.status == 0, (args, ran.out, ran.err)
 
     def copied(self, name: str) -> Path:
@@ -144,11 +144,11 @@ def test_every_command_says_so_and_none_changes_anything(site: Site, lose: Calla
         ("restore", PLAN, "--to", "west"),
         ("failback", PLAN, "--yes"),
         ("failover", PLAN, "--to", "west", "--unplanned", "--yes"),
-        ("commit", PLAN),
+        ("commit", PLAN, "--yes"),
         ("drill", PLAN, "--to", "west"),
         ("snapshot", PLAN),
         ("failback", PLAN, "--yes", "--force", "fence"),
-        ("commit", PLAN, "--force", "fence", "--reason", " "),
+        ("commit", PLAN, "--yes", "--force", "fence", "--reason", " "),
     ):
         ran = run(*changing)
         assert ran.status == 4, (changing, ran.out, ran.err)
@@ -235,7 +235,13 @@ def test_a_fresh_plan_on_a_fresh_vault_is_no_lost_one(workspace: Workspace, clou
     others = {"plan": "others", "epoch": 7, "changed_at": "2026-01-01T00:00:00Z", "run_id": "r", "sources": {}}
     (workspace.folder / "active.json").write_text(json.dumps({"plans": {"others": others}}), encoding="utf-8")
     workspace.edit("targets: [west, north]", "targets: [west]")
-    for command in (("commit", PLAN), ("replicate", PLAN), ("check", PLAN), ("snapshot", PLAN), ("audit", "verify")):
+    for command in (
+        ("commit", PLAN, "--yes"),
+        ("replicate", PLAN),
+        ("check", PLAN),
+        ("snapshot", PLAN),
+        ("audit", "verify"),
+    ):
         ran = workspace.run(*command)
         assert ran.status == 0, (command, ran.err)
         assert "force fence" not in ran.out + ran.err
@@ -292,7 +298,7 @@ def test_a_log_that_is_gone_is_missed_also_where_the_plan_never_failed_over(work
     assert ran.status == 1
     assert "invoices.jsonl is gone: " in ran.out
     assert workspace.run("snapshot", PLAN).status == 4
-    assert workspace.run("commit", PLAN, "--force", "fence", "--reason", "lost").status == 0
+    assert workspace.run("commit", PLAN, "--yes", "--force", "fence", "--reason", "lost").status == 0
     assert workspace.run("audit", "verify").status == 0
     assert workspace.run("snapshot", PLAN).status == 0
     assert workspace.run("audit", "verify").status == 0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAMING_ONE = {
     "failover": ["--to", "west", "--yes"],
-    "commit": [],
+    "commit": ["--yes"],
     "failback": ["--yes"],
     "drill": ["--to", "west"],
 }

@@ -236,7 +236,7 @@ def test_a_replica_that_cannot_be_written_stops_nothing(two: Workspace) -> None:
 
 
 def test_a_command_that_cannot_take_the_replica_says_so(two: Workspace) -> None:
-    for command in (("bootstrap",), ("doctor",), ("failover", "invoices", "--to", "west", "--via", "prefect")):
+    for command in (("bootstrap",), ("doctor",), ("failover", "invoices", "--yes", "--to", "west", "--via", "prefect")):
         ran = two.run("--json", "--vault", "second", *command)
         assert (ran.status, ran.document["error"]["kind"]) == (1, "WrongUsage")
     assert role(two.folder / "other")["kind"] == "replica"

@@ -28,7 +28,7 @@ def site(workspace: Workspace) -> Workspace:
 
 
 def fail_over(site: Workspace) -> None:
-    ran = site.run("failover", "invoices", "--to", "west")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west")
     assert ran.status == 0, ran.out + ran.err
 
 
@@ -66,10 +66,10 @@ def test_while_west_serves_for_one_plan_every_command_of_the_other_says_so(site:
 def test_the_other_plan_fails_over_to_nowhere_else(site: Workspace) -> None:
     fail_over(site)
     for force in ((), ("--force", "readiness"), ("--unplanned", "--force", "readiness")):
-        ran = site.run("failover", "second", "--to", "north", *force)
+        ran = site.run("failover", "second", "--yes", "--to", "north", *force)
         assert ran.status == 4, ran.out
         assert "plan invoices" in ran.err
-    assert site.run("commit", "second").status == 4
+    assert site.run("commit", "second", "--yes").status == 4
     book = json.loads((site.folder / "active.json").read_text(encoding="utf-8"))
     assert "second" not in book["plans"]
 
@@ -77,12 +77,12 @@ def test_the_other_plan_fails_over_to_nowhere_else(site: Workspace) -> None:
 def test_after_the_failback_the_other_plan_goes_on(site: Workspace, cloud: Cloud) -> None:
     fail_over(site)
     edit(cloud, "west", "edited where it serves", "invoice")
-    assert site.run("commit", "invoices").status == 0
+    assert site.run("commit", "invoices", "--yes").status == 0
     assert site.run("failback", "invoices", "--yes").status == 0
     ran = site.run("replicate", "second", "--json")
     assert ran.status == 0
     assert ran.document["totals"]["succeeded"] == 1
-    assert site.run("failover", "second", "--to", "north").status == 0
+    assert site.run("failover", "second", "--yes", "--to", "north").status == 0
     assert (active(site, "invoices"), active(site, "second")) == ("east", "north")
 
 
@@ -118,11 +118,11 @@ def test_two_plans_that_serve_at_west_are_failed_back_one_after_the_other_by_ord
     file.write_text(text, encoding="utf-8")
     second = ("-c", str(file))
     fail_over(site)
-    ran = site.run(*second, "failover", "second", "--to", "west")
+    ran = site.run(*second, "failover", "second", "--yes", "--to", "west")
     assert ran.status == 0, ran.out + ran.err
     assert (active(site, "invoices"), active(site, "second")) == ("west", "west")
-    assert site.run("failover", "invoices", "--to", "east").status == 4
-    assert site.run("commit", "invoices").status == 0
+    assert site.run("failover", "invoices", "--yes", "--to", "east").status == 4
+    assert site.run("commit", "invoices", "--yes").status == 0
     refused = site.run("failback", "invoices", "--yes")
     assert refused.status == 4
     assert "--force shared" in refused.err

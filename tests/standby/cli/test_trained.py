@@ -161,7 +161,7 @@ def test_a_training_of_the_primary_comes_back_by_a_failover_and_a_failback(site:
     before = held(cloud, "west")
 
     assert site.run("failover", "invoices", "--to", "west", "--planned", "--yes").status == 0
-    assert site.run("commit", "invoices").status == 0
+    assert site.run("commit", "invoices", "--yes").status == 0
     ran = site.run("failback", "invoices", "--yes")
 
     assert ran.status == 0, ran.err
@@ -173,7 +173,7 @@ def test_a_training_of_the_primary_comes_back_by_a_failover_and_a_failback(site:
 
 def test_a_failback_does_not_replace_the_trained_original_by_what_was_rebuilt(site: Workspace, cloud: Cloud) -> None:
     assert site.run("failover", "invoices", "--to", "west", "--yes").status == 0
-    assert site.run("commit", "invoices").status == 0
+    assert site.run("commit", "invoices", "--yes").status == 0
     rebuild(site, cloud, "west")
     edit(cloud, "west")
     before = held(cloud, "east")

@@ -18,7 +18,7 @@ COMMANDS = [
     ("snapshots", "invoices"),
     ("audit", "verify"),
     ("automation",),
-    ("failover", "invoices", "--to", "west"),
+    ("failover", "invoices", "--yes", "--to", "west"),
     ("doctor",),
 ]
 
