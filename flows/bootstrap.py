@@ -118,6 +118,9 @@ def _version(deployment: dict[str, Any], file: Path) -> str:
 
 WORK_POOL = "standby"
 
+RECOVERY_POOL = "standby-recovery"
+"""The work pool of watch and failover, with a worker of its own: no copy that takes long stands before them."""
+
 DEPLOY_SECONDS = 180.0
 """How long `prefect deploy` may take."""
 
@@ -133,10 +136,10 @@ async def save_what_runs_need(configuration: Configuration) -> list[str]:
 
 
 async def save_what_starts_runs(configuration: Configuration) -> list[str]:
-    """Create the work pool and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
+    """Create the work pools and deploy `prefect.yaml`, scheduled per plan; give a line for each change."""
     wanted = wanted_deployments(list(configuration.plans.values()))
     async with get_client() as client:
-        changes = await _work_pool(client)
+        changes = [change for pool in (WORK_POOL, RECOVERY_POOL) for change in await _work_pool(client, pool)]
         found = [(entry, await _read(client, entry)) for entry in wanted["deployments"]]
         stale = [entry for entry, there in found if there is None or there.version != entry["version"]]
         if stale:
@@ -154,12 +157,12 @@ async def pause_schedules() -> None:
                 await client.pause_deployment(deployment.id)
 
 
-async def _work_pool(client: PrefectClient) -> list[str]:
+async def _work_pool(client: PrefectClient, name: str) -> list[str]:
     try:
-        await client.read_work_pool(WORK_POOL)
+        await client.read_work_pool(name)
     except ObjectNotFound:
-        await client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        return [f"work pool {WORK_POOL} created"]
+        await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        return [f"work pool {name} created"]
     return []
 
 

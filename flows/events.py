@@ -74,18 +74,22 @@ class PlanEvent:
         )
 
 
-def emit_observation(observation: Observation, fence: Fence) -> None:
-    """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy."""
+def emit_observation(observation: Observation, plan: str, fence: Fence | None) -> None:
+    """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy.
+
+    Args:
+        fence: `None` where it is not known what serves: then any resource of the plan may, and an outage of it counts.
+    """
     if observation.healthy is None:
         return
     name = observation.resource
-    serves = any(assignment.active == name for assignment in fence.assignments.values())
-    role = SERVED_BY if serves else STANDBY_OF
+    serves = fence is None or any(assignment.active == name for assignment in fence.assignments.values())
+    severity = "info" if observation.healthy else "critical" if serves else "warning"
     emit_event(
         event=HEALTHY if observation.healthy else UNHEALTHY,
         resource={"prefect.resource.id": resource_id(name), "prefect.resource.name": name},
-        related=[{"prefect.resource.id": plan_id(fence.plan), "prefect.resource.role": role}],
-        payload={**observation.model_dump(mode="json"), "source": "watch"},
+        related=[{"prefect.resource.id": plan_id(plan), "prefect.resource.role": SERVED_BY if serves else STANDBY_OF}],
+        payload={**observation.model_dump(mode="json"), "source": "watch", "severity": severity},
     )
 
 

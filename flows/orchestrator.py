@@ -1,4 +1,4 @@
-"""Prefect, as the command line sees it.
+"""Prefect, as the command line sees it, with a server and workers of our own where a demo or a machine has none.
 
 Prefect reads its settings when it is first imported, and importing it takes seconds: both are why the imports
 of this module are inside its functions.
@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from inspect import isawaitable
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 from pydantic import BaseModel
 
-from flows.errors import NoReport, NoServer, ServerUnreachable
-from flows.server import SETTINGS, own_server, own_worker
+from flows.errors import NoReport, NoServer, ServerDidNotStart, ServerUnreachable
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import StandbyError
@@ -26,6 +29,19 @@ from standby.orchestrator import Health
 from standby.recovery.loss import FENCE
 from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended, Report
+
+SETTINGS: Mapping[str, str] = {
+    # Without these two a busy server, or one that ends with us, loses task runs.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    # Without this one the slots of killed runs are lost when the server is started again.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+}
+"""Settings of every server that is started for our users."""
+
+PROMPT: Mapping[str, str] = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""Settings of every worker that is started for our users: an outage must not wait 10 s for its evaluation."""
 
 QUIET: Mapping[str, str] = {
     # The command itself says what happened, and a run's log goes to the server as well.
@@ -89,14 +105,16 @@ class Prefect:
                 await _flush()
 
     @asynccontextmanager
-    async def own_worker(self, log: Path) -> AsyncIterator[None]:
-        """Run a worker against the server that this process uses."""
+    async def own_workers(self, folder: Path) -> AsyncIterator[None]:
+        """Run a worker of each work pool against the server that this process uses."""
         from prefect.settings import get_current_settings
 
-        from flows.bootstrap import WORK_POOL
+        from flows.bootstrap import RECOVERY_POOL, WORK_POOL
 
         settings = get_current_settings().to_environment_variables(exclude_unset=True)
-        async with own_worker(log, WORK_POOL, settings):
+        async with AsyncExitStack() as stack:
+            for pool in (WORK_POOL, RECOVERY_POOL):
+                await stack.enter_async_context(own_worker(folder / f"{pool}.log", pool, settings))
             yield
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
@@ -191,3 +209,100 @@ async def _must_answer() -> None:
     async with get_client() as client:
         if await client.api_healthcheck() is not None:
             raise ServerUnreachable(url)
+
+
+START_SECONDS = 120.0
+"""How long a new server may take: it makes its database first."""
+
+STOP_SECONDS = 15.0
+
+EVERY = 0.25
+"""Seconds between two checks whether it responds."""
+
+
+@asynccontextmanager
+async def own_server(home: Path) -> AsyncIterator[str]:
+    """Start a server with everything it keeps in one folder, its PREFECT_HOME, and stop it at the end.
+
+    Returns:
+        The URL of its UI; its API is below, at `/api`.
+
+    Raises:
+        ServerDidNotStart: it ended, or did not answer in time.
+    """
+    await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    url, log = f"http://127.0.0.1:{port}", home / "server.log"
+    # Settings that are meant for another server are left out.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    settings = {
+        **SETTINGS,
+        "PREFECT_HOME": str(home),
+        # The UI runs in the browser and would look for the API at Prefect's usual port.
+        "PREFECT_SERVER_UI_API_URL": f"{url}/api",
+    }
+    process = await _start(log, {**inherited, **settings}, "server", "start", "--host", "127.0.0.1", "--port", port)
+    try:
+        await _until_it_answers(process, f"{url}/api", log)
+        yield url
+    finally:
+        await _stop(process)
+
+
+@asynccontextmanager
+async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
+    """Run a worker of a work pool, and stop it at the end.
+
+    Args:
+        log: file that gets what it says.
+        pool: the work pool.
+        settings: of Prefect, which name its server.
+    """
+    process = await _start(
+        log, {**PROMPT, **os.environ, **settings}, "worker", "start", "--pool", pool, "--type", "process"
+    )
+    try:
+        yield
+    finally:
+        await _stop(process)
+        # Flow runs are processes of its group.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _start(log: Path, env: Mapping[str, str], *command: str) -> asyncio.subprocess.Process:
+    with log.open("wb") as output:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "prefect", *command),
+            env=env,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # Ctrl-C is for us: what we still have to say to the server comes first.
+            start_new_session=True,
+        )
+
+
+async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as http:
+            while process.returncode is None:
+                # Until it listens, there is an error.
+                with suppress(httpx.TransportError):
+                    if (await http.get(f"{api}/health")).is_success:
+                        return
+                await asyncio.sleep(EVERY)
+    raise ServerDidNotStart(str(log))
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

@@ -2,20 +2,73 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import httpx
 from prefect import flow, get_client
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.objects import State
+from prefect.exceptions import PrefectException
 
 from blocks import load_configuration_from_blocks
-from flows.events import emit_observation
+from flows.events import emit_observation, read_observations
 from flows.outcome import FlowOutcome
 from standby.clock import SystemClock
-from standby.fencing import read_fence
-from standby.recovery.probe import WatchReport, observer_here, probe_resources
+from standby.config.configuration import Configuration
+from standby.errors import StandbyError, sentence
+from standby.fencing import Fence, read_fence
+from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
+from standby.recovery.watch import Watch, patience
 from standby.vault.vault import open_vault
+
+FENCE_SECONDS = 5.0
+"""How long it is waited for the fence before an event goes out without it."""
+
+FENCE_KEPT = 10.0
+"""Seconds for which it is not read again."""
+
+
+class Events:
+    """Emits what the watch of a plan finds, with what serves as far as that can be read.
+
+    Attributes:
+        problems: why it could not be read which resource serves, a sentence each without its full stop.
+    """
+
+    def __init__(self, configuration: Configuration, plan: str) -> None:
+        self.problems: dict[str, None] = {}
+        self._configuration = configuration
+        self._plan = plan
+        self._reading = asyncio.Lock()
+        self._read_at: float | None = None
+        self._fence: Fence | None = None
+
+    async def emit(self, observation: Observation) -> None:
+        """Emit a look. What serves is read afterwards; where that fails, any resource may serve, and it goes out."""
+        emit_observation(observation, self._plan, await self._serving() if observation.healthy is not None else None)
+
+    async def _serving(self) -> Fence | None:
+        async with self._reading:
+            now = asyncio.get_running_loop().time()
+            if self._read_at is None or now - self._read_at > FENCE_KEPT:
+                self._fence = await self._read()
+                self._read_at = now
+            return self._fence
+
+    async def _read(self) -> Fence | None:
+        try:
+            async with asyncio.timeout(FENCE_SECONDS), open_vault(self._configuration.vault) as vault:
+                return await read_fence(vault, self._configuration.plan(self._plan))
+        except TimeoutError:
+            reason = f"the vault did not answer within {FENCE_SECONDS:g} s"
+        except StandbyError as error:
+            reason = error.cause
+        except OSError as error:
+            reason = f"the vault cannot be read ({type(error).__name__})"
+        self.problems[f"It is not known which resource serves, so each counts as one that may: {reason}"] = None
+        return None
 
 
 async def publish_watch(report: WatchReport) -> None:
@@ -52,18 +105,32 @@ async def _last(key: str) -> str | None:
 async def watch(plan: str) -> State[dict[str, Any]]:
     """Probe every resource of a recovery plan at the same time, and emit an event for each.
 
-    A resource that is down does not fail the run: the watch exists to find that out. It changes nothing and
-    decides nothing. Repeated unhealthy events start failover/on-outage, which probes again itself.
+    From a probe that fails on, the resource is probed every few seconds until it is healthy again or its outage is
+    proved. That does not fail the run: the watch exists to find that out. It changes nothing and decides nothing.
+    The second unhealthy event starts failover/on-outage, which probes again itself, beside this.
 
     Args:
         plan: Name of a saved recovery-plan block.
     """
     configuration = await load_configuration_from_blocks(plan)
-    async with open_vault(configuration.vault) as vault:
-        fence = await read_fence(vault, configuration.plan(plan))
-    seen = await probe_resources(configuration.resources.values(), observer_here("watch"), SystemClock())
-    for observation in seen.values():
-        emit_observation(observation, fence)
-    report = WatchReport(plan=plan, observations=seen)
-    await publish_watch(report)
+    policy, clock = configuration.plan(plan).failover, SystemClock()
+    observer, events = observer_here("watch"), Events(configuration, plan)
+
+    async def look(resource: str) -> Observation:
+        found = await probe_resources([configuration.resource(resource)], observer, clock)
+        return found[resource]
+
+    async def recall(resource: str) -> tuple[Observation, ...]:
+        return await read_observations(resource, clock.now(), patience(policy))
+
+    found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
+    report = WatchReport(plan=plan, observations=found.observations)
+    problems = [*events.problems, *found.problems]
+    try:
+        await publish_watch(report)
+    except (httpx.HTTPError, PrefectException) as error:
+        problems.append(f"The page of this watch could not be left ({type(error).__name__})")
+    if problems:
+        message = " ".join([sentence(report.summary), *map(sentence, problems)])
+        return await FlowOutcome("Incomplete", message, report, good=False).finish()
     return await FlowOutcome("Completed" if report.complete else "Unhealthy", report.summary, report).finish()

@@ -92,8 +92,8 @@ class Orchestrator(Protocol):
         """Run a server of our own, with everything it keeps in a folder; give the URL of its UI."""
         ...
 
-    def own_worker(self, log: Path) -> AbstractAsyncContextManager[None]:
-        """Run a worker against the server that this process uses; what it says goes to a file."""
+    def own_workers(self, folder: Path) -> AbstractAsyncContextManager[None]:
+        """Run a worker of each work pool against the server that this process uses; what they say goes to a folder."""
         ...
 
 

@@ -14,6 +14,7 @@ from prefect.deployments import arun_deployment
 
 from flows.bootstrap import (
     FILE,
+    RECOVERY_POOL,
     WORK_POOL,
     full_name,
     pause_schedules,
@@ -50,11 +51,11 @@ async def test_bootstrap_saves_everything_and_a_second_time_changes_nothing(
     assert again == []
     assert await deployed() == {full_name(entry) for entry in yaml.safe_load(FILE.read_text())["deployments"]}
     async with get_client() as client:
-        pool = await client.read_work_pool(WORK_POOL)
+        pools = [await client.read_work_pool(name) for name in (WORK_POOL, RECOVERY_POOL)]
         scheduled = await client.read_deployment_by_name("replicate/scheduled")
         limit = await client.read_global_concurrency_limit_by_name("content-understanding-west")
         types = {block_type.slug for block_type in await client.read_block_types()}
-    assert pool.type == "process"
+    assert [pool.type for pool in pools] == ["process", "process"]
     assert scheduled.parameters == {"plan": "p"}
     assert [schedule.slug for schedule in scheduled.schedules] == ["p"]
     assert (limit.limit, limit.active) == (1, True)

@@ -20,7 +20,7 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.server.schemas.schedules import CronSchedule
 from pydantic import BaseModel
 
-from flows.bootstrap import FILE, TAG, WORK_POOL, full_name, wanted_deployments
+from flows.bootstrap import FILE, RECOVERY_POOL, TAG, WORK_POOL, full_name, wanted_deployments
 from flows.errors import NoDeploymentsFile
 from flows.events import SERVED_BY, UNHEALTHY, plan_id
 from standby.config.plan import RecoveryPlan
@@ -86,9 +86,20 @@ def test_a_deployment_leads_to_a_flow_of_its_name_and_its_parameters_fit(deploym
 
 
 @each_deployment
-def test_a_deployment_runs_on_our_pool_and_has_our_tag(deployment: dict[str, Any]) -> None:
-    assert deployment["work_pool"] == {"name": WORK_POOL}
+def test_a_deployment_runs_on_a_pool_of_ours_and_has_our_tag(deployment: dict[str, Any]) -> None:
+    assert deployment["work_pool"]["name"] in {WORK_POOL, RECOVERY_POOL}
     assert TAG in deployment["tags"]
+
+
+def test_watch_and_failover_have_a_pool_in_which_no_copy_stands_before_them() -> None:
+    there = {full_name(each) for each in DEPLOYMENTS if each["work_pool"]["name"] == RECOVERY_POOL}
+    assert there == {
+        "watch/scheduled",
+        "failover/on-outage",
+        "failover/manual",
+        "commit/manual",
+        "automation/manual",
+    }
 
 
 @each_deployment
@@ -119,12 +130,14 @@ def test_the_deployments_of_the_contract_are_there() -> None:
 
 def test_a_schedule_lets_one_run_pass_and_cancels_those_that_come_meanwhile() -> None:
     limits = {full_name(entry): entry.get("concurrency_limit") for entry in DEPLOYMENTS if "schedules" in entry}
+    del limits["watch/scheduled"]
     assert set(map(str, limits.values())) == {"{'limit': 1, 'collision_strategy': 'CANCEL_NEW'}"}, limits
 
 
-def test_a_failover_has_no_limit_since_prefect_kills_limited_runs_that_wait_for_approval() -> None:
-    limited = [full_name(entry) for entry in DEPLOYMENTS if "concurrency_limit" in entry]
-    assert not [name for name in limited if name.startswith("failover/")]
+def test_nothing_of_the_recovery_has_a_limit() -> None:
+    """One run that was given up would blind the watch; and Prefect kills limited runs that wait for approval."""
+    there = [each for each in DEPLOYMENTS if each["work_pool"]["name"] == RECOVERY_POOL]
+    assert not [full_name(each) for each in there if "concurrency_limit" in each]
 
 
 def test_each_plan_has_a_schedule_that_another_plans_run_does_not_cancel() -> None:

@@ -18,7 +18,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.variables import Variable
 from pydantic import SecretStr
 
-from flows.bootstrap import pause_schedules
+from flows.bootstrap import RECOVERY_POOL, pause_schedules
 from flows.events import ACTIVATED
 from flows.notifications import save_automations
 from flows.orchestrator import Prefect
@@ -148,7 +148,7 @@ async def test_an_outage_is_noticed_proved_and_answered_while_nobody_looks(
         await pause_schedules()
         await run_replicate(configuration)
         await Prefect().recover(configuration, "p", "snapshot", {})
-        async with worker(prefect_server, limit=2), watching():
+        async with worker(prefect_server, limit=2, pool=RECOVERY_POOL), watching():
             dark_at = datetime.now(UTC)
             await scene.control("/outages", {"resource": "east", "kind": "refuse"})
             await alert(prefect_server, configuration)

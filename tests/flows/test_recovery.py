@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from flows.snapshot import snapshot
 from flows.watch import watch
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
+from standby.config.vault import VaultSettings
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
 from standby.recovery.snapshots.restore import RestoreReport
@@ -126,10 +128,14 @@ async def test_a_snapshot_without_a_resource_needs_somebody(make_scene: Any, mak
     assert "east" in str(state.message)
 
 
+SOON = {"probe_every": "1s", "quorum": 1, "minimum_outage": "1s"}
+"""A policy by which two looks prove an outage, so that the watch has little to wait for."""
+
+
 async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
     make_scene: Any, make_analyzer: Any, run: Runs, told: Any
 ) -> None:
-    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover=SOON) as scene:
         well = await run(watch, scene.configuration)
         same = await run(watch, scene.configuration)
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
@@ -150,8 +156,58 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
         "served-by",
     )
     assert (event["payload"]["healthy"], event["payload"]["source"]) == (False, "watch")
+    assert event["payload"]["severity"] == "critical"
     (event,) = await told(HEALTHY, data["observations"]["west"]["at"])
     assert "standby-of" in str(event["related"])
+
+
+async def test_one_run_of_the_watch_looks_until_the_outage_is_proved(
+    make_scene: Any, make_analyzer: Any, run: Runs, told: Any
+) -> None:
+    policy = {"probe_every": "1s", "quorum": 3, "minimum_outage": "2s"}
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover=policy) as scene:
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        state = await run(watch, scene.configuration)
+        flow_run = str(state.state_details.flow_run_id)
+        seen = await told(UNHEALTHY, flow_run)
+        calls = (await scene.stats("west"))["calls"]
+    assert state.name == "Unhealthy"
+    assert len(seen) >= 3
+    assert calls["get_defaults"] == 1, "a resource that is healthy is probed once"
+
+
+@pytest.fixture
+def dumb_port() -> Iterator[int]:
+    """A port that takes connections and never says anything."""
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as taken:
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize("how", ["unreadable", "hangs"])
+async def test_an_outage_is_told_where_neither_vault_nor_fence_can_be_read(
+    make_scene: Any, make_analyzer: Any, run: Runs, told: Any, tmp_path: Path, dumb_port: int, how: str
+) -> None:
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover=SOON) as scene:
+        configuration = scene.configuration
+        if how == "unreadable":
+            fence = tmp_path / "vault/recovery/p/fence.json"
+            fence.parent.mkdir(parents=True)
+            fence.write_text("{")
+        else:
+            key = {"kind": "key", "key": "c2VjcmV0"}
+            place = {"url": "az://box/folder", "endpoint": f"http://127.0.0.1:{dumb_port}/account", "credentials": key}
+            configuration = configuration.model_copy(update={"vault": VaultSettings.model_validate(place)})
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        state = await run(watch, configuration)
+        flow_run = str(state.state_details.flow_run_id)
+        east, *_ = await told(UNHEALTHY, flow_run)
+        (west,) = await told(HEALTHY, flow_run)
+    assert state.is_failed()
+    assert "east unhealthy, west healthy" in str(state.message)
+    assert "It is not known which resource serves" in str(state.message)
+    for event in (east, west):
+        roles = {each["prefect.resource.id"]: each["prefect.resource.role"] for each in event["related"]}
+        assert roles["standby.plan.p"] == "served-by"
 
 
 @pytest.mark.parametrize("flow", [replicate, restore, snapshot, failback, commit, drill], ids=lambda flow: flow.name)

@@ -1,4 +1,4 @@
-"""A worker of our pool, as an operator would start it."""
+"""A worker of one of our pools, as an operator would start it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ async def delete_deployments() -> None:
 
 
 @asynccontextmanager
-async def worker(server: Any, limit: int = 1) -> AsyncIterator[None]:
+async def worker(server: Any, limit: int = 1, pool: str = WORK_POOL) -> AsyncIterator[None]:
     """Run a process worker of the tests' Prefect server."""
     environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--limit", str(limit)),
+        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit)),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""The stage of the demo: emulated regions, a Prefect server with a worker, and a configuration."""
+"""The stage of the demo: emulated regions, a Prefect server with workers, and a configuration."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
             del os.environ[name]
         os.environ.update(variables)
         stage = Stage(file, variables, emulator.control, ui, orchestrator)
-        async with orchestrator.own_worker(folder / "worker.log"):
+        async with orchestrator.own_workers(folder):
             await orchestrator.bootstrap(stage.configuration())
             # The story starts the flows itself, and this machine may have few cores.
             await orchestrator.pause_schedules()

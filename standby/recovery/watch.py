@@ -1,0 +1,167 @@
+"""The watch: a look at each resource, and from one that fails on a look every few seconds until more is known.
+
+A look waits for nothing but the resource. What follows it, such as an event, happens beside it, so that a vault or a
+server that does not answer delays no look, and one resource never delays another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from standby.clock import Clock
+from standby.config.plan import FailoverPolicy
+from standby.errors import StandbyError
+from standby.recovery.decision.evidence import SAME_LOOK, proved_at, weigh
+from standby.recovery.probe import Observation
+
+T = TypeVar("T")
+
+DENSE = timedelta(seconds=5)
+"""At most from the beginning of one look to the next while it is not known whether there is an outage."""
+
+SHORTEST_PAUSE = 1.0
+"""Seconds between two looks at least: one that hangs takes longer than `DENSE`."""
+
+AT_ONCE = 2
+"""Failing looks in a row that are reported as they are made: the second one starts an evaluation."""
+
+RECALL_SECONDS = 3.0
+"""How long it is waited for what earlier looks found."""
+
+REPORT_SECONDS = 20.0
+"""How long a report of a look may take; looks do not wait for it."""
+
+Look = Callable[[str], Awaitable[Observation]]
+Recall = Callable[[str], Awaitable[Sequence[Observation]]]
+Report = Callable[[Observation], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a watch found.
+
+    Attributes:
+        observations: the last look at each resource.
+        problems: what went wrong beside, or instead of, a look; sentences without their full stops.
+    """
+
+    observations: Mapping[str, Observation]
+    problems: tuple[str, ...]
+
+
+def patience(policy: FailoverPolicy) -> timedelta:
+    """Say how long one run looks densely: time enough to prove every outage that lasts."""
+    return max(policy.minimum_outage, policy.probe_every * policy.quorum) + 2 * policy.probe_every
+
+
+def is_known(found: Observation, known: Sequence[Observation], policy: FailoverPolicy) -> bool:
+    """Say whether further looks would add nothing: the resource is healthy, or its outage is proved."""
+    return bool(found.healthy) or (
+        found.healthy is False and proved_at(weigh(known, found.resource, found.ended, policy), policy) is not None
+    )
+
+
+def is_news(found: Observation, reported: Sequence[Observation], policy: FailoverPolicy) -> bool:
+    """Say whether a look is to be reported.
+
+    A failing one is not where the last report is less than most of a probe period old: an evaluation would not
+    count it, and every second report starts one.
+
+    Args:
+        reported: what earlier looks, and other observers, have reported.
+    """
+    if found.healthy is not False:
+        return found.healthy is not None
+    evidence = weigh(reported, found.resource, found.ended, policy)
+    own = [each for each in evidence.streak if each.observer == found.observer]
+    if len(own) < AT_ONCE:
+        return True
+    counted = max((each.at for each in evidence.counted if each.observer == found.observer), default=own[0].at)
+    return found.at - counted >= policy.probe_every * SAME_LOOK
+
+
+@dataclass
+class Watch:
+    """Looks at the resources of one plan, all at the same time and none of them waiting for another.
+
+    Attributes:
+        recall: gives what was reported of a resource lately, by anybody.
+        report: reports a look; it is not waited for.
+    """
+
+    policy: FailoverPolicy
+    clock: Clock
+    look: Look
+    recall: Recall
+    report: Report
+    _beside: set[asyncio.Task[Any]] = field(default_factory=set)
+    _problems: dict[str, None] = field(default_factory=dict)
+
+    async def run(self, resources: Iterable[str]) -> Watched:
+        """Look at each resource until it is known whether it is healthy or its outage is proved."""
+        names = list(resources)
+        try:
+            found = await asyncio.gather(*map(self._until_known, names), return_exceptions=True)
+            if self._beside:
+                await asyncio.wait(self._beside)
+        finally:
+            for task in self._beside:
+                task.cancel()
+        observations = {name: each for name, each in zip(names, found, strict=True) if isinstance(each, Observation)}
+        for name, each in zip(names, found, strict=True):
+            if isinstance(each, BaseException):
+                self._note(f"{name} could not be probed", each)
+        return Watched(observations, tuple(self._problems))
+
+    async def _until_known(self, resource: str) -> Observation:
+        seen: list[Observation] = []
+        reported: list[Observation] = []
+        end = self.clock.monotonic() + patience(self.policy).total_seconds()
+        while True:
+            begun = self.clock.monotonic()
+            found = await self.look(resource)
+            seen.append(found)
+            failing = any(each.healthy is False for each in seen)
+            what = f"what was reported of {resource} could not be read"
+            earlier = await self._apart(what, self.recall(resource), RECALL_SECONDS) if failing else None
+            if is_news(found, _together(earlier or (), reported), self.policy):
+                reported.append(found)
+                self._begin(self._apart(f"a look at {resource} was not reported", self.report(found), REPORT_SECONDS))
+            known = is_known(found, _together(earlier or (), seen), self.policy)
+            if known or not failing or self.clock.monotonic() >= end:
+                return found
+            due = begun + min(DENSE, self.policy.probe_every).total_seconds()
+            await self.clock.sleep(max(SHORTEST_PAUSE, due - self.clock.monotonic()))
+
+    def _begin(self, work: Awaitable[object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _apart(self, what: str, work: Awaitable[T], seconds: float) -> T | None:
+        """Give what some work comes to in some seconds; whatever goes wrong with it costs only itself."""
+        task = asyncio.ensure_future(work)
+        try:
+            await asyncio.wait({task}, timeout=seconds)
+        finally:
+            task.cancel()
+        if not task.done() or task.cancelled():
+            self._note(what, TimeoutError(f"no end within {seconds:g} s"))
+        elif (error := task.exception()) is not None:
+            self._note(what, error)
+        else:
+            return task.result()
+        return None
+
+    def _note(self, what: str, error: BaseException) -> None:
+        reason = error.cause if isinstance(error, StandbyError) else type(error).__name__
+        self._problems[f"{what}: {reason}"] = None
+
+
+def _together(*parts: Iterable[Observation]) -> list[Observation]:
+    """Put observations together, each once."""
+    return list(dict.fromkeys(each for part in parts for each in part))
