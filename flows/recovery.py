@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import httpx
@@ -47,8 +49,13 @@ async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryC
         yield context
 
 
-PATIENCE = 30.0
-"""Seconds to wait for another run that writes the same variable."""
+PATIENCE = 5.0
+"""Seconds to wait for another run that writes the same variable: it takes it a moment."""
+
+ANSWER = 20.0
+"""Seconds that the Prefect server may take in all."""
+
+log = logging.getLogger("standby.flows")
 
 
 class VariableActivation:
@@ -60,6 +67,8 @@ class VariableActivation:
 
     def __init__(self, settings: VariableSink) -> None:
         self._variable = settings.name
+        self.required = settings.required
+        self.readable = True
         self._published: Activation | None = None
 
     @property
@@ -67,21 +76,38 @@ class VariableActivation:
         """The variable, as configured."""
         return f"variable {self._variable}"
 
+    @property
+    def id(self) -> str:
+        """What records call it: the same as its name."""
+        return self.name
+
     async def publish(self, activation: Activation) -> None:
         """Write the map to the variable, beside those of other plans."""
         wanted = _short(activation)
         try:
-            async with hold(f"standby-variable-{self._variable}", PATIENCE):
+            async with asyncio.timeout(ANSWER), self._alone():
                 maps = await self._maps()
                 found = maps.plans.get(wanted.plan)
                 must_follow(self.name, found, wanted)
-                if found != wanted:
+                if not wanted.says_the_same(found):
                     await self._write(ActiveMaps(plans={**maps.plans, wanted.plan: wanted}))
-        except SlotTaken as error:
-            raise SinkFailed(self.name, error.cause) from None
-        except (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError) as error:
+        except (httpx.HTTPError, PrefectException, TimeoutError) as error:
             raise self._no_answer(error) from None
         self._published = activation
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Keep other plans from writing the variable meanwhile, as far as Prefect does that.
+
+        A server that was restarted may never give a slot back, and no failover waits for that. What two plans write
+        at once may then be lost for one of them; it is published again as soon as that is seen.
+        """
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(hold(f"standby-variable-{self._variable}", PATIENCE))
+            except (SlotTaken, ConcurrencySlotAcquisitionError) as error:
+                log.warning("%s is written without Prefect's slot: %s", self.name, type(error).__name__)
+            yield
 
     async def read(self, plan: str) -> Activation | None:
         """Give what the variable says of a plan; the whole map, where this process published it."""
@@ -90,7 +116,7 @@ class VariableActivation:
         except (httpx.HTTPError, PrefectException) as error:
             raise self._no_answer(error) from None
         whole = self._published
-        return whole if whole is not None and found == _short(whole) else found
+        return whole if whole is not None and whole.says_the_same(found) else found
 
     async def _maps(self) -> ActiveMaps:
         content = await Variable.aget(self._variable)

@@ -65,7 +65,7 @@ COMMANDS = {
     "status": Entry("standby.cli.status", "Show whether each target could take over, and why not."),
     "snapshot": Entry("standby.cli.snapshots", "Write a plan's definitions to the vault.", "take"),
     "snapshots": Entry("standby.cli.snapshots", "List a plan's snapshots in the vault.", "show"),
-    "restore": Entry("standby.cli.restore", "Rebuild analyzers from the vault, without their source."),
+    "restore": Entry("standby.cli.snapshots", "Rebuild analyzers from the vault, without their source.", "rebuild"),
     "failover": Entry("standby.cli.failover", "Let a standby serve instead of the primary."),
     "commit": Entry("standby.cli.failover", "Commit a failover: it can no longer be rolled back.", "end"),
     "failback": Entry("standby.cli.failback", "Let the primary serve again, with every edit made meanwhile."),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 from collections.abc import Iterable
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -69,21 +70,52 @@ FileMode = Annotated[
 
 READ_BY_ALL = 0o644
 
+REQUIRED = "Whether a failover waits for this sink; one that is not required is published to later where it fails."
+
+Required = Annotated[bool, Field(description=REQUIRED)]
+
 
 class FileSink(Strict):
     """Activation writes the active endpoint map to a local file."""
 
     kind: Literal["file"] = "file"
+    required: Required = True
     path: LocalPath = Field(description="File to write.")
     mode: FileMode = Field(READ_BY_ALL, description="Mode of the file: by default every user of the machine reads it.")
+
+
+MARKED = "whsec_"
+"""What a secret begins with whose rest is the key in base64, as standardwebhooks writes it."""
+
+
+def signing_key(secret: SecretStr) -> bytes:
+    """Give the key that a webhook's secret stands for.
+
+    Raises:
+        ValueError: what follows `whsec_` is no key in base64.
+    """
+    text = secret.get_secret_value()
+    if not text.startswith(MARKED):
+        return text.encode()
+    written = text.removeprefix(MARKED)
+    try:
+        key = b64decode(written + "=" * (-len(written) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError(f"begins with {MARKED}, so the rest must be a key in base64")
+    return key
 
 
 class WebhookSink(Strict):
     """Activation posts the active endpoint map, signed with the secret."""
 
     kind: Literal["webhook"] = "webhook"
+    required: Required = True
     url: str = Field(description="Address to post to: https, or http on loopback.")
-    secret: SecretStr = Field(min_length=1, description="Key of the signature.")
+    secret: SecretStr = Field(
+        min_length=1, description="Key of the signature: any text, or whsec_ and then bytes in base64."
+    )
 
     @field_validator("url")
     @classmethod
@@ -97,11 +129,18 @@ class WebhookSink(Strict):
             raise ValueError("must have no user or password in it")
         return value
 
+    @field_validator("secret")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr) -> SecretStr:
+        signing_key(value)
+        return value
+
 
 class VariableSink(Strict):
     """Activation sets a Prefect variable."""
 
     kind: Literal["variable"] = "variable"
+    required: Required = True
     name: Annotated[str, StringConstraints(pattern=VARIABLE_NAME, max_length=255)] = Field(
         description="Name of the variable: lower-case letters, digits, dashes and underscores."
     )
@@ -119,6 +158,7 @@ class SinkForm(Strict):
     kind: Literal["file", "webhook", "variable"] = Field(
         description="A local file, an address that is posted to, or a Prefect variable."
     )
+    required: Required = True
     path: str = Field("", description="File to write, where the flow runs.")
     mode: str = Field(mode_words(READ_BY_ALL), description="Mode of the file: who may read and write it.")
     url: str = Field("", description="Address to post to: https, or http on loopback.")

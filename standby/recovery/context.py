@@ -147,14 +147,14 @@ def open_sinks(
     for sink in sinks:
         match sink:
             case FileSink():
-                opened.append(FileActivation(sink.path, sink.mode))
+                opened.append(FileActivation(sink.path, sink.mode, sink.required))
             case WebhookSink():
                 name = webhook_name(sink)
                 seen[name] += 1
                 # Their paths distinguish them, and are often part of their secret.
                 opened.append(WebhookActivation(sink, name if seen[name] == 1 else f"{name} ({seen[name]})"))
             case VariableSink():
-                opened.append(variable(sink) if variable else DeferredSink(f"variable {sink.name}"))
+                opened.append(variable(sink) if variable else DeferredSink(f"variable {sink.name}", sink.required))
             case _:
                 assert_never(sink)
     return opened

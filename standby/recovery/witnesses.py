@@ -27,7 +27,7 @@ from standby.fencing import (
     read_stored_fence,
     switch_path,
 )
-from standby.recovery.activation.sinks import ActivationSink
+from standby.recovery.activation.sinks import ActivationSink, read_sink
 from standby.recovery.audit import HOW_TO_GO_ON, AuditAction, AuditCheck, verify_and_remember, verify_audit
 from standby.recovery.chain import AuditLine, head_path, lacking
 from standby.recovery.context import Known, RecoveryContext
@@ -293,7 +293,7 @@ class _Asked:
 
 
 async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
-    published = await sink.read(plan)
+    published = await read_sink(sink, plan)
     if published is None:
         return None
     serving = {

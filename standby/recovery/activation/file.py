@@ -35,6 +35,9 @@ class FileActivation:
 
     path: Path
     mode: int = READ_BY_ALL
+    required: bool = True
+    readable: bool = True
+    id: str = ""
 
     @property
     def name(self) -> str:
@@ -42,21 +45,22 @@ class FileActivation:
 
     async def publish(self, activation: Activation) -> None:
         """Put the map into the file, beside those of other plans; it is safe when this returns."""
-        # A write that is left to its thread would come later than the next one.
-        await to_its_end(self._publish(activation))
+        async with self._locked():
+            # A write that is left to its thread would come later than the next one.
+            await to_its_end(self._publish(activation))
 
     async def read(self, plan: str) -> Activation | None:
         return (await self._maps()).plans.get(plan)
 
     async def _publish(self, activation: Activation) -> None:
+        maps = await self._maps()
+        found = maps.plans.get(activation.plan)
+        must_follow(self.name, found, activation)
+        if activation.says_the_same(found) and not self._has_another_mode():
+            return
+        both = ActiveMaps(plans={**maps.plans, activation.plan: activation})
         try:
-            async with self._locked():
-                maps = await self._maps()
-                found = maps.plans.get(activation.plan)
-                must_follow(self.name, found, activation)
-                if found != activation or self._has_another_mode():
-                    both = ActiveMaps(plans={**maps.plans, activation.plan: activation})
-                    await self._folder.write(self._file.name, both.model_dump_json(indent=1).encode())
+            await self._folder.write(self._file.name, both.model_dump_json(indent=1).encode())
         except VaultError as error:
             raise SinkFailed(self.name, error.cause) from None
 
@@ -103,4 +107,6 @@ class FileActivation:
                 await once_free(SystemClock(), lock, patience=PATIENCE, again=LOOK)
             except Held:
                 raise SinkFailed(self.name, f"another run locked it for {PATIENCE:.0f} s") from None
+            except VaultError as error:
+                raise SinkFailed(self.name, error.cause) from None
             yield

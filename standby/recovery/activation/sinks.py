@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import Field
+from pydantic import AwareDatetime, ConfigDict, Field
 
 from standby.concurrency import side_by_side
-from standby.document import Document
-from standby.errors import GuardRefused, StandbyError
+from standby.document import Document, digest_of_json
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.vault.documents import Stored
+
+OPTIONAL_SECONDS = 2.0
+"""How long a sink that is not required may take: a failover does not wait for it."""
+
+LATER = "It is not required, so nothing waits for it; it is published to later."
+
+READ_SECONDS = 5.0
+"""How long a sink may take to say what it holds."""
 
 
 class ActiveEndpoint(Document):
@@ -22,12 +31,16 @@ class ActiveEndpoint(Document):
         analyzers: id to call at this resource, by the id that the analyzer has at its source.
     """
 
-    resource: str
-    endpoint: str
-    region: str
-    resource_id: str
-    api_version: str
-    analyzers: Mapping[str, str]
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    resource: str = Field(description="Name of the resource in Standby's configuration.")
+    endpoint: str = Field(description="URL to call.")
+    region: str = Field(description="Azure region of the resource.")
+    resource_id: str = Field(description="Azure resource id; empty where the configuration has none.")
+    api_version: str = Field(description="Value of api-version in calls to this resource.")
+    analyzers: Mapping[str, str] = Field(
+        description="Id to call at this resource, by id at the primary; an id that is not listed stays the same."
+    )
 
 
 class Activation(Document):
@@ -35,20 +48,52 @@ class Activation(Document):
 
     Attributes:
         epoch: of the fence; a receiver that has a higher one ignores this.
+        as_of: when this was published, UTC; two maps that differ in nothing else say the same.
         sources: what to call, by primary; `None` during a failover, when no resource may be called.
     """
 
-    plan: str
-    epoch: int
-    changed_at: datetime
-    run_id: str
-    sources: Mapping[str, ActiveEndpoint | None]
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    plan: str = Field(description="Name of the recovery plan.")
+    epoch: int = Field(ge=0, description="Grows with every failover and rollback: of two maps the higher one counts.")
+    changed_at: datetime = Field(description="When what serves was changed, UTC.")
+    as_of: AwareDatetime = Field(
+        default_factory=lambda written: written["changed_at"],
+        description="When this map was published, UTC; under the same epoch the later one counts.",
+    )
+    run_id: str = Field(description="The run of Standby that changed it.")
+    sources: Mapping[str, ActiveEndpoint | None] = Field(
+        description="What to call, by name of the primary; null while nobody serves: wait, and read again."
+    )
+
+    @property
+    def meaning(self) -> str:
+        """The digest of what it says: not of when and by which run, nor of ids that stay the same."""
+        sources: dict[str, Any] = {}
+        for primary, endpoint in self.sources.items():
+            if endpoint is not None:
+                renamed = {own: called for own, called in endpoint.analyzers.items() if own != called}
+                sources[primary] = endpoint.model_copy(update={"analyzers": renamed}).model_dump(mode="json")
+            else:
+                sources[primary] = None
+        return digest_of_json({"plan": self.plan, "epoch": self.epoch, "sources": sources})
+
+    def says_the_same(self, other: Activation | None) -> bool:
+        """Say whether an application does the same by both."""
+        return other is not None and self.meaning == other.meaning
+
+    @property
+    def serving(self) -> dict[str, str | None]:
+        """The name of what serves, by primary; `None` for nobody."""
+        return {primary: endpoint.resource if endpoint else None for primary, endpoint in self.sources.items()}
 
 
 class ActiveMaps(Stored):
     """The content of a sink that several plans share: each plan's map by the plan's name."""
 
-    plans: Mapping[str, Activation] = {}
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    plans: Mapping[str, Activation] = Field({}, description="The active endpoint map of each plan, by its name.")
 
 
 class SinkFailed(StandbyError):
@@ -75,6 +120,24 @@ class ActivationSink(Protocol):
     @property
     def name(self) -> str:
         """What reports call it; it holds no secret."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """What records call it: another receiver under the same name has another one.
+
+        It is empty where nothing is recorded, since everybody can ask it.
+        """
+        ...
+
+    @property
+    def required(self) -> bool:
+        """Whether a failover waits for it."""
+        ...
+
+    @property
+    def readable(self) -> bool:
+        """Whether it can say what it holds."""
         ...
 
     async def publish(self, activation: Activation) -> None:
@@ -117,6 +180,12 @@ class DeferredSink:
     """Is not published to now; the report says how that is done later."""
 
     name: str
+    required: bool = True
+    readable: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.name
 
     async def publish(self, activation: Activation) -> None:
         """Leave it as it is."""
@@ -136,24 +205,59 @@ class SinkResult(Document):
         published: the resource that it has for the primary of the failover; `nobody` while none may be called;
             empty where nothing was published.
         reason: why nothing was published, with what to do about it.
+        required: whether the failover waits for it.
     """
 
     name: str
     status: SinkStatus
     published: str = Field("", alias="told")
     reason: str = ""
+    required: bool = True
+
+    @property
+    def holds_up(self) -> bool:
+        """Whether it stops a failover."""
+        return self.required and self.status == "failed"
 
 
 NOBODY = "nobody"
 
 
+@dataclass
+class Outcomes:
+    """What came of publishing to some sinks, as far as it got: it is right after an interruption, too.
+
+    Attributes:
+        results: of the last attempt, by name of the sink.
+        taken: the map that each took last, by id of the sink.
+        missed: the epoch of the last map that it is not known to have taken, and why; by id of the sink.
+    """
+
+    results: dict[str, SinkResult] = field(default_factory=dict)
+    taken: dict[str, Activation] = field(default_factory=dict)
+    missed: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+
 async def publish_to_sinks(
-    sinks: Sequence[ActivationSink], activation: Activation, primary: str
+    sinks: Sequence[ActivationSink],
+    activation: Activation,
+    primary: str,
+    *,
+    into: Outcomes | None = None,
+    patience: float | None = None,
 ) -> tuple[SinkResult, ...]:
-    """Publish a map to every sink, and name what each has for one primary; one that fails does not stop the others."""
+    """Publish a map to every sink, and name what each has for one primary; one that fails does not stop the others.
+
+    Args:
+        into: gets each outcome as it comes.
+        patience: seconds that each may take; without it, those that are not required have `OPTIONAL_SECONDS`.
+    """
+    outcomes = Outcomes() if into is None else into
     async with side_by_side() as group:
-        tasks = [group.create_task(_publish(sink, activation, primary)) for sink in sinks]
-    return tuple(task.result() for task in tasks)
+        for sink in sinks:
+            seconds = patience if patience is not None else None if sink.required else OPTIONAL_SECONDS
+            group.create_task(_publish(sink, activation, primary, outcomes, seconds))
+    return tuple(outcomes.results[sink.name] for sink in sinks)
 
 
 async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activation | SinkFailed | None, ...]:
@@ -163,24 +267,68 @@ async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activat
     return tuple(task.result() for task in read)
 
 
-async def _publish(sink: ActivationSink, activation: Activation, primary: str) -> SinkResult:
+async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:
+    """Read the last map of a plan from one sink, in bounded time.
+
+    Raises:
+        SinkFailed: it does not answer.
+    """
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            return await sink.read(plan)
+    except TimeoutError:
+        raise SinkFailed(sink.name, f"it did not say within {READ_SECONDS:.0f} s what it holds") from None
+
+
+def failed_at(sink: ActivationSink, error: StandbyError) -> SinkResult:
+    """Make the result of a sink that was not published to."""
+    reason = str(error) if sink.required else f"{sentence(error.cause)} {LATER}"
+    return SinkResult(name=sink.name, status="failed", reason=reason, required=sink.required)
+
+
+async def _publish(
+    sink: ActivationSink, activation: Activation, primary: str, into: Outcomes, seconds: float | None
+) -> None:
+    def fail(error: StandbyError) -> None:
+        into.results[sink.name] = failed_at(sink, error)
+        if sink.id:
+            into.missed[sink.id] = (activation.epoch, error.cause)
+
     if isinstance(sink, DeferredSink):
-        return SinkResult(
+        into.results[sink.name] = SinkResult(
             name=sink.name,
             status="deferred",
             reason=f"Only Prefect can publish to it. When Prefect answers: "
             f"standby commit {activation.plan} --via prefect.",
+            required=sink.required,
         )
+        return
     try:
-        await sink.publish(activation)
+        async with asyncio.timeout(seconds):
+            await sink.publish(activation)
     except (SinkAhead, SinkFailed) as error:
-        return SinkResult(name=sink.name, status="failed", reason=str(error))
+        fail(error)
+        return
+    except TimeoutError:
+        fail(SinkFailed(sink.name, f"no answer within {seconds:g} s, so it may have taken it or not"))
+        return
+    except asyncio.CancelledError:
+        fail(SinkFailed(sink.name, "the run was interrupted before it answered, so it may have taken it or not"))
+        raise
     endpoint = activation.sources.get(primary)
-    return SinkResult(name=sink.name, status="told", published=endpoint.resource if endpoint else NOBODY)
+    if sink.id:
+        into.taken[sink.id] = activation
+        into.missed.pop(sink.id, None)
+    into.results[sink.name] = SinkResult(
+        name=sink.name,
+        status="told",
+        published=endpoint.resource if endpoint else NOBODY,
+        required=sink.required,
+    )
 
 
 async def _read(sink: ActivationSink, plan: str) -> Activation | SinkFailed | None:
     try:
-        return await sink.read(plan)
+        return await read_sink(sink, plan)
     except SinkFailed as error:
         return error

@@ -1,7 +1,8 @@
 """The active endpoint map posted to an address, signed so that the receiver knows who sent it, and when.
 
-The signature is HMAC-SHA-256 over the timestamp, a dot and the body. The receiver keeps the highest epoch
-of a plan, and answers 409 to a lower one.
+It is signed as standardwebhooks says: HMAC-SHA-256 over id, timestamp and body, with dots between them. The headers
+that earlier versions sent are sent as well. The receiver keeps the highest epoch of a plan, and answers 409 to a lower
+one.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from base64 import b64encode
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,7 +19,8 @@ import stamina
 from standby import __version__
 from standby.clock import Clock, SystemClock
 from standby.config.resource import is_loopback
-from standby.config.sinks import WebhookSink
+from standby.config.sinks import WebhookSink, signing_key
+from standby.document import digest_of
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
 from standby.service.calls import trusted_certificates
 from standby.service.redaction import secret_address
@@ -54,6 +57,10 @@ class WebhookActivation:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.name = name or webhook_name(settings)
+        # Its address may be a secret; another address is another receiver, which was told nothing yet.
+        self.id = f"{webhook_name(settings)} {digest_of(settings.url.encode())[:16]}"
+        self.required = settings.required
+        self.readable = False
         self._settings = settings
         self._retries = retries
         self._clock = clock or SystemClock()
@@ -146,10 +153,16 @@ class WebhookActivation:
     def _headers(self, activation: Activation, body: bytes) -> dict[str, str]:
         stamp = str(int(self._clock.now().timestamp()))
         key = self._settings.secret.get_secret_value().encode()
+        publication = _publication(activation)
+        message = f"{publication}-{activation.meaning[:16]}"
         return {
             "Content-Type": "application/json",
             "User-Agent": f"standby/{__version__}",
-            "Idempotency-Key": _idempotency_key(activation),
+            "webhook-id": message,
+            "webhook-timestamp": stamp,
+            "webhook-signature": standard_signature(signing_key(self._settings.secret), message, stamp, body),
+            # Until every receiver reads the three above.
+            "Idempotency-Key": publication,
             "X-Standby-Epoch": str(activation.epoch),
             "X-Standby-Timestamp": stamp,
             "X-Standby-Signature": f"sha256={signature(key, stamp, body)}",
@@ -164,11 +177,17 @@ def webhook_name(settings: WebhookSink) -> str:
 
 
 def signature(key: bytes, timestamp: str, body: bytes) -> str:
-    """Sign a body and the time at which it is sent, in hexadecimal."""
+    """Sign a body and the time at which it is sent as earlier versions did, in hexadecimal."""
     return hmac.digest(key, timestamp.encode() + b"." + body, "sha256").hex()
 
 
-def _idempotency_key(activation: Activation) -> str:
+def standard_signature(key: bytes, message: str, timestamp: str, body: bytes) -> str:
+    """Sign a message as standardwebhooks does: its id, the time at which it is sent, and its body."""
+    signed = hmac.digest(key, f"{message}.{timestamp}.".encode() + body, "sha256")
+    return f"v1,{b64encode(signed).decode()}"
+
+
+def _publication(activation: Activation) -> str:
     switching = any(endpoint is None for endpoint in activation.sources.values())
     return f"{activation.plan}-{activation.epoch}-{'nobody' if switching else 'active'}"
 

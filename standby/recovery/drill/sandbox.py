@@ -124,11 +124,10 @@ class SandboxSink:
 
     objects: Storage
     path: str
-
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        return "sandbox"
+    name: str = "sandbox"
+    id: str = ""
+    required: bool = True
+    readable: bool = True
 
     async def publish(self, activation: Activation) -> None:
         """Record what is published."""

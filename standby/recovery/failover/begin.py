@@ -195,7 +195,7 @@ async def _highest_epoch(context: RecoveryContext, fence: Fence, record: SwitchR
     for sink, read in zip(context.sinks, found, strict=True):
         if isinstance(read, SinkFailed):
             # Before anything was published, giving up costs nothing; later there is more to lose.
-            if not forced and not record.touched:
+            if sink.required and not forced and not record.touched:
                 raise read
         elif read is not None and read.epoch > highest:
             if not forced:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from typing import overload
 
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.fencing import Fence, HeldFence
-from standby.recovery.activation.sinks import Activation, SinkFailed, SinkResult, publish_to_sinks, read_back
+from standby.recovery.activation.seen import SinkView
+from standby.recovery.activation.sinks import (
+    LATER,
+    Activation,
+    Outcomes,
+    SinkFailed,
+    SinkResult,
+    publish_to_sinks,
+    read_back,
+)
 from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.failover.begin import must_share
@@ -35,7 +44,7 @@ class FailoverRun:
 
     Attributes:
         asked: the record with which this run began.
-        sinks: the outcome for each, the last time that something was published.
+        outcomes: what came of publishing to each sink.
         published_at: when every sink had been given the resource that serves, UTC.
         stopped: why it stopped, and where undoing it failed too, why that did.
     """
@@ -50,7 +59,7 @@ class FailoverRun:
         phases: Phases,
     ) -> None:
         self.record = self.asked = record
-        self.sinks: tuple[SinkResult, ...] = ()
+        self.outcomes = Outcomes()
         self.published_at: datetime | None = None
         self.stopped: list[StandbyError] = []
         self.ended = False
@@ -69,6 +78,12 @@ class FailoverRun:
             self.stopped.append(error)
         except asyncio.CancelledError:
             self.interrupted = True
+
+    @property
+    def sinks(self) -> tuple[SinkResult, ...]:
+        """The outcome for each sink, the last time that something was published to it."""
+        results = self.outcomes.results
+        return tuple(results[sink.name] for sink in self._context.sinks if sink.name in results)
 
     async def _to_its_end(self) -> None:
         try:
@@ -112,8 +127,9 @@ class FailoverRun:
             await self._must_share()
         if others_are_named:
             await self._phases.must(Stage.WITHDRAW, "publish nobody", self._withdraw)
-            # If forced, it continues without a sink, which may still name the old resource.
-            if all(sink.status != "failed" for sink in self.sinks):
+            # If forced, it continues without a sink, which may still name the old resource. One that is not required
+            # may do so as well: that is what it means.
+            if not any(sink.holds_up for sink in self.sinks):
                 # It is written down with what comes next.
                 self.record = self.record.model_copy(update={"may_name": ()})
         if self._is_planned and not is_named:
@@ -141,17 +157,26 @@ class FailoverRun:
         await self._publish(self.record.to, at)
 
     async def _publish(self, resource: str | None, at: datetime) -> None:
-        activation = self._map(resource, at)
-        self.sinks = await publish_to_sinks(self._context.sinks, activation, self.record.primary)
-        failed = [sink.reason for sink in self.sinks if sink.status == "failed"]
-        if failed:
+        # What failed to take one map is not sent the next: it might take the two the other way round.
+        left_out = {sink.name for sink in self.sinks if sink.status == "failed" and not sink.required}
+        asked = [sink for sink in self._context.sinks if sink.name not in left_out]
+        await publish_to_sinks(asked, self._map(resource, at), self.record.primary, into=self.outcomes)
+        if failed := [sink.reason for sink in self.sinks if sink.holds_up]:
             raise NotPublished(failed)
 
     async def _read_back(self) -> None:
         """Check that the sinks which can be read hold what was published."""
         published = self._map(self.record.to, self.record.published_at or self._context.clock.now())
-        found = await read_back(self._context.sinks, published.plan)
-        wrong = list(_contradictions(self.sinks, found, published, self.record.primary))
+        told = [sink for sink in self._context.sinks if self.outcomes.results[sink.name].status == "told"]
+        wrong = []
+        for sink, read in zip(told, await read_back(told, published.plan), strict=True):
+            if not (reason := _contradiction(sink.name, read, published, self.record.primary)):
+                continue
+            if sink.required:
+                wrong.append(reason)
+            else:
+                changed = {"status": "failed", "published": "", "reason": f"{sentence(reason)} {LATER}"}
+                self.outcomes.results[sink.name] = self.outcomes.results[sink.name].model_copy(update=changed)
         if wrong:
             raise NotPublished(wrong)
 
@@ -201,18 +226,13 @@ class FailoverRun:
             raise
 
 
-def _contradictions(
-    sinks: Sequence[SinkResult], found: Sequence[Activation | SinkFailed | None], published: Activation, primary: str
-) -> list[str]:
-    wrong = []
-    for sink, read in zip(sinks, found, strict=True):
-        if sink.status != "told" or read is None:
-            continue
-        if isinstance(read, SinkFailed):
-            wrong.append(str(read))
-        elif (read.epoch, read.sources.get(primary)) != (published.epoch, published.sources[primary]):
-            wrong.append(f"{sink.name} does not hold what was just published, but epoch {read.epoch}")
-    return wrong
+def _contradiction(sink: str, read: Activation | SinkFailed | None, published: Activation, primary: str) -> str:
+    """Say how what was read contradicts what was just published; empty where it does not, or cannot be read."""
+    if isinstance(read, SinkFailed):
+        return str(read)
+    if read is None or (read.epoch, read.sources.get(primary)) == (published.epoch, published.sources[primary]):
+        return ""
+    return f"{sink} does not hold what was just published, but epoch {read.epoch}"
 
 
 async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) -> None:
@@ -232,7 +252,12 @@ async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) ->
 
 
 def report_of(
-    context: RecoveryContext, fence: Fence, run: FailoverRun, phases: Phases, preparation: Preparation
+    context: RecoveryContext,
+    fence: Fence,
+    run: FailoverRun,
+    phases: Phases,
+    preparation: Preparation,
+    seen: tuple[SinkView, ...] = (),
 ) -> FailoverReport:
     asked, record = run.asked, run.record
     published = run.published_at if run.ended and record.to == asked.to else None
@@ -256,6 +281,7 @@ def report_of(
         started_at=record.started_at,
         phases=tuple(phases.times),
         sinks=run.sinks,
+        seen=seen,
         restored=preparation.restored,
         healthy_until=record.healthy_until,
         unhealthy_since=record.unhealthy_since,

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
+from standby.concurrency import despite_cancellation, side_by_side
+from standby.config.errors import UnknownName
 from standby.config.globs import scope_of
-from standby.errors import StandbyError
-from standby.fencing import Fence, Phase, hold_fence, read_fence
-from standby.recovery.activation.sinks import SinkResult, publish_to_sinks
+from standby.errors import GuardRefused, StandbyError
+from standby.fencing import (
+    Fence,
+    Phase,
+    fence_of_plan,
+    fence_path,
+    hold_fence,
+    read_fence,
+    read_stored_fence,
+)
+from standby.recovery.activation.seen import SinkRecord, SinkView, read_sink_record, remember, see_sinks
+from standby.recovery.activation.sinks import (
+    Activation,
+    ActivationSink,
+    DeferredSink,
+    Outcomes,
+    SinkAhead,
+    SinkResult,
+    failed_at,
+    publish_to_sinks,
+)
 from standby.recovery.assignments import NotAPrimary, choose_primary, may_serve
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
@@ -31,8 +54,12 @@ from standby.recovery.failover.state import (
 from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.sync import synchronise
+from standby.recovery.witnesses import look
 from standby.text import some_of
+from standby.vault.errors import VaultError
 from standby.vault.replica import catch_up
+
+log = logging.getLogger("standby.recovery")
 
 
 async def fail_over(
@@ -67,20 +94,35 @@ async def fail_over(
         FenceBehind: the fence is older than what the run knows.
         VaultUnavailable: the vault does not answer; whether the plan is fenced is not known.
     """
-    async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
-        if request.action == "roll back":
-            request = await _rollback(context, held.fence, request)
-        phases = Phases(stages, context.clock, request.forced)
-        file, record = await phases.run(
-            Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request)
-        )
-        preparation = Preparation(context, phases, sync, held.fence, naming)
-        run = FailoverRun(context, held, file, record, preparation, phases)
-        await run.run()
-        await measure(context, run, phases)
-        report = report_of(context, held.fence, run, phases, preparation)
-        follow = await _plans_to_follow(context, held.fence, report)
-        return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
+    report: FailoverReport | None = None
+    try:
+        async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
+            if request.action == "roll back":
+                request = await _rollback(context, held.fence, request)
+            phases = Phases(stages, context.clock, request.forced)
+            file, record = await phases.run(
+                Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request)
+            )
+            preparation = Preparation(context, phases, sync, held.fence, naming)
+            run = FailoverRun(context, held, file, record, preparation, phases)
+            await run.run()
+            # From here on only what was done is said, and that must not be lost.
+            report = await despite_cancellation(_reported(context, held.fence, run, phases, preparation))
+    except asyncio.CancelledError:
+        if report is None:
+            raise
+    return report
+
+
+async def _reported(
+    context: RecoveryContext, fence: Fence, run: FailoverRun, phases: Phases, preparation: Preparation
+) -> FailoverReport:
+    known = await _remembered(context, run.outcomes)
+    await measure(context, run, phases)
+    seen = () if run.ended else await _seen(context, fence, run.record, known)
+    report = report_of(context, fence, run, phases, preparation, seen)
+    follow = await _plans_to_follow(context, fence, report)
+    return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
 
 
 async def _plans_to_follow(context: RecoveryContext, fence: Fence, report: FailoverReport) -> list[str]:
@@ -167,6 +209,9 @@ async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> No
         raise RollbackTargetUnhealthy(context.plan.name, request.to, seen[request.to].summary)
 
 
+BEHIND_SECONDS = 10.0
+"""Seconds that each sink has to take a map which it missed."""
+
 REPLICA_SECONDS = 30.0
 """Seconds in which a commit brings up the replica of the vault."""
 
@@ -217,7 +262,8 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         if not held.is_stored:
             # From here on sinks have the map: without a fence the vault would look like a lost one.
             await held.write(held.fence)
-        sinks = await _published_again(context, held.fence, record)
+        wanted = _current_map(context, held.fence, record)
+        sinks = await _published(context, context.sinks, wanted, record)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]
     return CommitReport(
@@ -245,11 +291,127 @@ async def _must_be_shared_at_home(
             await must_share(context, primary, primary, copies)
 
 
-async def _published_again(
-    context: RecoveryContext, fence: Fence, record: SwitchRecord | None
-) -> tuple[SinkResult, ...]:
-    # Word for word what the failover published, so that a sink which has it already sees that it is the same.
+def _current_map(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> Activation:
+    # As the failover published it, so that a sink which has it already sees that it is the same.
     same = record is not None and record.epoch == fence.epoch
     at = record.published_at if record is not None and same and record.published_at else context.clock.now()
+    return active_map(context, fence, record, at)
+
+
+async def _published(
+    context: RecoveryContext,
+    sinks: Sequence[ActivationSink],
+    wanted: Activation,
+    record: SwitchRecord | None,
+    *,
+    patience: float | None = None,
+) -> tuple[SinkResult, ...]:
+    """Publish the current map to some sinks, and keep what they took."""
     primary = record.primary if record is not None else context.plan.pairs[0].source
-    return await publish_to_sinks(context.sinks, active_map(context, fence, record, at), primary)
+    outcomes = Outcomes()
+    try:
+        return await publish_to_sinks(sinks, wanted, primary, into=outcomes, patience=patience)
+    finally:
+        await despite_cancellation(_remembered(context, outcomes))
+
+
+async def _remembered(context: RecoveryContext, outcomes: Outcomes) -> SinkRecord:
+    """Keep what the sinks took; where that fails, the map is published to them once more than needed."""
+    try:
+        if outcomes.taken or outcomes.missed:
+            return await remember(context.vault, context.plan.name, outcomes)
+        return await _recorded(context)
+    except VaultError as error:
+        log.warning("What the sinks took could not be recorded: %s", error)
+        return SinkRecord().after(outcomes)
+
+
+async def sinks_seen(context: RecoveryContext) -> tuple[SinkView, ...]:
+    """Say what the applications of each sink see; nothing is changed.
+
+    Raises:
+        FenceUnreadable: the fence is there and cannot be understood.
+        VaultUnavailable: the vault does not say what should be published.
+    """
+    fence, record, known = await _records(context)
+    return await _seen(context, fence, record, known)
+
+
+async def _records(context: RecoveryContext) -> tuple[Fence | None, SwitchRecord | None, SinkRecord]:
+    """Read what decides about the sinks, in as few calls as possible: it is read every few seconds."""
+    vault, plan = context.vault, context.plan
+    async with side_by_side() as group:
+        stored = group.create_task(read_stored_fence(vault, plan.name))
+        record = group.create_task(read_record(vault, plan.name))
+        known = group.create_task(_recorded(context))
+    fence = stored.result()
+    if fence is not None:
+        fence = fence_of_plan(plan, fence, vault.where(fence_path(plan.name)))
+    return fence, record.result(), known.result()
+
+
+async def _recorded(context: RecoveryContext) -> SinkRecord:
+    if all(sink.readable for sink in context.sinks):
+        return SinkRecord()
+    return await read_sink_record(context.vault, context.plan.name)
+
+
+def _is_under_way(fence: Fence) -> bool:
+    return any(assignment.phase is Phase.SWITCHING for assignment in fence.assignments.values())
+
+
+async def _seen(
+    context: RecoveryContext, fence: Fence | None, record: SwitchRecord | None, known: SinkRecord
+) -> tuple[SinkView, ...]:
+    wanted, under_way = None, 0
+    if fence is not None and _is_under_way(fence):
+        under_way = fence.epoch if record is None or record.touched else 0
+    elif fence is not None:
+        with suppress(UnknownName):  # Then it cannot be said whether a sink has the current map.
+            wanted = _current_map(context, fence, record)
+    return await see_sinks(context.sinks, context.plan.name, wanted, known, under_way=under_way)
+
+
+async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
+    """Publish the current map to each sink that does not hold it, as a watch does again and again.
+
+    Nothing is done while a failover is under way, where the fence or the audit log was lost, and before a plan has a
+    fence. It does not hold the fence, since a failover must not wait for it: a sink refuses a map that is older than
+    what it has. It takes three calls to the vault where nothing is behind, and one less where all sinks can be read.
+
+    Returns:
+        What came of it, for each sink that did not hold the map; one that has a higher epoch is left alone.
+
+    Raises:
+        UnknownName: a resource that serves is no longer configured.
+        FenceUnreadable: the fence is there and cannot be understood.
+        VaultUnavailable: the vault does not say what should be published.
+    """
+    fence, record, known = await _records(context)
+    if fence is None or _is_under_way(fence) or fence.epoch < context.run.known_epoch:
+        return ()
+    wanted = _current_map(context, fence, record)
+    views = await see_sinks(context.sinks, context.plan.name, wanted, known)
+    # Prefect's variables are read and published to in flows alone.
+    behind = [
+        (sink, view)
+        for sink, view in zip(context.sinks, views, strict=True)
+        if not view.current and not isinstance(sink, DeferredSink)
+    ]
+    if not behind:
+        return ()
+    is_lost = bool((await look(context)).problem)
+    ahead = [
+        failed_at(sink, SinkAhead(sink.name, view.epoch, fence.epoch))
+        for sink, view in behind
+        if view.is_ahead(fence.epoch)
+    ]
+    if is_lost:
+        return tuple(ahead)
+    left = [sink for sink, view in behind if not view.is_ahead(fence.epoch)]
+    activated = [name for name, each in fence.assignments.items() if each.phase is Phase.ACTIVATED]
+    try:
+        await _must_be_shared_at_home(context, fence, record, but=activated)
+    except GuardRefused as error:
+        return (*ahead, *(failed_at(sink, error) for sink in left))
+    return (*ahead, *await _published(context, left, wanted, record, patience=BEHIND_SECONDS))

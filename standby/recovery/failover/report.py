@@ -14,6 +14,7 @@ from pydantic import Field
 from standby.clock import Clock
 from standby.document import Document, JsonValue
 from standby.errors import StandbyError, sentence
+from standby.recovery.activation.seen import SinkView, told_words
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
@@ -61,6 +62,7 @@ class FailoverReport(Document):
         rto_met: judged by both ends; `None` where they say different things, or one is needed and not known.
         serving: the resource that serves, or the last one that did.
         next_action: the one thing to do now; empty where there is nothing.
+        seen: what the applications of each sink see, where the failover has not ended.
     """
 
     plan: str
@@ -76,6 +78,7 @@ class FailoverReport(Document):
     started_at: datetime
     phases: tuple[PhaseTime, ...]
     sinks: tuple[SinkResult, ...]
+    seen: tuple[SinkView, ...] = ()
     restored: Restored | None
     healthy_until: datetime | None = None
     unhealthy_since: datetime | None = None
@@ -169,10 +172,8 @@ def ending(report: FailoverReport) -> str:
         case "rolled_back":
             return f"The failover to {report.to} was undone: {report.serving} still serves{instead} {about}"
         case "fenced":
-            return (
-                f"The failover from {report.from_resource} to {report.to} has not ended; "
-                f"{report.serving} is the last resource that served{instead} {about}"
-            )
+            told = told_words(report.seen, report.primary, report.epoch)
+            return f"The failover from {report.from_resource} to {report.to} has not ended {about}. {told}"
         case _:
             assert_never(report.state)
 

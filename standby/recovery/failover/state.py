@@ -129,6 +129,7 @@ def active_map(
         plan=context.plan.name,
         epoch=fence.epoch,
         changed_at=at,
+        as_of=context.clock.now(),
         run_id=record.run_id if record is not None else context.run_id,
         sources={
             primary: None if resource is None else _endpoint(context, primary, resource, record)

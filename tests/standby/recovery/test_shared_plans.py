@@ -54,6 +54,9 @@ class Book:
     """A sink of one plan that keeps everything it took."""
 
     name: str = "book"
+    id: str = "book"
+    required: bool = True
+    readable: bool = True
     taken: list[Activation] = field(default_factory=list)
     plan: str = ""
     told: Callable[[tuple[str, str]], None] = lambda _: None

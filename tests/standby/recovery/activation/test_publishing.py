@@ -22,6 +22,9 @@ class Meeting:
     name: str
     barrier: asyncio.Barrier
     held: list[Activation] = field(default_factory=list)
+    id: str = "meeting"
+    required: bool = True
+    readable: bool = True
 
     async def publish(self, activation: Activation) -> None:
         async with asyncio.timeout(PATIENCE):

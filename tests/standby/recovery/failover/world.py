@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,7 @@ class MemorySink:
     Attributes:
         fails: it takes nothing.
         mute: it cannot be read, as a webhook.
+        hangs: what it waits for before it answers.
         heard: everything it took.
     """
 
@@ -88,13 +90,25 @@ class MemorySink:
     mute: bool = False
     heard: list[Activation] = field(default_factory=list)
     on_change: Any = None
+    required: bool = True
+    hangs: asyncio.Event | None = None
+
+    @property
+    def id(self) -> str:
+        return self.name
+
+    @property
+    def readable(self) -> bool:
+        return not self.mute
 
     async def publish(self, activation: Activation) -> None:
         self.reaper.boundary()
+        if self.hangs is not None:
+            await self.hangs.wait()
         if self.fails:
             raise SinkFailed(self.name, "it is out")
         must_follow(self.name, self.last, activation)
-        if self.last != activation:
+        if not activation.says_the_same(self.last):
             self.heard.append(activation)
             self.on_change()
         self.reaper.boundary()

@@ -1,0 +1,190 @@
+"""What the applications of each sink see, and what the vault keeps of what a sink took that cannot be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+
+from standby.document import Document
+from standby.recovery.activation.sinks import Activation, ActivationSink, Outcomes, SinkFailed, read_back
+from standby.text import some_of, utc
+from standby.vault.documents import Stored, change_document, read_document
+from standby.vault.storage import Storage
+
+
+class Acknowledged(Document):
+    """What one sink is known to have taken.
+
+    Attributes:
+        epoch: of the last map that it took; `None` where it took none.
+        meaning: the digest of what that map says.
+        serving: what serves by it, by primary; `None` for nobody.
+        at: when it was published, UTC.
+        missed: the epoch of a later map that it is not known to have taken, and `reason` is why.
+    """
+
+    epoch: int | None = None
+    meaning: str = ""
+    serving: Mapping[str, str | None] = {}
+    at: datetime | None = None
+    missed: int | None = None
+    reason: str = ""
+
+
+class SinkRecord(Stored):
+    """What the sinks of a plan took last, by the sink's id. Where it is lost, the map is published to them again."""
+
+    sinks: Mapping[str, Acknowledged] = {}
+
+    def after(self, outcomes: Outcomes) -> SinkRecord:
+        """Give the record after something was published; of two runs that write at once the higher epoch counts."""
+        sinks = dict(self.sinks)
+        for name, taken in outcomes.taken.items():
+            known = sinks.get(name, Acknowledged())
+            if max(known.epoch or 0, known.missed or 0) <= taken.epoch:
+                sinks[name] = Acknowledged(
+                    epoch=taken.epoch, meaning=taken.meaning, serving=taken.serving, at=taken.as_of
+                )
+        for name, (epoch, reason) in outcomes.missed.items():
+            known = sinks.get(name, Acknowledged())
+            if max(known.epoch or 0, known.missed or 0) <= epoch:
+                sinks[name] = known.model_copy(update={"missed": epoch, "reason": reason})
+        return self.model_copy(update={"sinks": sinks})
+
+
+async def read_sink_record(storage: Storage, plan: str) -> SinkRecord:
+    """Read what the sinks of a plan took; nothing where that is lost."""
+    return await read_document(storage, _path(plan), SinkRecord) or SinkRecord()
+
+
+async def remember(storage: Storage, plan: str, outcomes: Outcomes) -> SinkRecord:
+    """Add what came of publishing; what other runs add at the same time is kept."""
+    return await change_document(
+        storage, _path(plan), SinkRecord, lambda known: (known or SinkRecord()).after(outcomes)
+    )
+
+
+def _path(plan: str) -> str:
+    return f"recovery/{plan}/sinks.json"
+
+
+class SinkView(Document):
+    """What the applications of one sink see.
+
+    Attributes:
+        epoch: of the map that it has; `None` where it has none, or that is not known.
+        serving: what serves by it, by primary; `None` for nobody.
+        current: whether that is the current map; `None` while a failover is under way, and where it is not known.
+        acknowledged_at: when it took that map, where it cannot be asked what it has.
+        problem: what is not known of it, or went wrong; a sentence without its full stop.
+    """
+
+    name: str
+    required: bool
+    readable: bool
+    epoch: int | None = None
+    serving: Mapping[str, str | None] = {}
+    current: bool | None = None
+    acknowledged_at: datetime | None = None
+    problem: str = ""
+
+    def is_ahead(self, epoch: int) -> bool:
+        """Whether it has a higher epoch than the fence."""
+        return self.epoch is not None and self.epoch > epoch
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether its applications do not see the current map."""
+        return self.current is False
+
+    @property
+    def words(self) -> str:
+        """What its applications see, as a sentence without its full stop."""
+        known = [f"epoch {self.epoch}"] if self.epoch is not None else []
+        known += [f"acknowledged {utc(self.acknowledged_at)}"] if self.acknowledged_at else []
+        known += ["not current"] if self.current is False and self.epoch is not None else []
+        known += [] if self.required else ["not required"]
+        serving = (f"{resource or 'nobody'} serves for {primary}" for primary, resource in self.serving.items())
+        what = ", ".join(serving) or ("it has no map" if self.readable and not self.problem else "not known")
+        about = f" ({', '.join(known)})" if known else ""
+        return f"{self.name}: {what}{about}{'; ' if self.problem else ''}{self.problem}"
+
+
+async def see_sinks(
+    sinks: Sequence[ActivationSink], plan: str, wanted: Activation | None, known: SinkRecord, *, under_way: int = 0
+) -> tuple[SinkView, ...]:
+    """Say what the applications of each sink see; nothing is changed.
+
+    Args:
+        wanted: the current map; `None` while there is none.
+        known: what those took that cannot be asked.
+        under_way: the epoch of a failover that may have told them more.
+    """
+    found = await read_back(sinks, plan)
+    return tuple(
+        _read(sink, each, wanted) if sink.readable else _recorded(sink, known.sinks.get(sink.id), wanted, under_way)
+        for sink, each in zip(sinks, found, strict=True)
+    )
+
+
+def _read(sink: ActivationSink, found: Activation | SinkFailed | None, wanted: Activation | None) -> SinkView:
+    view = SinkView(name=sink.name, required=sink.required, readable=True)
+    if isinstance(found, SinkFailed):
+        return view.model_copy(update={"problem": found.cause})
+    current = None if wanted is None else wanted.says_the_same(found)
+    if found is None:
+        return view.model_copy(update={"current": current})
+    return view.model_copy(update={"epoch": found.epoch, "serving": found.serving, "current": current})
+
+
+def _recorded(sink: ActivationSink, known: Acknowledged | None, wanted: Activation | None, under_way: int) -> SinkView:
+    view = SinkView(name=sink.name, required=sink.required, readable=False)
+    if known is None:
+        return view.model_copy(update={"problem": "no record says what it took"})
+    problem = known.reason
+    if not problem and (known.epoch or 0) < under_way:
+        problem = "whether it was told more since then is not known"
+    return view.model_copy(
+        update={
+            "epoch": known.epoch,
+            "serving": known.serving,
+            "current": None if wanted is None else known.meaning == wanted.meaning,
+            "acknowledged_at": known.at,
+            "problem": problem,
+        }
+    )
+
+
+def told_words(views: Iterable[SinkView], primary: str, epoch: int) -> str:
+    """Say what applications were told of a failover that has not ended, as a sentence without its full stop.
+
+    Args:
+        epoch: of the failover: what a sink has with an earlier one was told before it.
+    """
+    told: dict[str, list[str]] = {}
+    earlier: dict[str, list[str]] = {}
+    unknown: list[str] = []
+    for view in views:
+        if primary not in view.serving:
+            unknown.append(view.name)
+            continue
+        by = told if (view.epoch or 0) >= epoch else earlier
+        name = view.name if view.readable or by is told else f"{view.name}, as far as it acknowledged,"
+        by.setdefault(view.serving[primary] or "", []).append(name)
+    return "; ".join(_parts(told, earlier, unknown)) or "No sink is configured, so applications were told nothing"
+
+
+def _parts(
+    told: Mapping[str, Sequence[str]], earlier: Mapping[str, Sequence[str]], unknown: Sequence[str]
+) -> Iterator[str]:
+    if told:
+        each = [f"that {resource or 'nobody'} serves ({', '.join(names)})" for resource, names in told.items()]
+        yield f"Applications were told {' and '.join(each)}"
+    elif earlier:
+        yield "Applications were told nothing of it"
+    for resource, names in earlier.items():
+        verb = "names" if len(names) == 1 else "name"
+        yield f"{some_of(names)} still {verb} {resource or 'nobody'}"
+    if unknown:
+        text = f"what {some_of(unknown)} {'has' if len(unknown) == 1 else 'have'} is not known"
+        yield text if told or earlier else f"{text[0].upper()}{text[1:]}"
