@@ -22,6 +22,7 @@ log = logging.getLogger("standby.flows")
 
 HEALTHY = "content-understanding.resource.healthy"
 UNHEALTHY = "content-understanding.resource.unhealthy"
+DEGRADED = "content-understanding.resource.degraded"
 REPLICATED = "standby.replication.completed"
 READINESS_CHANGED = "standby.readiness.changed"
 PROPOSED = "standby.failover.proposed"
@@ -74,8 +75,13 @@ class PlanEvent:
         )
 
 
+SEVERITY = {"healthy": "info", "degraded": "warning", "unhealthy": "critical"}
+
+
 def emit_observation(observation: Observation, plan: str, fence: Fence | None) -> None:
     """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy.
+
+    The summary is what notifications say.
 
     Args:
         fence: `None` where it is not known what serves: then any resource of the plan may, and an outage of it counts.
@@ -84,13 +90,18 @@ def emit_observation(observation: Observation, plan: str, fence: Fence | None) -
         return
     name = observation.resource
     serves = fence is None or any(assignment.active == name for assignment in fence.assignments.values())
-    severity = "info" if observation.healthy else "critical" if serves else "warning"
+    severity = SEVERITY[observation.health] if serves or observation.healthy else "warning"
     emit_event(
-        event=HEALTHY if observation.healthy else UNHEALTHY,
+        event=event_of(observation),
         resource={"prefect.resource.id": resource_id(name), "prefect.resource.name": name},
         related=[{"prefect.resource.id": plan_id(plan), "prefect.resource.role": SERVED_BY if serves else STANDBY_OF}],
         payload={**observation.model_dump(mode="json"), "source": "watch", "severity": severity},
     )
+
+
+def event_of(observation: Observation) -> str:
+    """Name the event of what a probe found."""
+    return f"content-understanding.resource.{observation.health}"
 
 
 LAST_HEALTHY = timedelta(days=1)
@@ -99,10 +110,13 @@ LAST_HEALTHY = timedelta(days=1)
 
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
     """Read the latest observations of a resource, of any observer, and in any case the last healthy one."""
-    found = await _observations(resource, [HEALTHY, UNHEALTHY], now, within, MOST_EVENTS)
-    if any(observation.healthy for observation in found):
+    found = await _observations(resource, [HEALTHY, DEGRADED, UNHEALTHY], now, within, MOST_EVENTS)
+    if any(observation.healthy and not observation.alert for observation in found):
         return found
-    return (*found, *await _observations(resource, [HEALTHY], now, LAST_HEALTHY, 1))
+    # Alerts may be newer, and say nothing of when it was healthy.
+    earlier = await _observations(resource, [HEALTHY, DEGRADED], now, LAST_HEALTHY, MOST_EVENTS)
+    last = max((each for each in earlier if not each.alert), key=lambda each: each.at, default=None)
+    return (*found, last) if last else found
 
 
 async def _observations(
@@ -128,6 +142,8 @@ async def _observations(
         except ValidationError:
             log.info("event %s of %s is not an observation", event.id, resource)
             continue
-        if observation.resource == resource and observation.healthy is (event.event == HEALTHY):
-            found.append(observation)
+        if observation.resource != resource or event.event != event_of(observation):
+            continue
+        # What an alert says of its own time is not ours to believe: it counts from when it was received.
+        found.append(observation.model_copy(update={"at": event.occurred}) if observation.alert else observation)
     return tuple(found)

@@ -24,8 +24,6 @@ from tasks.stage import TaskStages
 LATEST = 20
 """Observations that are shown; the newest."""
 
-YES_NO = {True: "yes", False: "no", None: "unknown"}
-
 STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
 
 
@@ -74,8 +72,8 @@ def decision_page(record: DecisionRecord) -> str:
         ),
         f"## Observations of {given.active}",
         table(
-            ("at (UTC)", "by", "healthy", "evidence"),
-            ((f"{each.at:%H:%M:%S}", each.observer, YES_NO[each.healthy], each.summary) for each in newest),
+            ("at (UTC)", "by", "found", "evidence"),
+            ((f"{each.at:%H:%M:%S}", each.observer, each.health, each.summary) for each in newest),
         ),
     )
 

@@ -22,6 +22,7 @@ from flows.errors import NotificationBlockUnusable
 from flows.events import (
     ACTIVATED,
     COMMITTED,
+    DEGRADED,
     DRILLED,
     FAILED_BACK,
     HEALTHY,
@@ -42,6 +43,9 @@ SILENCE = 5
 """Probe periods without any report on a resource after which the watch counts as silent."""
 
 SHORTEST_SILENCE = timedelta(minutes=3)
+
+DEGRADED_EVERY = timedelta(minutes=15)
+"""After which people hear again that a resource is degraded: every look finds it so."""
 
 PAGE = 100
 
@@ -102,6 +106,19 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
         body="{{ event.payload.summary }}\n{{ event.payload.link }}",
     )
     yield notify(
+        "degraded resources",
+        "A resource answers slowly, or does only a part of its work. This never starts a failover.",
+        EventTrigger(
+            expect={DEGRADED},
+            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+            for_each={"prefect.resource.id"},
+            within=DEGRADED_EVERY,
+        ),
+        subject="{{ event.resource.name }} is degraded",
+        body="{{ event.resource.name }} serves, but slowly or in part: {{ event.payload.summary }}. "
+        "This does not start a failover.",
+    )
+    yield notify(
         "failing automations",
         "An outage should have started a failover's evaluation, and could not.",
         EventTrigger(
@@ -128,8 +145,8 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
         "silence",
         "The watch no longer reports on a resource. This never starts a failover.",
         EventTrigger(
-            after={HEALTHY, UNHEALTHY},
-            expect={HEALTHY, UNHEALTHY},
+            after={HEALTHY, DEGRADED, UNHEALTHY},
+            expect={HEALTHY, DEGRADED, UNHEALTHY},
             match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,

@@ -192,7 +192,7 @@ def _observations(given: DecisionInput, *, verbose: bool) -> Iterator[Line]:
     yield Line(f"Observations of {given.active}{f' ({earlier} earlier ones: -v)' if earlier else ''}:", 2)
     for look in shown:
         ago = (given.asked_at - look.at).total_seconds()
-        evidence = f": {look.summary}" if look.summary and look.healthy is not True else ""
+        evidence = f": {look.summary}" if look.summary and not look.is_well else ""
         yield Line(f"{look.at:%H:%M:%S} ({ago:.0f} s before) {look.observer} {look.health}{evidence}", 4)
     if not shown:
         yield Line("none", 4)

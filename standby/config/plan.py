@@ -58,10 +58,9 @@ class FailoverPolicy(Strict):
     automatic: bool = Field(False, description="Fail over without asking; otherwise a proposal waits for approval.")
     prefer: tuple[Name, ...] = Field((), description="Preferred targets, in order; by default the plan's order.")
     probe_every: Duration = Field(timedelta(seconds=30), description="Time between two probes, as the watch runs.")
-    quorum: int = Field(3, ge=1, le=20, description="Unhealthy observations in a row, one per observer and probe.")
-    # An outage may begin just after a probe, and is to be detected within three probe periods all the same:
-    # one passes until it is seen; two are left for this, the last probe and an uneven schedule.
-    minimum_outage: Duration = Field(timedelta(seconds=50), description="How long an outage must have lasted.")
+    quorum: int = Field(3, ge=1, le=20, description="Unhealthy observations in a row, of looks that are a while apart.")
+    # What is shorter is nobody's outage. A period may pass until it is seen at all, and the last look takes a while.
+    minimum_outage: Duration = Field(timedelta(seconds=45), description="How long an outage must have lasted.")
     cool_down: Duration = Field(timedelta(hours=1), description="Minimum time between two failovers.")
     staleness: Duration = Field(
         timedelta(days=7), description="A copy this old, of a source that has changed since, prevents a failover."

@@ -166,17 +166,18 @@ def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], servi
     observation = Observation(
         resource=resource,
         observer=notice.observer.value,
-        # A sender whose clock is ahead saw it now, not later.
-        at=min(notice.at, now),
+        # When it was received: what it says of its own time may be wrong, and is minutes ago.
+        at=now,
         healthy=notice.healthy,
         checks=(Check(name=notice.observer.value, ok=notice.healthy, detail=summary, seconds=0.0),),
         summary=summary,
+        alert=True,
     )
     return Event(
         id=uuid5(NAMESPACE, f"{notice.key}|{resource}"),
         # Triggers count what comes within a time, and alerts come minutes late: this is when it arrived.
         occurred=now,
-        event=f"content-understanding.resource.{'healthy' if notice.healthy else 'unhealthy'}",
+        event=f"content-understanding.resource.{observation.health}",
         resource={
             "prefect.resource.id": f"content-understanding.resource.{resource}",
             "prefect.resource.name": resource,
@@ -189,7 +190,12 @@ def event_of(notice: Notice, resource: str, plans: Iterable[RecoveryPlan], servi
             for plan in plans
             if resource in plan.resources
         ),
-        payload={**observation.model_dump(mode="json"), "source": notice.source.value},
+        payload={
+            **observation.model_dump(mode="json"),
+            "source": notice.source.value,
+            "claimed_at": notice.at.isoformat(),
+            "severity": "info" if notice.healthy else "warning",
+        },
     )
 
 

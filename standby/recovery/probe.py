@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import httpx
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, model_validator
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side
-from standby.config.resource import Resource
+from standby.config.plan import FreshKey
+from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import Document
+from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import (
+    AnalyzerNotFound,
     DefaultsNotSet,
     ServiceError,
     ServiceUnavailable,
@@ -25,6 +30,8 @@ from standby.service.errors import (
     TokenUnavailable,
     Unreachable,
 )
+from standby.service.models import Analyzer
+from standby.service.protocols import protocol_for
 from standby.service.retries import HttpRetries
 
 
@@ -35,11 +42,13 @@ class Meaning:
     Attributes:
         ok: whether the service did its work; `None` where that is unknown.
         code: the service's innermost error code, or else the kind of failure.
+        slow: it did, and that took long.
     """
 
     ok: bool | None
     detail: str
     code: str
+    slow: bool = False
 
 
 def meaning_of(error: ServiceError) -> Meaning:
@@ -73,6 +82,8 @@ class Check(Document):
         seconds: of all tries together.
         tries: how often it was asked.
         code: the service's innermost error code, or else the kind of failure; empty where all is well.
+        slow: it did its work, and took longer for it than where all is well.
+        last_try: seconds from its beginning to that of its last try.
     """
 
     name: str
@@ -81,14 +92,22 @@ class Check(Document):
     seconds: float = Field(ge=0)
     tries: int = Field(1, ge=0)
     code: str = ""
+    slow: bool = False
+    last_try: float = Field(0.0, ge=0)
+
+
+EARLIER_ALERTS = frozenset({"azure-monitor", "resource-health", "service-health"})
+"""The observers of alerts; earlier versions wrote down nothing else that tells an alert from a probe."""
 
 
 class Observation(Document):
-    """One probe of a resource, by one observer.
+    """One probe of a resource, by one observer; or what an alert says of it.
 
     Attributes:
-        at: when the probe began, UTC.
-        healthy: `None` where it is unknown: nothing follows from it.
+        at: when the probe began, or the alert was received, UTC.
+        healthy: whether the data plane does its work; `None` where it is unknown: nothing follows from it.
+        degraded: it does, but slowly or not all of it. That is told, and is no outage.
+        alert: nobody of ours looked: somebody else said so.
     """
 
     resource: str
@@ -98,6 +117,15 @@ class Observation(Document):
     checks: tuple[Check, ...]
     seconds: float = Field(0.0, ge=0)
     summary: str = ""
+    degraded: bool = False
+    alert: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_earlier_alerts(cls, given: object) -> object:
+        if isinstance(given, dict) and "alert" not in given and given.get("observer") in EARLIER_ALERTS:
+            return {**given, "alert": True}
+        return given
 
     @property
     def ended(self) -> datetime:
@@ -107,7 +135,14 @@ class Observation(Document):
     @property
     def health(self) -> str:
         """The result as a word."""
+        if self.healthy and self.degraded:
+            return "degraded"
         return {True: "healthy", False: "unhealthy", None: "unknown"}[self.healthy]
+
+    @property
+    def is_well(self) -> bool:
+        """Whether there is nothing to be told about it."""
+        return self.health == "healthy"
 
 
 class WatchReport(Document):
@@ -118,8 +153,8 @@ class WatchReport(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every resource is healthy."""
-        return all(observation.healthy for observation in self.observations.values())
+        """Whether every resource is healthy, and none degraded."""
+        return all(observation.is_well for observation in self.observations.values())
 
     @property
     def states(self) -> str:
@@ -130,18 +165,24 @@ class WatchReport(Document):
     def summary(self) -> str:
         """The result for each resource, and the evidence where it is not healthy."""
         found = sorted(self.observations.items())
-        return ". ".join([self.states, *(f"{name}: {each.summary}" for name, each in found if not each.healthy)])
+        return ". ".join([self.states, *(f"{name}: {each.summary}" for name, each in found if not each.is_well)])
+
+
+GRANT = "grant"
+"""The check whether a copy could start here; analyzers are served without it."""
 
 
 def observed(resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]) -> Observation:
     """Make one observation of several checks.
 
-    One that fails is enough: applications need everything that is asked for. Where none fails and one is
-    unknown, the result is unknown.
+    An outage is only where nothing that was asked for works. Where some of it does, or where the answers are slow,
+    the resource is degraded. Where nothing is known to work, and one check cannot tell, the result is unknown.
     """
-    answers = [check.ok for check in checks]
-    healthy = False if False in answers else None if None in answers else True
-    evidence = [check for check in checks if healthy or check.ok is healthy]
+    serving = [check.ok for check in checks if check.name != GRANT]
+    healthy = None if None in serving or not serving else any(serving)
+    wrong = [check for check in checks if check.ok is False or check.slow]
+    degraded = healthy is True and bool(wrong)
+    evidence = wrong if degraded else [check for check in checks if healthy or not check.ok]
     return Observation(
         resource=resource,
         observer=observer,
@@ -150,6 +191,7 @@ def observed(resource: str, observer: str, at: datetime, seconds: float, checks:
         checks=tuple(checks),
         seconds=seconds,
         summary="; ".join(f"{check.name}: {check.detail} ({check.seconds:.1f} s)" for check in evidence),
+        degraded=degraded,
     )
 
 
@@ -163,17 +205,20 @@ class Limits:
     Attributes:
         seconds: for each check, all its tries together.
         pause: seconds between a failure and the next try.
+        patience: seconds that an answer takes at most where all is well. Then the next try begins beside it, and an
+            answer that comes later is slow.
     """
 
-    seconds: float = 6.0
+    seconds: float = 10.0
     tries: int = 2
     pause: float = 0.5
+    patience: float = 3.0
 
 
 async def check(name: str, question: Question, limits: Limits, clock: Clock) -> Check:
     """Ask until the service answers, even with a refusal, or the time or the tries are used up."""
     begun = clock.monotonic()
-    asking = _Asking(question, limits)
+    asking = _Asking(question, limits, clock)
     try:
         async with asyncio.timeout(limits.seconds):
             meaning = await asking.settle()
@@ -188,23 +233,28 @@ async def check(name: str, question: Question, limits: Limits, clock: Clock) -> 
         seconds=max(0.0, clock.monotonic() - begun),
         tries=asking.tried,
         code=meaning.code,
+        slow=meaning.slow,
+        last_try=max(0.0, asking.last_try - begun),
     )
 
 
 class _Asking:
-    def __init__(self, question: Question, limits: Limits) -> None:
+    def __init__(self, question: Question, limits: Limits, clock: Clock) -> None:
         self.tried = 0
+        self.last_try = clock.monotonic()
         self.failure: Meaning | None = None
+        self._clock = clock
         self._question = question
         self._limits = limits
         self._pending: set[asyncio.Task[Meaning]] = set()
 
     async def settle(self) -> Meaning:
         """Give the first meaning that is not a failure, or the last failure."""
-        patience = self._limits.seconds / self._limits.tries
+        patience = min(self._limits.patience, self._limits.seconds / self._limits.tries)
         while True:
             if self.tried < self._limits.tries:
                 self.tried += 1
+                self.last_try = self._clock.monotonic()
                 self._pending.add(asyncio.create_task(self._ask()))
             may_ask_again = self.tried < self._limits.tries
             found = await self._next(patience if may_ask_again else None)
@@ -224,11 +274,15 @@ class _Asking:
         return next((found for found in meanings if found.ok is not False), next(iter(meanings), None))
 
     async def _ask(self) -> Meaning:
+        begun, found = self._clock.monotonic(), Meaning(True, "answers", "")
         try:
             await self._question()
         except ServiceError as error:
-            return meaning_of(error)
-        return Meaning(True, "answers", "")
+            found = meaning_of(error)
+        seconds = self._clock.monotonic() - begun
+        if found.ok and seconds > self._limits.patience:
+            return replace(found, detail=f"{found.detail}, but only after {seconds:.1f} s", slow=True)
+        return found
 
     async def end(self) -> None:
         """Cancel the tries that are still under way."""
@@ -242,6 +296,9 @@ ONCE = HttpRetries(attempts=1, total=0.0)
 """A probe counts its tries itself: the retries of a copy would hide an outage for minutes."""
 
 LIMITS = Limits()
+
+ALWAYS_THERE = "prebuilt-documentAnalyzer"
+"""An analyzer that is asked for where there are no defaults: in `2025-05-01-preview`."""
 
 SIGN_IN_SECONDS = 20.0
 """How long getting a token may take."""
@@ -260,15 +317,22 @@ def probe_client(
 
 
 async def probe(
-    client: ContentUnderstandingClient, observer: str, clock: Clock, limits: Limits = LIMITS
+    client: ContentUnderstandingClient,
+    observer: str,
+    clock: Clock,
+    limits: Limits = LIMITS,
+    grant_to: Resource | None = None,
 ) -> Observation:
-    """Probe a resource once: its defaults, and the first page of its analyzers.
+    """Probe a resource once: its defaults, or an analyzer; the first page of its list; and perhaps a grant for a copy.
 
     Signing in comes before, with a time limit of its own: a slow Entra is not an outage of the resource.
+
+    Args:
+        grant_to: the resource that a copy of its first analyzer would go to; the grant is not used.
     """
     refused = await _sign_in(client, clock)
     at, begun = clock.now(), clock.monotonic()
-    checks = [refused] if refused is not None else await _checks(client, limits, clock)
+    checks = [refused] if refused is not None else await _checks(client, limits, clock, grant_to)
     seconds = max(0.0, clock.monotonic() - begun)
     return observed(client.resource.name, observer, at, seconds, checks)
 
@@ -289,24 +353,63 @@ async def _sign_in(client: ContentUnderstandingClient, clock: Clock) -> Check | 
     return Check(name="sign-in", ok=None, detail=detail, seconds=seconds, code=code)
 
 
-async def _checks(client: ContentUnderstandingClient, limits: Limits, clock: Clock) -> list[Check]:
+async def _checks(
+    client: ContentUnderstandingClient, limits: Limits, clock: Clock, grant_to: Resource | None
+) -> list[Check]:
+    page: list[Analyzer] = []
+
+    async def listing() -> None:
+        page[:] = await client.list_first_page()
+
+    async def analyzer() -> None:
+        # That there is none of this id is an answer as well.
+        with suppress(AnalyzerNotFound):
+            await client.get_analyzer(ALWAYS_THERE)
+
+    # One question alone could not tell a part that fails from an outage.
+    has_defaults = client.resource.api_version != PREVIEW_2025
+    first = ("defaults", client.get_defaults) if has_defaults else ("analyzer", analyzer)
+    questions: list[tuple[str, Question]] = [first, ("listing", listing)]
     async with side_by_side() as group:
-        tasks = [
-            group.create_task(check("defaults", client.get_defaults, limits, clock)),
-            group.create_task(check("listing", client.list_first_page, limits, clock)),
-        ]
-    return [task.result() for task in tasks]
+        tasks = [group.create_task(check(name, question, limits, clock)) for name, question in questions]
+    checks = [task.result() for task in tasks]
+    own = next((each.analyzer_id for each in page if _may_be_copied(each)), None)
+    # What fails or is slow already says enough: the look takes no longer then.
+    if grant_to is None or own is None or not all(each.ok and not each.slow for each in checks):
+        return checks
+    return [*checks, await check(GRANT, partial(_ask_for_grant, client, own, grant_to), limits, clock)]
+
+
+def _may_be_copied(analyzer: Analyzer) -> bool:
+    return analyzer.status == "ready" and not analyzer.analyzer_id.startswith(PREBUILT)
+
+
+async def _ask_for_grant(client: ContentUnderstandingClient, analyzer: str, target: Resource) -> None:
+    """Ask as a copy does, and let go of what comes back: it may hold a token."""
+    protocol = protocol_for(client.resource, target)
+    await protocol.authorize(client, analyzer, target, analyzer, encryption=FreshKey())
 
 
 async def probe_resources(
-    resources: Iterable[Resource], observer: str, clock: Clock, *, tls: Tls | None = None, limits: Limits = LIMITS
+    resources: Iterable[Resource],
+    observer: str,
+    clock: Clock,
+    *,
+    tls: Tls | None = None,
+    limits: Limits = LIMITS,
+    grants: Mapping[str, Resource] | None = None,
 ) -> dict[str, Observation]:
-    """Probe several resources at the same time; give the observations by resource."""
+    """Probe several resources at the same time; give the observations by resource.
+
+    Args:
+        grants: a target by the name of a source: whether the source grants it a copy is checked as well.
+    """
     trusted = tls or trusted_certificates()
+    targets = grants or {}
 
     async def probe_one(resource: Resource) -> Observation:
         async with probe_client(resource, trusted, clock) as client:
-            return await probe(client, observer, clock, limits)
+            return await probe(client, observer, clock, limits, targets.get(resource.name))
 
     async with side_by_side() as group:
         tasks = {resource.name: group.create_task(probe_one(resource)) for resource in resources}

@@ -19,6 +19,7 @@ from flows.errors import NotificationBlockUnusable
 from flows.events import (
     ACTIVATED,
     COMMITTED,
+    DEGRADED,
     HEALTHY,
     PROPOSED,
     READINESS_CHANGED,
@@ -70,8 +71,8 @@ async def ours() -> dict[str, Any]:
 async def test_automations_are_created_once_changed_when_needed_and_removed(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         wanted = await wanted_automations(telling(scene.configuration, block))
-        names = [f"{PREFIX} {BLOCK} of {what}" for what in ("failovers", "failing automations", "silence")]
-        names.insert(2, f"{PREFIX} {BLOCK} of broken failovers")
+        told = ("failovers", "degraded resources", "failing automations", "broken failovers", "silence")
+        names = [f"{PREFIX} {BLOCK} of {what}" for what in told]
         assert await save_automations(wanted) == [f"automation {name} created" for name in names]
         assert await save_automations(wanted) == []
         slower = telling(scene.configuration, block).model_copy(
@@ -110,8 +111,12 @@ async def test_they_listen_to_what_concerns_people_and_never_start_anything(make
     assert failovers.expect >= {PROPOSED, ACTIVATED, REFUSED, COMMITTED}
     silence = made[f"{PREFIX} {BLOCK} of silence"].trigger
     assert isinstance(silence, EventTrigger)
-    assert (silence.posture, silence.expect) == (Posture.Proactive, {HEALTHY, UNHEALTHY})
+    assert (silence.posture, silence.expect) == (Posture.Proactive, {HEALTHY, DEGRADED, UNHEALTHY})
     assert silence.within == timedelta(minutes=3)
+    degraded = made[f"{PREFIX} {BLOCK} of degraded resources"].trigger
+    assert isinstance(degraded, EventTrigger)
+    # Every look finds it so; one message in a while is enough.
+    assert (degraded.expect, degraded.within) == ({DEGRADED}, timedelta(minutes=15))
     failing = made[f"{PREFIX} {BLOCK} of failing automations"].trigger
     assert isinstance(failing, EventTrigger)
     assert failing.match == ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"})

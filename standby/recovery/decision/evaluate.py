@@ -15,7 +15,8 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.decision.automation import read_automation
-from standby.recovery.decision.guards import decide
+from standby.recovery.decision.evidence import CLOCKS, SAME_LOOK, provable_at
+from standby.recovery.decision.guards import decide, evidence_of
 from standby.recovery.decision.input import (
     Candidate,
     CopyAge,
@@ -170,6 +171,7 @@ async def gather_input(
         assignments={name: each.model_copy(update={"scope": None}) for name, each in fence.assignments.items()},
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
+        clocks=CLOCKS,
     )
 
 
@@ -214,7 +216,10 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
 SPARE_ROUNDS = 3
 """Rounds beyond what the proof of an outage needs, for a target that fails for a moment."""
 
-SHORTEST_PAUSE = timedelta(seconds=1)
+SHORTEST_PAUSE = timedelta(seconds=0.5)
+
+OFTEN = 0.5
+"""Share of a probe period after which an evaluation looks again for the proof of an outage."""
 
 Recall = Callable[[], Awaitable[Sequence[Observation]]]
 Look = Callable[[Sequence[Observation]], Awaitable[DecisionInput]]
@@ -275,19 +280,20 @@ async def until_settled(
 
 def rounds_of(policy: FailoverPolicy) -> int:
     """Say how many rounds prove every outage that lasts."""
-    proof = max(policy.minimum_outage, policy.probe_every * policy.quorum)
-    return math.ceil(proof / policy.probe_every) + 1 + SPARE_ROUNDS
+    proof = max(policy.minimum_outage, policy.probe_every * SAME_LOOK * policy.quorum)
+    return math.ceil(proof / (policy.probe_every * OFTEN)) + 1 + SPARE_ROUNDS
 
 
 def pause_after(given: DecisionInput, decision: Decision) -> timedelta:
-    """Say how long to wait: until the next probe period, or until a probe can prove the minimum outage."""
-    period = given.policy.probe_every
-    begun = max((observation.at for observation in given.observations), default=given.asked_at)
-    due = min(begun, given.asked_at) + period
+    """Say how long to wait: until the next look is due, or until one can prove the minimum outage."""
+    own, period = given.own_probe, given.policy.probe_every
+    begun = given.asked_at if own is None else own.at
     waiting = {result.guard for result in decision.saying(GuardOutcome.WAIT)}
-    if Guard.MINIMUM_OUTAGE in waiting <= _PROOF and decision.unhealthy_since is not None:
-        enough = decision.unhealthy_since + given.policy.minimum_outage
-        is_all = waiting == {Guard.MINIMUM_OUTAGE}
-        # A look just before that would only put off the one that settles it.
-        due = enough if enough < due + period / 2 and (is_all or enough >= due) else due
-    return max(SHORTEST_PAUSE, due - given.asked_at)
+    due = begun + (period * OFTEN if waiting <= _PROOF else period)
+    if own is not None and Guard.MINIMUM_OUTAGE in waiting <= _PROOF:
+        enough = provable_at(evidence_of(given), own, given.policy)
+        # No look begins before that and takes beyond it: it would only put off the one that settles it.
+        if enough is not None and due + (given.asked_at - begun) > enough:
+            due = enough
+    seconds = (due - given.asked_at).total_seconds()
+    return max(SHORTEST_PAUSE, timedelta(seconds=math.ceil(seconds * 100) / 100))

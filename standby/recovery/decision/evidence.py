@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,30 +12,40 @@ from standby.recovery.probe import Observation
 GAP = 3
 """Probe periods without an observation, after which nothing is known about the time between."""
 
-SAME_LOOK = 0.75
-"""Share of a probe period within which two observations of one observer count once: schedules are uneven."""
+SAME_LOOK = 0.4
+"""Share of a probe period within which two looks of one observer count once, however densely it looks."""
 
 REGULAR = 1.1
 """Probe periods at most between two probes of an observer that keeps probing."""
 
+OWN_LOOKS = 2
+"""Looks of our own that an alert can only add to."""
+
+CLOCKS = timedelta(seconds=5)
+"""By how much the clocks of two machines may differ."""
+
 
 @dataclass(frozen=True)
 class OutageEvidence:
-    """The present streak of unhealthy observations, and what stands against it.
+    """The present streak of unhealthy looks of our own, and what stands against it.
 
     Attributes:
-        streak: unhealthy observations with no healthy one after them, oldest first; without those at its
-            beginning that somebody else had just contradicted.
-        counted: those of them that count, one per observer and probe period.
-        contradicting: observers whose own newest observation, less than a probe period old, is healthy.
+        streak: unhealthy looks with no healthy one after them, oldest first; without those at its beginning that
+            somebody else had just contradicted.
+        counted: those of them that count, one per observer and part of a probe period.
+        alerts: who else reports an outage; together they count as one more observation at most.
+        contradicting: observers whose own newest look, less than a probe period old, is healthy.
         healthy_until: the last healthy look before the streak; `None` where none is known. The outage began
             between it and the first of the streak.
+        clocks: by how much the clocks of two machines may differ.
     """
 
     streak: tuple[Observation, ...]
     counted: tuple[Observation, ...]
+    alerts: tuple[str, ...]
     newest: Observation | None
     contradicting: tuple[str, ...]
+    clocks: timedelta
     healthy_until: datetime | None = None
 
     @property
@@ -45,8 +55,13 @@ class OutageEvidence:
 
     @property
     def lasted(self) -> timedelta:
-        """The time from the first to the latest of the streak: the outage lasted at least that long."""
-        return self.streak[-1].at - self.streak[0].at if self.streak else timedelta()
+        """How long the outage lasted at least."""
+        return _lasted(self.streak, self.clocks)
+
+    @property
+    def votes(self) -> int:
+        """How many observations the quorum has."""
+        return len(self.counted) + bool(self.alerts and len(self.counted) >= OWN_LOOKS)
 
     @property
     def observers(self) -> tuple[str, ...]:
@@ -54,66 +69,139 @@ class OutageEvidence:
         return tuple(sorted({observation.observer for observation in self.counted}))
 
 
-def weigh(observations: Sequence[Observation], resource: str, now: datetime, policy: FailoverPolicy) -> OutageEvidence:
+def weigh(
+    observations: Sequence[Observation],
+    resource: str,
+    now: datetime,
+    policy: FailoverPolicy,
+    *,
+    since: datetime | None = None,
+    clocks: timedelta = timedelta(),
+) -> OutageEvidence:
     """Find the present streak.
 
-    A healthy observation, whoever made it, ends the streak before it; one that cannot tell does nothing. An
-    outage has not begun where another observer, who keeps looking, was just well served: so an observer
-    with a broken network of its own does not make a blip longer than it is.
+    Only looks of our own prove an outage. A healthy one, whoever made it, ends the streak before it; one that cannot
+    tell does nothing. An outage has not begun where another observer, who keeps looking, was just well served: so an
+    observer with a broken network of its own does not make a blip longer than it is. Alerts can confirm an outage, and
+    neither begin, nor lengthen, nor end one.
 
-    One dated up to a probe period ahead counts as of now, since clocks differ; what is dated further ahead is
+    A look dated up to a probe period ahead counts as of now, since clocks differ; what is dated further ahead is
     ignored.
+
+    Args:
+        since: when the resource began to serve; nothing earlier counts.
+        clocks: by how much the clocks of two machines may differ.
     """
-    known = _in_order(observations, resource, now, policy.probe_every)
-    streak = _undisputed(_streak(known, policy.probe_every * GAP), known, now, policy.probe_every * REGULAR)
+    believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
+    known = [look for look in believed if not look.alert]
+    streak = _undisputed(_streak(known, policy.probe_every * GAP, clocks), known, now, policy.probe_every * REGULAR)
     fresh = now - policy.probe_every
-    by_observer = {observation.observer: observation for observation in known}
+    by_observer = {look.observer: look for look in known}
+    healthy = max((look.ended for look in known if look.healthy), default=None)
     return OutageEvidence(
         streak=tuple(streak),
-        counted=_one_a_period(streak, policy.probe_every * SAME_LOOK),
+        counted=_apart(streak, policy.probe_every * SAME_LOOK),
+        alerts=_alarmed([look for look in believed if look.alert and (healthy is None or look.at > healthy)]),
         newest=known[-1] if known else None,
         contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),
+        clocks=clocks,
         healthy_until=_healthy_before(known, streak),
     )
 
 
 def proved_at(evidence: OutageEvidence, policy: FailoverPolicy) -> datetime | None:
     """Say when quorum and minimum outage were first both met; `None` where they are not."""
-    if len(evidence.counted) < policy.quorum:
+    if evidence.votes < policy.quorum:
         return None
-    enough = evidence.counted[policy.quorum - 1].at
-    begun = evidence.streak[0].at
+    own = max(min(OWN_LOOKS, policy.quorum), policy.quorum - (evidence.votes - len(evidence.counted)))
+    enough = evidence.counted[own - 1].at
     proofs = (
-        observation.ended
-        for observation in evidence.streak
-        if observation.at >= enough and observation.at - begun >= policy.minimum_outage
+        look.ended
+        for look in evidence.streak
+        if look.at >= enough and _lasted_until(look, evidence.streak, evidence.clocks) >= policy.minimum_outage
     )
     return min(proofs, default=None)
 
 
-def _in_order(observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta) -> list[Observation]:
+def provable_at(evidence: OutageEvidence, look: Observation, policy: FailoverPolicy) -> datetime | None:
+    """Say from when on a look of the same observer that fails like this one proves the minimum outage.
+
+    `None` where no outage was seen to begin.
+    """
+    moments = (
+        max(first.at, _last_tries(first)[1] - (_last_tries(look)[0] - look.at)) + apart
+        for first, apart in _beginnings(evidence.streak, look, evidence.clocks)
+    )
+    begun = min(moments, default=None)
+    return None if begun is None else begun + policy.minimum_outage
+
+
+def _lasted(streak: Sequence[Observation], clocks: timedelta) -> timedelta:
+    return max((_lasted_until(look, streak, clocks) for look in streak), default=timedelta())
+
+
+def _lasted_until(last: Observation, streak: Sequence[Observation], clocks: timedelta) -> timedelta:
+    """Say how long an outage lasted at least, if a look was the last that failed.
+
+    A look that fails proves that its last try found nothing: an earlier one may just have been lost on its way. So
+    the time between two looks counts, or between their last tries if that is shorter.
+    """
+    spans = (
+        min(last.at - first.at, _last_tries(last)[0] - _last_tries(first)[1]) - apart
+        for first, apart in _beginnings(streak, last, clocks)
+    )
+    return max([timedelta(), *spans])
+
+
+def _beginnings(
+    streak: Sequence[Observation], last: Observation, clocks: timedelta
+) -> Iterator[tuple[Observation, timedelta]]:
+    """Give the first look, and the first by the clock of the last one; with by how much the clocks may differ."""
+    for first in streak[:1]:
+        yield first, timedelta() if _clock(first) == _clock(last) else clocks
+    yield from ((look, timedelta()) for look in streak if _clock(look) == _clock(last))
+
+
+def _last_tries(look: Observation) -> tuple[datetime, datetime]:
+    """Give when the last tries of its checks began: the first of them, and the last."""
+    after = [check.last_try for check in look.checks] or [0.0]
+    return look.at + timedelta(seconds=min(after)), look.at + timedelta(seconds=max(after))
+
+
+def _clock(look: Observation) -> str:
+    """Name the machine by whose clock a look is dated; see `observer_here`."""
+    return look.observer.rpartition("@")[2]
+
+
+def _in_order(
+    observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta, since: datetime | None
+) -> list[Observation]:
     """Give those that are healthy or unhealthy, oldest first; of two at one moment the healthy one counts as later.
 
     What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
     """
     believed = [
-        observation.model_copy(update={"at": min(observation.at, now)})
-        for observation in observations
-        if observation.resource == resource and observation.healthy is not None and observation.at <= now + ahead
+        look.model_copy(update={"at": min(look.at, now)})
+        for look in observations
+        if look.resource == resource and look.healthy is not None and look.at <= now + ahead
     ]
-    return sorted(believed, key=_order)
+    return sorted((look for look in believed if since is None or look.at > since), key=_order)
 
 
 def _order(seen: Observation) -> tuple[datetime, bool, str, str]:
     return (seen.at, seen.healthy is True, seen.observer, seen.model_dump_json())
 
 
-def _streak(known: Sequence[Observation], gap: timedelta) -> list[Observation]:
+def _streak(known: Sequence[Observation], gap: timedelta, clocks: timedelta) -> list[Observation]:
+    """Give the unhealthy looks that began after every healthy one had ended, back to where nobody looked for long."""
+    healthy = [look for look in known if look.healthy]
     streak: list[Observation] = []
-    for observation in reversed(known):
-        if observation.healthy or (streak and streak[-1].at - observation.at > gap):
+    for look in reversed(known):
+        if any(look.at <= well.ended + (clocks if _clock(well) != _clock(look) else timedelta()) for well in healthy):
+            continue
+        if streak and streak[-1].at - look.ended > gap:
             break
-        streak.append(observation)
+        streak.append(look)
     return streak[::-1]
 
 
@@ -127,9 +215,9 @@ def _healthy_before(known: Sequence[Observation], streak: Sequence[Observation])
 def _undisputed(
     streak: Sequence[Observation], known: Sequence[Observation], now: datetime, regular: timedelta
 ) -> list[Observation]:
-    for position, observation in enumerate(streak):
-        others = {other.observer for other in known} - {observation.observer}
-        if not any(_disputes(name, observation, known, now, regular) for name in others):
+    for position, look in enumerate(streak):
+        others = {other.observer for other in known} - {look.observer}
+        if not any(_disputes(name, look, known, now, regular) for name in others):
             return list(streak[position:])
     return []
 
@@ -146,12 +234,19 @@ def _disputes(
     return min(after, default=now) - before[-1].at <= regular
 
 
-def _one_a_period(streak: Sequence[Observation], same: timedelta) -> tuple[Observation, ...]:
+def _apart(streak: Sequence[Observation], same: timedelta) -> tuple[Observation, ...]:
+    """Give those that count: of one observer only such as are a while apart."""
     counted: list[Observation] = []
     last: dict[str, datetime] = {}
-    for observation in streak:
-        before = last.get(observation.observer)
-        if before is None or observation.at - before >= same:
-            counted.append(observation)
-            last[observation.observer] = observation.at
+    for look in streak:
+        before = last.get(look.observer)
+        if before is None or look.at - before >= same:
+            counted.append(look)
+            last[look.observer] = look.at
     return tuple(counted)
+
+
+def _alarmed(alerts: Sequence[Observation]) -> tuple[str, ...]:
+    """Name those whose newest alert reports an outage."""
+    by_observer = {alert.observer: alert for alert in alerts}
+    return tuple(sorted(name for name, last in by_observer.items() if not last.healthy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from standby.config.durations import roughly
@@ -99,28 +100,32 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     age = (given.asked_at - newest.at).total_seconds()
     if newest.healthy:
-        text = f"{given.active} answers: {newest.observer} found it healthy {age:.0f} s ago"
+        text = f"{given.active} answers: {newest.observer} found it {newest.health} {age:.0f} s ago"
         return says(Guard.QUORUM, GuardOutcome.REFUSE, text)
     oldest = given.policy.probe_every.total_seconds() * GAP
-    if age > oldest:
+    if (given.asked_at - newest.ended).total_seconds() > oldest:
         text = f"the newest observation of {given.active} is {age:.0f} s old, and it may be {oldest:.0f} s at most"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
     own = given.own_probe
-    if own is None or own.healthy is not False or (given.asked_at - own.at).total_seconds() > oldest:
+    if own is None or own.healthy is not False or (given.asked_at - own.ended).total_seconds() > oldest:
         detail = f": {own.summary}" if own is not None and own.summary else ""
         text = f"{given.observer}, which decides, did not itself see a probe of {given.active} fail recently{detail}"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
-    found, needed = len(evidence.counted), given.policy.quorum
+    needed = given.policy.quorum
     seen_by = f", by {', '.join(evidence.observers)}" if evidence.observers else ""
-    text = f"{found} unhealthy observations in a row{seen_by}; {needed} are needed"
-    return says(Guard.QUORUM, GuardOutcome.PASS if found >= needed else GuardOutcome.WAIT, text)
+    text = f"{len(evidence.counted)} unhealthy observations in a row{seen_by}"
+    if evidence.alerts:
+        more = "count as one more" if evidence.votes > len(evidence.counted) else "prove nothing by themselves"
+        text += f"; alerts of {', '.join(evidence.alerts)} {more}"
+    text += f"; {needed} are needed"
+    return says(Guard.QUORUM, GuardOutcome.PASS if evidence.votes >= needed else GuardOutcome.WAIT, text)
 
 
 def minimum_outage(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     """Ask for an outage that lasts."""
     needed = given.policy.minimum_outage
     text = (
-        f"unhealthy for {evidence.lasted.total_seconds():.0f} s from the first observation to the latest, "
+        f"unhealthy for {math.floor(evidence.lasted.total_seconds())} s from the first observation to the latest, "
         f"and {needed.total_seconds():.0f} s are needed"
     )
     enough = bool(evidence.streak) and evidence.lasted >= needed
@@ -150,7 +155,8 @@ def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
     """Ask whether the target answers now. After an outage it waits for that; an operator is refused at once."""
     seen = candidate.observation
     if seen is not None and seen.healthy:
-        return says(Guard.STANDBY_HEALTH, GuardOutcome.PASS, f"{candidate.resource} is healthy")
+        text = f"is degraded, but serves: {seen.summary}" if seen.degraded else "is healthy"
+        return says(Guard.STANDBY_HEALTH, GuardOutcome.PASS, f"{candidate.resource} {text}")
     detail = "was not probed" if seen is None else f"is not known to be healthy: {seen.summary}"
     if seen is not None and seen.healthy is False:
         detail = f"is unhealthy: {seen.summary}"
@@ -226,12 +232,19 @@ _STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})
 _AFTER_PROOF = frozenset({Guard.FENCE, Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
 
 
+def evidence_of(given: DecisionInput) -> OutageEvidence:
+    """Weigh what was observed of the resource that serves, since it began to."""
+    # While a failover is under way, that is when it began.
+    since = None if given.assignment.phase is Phase.SWITCHING else given.assignment.since
+    return weigh(given.observations, given.active, given.asked_at, given.policy, since=since, clocks=given.clocks)
+
+
 def decide(given: DecisionInput) -> Decision:
     """Decide. The same input always leads to the same decision.
 
     The first candidate that could serve is judged; where none could, the first that may soon; otherwise the first.
     """
-    evidence = weigh(given.observations, given.active, given.asked_at, given.policy)
+    evidence = evidence_of(given)
     candidate, fitness = _choose(given)
     to = candidate.resource if candidate is not None else None
     results = [*fence(given), off_switch(given), already_active(given, to), one_at_a_time(given, to), cool_down(given)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -186,6 +186,7 @@ class DecisionInput(Document):
         records_lost: why fence or audit log are not those that were written last; empty where they are.
         candidates: in the order of preference.
         observations: of the resource that serves now, in any order, by any observer.
+        clocks: by how much the clocks of two machines may differ; earlier versions did not consider it.
     """
 
     plan: str
@@ -205,6 +206,7 @@ class DecisionInput(Document):
     assignments: dict[str, Assignment] = Field(alias="sides")
     candidates: tuple[Candidate, ...]
     observations: tuple[Observation, ...]
+    clocks: timedelta = timedelta()
 
     @property
     def assignment(self) -> Assignment:

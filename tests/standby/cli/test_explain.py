@@ -38,7 +38,7 @@ def test_shows_what_was_seen_and_what_each_guard_said(workspace: Workspace, clou
 
     assert ran.status == 0
     assert ran.out.startswith(f"Decision {decision_id}: fail over from east to west.\n")
-    assert "a probe every 30s, quorum 3, minimum outage 50s, cool-down 1h, staleness 1w." in ran.out
+    assert "a probe every 30s, quorum 3, minimum outage 45s, cool-down 1h, staleness 1w." in ran.out
     assert "  Candidate west: healthy, ready, 1 copy.\n" in ran.out
     assert "03:13:01 (61 s before) watch@desk unhealthy: listing: HTTP 503 (Busy) (0.5 s)" in ran.out
     assert "    ok minimum-outage   unhealthy for 60 s from the first observation to the latest," in ran.out

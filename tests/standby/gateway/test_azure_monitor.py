@@ -27,11 +27,13 @@ async def test_an_alert_that_fired_becomes_an_event_of_the_resource(gateway: Gat
     }
     assert event["occurred"] == NOW.isoformat().replace("+00:00", "Z")
     assert event["payload"].pop("source") == "azure-monitor"
+    assert event["payload"].pop("severity") == "warning"
+    assert event["payload"].pop("claimed_at")[:26] == FIRED_AT[:26]
     observation = Observation.model_validate(event["payload"])
     assert observation.resource == "east"
     assert observation.observer == "azure-monitor"
     assert observation.healthy is False
-    assert f"{observation.at:%Y-%m-%dT%H:%M:%S.%f}" == FIRED_AT[:26]
+    assert (observation.at, observation.alert) == (NOW, True)
     assert observation.summary == "alert rule availability of east fired"
     assert [(check.name, check.ok) for check in observation.checks] == [("azure-monitor", False)]
 
@@ -41,7 +43,7 @@ async def test_an_alert_that_was_resolved_says_that_the_resource_is_well(gateway
     await gateway.alert(metric_alert(monitorCondition="Resolved", resolvedDateTime=resolved_at))
 
     assert gateway.told() == [(HEALTHY, "east")]
-    assert gateway.prefect.posted[0]["payload"]["at"].startswith("2026-03-22T14:00:16")
+    assert gateway.prefect.posted[0]["payload"]["claimed_at"].startswith("2026-03-22T14:00:16")
 
 
 async def test_a_resource_is_known_whatever_the_case_of_its_id(gateway: Gateway) -> None:
@@ -101,8 +103,9 @@ async def test_what_says_nothing_of_a_resource_is_ignored_with_a_reason(
     assert f"An alert is ignored: {reason}" in caplog.text
 
 
-async def test_an_alert_from_the_future_was_seen_now(gateway: Gateway) -> None:
-    await gateway.alert(metric_alert(firedDateTime="2026-03-22T18:00:00Z"))
+@pytest.mark.parametrize("claimed", ["2026-03-22T18:00:00Z", "2026-03-22T13:01:00Z"])
+async def test_an_alert_is_dated_by_its_receipt_whatever_it_claims(gateway: Gateway, claimed: str) -> None:
+    await gateway.alert(metric_alert(firedDateTime=claimed))
 
     assert gateway.prefect.posted[0]["payload"]["at"] == NOW.isoformat().replace("+00:00", "Z")
 

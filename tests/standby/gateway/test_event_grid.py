@@ -64,7 +64,7 @@ async def test_a_change_of_availability_becomes_an_event_in_both_schemas(
     payload = gateway.prefect.posted[0]["payload"]
     # Resource Health saw it, whichever way it came.
     assert (payload["observer"], payload["source"]) == ("resource-health", "event-grid")
-    assert payload["at"].startswith("2026-03-22T13:57:37")
+    assert payload["claimed_at"].startswith("2026-03-22T13:57:37")
 
 
 async def test_cloud_events_have_content_types_of_their_own(gateway: Gateway) -> None:

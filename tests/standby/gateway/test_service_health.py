@@ -20,7 +20,7 @@ async def test_an_incident_is_about_every_resource_of_its_regions(gateway: Gatew
     assert gateway.told() == [(UNHEALTHY, "east"), (UNHEALTHY, "north")]
     payload = gateway.prefect.posted[0]["payload"]
     assert (payload["observer"], payload["source"]) == ("service-health", "service-health")
-    assert payload["at"].startswith("2026-03-22T13:57:19")
+    assert payload["claimed_at"].startswith("2026-03-22T13:57:19")
     assert payload["summary"] == ("Service Health incident 0DET-URB is active: Azure AI services: errors in East US")
 
 

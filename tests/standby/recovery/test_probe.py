@@ -12,9 +12,13 @@ import pytest
 from standby.clock import SystemClock
 from standby.config.resource import Resource
 from standby.recovery.probe import (
+    LIMITS,
+    Check,
     Limits,
     Observation,
     WatchReport,
+    check,
+    observed,
     observer_here,
     probe,
     probe_client,
@@ -24,10 +28,11 @@ from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
 from tests.patience import PATIENCE
+from tests.standby.recovery.decision.virtual_time import LoopClock, run_in_no_time
 from tests.standby.replication.world import START
 
 if TYPE_CHECKING:
-    from tests.conftest import SceneMaker
+    from tests.conftest import Scene, SceneMaker
 
 QUICK = Limits(seconds=0.4, tries=2, pause=0.01)
 
@@ -106,14 +111,156 @@ async def test_finds_a_resource_unhealthy_that_does_not_answer(tls: Tls, error: 
     assert error.__name__ in found.summary
 
 
-async def test_takes_half_a_service_for_none(tls: Tls) -> None:
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize(("failing", "path"), [("listing", "/analyzers"), ("defaults", "/defaults")])
+async def test_a_500_on_the_listing_or_the_defaults_alone_is_degraded_and_no_outage(
+    tls: Tls, failing: str, path: str, status: int
+) -> None:
     def answering(request: httpx.Request) -> httpx.Response:
-        return well(request) if request.url.path.endswith("/defaults") else httpx.Response(503)
+        return httpx.Response(status) if request.url.path.endswith(path) else well(request)
 
     found = await seen(answering, tls)
 
-    assert found.healthy is False
-    assert found.summary.startswith("listing: HTTP 503")
+    assert (found.healthy, found.degraded, found.health) == (True, True, "degraded")
+    assert found.summary.startswith(f"{failing}: HTTP {status}")
+    assert found.summary.count(":") == 1
+
+
+@pytest.mark.parametrize("path", ["/analyzers", "/defaults"])
+async def test_a_part_of_the_service_that_does_not_answer_is_degraded_and_no_outage(tls: Tls, path: str) -> None:
+    def answering(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith(path):
+            raise httpx.ReadTimeout("no answer")
+        return well(request)
+
+    found = await seen(answering, tls)
+
+    assert (found.healthy, found.health) == (True, "degraded")
+    assert "ReadTimeout" in found.summary
+
+
+async def test_cannot_tell_of_a_service_that_half_fails_and_half_refuses(tls: Tls) -> None:
+    def answering(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(503 if request.url.path.endswith("/defaults") else 403)
+
+    found = await seen(answering, tls)
+
+    assert (found.healthy, found.degraded) == (None, False)
+    assert "defaults: HTTP 503" in found.summary
+    assert "listing: " in found.summary
+
+
+@pytest.mark.parametrize("latency", [3.5, 6.5, 8.0, 9.0, 9.9])
+def test_an_answer_after_seconds_is_slow_and_degraded_and_no_outage(latency: float) -> None:
+    found = run_in_no_time(looked(latency))
+
+    assert (found.healthy, found.degraded, found.seconds) == (True, True, latency)
+    assert found.summary.startswith(f"defaults: answers, but only after {latency:.1f} s")
+
+
+def test_an_answer_within_three_seconds_is_well() -> None:
+    found = run_in_no_time(looked(2.9))
+
+    assert (found.health, found.is_well) == ("healthy", True)
+
+
+def test_a_region_that_hangs_is_unhealthy_after_ten_seconds_and_two_tries() -> None:
+    found = run_in_no_time(looked(3600.0))
+
+    assert (found.healthy, found.seconds) == (False, 10.0)
+    assert {(each.tries, each.last_try) for each in found.checks} == {(2, 3.0)}
+
+
+def test_a_single_answer_that_is_lost_is_neither_an_outage_nor_slow() -> None:
+    found = run_in_no_time(looked(3600.0, 0.1))
+
+    assert (found.health, found.seconds) == ("healthy", 3.1)
+
+
+async def looked(*latencies: float) -> Observation:
+    """Look at a resource that answers each question's tries after so many seconds; the last is for all that follow."""
+    clock = LoopClock()
+
+    async def checked(name: str) -> Check:
+        tries = iter(latencies)
+
+        async def question() -> None:
+            await asyncio.sleep(next(tries, latencies[-1]))
+
+        return await check(name, question, LIMITS, clock)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(checked(name)) for name in ("defaults", "listing")]
+    return observed("east", "watch@here", clock.now(), clock.monotonic(), [task.result() for task in tasks])
+
+
+async def test_a_refused_connection_is_known_within_a_second(make_scene: SceneMaker) -> None:
+    """By what it waits for: two tries, and the pause between them."""
+    async with make_scene([]) as scene:
+        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        found = await probe_resources([scene.configuration.resource("east")], "watch@here", SystemClock())
+
+    assert found["east"].healthy is False
+    assert LIMITS.pause * (LIMITS.tries - 1) < 1
+    assert {each.tries for each in found["east"].checks} == {LIMITS.tries}
+
+
+@pytest.mark.parametrize("version", ["2025-11-01", "2025-05-01-preview"])
+class TestGrant:
+    async def test_a_grant_that_answers_503_is_seen_as_degraded(
+        self, make_scene: SceneMaker, make_analyzer: Callable[..., dict[str, Any]], version: str
+    ) -> None:
+        async with make_scene([make_analyzer("invoice")], api_version=version) as scene:
+            fault = {"kind": "status", "status": 503, "code": "Busy"}
+            await scene.control("/faults", {"resource": "east", "call": "authorize", "times": None, "fault": fault})
+            found = await self.granted(scene)
+
+        assert (found.healthy, found.health) == (True, "degraded")
+        assert found.summary.startswith("grant: HTTP 503 (Busy)")
+
+    async def test_a_grant_that_is_given_is_well_and_its_token_is_kept_nowhere(
+        self, make_scene: SceneMaker, make_analyzer: Callable[..., dict[str, Any]], version: str
+    ) -> None:
+        async with make_scene([make_analyzer("invoice")], api_version=version) as scene:
+            found = await self.granted(scene)
+            calls = (await scene.stats("east"))["calls"]
+
+        assert found.health == "healthy"
+        assert [(each.name, each.detail) for each in found.checks][-1] == ("grant", "answers")
+        assert calls["authorize"] == 1
+        assert "oken" not in found.model_dump_json()
+
+    async def test_a_grant_that_is_refused_says_nothing_of_the_service(
+        self, make_scene: SceneMaker, make_analyzer: Callable[..., dict[str, Any]], version: str
+    ) -> None:
+        async with make_scene([make_analyzer("invoice")], api_version=version) as scene:
+            fault = {"kind": "status", "status": 401, "code": "PermissionDenied"}
+            await scene.control("/faults", {"resource": "east", "call": "authorize", "times": None, "fault": fault})
+            found = await self.granted(scene)
+
+        assert found.health == "healthy"
+
+    async def test_nothing_is_asked_where_there_is_nothing_to_copy(self, make_scene: SceneMaker, version: str) -> None:
+        async with make_scene([], api_version=version) as scene:
+            found = await self.granted(scene)
+
+        # In 2025-05-01-preview a resource has no defaults.
+        first = "defaults" if version == "2025-11-01" else "analyzer"
+        assert (found.health, [each.name for each in found.checks]) == ("healthy", [first, "listing"])
+
+    @staticmethod
+    async def granted(scene: Scene) -> Observation:
+        east, west = (scene.configuration.resource(name) for name in ("east", "west"))
+        found = await probe_resources([east], observer_here("watch"), SystemClock(), grants={"east": west})
+        return found["east"]
+
+
+def test_an_observation_of_an_earlier_version_is_read_and_its_alerts_are_known() -> None:
+    earlier = {"resource": "east", "observer": "watch@a", "at": "2026-01-01T00:00:00Z", "healthy": False, "checks": []}
+
+    assert not Observation.model_validate(earlier).alert
+    for observer in ("azure-monitor", "resource-health", "service-health"):
+        assert Observation.model_validate({**earlier, "observer": observer}).alert
 
 
 @pytest.mark.parametrize(
@@ -182,9 +329,10 @@ async def test_looks_at_several_resources_and_tells_them_apart(make_scene: Scene
 
         assert {name: seen.healthy for name, seen in found.items()} == {
             "east": False,
-            "north": False,
+            "north": True,
             "west": True,
         }
+        assert found["north"].degraded
         assert {seen.observer for seen in found.values()} == {observer_here("watch")}
         assert "listing: no answer within 0.4 s" in found["north"].summary
 
@@ -209,3 +357,6 @@ def test_a_report_names_the_state_of_each_resource_and_the_evidence_of_those_tha
     assert report.states == "east healthy, north unknown, west unhealthy"
     assert report.summary == "east healthy, north unknown, west unhealthy. north: north said. west: west said"
     assert not report.complete
+    degraded = {"east": found["east"].model_copy(update={"degraded": True})}
+    assert WatchReport(plan="p", observations=degraded).summary == "east degraded. east: east said"
+    assert not WatchReport(plan="p", observations=degraded).complete

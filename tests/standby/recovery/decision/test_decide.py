@@ -157,7 +157,7 @@ class TestTime:
 
         assert decide(given).outcome is Outcome.WAIT
         assert says(given, Guard.MINIMUM_OUTAGE).text == (
-            "unhealthy for 39 s from the first observation to the latest, and 50 s are needed"
+            "unhealthy for 39 s from the first observation to the latest, and 45 s are needed"
         )
 
     def test_does_not_believe_what_is_dated_ahead(self) -> None:
@@ -194,12 +194,12 @@ class TestAgreement:
         assert decide(given).outcome is Outcome.ACT
 
     def test_does_not_let_an_observer_with_a_broken_network_make_a_blip_longer(self) -> None:
-        broken = [look(ago, observer="broken@b") for ago in (75, 45, 15)]
-        others = [look(76, healthy=True), look(46), look(16), look(0.6, observer=SELF)]
+        broken = [look(ago, observer="broken@b") for ago in (70, 40, 10)]
+        others = [look(71, healthy=True), look(41), look(11), look(0.6, observer=SELF)]
         given = an_input([*broken, *others])
 
         assert decide(given).outcome is Outcome.WAIT
-        assert decide(given).unhealthy_since == NOW - timedelta(seconds=46)
+        assert decide(given).unhealthy_since == NOW - timedelta(seconds=41)
 
 
 class TestOffSwitch:

@@ -204,7 +204,7 @@ def test_looks_until_an_outage_is_proved() -> None:
     _, decision = run_in_no_time(until_settled(look_again, LoopClock()))
 
     assert decision.outcome is Outcome.ACT
-    assert moments == [0, 30, 60]
+    assert moments == [0, 15, 30, 45]
 
 
 def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
@@ -221,7 +221,7 @@ def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
 
     run_in_no_time(until_settled(look_again, LoopClock()))
 
-    assert moments == [0, 42]
+    assert moments == [0, 15, 30, 37]
 
 
 def test_ends_while_there_is_still_reason_to_wait() -> None:
