@@ -50,6 +50,16 @@ class NoReport(StandbyError):
         super().__init__(f"Flow run {run} ended without a report: {message}", "See its log in the Prefect UI")
 
 
+class RunLost(StandbyError):
+    """The Prefect server failed before there was a report."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"The Prefect server did not keep the flow run: {reason}",
+            "See standby status for what serves; run it again, or with --via direct, which needs no server",
+        )
+
+
 class NoServer(StandbyError):
     """No Prefect server is configured."""
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import httpx
 from prefect import get_client
@@ -27,10 +28,13 @@ REPLICATED = "standby.replication.completed"
 READINESS_CHANGED = "standby.readiness.changed"
 PROPOSED = "standby.failover.proposed"
 ACTIVATED = "standby.failover.activated"
+ROLLED_BACK = "standby.failover.rolled-back"
 COMMITTED = "standby.failover.committed"
 REFUSED = "standby.failover.refused"
 FAILED_BACK = "standby.failback.completed"
 DRILLED = "standby.drill.completed"
+
+Severity = Literal["info", "warning", "critical"]
 
 SERVED_BY = "served-by"
 """Role of a plan beside a resource that serves for it."""
@@ -54,25 +58,35 @@ def plan_id(plan: str) -> str:
 
 @dataclass(frozen=True)
 class PlanEvent:
-    """An event about a plan, with a link to the flow run that emits it."""
+    """An event about a plan, with a link to the flow run that emits it.
+
+    Attributes:
+        severity: how soon somebody should look: critical wakes people.
+    """
 
     name: str
     plan: str
     facts: Mapping[str, JsonValue]
+    severity: Severity = "info"
 
     def emit(self, summary: str) -> None:
-        """Emit it; the summary is what notifications say."""
-        emit_event(
-            event=self.name,
-            resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},
-            payload={
-                "plan": self.plan,
-                "run_id": str(flow_run.id or ""),
-                "link": str(flow_run.ui_url or ""),
-                **self.facts,
-                "summary": summary,
-            },
-        )
+        """Emit it; the summary is what notifications say. Where Prefect fails, it is lost, and nothing else is."""
+        try:
+            emit_event(
+                event=self.name,
+                resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},
+                payload={
+                    "plan": self.plan,
+                    "run_id": str(flow_run.id or ""),
+                    "link": str(flow_run.ui_url or ""),
+                    **self.facts,
+                    "severity": self.severity,
+                    "summary": summary,
+                },
+            )
+        except Exception as error:
+            log.warning("Prefect failed (%s); this goes on without: the event %s", type(error).__name__, self.name)
+            log.debug("where that happened:", exc_info=error)
 
 
 SEVERITY = {"healthy": "info", "degraded": "warning", "unhealthy": "critical"}

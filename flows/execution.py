@@ -8,7 +8,7 @@ from typing import Any
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import ACTIVATED, REFUSED, PlanEvent
+from flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent
 from flows.outcome import FlowOutcome, bullets, page, phase_table, seconds, table
 from flows.run import to_its_report
 from standby.errors import sentence
@@ -19,12 +19,18 @@ from standby.recovery.failover.failover import fail_over
 from standby.recovery.failover.report import FailoverReport, detection_words, ending, outage_words, summary
 from standby.recovery.sync import synchronise
 from tasks.copy import TaskSteps
-from tasks.stage import TaskStages
+from tasks.stage import TaskStages, tried
 
 LATEST = 20
 """Observations that are shown; the newest."""
 
+DECISION_SECONDS = 5.0
+"""How long a failover may wait for the page of its decision."""
+
 STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
+
+EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}
+"""What happened, where it is what was asked for."""
 
 
 async def execute(context: RecoveryContext, request: FailoverRequest) -> State[Any]:
@@ -45,18 +51,24 @@ def outcome_of(report: FailoverReport) -> FlowOutcome:
         artifact=MarkdownArtifact(
             key="failover-report", markdown=failover_page(report), description=sentence(ending(report))
         ),
-        event=PlanEvent(ACTIVATED if report.serves_as_asked else REFUSED, report.plan, report.facts),
+        event=PlanEvent(
+            EVENTS.get(report.state, REFUSED) if report.serves_as_asked else REFUSED,
+            report.plan,
+            report.facts,
+            "info" if report.complete else "critical",
+        ),
     )
 
 
 async def leave_decision(record: DecisionRecord) -> None:
-    """Leave the page of a recorded decision."""
+    """Leave the page of a recorded decision; a failover does not wait for it."""
     given = record.given
-    await MarkdownArtifact(
+    decided = MarkdownArtifact(
         key="failover-decision",
         markdown=decision_page(record),
         description=f"Plan **{given.plan}**: {conclusion(record.decision, given)}.",
-    ).acreate()
+    )
+    await tried("the page of the decision", decided.acreate, DECISION_SECONDS)
 
 
 def decision_page(record: DecisionRecord) -> str:

@@ -29,7 +29,7 @@ from standby.recovery.witnesses import looked
 async def failover(
     plan: str,
     to: str = "",
-    mode: Literal["planned", "unplanned"] = "planned",
+    mode: Literal["planned", "unplanned"] | None = None,
     reason: str = "",
     force: Sequence[str] = (),
     home: str = "",
@@ -45,6 +45,7 @@ async def failover(
         plan: Name of a saved recovery-plan block.
         to: The resource that is to serve; empty means the one that the plan prefers.
         mode: Planned copies the latest edits first, so the resource that serves must answer; unplanned never calls it.
+            Empty means planned, and for one that was interrupted as it was begun.
         reason: Why, for the audit log.
         force: Names of guards to pass although they refuse; "fence" goes on although the fence or the audit log was
             lost, if there is a reason.
@@ -59,8 +60,9 @@ async def failover(
             served, target = choose_assignment(
                 context.plan, await read_fence(context.vault, context.plan), to=to, named=home
             )
+            planned = None if mode is None else mode == "planned"
             request = FailoverRequest(
-                to=target, primary=served, planned=mode == "planned", reason=reason, forced=frozenset(force)
+                to=target, primary=served, planned=planned, reason=reason, forced=frozenset(force)
             )
             return await on_order(context, request)
         except GuardRefused as error:

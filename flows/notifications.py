@@ -28,6 +28,7 @@ from flows.events import (
     HEALTHY,
     PROPOSED,
     REFUSED,
+    ROLLED_BACK,
     UNHEALTHY,
     plan_id,
     resource_id,
@@ -97,9 +98,9 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
 
     yield notify(
         "failovers",
-        "A failover was proposed, made, committed or refused, or a failback or a drill has ended.",
+        "A failover was proposed, made, rolled back, committed or refused, or a failback or a drill has ended.",
         EventTrigger(
-            expect={PROPOSED, ACTIVATED, COMMITTED, REFUSED, FAILED_BACK, DRILLED},
+            expect={PROPOSED, ACTIVATED, ROLLED_BACK, COMMITTED, REFUSED, FAILED_BACK, DRILLED},
             match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
         ),
         subject="{{ event.event }} of plan {{ event.resource.name }}",

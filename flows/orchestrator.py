@@ -21,7 +21,7 @@ from typing import Any, cast
 import httpx
 from pydantic import BaseModel
 
-from flows.errors import NoReport, NoServer, ServerDidNotStart, ServerUnreachable
+from flows.errors import NoReport, NoServer, RunLost, ServerDidNotStart, ServerUnreachable
 from standby.config.configuration import Configuration
 from standby.document import JsonValue
 from standby.errors import StandbyError
@@ -156,6 +156,8 @@ async def _run_here(
 ) -> tuple[BaseModel, bool]:
     """Save a configuration on the server and run a flow here; give its report, and whether it was interrupted."""
     await _must_answer()
+    from prefect.exceptions import PrefectException, PrefectSignal
+
     from flows.bootstrap import save_what_runs_need
     from flows.run import listen
 
@@ -169,6 +171,11 @@ async def _run_here(
             if listener.report is None:
                 raise
             return listener.report, True
+        except (httpx.HTTPError, PrefectException, PrefectSignal) as error:
+            # The server forgot the run, or is gone. What was done is done, and the report says what that is.
+            if listener.report is None:
+                raise RunLost(str(error) or type(error).__name__) from None
+            return listener.report, False
     if listener.report is not None:
         return listener.report, state.is_cancelled()
     failure: Any = await state.aresult(raise_on_failure=False)

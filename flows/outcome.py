@@ -19,6 +19,7 @@ from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals
 from standby.text import totals
+from tasks.stage import tried
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class FlowOutcome:
         if isinstance(self.report, BaseModel):
             hand_over(self.report)
         if self.artifact is not None:
-            await self.artifact.acreate()
+            await tried(f"the artifact {self.artifact.key}", self.artifact.acreate)
         if self.event is not None:
             self.event.emit(self.message)
         return self.state

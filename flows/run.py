@@ -7,7 +7,6 @@ progress and report through a context variable.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -15,15 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-import httpx
 from prefect import get_client
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
 from standby.replication.items import Progress
-
-log = logging.getLogger("standby.flows")
+from tasks.stage import tried
 
 T = TypeVar("T")
 
@@ -82,16 +80,20 @@ async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None =
 
 
 async def _until_cancelled(flow_run_id: UUID) -> None:
-    """Wait until somebody cancels a flow run, or gives it up."""
+    """Wait until somebody cancels a flow run, or gives it up.
+
+    A server that is away, was reset, or does not know the run any more cancels nothing: the run goes on.
+    """
+    while True:
+        await asyncio.sleep(EVERY)
+        state = await tried("a look whether the flow run was cancelled", lambda: _state(flow_run_id))
+        if state is not None and (state.is_cancelling() or state.is_final()):
+            return
+
+
+async def _state(flow_run_id: UUID) -> State[Any] | None:
     async with get_client() as client:
-        while True:
-            await asyncio.sleep(EVERY)
-            try:
-                state = (await client.read_flow_run(flow_run_id)).state
-            except httpx.HTTPError:
-                continue  # The server may be away for a while; the run goes on.
-            if state is not None and (state.is_cancelling() or state.is_final()):
-                return
+        return (await client.read_flow_run(flow_run_id)).state
 
 
 UPDATES = 20
@@ -108,7 +110,7 @@ class ProgressArtifact:
     """A progress bar in the Prefect UI that follows a run."""
 
     _follower: asyncio.Task[None]
-    _artifact: UUID
+    _artifact: UUID | None
 
     def __init__(self, description: str) -> None:
         """Prepare the bar; the description says what is under way."""
@@ -117,9 +119,12 @@ class ProgressArtifact:
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        artifact = await acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
+        artifact = await tried(
+            "the progress bar",
+            lambda: acreate_progress_artifact(0.0, key=PROGRESS, description=self._description),
+        )
         # Prefect types the id loosely; it is one.
-        self._artifact = UUID(str(artifact))
+        self._artifact = None if artifact is None else UUID(str(artifact))
         self._follower = asyncio.create_task(self._follow())
         return self
 
@@ -148,11 +153,13 @@ class ProgressArtifact:
             await self._update()
 
     async def _update(self) -> None:
-        percent = self._percent
-        try:
-            await aupdate_progress_artifact(self._artifact, progress=percent)
-        except httpx.HTTPError as error:
-            # The server may be away for a while; the run goes on.
-            log.warning("progress could not be shown: %s", type(error).__name__)
-        else:
+        artifact, percent = self._artifact, self._percent
+        if artifact is None:
+            return
+
+        async def update() -> bool:
+            await aupdate_progress_artifact(artifact, progress=percent)
+            return True
+
+        if await tried("the progress", update):
             self._shown = percent

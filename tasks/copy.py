@@ -22,6 +22,7 @@ from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
 from standby.replication.steps import RunContext, Verified, copy_again, verify_again
 from standby.service.protocols import CopyAuthorization
+from tasks.stage import as_task, remembered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +48,7 @@ def _step(
     def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
         return isinstance(state.data, BaseException) and worth_a_retry(state.data)
 
-    return task(
+    as_prefect = task(
         name=name,
         task_run_name=run_name,
         retry_condition_fn=condition,
@@ -55,6 +56,7 @@ def _step(
         cache_policy=NO_CACHE,
         cache_result_in_memory=False,
     )
+    return lambda step: as_prefect(remembered(step))
 
 
 @_step("authorize", "authorize {item.analyzer} for {item.target}", is_transient)
@@ -103,24 +105,29 @@ class TaskSteps:
 
     def __init__(self, context: RunContext) -> None:
         """Bind the tasks to one run."""
-        retries = context.recovery_plan.retries
-        self.authorize = _of_run(context, authorize, retries.authorize)
-        self.validate_deployments = _of_run(context, validate_deployments, retries.validate_deployments)
-        self.copy = _of_run(context, copy, retries.copy_)
-        self.poll = _of_run(context, poll, retries.poll)
-        self.verify = _of_run(context, verify, retries.verify)
-        self.add_defaults = _of_run(context, add_defaults, retries.validate_deployments)
+        retries, plain = context.recovery_plan.retries, steps.DirectSteps(context)
+        self.authorize = _of_run(context, authorize, retries.authorize, plain.authorize)
+        self.validate_deployments = _of_run(
+            context, validate_deployments, retries.validate_deployments, plain.validate_deployments
+        )
+        self.copy = _of_run(context, copy, retries.copy_, plain.copy)
+        self.poll = _of_run(context, poll, retries.poll, plain.poll)
+        self.verify = _of_run(context, verify, retries.verify, plain.verify)
+        self.add_defaults = _of_run(context, add_defaults, retries.validate_deployments, plain.add_defaults)
 
 
 def _of_run(
-    context: RunContext, step: Task[Concatenate[RunContext, P], Coroutine[Any, Any, R]], policy: RetryPolicy
+    context: RunContext,
+    step: Task[Concatenate[RunContext, P], Coroutine[Any, Any, R]],
+    policy: RetryPolicy,
+    plainly: Callable[P, Coroutine[Any, Any, R]],
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     """Give a task the plan's retries and what it works with; a plain `await` costs a fifth of `.submit`."""
     configured = step.with_options(**retry_options(policy))
     # Prefect searches what a task is given for futures, at any depth; there are none in here.
     given = cast(RunContext, opaque(context))
 
-    def run(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
-        return configured(given, *args, **kwargs)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        return await as_task(lambda: configured(given, *args, **kwargs), lambda: plainly(*args, **kwargs))
 
     return run

@@ -1,18 +1,96 @@
-"""The stages of a recovery, each a task of its own name."""
+"""The stages of a recovery, each a task of its own name; and what becomes of work whose Prefect fails.
+
+Prefect shows what a recovery does, and never stands in its way: a flow run or a server that is gone costs the page that
+people would have seen, and not the failover. Every call to Prefect inside a recovery goes through one of two functions
+here: `as_task`, where work is done as a task run, and `tried`, where something is only shown.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectSignal
 from prefect.runtime import flow_run
 from prefect.utilities.annotations import opaque
 
 from standby.recovery.context import Stage
 
+log = logging.getLogger("standby.flows")
+
+P = ParamSpec("P")
 T = TypeVar("T")
+
+SHOWN_SECONDS = 15.0
+"""How long something that is only shown may take."""
+
+
+@dataclass
+class _Outcome(Generic[T]):
+    """What became of work that is done as a task run, whatever Prefect makes of the run itself."""
+
+    begun: bool = False
+    value: T | None = None
+    error: BaseException | None = None
+
+
+_OUTCOME: ContextVar[_Outcome[Any] | None] = ContextVar("standby_outcome", default=None)
+
+
+def remembered(work: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Let `as_task` know what became of the function under a task."""
+
+    @wraps(work)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        outcome = _OUTCOME.get() or _Outcome[T]()
+        outcome.begun, outcome.error = True, None
+        try:
+            value = outcome.value = await work(*args, **kwargs)
+        except BaseException as error:
+            outcome.error = error
+            raise
+        return value
+
+    return run
+
+
+async def as_task(run: Callable[[], Awaitable[T]], plainly: Callable[[], Awaitable[T]]) -> T:
+    """Do work as a task run. Where Prefect fails, what became of the work counts; what was not begun is done plainly.
+
+    Args:
+        run: awaits the task, whose function is `remembered`.
+        plainly: the same work without Prefect.
+    """
+    outcome = _Outcome[T]()
+    token = _OUTCOME.set(outcome)
+    try:
+        return await run()
+    except (Exception, PrefectSignal) as error:
+        if outcome.error is not None:
+            raise outcome.error from outcome.error.__cause__
+        log.warning("Prefect failed (%s); this goes on without: a task run", type(error).__name__)
+        log.debug("where that happened:", exc_info=error)
+        return cast(T, outcome.value) if outcome.begun else await plainly()
+    finally:
+        _OUTCOME.reset(token)
+
+
+async def tried(what: str, call: Callable[[], Awaitable[T]], seconds: float = SHOWN_SECONDS) -> T | None:
+    """Ask Prefect for something that a recovery can do without; `None` where it fails, or is slow."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await call()
+    except (Exception, PrefectSignal) as error:
+        log.warning("Prefect failed (%s); this goes on without: %s", type(error).__name__, what)
+        log.debug("where that happened:", exc_info=error)
+        return None
 
 
 # Nothing of it is tried again by Prefect: each stage knows itself what may be repeated.
@@ -23,6 +101,7 @@ T = TypeVar("T")
     cache_policy=NO_CACHE,
     cache_result_in_memory=False,
 )
+@remembered
 async def stage(plan: str, name: str, work: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG001 - they name the run
     """Do the work and give its result."""
     return await work()
@@ -37,6 +116,10 @@ class TaskStages:
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do a stage and give its result; its error is the caller's to see."""
-        plan = str(flow_run.parameters.get("plan", ""))
         # Prefect searches what a task is given for futures, at any depth; there are none in here.
-        return cast(T, await STAGES[stage](plan, name, cast(Callable[[], Awaitable[T]], opaque(work))))
+        given = cast(Callable[[], Awaitable[T]], opaque(work))
+
+        async def run() -> T:
+            return cast(T, await STAGES[stage](str(flow_run.parameters.get("plan", "")), name, given))
+
+        return await as_task(run, work)

@@ -128,7 +128,8 @@ async def command(
     if clean:
         return await _clean(output, configuration, plan)
     if via == "prefect":
-        asked: JsonObject = {"to": to, "scratch": scratch, "force": [force] if force else [], "reason": reason}
+        asked: JsonObject = {"to": to, "home": primary, "scratch": scratch, "reason": reason}
+        asked["force"] = [force] if force else []
         report = await run_flow(DrillReport, configuration, plan, "drill", asked)
     else:
         async with open_recovery(configuration, plan) as opened:
@@ -149,8 +150,6 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
             raise typer.BadParameter("it runs no drill, so leave out the other options", param_hint=hint)
     elif not to:
         raise typer.BadParameter("name the resource that is to serve", param_hint="--to")
-    elif primary and via == "prefect":
-        raise typer.BadParameter("the flow finds the primary by itself; leave it out", param_hint="--primary")
 
 
 async def _clean(output: Output, configuration: Configuration, plan: str) -> Exit:

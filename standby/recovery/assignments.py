@@ -137,7 +137,8 @@ def candidates(plan: RecoveryPlan, primary: str, active: str, to: str = "") -> t
 def choose_assignment(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str = "") -> tuple[str, str]:
     """Give the primary and the resource that is to serve for it.
 
-    A target that is not named is the one that the decision about an outage would try first.
+    A target that is not named is that of the failover that is under way; else the one that the decision about an
+    outage would try first.
 
     Raises:
         AlreadyActive: every target serves already.
@@ -148,6 +149,9 @@ def choose_assignment(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: 
     if named:
         must_be_able_to_serve(plan, named, named)
     primaries = [named] if named else list(fence.assignments)
+    for primary in primaries:
+        if upcoming := fence.assignments[primary].upcoming:
+            return primary, upcoming
     for primary in primaries:
         others = candidates(plan, primary, fence.assignments[primary].active)
         if others:

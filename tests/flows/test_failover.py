@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from prefect import get_client
+from prefect.client.base import PrefectHttpxAsyncClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
@@ -24,17 +26,23 @@ from prefect.variables import Variable
 from flows.bootstrap import save_what_runs_need
 from flows.commit import commit
 from flows.drill import drill
-from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED
+from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED, ROLLED_BACK
 from flows.failback import failback
 from flows.failover import failover
 from flows.orchestrator import Prefect
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, VariableSink
 from standby.errors import GuardRefused
+from standby.recovery.context import Stage as RecoveryStage
+from standby.recovery.context import open_recovery
+from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.drill.findings import DrillReport
 from standby.recovery.failback.report import FailbackReport
+from standby.recovery.failover.failover import decide_request, fail_over
 from standby.recovery.failover.report import FailoverReport
+from standby.recovery.loss import settle
 from standby.replication.inventory import connect
+from standby.replication.items import Status
 from tests.conftest import Scene
 
 QUICK = {
@@ -46,6 +54,8 @@ QUICK = {
 }
 
 Stage = Callable[..., Any]
+
+NOBODY = httpx.Request("GET", "http://127.0.0.1/api")
 
 
 @pytest.fixture
@@ -139,6 +149,101 @@ async def test_an_order_is_carried_out_by_tasks_told_to_all_sinks_and_committed(
     page = await page_of(report.run_id, "failover-report")
     assert "west serves now" in page
     assert "variable" in page
+
+
+@pytest.mark.parametrize("order", [{}, {"to": "west"}], ids=["nothing", "target"])
+@pytest.mark.parametrize("mode", ["planned", "unplanned"])
+async def test_one_that_was_interrupted_is_resumed_as_it_was_begun(stage: Stage, mode: str, order: Any) -> None:
+    class Interrupted:
+        async def run(self, stage: RecoveryStage, _name: str, work: Callable[[], Awaitable[Any]]) -> Any:
+            if stage is RecoveryStage.PUBLISH:
+                raise asyncio.CancelledError
+            return await work()
+
+    async with stage() as scene:
+        async with open_recovery(scene.configuration, "p") as context:
+            asked = FailoverRequest(to="west", planned=mode == "planned", forced=frozenset({"sinks"}))
+            decided, _ = await decide_request(context, asked)
+            assert (await fail_over(context, decided, Interrupted())).state == "fenced"
+        if mode == "unplanned":
+            await dark(scene)
+        done = await Prefect().recover(scene.configuration, "p", "failover", order)
+    report = FailoverReport.model_validate(done)
+    assert (report.state, report.mode, report.serving) == ("activated", mode, "west"), report
+
+
+async def test_a_rollback_is_told_as_one(stage: Stage, told: Any) -> None:
+    async with stage() as scene:
+        await Prefect().recover(scene.configuration, "p", "failover", {"to": "west"})
+        done = await Prefect().recover(scene.configuration, "p", "failover", {"to": "east"})
+    report = FailoverReport.model_validate(done)
+    assert (report.state, report.serving) == ("rolled_back", "east")
+    assert (await told(ROLLED_BACK, report.run_id))["payload"]["severity"] == "info"
+
+
+FAILURES = {
+    "404": httpx.HTTPStatusError("gone", request=NOBODY, response=httpx.Response(404, request=NOBODY)),
+    "refused": httpx.ConnectError("no connection"),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+async def test_a_recovery_that_has_begun_goes_on_without_prefect(
+    make_scene: Any,
+    make_analyzer: Any,
+    run_replicate: Any,
+    tmp_path: Any,
+    failure: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the first look at the plan's records on, every call to Prefect's API fails."""
+    gone, asked = False, []
+    send = PrefectHttpxAsyncClient.send
+
+    async def answer(self: Any, request: Any, *args: Any, **more: Any) -> Any:
+        if gone:
+            asked.append(request.url.path)
+            raise failure
+        return await send(self, request, *args, **more)
+
+    async def settle_and_lose_prefect(*args: Any) -> Any:
+        nonlocal gone
+        context = await settle(*args)
+        gone = True
+        return context
+
+    monkeypatch.setattr(PrefectHttpxAsyncClient, "send", answer)
+    for flow in ("snapshot", "drill", "failover", "commit", "failback", "restore"):
+        monkeypatch.setattr(f"flows.{flow}.settle", settle_and_lose_prefect)
+    monkeypatch.setattr("flows.run.EVERY", 0.01)
+
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover=QUICK) as scene:
+        file = FileSink(path=tmp_path / "active.json")
+        plan = scene.configuration.model_copy(update={"activation": (file,)})
+        await run_replicate(plan)
+
+        async def run(flow: str, **parameters: Any) -> Any:
+            nonlocal gone
+            gone = False
+            return await Prefect().recover(plan, "p", flow, parameters)
+
+        taken = await run("snapshot")
+        drilled = await run("drill", to="west")
+        there = await run("failover", to="west")
+        committed = await run("commit")
+        await scene.control("/edit", {"resource": "west", "analyzer": "invoice", "changes": {"description": "edited"}})
+        back = await run("failback")
+        restored = await run("restore", to="west")
+        gone = False
+
+    assert taken["resources"] == {"east": 1}
+    assert DrillReport.model_validate(drilled).passed
+    assert FailoverReport.model_validate(there).complete, there
+    assert committed["committed"] == {"east": "west"}
+    report = FailbackReport.model_validate(back)
+    assert (report.state, report.sync and report.sync.totals[Status.SUCCEEDED]) == ("failed_back", 1), report
+    assert (restored["interrupted"], len(restored["items"])) == (False, 1)
+    assert asked
 
 
 async def test_an_order_that_a_guard_refuses_is_told_with_its_reasons(stage: Stage) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from prefect import flow, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
@@ -79,3 +80,25 @@ async def test_a_flow_run_that_is_cancelled_elsewhere_stops_with_its_report(
 
     state = await long(return_state=True)
     assert (state.name, state.message) == ("Cancelled", "interrupted")
+
+
+async def test_a_flow_run_that_the_server_does_not_know_is_not_cancelled(
+    prefect_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "EVERY", 0.01)
+    asked = asyncio.Event()
+    read = PrefectClient.read_flow_run
+
+    async def reading(self: PrefectClient, flow_run_id: UUID) -> Any:
+        asked.set()
+        return await read(self, flow_run_id)
+
+    monkeypatch.setattr(PrefectClient, "read_flow_run", reading)
+
+    async def work() -> str:
+        for _ in range(2):
+            asked.clear()
+            await asked.wait()
+        return "done"
+
+    assert await to_its_report(work(), uuid4()) == "done"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import Abort, ObjectNotFound, PrefectException
 from prefect.states import Failed
 
 import tasks
 from standby.config.plan import RetryPolicy
+from standby.errors import StandbyError
 from standby.recovery.context import Stage
 from standby.replication.errors import CopyDiffers, CopyNotStarted, ModelsNotServed, TargetAnalyzerNotReady
 from standby.service.errors import (
@@ -26,7 +30,7 @@ from standby.service.errors import (
     Unreachable,
 )
 from tasks.copy import retry_options
-from tasks.stage import STAGES
+from tasks.stage import STAGES, as_task, remembered, tried
 
 ALL: dict[str, Task[..., Any]] = {name: getattr(tasks, name) for name in tasks.__all__}
 each_task = pytest.mark.parametrize("task", ALL.values(), ids=ALL)
@@ -112,3 +116,95 @@ def test_a_plans_policy_becomes_the_tasks_options(task: Task[..., Any]) -> None:
     changed = task.with_options(**retry_options(policy))
     assert (changed.retries, changed.retry_delay_seconds, changed.retry_jitter_factor) == (3, [1.0, 5.0], 0.0)
     assert changed.retry_condition_fn is task.retry_condition_fn
+
+
+# What becomes of work whose Prefect fails.
+
+PREFECT_FAILURES = (ObjectNotFound(OSError("404")), PrefectException("x"), Abort("x"), OSError("x"), ValueError("x"))
+each_failure = pytest.mark.parametrize("failure", PREFECT_FAILURES, ids=lambda failure: type(failure).__name__)
+
+
+class Work:
+    """Something that must be done once."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.done = 0
+
+    async def __call__(self) -> str:
+        self.done += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+def under(
+    work: Work, *, before: BaseException | None = None, after: BaseException | None = None, attempts: int = 1
+) -> Callable[[], Awaitable[str]]:
+    """Make a task run of some work, which Prefect fails to begin, or to end."""
+
+    async def run() -> str:
+        if before:
+            raise before
+        for _ in range(attempts):
+            try:
+                return await remembered(work.__call__)()
+            except StandbyError as error:
+                if after:
+                    raise after from error
+        raise LookupError("no attempt succeeded")
+
+    async def ended() -> str:
+        value = await run()
+        if after:
+            raise after
+        return value
+
+    return ended
+
+
+@each_failure
+async def test_work_that_prefect_does_not_begin_is_done_plainly(failure: BaseException) -> None:
+    work = Work()
+    assert await as_task(under(work, before=failure), work) == "done"
+    assert work.done == 1
+
+
+@each_failure
+async def test_work_that_was_done_is_not_done_again_because_prefect_cannot_keep_it(failure: BaseException) -> None:
+    work = Work()
+    assert await as_task(under(work, after=failure), work) == "done"
+    assert work.done == 1
+
+
+@each_failure
+async def test_an_error_of_the_work_is_told_and_not_that_of_prefect(failure: BaseException) -> None:
+    work = Work(Unreachable("x"))
+    with pytest.raises(Unreachable):
+        await as_task(under(work, after=failure), work)
+    assert work.done == 1
+
+
+async def test_of_several_attempts_the_last_one_counts() -> None:
+    work = Work(Unreachable("x"), Unreachable("x"))
+    assert await as_task(under(work, attempts=3), work) == "done"
+    assert work.done == 3
+
+
+async def test_what_is_cancelled_is_not_done_plainly() -> None:
+    work = Work()
+    with pytest.raises(asyncio.CancelledError):
+        await as_task(under(work, before=asyncio.CancelledError()), work)
+    assert work.done == 0
+
+
+@each_failure
+async def test_what_is_only_shown_is_lost_with_prefect(failure: BaseException) -> None:
+    async def show() -> str:
+        raise failure
+
+    assert await tried("a page", show) is None
+
+
+async def test_what_is_only_shown_is_not_waited_for_without_end() -> None:
+    assert await tried("a page", asyncio.Event().wait, seconds=0.0) is None
