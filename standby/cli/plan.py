@@ -13,6 +13,7 @@ from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, 
 from standby.cli.output import Line, Output, loss_lines, named, warning_lines
 from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
+from standby.recovery.durations import Kind, read_durations
 from standby.recovery.witnesses import look
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
@@ -104,7 +105,8 @@ async def command(
     async with open_recovery(configuration, plan) as recovery:
         finding = await look(recovery)
         proposal = await survey(recovery.run, asked)
-    expected = forecast(proposal, configuration.resources)
+        durations = await read_durations(recovery.vault, plan)
+    expected = forecast(proposal, configuration.resources, durations.of(Kind.COPY))
     if out is not None:
         save_plan(out, proposal, asked, signer_for(configuration.vault.signing))
     output.results([*loss_lines(finding), *plan_lines(proposal, expected, verbose=output.verbose)])

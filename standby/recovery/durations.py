@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from standby.config.plan import FailoverPolicy, RecoveryPlan
 from standby.document import Document
+from standby.errors import sentence
+from standby.replication.forecast import Spread, play_often, share
 from standby.text import counted
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
@@ -20,8 +23,9 @@ MOST = 200
 class Kind(StrEnum):
     """What can be measured.
 
-    A copy and a restore are of one analyzer. Detection is from the first sign of an outage to the decision to
-    fail over; activation is from that decision until the map is published to every sink, without the restores.
+    A copy and a restore are of one analyzer. Detection is from the last healthy look to the decision to fail over, or
+    to propose it; an order is none. Activation is from that decision, its approval or the order until the map is
+    published to every sink, without the builds of a restore and without the sync of a planned failover.
     """
 
     COPY = "copy"
@@ -66,106 +70,130 @@ def _path(plan: str) -> str:
     return f"durations/{plan}.json"
 
 
-OFTEN = 0.1
-"""Share of the measurements that were faster than the low end of a forecast."""
+@dataclass(frozen=True)
+class Restoring:
+    """What a failover would have to do about what its target lacks.
 
-SELDOM = 0.9
-"""Share of the measurements that were faster than the high end of a forecast."""
+    Attributes:
+        needs: what each analyzer that can be restored waits for, by id at the target.
+        lost: why an analyzer cannot be recovered, a sentence without its full stop, by id at the primary.
+        unknown: why it is not known what can be restored, likewise; empty where it is.
+        slots: how many are restored at the same time.
+        seen_at: when the snapshot saw them; `None` where nothing is restored.
+    """
+
+    needs: Mapping[str, Collection[str]] = field(default_factory=dict)
+    lost: Mapping[str, str] = field(default_factory=dict)
+    unknown: str = ""
+    slots: int = 1
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class _Part:
     low: float
-    high: float
+    spread: Spread
     words: str
 
 
-def forecast_rto(plan: RecoveryPlan, durations: Durations, to_restore: int, slots: int) -> RtoForecast:
-    """Add up detection, restores of what is missing, and the failover itself.
-
-    Args:
-        to_restore: how many analyzers would have to be restored first.
-        slots: how many of them are restored at the same time.
+def forecast_rto(plan: RecoveryPlan, durations: Durations, restoring: Restoring) -> RtoForecast:
+    """Add up detection, restores of what is missing, and the failover itself; no approval is part of it.
 
     Returns:
-        No seconds where no failover was measured, or a restore is needed and neither restores nor copies were.
+        No seconds where a part was never measured, and none where something cannot be recovered.
     """
-    parts = [_detection(plan.failover, durations), _restores(durations, to_restore, slots), _switch(durations)]
+    parts = [_detection(plan.failover, durations), _restores(durations, restoring), _failover(durations)]
     known = [part for part in parts if isinstance(part, _Part)]
     objective = plan.objectives.rto.total_seconds() if plan.objectives.rto else None
-    if len(known) < len(parts):
-        unknown = " ".join(part for part in parts if isinstance(part, str))
-        return RtoForecast(low=None, high=None, basis=unknown, objective=objective, met=None)
-    low, high = sum(part.low for part in known), sum(part.high for part in known)
+    words = [part for part in parts if isinstance(part, str)] or [part.words for part in known if part.words]
+    if len(known) == len(parts) and not plan.failover.automatic:
+        words.append("The time until somebody approves a failover comes on top.")
+    if len(known) < len(parts) or restoring.lost:
+        lost = tuple(restoring.lost)
+        basis = " ".join((*_lost_words(restoring), *words))
+        return RtoForecast(low=None, high=None, basis=basis, objective=objective, met=None, lost=lost)
+    high = sum(part.spread.high for part in known)
     return RtoForecast(
-        low=round(low, 1),
+        low=round(sum(part.low for part in known), 1),
+        median=round(sum(part.spread.median for part in known), 1),
         high=round(high, 1),
-        basis=" ".join(part.words for part in known if part.words),
+        basis=" ".join(words),
         objective=objective,
         met=None if objective is None else high <= objective,
     )
 
 
-def share(measured: Sequence[float], part: float) -> float:
-    """Give the measurement that a part of all are not above."""
-    ordered = sorted(measured)
-    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+def _lost_words(restoring: Restoring) -> list[str]:
+    words = [f"{name} cannot be recovered: {why}." for name, why in [*restoring.lost.items()][:MOST_NAMED]]
+    if len(restoring.lost) > MOST_NAMED:
+        words.append(f"Nor can {counted(len(restoring.lost) - MOST_NAMED, 'other analyzer')}.")
+    return [*words, "For the rest:"] if words else []
+
+
+MOST_NAMED = 5
+"""Analyzers that cannot be recovered and are named."""
+
+OFTEN = 0.1
+"""Share of the measurements that were faster than the low end of a forecast."""
 
 
 def _detection(policy: FailoverPolicy, durations: Durations) -> _Part:
     if measured := durations.of(Kind.DETECT):
-        low, high = share(measured, OFTEN), share(measured, SELDOM)
-        return _Part(low, high, f"Detection: {_span(low, high)}, measured {_times(measured)}.")
+        return _measured("Detection", measured)
     probe, least = policy.probe_every.total_seconds(), policy.minimum_outage.total_seconds()
     low, high = max((policy.quorum - 1) * probe, least), max(policy.quorum * probe, least + probe)
     rule = f"{policy.quorum} probes, {probe:g} s apart"
-    return _Part(low, high, f"Detection: {_span(low, high)} by the policy ({rule}); not measured yet.")
+    words = f"Detection: {low:g} to {high:g} s by the policy ({rule}); not measured yet."
+    return _Part(low, Spread((low + high) / 2, high), words)
 
 
-def _restores(durations: Durations, to_restore: int, slots: int) -> _Part | str:
-    if not to_restore:
-        return _Part(0.0, 0.0, "")
-    measured, what = durations.of(Kind.RESTORE), "restores"
+def _restores(durations: Durations, restoring: Restoring) -> _Part | str:
+    if restoring.unknown:
+        return f"{sentence(restoring.unknown)} So it is not known how long restoring takes."
+    if not restoring.needs:
+        return _Part(0.0, Spread(0.0, 0.0), "")
+    what = counted(len(restoring.needs), "analyzer")
+    measured, kind = durations.of(Kind.RESTORE), "restores"
     if not measured:
-        measured, what = durations.of(Kind.COPY), "copies, because no restore was measured yet"
+        measured, kind = durations.of(Kind.COPY), "copies, because no restore was measured yet"
     if not measured:
-        return f"{counted(to_restore, 'analyzer')} must be restored first, and no restore was measured yet."
-    waves = math.ceil(to_restore / max(1, slots))
-    low, high = waves * share(measured, OFTEN), waves * share(measured, SELDOM)
-    basis = f"{counted(to_restore, 'analyzer')}, {slots} at a time, from {len(measured)} measured {what}"
-    return _Part(low, high, f"Restoring what is missing: {_span(low, high)} ({basis}).")
+        return f"Not known yet: {what} must be restored first, and no restore was measured."
+    played = play_often(restoring.needs, restoring.slots, measured)
+    spread = Spread.of(played)
+    basis = f"{what}, {restoring.slots} at a time, children first, from {len(measured)} measured {kind}"
+    return _Part(share(played, OFTEN), spread, f"Restoring what is missing: {spread} ({basis}).")
 
 
-def _switch(durations: Durations) -> _Part | str:
-    measured = durations.of(Kind.ACTIVATE)
-    if not measured:
-        return "No failover was measured yet; a drill measures one."
-    low, high = share(measured, OFTEN), share(measured, SELDOM)
-    return _Part(low, high, f"Failover: {_span(low, high)}, measured {_times(measured)}.")
+def _failover(durations: Durations) -> _Part | str:
+    if measured := durations.of(Kind.ACTIVATE):
+        return _measured("Failover", measured)
+    return "Not known yet: no failover was measured; a drill measures one."
 
 
-def _times(measured: Sequence[float]) -> str:
-    return "once" if len(measured) == 1 else f"{len(measured)} times"
-
-
-def _span(low: float, high: float) -> str:
-    shortest, longest = f"{low:.1f}".removesuffix(".0"), f"{high:.1f}".removesuffix(".0")
-    return f"{longest} s" if shortest == longest else f"{shortest} to {longest} s"
+def _measured(what: str, measured: Sequence[float]) -> _Part:
+    spread = Spread.of(measured)
+    times = "once" if len(measured) == 1 else f"{len(measured)} times"
+    return _Part(share(measured, OFTEN), spread, f"{what}: {spread}, measured {times}.")
 
 
 class RtoForecast(Document):
-    """How long a failover would take, from the first sign of an outage.
+    """How long a failover would take, from the last healthy look on; nobody is waited for to approve it.
 
     Attributes:
-        low: seconds, where everything goes as fast as it often did; `None` where nothing was measured.
-        high: seconds, where everything is as slow as it seldom was; likewise.
+        low: seconds, where everything is as fast as in the fastest tenth; `None` where something was not measured,
+            or cannot be recovered.
+        median: seconds, where everything takes as long as it usually does; likewise.
+        high: seconds, where everything is as slow as in the slowest tenth; likewise.
         basis: what it is made from, sentences.
         objective: the plan's RTO in seconds, where it has one.
         met: whether even `high` is within it; `None` where one of the two is unknown.
+        lost: ids at the primary of what cannot be recovered: for that there is no RTO.
     """
 
     low: float | None
+    median: float | None = None
     high: float | None
     basis: str
     objective: float | None
     met: bool | None
+    lost: tuple[str, ...] = ()

@@ -1,12 +1,14 @@
-"""Forecast of a run: calls, share of the quota, time. Arithmetic only."""
+"""Forecast of a run: calls, share of the quota, time. The run is played through with measured durations."""
 
 from __future__ import annotations
 
 import heapq
 import math
+import random
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from standby.config.plan import CopyDeadlines
 from standby.config.resource import PREVIEW_2025, Resource
@@ -32,6 +34,87 @@ ANSWER_SECONDS = 0.1
 
 MINUTE = 60.0
 
+MEDIAN = 0.5
+"""Share of the measurements that the usual end of a forecast is not below."""
+
+SELDOM = 0.9
+"""Share of the measurements that the slow end of a forecast is not below."""
+
+JobT = TypeVar("JobT")
+
+
+def share(measured: Sequence[float], part: float) -> float:
+    """Give the measurement that a part of all are not above."""
+    ordered = sorted(measured)
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How long something takes: the median, and what nine in ten are not above."""
+
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Spread:
+        """Give it for measurements, of which there is at least one."""
+        return cls(share(seconds, MEDIAN), share(seconds, SELDOM))
+
+    def __str__(self) -> str:
+        usual, slow = _number(self.median), _number(self.high)
+        return f"{usual} s" if usual == slow else f"{usual} s in the median, {slow} s in the slowest tenth"
+
+
+def _number(seconds: float) -> str:
+    return f"{seconds:.1f}".removesuffix(".0") if seconds < 100 else f"{seconds:.0f}"
+
+
+MOST_PLAYED = 40_000
+"""Jobs that are played through at most for one forecast, all plays together: a fraction of a second."""
+
+
+def play_often(jobs: Mapping[JobT, Collection[JobT]], slots: int, measured: Sequence[float]) -> list[float]:
+    """Play a run through again and again, each time with other durations out of those that were measured.
+
+    The same measurements always give the same: the draws are not left to chance.
+
+    Args:
+        jobs: what each job waits for; what is not among the jobs is there already.
+        slots: how many jobs run at the same time.
+    """
+    found = []
+    for number in range(max(21, min(101, MOST_PLAYED // max(1, len(jobs))))):
+        draw = random.Random(number)  # noqa: S311 - no secret
+        seconds = {job: draw.choice(measured) for job in jobs}
+        found.append(play(jobs, slots, seconds.__getitem__))
+    return found
+
+
+def play(jobs: Mapping[JobT, Collection[JobT]], slots: int, seconds_of: Callable[[JobT], float]) -> float:
+    """Say when the last job ends: children before parents, the others in their order, so many at once as there are
+    slots.
+    """
+    waits_for = {job: {child for child in children if child in jobs} - {job} for job, children in jobs.items()}
+    parents: defaultdict[JobT, list[JobT]] = defaultdict(list)
+    for job, children in waits_for.items():
+        for child in children:
+            parents[child].append(job)
+    ready = deque(job for job, children in waits_for.items() if not children)
+    order = {job: number for number, job in enumerate(jobs)}
+    running: list[tuple[float, int, JobT]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < max(1, slots):
+            job = ready.popleft()
+            heapq.heappush(running, (now + seconds_of(job), order[job], job))
+        now, _, ended = heapq.heappop(running)
+        for parent in parents[ended]:
+            waits_for[parent].discard(ended)
+            if not waits_for[parent]:
+                ready.append(parent)
+    return now
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -40,14 +123,17 @@ class Forecast:
     Attributes:
         calls: to each resource, by name; those to the management plane are not counted by the service.
         quota_share: by resource, which part of its operations per minute the busiest minute takes.
-        shortest: seconds, when every copy is as fast as the fastest recorded.
-        longest: seconds, when every copy is as slow as the slowest recorded.
+        usual: seconds, the median by what was measured; where nothing was, if every copy is as fast as the fastest
+            that was recorded of the service.
+        slow: seconds in the slowest tenth; or if every copy is as slow as the slowest recorded.
+        measured: copies of the plan that this is computed from; 0 where none was measured yet.
     """
 
     calls: Mapping[str, int]
     quota_share: Mapping[str, float]
-    shortest: float
-    longest: float
+    usual: float
+    slow: float
+    measured: int = 0
 
     @property
     def all_calls(self) -> int:
@@ -59,19 +145,35 @@ class Forecast:
         busiest, share = max(self.quota_share.items(), key=lambda entry: entry[1])
         return (
             f"At most {self.all_calls} calls, {max(1, math.ceil(share * 100))}% of the quota per minute "
-            f"of {busiest}, about {_span(self.shortest, self.longest)}."
+            f"of {busiest}, {self._time}."
         )
+
+    @property
+    def _time(self) -> str:
+        if not self.measured:
+            return f"about {_span(self.usual, self.slow)} by recordings of the service; no copy was measured yet"
+        usual, slow = _rounded(self.usual), _rounded(self.slow)
+        time = usual if usual == slow else f"{usual} in the median, {slow} in the slowest tenth"
+        copies = "one measured copy" if self.measured == 1 else f"{self.measured} measured copies"
+        return f"about {time}, from {copies}"
 
     def to_json(self) -> JsonObject:
         return {
             "calls": dict(self.calls),
             "quota_share": {name: round(share, 4) for name, share in self.quota_share.items()},
-            "seconds": [round(self.shortest, 1), round(self.longest, 1)],
+            "seconds": [round(self.usual, 1), round(self.slow, 1)],
+            "measured_copies": self.measured,
         }
 
 
-def forecast(plan: ReplicationPlan, resources: Mapping[str, Resource]) -> Forecast | None:
-    """Forecast a run that does what a plan says; `None` where it does nothing."""
+def forecast(
+    plan: ReplicationPlan, resources: Mapping[str, Resource], measured: Sequence[float] = ()
+) -> Forecast | None:
+    """Forecast a run that does what a plan says; `None` where it does nothing.
+
+    Args:
+        measured: seconds that copies of the plan took lately.
+    """
     acting = [item for item in plan.items if item.action in ACTING]
     if not acting and not plan.added_defaults:
         return None
@@ -83,15 +185,17 @@ def forecast(plan: ReplicationPlan, resources: Mapping[str, Resource]) -> Foreca
         else 0.0
         for name in calls
     )
-    shortest, longest = (max(at_least, _seconds(acting, resources, deadlines, slow=slow)) for slow in (False, True))
-    minutes = max(shortest / MINUTE, 1.0)
+    runs = _runs(acting, resources, measured) if measured else _by_recordings(acting, resources, deadlines)
+    usual, slow = max(at_least, runs.median), max(at_least, runs.high)
+    minutes = max(usual / MINUTE, 1.0)
     return Forecast(
         calls=dict(calls),
         quota_share={
             name: min(1.0, count / minutes / resources[name].operations_per_minute) for name, count in calls.items()
         },
-        shortest=shortest,
-        longest=longest,
+        usual=usual,
+        slow=slow,
+        measured=len(measured),
     )
 
 
@@ -123,44 +227,29 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
     return calls
 
 
-def _seconds(
-    acting: Sequence[PlanItem], resources: Mapping[str, Resource], deadlines: CopyDeadlines, *, slow: bool
-) -> float:
-    """Play the run through: children before parents, so many at once at each target as it takes."""
-    by_target: defaultdict[str, list[PlanItem]] = defaultdict(list)
+def _by_target(acting: Iterable[PlanItem], resources: Mapping[str, Resource]) -> list[tuple[int, dict[Key, list[Key]]]]:
+    """Give what is copied to each target and what each waits for there, with the slots of the target."""
+    jobs: defaultdict[str, dict[Key, list[Key]]] = defaultdict(dict)
     for item in acting:
-        by_target[item.target].append(item)
-    return max(
-        (
-            _makespan(items, resources[target].max_concurrent_copies, deadlines, slow=slow)
-            for target, items in by_target.items()
-        ),
-        default=ANSWER_SECONDS,
-    )
+        jobs[item.target][item.key] = [(item.source, item.target, child) for child in item.needs]
+    return [(resources[target].max_concurrent_copies, found) for target, found in jobs.items()]
 
 
-def _makespan(items: Sequence[PlanItem], slots: int, deadlines: CopyDeadlines, *, slow: bool) -> float:
-    by_key = {item.key: item for item in items}
-    waits_for: dict[Key, set[Key]] = {
-        item.key: by_key.keys() & {(item.source, item.target, child) for child in item.needs} for item in items
-    }
-    parents: defaultdict[Key, list[Key]] = defaultdict(list)
-    for key, children in waits_for.items():
-        for child in children:
-            parents[child].append(key)
-    ready = deque(key for key, children in waits_for.items() if not children)
-    running: list[tuple[float, Key]] = []
-    now = 0.0
-    while ready or running:
-        while ready and len(running) < slots:
-            key = ready.popleft()
-            heapq.heappush(running, (now + _copy_seconds(by_key[key], deadlines, slow=slow), key))
-        now, ended = heapq.heappop(running)
-        for parent in parents[ended]:
-            waits_for[parent].discard(ended)
-            if not waits_for[parent]:
-                ready.append(parent)
-    return now
+def _runs(acting: Iterable[PlanItem], resources: Mapping[str, Resource], measured: Sequence[float]) -> Spread:
+    # Targets are served side by side: a run lasts as long as the slowest of them.
+    each = [play_often(jobs, slots, measured) for slots, jobs in _by_target(acting, resources)]
+    return Spread.of([max(ends) for ends in zip(*each, strict=False)] or [ANSWER_SECONDS])
+
+
+def _by_recordings(acting: Iterable[PlanItem], resources: Mapping[str, Resource], deadlines: CopyDeadlines) -> Spread:
+    by_key = {item.key: item for item in acting}
+    jobs = _by_target(by_key.values(), resources)
+
+    def ends(*, slow: bool) -> float:
+        seconds = {key: _copy_seconds(item, deadlines, slow=slow) for key, item in by_key.items()}
+        return max((play(each, slots, seconds.__getitem__) for slots, each in jobs), default=ANSWER_SECONDS)
+
+    return Spread(ends(slow=False), ends(slow=True))
 
 
 def _copy_seconds(item: PlanItem, deadlines: CopyDeadlines, *, slow: bool) -> float:
@@ -175,9 +264,13 @@ def _service_seconds(item: PlanItem, *, slow: bool) -> float:
     return TRAINED_COPY if item.expected.trained else LONGEST_COPY
 
 
-def _span(shortest: float, longest: float) -> str:
-    low, high = math.ceil(shortest), math.ceil(longest)
+def _span(usual: float, slow: float) -> str:
+    low, high = math.ceil(usual), math.ceil(slow)
     if high < 120:
         return f"{low} to {high} s" if low < high else f"{high} s"
-    low, high = max(1, math.floor(shortest / 60)), math.ceil(longest / 60)
+    low, high = max(1, math.floor(usual / MINUTE)), math.ceil(slow / MINUTE)
     return f"{low} to {high} min" if low < high else f"{high} min"
+
+
+def _rounded(seconds: float) -> str:
+    return f"{math.ceil(seconds)} s" if seconds < 120 else f"{seconds / MINUTE:.1f} min".replace(".0 ", " ")

@@ -23,7 +23,7 @@ from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
-from standby.recovery.failover.prepare import RESTORE, Preparation, listing, sync_wholly
+from standby.recovery.failover.prepare import CLOSING_SYNC, SYNCS, Preparation, listing, sync_wholly
 from standby.recovery.failover.report import FailoverReport, Phases, State, within
 from standby.recovery.failover.state import (
     SwitchRecord,
@@ -135,7 +135,7 @@ class FailoverRun:
         if self._is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
             await self._save()
-            await self._phases.must(Stage.SYNC, "closing sync", self._synchronise)
+            await self._phases.must(Stage.SYNC, CLOSING_SYNC, self._synchronise)
 
     async def _withdraw(self) -> None:
         await self._publish(None, self._context.clock.now())
@@ -235,12 +235,13 @@ def _contradiction(sink: str, read: Activation | SinkFailed | None, published: A
     return f"{sink} does not hold what was just published, but epoch {read.epoch}"
 
 
-async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases) -> None:
+async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases, preparation: Preparation) -> None:
     """Keep how long it took, for forecasts; one that was interrupted says nothing about the next."""
     record = run.record
     if not run.ended or not is_forward(record) or run.published_at is None or _was_interrupted(run, phases):
         return
-    activation = _between(record.decided_at, run.published_at) - phases.seconds_of(RESTORE)
+    activation = _between(record.decided_at, run.published_at) - preparation.building_seconds
+    activation -= phases.seconds_of(*SYNCS)
     plan = context.plan.name
     try:
         measured = {Kind.ACTIVATE: [max(0.0, activation)]}

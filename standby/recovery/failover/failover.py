@@ -118,7 +118,7 @@ async def _reported(
     context: RecoveryContext, fence: Fence, run: FailoverRun, phases: Phases, preparation: Preparation
 ) -> FailoverReport:
     known = await _remembered(context, run.outcomes)
-    await measure(context, run, phases)
+    await measure(context, run, phases, preparation)
     seen = () if run.ended else await _seen(context, fence, run.record, known)
     report = report_of(context, fence, run, phases, preparation, seen)
     follow = await _plans_to_follow(context, fence, report)

@@ -30,6 +30,9 @@ from standby.vault.documents import once_free
 RESTORE = "restore at"
 """How the names of phases begin that restore."""
 
+LAST_SYNC, CLOSING_SYNC = SYNCS = ("last sync", "closing sync")
+"""The phases of a planned failover that copy edits."""
+
 PATIENCE = 60.0
 """Seconds that a replication which began before the failover is waited for."""
 
@@ -52,6 +55,7 @@ class Preparation:
         fence: as the failover holds it.
         naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
         restored: from a snapshot, where that was needed.
+        building_seconds: what the builds of all that was restored took, without the decisions before.
     """
 
     context: RecoveryContext
@@ -60,13 +64,14 @@ class Preparation:
     fence: Fence
     naming: Naming = keep_names
     restored: Restored | None = None
+    building_seconds: float = 0.0
 
     async def run(self, primary: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
         """Do it, and give the id at the target of each analyzer, by its id at the primary."""
         context, phases = self.context, self.phases
         await phases.must(Stage.WAIT, "wait for replication", lambda: wait_for_replication(context, to))
         if planned:
-            await phases.must(Stage.SYNC, "last sync", lambda: sync_wholly(context, self.sync, source, to))
+            await phases.must(Stage.SYNC, LAST_SYNC, lambda: sync_wholly(context, self.sync, source, to))
         if self.naming.prefix:
             return await phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore_all(primary, to))
         if to == primary:
@@ -108,6 +113,7 @@ class Preparation:
             created=tuple(item.analyzer for item in report.items if item.status is Status.SUCCEEDED),
             failed={item.analyzer: item.reason for item in report.items if item.status not in GOOD},
         )
+        self.building_seconds = report.seconds
         if report.interrupted:
             raise asyncio.CancelledError
         return report

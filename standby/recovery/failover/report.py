@@ -313,6 +313,6 @@ class Phases:
             raise error
         self.problems.append(f"Passed by force: {sentence(error.cause)}")
 
-    def seconds_of(self, start: str) -> float:
-        """Give what all phases took whose name begins so."""
-        return sum(time.seconds for time in self.times if time.name.startswith(start))
+    def seconds_of(self, *starts: str) -> float:
+        """Give what all phases took whose name begins with one of these."""
+        return sum(time.seconds for time in self.times if time.name.startswith(starts))

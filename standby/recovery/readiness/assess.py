@@ -14,7 +14,7 @@ from standby.concurrency import side_by_side
 from standby.config.resource import Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
-from standby.recovery.durations import Durations, read_durations
+from standby.recovery.durations import Durations, Restoring, read_durations
 from standby.recovery.readiness.document import Facts, Readiness, Standing
 from standby.recovery.readiness.judge import judge_readiness, with_replica
 from standby.recovery.readiness.last_runs import LastRuns, LatestDrills, read_last_runs, read_latest
@@ -31,8 +31,10 @@ from standby.recovery.readiness.standing import (
     usable_at,
     with_children,
 )
-from standby.recovery.snapshots.errors import NoSnapshot, SnapshotError
+from standby.recovery.snapshots.errors import NoSnapshot, NotOfThisPlan, SnapshotError
+from standby.recovery.snapshots.fidelity import RestoreAction
 from standby.recovery.snapshots.manifest import ResourceSnapshot
+from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.witnesses import looked
 from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
@@ -47,6 +49,7 @@ from standby.replication.verdict import Verdict
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
+from standby.text import utc
 from standby.vault.errors import VaultError
 from standby.vault.replica import ReplicaState
 
@@ -181,7 +184,6 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         frame,
         durations=known.durations,
         drill=None if frame.is_failback else known.drills.at(frame.target),
-        slots=known.resources[frame.destination].max_concurrent_copies,
         source_failure=source if isinstance(source, ServiceError) else None,
     )
     if isinstance(inspection, ServiceError):
@@ -297,27 +299,60 @@ async def assess(
         VaultUnavailable: the records cannot be read.
     """
     known = fence or await read_fence(context.vault, context.plan)
-    (only,) = await _assess(context, known, [(primary, target)], ask_source=ask_source, seconds=seconds)
-    return only
+    (only,) = await _gather(context, known, [(primary, target)], ask_source=ask_source, seconds=seconds)
+    return judge_readiness(only)
 
 
 async def assess_plan(
     context: RecoveryContext, replica: ReplicaState | None = None, *, seconds: float = ANSWER_SECONDS
 ) -> tuple[Readiness, ...]:
-    """Assess every pair of a plan; each resource is read once. Raises as `assess` does.
+    """Assess every pair of a plan, and what a failover would have to restore. Raises as `assess` does.
 
     Args:
         replica: of the vault, where it has one.
     """
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     fence = await read_fence(context.vault, context.plan)
-    found = await _assess(context, fence, pairs, ask_source=True, seconds=seconds)
-    return tuple(with_replica(each, replica) for each in found)
+    found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds)
+    async with side_by_side() as group:
+        tasks = [group.create_task(_restoring(context, each, seconds)) for each in found]
+    whole = (replace(facts, restoring=task.result()) for facts, task in zip(found, tasks, strict=True))
+    return tuple(with_replica(judge_readiness(each), replica) for each in whole)
 
 
-async def _assess(
+async def _restoring(context: RecoveryContext, facts: Facts, seconds: float) -> Restoring | None:
+    """Find what a failover would restore of what the target lacks, and what it could not."""
+    lacked = {each.target_analyzer: each for each in facts.standings if each.status not in {"ready", "creating"}}
+    if facts.is_failback or not lacked:
+        return None
+    try:
+        async with asyncio.timeout(seconds):
+            snapshot = await open_snapshot(context)
+            plan = await plan_restore(context, snapshot, facts.target, only_missing=True, primary=facts.primary)
+    except (NoSnapshot, NotOfThisPlan) as error:
+        return Restoring(lost={each.analyzer: error.cause.rstrip(".") for each in lacked.values()})
+    except (SnapshotError, VaultError, ServiceError) as error:
+        return Restoring(unknown=f"What can be restored is not known: {error.cause}")
+    except TimeoutError:
+        return Restoring(unknown=f"What can be restored was not found out within {seconds:g} s")
+    items = {item.target_analyzer: item for item in plan.items if item.target_analyzer in lacked}
+    created = {name: item for name, item in items.items() if item.action is RestoreAction.CREATE}
+    absent = f"{facts.target} does not have it, and the newest snapshot, of {utc(snapshot.taken_at)}, neither"
+    return Restoring(
+        needs={name: item.needs for name, item in created.items()},
+        lost={
+            each.analyzer: items[name].reason.rstrip(".") if name in items else absent
+            for name, each in sorted(lacked.items())
+            if name not in created
+        },
+        slots=context.connections[facts.target].resource.max_concurrent_copies,
+        seen_at=min((snapshot.resources[item.resource].seen_at for item in created.values()), default=None),
+    )
+
+
+async def _gather(
     context: RecoveryContext, fence: Fence, pairs: Collection[Pair], *, ask_source: bool, seconds: float
-) -> tuple[Readiness, ...]:
+) -> tuple[Facts, ...]:
     plan, vault = context.plan, context.vault
     context = await looked(context)
     fence = context.known.correct(fence) if context.known else fence
@@ -339,7 +374,7 @@ async def _assess(
             if isinstance(inspections.get(name), Inspection)
         },
     )
-    return tuple(judge_readiness(facts_of(known, frame)) for frame in frames)
+    return tuple(facts_of(known, frame) for frame in frames)
 
 
 def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bool) -> Facts:

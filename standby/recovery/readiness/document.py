@@ -13,7 +13,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import Document
 from standby.errors import StandbyError
 from standby.fencing import Assignment, OtherPlans
-from standby.recovery.durations import Durations, RtoForecast
+from standby.recovery.durations import Durations, Restoring, RtoForecast
 from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.serving import Finding, Severity
 from standby.replication.verdict import Verdict
@@ -113,6 +113,9 @@ class AnalyzerPoint(Document):
         age_seconds: since then.
         source_changed: whether the source has something that the copy lacks; `None` where that is unknown.
         met: whether the plan's RPO holds; `None` where there is none, or that is unknown.
+        at_least: the source could not be looked at: they were equal at least until `verified_at`.
+        restored: the target does not have it, and a failover restores it from the snapshot of `verified_at`.
+        lost: why it cannot be recovered, without a full stop; empty where it can.
     """
 
     analyzer: str
@@ -120,6 +123,9 @@ class AnalyzerPoint(Document):
     age_seconds: float | None
     source_changed: bool | None
     met: bool | None
+    at_least: bool = False
+    restored: bool = False
+    lost: str = ""
 
 
 class Retirement(Document):
@@ -234,7 +240,7 @@ class Facts:
         target: the resource that would serve for it; the primary itself for a failback.
         run_id: of the run that asks: its own failover does not count against it.
         target_failure: why the destination could not be read; then there are no standings.
-        slots: how many restores run at the same time.
+        restoring: what a failover would have to restore first; `None` where that was not asked.
         names: id at the target by id at the primary.
         rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
         others: what serves for other plans; `None` where that was not asked.
@@ -256,7 +262,7 @@ class Facts:
     retirements: tuple[Retirement, ...] = ()
     drill: DrillSummary | None = None
     durations: Durations = field(default_factory=Durations)
-    slots: int = 1
+    restoring: Restoring | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     rebuilt: tuple[str, ...] = ()
     others: OtherPlans | None = None

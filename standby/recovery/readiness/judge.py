@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from standby.config.durations import roughly
 from standby.errors import StandbyError
 from standby.fencing import Phase
 from standby.recovery.audit import HOW_TO_GO_ON
-from standby.recovery.durations import RtoForecast, forecast_rto
+from standby.recovery.durations import Restoring, RtoForecast, forecast_rto
 from standby.recovery.readiness.document import (
     AnalyzerPoint,
     Bucket,
@@ -29,7 +30,13 @@ from standby.vault.replica import ReplicaState
 
 
 def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:
-    """Compare the age of one copy with the plan's RPO."""
+    """Compare the age of one copy with the plan's RPO; what would be restored is as old as the snapshot."""
+    restoring = facts.restoring
+    lost = restoring.lost.get(standing.analyzer, "") if restoring else ""
+    restored = restoring is not None and standing.target_analyzer in restoring.needs
+    if restoring is not None and (lost or restored):
+        seen_at = restoring.seen_at if restored else None
+        standing = replace(standing, verified_at=seen_at, source_changed=True if lost else None)
     since = standing.verified_at
     age = None if since is None else max(0.0, (facts.now - since).total_seconds())
     return AnalyzerPoint(
@@ -38,6 +45,9 @@ def point_of(standing: Standing, facts: Facts) -> AnalyzerPoint:
         age_seconds=age,
         source_changed=standing.source_changed,
         met=_met(standing, age, facts),
+        at_least=since is not None and not _source_answered(facts),
+        restored=restored,
+        lost=lost,
     )
 
 
@@ -285,7 +295,7 @@ def judge_readiness(facts: Facts) -> Readiness:
     """Say whether the target could take over, and why not."""
     objective = facts.plan.objectives.rpo
     missing = tuple(each.analyzer for each in facts.standings if each.status != "ready")
-    rto = forecast_rto(facts.plan, facts.durations, len(missing), facts.slots)
+    rto = _rto(facts, is_whole=not missing)
     found = [
         *records_reasons(facts),
         *assignment_reasons(facts),
@@ -361,6 +371,14 @@ def state_of(reasons: Iterable[Reason]) -> State:
     if Severity.ERROR in severities:
         return State.NOT_READY
     return State.UNKNOWN if Severity.UNKNOWN in severities else State.READY
+
+
+def _rto(facts: Facts, *, is_whole: bool) -> RtoForecast:
+    if facts.is_failback:
+        basis = "A failback copies first, and interrupts only while the active map is published."
+        return RtoForecast(low=None, high=None, basis=basis, objective=None, met=None)
+    unasked = Restoring() if is_whole else Restoring(unknown="What can be restored was not asked")
+    return forecast_rto(facts.plan, facts.durations, facts.restoring or unasked)
 
 
 def _forecast_reasons(rto: RtoForecast) -> Iterable[Reason]:

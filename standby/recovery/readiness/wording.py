@@ -12,6 +12,7 @@ from standby.errors import sentence
 from standby.recovery.durations import RtoForecast
 from standby.recovery.readiness.document import AnalyzerPoint, Bucket, Facts, Readiness, Standing, State
 from standby.recovery.readiness.last_runs import DrillSummary
+from standby.replication.forecast import Spread
 from standby.replication.serving import Severity
 from standby.replication.verdict import HOLDS_NOTHING
 from standby.text import some_of, totals
@@ -214,18 +215,22 @@ def points_words(readiness: Readiness) -> str:
     known = len(readiness.points)
     if readiness.rpo_seconds is None:
         changed = sum(point.source_changed is True for point in readiness.points)
-        return f"RPO: the plan has none; {changed} of {known} behind the source."
+        lost = sum(bool(point.lost) for point in readiness.points)
+        beyond = f", {lost} of which cannot be recovered" if lost else ""
+        return f"RPO: the plan has none; {changed} of {known} behind the source{beyond}."
     rpo = f"RPO {format_duration(timedelta(seconds=readiness.rpo_seconds))}"
     others = [point for point in readiness.points if point.met is not True]
     met = f"{rpo}: met by {known - len(others)} of {known}"
     if not others:
         return f"{met}."
-    worst = max(others, key=lambda point: (point.met is False, _age(point)))
+    worst = max(others, key=lambda point: (bool(point.lost), point.met is False, _age(point)))
     return f"{met}; worst is {worst.analyzer}, {_last_verified(worst)}."
 
 
 def point_words(point: AnalyzerPoint, now: datetime) -> str:
     """Say how far one copy is behind."""
+    if point.lost:
+        return f"cannot be recovered: {point.lost}"
     changed = {
         True: "the source has changed",
         False: "the source has not changed",
@@ -241,9 +246,14 @@ def _age(point: AnalyzerPoint) -> float:
 
 
 def _last_verified(point: AnalyzerPoint) -> str:
+    if point.lost:
+        return "which cannot be recovered"
     if point.age_seconds is None:
         return "never verified"
-    return f"last verified {roughly(timedelta(seconds=point.age_seconds))} ago"
+    ago = f"{roughly(timedelta(seconds=point.age_seconds))} ago"
+    if point.restored:
+        return f"restored from the snapshot of {ago}"
+    return f"equal at least until {ago}" if point.at_least else f"last verified {ago}"
 
 
 def forecast_words(rto: RtoForecast) -> str:
@@ -254,10 +264,12 @@ def forecast_words(rto: RtoForecast) -> str:
 def span_words(rto: RtoForecast) -> str:
     """Say how long a failover would take, without a full stop."""
     named = f"RTO {format_duration(timedelta(seconds=rto.objective))}" if rto.objective else "RTO"
-    if rto.low is None or rto.high is None:
+    if rto.lost:
+        return f"{named}: {some_of(rto.lost)} cannot be recovered"
+    if rto.median is None or rto.high is None:
         return f"{named}: no forecast"
     held = {True: ", within the objective", False: ", which may miss the objective", None: ""}[rto.met]
-    return f"{named}: {rto.low:.0f} to {rto.high:.0f} s{held}"
+    return f"{named}: {Spread(rto.median, rto.high)}{held}"
 
 
 def drill_words(readiness: Readiness) -> str:

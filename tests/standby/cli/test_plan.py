@@ -35,7 +35,7 @@ def test_says_in_one_line_how_much_there_is_to_do_and_what_it_takes(workspace: W
 
     assert last.startswith("Plan invoices: 9 to copy, 1 to leave alone. At most ")
     assert "% of the quota per minute of " in last
-    assert last.endswith(" s.")
+    assert last.endswith(" s by recordings of the service; no copy was measured yet.")
 
 
 def test_changes_nothing_at_the_service(workspace: Workspace, cloud: Cloud) -> None:

@@ -30,7 +30,8 @@ def test_names_what_is_missing_and_what_to_do_and_ends_with_2(workspace: Workspa
     assert "! claim, contract, invoice and 2 more are not at west.\n" in ran.out
     assert "    → Run standby replicate invoices.\n" in ran.out
     assert "north has no default deployment for model gpt-4o (needed by claim)." in ran.out
-    assert "RTO: no forecast. " in ran.out
+    assert "RTO: claim, contract, invoice and 2 more cannot be recovered. " in ran.out
+    assert "claim cannot be recovered: The vault has no snapshot of plan invoices. " in ran.out
     assert ran.out.endswith("Plan invoices: 2 not ready of 2 (epoch 0).\n")
 
 
@@ -44,7 +45,7 @@ def test_after_a_replication_it_is_ready_and_ends_with_0(to_west: Workspace) -> 
     assert "east → west: ready\n" in ran.out
     assert "  east serves.\n" in ran.out
     assert "  RPO 1d: met by 5 of 5.\n" in ran.out
-    assert "  RTO 15m: no forecast. No failover was measured yet; a drill measures one.\n" in ran.out
+    assert "  RTO 15m: no forecast. Not known yet: no failover was measured; a drill measures one.\n" in ran.out
     assert "  Last drill: none.\n" in ran.out
     assert "· No drill has tested a failover to west yet.\n" in ran.out
 
@@ -62,7 +63,7 @@ def test_all_analyzers_are_named_with_v(workspace: Workspace) -> None:
     ran = workspace.run("status", "invoices", "-v")
 
     assert "    (claim, contract, invoice, receipt, router)\n" in ran.out
-    assert "    router: the source has changed; never verified\n" in ran.out
+    assert "    router: cannot be recovered: The vault has no snapshot of plan invoices\n" in ran.out
 
 
 def test_with_q_only_what_is_wrong_is_shown(workspace: Workspace) -> None:

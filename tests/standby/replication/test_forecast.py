@@ -56,26 +56,26 @@ def test_defaults_alone_are_something_to_do() -> None:
 def test_what_waits_for_children_takes_longer_than_what_does_not() -> None:
     chain = some(plan_item("a", "b"), plan_item("b"))
     beside = some(plan_item("a"), plan_item("b"))
-    assert chain.shortest == pytest.approx(2 * beside.shortest)
+    assert chain.usual == pytest.approx(2 * beside.usual)
     assert chain.calls == beside.calls
 
 
 def test_fewer_slots_take_longer() -> None:
     narrow = RESOURCES | {"west": resource("west", max_concurrent_copies=1)}
     items = [plan_item(f"n{number}") for number in range(4)]
-    assert some(*items, resources=narrow).longest == pytest.approx(4 * some(*items).longest)
+    assert some(*items, resources=narrow).slow == pytest.approx(4 * some(*items).slow)
 
 
 def test_targets_are_served_side_by_side() -> None:
     one = some(plan_item("a"))
-    assert some(plan_item("a"), plan_item("a", target="north")).longest == one.longest
+    assert some(plan_item("a"), plan_item("a", target="north")).slow == one.slow
 
 
 def test_a_small_quota_sets_the_pace_and_is_used_up() -> None:
     slow = RESOURCES | {"west": resource("west", operations_per_minute=10)}
     items = [plan_item(f"n{number}") for number in range(20)]
     found = some(*items, resources=slow)
-    assert found.shortest == pytest.approx(found.calls["west"] / 10 * 60)
+    assert found.usual == pytest.approx(found.calls["west"] / 10 * 60)
     assert found.quota_share["west"] == 1.0
     assert found.quota_share["east"] < 1.0
 
@@ -193,18 +193,18 @@ def test_counts_defaults_that_are_added() -> None:
 def test_a_copy_takes_as_long_as_recorded_ones_took() -> None:
     found = forecast_of(item_of("a"))
 
-    assert found.shortest == pytest.approx(FAST)
-    assert found.longest == pytest.approx(SLOW)
+    assert found.usual == pytest.approx(FAST)
+    assert found.slow == pytest.approx(SLOW)
 
 
 def test_a_trained_analyzer_may_take_longer() -> None:
-    assert forecast_of(item_of("a", trained=True)).longest == pytest.approx(SLOW + 4.0)
+    assert forecast_of(item_of("a", trained=True)).slow == pytest.approx(SLOW + 4.0)
 
 
 def test_a_child_that_is_there_already_costs_no_time() -> None:
     found = forecast_of(item_of("a", Action.COPY, "b"), item_of("b", Action.SKIP))
 
-    assert found.shortest == pytest.approx(FAST)
+    assert found.usual == pytest.approx(FAST)
 
 
 def test_tells_the_share_of_the_busiest_minute() -> None:
@@ -214,15 +214,20 @@ def test_tells_the_share_of_the_busiest_minute() -> None:
 def test_many_copies_are_forecast_at_once() -> None:
     found = forecast_of(*(item_of(f"a{n}") for n in range(3000)), max_concurrent_copies=10)
 
-    assert found.shortest == pytest.approx(300 * FAST)
+    assert found.usual == pytest.approx(300 * FAST)
     assert found.quota_share["west"] < 1.0
 
 
 @pytest.mark.parametrize(
-    ("shortest", "longest", "words"),
-    [(2.7, 5.7, "about 3 to 6 s"), (5.0, 5.0, "about 5 s"), (100.0, 700.0, "about 1 to 12 min")],
+    ("usual", "slow", "words"),
+    [
+        (2.7, 5.7, "about 3 to 6 s"),
+        (5.0, 5.0, "about 5 s"),
+        (100.0, 700.0, "about 1 to 12 min"),
+    ],
 )
-def test_is_told_in_one_sentence(shortest: float, longest: float, words: str) -> None:
-    found = Forecast({"east": 3, "west": 10}, {"east": 0.001, "west": 0.034}, shortest, longest)
+def test_is_told_in_one_sentence(usual: float, slow: float, words: str) -> None:
+    found = Forecast({"east": 3, "west": 10}, {"east": 0.001, "west": 0.034}, usual, slow)
 
-    assert found.summary == f"At most 13 calls, 4% of the quota per minute of west, {words}."
+    unmeasured = f"{words} by recordings of the service; no copy was measured yet"
+    assert found.summary == f"At most 13 calls, 4% of the quota per minute of west, {unmeasured}."

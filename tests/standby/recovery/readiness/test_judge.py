@@ -345,7 +345,6 @@ all_facts = st.builds(
     models=st.lists(model_facts, max_size=2).map(tuple),
     drill=drills,
     durations=st.sampled_from([Durations(), Durations(seconds={Kind.ACTIVATE: (1.0, 5.0), Kind.COPY: (3.0,)})]),
-    slots=st.integers(1, 10),
 )
 BADNESS = {State.READY: 0, State.UNKNOWN: 1, State.NOT_READY: 2}
 
