@@ -65,7 +65,18 @@ class FailoverPolicy(Strict):
     staleness: Duration = Field(
         timedelta(days=7), description="A copy this old, of a source that has changed since, prevents a failover."
     )
+    missing: Literal["refuse", "serve_rest"] | None = Field(
+        None,
+        description="What to do if some analyzers cannot be had at the target: refuse, or serve_rest, which leaves "
+        "them out of the active map by name. By default serve_rest for an unplanned failover, refuse for a planned "
+        "one.",
+    )
     approval_timeout: Duration = Field(timedelta(minutes=30), description="How long a proposal waits for its approval.")
+
+
+def serves_rest(policy: FailoverPolicy, *, planned: bool) -> bool:
+    """Say whether a failover goes on without what cannot be had at its target."""
+    return policy.missing == "serve_rest" if policy.missing is not None else not planned
 
 
 class SnapshotPolicy(Strict):

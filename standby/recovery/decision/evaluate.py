@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from standby.clock import Clock
@@ -31,7 +31,7 @@ from standby.recovery.decision.input import (
 )
 from standby.recovery.probe import LIMITS, Limits, Observation, observer_here, probe_resources
 from standby.recovery.readiness.assess import assess
-from standby.recovery.readiness.document import Bucket, Readiness
+from standby.recovery.readiness.document import Bucket, Readiness, with_parents
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
@@ -46,19 +46,30 @@ PLANNING_SECONDS = 45.0
 
 @dataclass(frozen=True)
 class Rebuilding:
-    """What a restore would do about what is lacking."""
+    """What a restore would do about what is lacking.
+
+    Attributes:
+        needs: what each restorable one needs, by their ids at the primary.
+    """
 
     restorable: tuple[Restorable, ...] = ()
     reasons: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def faithful(self) -> frozenset[str]:
+        """Those that a restore would make what they were, with all that they need."""
+        doubtful = {each.analyzer: "" for each in self.restorable if each.fidelity is Fidelity.UNFAITHFUL}
+        return frozenset(each.analyzer for each in self.restorable) - with_parents(doubtful, self.needs).keys()
 
 
 def lacked(readiness: Readiness) -> tuple[str, ...]:
-    """Name the analyzers, by their ids at the primary, of which the target has nothing."""
+    """Name the analyzers, by their ids at the primary, of which the target has nothing that works."""
     missing = set(readiness.missing)
     absent = {
         name
         for reason in readiness.reasons
-        if reason.bucket in {Bucket.MISSING, Bucket.BLOCKED}
+        if reason.bucket in {Bucket.MISSING, Bucket.BLOCKED, Bucket.BROKEN, Bucket.CREATING}
         for name in reason.analyzers
         if name in missing
     }
@@ -88,7 +99,13 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
             if name in items and items[name].action is RestoreAction.CREATE
         ),
         reasons=tuple(_against(absent, items, snapshot)),
+        needs=_needs(readiness, items),
     )
+
+
+def _needs(readiness: Readiness, items: Mapping[str, RestoreItem]) -> dict[str, tuple[str, ...]]:
+    at_primary = {there: name for name, there in readiness.names.items()}
+    return {name: tuple(at_primary.get(child, child) for child in item.needs) for name, item in items.items()}
 
 
 def _named(readiness: Readiness, plan: RestorePlan) -> Iterator[tuple[str, RestoreItem]]:
@@ -118,9 +135,6 @@ def _against(absent: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot
         elif items[name].action is not RestoreAction.CREATE:
             yield f"{name} cannot be restored: {items[name].reason}"
 
-
-OF_ABSENCE = frozenset({Bucket.MISSING, Bucket.BLOCKED, Bucket.RPO_MISSED})
-"""Reasons that disappear once the analyzers they are about are restored."""
 
 ASSESSMENT_SECONDS = 45.0
 """After which it counts as unknown whether a target is ready that answers probes and little else."""
@@ -200,12 +214,21 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
     """Take from readiness, and from what a snapshot has, what a decision needs."""
     against = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
     absent = lacked(readiness)
-    only_absent = all(reason.bucket in OF_ABSENCE and set(reason.analyzers) <= set(absent) for reason in against)
+    whole = bool(readiness.against_the_target)
+    unusable = readiness.unusable(rebuilding.faithful)
+    doubts = {
+        each.analyzer: f"{each.analyzer} would be unfaithful{': ' + each.doubt if each.doubt else ''}"
+        for each in rebuilding.restorable
+        if each.fidelity is Fidelity.UNFAITHFUL
+    }
     return Fitness(
         state=readiness.state.value,
         reasons=(*(reason.text for reason in against), *rebuilding.reasons),
-        lacking=absent if only_absent else (),
+        lacking=() if whole or readiness.unusable(absent) else absent,
         restorable=rebuilding.restorable,
+        analyzers=len(readiness.names),
+        unusable={} if whole else {name: doubts.get(name, cause) for name, cause in unusable.items()},
+        needs={**rebuilding.needs, **readiness.needs},
         copies=tuple(
             CopyAge(analyzer=each.analyzer, verified_at=each.verified_at, source_changed=each.source_changed)
             for each in readiness.points

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 from standby.config.durations import roughly
+from standby.config.plan import serves_rest
 from standby.fencing import Phase
 from standby.recovery.decision.evidence import GAP, OutageEvidence, proved_at, weigh
 from standby.recovery.decision.input import (
@@ -22,6 +24,7 @@ from standby.recovery.decision.input import (
     Restorable,
     says,
 )
+from standby.recovery.readiness.document import with_parents
 from standby.recovery.snapshots.fidelity import Fidelity
 from standby.text import counted, some_of, utc
 
@@ -175,8 +178,13 @@ def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
         return says(Guard.READINESS, outcome, f"it is not known whether {candidate.resource} is ready")
     if fitness.state == "ready":
         return says(Guard.READINESS, GuardOutcome.PASS, f"{candidate.resource} is ready")
-    if needed := _to_be_restored(fitness):
-        return _after_a_restore(candidate.resource, needed)
+    restored = _after_a_restore(candidate.resource, needed) if (needed := _to_be_restored(fitness)) else None
+    if restored is not None and restored.outcome is GuardOutcome.PASS:
+        return restored
+    if out := _left_out(given, fitness, Guard.READINESS, fitness.unusable):
+        return says(Guard.READINESS, GuardOutcome.PASS, _without(candidate.resource, out, fitness))
+    if restored is not None:
+        return restored
     detail = "is not ready" if fitness.state == "not_ready" else "is not known to be ready"
     reasons = some_of((reason.rstrip(".") for reason in fitness.reasons), between="; ")
     text = f"{candidate.resource} {detail}{': ' + reasons if reasons else ''}"
@@ -188,14 +196,51 @@ def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     limit = given.policy.staleness
     fitness = candidate.fitness or Fitness(state="unknown")
     copies = fitness.copies
-    kept = {each.analyzer: each.seen_at for each in fitness.restorable}
-    stale = [copy for copy in copies if _is_stale(given, copy, kept.get(copy.analyzer))]
+    unusable = _left_out(given, fitness, Guard.READINESS, fitness.unusable)
+    stale = [copy for copy in _stale(given, fitness) if copy.analyzer not in unusable]
+    out = _left_out(given, fitness, Guard.STALENESS, _stale_words(stale, limit) | unusable)
+    if stale and out:
+        text = _without(candidate.resource, {name: out[name] for name in out if name not in unusable}, fitness)
+        return says(Guard.STALENESS, GuardOutcome.PASS, text)
     if stale:
         names = some_of(copy.analyzer for copy in stale)
         text = f"{len(stale)} of {len(copies)} copies were not verified within {roughly(limit)}: {names}"
         return says(Guard.STALENESS, GuardOutcome.REFUSE, text)
     text = f"{len(copies)} copies are younger than {roughly(limit)}, or their source has not changed"
     return says(Guard.STALENESS, GuardOutcome.PASS, text)
+
+
+def _stale_words(stale: Iterable[CopyAge], limit: timedelta) -> dict[str, str]:
+    return {copy.analyzer: f"{copy.analyzer} was not verified within {roughly(limit)}" for copy in stale}
+
+
+def _left_out(given: DecisionInput, fitness: Fitness, guard: Guard, unusable: Mapping[str, str]) -> dict[str, str]:
+    """Give what the failover goes on without; nothing where it may not, or where nothing would be left to serve."""
+    may = serves_rest(given.policy, planned=given.planned) and guard not in given.forced
+    found = with_parents(unusable, fitness.needs) if may else {}
+    return found if len(found) < fitness.analyzers else {}
+
+
+def _without(resource: str, out: Mapping[str, str], fitness: Fitness) -> str:
+    causes = some_of(dict.fromkeys(cause.rstrip(".") for cause in out.values()), between="; ")
+    share = f"{len(out)} of {counted(fitness.analyzers, 'analyzer')}"
+    return f"{resource} serves without {share}, which {'is' if len(out) == 1 else 'are'} left out: {causes}"
+
+
+def left_out(given: DecisionInput, candidate: Candidate | None) -> dict[str, str]:
+    """Give what a failover to a target goes on without, by the guards that leave something out."""
+    fitness = candidate.fitness if candidate is not None else None
+    if fitness is None or candidate is None:
+        return {}
+    out = _left_out(given, fitness, Guard.READINESS, fitness.unusable)
+    if stale := _stale(given, fitness):
+        out = _left_out(given, fitness, Guard.STALENESS, _stale_words(stale, given.policy.staleness) | out) or out
+    return out
+
+
+def _stale(given: DecisionInput, fitness: Fitness) -> list[CopyAge]:
+    kept = {each.analyzer: each.seen_at for each in fitness.restorable}
+    return [copy for copy in fitness.copies if _is_stale(given, copy, kept.get(copy.analyzer))]
 
 
 def _to_be_restored(fitness: Fitness) -> list[Restorable]:
@@ -242,7 +287,8 @@ def evidence_of(given: DecisionInput) -> OutageEvidence:
 def decide(given: DecisionInput) -> Decision:
     """Decide. The same input always leads to the same decision.
 
-    The first candidate that could serve is judged; where none could, the first that may soon; otherwise the first.
+    The first candidate that could serve, with the fewest analyzers left out, is judged; where none could, the first
+    that may soon; otherwise the first.
     """
     evidence = evidence_of(given)
     candidate, fitness = _choose(given)
@@ -261,6 +307,7 @@ def decide(given: DecisionInput) -> Decision:
         detected_at=min(proof, given.asked_at) if proof is not None else None,
         unhealthy_since=evidence.since if is_outage else None,
         healthy_until=evidence.healthy_until if is_outage else None,
+        left_out=left_out(given, candidate),
     )
 
 
@@ -273,9 +320,10 @@ def _of_the_source(given: DecisionInput, evidence: OutageEvidence) -> list[Guard
 def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
     judged = [(candidate, _of_the_target(given, candidate)) for candidate in given.candidates]
     for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
-        for candidate, results in judged:
-            if not any(_forced(given, result).outcome in stopping for result in results):
-                return candidate, results
+        able = [each for each in judged if not any(_forced(given, result).outcome in stopping for result in each[1])]
+        if able:
+            # Of several, the one that leaves out the fewest; then the plan's preference decides.
+            return min(able, key=lambda each: len(left_out(given, each[0])))
     return judged[0] if judged else (None, [])
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
@@ -85,6 +86,7 @@ class Decision(Document):
             where an operator orders it: an order is no detection.
         healthy_until: the last healthy look before that, UTC; `None` where none is known. The outage began between
             the two.
+        left_out: why some analyzers cannot serve at the target, by their ids at the primary: it goes on without them.
     """
 
     outcome: Outcome
@@ -94,6 +96,7 @@ class Decision(Document):
     detected_at: datetime | None
     unhealthy_since: datetime | None
     healthy_until: datetime | None = None
+    left_out: Mapping[str, str] = {}
 
     def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
         """Give the guards that say one of these."""
@@ -113,7 +116,9 @@ class Decision(Document):
 
     def _by_its_guards(self) -> Decision:
         reasons = tuple(result.model_copy(update={"text": ""}) for result in self.reasons)
-        return self.model_copy(update={"reasons": reasons, "unhealthy_since": None, "healthy_until": None})
+        left_out = dict.fromkeys(self.left_out, "")
+        unsaid = {"unhealthy_since": None, "healthy_until": None}
+        return self.model_copy(update={"reasons": reasons, "left_out": left_out, **unsaid})
 
 
 Requester = Literal["outage", "operator"]
@@ -153,6 +158,10 @@ class Fitness(Document):
     Attributes:
         lacking: analyzers that it lacks, where nothing else speaks against it; otherwise none.
         restorable: analyzers that it lacks and the newest snapshot has.
+        analyzers: how many the plan has; 0 in decisions of earlier versions.
+        unusable: why some cannot serve there, by their ids at the primary, also after a restore; none where something
+            speaks against the target as a whole.
+        needs: analyzers that others need, by who needs them.
     """
 
     state: State
@@ -160,6 +169,9 @@ class Fitness(Document):
     copies: tuple[CopyAge, ...] = ()
     lacking: tuple[str, ...] = ()
     restorable: tuple[Restorable, ...] = ()
+    analyzers: int = 0
+    unusable: Mapping[str, str] = {}
+    needs: Mapping[str, tuple[str, ...]] = {}
 
 
 class Candidate(Document):
@@ -243,6 +255,7 @@ class FailoverRequest:
         approved_at: when somebody approved it, UTC; `None` where nobody was asked.
         unhealthy_since: the first look that saw the outage, UTC.
         healthy_until: the last healthy look before it, UTC; `None` where none is known.
+        left_out: why some analyzers are not to serve at the target, by their ids at the primary.
     """
 
     to: str = ""
@@ -260,6 +273,7 @@ class FailoverRequest:
     approved_at: datetime | None = None
     unhealthy_since: datetime | None = None
     healthy_until: datetime | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def guards(self) -> tuple[Guard, ...]:

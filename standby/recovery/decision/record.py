@@ -101,6 +101,7 @@ def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequ
         detected_at=given.asked_at if outage else None,
         unhealthy_since=decision.unhealthy_since,
         healthy_until=decision.healthy_until,
+        left_out=decision.left_out,
     )
 
 

@@ -17,6 +17,7 @@ from standby.recovery.assignments import NotATarget, candidates
 from standby.recovery.context import open_recovery
 from standby.recovery.decision.automation import set_automation
 from standby.recovery.decision.evaluate import evaluate, nothing_more, rounds_of, until_settled
+from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Guard, Outcome
 from standby.recovery.decision.outage import decide_outage, nobody_has_to_act
 from standby.recovery.decision.record import DecisionRecord
@@ -152,11 +153,18 @@ async def test_does_not_count_on_what_could_not_be_rebuilt_there(
 
         given, decision = await evaluated(scene, requested_by="operator", to="west")
 
-        assert decision.outcome is Outcome.REFUSE
         fitness = given.candidates[0].fitness
         assert fitness is not None
         assert [each.analyzer for each in fitness.restorable] == ["invoice"]
         assert "gpt-4o" in " ".join(reason for reason in fitness.reasons if "cannot be restored" in reason)
+        assert (decision.outcome, list(decision.left_out)) == (Outcome.ACT, ["claim"])
+        assert "west serves without 1 of 2 analyzers, which is left out: claim" in said(decision)[Guard.READINESS]
+
+        refusing = given.model_copy(update={"policy": given.policy.model_copy(update={"missing": "refuse"})})
+        assert (decide(refusing).outcome, decide(refusing).left_out) == (Outcome.REFUSE, {})
+        planned = decide(given.model_copy(update={"planned": True}))
+        assert planned.left_out == {}
+        assert Guard.READINESS in {result.guard for result in planned.against}
 
 
 async def test_lets_what_labelled_data_may_have_changed_be_rebuilt_by_force_only(
