@@ -88,6 +88,7 @@ class Assignment(Document):
         previous: what served before the last failover; a rollback leads there.
         run_id: the run that changed it last.
         scope: the analyzers that it is about; `None` where an earlier version wrote it, which counts as all.
+        missing: analyzers, by their ids at the primary, that are left out: the resource that serves does not have them.
     """
 
     active: str
@@ -97,6 +98,7 @@ class Assignment(Document):
     run_id: str = ""
     since: datetime | None = None
     scope: Scope | None = None
+    missing: tuple[str, ...] = ()
 
     @property
     def upcoming(self) -> str | None:

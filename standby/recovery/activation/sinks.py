@@ -29,6 +29,7 @@ class ActiveEndpoint(Document):
 
     Attributes:
         analyzers: id to call at this resource, by the id that the analyzer has at its source.
+        missing: ids at the source of analyzers that are left out: this resource cannot serve them now.
     """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
@@ -39,7 +40,10 @@ class ActiveEndpoint(Document):
     resource_id: str = Field(description="Azure resource id; empty where the configuration has none.")
     api_version: str = Field(description="Value of api-version in calls to this resource.")
     analyzers: Mapping[str, str] = Field(
-        description="Id to call at this resource, by id at the primary; an id that is not listed stays the same."
+        description="Id to call at this resource, by id at the primary; an id that is in neither list stays the same."
+    )
+    missing: tuple[str, ...] = Field(
+        (), description="Ids at the primary of analyzers that this resource cannot serve now; calls of them would fail."
     )
 
 

@@ -238,6 +238,19 @@ def left_out(given: DecisionInput, candidate: Candidate | None) -> dict[str, str
     return out
 
 
+def withheld(given: DecisionInput, decision: Decision) -> dict[str, str]:
+    """Give what a decision leaves out although the target may have it, or could have it restored: old or doubtful.
+
+    What the target does not have is found out by who prepares it: it may be there by then.
+    """
+    fitness = next((each.fitness for each in given.candidates if each.resource == decision.to), None)
+    if fitness is None:
+        return {}
+    doubtful = {each.analyzer for each in fitness.restorable if each.fidelity is Fidelity.UNFAITHFUL}
+    absent = with_parents(fitness.unusable, fitness.needs).keys() - doubtful
+    return {name: cause for name, cause in decision.left_out.items() if name not in absent}
+
+
 def _stale(given: DecisionInput, fitness: Fitness) -> list[CopyAge]:
     kept = {each.analyzer: each.seen_at for each in fitness.restorable}
     return [copy for copy in fitness.copies if _is_stale(given, copy, kept.get(copy.analyzer))]

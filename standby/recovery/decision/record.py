@@ -21,7 +21,7 @@ from standby.recovery.audit import AuditAction, AuditBroken, record_action, veri
 from standby.recovery.chain import AuditLine, unsigned
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
-from standby.recovery.decision.guards import decide
+from standby.recovery.decision.guards import decide, withheld
 from standby.recovery.decision.input import Decision, DecisionInput, FailoverRequest, Outcome
 from standby.recovery.probe import Observation
 from standby.recovery.witnesses import looked
@@ -101,7 +101,7 @@ def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequ
         detected_at=given.asked_at if outage else None,
         unhealthy_since=decision.unhealthy_since,
         healthy_until=decision.healthy_until,
-        left_out=decision.left_out,
+        left_out=withheld(record.given, decision),
     )
 
 

@@ -146,6 +146,8 @@ def _fresh(
         healthy_until=request.healthy_until,
         may_name=(assignment.active,),
         names=known.names if known is not None else {},
+        missing=known.missing if known is not None else {},
+        withheld=request.left_out,
     )
 
 
@@ -164,6 +166,7 @@ def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverReq
             "from_resource": next(iter(both - {request.to})),
             "reason": request.reason or found.reason,
             "decision_id": request.decision_id or found.decision_id,
+            "withheld": request.left_out or found.withheld,
             "forced": tuple(sorted(request.forced)),
             # A run that resumes it later sees the same outage, and perhaps less of how it began.
             "detected_at": found.detected_at or request.detected_at,

@@ -23,7 +23,7 @@ from standby.recovery.context import RecoveryContext, Stage
 from standby.recovery.durations import Kind, add_durations
 from standby.recovery.failover.begin import must_share
 from standby.recovery.failover.errors import NotPublished, TargetNotReady
-from standby.recovery.failover.prepare import CLOSING_SYNC, SYNCS, Preparation, listing, sync_wholly
+from standby.recovery.failover.prepare import CLOSING_SYNC, SYNCS, Preparation, listing
 from standby.recovery.failover.report import FailoverReport, Phases, State, within
 from standby.recovery.failover.state import (
     SwitchRecord,
@@ -116,10 +116,12 @@ class FailoverRun:
         record = self.record
         is_named = record.to in record.may_name
         if is_forward(record) and not record.prepared:
+            self._preparation.left_out = dict(record.withheld)
             names = await self._preparation.run(
                 record.primary, record.before.active, record.to, planned=self._is_planned
             )
-            self.record = record.naming(record.to, names).model_copy(update={"prepared": True})
+            named = record.naming(record.to, names, self._preparation.left_out)
+            self.record = named.model_copy(update={"prepared": True})
         others_are_named = bool(set(record.may_name) - {record.to})
         if others_are_named or self.record.prepared != record.prepared:
             await self._save(touched=others_are_named or record.touched)
@@ -141,14 +143,17 @@ class FailoverRun:
         await self._publish(None, self._context.clock.now())
 
     async def _synchronise(self) -> None:
-        record = self.record
+        record, preparation = self.record, self._preparation
         source = record.before.active
-        report = await sync_wholly(self._context, self._preparation.sync, source, record.to)
+        report = await preparation.synchronise(record.primary, source, record.to)
+        names = record.names_at(record.primary, record.to)
         if source == record.primary:
             # What was created there at the last moment is called by its id here, too.
-            new = {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
-            self.record = record.naming(record.to, {**new, **record.names_at(record.primary, record.to)})
-            await self._save()
+            names = {**{item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}, **names}
+        out = {**record.missing_at(record.primary, record.to), **preparation.left_out}
+        names = {name: there for name, there in names.items() if name not in out}
+        self.record = record.naming(record.to, names, out)
+        await self._save()
 
     async def _publish_target(self) -> None:
         at = self.record.published_at or self._context.clock.now()
@@ -284,6 +289,7 @@ def report_of(
         sinks=run.sinks,
         seen=seen,
         restored=preparation.restored,
+        missing=_missing(run),
         healthy_until=record.healthy_until,
         unhealthy_since=record.unhealthy_since,
         detection_at_least_seconds=_between(record.unhealthy_since, detected),
@@ -301,6 +307,11 @@ def report_of(
         interrupted=run.interrupted,
         next_action=" ".join(sentence(order) for order in _orders(context, run)),
     )
+
+
+def _missing(run: FailoverRun) -> dict[str, str]:
+    record = run.record
+    return dict(sorted(record.missing_at(record.primary, record.to).items())) if run.ended else {}
 
 
 def _state(run: FailoverRun) -> State:
@@ -322,6 +333,8 @@ def _orders(context: RecoveryContext, run: FailoverRun) -> Iterator[str]:
         yield run.stopped[0].next_action
     if any(sink.status != "told" for sink in run.sinks):
         yield f"Publish to the sinks that are missing with standby commit {plan} as soon as they answer"
+    if _missing(run):
+        yield f"Rebuild what is left out with standby restore {plan} --to {record.to}, which adds it to the active map"
     if is_forward(record):
         yield (
             f"Check that the applications work, then commit it with standby commit {plan}, "

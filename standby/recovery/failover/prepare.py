@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from standby.concurrency import side_by_side
+from standby.config.plan import serves_rest
 from standby.fencing import Fence
 from standby.recovery.context import RecoveryContext, Stage
+from standby.recovery.failover.begin import READINESS
 from standby.recovery.failover.errors import ReplicationAtWork, SyncIncomplete, TargetNotReady
 from standby.recovery.failover.report import Phases, Restored
 from standby.recovery.readiness.assess import assess
-from standby.recovery.readiness.document import Bucket, Readiness
+from standby.recovery.readiness.document import BY_THE_FAILOVER, Bucket, Readiness, with_parents
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.plan import plan_restore
@@ -20,7 +22,8 @@ from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.dependencies import PREBUILT
 from standby.replication.errors import LedgerBusy, ReplicationError
-from standby.replication.items import GOOD, Status
+from standby.replication.inventory import is_protected
+from standby.replication.items import GOOD, Progress, Status
 from standby.replication.report import Report
 from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
@@ -39,9 +42,13 @@ PATIENCE = 60.0
 LISTING_SECONDS = 15.0
 """What one listing of the target may take."""
 
-OURS = frozenset({Bucket.FENCED, Bucket.SWITCH_UNDER_WAY})
-"""Reasons against a target that come from the failover itself."""
+BUILDING_SECONDS = 20.0
+"""What is still being built at the target is waited for so long: it may be ready in seconds."""
 
+BUILDING_PAUSE = 2.0
+
+STALLED_SECONDS = 60.0
+"""After so long in which no analyzer was restored, a failover that may leave some out goes on without the others."""
 
 Sync = Callable[[RecoveryContext, str, str], Awaitable[Report]]
 """Brings one resource up to what another has, as a part of a failover; gives the result for each analyzer."""
@@ -56,6 +63,8 @@ class Preparation:
         naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
         restored: from a snapshot, where that was needed.
         building_seconds: what the builds of all that was restored took, without the decisions before.
+        left_out: why analyzers are left out, by their ids at the primary; at first those that the decision leaves out.
+        needs: which analyzers others need, as the target has them.
     """
 
     context: RecoveryContext
@@ -65,48 +74,119 @@ class Preparation:
     naming: Naming = keep_names
     restored: Restored | None = None
     building_seconds: float = 0.0
+    left_out: dict[str, str] = field(default_factory=dict)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    serve_rest: bool = False
 
     async def run(self, primary: str, source: str, to: str, *, planned: bool) -> dict[str, str]:
-        """Do it, and give the id at the target of each analyzer, by its id at the primary."""
+        """Do it, and give the id at the target of each analyzer that it can serve, by its id at the primary."""
         context, phases = self.context, self.phases
+        self.serve_rest = serves_rest(context.plan.failover, planned=planned)
         await phases.must(Stage.WAIT, "wait for replication", lambda: wait_for_replication(context, to))
         if planned:
-            await phases.must(Stage.SYNC, LAST_SYNC, lambda: sync_wholly(context, self.sync, source, to))
+            await phases.must(Stage.SYNC, LAST_SYNC, lambda: self.synchronise(primary, source, to))
         if self.naming.prefix:
             return await phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore_all(primary, to))
         if to == primary:
-            return await phases.run(Stage.READINESS, f"readiness of {to}", lambda: names_at_primary(context, primary))
+            return await phases.run(Stage.READINESS, f"readiness of {to}", lambda: self._at_primary(primary))
         return await self._made_ready(primary, to, planned=planned)
+
+    async def synchronise(self, primary: str, source: str, to: str) -> Report:
+        """Bring the target up to what the source has; what could not be copied is left out, where that is allowed."""
+        report = await sync_wholly(self.context, self.sync, source, to, serve_rest=self.serve_rest)
+        left = {
+            item.analyzer if source == primary else item.target_analyzer: f"{item.analyzer}: {item.reason}"
+            for item in report.items
+            if item.status not in GOOD
+        }
+        self.left_out = with_parents({**self.left_out, **left}, self.needs)
+        return report
 
     async def _made_ready(self, primary: str, to: str, *, planned: bool) -> dict[str, str]:
         async def look() -> Readiness:
             return await assessed(self.context, primary, to, self.fence, ask_source=planned)
 
-        readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look)
-        if readiness.missing:
+        async def look_when_built() -> Readiness:
+            clock = self.context.clock
+            end = clock.monotonic() + BUILDING_SECONDS
+            while _is_being_built(found := await look()) and clock.monotonic() < end:
+                await clock.sleep(BUILDING_PAUSE)
+            return found
+
+        readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look_when_built)
+        if set(readiness.missing) - self.left_out.keys():
+            out = {readiness.names[name] for name in self.left_out if name in readiness.names}
             try:
-                await self.phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore(primary, to))
+                await self.phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore(primary, to, but=out))
             except (SnapshotError, ServiceError) as error:
                 # Its readiness then says what that means for the target.
                 self.phases.problems.append(f"Nothing was restored: {error}")
             readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look)
-        if against := reasons_against(readiness):
-            self.phases.force_past(TargetNotReady(to, against))
-        return dict(readiness.names)
+        return self._served(to, readiness)
+
+    def _served(self, to: str, readiness: Readiness) -> dict[str, str]:
+        """Give what the target can serve, and keep what is left out; `TargetNotReady` where that is not allowed."""
+        against = reasons_against(readiness)
+        self.needs = readiness.needs
+        out = with_parents({**self.left_out, **readiness.unusable()}, self.needs)
+        whole = any(each.bucket not in BY_THE_FAILOVER for each in readiness.against_the_target)
+        if whole or (out and not self.serve_rest) or len(out) >= len(readiness.names) or self._is_forced:
+            if against:
+                self.phases.force_past(TargetNotReady(to, against))
+            # By force it serves whatever is there.
+            out = {name: out.get(name, f"{name} is not at {to}") for name in readiness.missing}
+        self.left_out = out
+        return {name: there for name, there in readiness.names.items() if name not in out}
+
+    @property
+    def _is_forced(self) -> bool:
+        return READINESS in self.phases.forced
+
+    async def _at_primary(self, primary: str) -> dict[str, str]:
+        """List what a primary has itself, and can serve."""
+        context = self.context
+        inventory = await listing(context, primary)
+        there = {each.analyzer_id: each for each in inventory if not each.analyzer_id.startswith(PREBUILT)}
+        now = context.clock.now()
+        unusable = {
+            name: f"{name} is {each.status} at {primary}"
+            for name, each in there.items()
+            if each.status != "ready" and is_protected(context.plan, each, now)
+        }
+        self.left_out = {**self.left_out, **unusable}
+        usable = [name for name, each in there.items() if each.status == "ready" and name not in self.left_out]
+        if self.left_out and not usable:
+            self.phases.force_past(TargetNotReady(primary, list(self.left_out.values())))
+        return {name: name for name in usable}
 
     async def _restore_all(self, primary: str, to: str) -> dict[str, str]:
         report = await self._restore(primary, to)
-        if not report.complete:
-            left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
-            self.phases.force_past(TargetNotReady(to, left))
-        return {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
+        left = {item.analyzer: f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD}
+        names = {item.analyzer: item.target_analyzer for item in report.items if item.status in GOOD}
+        if left and not (self.serve_rest and names):
+            self.phases.force_past(TargetNotReady(to, list(left.values())))
+        self.left_out = left
+        return names
 
-    async def _restore(self, primary: str, to: str) -> RestoreReport:
-        """Build what the target lacks from the newest snapshot; no call is made to another resource."""
+    async def _restore(self, primary: str, to: str, *, but: Collection[str] = ()) -> RestoreReport:
+        """Build what the target lacks from the newest snapshot; no call is made to another resource.
+
+        Args:
+            but: ids at the target of what is not wanted.
+        """
         context, naming = self.context, self.naming
         snapshot = await open_snapshot(context)
         plan = await plan_restore(context, snapshot, to, naming=naming, only_missing=not naming.prefix, primary=primary)
-        report = await restore(context, plan)
+        plan = replace(plan, items=tuple(item for item in plan.items if item.target_analyzer not in but))
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as limit:
+
+            def on_progress(_: Progress | None = None) -> None:
+                if self.serve_rest and not limit.expired():
+                    limit.reschedule(loop.time() + STALLED_SECONDS)
+
+            on_progress()
+            report = await restore(context, plan, on_progress=on_progress)
         self.restored = Restored(
             snapshot_id=snapshot.id,
             taken_at=snapshot.taken_at,
@@ -114,9 +194,13 @@ class Preparation:
             failed={item.analyzer: item.reason for item in report.items if item.status not in GOOD},
         )
         self.building_seconds = report.seconds
-        if report.interrupted:
+        if report.interrupted and not limit.expired():
             raise asyncio.CancelledError
         return report
+
+
+def _is_being_built(readiness: Readiness) -> bool:
+    return any(reason.bucket is Bucket.CREATING for reason in readiness.reasons)
 
 
 async def wait_for_replication(context: RecoveryContext, to: str) -> None:
@@ -147,8 +231,13 @@ async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
         raise ReplicationAtWork(pair, PATIENCE) from None
 
 
-async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target: str) -> Report:
+async def sync_wholly(
+    context: RecoveryContext, sync: Sync, source: str, target: str, *, serve_rest: bool = False
+) -> Report:
     """Bring the target up to what the source has.
+
+    Args:
+        serve_rest: single analyzers may be left behind.
 
     Raises:
         SyncIncomplete: something was left behind, or the source does not answer.
@@ -157,7 +246,8 @@ async def sync_wholly(context: RecoveryContext, sync: Sync, source: str, target:
         report = await sync(context, source, target)
     except (ServiceError, ReplicationError) as error:
         raise SyncIncomplete(source, target, [str(error)]) from None
-    if not report.complete:
+    some_came = any(item.status in GOOD for item in report.items)
+    if not report.complete and not (serve_rest and some_came):
         left = [f"{item.analyzer}: {item.reason}" for item in report.items if item.status not in GOOD]
         raise SyncIncomplete(source, target, left)
     return report
@@ -176,18 +266,8 @@ def reasons_against(readiness: Readiness) -> list[str]:
     return [
         reason.text
         for reason in readiness.reasons
-        if reason.severity is not Severity.WARNING and reason.bucket not in OURS
+        if reason.severity is not Severity.WARNING and reason.bucket not in BY_THE_FAILOVER
     ]
-
-
-async def names_at_primary(context: RecoveryContext, primary: str) -> dict[str, str]:
-    """List what a primary has itself."""
-    listed = await listing(context, primary)
-    return {
-        analyzer.analyzer_id: analyzer.analyzer_id
-        for analyzer in listed
-        if not analyzer.analyzer_id.startswith(PREBUILT)
-    }
 
 
 async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ...]:

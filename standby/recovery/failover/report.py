@@ -19,6 +19,7 @@ from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
 from standby.replication.report import Via
+from standby.text import counted, some_of
 from standby.vault.replica import ReplicaState
 
 Mode = Literal["planned", "unplanned", "rollback"]
@@ -50,6 +51,7 @@ class FailoverReport(Document):
 
     Attributes:
         restored: nothing where nothing was missing, or there was no snapshot.
+        missing: why analyzers are left out, by their ids at the primary: the resource that serves does not have them.
         healthy_until: the last healthy look before the outage, UTC; `None` where none is known.
         unhealthy_since: the first look that saw it, UTC; `None` for an operator's order. It began between the two.
         detection_seconds: since the outage began until the failover was decided or proposed, at most;
@@ -80,6 +82,7 @@ class FailoverReport(Document):
     sinks: tuple[SinkResult, ...]
     seen: tuple[SinkView, ...] = ()
     restored: Restored | None
+    missing: dict[str, str] = Field(default_factory=dict)
     healthy_until: datetime | None = None
     unhealthy_since: datetime | None = None
     detection_at_least_seconds: float | None = None
@@ -127,6 +130,8 @@ class FailoverReport(Document):
             "rto_seconds": self.rto_seconds,
             "rto_met": self.rto_met,
             "sinks": {sink.name: sink.status for sink in self.sinks},
+            "missing": [*self.missing],
+            "missing_count": len(self.missing),
         }
 
 
@@ -231,9 +236,23 @@ def within(objective: float | None, least: float | None, most: float | None) -> 
     return True if most is not None and most <= objective else None
 
 
+MOST_CAUSES = 5
+"""Analyzers that are left out and whose causes a summary names; it names all the others as well."""
+
+
+def loss(report: FailoverReport) -> str:
+    """Say which analyzers are left out, without a full stop; nothing where none is."""
+    if not report.missing:
+        return ""
+    count = len(report.missing)
+    are = "is" if count == 1 else "are"
+    causes = some_of(dict.fromkeys(cause.rstrip(".") for cause in report.missing.values()), MOST_CAUSES, "; ")
+    return f"{counted(count, 'analyzer')} {are} left out at {report.serving}: {', '.join(report.missing)} ({causes})"
+
+
 def summary(report: FailoverReport) -> str:
-    """Say in a few sentences how a failover ended, how long it took and what to do."""
-    parts = (ending(report), times(report), *report.problems, report.next_action)
+    """Say in a few sentences how a failover ended, what is lost, how long it took and what to do."""
+    parts = (ending(report), loss(report), times(report), *report.problems, report.next_action)
     return " ".join(sentence(part) for part in parts if part)
 
 

@@ -38,6 +38,8 @@ class SwitchRecord(Stored):
         unhealthy_since: the first look that saw the outage, UTC.
         healthy_until: the last healthy look before it, UTC; `None` where none is known.
         names: id of an analyzer at a resource by its id at the primary; by primary and resource.
+        missing: why an analyzer is left out at a resource, by its id at the primary; by primary and resource.
+        withheld: why the decision leaves out what the target may have all the same, by the id at the primary.
     """
 
     plan: str
@@ -64,6 +66,8 @@ class SwitchRecord(Stored):
     ended: bool = False
     log: LogMark | None = None
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+    missing: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+    withheld: Mapping[str, str] = {}
 
     @property
     def decided_at(self) -> datetime:
@@ -87,10 +91,20 @@ class SwitchRecord(Stored):
             return {name: name for names in known.values() for name in names}
         return known.get(resource, {})
 
-    def naming(self, resource: str, names: Mapping[str, str]) -> SwitchRecord:
-        """Add the ids to call at one resource of this failover."""
-        ours = {**self.names.get(self.primary, {}), resource: dict(names)}
-        return self.model_copy(update={"names": {**self.names, self.primary: ours}})
+    def missing_at(self, primary: str, resource: str) -> Mapping[str, str]:
+        """Say which analyzers are left out at a resource, and why."""
+        return self.missing.get(primary, {}).get(resource, {})
+
+    def naming(
+        self, resource: str, names: Mapping[str, str], missing: Mapping[str, str], *, primary: str = ""
+    ) -> SwitchRecord:
+        """Say which ids to call at one resource of this failover, and which analyzers are left out there."""
+        primary = primary or self.primary
+        called = {**self.names.get(primary, {}), resource: dict(names)}
+        without = {**self.missing.get(primary, {}), resource: dict(missing)}
+        return self.model_copy(
+            update={"names": {**self.names, primary: called}, "missing": {**self.missing, primary: without}}
+        )
 
 
 async def read_record(storage: Storage, plan: str) -> SwitchRecord | None:
@@ -147,6 +161,7 @@ def _endpoint(context: RecoveryContext, primary: str, resource: str, record: Swi
         resource_id=found.resource_id,
         api_version=found.api_version,
         analyzers=record.names_at(primary, resource) if record is not None else {},
+        missing=tuple(sorted(record.missing_at(primary, resource))) if record is not None else (),
     )
 
 
@@ -192,13 +207,18 @@ def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: dat
         ids = record.names_at(record.primary, record.to)
         scope = scope_of(plan, {record.to: ids} if ids else {}, complete=bool(ids))
         assignment = assignment.model_copy(update={"scope": scope})
+    if record.to != record.before.active:
+        missing = tuple(sorted(record.missing_at(record.primary, record.to)))
+        assignment = assignment.model_copy(update={"missing": missing})
     return _with(fence, record, assignment)
 
 
 def fence_committed(fence: Fence, primary: str, run_id: str, log: LogMark) -> Fence:
     """Give the fence after a commit: it can no longer be rolled back. The cool-down counts from the failover."""
     before = fence.assignments[primary]
-    assignment = Assignment(active=before.active, run_id=run_id, since=before.since, scope=before.scope)
+    assignment = Assignment(
+        active=before.active, run_id=run_id, since=before.since, scope=before.scope, missing=before.missing
+    )
     return fence.model_copy(update={"assignments": {**fence.assignments, primary: assignment}, "log": log})
 
 
@@ -267,6 +287,7 @@ def _end_of(record: SwitchRecord) -> AuditAction:
 
 
 def _facts(record: SwitchRecord) -> dict[str, JsonValue]:
+    missing = sorted(record.missing_at(record.primary, record.to))
     return {
         "home": record.primary,
         "from": record.from_resource,
@@ -275,4 +296,5 @@ def _facts(record: SwitchRecord) -> dict[str, JsonValue]:
         "reason": record.reason,
         "decision": record.decision_id,
         "forced": list(record.forced),
+        **({"missing": [*missing], "missing_count": len(missing)} if missing else {}),
     }

@@ -106,7 +106,7 @@ async def test_a_planned_switch_from_a_source_that_is_dark_is_undone() -> None:
 
 
 async def test_a_target_that_is_not_ready_is_not_switched_to() -> None:
-    site = await Site.made("invoice", "receipt")
+    site = await Site.made("invoice", "receipt", failover={"missing": "refuse"})
     site.world.delete("west", "receipt")
     report = await site.fail_over()
     assert (report.state, report.serving) == ("rolled_back", "east")
@@ -114,6 +114,7 @@ async def test_a_target_that_is_not_ready_is_not_switched_to() -> None:
     assert site.named == {"east"}
     forced = await site.fail_over(forced=frozenset({"readiness"}))
     assert (forced.state, forced.serving, forced.forced) == ("activated", "west", ("readiness",))
+    assert list(forced.missing) == ["receipt"]
 
 
 async def test_a_target_that_is_dark_is_not_switched_to() -> None:
@@ -450,7 +451,7 @@ async def test_where_the_record_of_a_switch_is_lost_every_sink_is_silenced_first
 
 
 async def test_a_switch_that_nobody_was_told_of_leaves_the_side_as_it_was() -> None:
-    site = await Site.made("invoice", "receipt")
+    site = await Site.made("invoice", "receipt", failover={"missing": "refuse"})
     site.world.delete("west", "receipt")
     before = await site.side()
     assert (await site.fail_over()).state == "rolled_back"
