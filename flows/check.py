@@ -13,8 +13,11 @@ from flows.events import READINESS_CHANGED, PlanEvent
 from flows.outcome import FlowOutcome, bullets, item_table, page, table
 from flows.recovery import recovering
 from standby.errors import sentence
+from standby.fencing import Fence
+from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.context import RecoveryContext
+from standby.recovery.failover.failover import sinks_seen
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, read_last_states, remember_states
 from standby.recovery.readiness.document import State as TargetState
@@ -48,7 +51,8 @@ async def check(plan: str) -> State[dict[str, Any]]:
     """
     async with recovering(plan) as opened:
         context = await looked(opened)
-        await publish_readiness(context, await assess_plan(context, await replica_state(context.vault)))
+        found = await assess_plan(context, await replica_state(context.vault))
+        await publish_readiness(context, found, await sinks_seen(context))
         proposal = await survey(context.run, Selection())
     document = drift_document(proposal)
     name = "Completed" if document["in_sync"] else "Drifted"
@@ -59,11 +63,14 @@ async def check(plan: str) -> State[dict[str, Any]]:
     ).finish()
 
 
-async def publish_readiness(context: RecoveryContext, found: Sequence[Readiness]) -> None:
+async def publish_readiness(
+    context: RecoveryContext, found: Sequence[Readiness], sinks: Sequence[SinkView] = ()
+) -> None:
     """Write the page, and emit an event for each target whose state is not that of the last check."""
     plan = context.plan.name
     description = f"Plan **{plan}**: {plan_words(found)}."
-    await acreate_markdown_artifact(key="readiness", markdown=readiness_page(plan, found), description=description)
+    markdown = readiness_page(plan, found, sinks, context.known.fence if context.known else None)
+    await acreate_markdown_artifact(key="readiness", markdown=markdown, description=description)
     last = await read_last_states(context.vault, plan)
     changed = last.changed(found)
     for each in changed:
@@ -86,8 +93,11 @@ def _emit(each: Readiness, before: TargetState | None) -> None:
     ).emit(f"{state_words(each)}.{worst}")
 
 
-def readiness_page(plan: str, found: Sequence[Readiness]) -> str:
-    """Write which targets of a plan could take over, and why others could not."""
+def readiness_page(
+    plan: str, found: Sequence[Readiness], sinks: Sequence[SinkView] = (), fence: Fence | None = None
+) -> str:
+    """Write which targets of a plan could take over, why others could not, and what applications see."""
+    seen = bullets(sentence(words) for words in (*under_way_words(sinks, fence), *(view.words for view in sinks)))
     overview = table(
         ("primary", "target", "state", "serves now", "recovery points", "RTO forecast", "last drill"),
         (
@@ -103,7 +113,13 @@ def readiness_page(plan: str, found: Sequence[Readiness]) -> str:
             for each in found
         ),
     )
-    return page(f"# Readiness of {plan}", overview, *(_reasons(each) for each in found))
+    return page(
+        f"# Readiness of {plan}",
+        overview,
+        "## What applications see" if seen else "",
+        seen,
+        *(_reasons(each) for each in found),
+    )
 
 
 def _reasons(each: Readiness) -> str:

@@ -115,7 +115,15 @@ def failover_page(report: FailoverReport) -> str:
         "## Sinks",
         table(
             ("sink", "status", "published", "reason"),
-            ((sink.name, sink.status, sink.published, sink.reason) for sink in report.sinks),
+            (
+                (
+                    sink.name if sink.required else f"{sink.name} (not required)",
+                    sink.status,
+                    sink.published,
+                    sink.reason,
+                )
+                for sink in report.sinks
+            ),
         )
         or "None is configured: applications are not informed.",
         _restored(report),

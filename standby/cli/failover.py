@@ -97,10 +97,10 @@ def commit_lines(report: CommitReport) -> Iterator[Line]:
 
 def _sink_lines(sinks: Sequence[SinkResult], *, reasons: bool) -> Iterator[Line]:
     for sink in sinks:
-        mark, style = _SINKS[sink.status]
+        mark, style = ("··", "yellow") if sink.status == "failed" and not sink.required else _SINKS[sink.status]
         if sink.status == "told":
             text = f"{sink.name}: names {sink.published}."
-        elif reasons or sink.status == "deferred":
+        elif reasons or sink.status == "deferred" or not sink.required:
             text = f"{sink.name}: {sink.reason}"
         else:  # Why is among the failover's problems already.
             text = f"{sink.name}: not published."

@@ -15,7 +15,10 @@ from standby.cli.output import Line, Output, loss_lines
 from standby.cli.run import Exit
 from standby.document import JsonObject, JsonValue
 from standby.errors import StandbyError, sentence
+from standby.fencing import Fence
+from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.context import open_recovery
+from standby.recovery.failover.failover import sinks_seen
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
@@ -51,6 +54,20 @@ def status_lines(
     yield Line(f"Plan {plan}: {plan_words(found)} of {len(found)} (epoch {epoch}).", wrong=wrong)
 
 
+def sink_lines(views: Sequence[SinkView], fence: Fence | None) -> Iterator[Line]:
+    """Show what the applications of each sink see, and what they were told of a failover that has not ended."""
+    for view in views:
+        mark, style = "✓", "green"
+        if view.is_wrong:
+            mark, style = ("!", "red") if view.required else ("·", "yellow")
+        elif view.current is None:
+            mark, style = "?", "yellow"
+        yield Line(sentence(view.words), 0, mark, style, view.is_wrong)
+    yield from (Line(sentence(words), wrong=True) for words in under_way_words(views, fence))
+    if views:
+        yield Line("")
+
+
 def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     wrong = readiness.state is not State.READY
     yield Line(state_words(readiness), wrong=wrong)
@@ -79,23 +96,36 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
 
     Nothing is changed. If the source does not answer, the records in the vault are used instead.
 
-    Exit status: 0 every target is ready, 2 one is not ready or its state is unknown.
+    It says what the applications of each sink see, too: what serves, and whether that is the current map.
+
+    Exit status: 0 every target is ready, 2 one is not ready or its state is unknown, or a required sink does not hold
+    the current map.
     """
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
         replica = await replica_state(recovery.vault)
         finding = await look(recovery)
         found = await assess_plan(replace(recovery, known=finding.known), replica, seconds=wait)
-    output.results([*loss_lines(finding), *status_lines(plan, found, replica, verbose=output.verbose)])
+        sinks = await sinks_seen(recovery)
+    fence = finding.evidence.fence
+    output.results(
+        [
+            *loss_lines(finding),
+            *sink_lines(sinks, fence),
+            *status_lines(plan, found, replica, verbose=output.verbose),
+        ]
+    )
     output.document(
         {
             "plan": plan,
             "fence": finding.to_json(),
             "pairs": [readiness.model_dump(mode="json") for readiness in found],
+            "sinks": [view.model_dump(mode="json") for view in sinks],
             "replica": None if replica is None else replica.model_dump(mode="json"),
         }
     )
     ready = all(readiness.state is State.READY for readiness in found) and not (finding.problem or finding.snapshots)
+    ready = ready and not any(view.is_wrong and view.required for view in sinks)
     return Exit.DONE if ready else Exit.DIFFERENCES
 
 
@@ -121,7 +151,7 @@ async def report(
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
         finding = await look(recovery)
-        content = await gather_content(recovery, seconds=wait)
+        content = await gather_content(recovery, await sinks_seen(recovery), seconds=wait)
     await asyncio.to_thread(_write, html, render_page(content))
     output.result(f"Written: {html}")
     pairs: list[JsonValue] = [

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence, Phase, read_fence
+from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import AuditCheck, facts_of_line, verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
@@ -50,6 +51,7 @@ class PageContent:
         drills: the last one at each resource.
         snapshots_problem: why they could not be listed; empty where they could.
         replica: of the vault, where it has one.
+        sinks: what their applications see.
     """
 
     plan: RecoveryPlan
@@ -63,10 +65,13 @@ class PageContent:
     snapshots: tuple[SnapshotEntry, ...]
     snapshots_problem: str = ""
     replica: ReplicaState | None = None
+    sinks: tuple[SinkView, ...] = ()
 
 
-async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SECONDS) -> PageContent:
-    """Gather everything that the page shows; nothing is changed. Raises as `assess_plan` does."""
+async def gather_content(
+    context: RecoveryContext, sinks: tuple[SinkView, ...] = (), *, seconds: float = ANSWER_SECONDS
+) -> PageContent:
+    """Gather everything else that the page shows; nothing is changed. Raises as `assess_plan` does."""
     plan, vault = context.plan, context.vault
     replica = await replica_state(vault)
     readiness = await assess_plan(context, replica, seconds=seconds)
@@ -89,6 +94,7 @@ async def gather_content(context: RecoveryContext, *, seconds: float = ANSWER_SE
         snapshots=snapshots,
         snapshots_problem=problem,
         replica=replica,
+        sinks=sinks,
     )
 
 
@@ -226,6 +232,7 @@ def render_page(content: PageContent) -> str:
         drill=drill_words,
         result=drill_result,
         sentence=sentence,
+        under_way=under_way_words(content.sinks, content.fence),
         lines=list(reversed(content.audit.lines[-MOST_LINES:])),
         older=max(0, len(content.audit.lines) - MOST_LINES),
         facts=facts_of_line,

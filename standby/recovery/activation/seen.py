@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from standby.document import Document
+from standby.fencing import Fence, Phase
 from standby.recovery.activation.sinks import Activation, ActivationSink, Outcomes, SinkFailed, read_back
 from standby.text import some_of, utc
 from standby.vault.documents import Stored, change_document, read_document
@@ -155,8 +156,23 @@ def _recorded(sink: ActivationSink, known: Acknowledged | None, wanted: Activati
     )
 
 
+def under_way_words(views: Sequence[SinkView], fence: Fence | None) -> tuple[str, ...]:
+    """Say which failovers have not ended, and what applications were told of each; without the last full stop."""
+    if fence is None:
+        return ()
+    words = []
+    for primary, assignment in fence.assignments.items():
+        if assignment.phase is Phase.SWITCHING:
+            text = f"The failover of {primary} to {assignment.target or assignment.active} has not ended"
+            told = told_words(views, primary, fence.epoch)
+            words.append(f"{text}. {told}" if told else text)
+    return tuple(words)
+
+
 def told_words(views: Iterable[SinkView], primary: str, epoch: int) -> str:
     """Say what applications were told of a failover that has not ended, as a sentence without its full stop.
+
+    It is empty where there is no sink.
 
     Args:
         epoch: of the failover: what a sink has with an earlier one was told before it.
@@ -171,7 +187,7 @@ def told_words(views: Iterable[SinkView], primary: str, epoch: int) -> str:
         by = told if (view.epoch or 0) >= epoch else earlier
         name = view.name if view.readable or by is told else f"{view.name}, as far as it acknowledged,"
         by.setdefault(view.serving[primary] or "", []).append(name)
-    return "; ".join(_parts(told, earlier, unknown)) or "No sink is configured, so applications were told nothing"
+    return "; ".join(_parts(told, earlier, unknown))
 
 
 def _parts(

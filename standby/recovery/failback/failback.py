@@ -11,6 +11,7 @@ from functools import partial
 
 from pydantic import Field
 
+from standby.concurrency import despite_cancellation
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import choose_primary
@@ -22,7 +23,7 @@ from standby.recovery.failback.errors import FailbackUnderWay, TrainingWouldBeLo
 from standby.recovery.failback.report import Choice, DivergenceReport, Ending, FailbackReport, joined
 from standby.recovery.failover.begin import SHARED, must_share
 from standby.recovery.failover.errors import FailoverUnfinished
-from standby.recovery.failover.failover import commit, fail_over
+from standby.recovery.failover.failover import commit, fail_over, sinks_seen
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.recovery.sync import StepsFactory, sync_ledgers, synchronise
 from standby.replication.items import GOOD, Progress, Selection, Status
@@ -163,7 +164,7 @@ async def fail_back(
         except asyncio.CancelledError:
             run.next_action = f"Continue with standby failback {context.plan.name}"
             ending = "interrupted"
-        return await run.report(ending)
+        return await despite_cancellation(run.report(ending))
 
 
 def _trained(force: Collection[str]) -> tuple[str, ...]:
@@ -362,6 +363,7 @@ class _Failback:
             failover=self.failover,
             commit=self.committed,
             forward=self.forward,
+            seen=await sinks_seen(context) if ending in {"unfinished", "interrupted"} else (),
             state=ending,
             seconds=round(context.clock.monotonic() - self._begun, 3),
             problems=tuple(self.problems),

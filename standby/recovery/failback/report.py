@@ -12,6 +12,7 @@ from pydantic import Field
 
 from standby.document import Document
 from standby.errors import sentence
+from standby.recovery.activation.seen import SinkView, told_words
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.replication.items import Status, count
 from standby.replication.report import Report, Via
@@ -186,6 +187,7 @@ class FailbackReport(Document):
         sync: what was copied to the primary.
         failover: to the primary; `None` where an earlier run had made it, or it was not reached.
         forward: what was copied to the standby once the primary served again.
+        seen: what the applications of each sink see, where the failback has not ended.
     """
 
     plan: str
@@ -199,6 +201,7 @@ class FailbackReport(Document):
     failover: FailoverReport | None
     commit: CommitReport | None
     forward: Report | None
+    seen: tuple[SinkView, ...] = ()
     state: Ending
     seconds: float
     problems: tuple[str, ...] = ()
@@ -221,11 +224,16 @@ class FailbackReport(Document):
             case "refused" | "incomplete":
                 return f"Not failed back to {self.primary}: {self.standby} still serves ({about})."
             case "unfinished":
-                return f"The failback to {self.primary} has not ended ({about})."
+                return f"The failback to {self.primary} has not ended ({about}).{self._told}"
             case "interrupted":
-                return f"The failback to {self.primary} was interrupted ({about})."
+                return f"The failback to {self.primary} was interrupted ({about}).{self._told}"
             case _:
                 assert_never(self.state)
+
+    @property
+    def _told(self) -> str:
+        told = told_words(self.seen, self.primary, self.epoch)
+        return f" {sentence(told)}" if told else ""
 
     @property
     def message(self) -> str:

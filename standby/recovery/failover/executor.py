@@ -332,7 +332,8 @@ def _orders(context: RecoveryContext, run: FailoverRun) -> Iterator[str]:
     if run.stopped and run.stopped[0].next_action:
         yield run.stopped[0].next_action
     if any(sink.status != "told" for sink in run.sinks):
-        yield f"Publish to the sinks that are missing with standby commit {plan} as soon as they answer"
+        order = f"Publish to the sinks that are missing with standby commit {plan} as soon as they answer"
+        yield f"{order}; a watch that runs does so by itself"
     if _missing(run):
         yield f"Rebuild what is left out with standby restore {plan} --to {record.to}, which adds it to the active map"
     if is_forward(record):

@@ -275,7 +275,9 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         serving={name: each.active for name, each in held.fence.assignments.items()},
         sinks=sinks,
         problems=tuple(sink.reason for sink in failed),
-        next_action=f"Fix the sink, then run standby commit {fence.plan} again" if failed else "",
+        next_action=f"Fix the sink, then run standby commit {fence.plan} again, unless a watch runs: it publishes again"
+        if failed
+        else "",
         replica=replica,
     )
 

@@ -177,8 +177,9 @@ def ending(report: FailoverReport) -> str:
         case "rolled_back":
             return f"The failover to {report.to} was undone: {report.serving} still serves{instead} {about}"
         case "fenced":
+            text = f"The failover from {report.from_resource} to {report.to} has not ended {about}"
             told = told_words(report.seen, report.primary, report.epoch)
-            return f"The failover from {report.from_resource} to {report.to} has not ended {about}. {told}"
+            return f"{text}. {told}" if told else text
         case _:
             assert_never(report.state)
 

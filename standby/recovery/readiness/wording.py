@@ -205,6 +205,8 @@ def serving_words(readiness: Readiness) -> str:
     """Say what serves, and whether the primary itself was asked and answered."""
     place = "" if readiness.active == readiness.primary else f" for {readiness.primary}"
     asked = "" if readiness.source_answered else f"; judged without an answer from {readiness.primary}"
+    if any(reason.bucket is Bucket.SWITCH_UNDER_WAY for reason in readiness.reasons):
+        return f"{readiness.active} served{place} until a failover began, which has not ended{asked}."
     return f"{readiness.active} serves{place}{asked}."
 
 
