@@ -31,6 +31,7 @@ ACTIVATED = "standby.failover.activated"
 ROLLED_BACK = "standby.failover.rolled-back"
 COMMITTED = "standby.failover.committed"
 REFUSED = "standby.failover.refused"
+WAITING = "standby.failover.waiting"
 FAILED_BACK = "standby.failback.completed"
 DRILLED = "standby.drill.completed"
 

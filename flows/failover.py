@@ -22,7 +22,6 @@ from standby.recovery.decision.record import read_record
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import decide_request
 from standby.recovery.loss import settle
-from standby.recovery.witnesses import looked
 
 
 @flow(name="failover", flow_run_name="failover-{plan}", persist_result=False)
@@ -55,7 +54,7 @@ async def failover(
     async with recovering(plan) as opened:
         try:
             if outage_of:
-                return await after_outage(await looked(opened), outage_of, to)
+                return await after_outage(opened, outage_of, to)
             context = await settle(opened, force, reason)
             served, target = choose_assignment(
                 context.plan, await read_fence(context.vault, context.plan), to=to, named=home

@@ -30,6 +30,7 @@ from flows.events import (
     REFUSED,
     ROLLED_BACK,
     UNHEALTHY,
+    WAITING,
     plan_id,
     resource_id,
 )
@@ -98,9 +99,9 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
 
     yield notify(
         "failovers",
-        "A failover was proposed, made, rolled back, committed or refused, or a failback or a drill has ended.",
+        "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
         EventTrigger(
-            expect={PROPOSED, ACTIVATED, ROLLED_BACK, COMMITTED, REFUSED, FAILED_BACK, DRILLED},
+            expect={PROPOSED, ACTIVATED, ROLLED_BACK, COMMITTED, REFUSED, WAITING, FAILED_BACK, DRILLED},
             match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
         ),
         subject="{{ event.event }} of plan {{ event.resource.name }}",

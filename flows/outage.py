@@ -1,52 +1,45 @@
-"""The answer to events that a resource is unhealthy: a decision, perhaps an approval, perhaps a failover."""
+"""The answer to an outage in a flow run: its events and pages, the form for an approval, and its final state."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
+from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from flows.errors import SlotTaken
-from flows.events import PROPOSED, REFUSED, PlanEvent, read_observations
-from flows.execution import execute, leave_decision
-from flows.limits import hold
+from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, Severity, read_observations
+from flows.execution import failover_page, leave_decision, outcome_of
 from flows.outcome import FlowOutcome
+from flows.run import to_its_report
 from standby.errors import sentence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
-from standby.recovery.decision.input import Outcome
-from standby.recovery.decision.outage import (
-    decide_outage,
-    decision_slot,
-    facts_of,
-    nobody_has_to_act,
-    report_refusal,
-    request_of,
-)
-from standby.recovery.decision.record import (
-    DecisionRecord,
-    as_approved,
-    as_decided,
-    decide_and_record,
-    not_approved,
-    proposal,
-    reasons_against,
-    unanswered,
-)
-from standby.recovery.witnesses import looked
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
+from standby.recovery.failover.failover import fail_over
+from standby.recovery.failover.outage import Answer, AnswerState, Approved, Means, answer_outage, facts_of
+from standby.recovery.failover.report import FailoverReport, ending
+from standby.recovery.sync import synchronise
+from tasks.copy import TaskSteps
+from tasks.stage import TaskStages
 
 LOOK = 2
 """Seconds after which it is checked again whether somebody answered."""
 
 SPARE = 600
 """Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself."""
+
+HISTORY = timedelta(minutes=15)
+"""How far back events are read."""
 
 
 class Approval(RunInput):
@@ -68,56 +61,68 @@ async def ask(text: str, patience: timedelta) -> Approval | None:
         return None
 
 
-HISTORY = timedelta(minutes=15)
-"""How far back events are read."""
-
-PATIENCE = 20.0
-"""Seconds that another run of the plan is waited for. A busy Prefect server takes over 2 s to grant a free slot."""
-
-AFTER_AN_ANSWER = 300.0
-"""Seconds that it is waited for once somebody has approved."""
-
-
 async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> State[Any]:
     """Decide whether the outage is one, and act on it; a person is asked where the plan says so."""
-    plan = context.plan.name
-    try:
-        async with hold(decision_slot(plan), PATIENCE):
-            found = await decide_outage(context, outage_of, to, _observations(context, outage_of), leave_decision)
-            if isinstance(found, str):
-                return await FlowOutcome("NotNeeded", sentence(found)).finish()
-            if found.decision.outcome is not Outcome.ACT:
-                return await _nothing_done(context, found)
-            if not found.decision.needs_approval:
-                return await execute(context, as_decided(request_of(found), found))
-            await _propose(context, found)
-    except SlotTaken:
-        return await FlowOutcome("NotNeeded", f"Another run is already deciding about plan {plan}.").finish()
-    # Without the slot: an answer may take half an hour, and another primary of the plan may fail meanwhile.
-    answer = await ask(proposal(found), context.plan.failover.approval_timeout)
+    means = means_in(context)
+    answers = await answer_outage(context, outage_of, to, means)
+    asked = next((each.record for each in answers if each.state is AnswerState.PROPOSED and each.record), None)
+    if asked is None:
+        return await finish_answers(answers)
+    # Nothing is held meanwhile: an answer may take half an hour, and another primary of the plan may fail.
+    answer = await ask(proposal(asked), context.plan.failover.approval_timeout)
     if answer is None or not answer.approve:
-        return await _rejected(context, found, answer)
-    return await _approved(context, found, answer)
+        return await _rejected(context, asked, answer)
+    to = answer.to or str(asked.decision.to)
+    facts = {**facts_of(asked), "to": to, "comment": answer.comment}
+    await record_action(context, AuditAction.APPROVED, facts, epoch=asked.given.epoch)
+    # Decided once more, since the answer may have taken long.
+    approved = replace(means, approved=Approved(asked, context.clock.now()))
+    return await finish_answers(await answer_outage(context, outage_of, to, approved))
 
 
-def _observations(context: RecoveryContext, resource: str) -> Recall:
-    return lambda: read_observations(resource, context.clock.now(), HISTORY)
+def means_in(context: RecoveryContext, *, may_ask: bool = True) -> Means:
+    """Give what attending to an outage needs of a flow run."""
+
+    def recall(resource: str) -> Recall:
+        return lambda: read_observations(resource, context.clock.now(), HISTORY)
+
+    async def carry_out(known: RecoveryContext, request: FailoverRequest) -> FailoverReport:
+        work = fail_over(known, request, TaskStages(), sync=partial(synchronise, steps=TaskSteps))
+        return await to_its_report(work)
+
+    def tell(answer: Answer) -> None:
+        name = {AnswerState.PROPOSED: PROPOSED, AnswerState.REFUSED: REFUSED}.get(answer.state, WAITING)
+        facts = facts_of(answer.record) if answer.record else {"home": answer.primary}
+        proved = answer.record is None or answer.record.decision.detected_at is not None
+        severity: Severity = "critical" if proved or answer.report else "warning"
+        PlanEvent(name, context.plan.name, facts, severity).emit(answer.text)
+
+    return Means(recall, leave_decision, carry_out, tell, may_ask=may_ask)
 
 
-async def _nothing_done(context: RecoveryContext, found: DecisionRecord) -> State[Any]:
-    """End without a failover: completed where there is no outage, failed where one cannot be answered."""
-    message = f"{reasons_against(found.decision)}. standby explain {found.id} shows all of it."
-    if nobody_has_to_act(found.decision):
-        return await FlowOutcome("NotNeeded", message).finish()
-    event = PlanEvent(REFUSED, context.plan.name, facts_of(found))
-    await report_refusal(context, found, lambda: event.emit(unanswered(found)))
-    return await FlowOutcome("Refused", message, good=False).finish()
+async def finish_answers(answers: Sequence[Answer]) -> State[Any]:
+    """End the run: what is worst names its state, all is said, and each failover leaves its page and its event."""
+    ranks = list(AnswerState)
+    worst = max(answers, key=lambda answer: ranks.index(answer.state))
+    for answer in answers:
+        if answer is not worst and answer.report is not None:
+            await outcome_of(answer.report).finish()
+    message = " ".join(answer.text for answer in answers)
+    match worst:
+        case Answer(state=AnswerState.NOT_NEEDED):
+            outcome = FlowOutcome("NotNeeded", message)
+        case Answer(state=AnswerState.CARRIED_OUT, report=FailoverReport() as report):
+            outcome = replace(outcome_of(report), message=message)
+        case _:
+            name = worst.state.value.title()
+            outcome = FlowOutcome(name, message, worst.report, good=False, artifact=_page_of(worst.report))
+    return await outcome.finish()
 
 
-async def _propose(context: RecoveryContext, found: DecisionRecord) -> None:
-    facts = facts_of(found)
-    await record_action(context, AuditAction.PROPOSED, facts, epoch=found.given.epoch)
-    PlanEvent(PROPOSED, context.plan.name, facts).emit(proposal(found))
+def _page_of(report: FailoverReport | None) -> MarkdownArtifact | None:
+    if report is None:
+        return None
+    return MarkdownArtifact(key="failover-report", markdown=failover_page(report), description=sentence(ending(report)))
 
 
 async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: Approval | None) -> State[Any]:
@@ -125,24 +130,6 @@ async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: App
     facts = {**facts_of(found), "answered": answer is not None, "comment": comment}
     await record_action(context, AuditAction.REJECTED, facts, epoch=found.given.epoch)
     message = sentence(not_approved(found, answered=answer is not None, comment=comment))
-    event = PlanEvent(REFUSED, context.plan.name, facts)
-    return await FlowOutcome("NotAnswered" if answer is None else "Rejected", message, event=event).finish()
-
-
-async def _approved(context: RecoveryContext, found: DecisionRecord, answer: Approval) -> State[Any]:
-    """Decide once more, since the answer may have taken long, and then act."""
-    request = request_of(found, answer.to)
-    facts = {**facts_of(found), "to": request.to, "comment": answer.comment}
-    approved_at = context.clock.now()
-    await record_action(context, AuditAction.APPROVED, facts, epoch=found.given.epoch)
-    try:
-        async with hold(decision_slot(context.plan.name), AFTER_AN_ANSWER):
-            recall = _observations(context, request.outage_of)
-            context = await looked(replace(context, known=None))
-            again = await decide_and_record(context, request, history=found.given.observations, recall=recall)
-            await leave_decision(again)
-            if again.decision.outcome is not Outcome.ACT:
-                return await _nothing_done(context, again)
-            return await execute(context, as_approved(request, found, again, approved_at))
-    except SlotTaken as error:
-        return await FlowOutcome("Refused", str(error), good=False).finish()
+    event = PlanEvent(REFUSED, context.plan.name, facts, "critical")
+    name = "NotAnswered" if answer is None else "Rejected"
+    return await FlowOutcome(name, message, event=event, good=False).finish()

@@ -1,19 +1,23 @@
-"""The off switch: whether outages may start a failover. It does not stop an operator.
+"""Whether an outage may start a failover by itself: the off switch, and what people answered who were asked.
 
-One object of the vault, for all of its plans. Where it is missing, automation is on.
+The off switch is one object of the vault, for all of its plans; it does not stop an operator. Where it is missing,
+automation is on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from pydantic import AwareDatetime, ValidationError
 
+from standby.config.durations import roughly
 from standby.config.errors import summary
+from standby.config.plan import FailoverPolicy
 from standby.errors import StandbyError
 from standby.fencing import FenceUnreadable
-from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, record_action
-from standby.recovery.chain import plain_text
+from standby.recovery.audit import AuditAction, AuditBroken, AuditBusy, record_action, verify_audit
+from standby.recovery.chain import AuditLine, plain_text
 from standby.recovery.context import RecoveryContext
 from standby.recovery.witnesses import looked
 from standby.text import utc
@@ -100,3 +104,36 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     except (AuditBroken, AuditBusy, FenceUnreadable) as error:
         raise AutomationNotRecorded(on, error.cause, error.next_action) from error
     return automation
+
+
+ANSWERS = frozenset({AuditAction.APPROVED.value, AuditAction.REJECTED.value})
+
+
+async def waits_for_a_person(context: RecoveryContext, primary: str) -> str:
+    """Say why no failover is proposed now; empty where one may be, or where the plan asks nobody."""
+    if context.plan.failover.automatic:
+        return ""
+    checked = await verify_audit(context.vault, context.plan.name, context.signer)
+    return why_not_propose(checked.lines, primary, context.clock.now(), context.plan.failover)
+
+
+def why_not_propose(lines: Sequence[AuditLine], primary: str, now: datetime, policy: FailoverPolicy) -> str:
+    """Say why no failover is to be proposed now; empty where one may be.
+
+    While one proposal waits for its answer there is no second one. After a rejection nobody is asked again
+    within the cool-down. Where nobody answered, the proposal may be repeated.
+    """
+    answers: dict[str, AuditLine] = {}
+    for line in reversed(lines):
+        if line.facts.get("home") != primary:
+            continue
+        age = now - line.at
+        if line.action in ANSWERS:
+            answers.setdefault(line.run_id, line)
+            rejected = line.action == AuditAction.REJECTED and line.facts.get("answered") is True
+            if rejected and age < policy.cool_down:
+                comment = line.facts.get("comment")
+                return f"a failover was rejected {roughly(age)} ago{f': {comment}' if comment else ''}"
+        elif line.action == AuditAction.PROPOSED and line.run_id not in answers and age < policy.approval_timeout:
+            return f"a proposal made {roughly(age)} ago waits for its approval in flow run {line.run_id}"
+    return ""

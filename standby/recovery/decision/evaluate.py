@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side
@@ -18,6 +18,7 @@ from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.evidence import CLOCKS, SAME_LOOK, provable_at
 from standby.recovery.decision.guards import decide, evidence_of
 from standby.recovery.decision.input import (
+    RULES,
     Candidate,
     CopyAge,
     Decision,
@@ -159,6 +160,9 @@ async def gather_input(
     automation = await read_automation(context.vault)
     active = fence.assignments[request.primary].active
     names = candidates(context.plan, request.primary, active, request.to)
+    if request.requested_by == "outage" and not request.to and active != request.primary:
+        # Last of all, without what was edited since: better than nobody, where it is healthy again.
+        names = (*names, request.primary)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
     seen = await probe_resources(
@@ -186,6 +190,7 @@ async def gather_input(
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
         clocks=CLOCKS,
+        rules=RULES,
     )
 
 
@@ -206,13 +211,23 @@ async def _candidate(
         reason = f"{name} did not list its analyzers within {ASSESSMENT_SECONDS:.0f} s"
         fitness = Fitness(state="unknown", reasons=(reason,))
     else:
-        fitness = fitness_of(found, await what_can_be_rebuilt(context, found))
+        served_until = fence.assignments[request.primary].since if name == request.primary else None
+        fitness = fitness_of(found, await what_can_be_rebuilt(context, found), served_until)
     return Candidate(resource=name, observation=seen, fitness=fitness)
 
 
-def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
-    """Take from readiness, and from what a snapshot has, what a decision needs."""
-    against = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
+def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datetime | None = None) -> Fitness:
+    """Take from readiness, and from what a snapshot has, what a decision needs.
+
+    Args:
+        served_until: when the resource served itself, UTC: what it has was current then.
+    """
+    # That a failover of the primary has not ended does not speak against ending it: another guard asks that.
+    against = [
+        reason
+        for reason in readiness.reasons
+        if reason.severity is not Severity.WARNING and reason.bucket is not Bucket.SWITCH_UNDER_WAY
+    ]
     absent = lacked(readiness)
     whole = bool(readiness.against_the_target)
     unusable = readiness.unusable(rebuilding.faithful)
@@ -222,7 +237,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
         if each.fidelity is Fidelity.UNFAITHFUL
     }
     return Fitness(
-        state=readiness.state.value,
+        state="ready" if not against else readiness.state.value,
         reasons=(*(reason.text for reason in against), *rebuilding.reasons),
         lacking=() if whole or readiness.unusable(absent) else absent,
         restorable=rebuilding.restorable,
@@ -230,7 +245,11 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding) -> Fitness:
         unusable={} if whole else {name: doubts.get(name, cause) for name, cause in unusable.items()},
         needs={**rebuilding.needs, **readiness.needs},
         copies=tuple(
-            CopyAge(analyzer=each.analyzer, verified_at=each.verified_at, source_changed=each.source_changed)
+            CopyAge(
+                analyzer=each.analyzer,
+                verified_at=each.verified_at or served_until,
+                source_changed=each.source_changed,
+            )
             for each in readiness.points
         ),
     )

@@ -50,7 +50,7 @@ def off_switch(given: DecisionInput) -> GuardResult:
 
 def already_active(given: DecisionInput, to: str | None) -> GuardResult:
     """Ask whether there is anything to do."""
-    if given.outage_of and given.outage_of != given.active:
+    if outage_is_elsewhere(given):
         text = f"the outage is at {given.outage_of}, but {given.active} serves for {given.primary}"
         return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
     if to is None:
@@ -65,26 +65,32 @@ def already_active(given: DecisionInput, to: str | None) -> GuardResult:
 def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
     """Ask whether another failover is under way, or waits to be committed.
 
-    An operator may resume what another run left unfinished, or roll it back: the fence allows one run at a time.
+    An operator may resume what another run left unfinished, or roll it back: the fence allows one run at a time. A
+    failover that is not committed stands in the way of another planned one only: what it led to may be lost as well.
     """
     operator = given.requested_by == "operator"
     for primary, each in sorted(given.assignments.items()):
         if each.phase is Phase.SWITCHING and each.run_id != given.run_id:
             text = f"run {each.run_id} is failing {primary} over to {each.target}, or was interrupted"
-            if operator and primary == given.primary and to in {each.target, each.active, each.previous}:
+            may_take_up = to in {each.target, each.active, each.previous} if operator else given.rules > 1
+            if may_take_up and primary == given.primary:
                 return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, f"{text}; this resumes it or rolls it back")
             outcome = GuardOutcome.REFUSE if operator else GuardOutcome.WAIT
             return says(Guard.ONE_AT_A_TIME, outcome, text)
     assignment = given.assignment
     if assignment.phase is Phase.ACTIVATED and not (operator and to == assignment.previous):
         text = f"the failover to {assignment.active} by run {assignment.run_id} is not committed"
-        return says(Guard.ONE_AT_A_TIME, GuardOutcome.REFUSE, text)
+        stands_in_the_way = given.planned or given.rules == 1
+        outcome = GuardOutcome.REFUSE if stands_in_the_way else GuardOutcome.PASS
+        return says(Guard.ONE_AT_A_TIME, outcome, text)
     return says(Guard.ONE_AT_A_TIME, GuardOutcome.PASS, "no other failover is under way")
 
 
 def cool_down(given: DecisionInput) -> GuardResult:
     """Ask whether the last failover is long enough ago."""
     needed = given.policy.cool_down
+    if given.assignment.phase is Phase.SWITCHING and given.rules > 1:
+        return says(Guard.COOL_DOWN, GuardOutcome.PASS, "it was begun already")
     if given.assignment.since is None:
         return says(Guard.COOL_DOWN, GuardOutcome.PASS, f"{given.primary} was never failed over")
     elapsed = given.asked_at - given.assignment.since
@@ -287,7 +293,9 @@ def _is_stale(given: DecisionInput, copy: CopyAge, kept_at: datetime | None) -> 
 
 
 _STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})
-_AFTER_PROOF = frozenset({Guard.FENCE, Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
+_OF_THE_OUTAGE = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE, Guard.OBSERVERS_AGREE})
+_AFTER_PROOF_AT_FIRST = frozenset({Guard.FENCE, Guard.STANDBY_HEALTH, Guard.READINESS, Guard.STALENESS})
+"""What did not count while an outage was not proved, by the first rules."""
 
 
 def evidence_of(given: DecisionInput) -> OutageEvidence:
@@ -313,7 +321,7 @@ def decide(given: DecisionInput) -> Decision:
     is_outage = given.requested_by == "outage"
     proof = proved_at(evidence, given.policy) if is_outage else None
     return Decision(
-        outcome=_outcome(reasons),
+        outcome=_outcome(given, reasons),
         needs_approval=is_outage and not given.policy.automatic,
         to=to,
         reasons=reasons,
@@ -350,11 +358,17 @@ def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:
     return result
 
 
-def _outcome(reasons: tuple[GuardResult, ...]) -> Outcome:
-    """While an outage is not proved, problems of the target or of our records do not count."""
+def _outcome(given: DecisionInput, reasons: tuple[GuardResult, ...]) -> Outcome:
+    """While an outage is not proved, nothing else that speaks against a failover counts, nor has to be told."""
     refusing = {result.guard for result in reasons if result.outcome is GuardOutcome.REFUSE}
-    if refusing - _AFTER_PROOF:
+    at_once = refusing & _OF_THE_OUTAGE if given.rules > 1 else refusing - _AFTER_PROOF_AT_FIRST
+    if at_once or outage_is_elsewhere(given):
         return Outcome.REFUSE
     if any(result.outcome is GuardOutcome.WAIT for result in reasons):
         return Outcome.WAIT
     return Outcome.REFUSE if refusing else Outcome.ACT
+
+
+def outage_is_elsewhere(given: DecisionInput) -> bool:
+    """Say whether the outage that was reported is not that of the resource that serves."""
+    return bool(given.outage_of) and given.outage_of != given.active

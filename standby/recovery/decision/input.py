@@ -187,10 +187,19 @@ class Candidate(Document):
     fitness: Fitness | None
 
 
+RULES = 2
+"""The number of the rules that are decided by now: a recorded decision is replayed by those that it followed.
+
+2: while an outage is not proved, it is waited for, whatever else speaks against a failover; and one that is not
+committed does not stand in the way of the next outage.
+"""
+
+
 class DecisionInput(Document):
     """What was asked, what was observed, what is configured and what was done before.
 
     Attributes:
+        rules: that it is decided by; the record of an earlier version has none, and means the first.
         observer: the name under which this run itself probed the resources.
         asked_at: now, UTC, by the clock of the run that gathered this.
         planned: what serves now still answers, and a last sync is made from it.
@@ -219,6 +228,7 @@ class DecisionInput(Document):
     candidates: tuple[Candidate, ...]
     observations: tuple[Observation, ...]
     clocks: timedelta = timedelta()
+    rules: int = 1
 
     @property
     def assignment(self) -> Assignment:

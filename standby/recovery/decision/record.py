@@ -17,6 +17,7 @@ from standby.config.durations import format_duration, roughly
 from standby.config.errors import summary
 from standby.document import Document, digest_of
 from standby.errors import StandbyError
+from standby.fencing import Phase
 from standby.recovery.audit import AuditAction, AuditBroken, record_action, verify_audit
 from standby.recovery.chain import AuditLine, unsigned
 from standby.recovery.context import RecoveryContext
@@ -91,8 +92,10 @@ def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequ
     """Give the request that is to be carried out after a decision to act."""
     given, decision = record.given, record.decision
     outage = given.requested_by == "outage"
+    is_way_back = given.assignment.phase is Phase.ACTIVATED and given.assignment.previous == decision.to
     return replace(
         request,
+        action="roll back" if outage and is_way_back else request.action,
         to=str(decision.to),
         planned=given.planned,
         active=given.active,
@@ -283,7 +286,29 @@ def reasons_against(decision: Decision) -> str:
 
 def unanswered(record: DecisionRecord) -> str:
     """Say that an outage is not answered by a failover, and why."""
-    return f"{record.given.active} is down, and no failover was started: {reasons_against(record.decision)}."
+    proved = "is" if record.decision.detected_at else "may be"
+    return (
+        f"{record.given.active} {proved} down, and no failover was started: {reasons_against(record.decision)}. "
+        f"standby explain {record.id} shows all of it. {by_hand(record)}"
+    )
+
+
+def by_hand(record: DecisionRecord) -> str:
+    """Say how somebody decides otherwise, as a sentence."""
+    to = record.decision.to or "RESOURCE"
+    return f"To decide by hand: standby failover {record.given.plan} --to {to} --unplanned."
+
+
+def request_of(record: DecisionRecord, to: str = "") -> FailoverRequest:
+    """Make the request that a decision about an outage answered once more; `to` is the target somebody approved."""
+    given = record.given
+    return FailoverRequest(
+        primary=given.primary,
+        to=to or str(record.decision.to),
+        requested_by="outage",
+        outage_of=given.outage_of,
+        reason=given.reason,
+    )
 
 
 def proposal(record: DecisionRecord) -> str:

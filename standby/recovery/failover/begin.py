@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 from standby.config.globs import scope_of
-from standby.fencing import Assignment, Fence, HeldFence, Phase
+from standby.fencing import Assignment, Fence, HeldFence, Phase, read_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NothingToRollBack
 from standby.recovery.failover.report import Mode
-from standby.recovery.failover.state import SwitchRecord, begin_switching, names_during, open_record, record_missed_end
+from standby.recovery.failover.state import (
+    SwitchRecord,
+    begin_switching,
+    names_during,
+    open_record,
+    read_record,
+    record_missed_end,
+)
 from standby.vault.documents import HeldDocument
 
 SINKS = "sinks"
@@ -56,6 +64,52 @@ async def begin(
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
     await record_missed_end(context, held.fence, file)
     return file, await begin_switching(context, held, file, record.model_copy(update={"epoch": highest + 1}))
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A failover that was begun and has not ended.
+
+    Attributes:
+        to: the resource that it leads to; resuming it leads there.
+        back: the other one, to which it can be rolled back.
+        by_outage: whether an outage asked for it, so that it may be ended without an operator.
+        touched: whether applications may have been told something of it already.
+    """
+
+    primary: str
+    active: str
+    to: str
+    back: str
+    by_outage: bool
+    touched: bool
+    forced: frozenset[str]
+
+    def towards(self, resource: str) -> FailoverRequest:
+        """Ask for its end at one of the two resources."""
+        return FailoverRequest(to=resource, primary=self.primary, requested_by="outage", forced=self.forced)
+
+
+async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | None:
+    """Find the failover of a primary that has not ended; `None` where there is none."""
+    fence = await read_fence(context.vault, context.plan)
+    assignment = fence.assignments[primary]
+    if assignment.phase is not Phase.SWITCHING:
+        return None
+    record = await read_record(context.vault, fence.plan)
+    if record is None or record.primary != primary or not record.is_of(fence):
+        # What is lost may have been an operator's, and any sink may name any resource.
+        to = assignment.target or assignment.active
+        return Unfinished(primary, assignment.active, to, assignment.active, False, True, frozenset())
+    return Unfinished(
+        primary=primary,
+        active=assignment.active,
+        to=record.to,
+        back=record.from_resource,
+        by_outage=record.requested_by == "outage",
+        touched=record.touched,
+        forced=frozenset(record.forced),
+    )
 
 
 def is_undoing(fence: Fence, record: SwitchRecord) -> bool:
@@ -136,6 +190,7 @@ def _fresh(
         from_resource=assignment.active,
         to=request.to,
         mode=mode,
+        requested_by=request.requested_by,
         reason=request.reason,
         decision_id=request.decision_id,
         forced=tuple(sorted(request.forced)),
@@ -162,6 +217,7 @@ def _resumed(context: RecoveryContext, found: SwitchRecord, request: FailoverReq
         update={
             "run_id": context.run_id,
             "mode": mode,
+            "requested_by": request.requested_by,
             "to": request.to,
             "from_resource": next(iter(both - {request.to})),
             "reason": request.reason or found.reason,

@@ -89,7 +89,8 @@ class FailoverRun:
         try:
             await self._withdraw_others()
         except StandbyError as error:
-            if self._is_undoing:
+            # After an outage there is nothing to lead back to: what a sink does not take is published to it later.
+            if self._is_undoing or (self.record.requested_by == "outage" and isinstance(error, NotPublished)):
                 raise
             self.stopped.append(error)
             await self._reverse()

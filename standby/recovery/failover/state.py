@@ -14,6 +14,7 @@ from standby.fencing import Assignment, Fence, HeldFence, Phase, switch_path
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.input import Requester
 from standby.recovery.failover.report import Mode
 from standby.vault.documents import HeldDocument, Stored, open_document, read_document
 from standby.vault.signing import LogMark
@@ -50,6 +51,7 @@ class SwitchRecord(Stored):
     from_resource: str
     to: str
     mode: Mode
+    requested_by: Requester = "operator"
     reason: str = ""
     decision_id: str = ""
     forced: tuple[str, ...] = ()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,6 @@ from standby.recovery.audit import verify_audit
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.automation import read_automation
 from standby.recovery.decision.input import Guard, Outcome
-from standby.recovery.decision.outage import report_refusal
 from standby.recovery.decision.record import explain
 from standby.recovery.decision.record import read_record as read_decision
 from standby.recovery.drill.cleanup import hold_drills
@@ -121,35 +119,6 @@ async def test_a_decision_has_what_it_was_decided_from(opened: Opener) -> None:
         "east",
     )
     assert [result.guard for result in record.decision.against] == [Guard.OFF_SWITCH, Guard.MINIMUM_OUTAGE]
-
-
-async def test_a_refusal_that_was_reported_is_not_reported_again(opened: Opener) -> None:
-    async with opened("serving") as context:
-        checked = await verify_audit(context.vault, PLAN, context.signer)
-        refused = next(line for line in checked.lines if line.action == "failover.decided")
-        record, _ = await read_decision(context.vault, str(refused.facts["decision"]))
-        clock = context.clock
-        clock.now = lambda: datetime(2026, 1, 31, 2, 30, tzinfo=UTC)  # type: ignore[method-assign]
-        reported: list[str] = []
-        await report_refusal(context, record, lambda: reported.append("again"))
-
-    assert reported == []
-
-
-async def test_a_refusal_is_reported_although_a_newer_version_wrote_what_was_reported_last(
-    opened: Opener, tmp_path: Path
-) -> None:
-    async with opened("serving") as context:
-        checked = await verify_audit(context.vault, PLAN, context.signer)
-        refused = next(line for line in checked.lines if line.action == "failover.decided")
-        record, _ = await read_decision(context.vault, str(refused.facts["decision"]))
-        file = tmp_path / "serving" / "vault" / "recovery" / PLAN / "refused.json"
-        renumbered(file, 2)
-        written = file.read_bytes()
-        reported: list[str] = []
-        await report_refusal(context, record, lambda: reported.append("once"))
-
-    assert (reported, file.read_bytes()) == (["once"], written)
 
 
 async def test_states_that_a_newer_version_remembered_are_not_overwritten(opened: Opener, tmp_path: Path) -> None:

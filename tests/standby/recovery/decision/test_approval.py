@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from standby.config.plan import FailoverPolicy
 from standby.recovery.audit import AuditAction
 from standby.recovery.chain import AuditLine
-from standby.recovery.decision.outage import why_not_propose
+from standby.recovery.decision.automation import why_not_propose
 
 NOW = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 POLICY = FailoverPolicy(approval_timeout=timedelta(minutes=30), cool_down=timedelta(hours=1))
