@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,13 +30,19 @@ class Killed(BaseException):
 
 @dataclass
 class Reaper:
-    """Ends the process at a boundary that is chosen beforehand; from then on nothing of it does anything."""
+    """Ends the process at a boundary that is chosen beforehand; from then on nothing of it does anything.
+
+    Attributes:
+        passing: is told of each boundary that is passed, as somebody who presses Ctrl-C there.
+    """
 
     left: int | None = None
     passed: int = 0
     dead: bool = False
+    passing: Callable[[int], None] = lambda _: None
 
     def boundary(self) -> None:
+        self.passing(self.passed)
         if self.dead or self.left == 0:
             self.dead = True
             raise Killed
@@ -80,7 +86,8 @@ class MemorySink:
     Attributes:
         fails: it takes nothing.
         mute: it cannot be read, as a webhook.
-        hangs: what it waits for before it answers.
+        hangs: what it waits for before it answers; `waiting` while it does.
+        edits: how often somebody else changed what it has.
         heard: everything it took.
     """
 
@@ -92,10 +99,12 @@ class MemorySink:
     on_change: Any = None
     required: bool = True
     hangs: asyncio.Event | None = None
+    waiting: bool = False
+    edits: int = 0
 
     @property
     def id(self) -> str:
-        return self.name
+        return self.name if self.mute else ""
 
     @property
     def readable(self) -> bool:
@@ -104,7 +113,9 @@ class MemorySink:
     async def publish(self, activation: Activation) -> None:
         self.reaper.boundary()
         if self.hangs is not None:
+            self.waiting = True
             await self.hangs.wait()
+            self.waiting = False
         if self.fails:
             raise SinkFailed(self.name, "it is out")
         must_follow(self.name, self.last, activation)
@@ -112,6 +123,8 @@ class MemorySink:
             self.heard.append(activation)
             self.on_change()
         self.reaper.boundary()
+        # The answer takes a moment.
+        await asyncio.sleep(0)
 
     async def read(self, plan: str) -> Activation | None:
         if self.reaper.dead:

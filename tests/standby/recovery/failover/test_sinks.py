@@ -1,0 +1,478 @@
+"""Sinks in every mood: none that is not required is waited for, what is behind is published again, and it is said."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from standby.errors import GuardRefused, StandbyError
+from standby.fencing import Phase, fence_path
+from standby.recovery.activation import sinks as publishing
+from standby.recovery.activation.seen import SinkView
+from standby.recovery.activation.sinks import SinkResult
+from standby.recovery.failover.failover import publish_behind, sinks_seen
+from standby.recovery.failover.report import FailoverReport, commit_summary, summary
+from tests.standby.recovery.failover.test_crash import copy_of
+from tests.standby.recovery.failover.world import Killed, MemorySink, Site
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "OPTIONAL_SECONDS", 0.02)
+
+
+async def behind(site: Site) -> tuple[SinkResult, ...]:
+    async with site.context() as context:
+        return await publish_behind(context)
+
+
+async def seen(site: Site) -> dict[str, SinkView]:
+    async with site.context() as context:
+        return {view.name: view for view in await sinks_seen(context)}
+
+
+def fails(_: Site, hook: MemorySink) -> None:
+    hook.fails = True
+
+
+def is_silent(_: Site, hook: MemorySink) -> None:
+    hook.fails = hook.mute = True
+
+
+def hangs(_: Site, hook: MemorySink) -> None:
+    hook.mute, hook.hangs = True, asyncio.Event()
+
+
+def stumbles_at_nobody(site: Site, hook: MemorySink) -> None:
+    hook.mute = True
+    site.reaper.passing = lambda _: setattr(hook, "fails", site.sinks[0].side is None)
+
+
+def stumbles_at_the_target(site: Site, hook: MemorySink) -> None:
+    hook.mute = True
+    site.reaper.passing = lambda _: setattr(hook, "fails", site.sinks[0].side == "west")
+
+
+MOODS: list[Callable[[Site, MemorySink], None]] = [
+    fails,
+    is_silent,
+    hangs,
+    stumbles_at_nobody,
+    stumbles_at_the_target,
+]
+
+
+def calm(site: Site) -> None:
+    site.reaper.passing = lambda _: None
+    for sink in site.sinks:
+        sink.fails, sink.hangs = False, None
+
+
+async def site_with_an_optional_one() -> Site:
+    site = await Site.made()
+    site.sinks[1].required = False
+    return site
+
+
+@pytest.mark.parametrize("mood", MOODS)
+async def test_a_sink_that_is_not_required_holds_up_nothing_and_is_published_to_later(
+    mood: Callable[[Site, MemorySink], None],
+) -> None:
+    site = await site_with_an_optional_one()
+    file, hook = site.sinks
+    mood(site, hook)
+    report = await site.fail_over()
+
+    assert (report.state, report.serving, file.side) == ("activated", "west", "west")
+    told, missed = report.sinks
+    assert (told.status, missed.status, missed.required) == ("told", "failed", False)
+    assert "It is not required, so nothing waits for it; it is published to later." in missed.reason
+    assert not report.complete  # Nothing that is wrong counts as all right.
+
+    calm(site)
+    results = await behind(site)
+    assert [(result.name, result.status, result.published) for result in results] == [("hook", "told", "west")]
+    assert hook.side == "west"
+    assert await behind(site) == ()
+
+
+@pytest.mark.parametrize("mood", MOODS)
+async def test_it_holds_up_neither_rollback_nor_commit(mood: Callable[[Site, MemorySink], None]) -> None:
+    site = await site_with_an_optional_one()
+    await site.fail_over()
+    mood(site, site.sinks[1])
+    report = await site.roll_back()
+    assert (report.state, report.serving, site.sinks[0].side) == ("rolled_back", "east", "east")
+    calm(site)
+    await site.fail_over()
+    mood(site, site.sinks[1])
+    committed = await site.commit()
+    assert committed.committed == {"east": "west"}
+    assert (await site.side()).phase is Phase.STEADY
+    if site.sinks[1].fails or site.sinks[1].hangs:
+        assert not committed.complete
+        assert "not required" in commit_summary(committed)
+
+
+async def test_what_did_not_take_nobody_is_not_told_the_target_by_the_same_run() -> None:
+    """It may take the two the other way round; a run that comes later is not overtaken."""
+    site = await site_with_an_optional_one()
+    stumbles_at_nobody(site, site.sinks[1])
+    report = await site.fail_over()
+    assert report.sinks[1].status == "failed"
+    assert [activation.epoch for activation in site.sinks[1].heard] == [0]
+
+
+async def test_a_required_sink_that_is_down_stops_it_as_before() -> None:
+    site = await Site.made()
+    site.sinks[0].required = False
+    is_silent(site, site.sinks[1])
+    report = await site.fail_over()
+    assert report.state == "fenced"
+    assert (report.sinks[1].status, report.sinks[1].required) == ("failed", True)
+
+
+async def test_an_old_map_that_somebody_put_back_is_replaced() -> None:
+    site = await Site.made()
+    await site.fail_over()
+    file = site.sinks[0]
+    file.heard.append(file.heard[0])
+    assert (await seen(site))["file"].words == "file: east serves for east (epoch 0, not current)"
+    (result,) = await behind(site)
+    assert (result.name, result.published, file.side) == ("file", "west", "west")
+    assert (await seen(site))["file"].words == "file: west serves for east (epoch 1)"
+
+
+async def test_a_map_that_somebody_deleted_is_published_again() -> None:
+    site = await Site.made()
+    site.sinks[0].heard.clear()
+    assert (await seen(site))["file"].words == "file: it has no map"
+    assert [result.name for result in await behind(site)] == ["file"]
+    assert site.sinks[0].side == "east"
+
+
+async def test_a_map_with_the_same_epoch_and_another_content_is_published_again() -> None:
+    site = await Site.made()
+    file = site.sinks[0]
+    endpoint = file.endpoint()
+    assert file.last is not None
+    assert endpoint is not None
+    edited = endpoint.model_copy(update={"endpoint": "https://elsewhere.example.com"})
+    file.heard.append(file.last.model_copy(update={"sources": {"east": edited}}))
+    assert [result.status for result in await behind(site)] == ["told"]
+    assert file.endpoint() == endpoint
+
+
+async def test_a_sink_that_is_ahead_is_reported_and_never_overwritten() -> None:
+    site = await Site.made()
+    file, hook = site.sinks
+    assert file.last is not None
+    file.heard.append(file.last.model_copy(update={"epoch": 7}))
+    hook.heard.clear()
+    results = await behind(site)
+    # The fence is an older copy then: nothing is published by it, to no sink.
+    assert [(result.name, result.status) for result in results] == [("file", "failed")]
+    assert "file already has epoch 7, and this run has epoch 0" in results[0].reason
+    assert (file.last.epoch, hook.last) == (7, None)
+
+
+async def test_what_cannot_be_read_is_published_to_again_where_nothing_says_that_it_took_the_map() -> None:
+    site = await Site.made()
+    hook = site.sinks[1]
+    hook.mute = True
+    assert [result.name for result in await behind(site)] == ["hook"]
+    assert await behind(site) == ()
+    view = (await seen(site))["hook"]
+    assert (view.serving, view.epoch, view.current, view.readable) == ({"east": "east"}, 0, True, False)
+    assert view.acknowledged_at is not None
+    # The record is lost: it is published once more, and the receiver sees that it is the same.
+    del site.vault.files["recovery/invoices/sinks.json"]
+    assert (await seen(site))["hook"].words == "hook: not known; no record says what it took"
+    assert [result.status for result in await behind(site)] == ["told"]
+    assert [activation.epoch for activation in hook.heard] == [0]
+    site.vault.files["recovery/invoices/sinks.json"] = b"{damaged"
+    assert [result.status for result in await behind(site)] == ["told"]
+    assert await behind(site) == ()
+
+
+async def test_it_does_nothing_while_a_failover_is_under_way() -> None:
+    site = await Site.made()
+    is_silent(site, site.sinks[1])
+    assert (await site.fail_over()).state == "fenced"
+    calm(site)
+    heard = [len(sink.heard) for sink in site.sinks]
+    assert await behind(site) == ()
+    assert [len(sink.heard) for sink in site.sinks] == heard
+
+
+@pytest.mark.parametrize("lost", ["fence", "log"])
+async def test_it_does_nothing_where_records_were_lost(lost: str) -> None:
+    site = await Site.made()
+    await site.fail_over()
+    site.sinks[0].heard.clear()
+    gone = {"fence": ("recovery/invoices/fence",), "log": ("audit/",)}[lost]
+    for path in [path for path in site.vault.files if path.startswith(gone)]:
+        del site.vault.files[path]
+    assert await behind(site) == ()
+    assert site.sinks[0].heard == []
+
+
+async def test_it_does_nothing_before_a_plan_has_a_fence() -> None:
+    site = Site()
+    site.world.create("east", "invoice")
+    await site.world.replicate()
+    assert await behind(site) == ()
+    assert all(view.current is None for view in (await seen(site)).values())
+    assert fence_path("invoices") not in site.vault.files
+
+
+async def test_an_operator_is_not_refused_because_of_it_and_its_older_map_changes_nothing() -> None:
+    site = await Site.made()
+    file, hook = site.sinks
+    hook.heard.clear()
+    hook.hangs = asyncio.Event()
+    watching = asyncio.create_task(behind(site))
+    while not hook.waiting:
+        await asyncio.sleep(0)
+    late, hook.hangs = hook.hangs, None
+    report = await site.fail_over()
+    assert report.state == "activated"
+    late.set()
+    (result,) = await watching
+    assert result.status == "failed"
+    assert "already has epoch 1, and this run has epoch 0" in result.reason
+    assert (file.side, hook.side) == ("west", "west")
+
+
+async def test_it_costs_the_vault_three_calls_where_nothing_is_behind_and_two_where_all_sinks_can_be_read() -> None:
+    site = await Site.made()
+    reads: list[str] = []
+    get = site.vault.get
+
+    async def counted(path: str) -> bytes | None:
+        reads.append(path)
+        return await get(path)
+
+    site.vault.get = counted  # type: ignore[method-assign]
+    assert await behind(site) == ()
+    assert len(reads) == 2
+    site.sinks[1].mute = True
+    await behind(site)
+    reads.clear()
+    assert await behind(site) == ()
+    assert len(reads) == 3
+
+
+def said(text: str, sink: str) -> str:
+    """Give what a sentence says that a sink names; empty where it says nothing of it."""
+    for resource, names in re.findall(r"that (\w+) serves \(([^)]*)\)", text):
+        if sink in names.split(", "):
+            return str(resource)
+    for names, resource in re.findall(r"([\w, ]+?) still names? (\w+)", text):
+        if sink in re.split(r", | and ", names.strip()):
+            return str(resource)
+    return (
+        "not known" if re.search(rf"hat [\w, ]*{sink}[\w, ]* (has|have) is not known", text.replace("W", "w")) else ""
+    )
+
+
+async def interrupted(site: Site, boundary: int, run: Callable[[], Any]) -> FailoverReport | None:
+    """Press Ctrl-C at a boundary; give the report, where there is one."""
+    task = asyncio.ensure_future(run())
+    site.reaper.revive()
+    site.reaper.passing = lambda passed: task.cancel() if passed == boundary else None
+    try:
+        report: FailoverReport = await task
+    except asyncio.CancelledError:
+        return None
+    finally:
+        site.reaper.passing = lambda _: None
+    return report
+
+
+@pytest.mark.parametrize("deed", ["unplanned", "planned", "back"])
+async def test_interrupted_at_any_boundary_it_says_what_applications_were_told(deed: str, chaos: bool) -> None:
+    template = await Site.made(targets=("west",))
+    if deed == "back":
+        await template.fail_over()
+    unheard = 0
+    for boundary in count(step=1 if chaos else 2):
+        site = copy_of(template)
+        heard = [len(sink.heard) for sink in site.sinks]
+        run = site.roll_back if deed == "back" else lambda site=site: site.fail_over(planned=deed == "planned")
+        report = await interrupted(site, boundary, run)
+        if site.reaper.passed <= boundary:
+            break
+        if report is None:
+            # Then nothing was told by this run, and what applications see is what they saw before.
+            assert [len(sink.heard) for sink in site.sinks] == heard
+            unheard += 1
+            continue
+        if report.state != "fenced":
+            continue
+        text = summary(report)
+        assert "last resource that served" not in text
+        for sink in site.sinks:
+            assert said(text, sink.name) == (sink.side or "nobody"), (boundary, text)
+        views = await seen(site)
+        for sink in site.sinks:
+            assert views[sink.name].serving["east"] == sink.side
+    assert boundary > 20
+    assert unheard < boundary
+
+
+async def test_of_a_webhook_it_says_no_more_than_is_known() -> None:
+    template = await Site.made(targets=("west",))
+    template.sinks[1].mute = True
+    await behind(template)
+    doubtful = 0
+    for boundary in count():
+        site = copy_of(template)
+        hook = site.sinks[1]
+        hook.mute = True
+        report = await interrupted(site, boundary, site.fail_over)
+        if site.reaper.passed <= boundary:
+            break
+        if report is None or report.state != "fenced":
+            continue
+        view = (await seen(site))["hook"]
+        assert "hook" in summary(report)
+        if view.serving["east"] != hook.side:
+            # It took the map, and the run was interrupted before it could say so.
+            doubtful += 1
+            assert "it may have taken it or not" in view.problem
+            assert "as far as it acknowledged" in summary(report) or "nobody" in summary(report)
+    assert doubtful
+
+
+async def test_after_a_kill_it_says_what_is_known_and_nothing_that_is_wrong(chaos: bool) -> None:
+    template = await Site.made(targets=("west",))
+    template.sinks[1].mute = True
+    await behind(template)
+    for boundary in count(step=1 if chaos else 2):
+        site = copy_of(template)
+        file, hook = site.sinks
+        hook.mute = True
+        site.reaper.revive(boundary)
+        try:
+            await site.fail_over()
+        except Killed:
+            pass
+        except BaseExceptionGroup as group:
+            if group.split(Killed)[1] is not None:
+                raise
+        lived = not site.reaper.dead
+        site.reaper.revive()
+        if lived:
+            break
+        views = await seen(site)
+        assert views["file"].serving["east"] == file.side
+        if views["hook"].serving["east"] != hook.side:
+            assert "is not known" in views["hook"].problem or views["hook"].current is False
+    assert boundary > 20
+
+
+Step = tuple[str, int]
+
+
+@given(
+    required=st.tuples(st.booleans(), st.booleans()),
+    mute=st.booleans(),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(
+                ["west", "north", "back", "commit", "watch", "fails", "hangs", "heals", "old map", "deleted", "killed"]
+            ),
+            st.integers(0, 60),
+        ),
+        max_size=12,
+    ),
+)
+def test_whatever_sinks_do_they_never_name_two_and_once_calm_all_hold_the_current_map(
+    required: tuple[bool, bool], mute: bool, steps: Sequence[Step]
+) -> None:
+    asyncio.run(live(required, mute, steps))
+
+
+async def live(required: tuple[bool, bool], mute: bool, steps: Sequence[Step]) -> None:
+    site = await Site.made()
+    edited: set[str] = set()
+    for sink, each in zip(site.sinks, required, strict=True):
+        sink.required = each
+
+        def changed(sink: MemorySink = sink) -> None:
+            edited.discard(sink.name)
+            named = {each.side for each in site.sinks if each.required and each.name not in edited} - {None}
+            assert len(named) <= 1, "two required sinks name different resources"
+            epochs = [activation.epoch for activation in sink.heard]
+            assert len(epochs) < 2 or sink.name in edited or epochs[-1] >= epochs[-2] or sink.edits
+
+        sink.on_change = changed
+    site.sinks[1].mute = mute
+    epoch = 0
+    for step, number in steps:
+        await take(site, step, number, edited)
+        assert (await site.fence()).epoch >= epoch
+        epoch = (await site.fence()).epoch
+    calm(site)
+    for sink in site.sinks:
+        sink.mute = sink.mute and not sink.edits
+    if (await site.side()).phase is Phase.SWITCHING:
+        report = await site.roll_back(forced=frozenset({"sinks", "readiness"}))
+        assert report.state in {"activated", "rolled_back"}, report.problems
+    for result in await behind(site):
+        assert result.status == "told", result
+    active = (await site.side()).active
+    assert [sink.side for sink in site.sinks] == [active, active]
+    assert all(view.current for view in (await seen(site)).values())
+    assert await behind(site) == ()
+
+
+async def take(site: Site, step: str, number: int, edited: set[str]) -> None:
+    sink = site.sinks[number % 2]
+    match step:
+        case "fails":
+            sink.fails = True
+        case "hangs":
+            # Only what is given up in time may hang for ever here.
+            sink.hangs = None if sink.required else asyncio.Event()
+        case "heals":
+            sink.fails, sink.hangs = False, None
+        case "old map" if sink.heard and not sink.mute:
+            edited.add(sink.name)
+            sink.edits += 1
+            sink.heard.append(sink.heard[number % len(sink.heard)])
+        case "deleted" if not sink.mute:
+            edited.add(sink.name)
+            sink.edits += 1
+            sink.heard.clear()
+        case "killed":
+            site.reaper.revive(number)
+            await tried(site, lambda: site.fail_over("west"))
+            site.reaper.revive()
+        case "west" | "north":
+            await tried(site, lambda: site.fail_over(step))
+        case "back":
+            await tried(site, site.roll_back)
+        case "commit":
+            await tried(site, site.commit)
+        case "watch":
+            await tried(site, lambda: behind(site))
+
+
+async def tried(site: Site, run: Callable[[], Any]) -> None:
+    """Do it; a refusal and a sink that is down are answers, too."""
+    try:
+        await run()
+    except (GuardRefused, StandbyError, Killed):
+        pass
+    except BaseExceptionGroup as group:
+        if group.split(Killed)[1] is not None:
+            raise
