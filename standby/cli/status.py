@@ -20,7 +20,7 @@ from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.failover import sinks_seen
 from standby.recovery.page import gather_content, render_page
-from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
+from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
 from standby.recovery.readiness.wording import (
     MOST_NAMED,
@@ -34,6 +34,7 @@ from standby.recovery.readiness.wording import (
 )
 from standby.recovery.witnesses import look
 from standby.replication.serving import Severity
+from standby.service.calls import ANSWER_SECONDS
 from standby.vault.replica import ReplicaState, replica_state
 
 _MARKS = {Severity.ERROR: ("!", "red"), Severity.UNKNOWN: ("?", "yellow"), Severity.WARNING: ("·", "yellow")}

@@ -15,7 +15,7 @@ from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import AuditCheck, facts_of_line, verify_audit
 from standby.recovery.context import RecoveryContext
-from standby.recovery.readiness.assess import ANSWER_SECONDS, assess_plan
+from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, State
 from standby.recovery.readiness.last_runs import LatestDrills, read_latest
 from standby.recovery.readiness.wording import (
@@ -30,6 +30,7 @@ from standby.recovery.readiness.wording import (
 )
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
 from standby.replication.serving import Severity
+from standby.service.calls import ANSWER_SECONDS
 from standby.vault.replica import ReplicaState, replica_state
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from standby.clock import Clock
 from standby.config.resource import EntraCredentials, Resource
 from standby.service.auth import ARM_SCOPE, auth_for
-from standby.service.calls import Answer, Call, Tls
+from standby.service.calls import ANSWER_SECONDS, Answer, Call, Tls
 from standby.service.errors import NotAuthorized
 from standby.service.models import Account, CatalogModel, Deployment
 from standby.service.retries import HttpRetries
@@ -91,7 +91,8 @@ class ArmClient:
         return f"{self._resource.resource_id}{below}"
 
     async def _get(self, url: str, params: dict[str, str] | None = None) -> Answer:
-        call = Call("GET", url, {"api-version": API_VERSION} if params is None else params)
+        query = {"api-version": API_VERSION} if params is None else params
+        call = Call("GET", url, query, patience=ANSWER_SECONDS)
         try:
             return await self._sender.send(call)
         except NotAuthorized as error:

@@ -15,6 +15,9 @@ from standby.service.errors import ProtocolError, UntrustedCertificate
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import Repeat
 
+ANSWER_SECONDS = 15.0
+"""How long a resource may take to say what it holds: much longer than it needs, and short for a person who waits."""
+
 Origin: TypeAlias = tuple[str, str, int]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -66,6 +69,8 @@ class Call:
         params: query parameters; none for a URL that the service gave us, which has its own.
         analyzer: id of the analyzer it is about, for errors.
         secrets: values in the body that must not come back in an error message.
+        patience: seconds in all, over every attempt, in which there must be an answer of any kind; for what is asked
+            before long work begins, so that a resource that hangs is given up soon.
     """
 
     method: str
@@ -76,6 +81,7 @@ class Call:
     analyzer: str | None = None
     secrets: tuple[SecretStr, ...] = ()
     repeat: Repeat = Repeat.ALWAYS
+    patience: float | None = None
 
     @property
     def content(self) -> bytes | None:

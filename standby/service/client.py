@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Self
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from standby.config.resource import EntraCredentials, Resource
 from standby.document import JsonValue
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
-from standby.service.calls import Answer, Call, Tls, trusted_certificates
+from standby.service.calls import ANSWER_SECONDS, Answer, Call, Tls, trusted_certificates
 from standby.service.errors import ArmUnavailable, InvalidRequest
 from standby.service.models import Analyzer, Defaults, Operation, PollAnswer, StartedOperation, has_id
 from standby.service.redaction import code_of
@@ -118,7 +119,7 @@ class ContentUnderstandingClient:
 
     async def list_first_page(self) -> tuple[Analyzer, ...]:
         """List what the first page holds, in one call: whether listing works at all."""
-        answer = await self._sender.send(Call("GET", f"{BASE}/analyzers", self.version))
+        answer = await self._sender.send(self._asked_first(f"{BASE}/analyzers"))
         return answer.read(_Page).value
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
@@ -172,7 +173,7 @@ class ContentUnderstandingClient:
         Raises:
             DefaultsNotSet: they were never set, as on a new resource.
         """
-        answer = await self._sender.send(Call("GET", f"{BASE}/defaults", self.version))
+        answer = await self._sender.send(self._asked_first(f"{BASE}/defaults"))
         return answer.read(Defaults)
 
     async def patch_defaults(self, model_deployments: Mapping[str, str]) -> Defaults:
@@ -243,11 +244,15 @@ class ContentUnderstandingClient:
             warnings=warnings,
         )
 
+    def _asked_first(self, path: str) -> Call:
+        """Make a call that long work begins with."""
+        return Call("GET", path, self.version, patience=ANSWER_SECONDS)
+
     def _about(self, analyzer: str, method: str) -> Call:
         return Call(method, self.path(analyzer), self.version, analyzer=analyzer)
 
     async def _pages(self) -> AsyncIterator[_Page]:
-        call = Call("GET", f"{BASE}/analyzers", self.version)
+        call = self._asked_first(f"{BASE}/analyzers")
         seen: set[str] = set()
         links: set[str] = set()
         empty = 0
@@ -264,4 +269,4 @@ class ContentUnderstandingClient:
                 raise answer.protocol_error(f"The pages of the list of analyzers of {self.resource.name} repeat")
             links.add(link)
             seen |= names
-            call = Call("GET", link)
+            call = replace(call, url=link, params={})

@@ -64,13 +64,52 @@ class HttpRetries:
     retry_after_cap: float = 60.0
 
 
-async def send_again(retries: HttpRetries, repeat: Repeat, send: Callable[[], Awaitable[T]]) -> T:
-    """Send, and send again after failures that pass."""
+@dataclass
+class Patience:
+    """How long attempts may go unanswered in all; any answer, a refusal too, makes it whole again.
+
+    Attributes:
+        seconds: `None` where each attempt has its own time.
+    """
+
+    seconds: float | None
+    _spent: float = 0.0
+    _since: float = 0.0
+
+    @property
+    def left(self) -> float | None:
+        """What the next attempt may take; `None` where it has its own time."""
+        return None if self.seconds is None else max(0.0, self.seconds - self._spent)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another attempt would have no time in which an answer could come."""
+        return self.left is not None and self.left < WORTH_AN_ATTEMPT
+
+    def begin(self, now: float) -> None:
+        """Begin to count; what a request waited for its turn does not count."""
+        self._since = now
+
+    def end(self, now: float, *, answered: bool) -> None:
+        """Count what an attempt took."""
+        self._spent = 0.0 if answered else self._spent + now - self._since
+
+
+WORTH_AN_ATTEMPT = 1.0
+"""Seconds without which no other attempt is made."""
+
+
+async def send_again(
+    retries: HttpRetries, repeat: Repeat, send: Callable[[], Awaitable[T]], patience: Patience | None = None
+) -> T:
+    """Send, and send again after failures that pass, as long as there is patience."""
     loop = asyncio.get_running_loop()
     started = loop.time()
 
     def hook(error: Exception) -> bool | float:
         if not isinstance(error, ServiceError) or not _may_repeat(error, repeat):
+            return False
+        if patience is not None and patience.is_lost:
             return False
         wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
         if loop.time() - started + (wait or 0.0) > retries.total:

@@ -17,7 +17,7 @@ from standby.service.calls import Answer, Call, Tls, origin_of, spelled
 from standby.service.errors import ForeignOrigin, ServiceError, Unreachable
 from standby.service.failures import error_of_answer, error_of_transport
 from standby.service.redaction import code_of
-from standby.service.retries import HttpRetries, parse_retry_after, send_again
+from standby.service.retries import HttpRetries, Patience, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
 
@@ -30,7 +30,7 @@ ATTEMPT_SECONDS = 120.0
 USER_AGENT = f"standby/{__version__}"
 
 BUDGET = "standby.budget"
-"""Where a request keeps the time limit of its attempt."""
+"""Where a request keeps the time limit of its attempt, how long that is, and the patience of its call."""
 
 
 class Sender:
@@ -95,7 +95,8 @@ class Sender:
             ServiceError: it failed, in the way its class says.
         """
         self.absolute(call.url, call.analyzer)
-        return await send_again(self._retries, call.repeat, lambda: self._attempt(call))
+        patience = Patience(call.patience)
+        return await send_again(self._retries, call.repeat, lambda: self._attempt(call, patience), patience)
 
     def absolute(self, url: str, analyzer: str | None = None) -> str:
         """Give a URL that the service named, which may be relative, in full.
@@ -121,8 +122,14 @@ class Sender:
             cause = f"{self._name} is at {spelled(self._origin)} but points to {spelled(origin)}"
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
 
-    async def _attempt(self, call: Call) -> Answer:
-        response = await self._exchange(call)
+    async def _attempt(self, call: Call, patience: Patience) -> Answer:
+        loop, answered = asyncio.get_running_loop(), False
+        patience.begin(loop.time())
+        try:
+            response = await self._exchange(call, patience)
+            answered = True
+        finally:
+            patience.end(loop.time(), answered=answered)
         if response.is_redirect:
             raise self._redirected(response, call)
         if not response.is_success:
@@ -138,7 +145,7 @@ class Sender:
             ),
         )
 
-    async def _exchange(self, call: Call) -> httpx.Response:
+    async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
         ours = str(uuid4())
         request = self._request(call, ours)
         # What the service put into the query of its own links is not for logs.
@@ -146,8 +153,9 @@ class Sender:
         started = self._clock.monotonic()
         failure: ServiceError
         try:
-            async with asyncio.timeout(ATTEMPT_SECONDS) as budget:
-                request.extensions[BUDGET] = budget
+            seconds = ATTEMPT_SECONDS if patience.left is None else min(ATTEMPT_SECONDS, patience.left)
+            async with asyncio.timeout(seconds) as budget:
+                request.extensions[BUDGET] = budget, seconds, patience
                 response = await self._http.send(request)
         except ServiceError as error:
             # No token could be had; what signs knows nothing of resources.
@@ -158,7 +166,7 @@ class Sender:
             failure = error_of_transport(error, call, self._name, self._endpoint)
         except TimeoutError:
             failure = Unreachable(
-                f"No complete answer from {self._name} within {ATTEMPT_SECONDS:.0f} s",
+                f"No complete answer from {self._name} within {call.patience or ATTEMPT_SECONDS:.0f} s",
                 resource=self._name,
                 analyzer=call.analyzer,
             )
@@ -192,10 +200,14 @@ class Sender:
         """
         if self._limiter is None:
             return
-        budget: asyncio.Timeout = request.extensions[BUDGET]
+        budget: asyncio.Timeout
+        patience: Patience
+        budget, seconds, patience = request.extensions[BUDGET]
         budget.reschedule(None)
         await self._limiter.acquire()
-        budget.reschedule(asyncio.get_running_loop().time() + ATTEMPT_SECONDS)
+        now = asyncio.get_running_loop().time()
+        patience.begin(now)
+        budget.reschedule(now + seconds)
 
     def _redirected(self, response: httpx.Response, call: Call) -> ServiceError:
         try:

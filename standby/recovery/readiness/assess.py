@@ -46,6 +46,7 @@ from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
 from standby.replication.trained import now_rebuilt
 from standby.replication.verdict import Verdict
+from standby.service.calls import ANSWER_SECONDS
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
 from standby.service.models import CatalogModel, Deployment
@@ -54,9 +55,6 @@ from standby.vault.errors import VaultError
 from standby.vault.replica import ReplicaState
 
 log = logging.getLogger("standby.recovery")
-
-ANSWER_SECONDS = 15.0
-"""How long a resource may take to say what it holds: much longer than it needs, and short for a person who waits."""
 
 MANAGEMENT_SECONDS = 5.0
 """How long Azure's management plane may take: without its answer only a little less is known."""

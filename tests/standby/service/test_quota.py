@@ -147,7 +147,7 @@ def test_requests_that_waited_for_a_token_together_do_not_leave_together(
         return httpx.Response(200, json={})
 
     async def slow_token(_: Heard) -> httpx.Response:
-        await asyncio.sleep(100)
+        await asyncio.sleep(10)
         token = {"access_token": "t", "expires_on": "4102444800", "resource": "r", "token_type": "Bearer"}
         return httpx.Response(200, json=token)
 
