@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from flows.events import REPLICATED, PlanEvent
 from flows.run import hand_over
 from standby.document import JsonObject
-from standby.errors import GuardRefused
+from standby.errors import GuardRefused, sentence
 from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
-from standby.replication.report import Ended, Report, plan_document, plan_totals
+from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
 from standby.text import totals
 from tasks.stage import tried
 
@@ -83,10 +83,11 @@ async def finish_replication(
 ) -> State[Any]:
     """End a run that copied something, or found that nothing was to be copied."""
     report = ended.report
+    unseen = map(sentence, unseen_words(report.unseen))
     name = "CompletedWithSkips" if report.totals[Status.SKIPPED] else "Completed"
     return await FlowOutcome(
         name if report.complete else "PartiallyFailed",
-        f"{'The run was cancelled: ' if ended.interrupted else ''}{totals(report.totals)}.",
+        " ".join([f"{'The run was cancelled: ' if ended.interrupted else ''}{totals(report.totals)}.", *unseen]),
         report,
         good=report.complete,
         interrupted=ended.interrupted,

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Targets, selection
-from standby.cli.output import Line, Output, loss_lines, named, warning_lines
+from standby.cli.output import Line, Output, loss_lines, named, problem_lines, warning_lines
 from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
 from standby.recovery.durations import Kind, read_durations
@@ -26,6 +26,7 @@ from standby.replication.report import (
     plan_totals,
     recovery_points,
     rpo_words,
+    unseen_words,
 )
 from standby.replication.saved_plan import save_plan
 from standby.replication.verdict import Action, Verdict
@@ -61,6 +62,7 @@ def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: boo
         yield Line("")
     for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
         yield from under_pair(pair, list(_pair_lines(plan, pair[1], list(items), verbose=verbose)))
+    yield from problem_lines(unseen_words(plan.unseen))
     summary = f"Plan {plan.recovery_plan.name}: {plan_totals(plan)}."
     yield Line(f"{summary} {expected.summary}" if expected else summary)
 
@@ -115,7 +117,7 @@ async def command(
     document = {**plan_document(proposal), "forecast": expected.to_json() if expected else None}
     output.document(document | {"fence": finding.to_json()})
     idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
-    return Exit.DONE if idle and not finding.problem else Exit.DIFFERENCES
+    return Exit.DONE if idle and not finding.problem and not proposal.unseen else Exit.DIFFERENCES
 
 
 MOST_PATHS = 5
@@ -126,6 +128,7 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
     """Show what differs between the resources, and what would not work though it does not differ."""
     for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
         yield from under_pair(pair, list(_drift_of_pair(list(items), verbose=verbose)))
+    yield from problem_lines(unseen_words(plan.unseen))
     wrong = not is_in_sync(plan)
     yield Line(f"Plan {plan.recovery_plan.name}: {drift_totals(plan)}.", wrong=wrong)
     if rpo := plan.recovery_plan.objectives.rpo:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import typer
 
 from standby.cli.options import Analyzers, Existing, Forced, PlanName, Reason, Targets, Via, selection
-from standby.cli.output import Line, Output, failure_lines, named, warning_lines
+from standby.cli.output import Line, Output, failure_lines, named, problem_lines, warning_lines
 from standby.cli.plan import MARKS
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
@@ -22,7 +22,7 @@ from standby.recovery.loss import FENCE, except_fence, settle
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.items import GOOD, Progress, Selection, Status, count
 from standby.replication.replicate import begin, run_to_report
-from standby.replication.report import Ended, Report, ReportItem
+from standby.replication.report import Ended, Report, ReportItem, unseen_words
 from standby.replication.saved_plan import load_plan
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action
@@ -40,6 +40,7 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[Line]:
             yield from (_done_line(item) for item in items if item.status in GOOD)
         yield from failure_lines(items, verbose=verbose)
         yield from warning_lines((item.analyzer, item.warnings) for item in items)
+    yield from problem_lines(unseen_words(report.unseen))
     yield Line(report.summary, wrong=not report.complete)
 
 

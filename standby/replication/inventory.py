@@ -65,6 +65,26 @@ async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dic
     return {name: task.result() for name, task in taken.items()}
 
 
+async def look_at(
+    clients: Iterable[ContentUnderstandingClient],
+) -> tuple[dict[str, Inventory], dict[str, ServiceError]]:
+    """Take the inventories of several resources; give those of the ones that answer, and why the others do not."""
+
+    async def take(client: ContentUnderstandingClient) -> Inventory | ServiceError:
+        try:
+            return await take_inventory(client)
+        except ServiceError as error:
+            return error
+
+    async with side_by_side() as group:
+        tasks = {client.resource.name: group.create_task(take(client)) for client in clients}
+    found = {name: task.result() for name, task in tasks.items()}
+    return (
+        {name: each for name, each in found.items() if isinstance(each, Inventory)},
+        {name: each for name, each in found.items() if isinstance(each, ServiceError)},
+    )
+
+
 async def read_serving(client: ContentUnderstandingClient) -> Serving:
     async with side_by_side() as group:
         defaults = group.create_task(read_defaults(client))

@@ -107,12 +107,14 @@ class ReplicationPlan:
 
     Attributes:
         added_defaults: by target, the model names that will be added to its defaults, with their deployments.
+        unseen: why a resource could not be looked at, by name; what concerns it is blocked.
     """
 
     recovery_plan: RecoveryPlan
     made_at: datetime
     items: tuple[PlanItem, ...]
     added_defaults: Mapping[str, Mapping[str, str]]
+    unseen: Mapping[str, str] = field(default_factory=dict)
 
 
 class Status(StrEnum):
@@ -165,12 +167,39 @@ def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
     wanted = set(keys)
     return replace(
         plan,
+        unseen={},
         items=tuple(
             replace(item, needs=tuple(child for child in item.needs if (item.source, item.target, child) in wanted))
             for item in plan.items
             if item.key in wanted
         ),
     )
+
+
+def unseen_items(
+    source: str, target: str, seen: Mapping[str, Sighting], records: Records, reason: str
+) -> Iterator[PlanItem]:
+    """Block what is asked for of a pair that could not be looked at: nothing is known of its copies but their records.
+
+    Args:
+        seen: what is asked for, as the source has it or was last seen to have it.
+    """
+    copies = {record.analyzer or copy: copy for copy, record in records.items()}
+    for name in sorted(seen):
+        copy = copies.get(name, name)
+        yield PlanItem(
+            source=source,
+            target=target,
+            analyzer=name,
+            target_analyzer=copy,
+            verdict=Verdict.BLOCKED,
+            action=Action.REFUSE,
+            reason=reason,
+            needs=(),
+            expected=seen[name],
+            found=None,
+            last=records.get(copy),
+        )
 
 
 def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, following: bool) -> dict[str, PlanItem]:

@@ -17,7 +17,15 @@ from standby.replication.dependencies import Dependencies, TargetNames, referenc
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences
 from standby.replication.inventory import Inventory, is_protected, must_match
-from standby.replication.items import PlanItem, Records, ReplicationPlan, Selection, beside_other_plans, selected_pairs
+from standby.replication.items import (
+    PlanItem,
+    Records,
+    ReplicationPlan,
+    Selection,
+    beside_other_plans,
+    selected_pairs,
+    unseen_items,
+)
 from standby.replication.ledger import Owner, RebuiltThere
 from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
@@ -77,11 +85,7 @@ class Pair:
 
     def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
         """Decide for every selected analyzer and what those need; give the items by name, and the defaults to add."""
-        selected = [
-            name
-            for name, analyzer in self.source.analyzers.items()
-            if is_protected(self.recovery_plan, analyzer, self.now) and matches(name, self.selection.analyzers)
-        ]
+        selected = _selected(self.recovery_plan, self.selection, self.source, self.now)
         dependencies = resolve(selected, self.source.definitions)
         serving, added = with_added_defaults(
             (model for name in dependencies.children for model in models_of(self.source.definitions[name])),
@@ -341,6 +345,25 @@ def _hindrance(child: PlanItem) -> str:
     return ""
 
 
+def _selected(plan: RecoveryPlan, selection: Selection, source: Inventory, now: datetime) -> list[str]:
+    return [
+        name
+        for name, analyzer in source.analyzers.items()
+        if is_protected(plan, analyzer, now) and matches(name, selection.analyzers)
+    ]
+
+
+def _last_seen(
+    plan: RecoveryPlan, selection: Selection, source: Inventory | None, records: Records, now: datetime
+) -> dict[str, Sighting]:
+    """Give what is asked for of a pair that cannot be compared: as its source has it, else as the ledger saw it."""
+    if source is None:
+        found = {record.analyzer or copy: record.source for copy, record in records.items()}
+        return {name: seen for name, seen in found.items() if matches(name, selection.analyzers)}
+    names = resolve(_selected(plan, selection, source, now), source.definitions).children
+    return {name: sight(source.analyzers[name], source.definitions[name], plan.ignore) for name in names}
+
+
 def make_plan(
     recovery_plan: RecoveryPlan,
     selection: Selection,
@@ -352,6 +375,7 @@ def make_plan(
     *,
     others: OtherPlans | None = None,
     following: bool = False,
+    unseen: Mapping[str, str] | None = None,
 ) -> ReplicationPlan:
     """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
 
@@ -360,11 +384,18 @@ def make_plan(
         owners: whose copies analyzers of the targets are, where other plans made them, by target and id.
         others: what serves for other plans; those are not considered where it is left out.
         following: the run is a part of a failover.
+        unseen: why a resource has no inventory, by name: it could not be looked at.
     """
+    unseen = unseen or {}
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
     for source, target in selected_pairs(recovery_plan, selection):
+        if reason := unseen.get(source) or unseen.get(target):
+            known = records.get((source, target), {})
+            seen = _last_seen(recovery_plan, selection, inventories.get(source), known, made_at)
+            items.extend(unseen_items(source, target, seen, known, reason))
+            continue
         pair = Pair(
             recovery_plan,
             selection,
@@ -385,6 +416,7 @@ def make_plan(
         made_at=made_at,
         items=tuple(items),
         added_defaults={target: defaults for target, defaults in added.items() if defaults},
+        unseen=dict(unseen),
     )
 
 
@@ -395,6 +427,8 @@ def _refuse_unknown(
         if target not in recovery_plan.targets:
             raise NothingSelected("target", target, list(recovery_plan.targets))
     sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
+    if not sources <= inventories.keys():
+        return  # A name that is not known may be one of a source that could not be looked at.
     known = {
         name
         for source in sources

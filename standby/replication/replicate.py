@@ -16,7 +16,7 @@ from standby.errors import StandbyError
 from standby.fencing import OtherPlans, read_fence
 from standby.replication.engine import Attempt, Engine, Receipt
 from standby.replication.errors import NothingSelected, PlanMoved, TrainedNotKept
-from standby.replication.inventory import Inventory, connect, take_inventories
+from standby.replication.inventory import Inventory, connect, look_at
 from standby.replication.items import (
     Key,
     PlanItem,
@@ -319,12 +319,20 @@ async def _approved_plan(
 
 
 async def make_plan_now(context: RunContext, selection: Selection, records: Mapping[Pair, Records]) -> ReplicationPlan:
-    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
+    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers.
+
+    A resource that cannot be looked at costs its own pairs only; its error is raised where these are all there are.
+    """
     names = sorted({name for pair in records for name in pair})
-    inventories = await take_inventories(context.connections[name] for name in names)
+    inventories, failures = await look_at(context.connections[name] for name in names)
+    if failures and not any(failures.keys().isdisjoint(pair) for pair in records):
+        raise next(failures[name] for pair in records for name in pair if name in failures)
     for inventory in inventories.values():
         context.connections.remember_serving(inventory.serving)
-    records = {pair: await _with_begun(context, pair, known, inventories[pair[1]]) for pair, known in records.items()}
+    records = {
+        pair: await _with_begun(context, pair, known, inventories[pair[1]]) if pair[1] in inventories else known
+        for pair, known in records.items()
+    }
     rebuilt = {
         name: now_rebuilt(await read_rebuilt(context.vault, name), inventory.analyzers)
         for name, inventory in inventories.items()
@@ -337,7 +345,10 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
     ) -> ReplicationPlan:
         now, recovery_plan = context.clock.now(), context.recovery_plan
         return make_plan(
-            recovery_plan, selection, inventories, records, now, rebuilt, owners, others=others, following=following
+            *(recovery_plan, selection, inventories, records, now, rebuilt, owners),
+            others=others,
+            following=following,
+            unseen={name: str(error) for name, error in failures.items()},
         )
 
     made = plan(rebuilt)

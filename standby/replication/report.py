@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from standby.config.durations import format_duration, roughly
 from standby.document import Document, JsonObject
@@ -140,7 +140,11 @@ class ObjectivesReport(Document):
 
 
 class Report(Document):
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        unseen: why a resource could not be looked at, by name.
+    """
 
     plan: str
     run_id: str
@@ -149,11 +153,12 @@ class Report(Document):
     totals: dict[Status, int]
     objectives: ObjectivesReport
     items: tuple[ReportItem, ...]
+    unseen: dict[str, str] = Field(default_factory=dict, exclude_if=lambda unseen: not unseen)
 
     @property
     def complete(self) -> bool:
-        """Whether every item is usable at its target."""
-        return all(item.status in GOOD for item in self.items)
+        """Whether every item is usable at its target, and every resource could be looked at."""
+        return not self.unseen and all(item.status in GOOD for item in self.items)
 
     @property
     def summary(self) -> str:
@@ -182,6 +187,7 @@ def make_report(
         totals=count(items),
         objectives=_objectives(plan, items, now),
         items=items,
+        unseen=dict(plan.unseen),
     )
 
 
@@ -251,12 +257,18 @@ def plan_document(plan: ReplicationPlan) -> JsonObject:
         "made_at": plan.made_at.isoformat(),
         "added_defaults": {target: dict(added) for target, added in plan.added_defaults.items()},
         "items": [_planned(item) for item in plan.items],
+        **({"unseen": dict(plan.unseen)} if plan.unseen else {}),
     }
 
 
 def is_in_sync(plan: ReplicationPlan) -> bool:
-    """Say whether the targets have what serves."""
-    return all(item.is_in_sync for item in plan.items)
+    """Say whether the targets have what serves; it is not known of one that could not be looked at."""
+    return not plan.unseen and all(item.is_in_sync for item in plan.items)
+
+
+def unseen_words(unseen: Mapping[str, str]) -> list[str]:
+    """Say which resources could not be looked at, and why."""
+    return [f"{name} could not be looked at, and what concerns it is blocked: {why}" for name, why in unseen.items()]
 
 
 def drift_document(plan: ReplicationPlan) -> JsonObject:
@@ -272,6 +284,7 @@ def drift_document(plan: ReplicationPlan) -> JsonObject:
             _planned(item) | {"differences": list(item.differences), "recovery_point": _told(point)}
             for item, point in zip(plan.items, points, strict=True)
         ],
+        **({"unseen": dict(plan.unseen)} if plan.unseen else {}),
     }
 
 

@@ -68,13 +68,15 @@ async def read_last_runs(storage: Storage, plan: str) -> LastRuns:
 
 async def remember_run(storage: Storage, report: Report, selection: Selection, ended_at: datetime) -> None:
     """Record what a replication run left, and how long its copies took; a vault that fails is only warned of."""
+    # Of a source that did not answer, the last run that listed it is the one to know.
+    listed = [item for item in report.items if item.source not in report.unseen]
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
         await change_document(
             storage,
             _path(report.plan),
             LastRuns,
-            lambda known: _with(known or LastRuns(), report.items, selection, ended_at),
+            lambda known: _with(known or LastRuns(), listed, selection, ended_at),
         )
         await add_durations(storage, report.plan, {Kind.COPY: copied})
     except VaultError as error:
