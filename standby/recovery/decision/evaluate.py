@@ -15,7 +15,7 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.decision.automation import read_automation
-from standby.recovery.decision.evidence import CLOCKS, SAME_LOOK, provable_at
+from standby.recovery.decision.evidence import SAME_LOOK, provable_at
 from standby.recovery.decision.guards import decide, evidence_of
 from standby.recovery.decision.input import (
     RULES,
@@ -189,7 +189,6 @@ async def gather_input(
         assignments={name: each.model_copy(update={"scope": None}) for name, each in fence.assignments.items()},
         candidates=tuple(task.result() for task in tasks),
         observations=(*(past for past in observations if past.resource == active), seen[active]),
-        clocks=CLOCKS,
         rules=RULES,
     )
 

@@ -9,8 +9,11 @@ from datetime import datetime, timedelta
 from standby.config.plan import FailoverPolicy
 from standby.recovery.probe import Observation
 
-GAP = 3
-"""Probe periods without an observation, after which nothing is known about the time between."""
+GAP = 1.5
+"""Probe periods without a look after which nothing is known of the time between: a new streak begins."""
+
+EARLIER_GAP = 3
+"""The same, by the first rules."""
 
 SAME_LOOK = 0.4
 """Share of a probe period within which two looks of one observer count once, however densely it looks."""
@@ -76,7 +79,8 @@ def weigh(
     policy: FailoverPolicy,
     *,
     since: datetime | None = None,
-    clocks: timedelta = timedelta(),
+    gap: float = GAP,
+    clocks: timedelta = CLOCKS,
 ) -> OutageEvidence:
     """Find the present streak.
 
@@ -90,11 +94,12 @@ def weigh(
 
     Args:
         since: when the resource began to serve; nothing earlier counts.
+        gap: probe periods without a look after which a new streak begins.
         clocks: by how much the clocks of two machines may differ.
     """
     believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
     known = [look for look in believed if not look.alert]
-    streak = _undisputed(_streak(known, policy.probe_every * GAP, clocks), known, now, policy.probe_every * REGULAR)
+    streak = _undisputed(_streak(known, policy.probe_every * gap, clocks), known, now, policy.probe_every * REGULAR)
     fresh = now - policy.probe_every
     by_observer = {look.observer: look for look in known}
     healthy = max((look.ended for look in known if look.healthy), default=None)

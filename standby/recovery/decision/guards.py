@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from standby.config.durations import roughly
 from standby.config.plan import serves_rest
 from standby.fencing import Phase
-from standby.recovery.decision.evidence import GAP, OutageEvidence, proved_at, weigh
+from standby.recovery.decision.evidence import EARLIER_GAP, OutageEvidence, proved_at, weigh
 from standby.recovery.decision.input import (
     NEVER_FORCED,
     Candidate,
@@ -98,6 +98,10 @@ def cool_down(given: DecisionInput) -> GuardResult:
     return says(Guard.COOL_DOWN, GuardOutcome.PASS if elapsed >= needed else GuardOutcome.REFUSE, text)
 
 
+STALE = 3
+"""Probe periods after which a look says nothing of the present."""
+
+
 def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     """Ask for enough independent and recent observations, one of them by the run that decides.
 
@@ -111,7 +115,7 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     if newest.healthy:
         text = f"{given.active} answers: {newest.observer} found it {newest.health} {age:.0f} s ago"
         return says(Guard.QUORUM, GuardOutcome.REFUSE, text)
-    oldest = given.policy.probe_every.total_seconds() * GAP
+    oldest = given.policy.probe_every.total_seconds() * STALE
     if (given.asked_at - newest.ended).total_seconds() > oldest:
         text = f"the newest observation of {given.active} is {age:.0f} s old, and it may be {oldest:.0f} s at most"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
@@ -300,9 +304,12 @@ _AFTER_PROOF_AT_FIRST = frozenset({Guard.FENCE, Guard.STANDBY_HEALTH, Guard.READ
 
 def evidence_of(given: DecisionInput) -> OutageEvidence:
     """Weigh what was observed of the resource that serves, since it began to."""
-    # While a failover is under way, that is when it began.
+    if given.rules == 1:
+        looks = [look.model_copy(update={"alert": False}) for look in given.observations]
+        return weigh(looks, given.active, given.asked_at, given.policy, gap=EARLIER_GAP, clocks=timedelta())
+    # While a failover is under way, `since` is when that began.
     since = None if given.assignment.phase is Phase.SWITCHING else given.assignment.since
-    return weigh(given.observations, given.active, given.asked_at, given.policy, since=since, clocks=given.clocks)
+    return weigh(given.observations, given.active, given.asked_at, given.policy, since=since)
 
 
 def decide(given: DecisionInput) -> Decision:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
@@ -207,7 +207,6 @@ class DecisionInput(Document):
         records_lost: why fence or audit log are not those that were written last; empty where they are.
         candidates: in the order of preference.
         observations: of the resource that serves now, in any order, by any observer.
-        clocks: by how much the clocks of two machines may differ; earlier versions did not consider it.
     """
 
     plan: str
@@ -227,7 +226,6 @@ class DecisionInput(Document):
     assignments: dict[str, Assignment] = Field(alias="sides")
     candidates: tuple[Candidate, ...]
     observations: tuple[Observation, ...]
-    clocks: timedelta = timedelta()
     rules: int = 1
 
     @property

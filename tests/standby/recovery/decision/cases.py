@@ -9,7 +9,7 @@ from typing import Any
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
-from standby.recovery.decision.input import Candidate, CopyAge, DecisionInput, Fitness
+from standby.recovery.decision.input import RULES, Candidate, CopyAge, DecisionInput, Fitness
 from standby.recovery.probe import Observation
 
 NOW = datetime(2026, 11, 24, 3, 14, 2, tzinfo=UTC)
@@ -64,6 +64,7 @@ def an_input(
         "assignments": {"east": Assignment(active="east")},
         "candidates": (candidate(),),
         "observations": tuple(observations),
+        "rules": RULES,
         **more,
     }
     return DecisionInput(**fields)

@@ -212,7 +212,9 @@ def test_looks_until_an_outage_is_proved() -> None:
     assert moments == [0, 15, 30, 45]
 
 
-def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
+@pytest.mark.parametrize(("observers", "proof"), [(("watch@desk", "late@desk"), 37), (("watch@a", "watch@b"), 42)])
+def test_looks_again_as_soon_as_the_minimum_outage_is_over(observers: tuple[str, str], proof: int) -> None:
+    """Where another machine saw it begin, five seconds later: so much may its clock be behind."""
     moments: list[float] = []
 
     async def look_again(before: Sequence[Observation]) -> DecisionInput:
@@ -220,13 +222,13 @@ def test_looks_again_as_soon_as_the_minimum_outage_is_over() -> None:
         moments.append(LoopClock().monotonic())
         told = [
             look(0, observer=name).model_copy(update={"at": now - timedelta(seconds=ago)})
-            for name, ago in (("watch@a", 8), ("watch@b", 5), (SELF, 0))
+            for name, ago in zip((*observers, SELF), (8, 5, 0), strict=True)
         ]
         return an_input((*before, *told), asked_at=now)
 
     run_in_no_time(until_settled(look_again, LoopClock()))
 
-    assert moments == [0, 15, 30, 37]
+    assert moments == [0, 15, 30, proof]
 
 
 def test_ends_while_there_is_still_reason_to_wait() -> None:

@@ -1,7 +1,8 @@
-"""A simulated world: two regions that fail now and then, and observers that are not to be trusted either.
+"""A simulated world: two regions that fail now and then, and observers, clocks and alerts that are not to be trusted.
 
-What is simulated is the network and the schedule. Each try of a check, what errors mean, how observations
-count, how an evaluation waits and what it decides are the product's own code, in time that jumps.
+What is simulated is the network, the schedule and how long things take. Each try of a check, what errors mean, when
+the watch looks and what it reports, how observations count, how an evaluation waits and what it decides are the
+product's own code, in time that jumps.
 """
 
 from __future__ import annotations
@@ -10,37 +11,48 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Assignment
 from standby.recovery.decision.automation import Automation
 from standby.recovery.decision.evaluate import until_settled
-from standby.recovery.decision.input import Candidate, CopyAge, Decision, DecisionInput, Fitness, Outcome
+from standby.recovery.decision.input import RULES, Candidate, CopyAge, Decision, DecisionInput, Fitness, Outcome
 from standby.recovery.probe import LIMITS, Check, Observation, check, observed
-from standby.service.errors import NotAuthorized, NotConnected, ServiceUnavailable, Throttled
+from standby.recovery.watch import Watch
+from standby.service.errors import NotAuthorized, NotConnected, ServiceError, ServiceUnavailable, Throttled
 from tests.standby.recovery.decision.virtual_time import BEGINNING, LoopClock, run_in_no_time
 
 POLICY = FailoverPolicy(automatic=True)
 PERIOD = POLICY.probe_every.total_seconds()
 
-BLIP = 1.5 * PERIOD
-"""Seconds below which a disruption is a blip. The minimum outage is longer, by more than one try takes."""
+BLIP = POLICY.minimum_outage.total_seconds()
+"""Seconds below which a disruption is a blip."""
 
-OUTAGE = 3 * PERIOD
-"""Seconds from which a disruption is an outage, and within which it must be detected."""
+OUTAGE = 95.0
+"""Seconds from which a disruption is an outage, and within which it is to be answered."""
 
 LATENESS = 3.0
-"""Seconds by which a scheduled probe may begin late, each anew."""
+"""Seconds by which a scheduled watch may begin late, each anew."""
 
 EVENTS = 2
 """Unhealthy events after which the automation starts an evaluation."""
 
-STARTING = (1.0, 5.0)
+WITHIN = 3 * PERIOD
+"""Seconds within which these have to come."""
+
+STARTING = (1.0, 12.0)
 """Seconds between the last of those events and the evaluation's first look."""
 
-Manner = Literal["refuses", "hangs", "fails", "throttles", "denies"]
+SENDING = (0.1, 1.0)
+"""Seconds until an event can be read."""
+
+ASSESSING = (0.1, 2.0)
+"""Seconds to find out whether the target is ready."""
+
+Disruption = Literal["refuses", "hangs", "fails"]
+Manner = Literal[Disruption, "throttles", "denies", "slow", "no listing", "no defaults"]
 
 
 @dataclass(frozen=True)
@@ -64,11 +76,14 @@ class World:
         source: what befalls the source; at most one spell in it is an outage.
         standby: what befalls the target.
         observers: of the watch, with the seconds by which their schedules are apart.
-        isolated: when an observer's own network is down; the evaluation runs beside the first observer.
+        evaluates: the observer that evaluates.
+        clocks: seconds by which the clock of a machine is ahead.
+        isolated: when an observer's own network is down.
         flaky: share of looks that an observer gets wrong by itself, by its name.
         lost: share of tries that get no answer; never two in a row.
         slow: seconds that an answer may take at most; with losses, less than what a check has left then.
         restarts: spells in which an observer does not look.
+        alerts: when an alert arrives, and whether it says that all is well.
         seed: of everything that is left to chance on the way.
     """
 
@@ -76,11 +91,14 @@ class World:
     source: tuple[Spell, ...] = ()
     standby: tuple[Spell, ...] = ()
     observers: tuple[tuple[str, float], ...] = (("watch@a", 0.0),)
+    evaluates: str = "evaluation@a"
+    clocks: dict[str, float] = field(default_factory=dict)
     isolated: dict[str, tuple[Spell, ...]] = field(default_factory=dict)
     flaky: dict[str, float] = field(default_factory=dict)
     lost: float = 0.0
     slow: float = 1.0
     restarts: dict[str, tuple[Spell, ...]] = field(default_factory=dict)
+    alerts: tuple[tuple[float, bool], ...] = ()
     seed: int = 0
 
 
@@ -107,70 +125,110 @@ def seconds_of(moment: datetime) -> float:
     return (moment - BEGINNING).total_seconds()
 
 
+@dataclass(frozen=True)
+class _Clock(LoopClock):
+    """The clock of one machine."""
+
+    ahead: float = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead)
+
+
 class _Running:
     def __init__(self, world: World) -> None:
         self.world = world
         self.chance = random.Random(world.seed)
         self.clock = LoopClock()
         self.events: list[Observation] = []
-        self.unhealthy = 0
+        self.unhealthy: list[float] = []
         self.act: Act | None = None
         self.lost_until = 0.0
         self.evaluation: asyncio.Task[None] | None = None
 
     async def run(self) -> Act | None:
-        async with asyncio.TaskGroup() as group:
-            watchers = [group.create_task(self._watch(name, phase)) for name, phase in self.world.observers]
-            await asyncio.wait(watchers)
-            if self.evaluation is not None:
-                self.evaluation.cancel()
-                await asyncio.wait([self.evaluation])
+        watchers = [asyncio.create_task(self._schedule(name, phase)) for name, phase in self.world.observers]
+        watchers += [asyncio.create_task(self._alert(at, well)) for at, well in self.world.alerts]
+        while self.act is None and not all(task.done() for task in watchers):
+            await asyncio.sleep(1.0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        failed = [task for task in watchers if task.done() and not task.cancelled() and task.exception()]
+        assert not failed, failed
         return self.act
 
-    async def _watch(self, name: str, phase: float) -> None:
-        tick = phase
+    async def _schedule(self, name: str, phase: float) -> None:
+        """Start the runs of one watch; one that looks densely goes on beside the next."""
+        tick, runs = phase, set()
         while tick < self.world.seconds and self.act is None:
             due = tick + self.chance.uniform(0, LATENESS)
             await asyncio.sleep(max(0.0, due - self.clock.monotonic()))
-            resting = any(spell.covers(due) for spell in self.world.restarts.get(name, ()))
-            if not resting:
-                self._tell(await self._probe("east", name))
+            if not self._rests(name):
+                runs.add(asyncio.create_task(self._watch(name)))
             tick += PERIOD
+        if runs:
+            await asyncio.wait(runs)
 
-    def _tell(self, observation: Observation) -> None:
+    async def _watch(self, name: str) -> None:
+        async def look(resource: str) -> Observation:
+            return await self._probe(resource, name)
+
+        async def recall(_: str) -> Sequence[Observation]:
+            return self.events[-40:]
+
+        async def report(found: Observation) -> None:
+            if not self._rests(name):
+                await self._tell(found)
+
+        watched = await Watch(POLICY, self._clock_of(name), look, recall, report).run(["east"])
+        assert watched.problems == ()
+
+    def _rests(self, name: str) -> bool:
+        return any(spell.covers(self.clock.monotonic()) for spell in self.world.restarts.get(name, ()))
+
+    async def _alert(self, at: float, well: bool) -> None:
+        await asyncio.sleep(at)
+        now = self.clock.now()
+        found = Observation(resource="east", observer="azure-monitor", at=now, healthy=well, checks=(), alert=True)
+        await self._tell(found)
+
+    async def _tell(self, observation: Observation) -> None:
+        await asyncio.sleep(self.chance.uniform(*SENDING))
         self.events.append(observation)
         if observation.healthy is not False:
             return
-        self.unhealthy += 1
+        now = self.clock.monotonic()
+        self.unhealthy = [moment for moment in self.unhealthy if moment > now - WITHIN] + [now]
         is_idle = self.evaluation is None or self.evaluation.done()
-        if self.unhealthy >= EVENTS:
-            self.unhealthy = 0
+        if len(self.unhealthy) >= EVENTS:
+            self.unhealthy = []
             if is_idle and self.act is None:
                 self.evaluation = asyncio.create_task(self._evaluate())
 
     async def _evaluate(self) -> None:
         await asyncio.sleep(self.chance.uniform(*STARTING))
-        given, decision = await until_settled(self._look, self.clock)
+        given, decision = await until_settled(self._look, self._clock_of(self.world.evaluates))
         if decision.outcome is Outcome.ACT:
             self.act = Act(self.clock.monotonic(), decision, given)
 
     async def _look(self, observations: Sequence[Observation]) -> DecisionInput:
+        known = dict.fromkeys([*observations, *self.events[-40:]])
         async with asyncio.TaskGroup() as group:
-            source = group.create_task(self._probe("east", "evaluation@a"))
-            standby = group.create_task(self._probe("west", "evaluation@a"))
-        known = dict.fromkeys([*observations, *self.events[-40:], source.result()])
-        return self._case(tuple(known), standby.result())
+            source = group.create_task(self._probe("east", self.world.evaluates))
+            standby = group.create_task(self._probe("west", self.world.evaluates))
+        if standby.result().healthy:
+            await asyncio.sleep(self.chance.uniform(*ASSESSING))
+        return self._input((*known, source.result()), standby.result())
 
-    def _case(self, observations: tuple[Observation, ...], standby: Observation) -> DecisionInput:
-        now = self.clock.now()
+    def _input(self, observations: tuple[Observation, ...], standby: Observation) -> DecisionInput:
         copies = (CopyAge(analyzer="invoice", verified_at=BEGINNING, source_changed=None),)
         fitness = Fitness(state="ready", copies=copies) if standby.healthy else None
         return DecisionInput(
             plan="invoices",
             primary="east",
             run_id="run",
-            observer="evaluation@a",
-            asked_at=now,
+            observer=self.world.evaluates,
+            asked_at=self._clock_of(self.world.evaluates).now(),
             requested_by="outage",
             policy=POLICY,
             automation=Automation(),
@@ -178,34 +236,32 @@ class _Running:
             assignments={"east": Assignment(active="east")},
             candidates=(Candidate(resource="west", observation=standby, fitness=fitness),),
             observations=observations,
+            rules=RULES,
         )
 
+    def _clock_of(self, observer: str) -> _Clock:
+        return _Clock(self.world.clocks.get(observer.partition("@")[2], 0.0))
+
     async def _probe(self, resource: str, observer: str) -> Observation:
-        at, begun = self.clock.now(), self.clock.monotonic()
+        clock = self._clock_of(observer)
+        at, begun = clock.now(), clock.monotonic()
         wrong = self.chance.random() < self.world.flaky.get(observer, 0.0)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._check(name, resource, observer, wrong=wrong))
                 for name in ("defaults", "listing")
             ]
-        seconds = self.clock.monotonic() - begun
-        return observed(resource, observer, at, seconds, [task.result() for task in tasks])
+        return observed(resource, observer, at, clock.monotonic() - begun, [task.result() for task in tasks])
 
     async def _check(self, name: str, resource: str, observer: str, *, wrong: bool) -> Check:
         async def ask() -> None:
             manner = "refuses" if wrong else self._manner(resource, observer)
             if manner == "hangs" or self._is_lost():
                 await asyncio.sleep(LIMITS.seconds * 2)
-            await asyncio.sleep(self.chance.uniform(0.02, self.world.slow if manner is None else 0.3))
-            match manner:
-                case "refuses":
-                    raise NotConnected("No connection to it")
-                case "fails":
-                    raise ServiceUnavailable("It answered HTTP 503", status=503)
-                case "throttles":
-                    raise Throttled("Too many requests", status=429)
-                case "denies":
-                    raise NotAuthorized("Access denied", status=401)
+            long = (3.5, 9.0) if manner == "slow" else (0.02, self.world.slow if manner is None else 0.3)
+            await asyncio.sleep(self.chance.uniform(*long))
+            if error := _ERRORS.get("fails" if manner == f"no {name}" else manner or ""):
+                raise error
 
         return await check(name, ask, LIMITS, self.clock)
 
@@ -225,3 +281,11 @@ class _Running:
         )
         of_it = self.world.source if resource == "east" else self.world.standby
         return next((spell.manner for spell in (*of_us, *of_it) if spell.covers(now)), None)
+
+
+_ERRORS: dict[str, ServiceError] = {
+    "refuses": NotConnected("No connection to it"),
+    "fails": ServiceUnavailable("It answered HTTP 503", status=503),
+    "throttles": Throttled("Too many requests", status=429),
+    "denies": NotAuthorized("Access denied", status=401),
+}

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
-from tests.standby.recovery.decision.world import BLIP, OUTAGE, PERIOD, Manner, Spell, World
+from standby.recovery.decision.evidence import CLOCKS
+from tests.standby.recovery.decision.world import BLIP, OUTAGE, PERIOD, Disruption, Manner, Spell, World
 
 APART = 2 * PERIOD
 """Seconds of health between two disruptions: closer together they are one, for who looks once a period."""
 
-DISRUPTIONS: tuple[Manner, ...] = ("refuses", "hangs", "fails")
+DISRUPTIONS: tuple[Disruption, ...] = ("refuses", "hangs", "fails")
 
 NOISES: tuple[Manner, ...] = ("throttles", "denies")
+
+DEGRADED: tuple[Manner, ...] = ("slow", "no listing", "no defaults")
+
+LATE = 3 * PERIOD
+"""Seconds for which a watch may be missing."""
 
 
 def calm_world(seed: int) -> World:
     """Make a world in which nothing is to be done."""
     chance = _chance(seed)
     seconds = 20 * PERIOD
-    return _noisy(chance, World(seconds=seconds, source=tuple(_blips(chance, 0.0, seconds)), seed=seed))
+    world = World(seconds=seconds, source=tuple(_blips(chance, 0.0, seconds)), seed=seed)
+    return _strange(chance, _alarmed(chance, _noisy(chance, world)))
+
+
+def degraded_world(seed: int) -> World:
+    """Make a world in which the source serves slowly or in part for a long time, with blips before and after."""
+    chance = _chance(seed)
+    seconds = 20 * PERIOD
+    begin, end = chance.uniform(2, 6) * PERIOD, chance.uniform(10, 16) * PERIOD
+    blips = (*_blips(chance, 0.0, begin - APART), *_blips(chance, end + APART, seconds))
+    degraded = Spell(begin, end, chance.choice(DEGRADED))
+    return _strange(chance, _alarmed(chance, World(seconds=seconds, source=(*blips, degraded), seed=seed)))
 
 
 def dark_world(seed: int) -> World:
@@ -28,7 +46,25 @@ def dark_world(seed: int) -> World:
     begin = chance.choice([10 * PERIOD, 10 * PERIOD + 3.01, chance.uniform(9 * PERIOD, 11 * PERIOD)])
     outage = Spell(begin, begin + chance.uniform(OUTAGE, 4 * OUTAGE), chance.choice(DISRUPTIONS))
     before = tuple(_blips(chance, 0.0, begin - APART))
-    return _noisy(chance, World(seconds=outage.end, source=(*before, outage), seed=seed))
+    world = World(seconds=outage.end, source=(*before, outage), seed=seed)
+    return _alarmed(chance, _noisy(chance, world))
+
+
+def quiet_world(seed: int) -> World:
+    """Make a world in which nothing happens but one outage."""
+    chance = _chance(seed)
+    begin = chance.uniform(2 * PERIOD, 3 * PERIOD)
+    outage = Spell(begin, begin + 3 * OUTAGE, DISRUPTIONS[seed % len(DISRUPTIONS)])
+    return World(seconds=outage.end, source=(outage,), slow=0.5, seed=seed)
+
+
+def strange_world(seed: int) -> World:
+    """Make a world with a long outage, clocks that differ, and a watch that is late, or that nobody has."""
+    chance = _chance(seed)
+    begin = chance.uniform(9 * PERIOD, 11 * PERIOD)
+    outage = Spell(begin, begin + 4 * OUTAGE, chance.choice(DISRUPTIONS))
+    world = World(seconds=outage.end, source=(*_blips(chance, 0.0, begin - APART), outage), seed=seed)
+    return _strange(chance, _alarmed(chance, world))
 
 
 def isolated_world(seed: int) -> World:
@@ -58,7 +94,7 @@ def _blips(chance: random.Random, begin: float, end: float) -> list[Spell]:
     moment = begin + chance.uniform(0, 2 * APART)
     while moment < end - BLIP:
         long = chance.choice([chance.uniform(0.1, BLIP), chance.uniform(0.9 * BLIP, BLIP)])
-        blips.append(Spell(moment, moment + long, chance.choice([*DISRUPTIONS, *NOISES])))
+        blips.append(Spell(moment, moment + long, chance.choice([*DISRUPTIONS, *NOISES, *DEGRADED])))
         moment += long + APART + chance.uniform(0, 2 * APART)
     return blips
 
@@ -77,13 +113,22 @@ def _noisy(chance: random.Random, world: World) -> World:
             name = chance.choice(["watch@a", "watch@b"])
             restarts[name] = (Spell(gone, gone + chance.uniform(0, 4 * PERIOD), "refuses"),)
     lost = chance.choice([0.0, 0.02, 0.05])
-    return World(
-        seconds=world.seconds,
-        source=world.source,
-        observers=observers,
-        flaky=flaky,
-        lost=lost,
-        slow=chance.choice([0.5, 2.5] if lost else [0.5, 2.5, 5.5]),
-        restarts=restarts,
-        seed=world.seed,
-    )
+    slow = chance.choice([0.5, 2.5] if lost else [0.5, 2.5, 5.5])
+    return replace(world, observers=observers, flaky=flaky, lost=lost, slow=slow, restarts=restarts)
+
+
+def _alarmed(chance: random.Random, world: World) -> World:
+    """Add alerts, most of them false, at any time, half of the time."""
+    if chance.random() < 0.5:
+        return world
+    alerts = [(chance.uniform(0, world.seconds), chance.random() < 0.4) for _ in range(chance.randint(1, 30))]
+    return replace(world, alerts=tuple(sorted(alerts)))
+
+
+def _strange(chance: random.Random, world: World) -> World:
+    """Let another machine evaluate, with a clock of its own, or let the watch be missing for a while; or both."""
+    ahead = {name: chance.uniform(-1, 1) * CLOCKS.total_seconds() / 2 for name in ("a", "b", "c")}
+    evaluates = chance.choice(["evaluation@a", "evaluation@c"])
+    gone = [chance.uniform(0, world.seconds) for _ in range(chance.randint(0, 3))]
+    missing = tuple(Spell(begin, begin + chance.uniform(0, LATE), "refuses") for begin in gone)
+    return replace(world, clocks=ahead, evaluates=evaluates, restarts=world.restarts or {"watch@a": missing})
