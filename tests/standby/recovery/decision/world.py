@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, get_args
 
 from standby.config.plan import FailoverPolicy
 from standby.fencing import Assignment
@@ -52,6 +52,7 @@ ASSESSING = (0.1, 2.0)
 """Seconds to find out whether the target is ready."""
 
 Disruption = Literal["refuses", "hangs", "fails"]
+DISRUPTIONS: tuple[Disruption, ...] = get_args(Disruption)
 Manner = Literal[Disruption, "throttles", "denies", "slow", "no listing", "no defaults"]
 
 
@@ -260,6 +261,11 @@ class _Running:
                 await asyncio.sleep(LIMITS.seconds * 2)
             long = (3.5, 9.0) if manner == "slow" else (0.02, self.world.slow if manner is None else 0.3)
             await asyncio.sleep(self.chance.uniform(*long))
+            if manner is None and self.world.slow < LIMITS.patience:
+                manner = self._manner(resource, observer)
+                if manner in DISRUPTIONS:
+                    # What it was about to answer is lost with it.
+                    await asyncio.sleep(LIMITS.seconds * 2)
             if error := _ERRORS.get("fails" if manner == f"no {name}" else manner or ""):
                 raise error
 
