@@ -52,6 +52,10 @@ def key_for_copy(encryption: Encryption) -> SecretStr | None:
             assert_never(encryption)
 
 
+SAME_LOOK = 0.4
+"""Share of a probe period within which two looks of one observer count once, however densely it looks."""
+
+
 class FailoverPolicy(Strict):
     """The guards of a failover that an outage asks for."""
 
@@ -72,6 +76,11 @@ class FailoverPolicy(Strict):
         "one.",
     )
     approval_timeout: Duration = Field(timedelta(minutes=30), description="How long a proposal waits for its approval.")
+
+    @property
+    def proof(self) -> timedelta:
+        """How long an outage lasts at least, from the first failed look, before it is proved."""
+        return max(self.minimum_outage, self.probe_every * SAME_LOOK * (self.quorum - 1))
 
 
 def serves_rest(policy: FailoverPolicy, *, planned: bool) -> bool:

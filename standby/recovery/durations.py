@@ -23,9 +23,10 @@ MOST = 200
 class Kind(StrEnum):
     """What can be measured.
 
-    A copy and a restore are of one analyzer. Detection is from the last healthy look to the decision to fail over, or
-    to propose it; an order is none. Activation is from that decision, its approval or the order until the map is
-    published to every sink, without the builds of a restore and without the sync of a planned failover.
+    A copy and a restore are of one analyzer. Detection is from the middle between the last healthy look and the first
+    that failed to the decision to fail over, or to propose it; an order is none. Activation is from that decision,
+    its approval or the order until the map is published to every sink, without the builds of a restore and without
+    the sync of a planned failover.
     """
 
     COPY = "copy"
@@ -140,11 +141,11 @@ OFTEN = 0.1
 def _detection(policy: FailoverPolicy, durations: Durations) -> _Part:
     if measured := durations.of(Kind.DETECT):
         return _measured("Detection", measured)
-    probe, least = policy.probe_every.total_seconds(), policy.minimum_outage.total_seconds()
-    low, high = max((policy.quorum - 1) * probe, least), max(policy.quorum * probe, least + probe)
-    rule = f"{policy.quorum} probes, {probe:g} s apart"
-    words = f"Detection: {low:g} to {high:g} s by the policy ({rule}); not measured yet."
-    return _Part(low, Spread((low + high) / 2, high), words)
+    # An outage begins anywhere between two probes.
+    probe, low = policy.probe_every.total_seconds(), policy.proof.total_seconds()
+    rule = f"an outage of {low:g} s, probed every {probe:g} s"
+    words = f"Detection: {low:g} to {low + probe:g} s by the policy ({rule}); not measured yet."
+    return _Part(low, Spread(low + probe / 2, low + probe), words)
 
 
 def _restores(durations: Durations, restoring: Restoring) -> _Part | str:
@@ -177,7 +178,7 @@ def _measured(what: str, measured: Sequence[float]) -> _Part:
 
 
 class RtoForecast(Document):
-    """How long a failover would take, from the last healthy look on; nobody is waited for to approve it.
+    """How long a failover would take since the outage began; nobody is waited for to approve it.
 
     Attributes:
         low: seconds, where everything is as fast as in the fastest tenth; `None` where something was not measured,

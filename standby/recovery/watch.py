@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from standby.clock import Clock
-from standby.config.plan import FailoverPolicy
+from standby.config.plan import SAME_LOOK, FailoverPolicy
 from standby.errors import StandbyError
-from standby.recovery.decision.evidence import SAME_LOOK, proved_at, weigh
+from standby.recovery.decision.evidence import proved_at, weigh
 from standby.recovery.probe import Observation
 
 T = TypeVar("T")

@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side
-from standby.config.plan import FailoverPolicy
+from standby.config.plan import SAME_LOOK, FailoverPolicy
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.decision.automation import read_automation
-from standby.recovery.decision.evidence import SAME_LOOK, provable_at
+from standby.recovery.decision.evidence import provable_at
 from standby.recovery.decision.guards import decide, evidence_of
 from standby.recovery.decision.input import (
     RULES,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from standby.config.plan import FailoverPolicy
+from standby.config.plan import SAME_LOOK, FailoverPolicy
 from standby.recovery.probe import Observation
 
 GAP = 1.5
@@ -14,9 +14,6 @@ GAP = 1.5
 
 EARLIER_GAP = 3
 """The same, by the first rules."""
-
-SAME_LOOK = 0.4
-"""Share of a probe period within which two looks of one observer count once, however densely it looks."""
 
 REGULAR = 1.1
 """Probe periods at most between two probes of an observer that keeps probing."""

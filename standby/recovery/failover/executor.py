@@ -251,8 +251,9 @@ async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases, pr
     plan = context.plan.name
     try:
         measured = {Kind.ACTIVATE: [max(0.0, activation)]}
-        if record.detected_at is not None and record.healthy_until is not None:
-            measured[Kind.DETECT] = [_between(record.healthy_until, record.detected_at)]
+        if record.detected_at and record.healthy_until and record.unhealthy_since:
+            began = record.healthy_until + (record.unhealthy_since - record.healthy_until) / 2
+            measured[Kind.DETECT] = [_between(began, record.detected_at)]
         await add_durations(context.vault, plan, measured)
     except VaultError as error:
         phases.problems.append(f"How long it took could not be recorded: {error}")

@@ -38,7 +38,8 @@ def test_a_detection_that_was_never_measured_is_as_long_as_the_policy_says() -> 
     found = forecast({Kind.ACTIVATE: (2.0,)})
     assert (found.low, found.median, found.high, found.met) == (62.0, 77.0, 92.0, True)
     assert found.basis == (
-        "Detection: 60 to 90 s by the policy (3 probes, 30 s apart); not measured yet. Failover: 2 s, measured once."
+        "Detection: 60 to 90 s by the policy (an outage of 60 s, probed every 30 s); not measured yet. "
+        "Failover: 2 s, measured once."
     )
 
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.config.plan import FailoverPolicy
-from standby.recovery.decision.evidence import SAME_LOOK, proved_at, weigh
+from standby.config.plan import SAME_LOOK, FailoverPolicy
+from standby.recovery.decision.evidence import proved_at, weigh
 from standby.recovery.probe import Observation
 from standby.recovery.watch import Watch, Watched, patience
 from tests.standby.recovery.decision.virtual_time import BEGINNING, LoopClock, run_in_no_time
