@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -18,17 +19,30 @@ from pydantic import Field
 from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, Severity, read_observations
 from flows.execution import failover_page, leave_decision, outcome_of
 from flows.outcome import FlowOutcome
+from flows.recovery import open_in_flow
 from flows.run import to_its_report
-from standby.errors import sentence
+from standby.config.configuration import Configuration
+from standby.errors import StandbyError, sentence
+from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
-from standby.recovery.failover.failover import fail_over
-from standby.recovery.failover.outage import Answer, AnswerState, Approved, Means, answer_outage, facts_of
+from standby.recovery.failover.attendance import EvaluatedElsewhere, attending
+from standby.recovery.failover.failover import fail_over, publish_behind
+from standby.recovery.failover.outage import (
+    Answer,
+    AnswerState,
+    Approved,
+    Means,
+    answer_outage,
+    facts_of,
+    to_be_attended,
+)
 from standby.recovery.failover.report import FailoverReport, ending
 from standby.recovery.sync import synchronise
+from standby.recovery.witnesses import looked
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
 
@@ -133,3 +147,47 @@ async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: App
     event = PlanEvent(REFUSED, context.plan.name, facts, "critical")
     name = "NotAnswered" if answer is None else "Rejected"
     return await FlowOutcome(name, message, event=event, good=False).finish()
+
+
+@dataclass
+class Attended:
+    """What came of what nobody else attended to.
+
+    Attributes:
+        answers: to outages, and to failovers that did not end.
+        problems: sentences without their full stops.
+    """
+
+    answers: list[Answer] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+async def attend(configuration: Configuration, plan: str, down: Collection[str]) -> Attended:
+    """Attend to what is not settled, where no other run does."""
+    attended = Attended()
+    try:
+        async with open_in_flow(configuration, plan) as opened:
+            context = await looked(opened) if down else opened
+            # The run that an event started has a form for an approval; this one has not.
+            means = means_in(context, may_ask=False)
+            for resource in await to_be_attended(context, down):
+                answers = await answer_outage(context, resource, "", means)
+                # That another run attends, or that all is well again, is no news of this one.
+                attended.answers += [each for each in answers if each.state is not AnswerState.NOT_NEEDED]
+            left = [each for each in await publish_behind(context) if each.status == "failed"]
+            if left:
+                await _tell_of_sinks(context, left)
+                attended.problems += [each.reason for each in left]
+    except (StandbyError, OSError) as error:
+        attended.problems.append(error.cause if isinstance(error, StandbyError) else f"{type(error).__name__}")
+    return attended
+
+
+async def _tell_of_sinks(context: RecoveryContext, left: Sequence[SinkResult]) -> None:
+    """Tell people, from time to time, of sinks that do not hold the active map."""
+    names = ", ".join(each.name for each in left)
+    summary = " ".join([f"These sinks do not hold the active map: {names}.", *(each.reason for each in left)])
+    event = PlanEvent(WAITING, context.plan.name, {"sinks": [each.name for each in left]}, "warning")
+    with suppress(EvaluatedElsewhere):
+        async with attending(context) as attendance:
+            await attendance.tell("sinks", names, lambda: event.emit(summary))

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import httpx
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from blocks import load_configuration_from_blocks
 from flows.errors import SlotTaken
 from flows.limits import hold
+from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
 from standby.recovery.activation.sinks import (
     Activation,
@@ -37,7 +38,13 @@ from standby.vault.errors import FormatUnknown
 async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryContext]:
     """Open what a recovery of a plan needs, with a scratch resource that no plan uses; no resource is called yet."""
     configuration = await load_configuration_from_blocks(plan, scratch=scratch)
-    async with open_recovery(
+    async with open_in_flow(configuration, plan) as context:
+        yield context
+
+
+def open_in_flow(configuration: Configuration, plan: str) -> AbstractAsyncContextManager[RecoveryContext]:
+    """Open what a recovery of a plan needs, of blocks that are loaded already."""
+    return open_recovery(
         configuration,
         plan,
         via="prefect",
@@ -45,8 +52,7 @@ async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryC
         # Where no deployment started it, somebody at this machine did.
         actor=f"flow run {flow_run.name}" if deployment.id else "",
         run_id=str(flow_run.id),
-    ) as context:
-        yield context
+    )
 
 
 PATIENCE = 5.0

@@ -14,6 +14,7 @@ from prefect.exceptions import PrefectException
 
 from blocks import load_configuration_from_blocks
 from flows.events import emit_observation, read_observations
+from flows.outage import finish_answers
 from flows.outcome import FlowOutcome
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
@@ -106,8 +107,10 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     """Probe every resource of a recovery plan at the same time, and emit an event for each.
 
     From a probe that fails on, the resource is probed every few seconds until it is healthy again or its outage is
-    proved. That does not fail the run: the watch exists to find that out. It changes nothing and decides nothing.
-    The second unhealthy event starts failover/on-outage, which probes again itself, beside this.
+    proved. The second unhealthy event starts failover/on-outage, which probes again itself, beside this.
+
+    Where nobody attends to a proved outage, or to a failover that did not end, this run does, and tells what stands
+    in the way. It publishes the active map again to each sink that does not hold it.
 
     Args:
         plan: Name of a saved recovery-plan block.
@@ -130,6 +133,13 @@ async def watch(plan: str) -> State[dict[str, Any]]:
         await publish_watch(report)
     except (httpx.HTTPError, PrefectException) as error:
         problems.append(f"The page of this watch could not be left ({type(error).__name__})")
+    # Loaded late: the first look must not wait for it.
+    from flows.outage import attend  # noqa: PLC0415
+
+    attended = await attend(configuration, plan, found.down)
+    problems += attended.problems
+    if attended.answers:
+        return await finish_answers(attended.answers)
     if problems:
         message = " ".join([sentence(report.summary), *map(sentence, problems)])
         return await FlowOutcome("Incomplete", message, report, good=False).finish()

@@ -46,10 +46,12 @@ class Watched:
 
     Attributes:
         observations: the last look at each resource.
+        down: the resources of which an outage is proved.
         problems: what went wrong beside, or instead of, a look; sentences without their full stops.
     """
 
     observations: Mapping[str, Observation]
+    down: frozenset[str]
     problems: tuple[str, ...]
 
 
@@ -99,6 +101,7 @@ class Watch:
     recall: Recall
     report: Report
     _beside: set[asyncio.Task[Any]] = field(default_factory=set)
+    _down: set[str] = field(default_factory=set)
     _problems: dict[str, None] = field(default_factory=dict)
 
     async def run(self, resources: Iterable[str]) -> Watched:
@@ -115,7 +118,7 @@ class Watch:
         for name, each in zip(names, found, strict=True):
             if isinstance(each, BaseException):
                 self._note(f"{name} could not be probed", each)
-        return Watched(observations, tuple(self._problems))
+        return Watched(observations, frozenset(self._down), tuple(self._problems))
 
     async def _until_known(self, resource: str) -> Observation:
         seen: list[Observation] = []
@@ -132,6 +135,8 @@ class Watch:
                 reported.append(found)
                 self._begin(self._apart(f"a look at {resource} was not reported", self.report(found), REPORT_SECONDS))
             known = is_known(found, _together(earlier or (), seen), self.policy)
+            if known and found.healthy is False:
+                self._down.add(resource)
             if known or not failing or self.clock.monotonic() >= end:
                 return found
             due = begun + min(DENSE, self.policy.probe_every).total_seconds()

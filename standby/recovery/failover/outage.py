@@ -1,24 +1,17 @@
-"""The answer to an outage: one run attends to it until it is settled, or people were told why it is not.
-
-Which run that is the vault says, not Prefect: whoever holds its object there shows that it is alive, and is followed
-by another one if it dies. Nothing that is wrong ends without being told.
-"""
+"""The answer to an outage: what was begun is taken up, what is proved is answered, and what is not settled is told."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 
-from pydantic import AwareDatetime, ValidationError
-
-from standby.document import Document, JsonValue
-from standby.errors import GuardRefused, StandbyError, sentence
-from standby.fencing import FailoverUnderWay, read_fence
+from standby.document import JsonValue
+from standby.errors import StandbyError, sentence
+from standby.fencing import FailoverUnderWay, Fence, Phase, read_fence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.decision.automation import waits_for_a_person
@@ -36,156 +29,39 @@ from standby.recovery.decision.record import (
     request_of,
     unanswered,
 )
+from standby.recovery.failover.attendance import TOO_LONG, Attendance, EvaluatedElsewhere, attending
 from standby.recovery.failover.begin import Unfinished, unfinished
 from standby.recovery.failover.failover import decide_request
 from standby.recovery.failover.report import FailoverReport, summary
 from standby.recovery.probe import Observation
 from standby.recovery.witnesses import looked
-from standby.text import utc
-from standby.vault.documents import Stored, hold_file, parse_stored
-from standby.vault.errors import FormatUnknown, Held, VaultError
-from standby.vault.storage import HeldFile
+from standby.vault.errors import VaultError
 
 log = logging.getLogger("standby.recovery")
 
 PAUSES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 285.0)
 """Seconds before each further attempt: ten minutes in all. After that the next report of the outage begins anew."""
 
-TOO_LONG = timedelta(minutes=20)
-"""After which a run that attends to an outage, and seems to be alive, counts as one that does nothing any more."""
 
-TOLD_EVERY = timedelta(minutes=15)
-"""After which people are told again of what is still not settled."""
+async def to_be_attended(context: RecoveryContext, down: Collection[str]) -> list[str]:
+    """Name the resources that somebody has to attend to: what serves and is down, or has a failover that did not end.
 
-
-class Told(Document):
-    """What people were told last of what is not settled for one primary, and when.
-
-    Attributes:
-        what: tells the same from something new.
+    Args:
+        down: the resources of which an outage is proved.
     """
-
-    what: str
-    at: AwareDatetime
-
-
-class Evaluation(Stored):
-    """The one run that attends to the outages of a plan, and what people were told last.
-
-    Attributes:
-        run_id: the run that attends to them now, or did last.
-        told: by primary; nothing for one for which all is settled.
-    """
-
-    run_id: str
-    actor: str
-    since: AwareDatetime
-    told: Mapping[str, Told] = {}
+    assignments = (await _fence(context)).assignments.values()
+    wanted = [each.active for each in assignments if each.active in down or each.phase is Phase.SWITCHING]
+    return list(dict.fromkeys(wanted))
 
 
-class EvaluatedElsewhere(GuardRefused):
-    """Another run, which is alive, attends to the outages of the plan."""
-
-    def __init__(self, plan: str, holder: Evaluation | None) -> None:
-        self.since = holder.since if holder else None
-        who = f"{holder.actor} (run {holder.run_id})" if holder else "another run"
-        since = f" since {utc(holder.since)}" if holder else ""
-        super().__init__(
-            f"{who[:1].upper()}{who[1:]} has attended to the outages of plan {plan}{since}, and is alive",
-            f"See that run; standby status {plan} shows what serves",
-        )
-
-
-def evaluation_path(plan: str) -> str:
-    """Give the path of the object that the one run holds."""
-    return f"recovery/{plan}/evaluation.json"
-
-
-@dataclass
-class Attendance:
-    """The outages of a plan in the hands of one run; others are kept away by the vault, and take over if it dies."""
-
-    context: RecoveryContext
-    _file: HeldFile
-    _last: Evaluation
-    _is_ours: bool
-
-    async def begin(self) -> None:
-        """Write down who attends now."""
-        await self._note(self._last.told)
-
-    async def tell(self, primary: str, what: str, publish: Callable[[], None]) -> None:
-        """Tell people that something is not settled for a primary: when it is new, and then from time to time.
-
-        Args:
-            what: tells the same from something new.
-            publish: does it.
-        """
-        now, last = self.context.clock.now(), self._last.told.get(primary)
-        if last is None or last.what != what or now - last.at >= TOLD_EVERY:
-            publish()
-            await self._note({**self._last.told, primary: Told(what=what, at=now)})
-
-    async def settled(self, primary: str) -> None:
-        """Note that nothing is unsettled any more, so that the next time counts as new."""
-        if primary in self._last.told:
-            await self._note({name: told for name, told in self._last.told.items() if name != primary})
-
-    async def _note(self, told: Mapping[str, Told]) -> None:
-        self._last = self._last.model_copy(update={"told": told})
-        if not self._is_ours:
-            return  # Nothing is overwritten that a newer version wrote.
-        try:
-            await self._file.write(self._last.model_dump_json(indent=1).encode())
-        except VaultError as error:
-            # It only spares repetitions: one that is not written costs one more.
-            log.warning("%s", error)
-
-
-@asynccontextmanager
-async def attending(context: RecoveryContext) -> AsyncIterator[Attendance]:
-    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another.
-
-    Raises:
-        EvaluatedElsewhere: another run does, and is alive.
-        VaultUnavailable: the vault does not say.
-    """
-    plan = context.plan.name
-    path = evaluation_path(plan)
-    async with AsyncExitStack() as stack:
-        try:
-            file = await stack.enter_async_context(hold_file(context.vault, path, Held))
-        except Held:
-            raise EvaluatedElsewhere(plan, _parsed(path, await context.vault.read(path))[0]) from None
-        before, is_ours = _parsed(file.where, file.found)
-        present = Evaluation(
-            run_id=context.run_id,
-            actor=context.actor,
-            since=context.clock.now(),
-            told=before.told if before else {},
-        )
-        attendance = Attendance(context, file, present, is_ours)
-        await attendance.begin()
-        yield attendance
-
-
-def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]:
-    """Understand what is there, and say whether it may be overwritten: it only spares repetitions."""
-    if content is None:
-        return None, True
-    try:
-        return parse_stored(where, content, Evaluation), True
-    except FormatUnknown as error:
-        log.warning("%s", error)
-        return None, False
-    except ValidationError:
-        return None, True
+async def _fence(context: RecoveryContext) -> Fence:
+    known = context.known or Known()
+    return known.correct(await read_fence(context.vault, context.plan))
 
 
 async def _served_by(context: RecoveryContext, resource: str) -> list[str]:
     """Name the primaries that a resource serves for, by all that is known; one that a failover leads away counts."""
-    known = context.known or Known()
-    fence = known.correct(await read_fence(context.vault, context.plan))
+    fence = await _fence(context)
     return [primary for primary, assignment in fence.assignments.items() if assignment.active == resource]
 
 
@@ -365,7 +241,7 @@ async def _answer(context: RecoveryContext, primary: str, resource: str, to: str
     if record.decision.needs_approval and not means.approved:
         if not means.may_ask:
             text = f"{proposal(record)} Nobody was asked yet. {by_hand(record)}"
-            return Answer(primary, AnswerState.WAITING, text, what=WAITS, record=record)
+            return Answer(primary, AnswerState.WAITING, text, what="nobody was asked", record=record)
         await record_action(context, AuditAction.PROPOSED, facts_of(record), epoch=record.given.epoch)
         return Answer(primary, AnswerState.PROPOSED, proposal(record), what=WAITS, record=record)
     request = request_of(record)

@@ -19,9 +19,10 @@ from standby.recovery.decision.automation import set_automation
 from standby.recovery.decision.evaluate import nothing_more
 from standby.recovery.decision.input import FailoverRequest, Guard
 from standby.recovery.decision.record import DecisionRecord
-from standby.recovery.failover import outage
+from standby.recovery.failover import attendance, outage
+from standby.recovery.failover.attendance import attending
 from standby.recovery.failover.failover import fail_over
-from standby.recovery.failover.outage import Answer, AnswerState, Means, answer_outage, attending
+from standby.recovery.failover.outage import Answer, AnswerState, Means, answer_outage
 from standby.recovery.failover.report import FailoverReport
 from standby.replication.items import Selection
 from standby.vault.errors import VaultUnavailable
@@ -144,7 +145,7 @@ async def test_while_a_living_run_attends_another_one_says_which_that_is(make_ni
 async def test_a_run_that_seems_alive_and_does_nothing_for_long_is_told(make_night: NightMaker) -> None:
     async with make_night("west") as night:
         async with night.context() as first, attending(first):
-            night.clock.seconds += outage.TOO_LONG.total_seconds()
+            night.clock.seconds += attendance.TOO_LONG.total_seconds()
             answer = await night.answer()
 
         assert answer.state is AnswerState.WAITING
@@ -200,7 +201,7 @@ async def test_a_sink_that_stays_down_is_told_and_the_failover_ends_once_it_answ
         again = await night.answer()
 
         assert waiting.state is again.state is AnswerState.WAITING
-        assert len(night.told) == 1 + (night.clock.seconds - begun) // outage.TOLD_EVERY.total_seconds()
+        assert len(night.told) == 1 + (night.clock.seconds - begun) // attendance.TOLD_EVERY.total_seconds()
         night.sink.fails = False
         assert (await night.answer()).state is AnswerState.CARRIED_OUT
         assert night.sink.side == "west"
@@ -432,7 +433,7 @@ async def test_a_plan_that_asks_somebody_proposes_once_and_reminds(make_night: N
 
         assert (asked.state, waits.state) == (AnswerState.PROPOSED, AnswerState.WAITING)
         assert night.told == [asked], "the reminder comes later"
-        night.clock.seconds += outage.TOLD_EVERY.total_seconds()
+        night.clock.seconds += attendance.TOLD_EVERY.total_seconds()
         await night.answer()
         assert [each.state for each in night.told] == [AnswerState.PROPOSED, AnswerState.WAITING]
         assert "waits for its approval" in night.told[1].text

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from standby.cli.serve import bound, serve, url_of
 from standby.gateway.errors import AddressUnusable
-from standby.gateway.server import bound, serve, url_of
 from tests.patience import PATIENCE
 from tests.standby.gateway.conftest import TOKEN, UNHEALTHY
 from tests.standby.gateway.samples import metric_alert

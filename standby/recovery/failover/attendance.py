@@ -1,0 +1,168 @@
+"""The one run that attends to the outages of a plan, and what people were told last.
+
+Which run that is the vault says, not Prefect: whoever holds the object there shows that it is alive, and is followed
+by another one if it dies.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pydantic import AwareDatetime, ValidationError
+
+from standby.document import Document
+from standby.errors import GuardRefused
+from standby.recovery.context import RecoveryContext
+from standby.text import utc
+from standby.vault.documents import Stored, hold_file, parse_stored
+from standby.vault.errors import FormatUnknown, Held, VaultError
+from standby.vault.storage import HeldFile
+
+log = logging.getLogger("standby.recovery")
+
+TOO_LONG = timedelta(minutes=20)
+"""After which a run that attends to an outage, and seems to be alive, counts as one that does nothing any more."""
+
+TOLD_EVERY = timedelta(minutes=15)
+"""After which people are told again of what is still not settled."""
+
+
+BEGINNING = 5.0
+"""Seconds in which a run that begins to attend writes that down."""
+
+
+class Told(Document):
+    """What people were told last of what is not settled for one primary, and when.
+
+    Attributes:
+        what: tells the same from something new.
+    """
+
+    what: str
+    at: AwareDatetime
+
+
+class Evaluation(Stored):
+    """The one run that attends to the outages of a plan, and what people were told last.
+
+    Attributes:
+        run_id: the run that attends to them now, or did last.
+        told: by primary; nothing for one for which all is settled.
+    """
+
+    run_id: str
+    actor: str
+    since: AwareDatetime
+    told: Mapping[str, Told] = {}
+
+
+class EvaluatedElsewhere(GuardRefused):
+    """Another run, which is alive, attends to the outages of the plan."""
+
+    def __init__(self, plan: str, holder: Evaluation | None) -> None:
+        self.since = holder.since if holder else None
+        who = f"{holder.actor} (run {holder.run_id})" if holder else "another run"
+        since = f" since {utc(holder.since)}" if holder else ""
+        super().__init__(
+            f"{who[:1].upper()}{who[1:]} has attended to the outages of plan {plan}{since}, and is alive",
+            f"See that run; standby status {plan} shows what serves",
+        )
+
+
+def evaluation_path(plan: str) -> str:
+    """Give the path of the object that the one run holds."""
+    return f"recovery/{plan}/evaluation.json"
+
+
+@dataclass
+class Attendance:
+    """The outages of a plan in the hands of one run; others are kept away by the vault, and take over if it dies."""
+
+    context: RecoveryContext
+    _file: HeldFile
+    _last: Evaluation
+    _is_ours: bool
+
+    async def begin(self) -> None:
+        """Write down who attends now."""
+        await self._note(self._last.told)
+
+    async def tell(self, primary: str, what: str, publish: Callable[[], None]) -> None:
+        """Tell people that something is not settled for a primary: when it is new, and then from time to time.
+
+        Args:
+            what: tells the same from something new.
+            publish: does it.
+        """
+        now, last = self.context.clock.now(), self._last.told.get(primary)
+        if last is None or last.what != what or now - last.at >= TOLD_EVERY:
+            publish()
+            await self._note({**self._last.told, primary: Told(what=what, at=now)})
+
+    async def settled(self, primary: str) -> None:
+        """Note that nothing is unsettled any more, so that the next time counts as new."""
+        if primary in self._last.told:
+            await self._note({name: told for name, told in self._last.told.items() if name != primary})
+
+    async def _note(self, told: Mapping[str, Told]) -> None:
+        self._last = self._last.model_copy(update={"told": told})
+        if not self._is_ours:
+            return  # Nothing is overwritten that a newer version wrote.
+        try:
+            await self._file.write(self._last.model_dump_json(indent=1).encode())
+        except VaultError as error:
+            # It only spares repetitions: one that is not written costs one more.
+            log.warning("%s", error)
+
+
+@asynccontextmanager
+async def attending(context: RecoveryContext) -> AsyncIterator[Attendance]:
+    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another.
+
+    Raises:
+        EvaluatedElsewhere: another run does, and is alive.
+        VaultUnavailable: the vault does not say.
+    """
+    plan = context.plan.name
+    path = evaluation_path(plan)
+    async with AsyncExitStack() as stack:
+        try:
+            file = await stack.enter_async_context(hold_file(context.vault, path, Held))
+        except Held:
+            raise EvaluatedElsewhere(plan, await _holder(context, path)) from None
+        before, is_ours = _parsed(file.where, file.found)
+        present = Evaluation(
+            run_id=context.run_id,
+            actor=context.actor,
+            since=context.clock.now(),
+            told=before.told if before else {},
+        )
+        attendance = Attendance(context, file, present, is_ours)
+        await attendance.begin()
+        yield attendance
+
+
+async def _holder(context: RecoveryContext, path: str) -> Evaluation | None:
+    """Read who attends; who has only just begun may not have written that down yet."""
+    found, _ = _parsed(path, await context.vault.read(path))
+    if found is None or context.clock.now() - found.since < TOO_LONG:
+        return found
+    await context.clock.sleep(BEGINNING)
+    return _parsed(path, await context.vault.read(path))[0]
+
+
+def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]:
+    """Understand what is there, and say whether it may be overwritten: it only spares repetitions."""
+    if content is None:
+        return None, True
+    try:
+        return parse_stored(where, content, Evaluation), True
+    except FormatUnknown as error:
+        log.warning("%s", error)
+        return None, False
+    except ValidationError:
+        return None, True
