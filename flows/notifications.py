@@ -6,7 +6,7 @@ the watch that is down, or the Prefect server's own network.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -90,6 +90,10 @@ async def save_automations(wanted: list[AutomationCore]) -> list[str]:
         return changes
 
 
+Notify = Callable[[str, str, EventTrigger, str, str], AutomationCore]
+"""Makes an automation of what it is about, its description, its trigger, and subject and body of the notification."""
+
+
 def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
     def notify(of: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
         action = SendNotification(block_document_id=block, subject=f"Standby: {subject}", body=body)
@@ -97,6 +101,11 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             name=f"{PREFIX} {name} of {of}", description=description, trigger=trigger, actions=[action]
         )
 
+    yield from _of_failovers(notify)
+    yield from _of_the_watch(notify, silence)
+
+
+def _of_failovers(notify: Notify) -> Iterator[AutomationCore]:
     yield notify(
         "failovers",
         "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
@@ -104,21 +113,8 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             expect={PROPOSED, ACTIVATED, ROLLED_BACK, COMMITTED, REFUSED, WAITING, FAILED_BACK, DRILLED},
             match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
         ),
-        subject="{{ event.event }} of plan {{ event.resource.name }}",
-        body="{{ event.payload.summary }}\n{{ event.payload.link }}",
-    )
-    yield notify(
-        "degraded resources",
-        "A resource answers slowly, or does only a part of its work. This never starts a failover.",
-        EventTrigger(
-            expect={DEGRADED},
-            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
-            for_each={"prefect.resource.id"},
-            within=DEGRADED_EVERY,
-        ),
-        subject="{{ event.resource.name }} is degraded",
-        body="{{ event.resource.name }} serves, but slowly or in part: {{ event.payload.summary }}. "
-        "This does not start a failover.",
+        "{{ event.event }} of plan {{ event.resource.name }}",
+        "{{ event.payload.summary }}\n{{ event.payload.link }}",
     )
     yield notify(
         "failing automations",
@@ -128,8 +124,8 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             # Not of these automations themselves: a block that fails would be notified of that without end.
             match=ResourceSpecification({"prefect.resource.name": f"{OUTAGE} *"}),
         ),
-        subject="the automation {{ event.resource.name }} failed",
-        body="An outage could not start the failover flow: {{ event.payload.reason }}. "
+        "the automation {{ event.resource.name }} failed",
+        "An outage could not start the failover flow: {{ event.payload.reason }}. "
         "Decide by hand: run standby status PLAN, then standby failover PLAN --to RESOURCE.",
     )
     yield notify(
@@ -140,8 +136,24 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
             match_related=ResourceSpecification({"prefect.resource.role": "flow", "prefect.resource.name": "failover"}),
         ),
-        subject="the failover run {{ event.resource.name }} failed",
-        body="{{ flow_run.state.message }}\nRun standby status PLAN, then decide by hand.\n{{ flow_run|ui_url }}",
+        "the failover run {{ event.resource.name }} failed",
+        "{{ flow_run.state.message }}\nRun standby status PLAN, then decide by hand.\n{{ flow_run|ui_url }}",
+    )
+
+
+def _of_the_watch(notify: Notify, silence: timedelta) -> Iterator[AutomationCore]:
+    yield notify(
+        "degraded resources",
+        "A resource answers slowly, or does only a part of its work. This never starts a failover.",
+        EventTrigger(
+            expect={DEGRADED},
+            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+            for_each={"prefect.resource.id"},
+            within=DEGRADED_EVERY,
+        ),
+        "{{ event.resource.name }} is degraded",
+        "{{ event.resource.name }} serves, but slowly or in part: {{ event.payload.summary }}. "
+        "This does not start a failover.",
     )
     yield notify(
         "silence",
@@ -154,8 +166,8 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
             posture=Posture.Proactive,
             within=silence,
         ),
-        subject="the watch is silent",
-        body="The watch has not reported on {{ labels.prefect.resource.id }} for "
+        "the watch is silent",
+        "The watch has not reported on {{ labels.prefect.resource.id }} for "
         f"{silence.total_seconds():.0f} s, so an outage of it would not be noticed. "
         "Check that a worker runs and that watch/scheduled is not paused. This does not start a failover.",
     )
