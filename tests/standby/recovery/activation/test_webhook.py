@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
-from standby.config.sinks import WebhookSink
+from standby.config.sinks import MARKED, WebhookSink, signing_key
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
-from standby.recovery.activation.webhook import WebhookActivation, webhook_name
+from standby.recovery.activation.webhook import WebhookActivation, standard_signature, webhook_name
 from standby.service.retries import HttpRetries
-from tests.standby.recovery.activation.test_file import activation
+from tests.standby.recovery.activation.test_file import AT, activation
 
 URL = "https://hooks.example.com/services/canary-path?code=canary-query"
 SECRET = "canary-secret"
@@ -43,8 +44,8 @@ class Receiver:
         return httpx.Response(answer, text="canary-body") if isinstance(answer, int) else answer
 
 
-def webhook(receiver: Receiver, url: str = URL) -> WebhookActivation:
-    settings = WebhookSink(url=url, secret=SecretStr(SECRET))
+def webhook(receiver: Receiver, url: str = URL, secret: str = SECRET) -> WebhookActivation:
+    settings = WebhookSink(url=url, secret=SecretStr(secret))
     return WebhookActivation(settings, retries=AT_ONCE, transport=httpx.MockTransport(receiver))
 
 
@@ -59,6 +60,48 @@ async def test_the_receiver_can_check_who_sent_it_and_when() -> None:
     assert abs(datetime.now(UTC).timestamp() - int(stamp)) < 60
     assert request.headers["x-standby-epoch"] == "7"
     assert Activation.model_validate_json(request.content) == activation(7, "west")
+
+
+def test_the_signature_is_that_of_standardwebhooks() -> None:
+    """By the example that its libraries are tested with."""
+    key = signing_key(SecretStr(f"{MARKED}MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    signed = standard_signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+    assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+@pytest.mark.parametrize("secret", [SECRET, "whsec_" + base64.b64encode(b"a key of 24 bytes or more").decode()])
+async def test_receivers_of_either_header_scheme_can_check_it(secret: str) -> None:
+    receiver = Receiver(204)
+    await webhook(receiver, secret=secret).publish(activation(7, "west"))
+    (request,) = receiver.requests
+    message, stamp = request.headers["webhook-id"], request.headers["webhook-timestamp"]
+    key = b"a key of 24 bytes or more" if secret.startswith("whsec_") else secret.encode()
+    expected = hmac.digest(key, f"{message}.{stamp}.".encode() + request.content, "sha256")
+    assert request.headers["webhook-signature"] == f"v1,{base64.b64encode(expected).decode()}"
+    assert "." not in message
+    old = hmac.new(secret.encode(), f"{stamp}.".encode() + request.content, hashlib.sha256).hexdigest()
+    assert request.headers["x-standby-signature"] == f"sha256={old}"
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_no base64"])
+def test_a_secret_that_is_marked_and_is_no_key_is_refused_without_being_quoted(secret: str) -> None:
+    with pytest.raises(ValidationError, match="the rest must be a key in base64") as caught:
+        WebhookSink(url=URL, secret=SecretStr(secret))
+    assert "no base64" not in str(caught.value)
+
+
+async def test_a_message_has_the_same_id_whenever_it_is_sent_and_another_message_another_one() -> None:
+    receiver = Receiver(503, 200)
+    sink = webhook(receiver)
+    first = activation(7, "west")
+    later = first.model_copy(update={"as_of": AT + timedelta(hours=1), "changed_at": AT, "run_id": "another"})
+    for each in (first, later, activation(7, None), activation(8, "west"), activation(7, "north")):
+        await sink.publish(each)
+    ids = [request.headers["webhook-id"] for request in receiver.requests]
+    # The first one was tried again.
+    assert ids[0] == ids[1] == ids[2]
+    assert len(set(ids)) == 4
+    assert ids[0].startswith("p-7-active-")
 
 
 async def test_each_phase_of_an_epoch_has_a_key_of_its_own_and_the_same_one_again() -> None:
