@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import offline
+from benchmarks import offline, outages
 from benchmarks.figures import Findings
 from standby.orchestrator import load_orchestrator
 
@@ -25,9 +25,12 @@ BUSY = 0.5
 """Others at work on average, from which on times are doubtful."""
 
 
-def print_tables(findings: Sequence[Findings], load: float) -> None:
+def print_tables(findings: Sequence[Findings], lost: Sequence[outages.Outage], load: float) -> None:
     """Print a table for each group, and on what the expectations rest."""
     console = Console(width=WIDTH, highlight=False)
+    if lost:
+        console.print(outages.table_of(lost))
+        console.print(outages.verdict_on(lost), end="\n\n")
     for group in findings:
         table = Table(title=group.title, title_justify="left", title_style="bold")
         table.add_column("ratio of", ratio=30)
@@ -51,36 +54,41 @@ def print_tables(findings: Sequence[Findings], load: float) -> None:
             f"The machine was busy with something else (load {load:.1f}): ratios of time are too high, "
             "those of CPU less so."
         )
-    console.print("--json prints every round, and the seconds behind the ratios.")
+    if findings:
+        console.print("--json prints every round, and the seconds behind the ratios.")
 
 
-def print_json(findings: Sequence[Findings], load: float) -> None:
+def print_json(findings: Sequence[Findings], lost: Sequence[outages.Outage], load: float) -> None:
     document = {
         "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": load},
         "groups": [
             {"title": group.title, "figures": [figure.to_json() for figure in group.figures], "raw": group.raw}
             for group in findings
         ],
+        "outages": outages.to_json(lost),
     }
     print(json.dumps(document, indent=1))
 
 
-GROUPS = ("startup", "planning", "copying")
+GROUPS = ("startup", "planning", "copying", "outages")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What orchestration costs.")
     parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all of them by default")
     parser.add_argument("--rounds", type=int, default=3, help="how often each copying is measured")
+    parser.add_argument("--count", type=int, default=20, help="how many outages are measured, 2.5 min each")
     parser.add_argument("--json", action="store_true", help="only one JSON document on stdout")
     asked = parser.parse_args()
     if strange := set(asked.groups) - set(GROUPS):
         parser.error(f"there is no group {min(strange)}")
-    if asked.rounds < 1:
-        parser.error("--rounds must be at least 1")
+    if min(asked.rounds, asked.count) < 1:
+        parser.error("--rounds and --count must be at least 1")
     load, _, _ = os.getloadavg()
-    findings = _measure(asked.groups or GROUPS, asked.rounds)
-    (print_json if asked.json else print_tables)(findings, load)
+    groups = asked.groups or GROUPS
+    findings = _measure(groups, asked.rounds)
+    lost = _measure_outages(asked.count) if "outages" in groups else []
+    (print_json if asked.json else print_tables)(findings, lost, load)
 
 
 def _measure(groups: list[str] | tuple[str, ...], rounds: int) -> list[Findings]:
@@ -95,6 +103,11 @@ def _measure(groups: list[str] | tuple[str, ...], rounds: int) -> list[Findings]
         with tempfile.TemporaryDirectory() as folder:
             found.append(asyncio.run(_measure_copying(rounds, Path(folder))))
     return found
+
+
+def _measure_outages(count: int) -> list[outages.Outage]:
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(outages.measure(count, Path(folder), _say))
 
 
 async def _measure_copying(rounds: int, folder: Path) -> Findings:

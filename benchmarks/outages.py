@@ -1,0 +1,333 @@
+"""Outages at default settings, with a real Prefect server, workers, schedules and automation: how long each lasts.
+
+Each outage is of a plan of its own with an empty vault, so that none is a follow-up of another. Everything is done as
+an operator would: by `standby bootstrap`, and workers in processes of their own. Nothing here looks at the region.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import yaml
+from rich.table import Table
+
+from benchmarks.stage import SOURCE, TARGETS, Stage, set_stage
+from flows.orchestrator import own_server, own_worker
+from standby.config.plan import FailoverPolicy
+from standby.config.resource import KeyCredentials
+from standby.recovery.audit import AuditAction, verify_audit
+from standby.recovery.decision.input import Outcome
+from standby.recovery.decision.record import read_record
+from standby.vault.folder import LocalFolder
+
+KINDS = ("refuse", "hang", "unavailable")
+"""How a region is lost, in turn: the connection is refused, nothing answers, 503."""
+
+PERIOD = FailoverPolicy().probe_every.total_seconds()
+
+ANALYZERS = 10
+
+LONGEST = 150.0
+"""Seconds after which an outage counts as one that was not answered."""
+
+SETTLING = 120.0
+"""Seconds for the watch of a new plan to report that it is healthy."""
+
+COMMAND_SECONDS = 120.0
+
+EVERY = 0.2
+"""Seconds between two looks at what was published."""
+
+MEDIAN, WORST = 75.0, 100.0
+"""Seconds from the outage to the last sink: what they should be at most on a quiet machine with two cores."""
+
+POOLS = ("standby", "standby-recovery")
+
+
+@dataclass
+class Outage:
+    """Seconds after the loss of the region; `None` where it did not happen in time.
+
+    Attributes:
+        first: the first look that failed began.
+        second: the second one began, and its report starts the evaluation.
+        evaluated: the flow run of the evaluation began.
+        proved: the decision had the proof.
+        served: the last sink had the map that names west.
+    """
+
+    kind: str
+    first: float | None = None
+    second: float | None = None
+    evaluated: float | None = None
+    proved: float | None = None
+    served: float | None = None
+
+
+STEPS = ("first", "second", "evaluated", "proved", "served")
+
+
+async def measure(count: int, folder: Path, say: Callable[[str], None]) -> list[Outage]:
+    """Lose a region as often as that, at other moments of the watch's period, and measure each time."""
+    chance = random.Random(2611)
+    # One in each part of the period, in an order that has nothing to do with how the region is lost.
+    phases = [(number + chance.random()) / count * PERIOD for number in range(count)]
+    chance.shuffle(phases)
+    found = []
+    async with _running(folder) as site, set_stage(ANALYZERS, folder) as stage:
+        for number, phase in enumerate(phases):
+            kind = KINDS[number % len(KINDS)]
+            say(f"outage {number + 1} of {count}: {kind}")
+            outage = await _Trial(site, stage, folder / f"{number + 1}", f"outage-{number + 1}").run(kind, phase)
+            say(f"outage {number + 1} of {count}: {kind}, served after {_seconds(outage.served)}")
+            found.append(outage)
+    return found
+
+
+@dataclass(frozen=True)
+class _Site:
+    """The server, its workers, and an application that is told what serves."""
+
+    environment: Mapping[str, str]
+    prefect: httpx.AsyncClient
+    application: _Application
+
+
+@asynccontextmanager
+async def _running(folder: Path) -> AsyncIterator[_Site]:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(own_server(folder / "prefect"))
+        environment = {"PREFECT_API_URL": f"{url}/api", "PREFECT_HOME": str(folder / "prefect")}
+        for pool in POOLS:
+            await stack.enter_async_context(own_worker(folder / f"{pool}.log", pool, environment))
+        http = httpx.AsyncClient(base_url=f"{url}/api", trust_env=False, timeout=30)
+        prefect = await stack.enter_async_context(http)
+        application = await stack.enter_async_context(_listening())
+        yield _Site(environment, prefect, application)
+
+
+@dataclass
+class _Application:
+    """Takes the maps that the webhook posts."""
+
+    url: str = ""
+    plans: dict[str, Any] = field(default_factory=dict)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = next(line.partition(":")[2] for line in head.splitlines() if line.startswith("content-length:"))
+        posted = json.loads(await reader.readexactly(int(length)))
+        self.plans[posted["plan"]] = posted
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def _listening() -> AsyncIterator[_Application]:
+    application = _Application()
+    server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
+    async with server:
+        application.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        yield application
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One outage, of one plan."""
+
+    site: _Site
+    stage: Stage
+    folder: Path
+    plan: str
+
+    async def run(self, kind: str, phase: float) -> Outage:
+        await self.stage.reset()
+        await self._set_up()
+        await self._healthy_since(datetime.now(UTC))
+        # From a look on, so that the outage begins where in the period it is to begin.
+        await asyncio.sleep(phase)
+        await self._lose(kind)
+        begun = datetime.now(UTC)
+        served = await self._served(begun)
+        outage = Outage(kind, served=served)
+        await self._fill(outage, begun)
+        return outage
+
+    async def _set_up(self) -> None:
+        await asyncio.to_thread(self._write)
+        await self._standby("bootstrap")
+        await self._standby("replicate", self.plan)
+        await self._standby("snapshot", self.plan)
+
+    def _write(self) -> None:
+        self.folder.mkdir()
+        resources = {
+            name: {
+                "endpoint": found.endpoint,
+                "region": found.region,
+                "resource_id": found.resource_id,
+                "credentials": {"kind": "key", "key": f"${{{name.upper()}_KEY}}"},
+                "arm_endpoint": "",
+            }
+            for name, found in self.stage.configuration.resources.items()
+        }
+        plan = {"pairs": [{"source": SOURCE, "targets": list(TARGETS)}], "failover": {"automatic": True}}
+        content = {
+            "resources": resources,
+            "plans": {self.plan: plan},
+            "vault": {"path": str(self.folder / "vault")},
+            "activation": [
+                {"kind": "file", "path": str(self._map)},
+                {"kind": "webhook", "url": self.site.application.url, "secret": "${HOOK_KEY}"},
+            ],
+        }
+        self._file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "standby.yaml"
+
+    @property
+    def _map(self) -> Path:
+        return self.folder / "active.json"
+
+    async def _standby(self, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "standby", "-q", "-c", str(self._file), *arguments),
+            env={**_inherited(), **self.site.environment, **dict(self._keys())},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(COMMAND_SECONDS):
+            said, _ = await process.communicate()
+        if process.returncode:
+            raise RuntimeError(f"standby {' '.join(arguments)} ended with {process.returncode}: {said.decode()}")
+
+    def _keys(self) -> Iterator[tuple[str, str]]:
+        yield "HOOK_KEY", "of no importance"
+        for name, found in self.stage.configuration.resources.items():
+            if isinstance(found.credentials, KeyCredentials):
+                yield f"{name.upper()}_KEY", found.credentials.key.get_secret_value()
+
+    async def _healthy_since(self, moment: datetime) -> None:
+        """Wait for a look of this plan's watch that was made after that, as late as it is reported."""
+        async with asyncio.timeout(SETTLING):
+            while True:
+                if await self._looks("healthy", moment):
+                    return
+                await asyncio.sleep(EVERY)
+
+    async def _looks(self, what: str, since: datetime) -> list[datetime]:
+        """Give when the looks at the source began that the watch of this plan reported, oldest first."""
+        wanted = {
+            "event": {"name": [f"content-understanding.resource.{what}"]},
+            "resource": {"id": [f"content-understanding.resource.{SOURCE}"]},
+            "occurred": {"since": since.isoformat(), "until": (since + timedelta(hours=1)).isoformat()},
+        }
+        answer = await self.site.prefect.post("/events/filter", json={"filter": wanted, "limit": 50})
+        ours = [
+            datetime.fromisoformat(event["payload"]["at"])
+            for event in answer.raise_for_status().json()["events"]
+            if any(each["prefect.resource.id"] == f"standby.plan.{self.plan}" for each in event["related"])
+        ]
+        return sorted(at for at in ours if at >= since)
+
+    async def _lose(self, kind: str) -> None:
+        async with httpx.AsyncClient(base_url=self.stage.control, trust_env=False) as control:
+            (await control.post("/outages", json={"resource": SOURCE, "kind": kind})).raise_for_status()
+
+    async def _served(self, begun: datetime) -> float | None:
+        """Wait until both sinks name another resource; give the seconds that took."""
+        while (passed := (datetime.now(UTC) - begun).total_seconds()) < LONGEST:
+            maps = [await asyncio.to_thread(self._in_file), self.site.application.plans.get(self.plan)]
+            serving = [(found or {}).get("sources", {}).get(SOURCE) for found in maps]
+            if all(endpoint and endpoint["resource"] != SOURCE for endpoint in serving):
+                return passed
+            await asyncio.sleep(EVERY)
+        return None
+
+    def _in_file(self) -> Any:
+        try:
+            return json.loads(self._map.read_bytes())["plans"].get(self.plan)
+        except FileNotFoundError:
+            return None
+
+    async def _fill(self, outage: Outage, begun: datetime) -> None:
+        """Read from Prefect and the vault what led there, once it is written."""
+        await asyncio.sleep(10)
+
+        def after(at: datetime) -> float:
+            return (at - begun).total_seconds()
+
+        looks = await self._looks("unhealthy", begun - timedelta(seconds=10))
+        outage.first, outage.second = (after(looks[n]) if len(looks) > n else None for n in (0, 1))
+        runs = await self.site.prefect.post(
+            "/flow_runs/filter",
+            json={
+                "deployments": {"name": {"any_": ["on-outage"]}},
+                "flow_runs": {"start_time": {"after_": begun.isoformat()}},
+                "sort": "START_TIME_ASC",
+            },
+        )
+        started = [datetime.fromisoformat(run["start_time"]) for run in runs.raise_for_status().json()]
+        outage.evaluated = after(started[0]) if started else None
+        vault = LocalFolder(self.folder / "vault")
+        for line in (await verify_audit(vault, self.plan, None)).lines:
+            if line.action == AuditAction.DECIDED:
+                record, _ = await read_record(vault, str(line.facts["decision"]))
+                if record.decision.outcome is Outcome.ACT and record.decision.detected_at is not None:
+                    outage.proved = after(record.decision.detected_at)
+                    return
+
+
+def table_of(outages: Sequence[Outage]) -> Table:
+    """Make a table of outages, with the median and the worst of each step."""
+    table = Table(title="Outages at default settings: seconds after the loss of the region", title_justify="left")
+    table.add_column("", justify="right")
+    table.add_column("lost by")
+    for name in ("first look fails", "second", "evaluation begins", "proved", "served"):
+        table.add_column(name, justify="right")
+    for number, outage in enumerate(outages):
+        table.add_row(str(number + 1), outage.kind, *(_seconds(getattr(outage, step)) for step in STEPS))
+    table.add_section()
+    for name, of in (("median", median), ("worst", max)):
+        # One that was never answered is the worst, and longer than any that was.
+        columns = [[_or_never(getattr(outage, step)) for outage in outages] for step in STEPS]
+        table.add_row("", name, *(_seconds(of(column)) for column in columns))
+    return table
+
+
+def verdict_on(outages: Sequence[Outage]) -> str:
+    """Say whether the outages were answered as fast as they should be."""
+    served = [_or_never(outage.served) for outage in outages]
+    good = median(served) <= MEDIAN and max(served) <= WORST
+    return f"Median at most {MEDIAN:.0f} s, worst at most {WORST:.0f} s: {'as expected' if good else 'above'}."
+
+
+def to_json(outages: Sequence[Outage]) -> list[dict[str, Any]]:
+    return [asdict(outage) for outage in outages]
+
+
+def _or_never(value: float | None) -> float:
+    return float("inf") if value is None else value
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value in {None, float("inf")} else f"{value:.1f}"
+
+
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
