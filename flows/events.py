@@ -5,13 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import httpx
 from prefect import get_client
 from prefect.events import emit_event
-from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+from prefect.events.filters import (
+    EventFilter,
+    EventNameFilter,
+    EventOccurredFilter,
+    EventRelatedFilter,
+    EventResourceFilter,
+)
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
@@ -121,6 +127,19 @@ def event_of(observation: Observation) -> str:
 
 LAST_HEALTHY = timedelta(days=1)
 """How far back the last healthy look is searched for: it says when an outage began at the earliest."""
+
+
+async def last_report(plan: str, within: timedelta) -> datetime | None:
+    """Say when the watch of a plan reported last, whatever it saw; `None` where it did not in that time."""
+    now = datetime.now(UTC)
+    wanted = EventFilter(
+        event=EventNameFilter(name=[HEALTHY, DEGRADED, UNHEALTHY]),
+        related=EventRelatedFilter(id=[plan_id(plan)]),
+        occurred=EventOccurredFilter(since=now - within, until=now + within),
+    )
+    async with get_client() as client:
+        page = await client.read_events(wanted, limit=1)
+    return page.events[0].occurred if page.events else None
 
 
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:

@@ -1,23 +1,24 @@
 """The automations that notify people of failovers through Prefect's notification blocks.
 
 None of them starts a failover. When the watch is silent, people are notified and nothing else happens: it may be
-the watch that is down, or the Prefect server's own network.
+the watch that is down, or the Prefect server's own network. Where no block is configured, that is still an event of
+Prefect (`prefect.automation.triggered`), and `standby doctor` says it.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import timedelta
 from uuid import UUID
 
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
-from prefect.events.actions import SendNotification
+from prefect.events.actions import DoNothing, SendNotification
 from prefect.events.schemas.automations import Automation, AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import OUTAGE
+from flows.bootstrap import OUTAGE, RECOVERY_POOL, SILENCE, probe_period
 from flows.errors import NotificationBlockUnusable
 from flows.events import (
     ACTIVATED,
@@ -35,16 +36,12 @@ from flows.events import (
     resource_id,
 )
 from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
 
 PREFIX = "standby tells"
 """What the names of these automations begin with."""
 
 ACTION_FAILED = "prefect.automation.action.failed"
-
-SILENCE = 5
-"""Probe periods without any report on a resource after which the watch counts as silent."""
-
-SHORTEST_SILENCE = timedelta(minutes=3)
 
 DEGRADED_EVERY = timedelta(minutes=15)
 """After which people hear again that a resource is degraded: every look finds it so."""
@@ -56,15 +53,15 @@ COMPARED = ("description", "trigger", "actions")
 
 
 async def wanted_automations(configuration: Configuration) -> list[AutomationCore]:
-    """Give the automations that notify through the notification blocks of a configuration.
+    """Give the automations that notify through the notification blocks of a configuration, and notice silence.
 
     Raises:
         NotificationBlockUnusable: a block is not on the server, or cannot notify.
     """
     async with get_client() as client:
         blocks = {name: await _block(client, name) for name in configuration.notifications}
-    silence = max([SHORTEST_SILENCE, *(SILENCE * plan.failover.probe_every for plan in configuration.plans.values())])
-    return [made for name, block in blocks.items() for made in _automations(name, block, silence)]
+    made = [made for name, block in blocks.items() for made in _automations(name, block)]
+    return [*made, *(_silence(plan, blocks.values()) for plan in configuration.plans.values())]
 
 
 async def save_automations(wanted: list[AutomationCore]) -> list[str]:
@@ -94,7 +91,7 @@ Notify = Callable[[str, str, EventTrigger, str, str], AutomationCore]
 """Makes an automation of what it is about, its description, its trigger, and subject and body of the notification."""
 
 
-def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[AutomationCore]:
+def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
     def notify(of: str, description: str, trigger: EventTrigger, subject: str, body: str) -> AutomationCore:
         action = SendNotification(block_document_id=block, subject=f"Standby: {subject}", body=body)
         return AutomationCore(
@@ -102,7 +99,7 @@ def _automations(name: str, block: UUID, silence: timedelta) -> Iterator[Automat
         )
 
     yield from _of_failovers(notify)
-    yield from _of_the_watch(notify, silence)
+    yield _of_degraded(notify)
 
 
 def _of_failovers(notify: Notify) -> Iterator[AutomationCore]:
@@ -141,8 +138,8 @@ def _of_failovers(notify: Notify) -> Iterator[AutomationCore]:
     )
 
 
-def _of_the_watch(notify: Notify, silence: timedelta) -> Iterator[AutomationCore]:
-    yield notify(
+def _of_degraded(notify: Notify) -> AutomationCore:
+    return notify(
         "degraded resources",
         "A resource answers slowly, or does only a part of its work. This never starts a failover.",
         EventTrigger(
@@ -155,21 +152,34 @@ def _of_the_watch(notify: Notify, silence: timedelta) -> Iterator[AutomationCore
         "{{ event.resource.name }} serves, but slowly or in part: {{ event.payload.summary }}. "
         "This does not start a failover.",
     )
-    yield notify(
-        "silence",
-        "The watch no longer reports on a resource. This never starts a failover.",
-        EventTrigger(
+
+
+def _silence(plan: RecoveryPlan, blocks: Iterable[UUID]) -> AutomationCore:
+    """Notice that the watch of a plan no longer reports; each plan has a period of its own."""
+    period = probe_period(plan)
+    body = (
+        f"The watch of plan {plan.name} has not said for {SILENCE * period:.0f} s whether "
+        "{{ labels.prefect.resource.id }} is healthy, so an outage of it would not be noticed. "
+        f"Run standby doctor {plan.name}: it says whether a worker runs (prefect worker start --pool {RECOVERY_POOL}) "
+        "and whether watch/scheduled is paused. This does not start a failover."
+    )
+    notify = [
+        SendNotification(block_document_id=block, subject="Standby: the watch is silent", body=body) for block in blocks
+    ]
+    return AutomationCore(
+        name=f"{PREFIX} of silence of {plan.name}",
+        description="The watch no longer reports on a resource. This never starts a failover.",
+        trigger=EventTrigger(
             after={HEALTHY, DEGRADED, UNHEALTHY},
             expect={HEALTHY, DEGRADED, UNHEALTHY},
             match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+            match_related=ResourceSpecification({"prefect.resource.id": plan_id(plan.name)}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
-            within=silence,
+            within=timedelta(seconds=SILENCE * period),
         ),
-        "the watch is silent",
-        "The watch has not reported on {{ labels.prefect.resource.id }} for "
-        f"{silence.total_seconds():.0f} s, so an outage of it would not be noticed. "
-        "Check that a worker runs and that watch/scheduled is not paused. This does not start a failover.",
+        # An automation has to do something; that it was triggered is an event of its own.
+        actions=[*notify] or [DoNothing()],
     )
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from inspect import isawaitable
@@ -23,6 +23,7 @@ from pydantic import BaseModel
 
 from flows.errors import NoReport, NoServer, RunLost, ServerDidNotStart, ServerUnreachable
 from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.orchestrator import Health
@@ -146,6 +147,15 @@ class Prefect:
         except (NoServer, ServerUnreachable) as error:
             return Health(False, error.cause, error.next_action)
         return Health(True, f"the server at {_configured()} answers")
+
+    async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
+        """See whether workers run, and whether the watch of each plan still looks."""
+        from flows.bootstrap import inspect_pools, inspect_watches
+
+        try:
+            return {**await inspect_pools(), **await inspect_watches(plans)}
+        except httpx.HTTPError as error:
+            return {"watch": Health(None, f"the server does not say whether it runs ({type(error).__name__})")}
 
 
 async def _run_here(

@@ -5,7 +5,7 @@ The library runs without any. The `flows` package offers one under the entry poi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar, cast
 from pydantic import BaseModel
 
 from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.replication.items import Progress, Selection
@@ -32,9 +33,13 @@ class NoOrchestrator(StandbyError):
 
 @dataclass(frozen=True)
 class Health:
-    """Whether the orchestrator can be used: what was found, and what to do where it is not well."""
+    """Whether a part of the orchestrator works: what was found, and what to do where it does not.
 
-    well: bool
+    Attributes:
+        well: `None` where it is not in use, or unknown.
+    """
+
+    well: bool | None
     detail: str
     next_action: str = ""
 
@@ -86,6 +91,10 @@ class Orchestrator(Protocol):
 
     async def health(self) -> Health:
         """See whether the server answers."""
+        ...
+
+    async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
+        """See whether workers run, and whether the watch of each plan still looks; give it by what it is about."""
         ...
 
     def own_server(self, home: Path) -> AbstractAsyncContextManager[str]:

@@ -19,6 +19,7 @@ from standby.cli.run import Exit
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
+from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.config.vault import Place
 from standby.errors import StandbyError, sentence
@@ -174,12 +175,15 @@ async def command(
     output: Output = context.obj
     configuration = output.load()
     names = configuration.plan(plan).resources if plan else tuple(configuration.resources)
+    plans = [plan] if plan else [*configuration.plans]
     tls = trusted_certificates()
     async with side_by_side() as group:
         resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
-        vault = group.create_task(_vault(configuration, [plan] if plan else [*configuration.plans]))
+        vault = group.create_task(_vault(configuration, plans))
         records = group.create_task(_records(configuration, plan))
-        prefect = group.create_task(_prefect())
+        prefect = group.create_task(
+            _prefect([configuration.plan(name) for name in ([plan] if plan else configuration.plans)])
+        )
     checks = [check for found in [*resources, vault, records, prefect] for check in found.result()]
     output.results(_lines(checks))
     output.document({"checks": [asdict(check) for check in checks]})
@@ -217,14 +221,16 @@ async def _resource(resource: Resource, tls: Tls) -> list[Check]:
     return checks
 
 
-async def _prefect() -> list[Check]:
+async def _prefect(plans: Sequence[RecoveryPlan]) -> list[Check]:
     try:
         orchestrator = load_orchestrator()
     except NoOrchestrator as error:
         return [Check("prefect", "server", None, error.cause, error.next_action)]
     health = await orchestrator.health()
     # Recovery must work without it: a Prefect that is down is worth knowing, not a failure.
-    return [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
+    checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
+    parts = await orchestrator.watching(plans) if health.well else {}
+    return checks + [Check("prefect", name, each.well, each.detail, each.next_action) for name, each in parts.items()]
 
 
 LOST = (

@@ -76,6 +76,31 @@ async def test_schedules_follow_the_plans_of_the_configuration(make_scene: Any, 
     assert [schedule.slug for schedule in scheduled.schedules] == ["two"]
 
 
+async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_looks(
+    make_scene: Any, prefect_server: Any, until: Any
+) -> None:
+    await delete_deployments()
+    async with make_scene([], targets=("west",), failover={"probe_every": "10s"}) as scene:
+        plans = [scene.configuration.plan("p")]
+        await save_what_runs_need(scene.configuration)
+        before = (await Prefect().watching(plans))["watch of p"]
+        await save_what_starts_runs(scene.configuration)
+        async with worker(prefect_server, pool=RECOVERY_POOL):
+
+            async def looked() -> Any:
+                found = await Prefect().watching(plans)
+                return found if found["watch of p"].well else None
+
+            found = await until(looked)
+        await pause_schedules()
+        paused = (await Prefect().watching(plans))["watch of p"]
+    assert (before.well, before.next_action) == (None, "Run standby bootstrap")
+    assert found[f"pool {RECOVERY_POOL}"].well
+    assert not found[f"pool {WORK_POOL}"].well
+    assert found[f"pool {WORK_POOL}"].next_action.startswith(f"Run prefect worker start --pool {WORK_POOL}")
+    assert (paused.well, "paused" in paused.detail) == (False, True)
+
+
 async def test_a_worker_runs_the_deployment(
     make_scene: Any, make_analyzer: Any, prefect_server: Any, until: Any
 ) -> None:

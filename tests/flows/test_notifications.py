@@ -34,6 +34,8 @@ from tests.flows.receiver import Receiver, receiving
 
 BLOCK = "custom-webhook/pager"
 
+SILENCE = f"{PREFIX} of silence of p"
+
 
 @pytest.fixture
 def pager() -> Iterator[Receiver]:
@@ -71,17 +73,18 @@ async def ours() -> dict[str, Any]:
 async def test_automations_are_created_once_changed_when_needed_and_removed(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         wanted = await wanted_automations(telling(scene.configuration, block))
-        told = ("failovers", "degraded resources", "failing automations", "broken failovers", "silence")
-        names = [f"{PREFIX} {BLOCK} of {what}" for what in told]
+        told = ("failovers", "degraded resources", "failing automations", "broken failovers")
+        of_block = [f"{PREFIX} {BLOCK} of {what}" for what in told]
+        names = [*of_block, SILENCE]
         assert await save_automations(wanted) == [f"automation {name} created" for name in names]
         assert await save_automations(wanted) == []
         slower = telling(scene.configuration, block).model_copy(
             update={"plans": {"p": with_probes(scene.configuration, timedelta(minutes=5))}}
         )
         changed = await save_automations(await wanted_automations(slower))
-        assert changed == [f"automation {PREFIX} {BLOCK} of silence changed"]
+        assert changed == [f"automation {SILENCE} changed"]
         removed = await save_automations(await wanted_automations(scene.configuration))
-    assert sorted(removed) == sorted(f"automation {name} removed" for name in names)
+    assert sorted(removed) == sorted([f"automation {SILENCE} changed", *(f"automation {n} removed" for n in of_block)])
 
 
 def with_probes(configuration: Configuration, period: timedelta) -> Any:
@@ -92,14 +95,14 @@ def with_probes(configuration: Configuration, period: timedelta) -> Any:
 async def test_what_was_switched_off_by_hand_stays_off(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         await save_automations(await wanted_automations(telling(scene.configuration, block)))
-        silence = (await ours())[f"{PREFIX} {BLOCK} of silence"]
+        silence = (await ours())[SILENCE]
         async with get_client() as client:
             await client.pause_automation(silence.id)
         slower = telling(scene.configuration, block).model_copy(
             update={"plans": {"p": with_probes(scene.configuration, timedelta(minutes=5))}}
         )
         await save_automations(await wanted_automations(slower))
-    assert (await ours())[f"{PREFIX} {BLOCK} of silence"].enabled is False
+    assert (await ours())[SILENCE].enabled is False
 
 
 async def test_they_listen_to_what_concerns_people_and_never_start_anything(make_scene: Any, block: str) -> None:
@@ -109,10 +112,10 @@ async def test_they_listen_to_what_concerns_people_and_never_start_anything(make
     failovers = made[f"{PREFIX} {BLOCK} of failovers"].trigger
     assert isinstance(failovers, EventTrigger)
     assert failovers.expect >= {PROPOSED, ACTIVATED, REFUSED, COMMITTED}
-    silence = made[f"{PREFIX} {BLOCK} of silence"].trigger
+    silence = made[SILENCE].trigger
     assert isinstance(silence, EventTrigger)
     assert (silence.posture, silence.expect) == (Posture.Proactive, {HEALTHY, DEGRADED, UNHEALTHY})
-    assert silence.within == timedelta(minutes=3)
+    assert silence.within == timedelta(seconds=90), "three probe periods"
     degraded = made[f"{PREFIX} {BLOCK} of degraded resources"].trigger
     assert isinstance(degraded, EventTrigger)
     # Every look finds it so; one message in a while is enough.

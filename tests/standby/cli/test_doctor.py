@@ -20,18 +20,24 @@ from standby.orchestrator import Health, NoOrchestrator
 from standby.service.client import ContentUnderstandingClient
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from standby.config.plan import RecoveryPlan
     from tests.standby.cli.conftest import Cloud, Ran, Workspace
     from tests.storage.azurite import Azurite
 
 
 class Prefect:
-    def __init__(self, health: Health) -> None:
+    def __init__(self, health: Health, **parts: Health) -> None:
         self._health = health
+        self._parts = parts
 
     async def health(self) -> Health:
         return self._health
+
+    async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
+        return {f"{name} of {plan.name}": part for plan in plans for name, part in self._parts.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -226,6 +232,20 @@ def test_a_missing_prefect_is_worth_knowing_but_nothing_wrong(
     assert ran.status == 0
     check = found(ran, "prefect", "server")
     assert Check(**check) == Check("prefect", "server", None, health.detail, health.next_action)
+
+
+def test_a_watch_that_does_not_look_is_wrong_and_one_that_is_not_deployed_is_worth_knowing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Health(False, "it reported last 4m ago", "Check that a worker runs")
+    nowhere = Health(None, "it is not on the server", "Run standby bootstrap")
+    for health, status in ((silent, 1), (nowhere, 0)):
+        there = Prefect(Health(True, "it answers"), watch=health)
+        monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda there=there: there)
+        ran = workspace.run("doctor", "invoices", "--json")
+        assert ran.status == status
+        check = found(ran, "prefect", "watch of invoices")
+        assert Check(**check) == Check("prefect", "watch of invoices", health.well, health.detail, health.next_action)
 
 
 def test_a_vault_and_its_second_are_written_to_see_whether_they_can_be(workspace: Workspace) -> None:
