@@ -22,6 +22,7 @@ from flows.bootstrap import (
     save_what_starts_runs,
 )
 from flows.orchestrator import Prefect
+from flows.watch import watch
 from standby.config.configuration import Configuration
 from tests.flows.working import delete_deployments, worker
 from tests.patience import PATIENCE
@@ -80,24 +81,23 @@ async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_l
     make_scene: Any, prefect_server: Any, until: Any
 ) -> None:
     await delete_deployments()
-    async with make_scene([], targets=("west",), failover={"probe_every": "10s"}) as scene:
+    async with make_scene([], targets=("west",)) as scene:
         plans = [scene.configuration.plan("p")]
         await save_what_runs_need(scene.configuration)
         before = (await Prefect().watching(plans))["watch of p"]
         await save_what_starts_runs(scene.configuration)
-        async with worker(prefect_server, pool=RECOVERY_POOL):
+        await watch(plan="p", return_state=True)
 
-            async def looked() -> Any:
-                found = await Prefect().watching(plans)
-                return found if found["watch of p"].well else None
+        async def looked() -> Any:
+            found = await Prefect().watching(plans)
+            return found if found["watch of p"].well else None
 
-            found = await until(looked)
+        found = await until(looked)
         await pause_schedules()
         paused = (await Prefect().watching(plans))["watch of p"]
     assert (before.well, before.next_action) == (None, "Run standby bootstrap")
-    assert found[f"pool {RECOVERY_POOL}"].well
-    assert not found[f"pool {WORK_POOL}"].well
-    assert found[f"pool {WORK_POOL}"].next_action.startswith(f"Run prefect worker start --pool {WORK_POOL}")
+    assert found[f"pool {RECOVERY_POOL}"].well is False
+    assert found[f"pool {RECOVERY_POOL}"].next_action.startswith(f"Run prefect worker start --pool {RECOVERY_POOL}")
     assert (paused.well, "paused" in paused.detail) == (False, True)
 
 

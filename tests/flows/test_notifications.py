@@ -55,7 +55,8 @@ async def block(prefect_server: Any, pager: Receiver) -> str:
 
 @pytest.fixture(autouse=True)
 async def no_automations(prefect_server: Any) -> AsyncIterator[None]:
-    """Leave no automation behind."""
+    """Begin with no automation, and leave none behind."""
+    await save_automations([])
     yield
     await save_automations([])
 

@@ -1,17 +1,24 @@
-"""A worker of one of our pools, as an operator would start it."""
+"""What runs beside a test as it would for an operator: workers of our pools, and a Prefect server that is whole."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from prefect import get_client
+import httpx
+from prefect import get_client, settings
 
 from flows.bootstrap import WORK_POOL
+from flows.orchestrator import PROMPT, SETTINGS
+from tests.patience import PATIENCE
 
 
 async def delete_deployments() -> None:
@@ -23,16 +30,72 @@ async def delete_deployments() -> None:
 
 @asynccontextmanager
 async def worker(server: Any, limit: int = 1, pool: str = WORK_POOL) -> AsyncIterator[None]:
-    """Run a process worker of the tests' Prefect server."""
-    environment = {"PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit)),
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    """Run a process worker of a Prefect server, and end with it the flow runs that it has begun."""
+    environment = {**PROMPT, "PREFECT_API_URL": server.api_url, "PREFECT_HOME": str(server.home)}
+    process = await started("worker", "start", "--pool", pool, "--limit", str(limit), environment=environment)
     try:
         yield
     finally:
-        process.terminate()
-        await process.wait()
+        await killed(process)
+
+
+async def started(*command: str, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", *command),
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+async def killed(process: asyncio.subprocess.Process) -> None:
+    """End a process, and those it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+@dataclass
+class WholeServer:
+    """A Prefect server with the scheduler and all else that the tests' shared one leaves out, which can be killed.
+
+    Attributes:
+        home: its PREFECT_HOME, with its database.
+    """
+
+    api_url: str
+    home: Path
+    _process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        url = httpx.URL(self.api_url)
+        self._process = await started(
+            *("server", "start", "--host", str(url.host), "--port", str(url.port)),
+            environment={**SETTINGS, "PREFECT_HOME": str(self.home), "PREFECT_API_URL": self.api_url},
+        )
+        async with asyncio.timeout(PATIENCE), httpx.AsyncClient() as http:
+            while True:
+                with suppress(httpx.TransportError):
+                    if (await http.get(f"{self.api_url}/health")).is_success:
+                        return
+                await asyncio.sleep(0.25)
+
+    async def kill(self) -> None:
+        """End it as the loss of a machine does."""
+        if self._process is not None:
+            await killed(self._process)
+
+
+@asynccontextmanager
+async def whole_server(home: Path) -> AsyncIterator[WholeServer]:
+    """Run such a server, and have the clients in this process use it."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = WholeServer(f"http://127.0.0.1:{port}/api", home)
+    with settings.temporary_settings({settings.PREFECT_API_URL: server.api_url, settings.PREFECT_HOME: home}):
+        try:
+            await server.start()
+            yield server
+        finally:
+            await server.kill()
