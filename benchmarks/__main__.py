@@ -15,8 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import offline, outages
-from benchmarks.figures import Findings
+from benchmarks import Findings, offline, outages
 from standby.orchestrator import load_orchestrator
 
 WIDTH = 132

@@ -11,7 +11,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks.figures import Expected, Figure, Findings, measured, ratios
+from benchmarks import Expected, Figure, Findings, measured, ratios
 from benchmarks.stage import COMPLETION, COPIED, EMBEDDING, listed
 from standby.config.configuration import Configuration
 from standby.document import JsonObject

@@ -12,7 +12,7 @@ from statistics import median
 import httpx
 from prefect import flow
 
-from benchmarks.figures import Cost, Expected, Figure, Findings, measured, ratios
+from benchmarks import Cost, Expected, Figure, Findings, measured, ratios
 from benchmarks.stage import INTERVAL, PLAN, SERVICE_TIME, SLOTS, SOURCE, TARGETS, Stage, set_stage
 from flows.limits import hold_targets
 from flows.outcome import finish_replication, replicated, report_table
