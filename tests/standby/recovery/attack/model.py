@@ -1,0 +1,178 @@
+"""What must hold whatever happens: two resources are never named, epochs only grow, nothing that was made is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.standby.recovery.attack.world import PLAN, RESOURCES, TRAINED, Ran, World
+
+EXITS = frozenset({0, 1, 2, 3, 4})
+READING = frozenset({"check", "status", "plan", "audit", "snapshots", "report"})
+PRIMARY = "east"
+
+Content = tuple[str, int]
+"""What an author wrote, and which labelled data it was trained with: the definition does not say that."""
+
+
+def named_by(told: Mapping[str, Any] | None) -> str | None:
+    """Give the resource that a map names."""
+    endpoint = told["sources"].get(PRIMARY) if told else None
+    return endpoint["resource"] if endpoint else None
+
+
+@dataclass
+class Model:
+    """What was seen so far, and what was wrong with it.
+
+    Attributes:
+        made: what people made, and nobody but Standby replaced or deleted since.
+        excused: sinks that somebody spoilt, or that were passed by force; until they are published to.
+        lost: somebody lost a file of the vault since the records were last whole.
+    """
+
+    world: World
+    made: set[Content] = field(default_factory=set)
+    excused: set[str] = field(default_factory=set)
+    forced: bool = False
+    lost: bool = False
+    epochs: dict[str, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    number: int = 0
+
+    def __post_init__(self) -> None:
+        self.world.changed = self.on_publication
+        self.world.fenced = self.on_fence
+
+    # What people do.
+
+    def author(self, where: str, name: str, *, patch: bool = False) -> None:
+        """Somebody makes or edits an analyzer."""
+        self.number += 1
+        self.forget(where, name)
+        text = f"edit-{self.number:04}-"
+        if patch:
+            self.world.patch(where, name, text)
+        else:
+            self.world.author(where, name, text, self.number if name in TRAINED else 0)
+        self.made.add(self.content(where, name))
+
+    def delete(self, where: str, name: str) -> None:
+        self.forget(where, name)
+        self.world.delete(where, name)
+
+    def forget(self, where: str, name: str) -> None:
+        """Let an author do away with what is there."""
+        if self.world.holds(where, name) is not None:
+            self.made.discard(self.content(where, name))
+
+    def content(self, where: str, name: str) -> Content:
+        found = self.world.holds(where, name)
+        assert found is not None
+        return (found["description"], found.get("_training", 0))
+
+    def spoilt(self, sink: str) -> None:
+        """Somebody changes what a sink holds."""
+        self.excused.add(sink)
+        self.epochs.pop(sink, None)
+
+    def lose(self) -> None:
+        """Somebody loses records."""
+        self.lost = True
+        self.epochs.pop("fence", None)
+
+    # What Standby does.
+
+    def on_publication(self, sink: str) -> None:
+        maps = self.world.maps()
+        told = maps[sink]
+        if told is None:
+            return
+        if not self.forced:
+            self.excused.discard(sink)
+        self._grow(sink, told["epoch"])
+        named = {name: named_by(each) for name, each in maps.items() if name not in self.excused}
+        if len({each for each in named.values() if each is not None}) > 1 and not self.forced:
+            self.wrong.append(f"two resources are named: {named}")
+
+    def on_fence(self) -> None:
+        fence = self.world.fence()
+        if fence is not None:
+            self._grow("fence", fence["epoch"])
+
+    def _grow(self, where: str, epoch: int) -> None:
+        if epoch < self.epochs.get(where, 0):
+            self.wrong.append(f"the epoch at {where} went from {self.epochs[where]} to {epoch}")
+        self.epochs[where] = epoch
+
+    def before(self, order: tuple[str, ...]) -> None:
+        self.forced = self.forced or "--force" in order
+
+    def after(self, order: tuple[str, ...], ran: Ran | None) -> None:
+        """Judge a step; a command that was killed says nothing."""
+        if ran is not None:
+            self._judge_words(ran)
+        if "taught" in order[order.index("--force") :] if "--force" in order else False:
+            self.made &= {(text, training) for text, training in self.made if not training} | self._at_resources()
+        if self.forced:
+            self.forced = False
+            named = {name: named_by(each) for name, each in self.world.maps().items()}
+            if len({each for each in named.values() if each is not None}) > 1:
+                self.excused |= set(named)
+        self.check()
+
+    def _judge_words(self, ran: Ran) -> None:
+        if ran.status not in EXITS:
+            self.wrong.append(f"an exit status that is none: {ran}")
+        if "defect in Standby" in ran.err or "Traceback" in ran.err + ran.out:
+            self.wrong.append(f"a defect: {ran}")
+        if ran.status == 4 and ran.order[0] != "evaluate" and "→" not in ran.err + ran.out:
+            self.wrong.append(f"no next action: {ran}")
+
+    def check(self) -> None:
+        self._nothing_is_lost()
+        assert not self.wrong, "\n".join(self.wrong)
+
+    def _nothing_is_lost(self) -> None:
+        missing = self.made - self._at_resources()
+        if not missing:
+            return
+        files = [path.read_bytes() for path in self.world.vault.rglob("*") if path.is_file()]
+        for text, training in sorted(missing):
+            if training:
+                self.wrong.append(f"the training {training} of {text} is nowhere")
+            elif not any(text.encode() in content for content in files):
+                self.wrong.append(f"{text} is nowhere")
+
+    def _at_resources(self) -> set[Content]:
+        return {
+            (found.get("description", ""), found.get("_training", 0))
+            for where in RESOURCES
+            for found in self.world.cloud.region(where).analyzers.values()
+        }
+
+    def records_are_whole(self) -> bool:
+        """Say what `standby audit verify` finds; it may find something only where somebody lost files."""
+        ran = self.world.run("audit", "verify")
+        assert ran is not None
+        if ran.status == 0:
+            self.lost = False
+            return True
+        if not self.lost:
+            self.wrong.append(f"nobody lost anything: {ran}")
+        elif "--force fence" not in ran.out + ran.err:
+            self.wrong.append(f"it does not say how to go on: {ran}")
+        return False
+
+
+def records_of(world: World) -> dict[str, list[str]]:
+    """Name the files of the vault that may be lost."""
+    return {
+        "fence": [f"recovery/{PLAN}/fence.json"],
+        "switch": [f"recovery/{PLAN}/switch.json"],
+        "log": [f"audit/{PLAN}.jsonl", f"audit/{PLAN}.head.json"],
+        "head": [f"audit/{PLAN}.head.json"],
+        "ledgers": [str(path.relative_to(world.vault)) for path in (world.vault / "ledger").rglob("*.jsonl")],
+        "index": [f"snapshots/{PLAN}/index.jsonl"],
+    }

@@ -1,0 +1,250 @@
+"""Whatever is attacked, and whenever a run is killed: what must hold holds, and once calm it ends well."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.standby.recovery.attack.machine import Process, booted
+from tests.standby.recovery.attack.model import PRIMARY, Model, named_by, records_of
+from tests.standby.recovery.attack.world import ANALYZERS, FAMILY, PLAN, RESOURCES, Mood, Outage, Ran, World
+
+REASON = ("--reason", "an attack")
+STEPS = 0
+"""How many were done in this process."""
+
+FAILOVERS = st.tuples(
+    st.just("failover"),
+    st.just(PLAN),
+    st.just("--to"),
+    st.sampled_from(RESOURCES),
+    st.just("--yes"),
+).flatmap(
+    lambda order: st.sampled_from(
+        [
+            order,
+            (*order, "--planned"),
+            (*order, "--unplanned"),
+            (*order, "--unplanned", "--force", "cool-down"),
+            (*order, "--force", "cool-down"),
+            (*order, "--unplanned", "--force", "cool-down", "--force", "sinks"),
+            (*order, "--unplanned", "--force", "readiness", "--force", "cool-down", "--force", "sync"),
+        ]
+    )
+)
+OTHERS = st.sampled_from(
+    [
+        ("replicate", PLAN),
+        ("replicate", PLAN, "--on-existing", "replace"),
+        ("replicate", PLAN, "--on-existing", "replace", "--force", "taught"),
+        ("check", PLAN),
+        ("status", PLAN),
+        ("snapshot", PLAN),
+        ("restore", PLAN, "--to", "west"),
+        ("restore", PLAN, "--to", "east"),
+        ("commit", PLAN, "--yes"),
+        ("failback", PLAN, "--yes"),
+        ("failback", PLAN, "--yes", "--keep", "invoice=standby", "--keep", "taught=standby", "--force", "taught"),
+        ("drill", PLAN, "--to", "west"),
+    ]
+)
+EVALUATIONS = st.sampled_from([("evaluate", name) for name in RESOURCES])
+ORDERS = st.one_of(FAILOVERS, OTHERS, EVALUATIONS)
+
+
+class Attack(RuleBasedStateMachine):
+    """Whatever may happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
+        self.world = World(folder)
+        self.model = Model(self.world)
+        self.stack.enter_context(booted(self.world.machine))
+        self.older: dict[str, bytes] = {}
+        self.older_map: bytes | None = None
+        self.older_heard: Any = None
+        self.story: list[str] = []
+        self.stuck = False
+        self.end = 0
+
+    @initialize(end=st.integers(0, 1))
+    def begin(self, end: int) -> None:
+        self.end = end
+        for name in ANALYZERS:
+            self.model.author("east", name)
+        for order in (("replicate", PLAN), ("commit", PLAN, "--yes"), ("snapshot", PLAN)):
+            self.done(*order)
+        self.remember()
+
+    def remember(self) -> None:
+        files = [path for path in self.world.vault.rglob("*") if path.is_file() and not path.name.endswith(".lock")]
+        self.older = {str(path.relative_to(self.world.vault)): path.read_bytes() for path in files}
+        self.older_map = self.world.file.read_bytes() if self.world.file.exists() else None
+        self.older_heard = self.world.hook.heard
+
+    def order(self, *order: str, process: Process | None = None) -> Ran | None:
+        global STEPS
+        STEPS += 1
+        self.model.before(order)
+        ran = self.world.run(*order, process=process)
+        self.story.append(str(ran) if ran is not None else f"standby {' '.join(order)} -> killed")
+        self.model.after(order, ran)
+        self.model.records_are_whole()
+        self.model.check()
+        return ran
+
+    def done(self, *order: str, status: int = 0) -> Ran:
+        ran = self.order(*order)
+        assert ran is not None
+        self.stuck = ran.status != status
+        assert not self.stuck, "\n".join(self.story[-12:])
+        return ran
+
+    def serving(self) -> str:
+        fence = self.world.fence()
+        return str(fence["sides"][PRIMARY]["active"]) if fence else PRIMARY
+
+    # What people and the world do.
+
+    @rule(where=st.sampled_from([*RESOURCES, PRIMARY, PRIMARY]), name=st.sampled_from(ANALYZERS), patch=st.booleans())
+    def edit(self, where: str, name: str, patch: bool) -> None:
+        self.model.author(where, name, patch=patch and self.world.holds(where, name) is not None)
+
+    @rule(where=st.sampled_from(RESOURCES), name=st.sampled_from(sorted(set(ANALYZERS) - FAMILY)))
+    def delete(self, where: str, name: str) -> None:
+        self.model.delete(where, name)
+
+    @rule(where=st.sampled_from([*RESOURCES, PRIMARY]), how=st.sampled_from(["none", "refuse", "hang", "unavailable"]))
+    def outage(self, where: str, how: Outage) -> None:
+        self.world.outages[where] = how
+
+    @rule(
+        file=st.sampled_from(["well", "fails", "deleted", "older"]),
+        hook=st.sampled_from(["well", "fails", "hangs", "older"]),
+    )
+    def sinks(self, file: str, hook: str) -> None:
+        world = self.world
+        world.file_mood = "fails" if file == "fails" else "well"
+        world.hook.mood = hook if hook in {"fails", "hangs"} else "well"  # type: ignore[assignment]
+        if file in {"deleted", "older"}:
+            self.model.spoilt("file")
+            world.file.unlink(missing_ok=True)
+        if file == "older" and self.older_map is not None:
+            world.file.write_bytes(self.older_map)
+        if hook == "older":
+            self.model.spoilt("hook")
+            world.hook.heard = self.older_heard
+
+    @rule(seconds=st.sampled_from([10, 120, 7200]))
+    def wait(self, seconds: int) -> None:
+        self.world.time.seconds += seconds
+        self.remember()
+
+    @rule(what=st.sampled_from(["fence", "switch", "log", "head", "ledgers", "index"]), older=st.booleans())
+    def lose(self, what: str, older: bool) -> None:
+        for name in records_of(self.world)[what]:
+            path = self.world.vault / name
+            path.unlink(missing_ok=True)
+            if older and name in self.older:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self.older[name])
+        self.model.lose()
+
+    # What is run.
+
+    @rule(order=FAILOVERS)
+    def fail_over(self, order: tuple[str, ...]) -> None:
+        self.order(*order)
+
+    @rule(order=OTHERS)
+    def command(self, order: tuple[str, ...]) -> None:
+        self.order(*order)
+
+    @rule(order=EVALUATIONS)
+    def evaluate(self, order: tuple[str, ...]) -> None:
+        self.order(*order)
+
+    @rule(order=ORDERS, boundary=st.integers(1, 110))
+    def killed(self, order: tuple[str, ...], boundary: int) -> None:
+        self.order(*order, process=Process(dies_at=boundary))
+
+    @rule(order=ORDERS, other=ORDERS, boundary=st.integers(1, 110))
+    def two_at_once(self, order: tuple[str, ...], other: tuple[str, ...], boundary: int) -> None:
+        def meanwhile() -> None:
+            self.model.before(other)
+            ran = self.world.run(*other)
+            self.story.append(f"meanwhile, at {boundary} of {order[0]}: {ran}")
+            if ran is not None:
+                self.model._judge_words(ran)
+
+        self.order(*order, process=Process(stops_at=boundary, meanwhile=meanwhile))
+
+    @precondition(lambda self: self.model.lost)
+    @rule()
+    def go_on_by_force(self) -> None:
+        self.order("commit", PLAN, "--yes", "--force", "fence", *REASON)
+
+    def teardown(self) -> None:
+        try:
+            if self.world.vault.exists() and not self.model.wrong and not self.stuck:
+                calm(self)
+        finally:
+            self.stack.close()
+
+
+ACTION = re.compile(rf"standby (failover|commit|failback) {PLAN}((?: --[a-z]+(?: (?!--)[a-z0-9.=-]+)?)*)")
+
+
+def calm(attack: Attack) -> None:
+    """Let everything be well again, do what is said to do, and see that all ends well."""
+    world, model = attack.world, attack.model
+    world.outages = dict.fromkeys(RESOURCES, "none")
+    world.file_mood = world.hook.mood = "well"
+    world.time.seconds += 7200
+    if not model.records_are_whole():
+        attack.done("commit", PLAN, "--yes", "--force", "fence", *REASON)
+    follow(attack)
+    attack.done("commit", PLAN, "--yes")
+    serving = attack.serving()
+    if serving != PRIMARY:
+        known = [name for name in ANALYZERS if world.holds(serving, name)]
+        keep = [part for name in known for part in ("--keep", f"{name}=standby")]
+        attack.done("failback", PLAN, "--yes", *keep, *(["--force", "taught"] if "taught" in known else []))
+    forced = [part for name in ANALYZERS if world.holds(PRIMARY, name) for part in ("--force", name)]
+    attack.done("replicate", PLAN, "--on-existing", "replace", *forced)
+    attack.done("check", PLAN)
+    attack.order("snapshot", PLAN)  # It tells what it lists again.
+    attack.done("snapshot", PLAN)
+    attack.done("status", PLAN)
+    named = {name: named_by(told) for name, told in world.maps().items()}
+    assert set(named.values()) == {PRIMARY}, (named, attack.story[-12:])
+    assert model.records_are_whole(), attack.story[-12:]
+    model.check()
+
+
+def follow(attack: Attack) -> None:
+    """Do what `standby status` says about a failover, until it says nothing more about one."""
+    for _ in range(6):
+        ran = attack.order("status", PLAN)
+        assert ran is not None
+        found = [each for each in ACTION.finditer(ran.out) if each[1] != "failback"]
+        if not found:
+            return
+        chosen = found[min(attack.end, len(found) - 1)]
+        attack.order(chosen[1], PLAN, *chosen[2].rstrip(".").split(), "--yes")
+    raise AssertionError("\n".join(["no end", *attack.story[-14:]]))
+
+
+class TestShort(Attack.TestCase):
+    settings = settings(max_examples=5, stateful_step_count=25)

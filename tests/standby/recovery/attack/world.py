@@ -1,0 +1,272 @@
+"""Regions, applications, a vault and the people around them, on a machine where commands run in no time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from typer.testing import CliRunner
+
+from standby.cli.app import app
+from standby.config.configuration import load_configuration
+from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.decision.evaluate import nothing_more
+from standby.recovery.decision.input import Outcome
+from standby.recovery.decision.outage import decide_outage, request_of
+from standby.recovery.decision.record import DecisionRecord, as_decided
+from standby.recovery.failover.failover import fail_over
+from standby.errors import StandbyError
+from tests.standby.recovery.attack.machine import Machine, Process, Time
+from tests.standby.recovery.snapshots.world import Cloud
+from tests.standby.recovery.stages import DirectStages
+from tests.standby.replication.world import DEFAULTS, GROUP, MODELS, Region, definition, labelled, refusal
+
+PLAN = "invoices"
+RESOURCES = ("east", "west", "north")
+ANALYZERS = ("invoice", "receipt", "router", "taught")
+FAMILY = frozenset({"invoice", "router"})
+"""The router refers to the invoice: neither is deleted."""
+TRAINED = frozenset({"taught"})
+
+Outage = Literal["none", "refuse", "hang", "unavailable"]
+Mood = Literal["well", "fails", "hangs", "slow"]
+
+FOREVER = 1e9
+
+
+@dataclass
+class Ran:
+    """How a command ended."""
+
+    order: tuple[str, ...]
+    status: int
+    out: str
+    err: str = ""
+
+    def __str__(self) -> str:
+        return f"standby {' '.join(self.order)} -> {self.status}\n{self.out}{self.err}"
+
+
+class Regions(Cloud):
+    """The service in memory, which also deletes and edits."""
+
+    def _serve(self, region: Region, where: str, request: httpx.Request, path: str) -> httpx.Response:
+        name = path.removeprefix("/analyzers/")
+        if request.method == "DELETE":
+            region.analyzers.pop(name, None)
+            return httpx.Response(204)
+        if request.method == "PATCH" and path != "/defaults":
+            if name not in region.analyzers:
+                return refusal(404, "NotFound", "ModelNotFound", "The requested model was not found.")
+            stamp = f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}"
+            region.analyzers[name] |= {**json.loads(request.content), "lastModifiedAt": stamp}
+            return httpx.Response(200, json=region.analyzers[name])
+        if request.method == "PUT" and request.url.params.get("allowReplace"):
+            region.analyzers.pop(name, None)
+        return super()._serve(region, where, request, path)
+
+
+@dataclass
+class Receiver:
+    """Applications behind a webhook, which mind the highest epoch."""
+
+    heard: dict[str, Any] | None = None
+    mood: Mood = "well"
+
+    def answer(self, request: httpx.Request) -> httpx.Response | float:
+        if self.mood == "fails":
+            return httpx.Response(500)
+        if self.mood == "hangs":
+            return FOREVER
+        told = json.loads(request.content)
+        if self.heard is not None and told["epoch"] < self.heard["epoch"]:
+            return httpx.Response(409, headers={"x-standby-epoch": str(self.heard["epoch"])})
+        self.heard = told
+        return httpx.Response(200)
+
+
+class World:
+    """A plan from east to west and north that has everything, and may lose it.
+
+    Attributes:
+        changed: is called whenever what applications see may have changed, with the name of the sink.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.time = Time()
+        self.cloud = Regions(clock=self.time, polls=1)
+        self.machine = Machine(self.time, self._network, ENVIRONMENT, fails=self._is_full, wrote=self._wrote)
+        self.outages: dict[str, Outage] = dict.fromkeys(RESOURCES, "none")
+        self.hook = Receiver()
+        self.file_mood: Mood = "well"
+        self.changed: Callable[[str], None] = lambda _: None
+        self.fenced: Callable[[], None] = lambda: None
+        self.runs = 0
+        for name in RESOURCES:
+            self.cloud.region(name).defaults = dict(DEFAULTS)
+        (folder / "standby.yaml").write_text(_configuration(), encoding="utf-8")
+
+    @property
+    def vault(self) -> Path:
+        return self.folder / "vault"
+
+    @property
+    def file(self) -> Path:
+        """The file that applications read."""
+        return self.folder / "active.json"
+
+    def fence(self) -> dict[str, Any] | None:
+        return _document(self.vault / "recovery" / PLAN / "fence.json")
+
+    def maps(self) -> dict[str, dict[str, Any] | None]:
+        """What each sink holds now."""
+        whole = _document(self.file)
+        return {"file": whole["plans"].get(PLAN) if whole else None, "hook": self.hook.heard}
+
+    def holds(self, where: str, name: str) -> dict[str, Any] | None:
+        return self.cloud.region(where).analyzers.get(name)
+
+    def run(self, *order: str, process: Process | None = None) -> Ran | None:
+        """Run a command; `None` where it was killed."""
+        self.time.seconds += 2
+
+        def work() -> Ran:
+            if order[0] == "evaluate":
+                return self._evaluated(order)
+            result = CliRunner().invoke(app, ["-c", str(self.folder / "standby.yaml"), *order])
+            if result.exception is not None and not isinstance(result.exception, SystemExit):
+                raise result.exception
+            return Ran(order, result.exit_code, result.stdout, result.stderr)
+
+        ran = self.machine.run(process or Process(), work)
+        self.time.seconds += 2
+        return ran
+
+    def _evaluated(self, order: tuple[str, ...]) -> Ran:
+        self.runs += 1
+
+        async def work() -> Ran:
+            async with open_recovery(load_configuration(self.folder / "standby.yaml"), PLAN, run_id=f"flow-{self.runs}") as context:
+                status, said = await _after_outage(context, order[1])
+                return Ran(order, status, said)
+
+        try:
+            return _in_a_loop(work())
+        except StandbyError as error:
+            return Ran(order, 4, str(error))
+
+    def _network(self, request: httpx.Request) -> httpx.Response | float:
+        host = request.url.host.partition(".")[0]
+        if host == "apps":
+            found = self.hook.answer(request)
+            self.changed("hook")
+            return found
+        if host not in self.outages:
+            return httpx.Response(403)  # Labelled data that nobody may read.
+        match self.outages[host]:
+            case "refuse":
+                raise httpx.ConnectError("refused", request=request)
+            case "hang":
+                return FOREVER
+            case "unavailable":
+                return refusal(503, "ServiceUnavailable", "ServiceUnavailable", "The region is in trouble.")
+            case _:
+                return self.cloud._answer(request)
+
+    def _is_full(self, file: str) -> bool:
+        return file == str(self.file) and self.file_mood == "fails"
+
+    def _wrote(self, file: str) -> None:
+        if file == str(self.file):
+            self.changed("file")
+        elif file.endswith("fence.json"):
+            self.fenced()
+
+    # What people do.
+
+    @property
+    def stamp(self) -> str:
+        return f"{self.time.now():%Y-%m-%dT%H:%M:%SZ}"
+
+    def author(self, where: str, name: str, text: str, training: int) -> None:
+        """Make an analyzer, or put another one in the place of what is there."""
+        self.time.seconds += 2
+        values = {"createdAt": self.stamp, "models": dict(MODELS), "description": text}
+        if name in TRAINED:
+            made = labelled(name, self.stamp, _training=training, **values)
+        else:
+            children = ("invoice",) if name == "router" else ()
+            made = definition(name, *children, lastModifiedAt=self.stamp, **values)
+        self.cloud.hold(where, made)
+        self.time.seconds += 2
+
+    def patch(self, where: str, name: str, text: str) -> None:
+        """Edit an analyzer in its place."""
+        self.time.seconds += 2
+        self.cloud.region(where).analyzers[name] |= {"description": text, "lastModifiedAt": self.stamp}
+        self.time.seconds += 2
+
+    def delete(self, where: str, name: str) -> None:
+        self.time.seconds += 2
+        self.cloud.region(where).analyzers.pop(name, None)
+        self.time.seconds += 2
+
+
+async def _after_outage(context: RecoveryContext, outage_of: str) -> tuple[int, str]:
+    """Do what flows/outage.py does where the plan is automatic."""
+
+    async def leave(_: DecisionRecord) -> None:
+        return None
+
+    found = await decide_outage(context, outage_of, "", nothing_more, leave)
+    if isinstance(found, str):
+        return 0, f"NotNeeded: {found}"
+    if found.decision.outcome is not Outcome.ACT:
+        return 4, f"{found.decision.outcome}: {found.decision.reasons}"
+    report = await fail_over(context, as_decided(request_of(found), found), DirectStages())
+    return (0 if report.complete else 3), f"{report.state}: {report.problems} {report.next_action}"
+
+
+def _in_a_loop(work: Coroutine[Any, Any, Ran]) -> Ran:
+    return asyncio.run(work)
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found
+
+
+ENVIRONMENT = {"KEY": "secret-key", "HOOK": "secret-hook", "COLUMNS": "200", "NO_COLOR": "1", "PREFECT_API_URL": ""}
+
+
+def _configuration() -> str:
+    lines = ["resources:"]
+    for name in RESOURCES:
+        lines += [
+            f"  {name}:",
+            f"    endpoint: https://{name}.services.ai.azure.com",
+            f"    region: {name}us",
+            f"    resource_id: {GROUP}/{name}",
+            "    credentials: {kind: key, key: '${KEY}'}",
+            '    arm_endpoint: ""',
+        ]
+    lines += [
+        "plans:",
+        f"  {PLAN}:",
+        "    pairs: [{source: east, targets: [west, north]}]",
+        "    failover: {automatic: true}",
+        "vault: {path: ./vault}",
+        "activation:",
+        "  - {kind: file, path: ./active.json}",
+        "  - {kind: webhook, url: 'https://apps.example/hook', secret: '${HOOK}'}",
+    ]
+    return "\n".join(lines) + "\n"
