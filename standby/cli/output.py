@@ -107,6 +107,7 @@ def loss_lines(finding: Finding) -> Iterator[Line]:
         yield Line(sentence(finding.next_action), 2, "→", wrong=True)
     if finding.snapshots:
         yield Line(sentence(finding.snapshots), 0, "!", "red", wrong=True)
+        yield Line(sentence(finding.how_to_list_again), 2, "→", wrong=True)
 
 
 def problem_lines(problems: Iterable[str]) -> Iterator[Line]:

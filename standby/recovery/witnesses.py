@@ -126,6 +126,13 @@ class Finding:
         return HOW_TO_GO_ON if self.problem else ""
 
     @property
+    def how_to_list_again(self) -> str:
+        """What to do about the list of snapshots; empty where nothing is known to be wrong with it."""
+        plan = self.evidence.plan
+        action = f"Run standby snapshot {plan}, which lists it again by its manifest; see standby snapshots {plan}"
+        return action if self.snapshots else ""
+
+    @property
     def known(self) -> Known:
         believed = serving_of(self.evidence) if self.fence else {}
         return Known(self.evidence.newest_line, self.problem, {name: found for name, (found, _) in believed.items()})

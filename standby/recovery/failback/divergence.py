@@ -115,6 +115,7 @@ async def compare(
     begun_at: datetime | None = None,
     *,
     force: Collection[str] = (),
+    earlier: Collection[str] = (),
 ) -> Comparison:
     """Compare primary and standby with what they had in common; nothing is changed.
 
@@ -122,6 +123,7 @@ async def compare(
         keep: whose analyzers are kept, where somebody decided.
         begun_at: when an unfinished failback began, UTC.
         force: ids at the primary of what may be replaced although it was trained, and its counterpart was not.
+        earlier: ids that an earlier run of that failback was given: they count only where they still mean something.
 
     Raises:
         PrimaryDoesNotAnswer: what the primary has is not known.
@@ -155,7 +157,7 @@ async def compare(
         standby=standby,
         epoch=(await read_fence(context.vault, context.plan)).epoch,
         compared_at=now,
-        items=_decided(items, keep, force, context.plan.name, primary, standby),
+        items=_decided(items, keep, force, earlier, context.plan.name, primary, standby),
         superseded=provenance.superseded,
         outside=provenance.outside,
     )
@@ -261,15 +263,24 @@ def _kept_unasked(found: Divergence, *, costs_training: bool) -> Choice | None:
 
 
 def _decided(
-    items: Sequence[DivergenceItem], keep: Choices, force: Collection[str], plan: str, primary: str, standby: str
+    items: Sequence[DivergenceItem],
+    keep: Choices,
+    force: Collection[str],
+    earlier: Collection[str],
+    plan: str,
+    primary: str,
+    standby: str,
 ) -> tuple[DivergenceItem, ...]:
     """Put in what somebody decided about whose analyzers are kept, and ordered about trained ones."""
     known = {item.analyzer: item for item in items}
+    gone = {name for name, choice in keep.items() if choice == "standby" and name in known}
+    gone = {name for name in gone if known[name].standby_analyzer is None}
     for analyzer in (*keep, *force):
-        if analyzer not in known:
+        if analyzer not in known and analyzer not in earlier:
             raise NotCompared(plan, analyzer, primary, standby)
-        if keep.get(analyzer) == "standby" and known[analyzer].standby_analyzer is None:
+        if analyzer in gone and analyzer not in earlier:
             raise NothingThere(analyzer, standby)
+    keep = {name: choice for name, choice in keep.items() if name not in gone}
     return tuple(_with_orders(item, keep.get(item.analyzer), forced=item.analyzer in force) for item in items)
 
 

@@ -155,10 +155,11 @@ async def fail_back(
         state = failback_state(fence, chosen, unfinished.standby if unfinished else None)
         choices = {**(unfinished.keep if unfinished else {}), **(keep or {})}
         forced = tuple(sorted({*(unfinished.force if unfinished else ()), *force}))
+        earlier = frozenset({*choices, *forced} - {*(keep or {}), *force})
         if not state.is_back:
             # Before anything is copied.
             await must_share(context, chosen, chosen, forced=forced)
-        run = _Failback(context, state, stages, choices, forced, steps, on_progress, held, unfinished)
+        run = _Failback(context, state, stages, choices, forced, earlier, steps, on_progress, held, unfinished)
         try:
             ending = await run.run()
         except asyncio.CancelledError:
@@ -181,6 +182,7 @@ class _Failback:
     stages: Stages
     keep: Choices
     force: tuple[str, ...]
+    earlier: frozenset[str]
     steps: StepsFactory
     on_progress: Callable[[Progress], None]
     held: HeldDocument[FailbackProgress]
@@ -251,7 +253,9 @@ class _Failback:
     async def _compare(self, standby: str, *, after_switch: bool = False) -> Comparison:
         begun_at = self.progress.begun_at if self.progress else None
         found = await compare(
-            self.context, self.state.primary, standby, self.keep, begun_at, force=_trained(self.force)
+            *(self.context, self.state.primary, standby, self.keep, begun_at),
+            force=_trained(self.force),
+            earlier=self.earlier,
         )
         if found.report.unforced and not after_switch:
             raise TrainingWouldBeLost(self.context.plan.name, self.state.primary, standby, found.report.unforced)

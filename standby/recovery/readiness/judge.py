@@ -168,7 +168,8 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     assignment, plan, primary = facts.assignment, facts.plan.name, facts.primary
     if assignment.phase is Phase.SWITCHING and assignment.run_id != facts.run_id:
         to = assignment.target or facts.target
-        text = f"The failover from {assignment.active} to {to} has not ended (run {assignment.run_id})"
+        what = f"failover from {assignment.active} to" if to != assignment.active else "rollback to"
+        text = f"The {what} {to} has not ended (run {assignment.run_id})"
         action = f"Wait until it ends; if it was interrupted, run standby failover {plan} --to {to} again"
         yield _reason(Bucket.SWITCH_UNDER_WAY, text, action, severity=Severity.UNKNOWN)
     if not facts.switched:

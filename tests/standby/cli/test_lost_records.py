@@ -255,6 +255,10 @@ def test_an_older_list_of_snapshots_is_named_and_repaired_from_the_manifests(sit
     assert {each["id"] for each in listed} == {each["id"] for each in before}
     newest = next(each for each in listed if each["id"] == before[0]["id"])
     assert any("index.jsonl" in problem for problem in newest["problems"])
+    assert "Run standby snapshot invoices, which lists it again" in site.workspace.run("status", PLAN).out
+    assert site.workspace.run("snapshot", PLAN).status == 3
+    assert site.workspace.run("snapshot", PLAN).status == 0
+    assert "list of snapshots" not in site.workspace.run("status", PLAN).out
 
 
 def test_no_older_snapshot_is_restored_unasked_where_the_newest_is_gone(site: Site) -> None:

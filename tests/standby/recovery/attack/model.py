@@ -36,6 +36,7 @@ class Model:
     made: set[Content] = field(default_factory=set)
     excused: set[str] = field(default_factory=set)
     forced: bool = False
+    sacrificed: bool = False
     lost: bool = False
     epochs: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -107,19 +108,21 @@ class Model:
         self.epochs[where] = epoch
 
     def before(self, order: tuple[str, ...]) -> None:
+        """Note what an order allows."""
         self.forced = self.forced or "--force" in order
+        self.sacrificed = self.sacrificed or (order[0] == "replicate" and "taught" in order)
 
     def after(self, order: tuple[str, ...], ran: Ran | None) -> None:
         """Judge a step; a command that was killed says nothing."""
         if ran is not None:
             self._judge_words(ran)
-        if "taught" in order[order.index("--force") :] if "--force" in order else False:
+        if self.sacrificed:
+            self.sacrificed = False
             self.made &= {(text, training) for text, training in self.made if not training} | self._at_resources()
         if self.forced:
             self.forced = False
-            named = {name: named_by(each) for name, each in self.world.maps().items()}
-            if len({each for each in named.values() if each is not None}) > 1:
-                self.excused |= set(named)
+            serving = (self.world.fence() or {}).get("sides", {}).get(PRIMARY, {}).get("active")
+            self.excused |= {name for name, each in self.world.maps().items() if named_by(each) not in (None, serving)}
         self.check()
 
     def _judge_words(self, ran: Ran) -> None:

@@ -120,14 +120,17 @@ class Attack(RuleBasedStateMachine):
     @rule(where=st.sampled_from([*RESOURCES, PRIMARY, PRIMARY]), name=st.sampled_from(ANALYZERS), patch=st.booleans())
     def edit(self, where: str, name: str, patch: bool) -> None:
         self.model.author(where, name, patch=patch and self.world.holds(where, name) is not None)
+        self.story.append(f"{name} is edited at {where}")
 
     @rule(where=st.sampled_from(RESOURCES), name=st.sampled_from(sorted(set(ANALYZERS) - FAMILY)))
     def delete(self, where: str, name: str) -> None:
         self.model.delete(where, name)
+        self.story.append(f"{name} is deleted at {where}")
 
     @rule(where=st.sampled_from([*RESOURCES, PRIMARY]), how=st.sampled_from(["none", "refuse", "hang", "unavailable"]))
     def outage(self, where: str, how: Outage) -> None:
         self.world.outages[where] = how
+        self.story.append(f"{where}: {how}")
 
     @rule(
         file=st.sampled_from(["well", "fails", "deleted", "older"]),
@@ -135,6 +138,7 @@ class Attack(RuleBasedStateMachine):
     )
     def sinks(self, file: str, hook: str) -> None:
         world = self.world
+        self.story.append(f"sinks: file {file}, hook {hook}")
         world.file_mood = "fails" if file == "fails" else "well"
         world.hook.mood = hook if hook in {"fails", "hangs"} else "well"  # type: ignore[assignment]
         if file in {"deleted", "older"}:
@@ -160,6 +164,7 @@ class Attack(RuleBasedStateMachine):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(self.older[name])
         self.model.lose()
+        self.story.append(f"{what} is {'put back' if older else 'lost'}")
 
     # What is run.
 

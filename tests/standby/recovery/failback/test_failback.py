@@ -312,6 +312,23 @@ async def test_a_copy_that_fails_leaves_the_standby_serving_and_the_next_run_goe
     assert world.service.accepted["east", "invoice"] == 1
 
 
+async def test_what_an_earlier_run_was_told_to_keep_counts_only_while_it_is_there() -> None:
+    world = await away("invoice", "receipt")
+    for where in ("east", "west"):
+        world.patch(where, "invoice", f"edited at {where}")
+    world.service.intervene = lambda when, request: (
+        refusal(403, "Forbidden", "Forbidden", "No.") if request.url.path.endswith(":copy") else None
+    )
+    assert (await run_failback(world, {"invoice": "standby"})).state == "incomplete"
+    world.service.intervene = lambda _when, _request: None
+    world.delete("west", "invoice")
+
+    report = await run_failback(world)
+
+    assert report.state == "failed_back"
+    assert world.says("east")["invoice"] == "edited at east"
+
+
 async def test_nothing_is_copied_to_a_primary_that_does_not_answer() -> None:
     world = await away("invoice")
     world.service.intervene = lambda when, request: (
