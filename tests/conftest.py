@@ -82,6 +82,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"{server} Prefect server"))
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show how far a test went, where it says so."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in getattr(report, "user_properties", ()):
+            terminalreporter.write_line(f"{report.nodeid}: {value} {name}")
+
+
 @dataclass(frozen=True)
 class PrefectServer:
     """A Prefect server of the tests' own.

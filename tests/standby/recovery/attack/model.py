@@ -115,7 +115,7 @@ class Model:
     def after(self, order: tuple[str, ...], ran: Ran | None) -> None:
         """Judge a step; a command that was killed says nothing."""
         if ran is not None:
-            self._judge_words(ran)
+            self.judge_words(ran)
         if self.sacrificed:
             self.sacrificed = False
             self.made &= {(text, training) for text, training in self.made if not training} | self._at_resources()
@@ -125,7 +125,7 @@ class Model:
             self.excused |= {name for name, each in self.world.maps().items() if named_by(each) not in (None, serving)}
         self.check()
 
-    def _judge_words(self, ran: Ran) -> None:
+    def judge_words(self, ran: Ran) -> None:
         if ran.status not in EXITS:
             self.wrong.append(f"an exit status that is none: {ran}")
         if "defect in Standby" in ran.err or "Traceback" in ran.err + ran.out:

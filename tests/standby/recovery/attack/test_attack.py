@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.standby.recovery.attack.machine import Process, booted
 from tests.standby.recovery.attack.model import PRIMARY, Model, named_by, records_of
-from tests.standby.recovery.attack.world import ANALYZERS, FAMILY, PLAN, RESOURCES, Mood, Outage, Ran, World
+from tests.standby.recovery.attack.world import ANALYZERS, FAMILY, PLAN, RESOURCES, Outage, Ran, World
 
 REASON = ("--reason", "an attack")
-STEPS = 0
-"""How many were done in this process."""
-
 FAILOVERS = st.tuples(
     st.just("failover"),
     st.just(PLAN),
@@ -62,7 +65,13 @@ ORDERS = st.one_of(FAILOVERS, OTHERS, EVALUATIONS)
 
 
 class Attack(RuleBasedStateMachine):
-    """Whatever may happen."""
+    """Whatever may happen.
+
+    Attributes:
+        steps: one for each that was done in this process.
+    """
+
+    steps: ClassVar[list[int]] = []
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,6 +86,10 @@ class Attack(RuleBasedStateMachine):
         self.story: list[str] = []
         self.stuck = False
         self.end = 0
+
+    @invariant()
+    def is_counted(self) -> None:
+        self.steps.append(1)
 
     @initialize(end=st.integers(0, 1))
     def begin(self, end: int) -> None:
@@ -94,8 +107,6 @@ class Attack(RuleBasedStateMachine):
         self.older_heard = self.world.hook.heard
 
     def order(self, *order: str, process: Process | None = None) -> Ran | None:
-        global STEPS
-        STEPS += 1
         self.model.before(order)
         ran = self.world.run(*order, process=process)
         self.story.append(str(ran) if ran is not None else f"standby {' '.join(order)} -> killed")
@@ -191,7 +202,7 @@ class Attack(RuleBasedStateMachine):
             ran = self.world.run(*other)
             self.story.append(f"meanwhile, at {boundary} of {order[0]}: {ran}")
             if ran is not None:
-                self.model._judge_words(ran)
+                self.model.judge_words(ran)
 
         self.order(*order, process=Process(stops_at=boundary, meanwhile=meanwhile))
 
@@ -251,5 +262,18 @@ def follow(attack: Attack) -> None:
     raise AssertionError("\n".join(["no end", *attack.story[-14:]]))
 
 
-class TestShort(Attack.TestCase):
-    settings = settings(max_examples=5, stateful_step_count=25)
+def test_once_calm_it_ends_well_whatever_was_attacked(chaos: bool, record_property: Callable[..., None]) -> None:
+    examples, steps = (40, 50) if chaos else (4, 20)
+    run_state_machine_as_test(
+        Attack,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            # What is drawn anew each time is for the long run: a short one says the same of the same code.
+            derandomize=not chaos,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    record_property("steps", sum(Attack.steps))
+    assert sum(Attack.steps) >= (2_000 if chaos else 50)

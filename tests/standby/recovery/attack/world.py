@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,13 +14,13 @@ from typer.testing import CliRunner
 
 from standby.cli.app import app
 from standby.config.configuration import load_configuration
+from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.evaluate import nothing_more
 from standby.recovery.decision.input import Outcome
 from standby.recovery.decision.outage import decide_outage, request_of
 from standby.recovery.decision.record import DecisionRecord, as_decided
 from standby.recovery.failover.failover import fail_over
-from standby.errors import StandbyError
 from tests.standby.recovery.attack.machine import Machine, Process, Time
 from tests.standby.recovery.snapshots.world import Cloud
 from tests.standby.recovery.stages import DirectStages
@@ -152,12 +152,14 @@ class World:
         self.runs += 1
 
         async def work() -> Ran:
-            async with open_recovery(load_configuration(self.folder / "standby.yaml"), PLAN, run_id=f"flow-{self.runs}") as context:
+            async with open_recovery(
+                load_configuration(self.folder / "standby.yaml"), PLAN, run_id=f"flow-{self.runs}"
+            ) as context:
                 status, said = await _after_outage(context, order[1])
                 return Ran(order, status, said)
 
         try:
-            return _in_a_loop(work())
+            return asyncio.run(work())
         except StandbyError as error:
             return Ran(order, 4, str(error))
 
@@ -165,7 +167,8 @@ class World:
         host = request.url.host.partition(".")[0]
         if host == "apps":
             found = self.hook.answer(request)
-            self.changed("hook")
+            if isinstance(found, httpx.Response) and found.is_success:
+                self.changed("hook")
             return found
         if host not in self.outages:
             return httpx.Response(403)  # Labelled data that nobody may read.
@@ -231,10 +234,6 @@ async def _after_outage(context: RecoveryContext, outage_of: str) -> tuple[int, 
         return 4, f"{found.decision.outcome}: {found.decision.reasons}"
     report = await fail_over(context, as_decided(request_of(found), found), DirectStages())
     return (0 if report.complete else 3), f"{report.state}: {report.problems} {report.next_action}"
-
-
-def _in_a_loop(work: Coroutine[Any, Any, Ran]) -> Ran:
-    return asyncio.run(work)
 
 
 def _document(path: Path) -> dict[str, Any] | None:
