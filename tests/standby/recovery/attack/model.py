@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
-from tests.standby.recovery.attack.world import PLAN, RESOURCES, TRAINED, Ran, World
+from standby.recovery.failover.outage import UNSETTLED, AnswerState
+from tests.standby.recovery.attack.world import FLOWS, HISTORY, PLAN, RESOURCES, TRAINED, Ran, World
+from tests.standby.replication.world import START
 
 EXITS = frozenset({0, 1, 2, 3, 4})
-READING = frozenset({"check", "status", "plan", "audit", "snapshots", "report"})
 PRIMARY = "east"
+REQUIRED = frozenset({"file", "hook"})
+"""Sinks without which nothing is switched."""
 
 Content = tuple[str, int]
 """What an author wrote, and which labelled data it was trained with: the definition does not say that."""
@@ -41,6 +45,8 @@ class Model:
     epochs: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     number: int = 0
+    served: str = PRIMARY
+    begun_at: datetime = START
 
     def __post_init__(self) -> None:
         self.world.changed = self.on_publication
@@ -93,7 +99,7 @@ class Model:
         if not self.forced:
             self.excused.discard(sink)
         self._grow(sink, told["epoch"])
-        named = {name: named_by(each) for name, each in maps.items() if name not in self.excused}
+        named = {name: named_by(each) for name, each in maps.items() if name in REQUIRED - self.excused}
         if len({each for each in named.values() if each is not None}) > 1 and not self.forced:
             self.wrong.append(f"two resources are named: {named}")
 
@@ -107,8 +113,16 @@ class Model:
             self.wrong.append(f"the epoch at {where} went from {self.epochs[where]} to {epoch}")
         self.epochs[where] = epoch
 
+    @property
+    def serving(self) -> str:
+        """The resource that serves by the fence."""
+        fence = self.world.fence()
+        return str(fence["sides"][PRIMARY]["active"]) if fence else PRIMARY
+
     def before(self, order: tuple[str, ...]) -> None:
         """Note what an order allows."""
+        self.begun_at = self.world.time.now()
+        self.served = self.serving
         self.forced = self.forced or "--force" in order
         self.sacrificed = self.sacrificed or (order[0] == "replicate" and "taught" in order)
 
@@ -116,21 +130,33 @@ class Model:
         """Judge a step; a command that was killed says nothing."""
         if ran is not None:
             self.judge_words(ran)
+            self._judge_answers(ran)
         if self.sacrificed:
             self.sacrificed = False
             self.made &= {(text, training) for text, training in self.made if not training} | self._at_resources()
         if self.forced:
             self.forced = False
-            serving = (self.world.fence() or {}).get("sides", {}).get(PRIMARY, {}).get("active")
-            self.excused |= {name for name, each in self.world.maps().items() if named_by(each) not in (None, serving)}
+            others = (None, self.serving)
+            self.excused |= {name for name, each in self.world.maps().items() if named_by(each) not in others}
         self.check()
+
+    def _judge_answers(self, ran: Ran) -> None:
+        """Whatever attends to a plan whose resource is down acts, or people were told of it lately."""
+        looks = ran.order[0] == "watch" or ran.order == ("evaluate", self.served)
+        if ran.order[0] not in FLOWS or not looks or self.lost or self.world.outages[self.served] == "none":
+            return
+        states = {answer.state for answer in ran.answers}
+        acted = states == {AnswerState.CARRIED_OUT}
+        told = states <= UNSETTLED and self.world.told_at > self.begun_at - HISTORY
+        if not ran.answers or not (acted or told):
+            self.wrong.append(f"{self.served} is down, and nobody acts or is told: {ran}")
 
     def judge_words(self, ran: Ran) -> None:
         if ran.status not in EXITS:
             self.wrong.append(f"an exit status that is none: {ran}")
         if "defect in Standby" in ran.err or "Traceback" in ran.err + ran.out:
             self.wrong.append(f"a defect: {ran}")
-        if ran.status == 4 and ran.order[0] != "evaluate" and "→" not in ran.err + ran.out:
+        if ran.status == 4 and ran.order[0] not in FLOWS and "→" not in ran.err + ran.out:
             self.wrong.append(f"no next action: {ran}")
 
     def check(self) -> None:

@@ -60,7 +60,7 @@ OTHERS = st.sampled_from(
         ("drill", PLAN, "--to", "west"),
     ]
 )
-EVALUATIONS = st.sampled_from([("evaluate", name) for name in RESOURCES])
+EVALUATIONS = st.sampled_from([("watch",), ("watch",), *(("evaluate", name) for name in RESOURCES)])
 ORDERS = st.one_of(FAILOVERS, OTHERS, EVALUATIONS)
 
 
@@ -122,10 +122,6 @@ class Attack(RuleBasedStateMachine):
         assert not self.stuck, "\n".join(self.story[-12:])
         return ran
 
-    def serving(self) -> str:
-        fence = self.world.fence()
-        return str(fence["sides"][PRIMARY]["active"]) if fence else PRIMARY
-
     # What people and the world do.
 
     @rule(where=st.sampled_from([*RESOURCES, PRIMARY, PRIMARY]), name=st.sampled_from(ANALYZERS), patch=st.booleans())
@@ -146,11 +142,12 @@ class Attack(RuleBasedStateMachine):
     @rule(
         file=st.sampled_from(["well", "fails", "deleted", "older"]),
         hook=st.sampled_from(["well", "fails", "hangs", "older"]),
+        extra=st.sampled_from(["well", "fails"]),
     )
-    def sinks(self, file: str, hook: str) -> None:
+    def sinks(self, file: str, hook: str, extra: str) -> None:
         world = self.world
-        self.story.append(f"sinks: file {file}, hook {hook}")
-        world.file_mood = "fails" if file == "fails" else "well"
+        self.story.append(f"sinks: file {file}, hook {hook}, extra {extra}")
+        world.full = {name for name, mood in (("active", file), ("extra", extra)) if mood == "fails"}
         world.hook.mood = hook if hook in {"fails", "hangs"} else "well"  # type: ignore[assignment]
         if file in {"deleted", "older"}:
             self.model.spoilt("file")
@@ -226,13 +223,14 @@ def calm(attack: Attack) -> None:
     """Let everything be well again, do what is said to do, and see that all ends well."""
     world, model = attack.world, attack.model
     world.outages = dict.fromkeys(RESOURCES, "none")
-    world.file_mood = world.hook.mood = "well"
+    world.hook.mood = "well"
+    world.full = set()
     world.time.seconds += 7200
     if not model.records_are_whole():
         attack.done("commit", PLAN, "--yes", "--force", "fence", *REASON)
     follow(attack)
     attack.done("commit", PLAN, "--yes")
-    serving = attack.serving()
+    serving = model.serving
     if serving != PRIMARY:
         known = [name for name in ANALYZERS if world.holds(serving, name)]
         keep = [part for name in known for part in ("--keep", f"{name}=standby")]

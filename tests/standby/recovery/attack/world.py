@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,11 +17,14 @@ from standby.cli.app import app
 from standby.config.configuration import load_configuration
 from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext, open_recovery
-from standby.recovery.decision.evaluate import nothing_more
-from standby.recovery.decision.input import Outcome
-from standby.recovery.decision.outage import decide_outage, request_of
-from standby.recovery.decision.record import DecisionRecord, as_decided
-from standby.recovery.failover.failover import fail_over
+from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.decision.record import DecisionRecord
+from standby.recovery.failover.failover import fail_over, publish_behind
+from standby.recovery.failover.outage import UNSETTLED, Answer, Means, answer_outage, to_be_attended
+from standby.recovery.failover.report import FailoverReport
+from standby.recovery.probe import Observation, observer_here, probe_resources
+from standby.recovery.watch import Watch
+from standby.recovery.witnesses import looked
 from tests.standby.recovery.attack.machine import Machine, Process, Time
 from tests.standby.recovery.snapshots.world import Cloud
 from tests.standby.recovery.stages import DirectStages
@@ -38,6 +42,12 @@ Mood = Literal["well", "fails", "hangs", "slow"]
 
 FOREVER = 1e9
 
+FLOWS = frozenset({"evaluate", "watch"})
+"""What no command does: an evaluation of an outage, and a watch."""
+
+HISTORY = timedelta(minutes=15)
+"""How far back events are read, and after how long people are told again."""
+
 
 @dataclass
 class Ran:
@@ -47,6 +57,7 @@ class Ran:
     status: int
     out: str
     err: str = ""
+    answers: tuple[Answer, ...] = ()
 
     def __str__(self) -> str:
         return f"standby {' '.join(self.order)} -> {self.status}\n{self.out}{self.err}"
@@ -104,10 +115,12 @@ class World:
         self.machine = Machine(self.time, self._network, ENVIRONMENT, fails=self._is_full, wrote=self._wrote)
         self.outages: dict[str, Outage] = dict.fromkeys(RESOURCES, "none")
         self.hook = Receiver()
-        self.file_mood: Mood = "well"
+        self.full: set[str] = set()
         self.changed: Callable[[str], None] = lambda _: None
         self.fenced: Callable[[], None] = lambda: None
         self.runs = 0
+        self.reported: list[Observation] = []
+        self.told_at = self.time.now() - HISTORY
         for name in RESOURCES:
             self.cloud.region(name).defaults = dict(DEFAULTS)
         (folder / "standby.yaml").write_text(_configuration(), encoding="utf-8")
@@ -121,13 +134,18 @@ class World:
         """The file that applications read."""
         return self.folder / "active.json"
 
+    @property
+    def extra(self) -> Path:
+        """One that holds up nothing."""
+        return self.folder / "extra.json"
+
     def fence(self) -> dict[str, Any] | None:
         return _document(self.vault / "recovery" / PLAN / "fence.json")
 
     def maps(self) -> dict[str, dict[str, Any] | None]:
         """What each sink holds now."""
-        whole = _document(self.file)
-        return {"file": whole["plans"].get(PLAN) if whole else None, "hook": self.hook.heard}
+        file, extra = ((_document(path) or {"plans": {}})["plans"].get(PLAN) for path in (self.file, self.extra))
+        return {"file": file, "hook": self.hook.heard, "extra": extra}
 
     def holds(self, where: str, name: str) -> dict[str, Any] | None:
         return self.cloud.region(where).analyzers.get(name)
@@ -137,8 +155,8 @@ class World:
         self.time.seconds += 2
 
         def work() -> Ran:
-            if order[0] == "evaluate":
-                return self._evaluated(order)
+            if order[0] in FLOWS:
+                return self._run_flow(order)
             result = CliRunner().invoke(app, ["-c", str(self.folder / "standby.yaml"), *order])
             if result.exception is not None and not isinstance(result.exception, SystemExit):
                 raise result.exception
@@ -148,20 +166,39 @@ class World:
         self.time.seconds += 2
         return ran
 
-    def _evaluated(self, order: tuple[str, ...]) -> Ran:
+    def _run_flow(self, order: tuple[str, ...]) -> Ran:
         self.runs += 1
+        configuration = load_configuration(self.folder / "standby.yaml")
 
         async def work() -> Ran:
-            async with open_recovery(
-                load_configuration(self.folder / "standby.yaml"), PLAN, run_id=f"flow-{self.runs}"
-            ) as context:
-                status, said = await _after_outage(context, order[1])
-                return Ran(order, status, said)
+            async with open_recovery(configuration, PLAN, run_id=f"flow-{self.runs}") as context:
+                if order[0] == "watch":
+                    return await _run_watch(self, context)
+                return await _run_evaluation(self, context, order[1])
 
         try:
             return asyncio.run(work())
         except StandbyError as error:
-            return Ran(order, 4, str(error))
+            return Ran(order, 1, "", str(error))
+
+    def means(self, context: RecoveryContext) -> Means:
+        """What a flow run gives to whoever attends to an outage."""
+
+        async def decided(_: DecisionRecord) -> None:
+            return None
+
+        async def carry_out(known: RecoveryContext, request: FailoverRequest) -> FailoverReport:
+            return await fail_over(known, request, DirectStages())
+
+        def tell(_: Answer) -> None:
+            self.told_at = context.clock.now()
+
+        return Means(lambda resource: lambda: self.recall(resource), decided, carry_out, tell)
+
+    async def recall(self, resource: str) -> tuple[Observation, ...]:
+        """Give what was reported of a resource lately."""
+        since = self.time.now() - HISTORY
+        return tuple(each for each in self.reported if each.resource == resource and each.at >= since)
 
     def _network(self, request: httpx.Request) -> httpx.Response | float:
         host = request.url.host.partition(".")[0]
@@ -183,11 +220,13 @@ class World:
                 return self.cloud._answer(request)
 
     def _is_full(self, file: str) -> bool:
-        return file == str(self.file) and self.file_mood == "fails"
+        return Path(file).stem in self.full
 
     def _wrote(self, file: str) -> None:
         if file == str(self.file):
             self.changed("file")
+        elif file == str(self.extra):
+            self.changed("extra")
         elif file.endswith("fence.json"):
             self.fenced()
 
@@ -221,19 +260,37 @@ class World:
         self.time.seconds += 2
 
 
-async def _after_outage(context: RecoveryContext, outage_of: str) -> tuple[int, str]:
-    """Do what flows/outage.py does where the plan is automatic."""
+async def _run_evaluation(world: World, context: RecoveryContext, resource: str) -> Ran:
+    """Do what failover/on-outage does."""
+    answers = await answer_outage(await looked(context), resource, "", world.means(context))
+    return _ending(("evaluate", resource), answers)
 
-    async def leave(_: DecisionRecord) -> None:
-        return None
 
-    found = await decide_outage(context, outage_of, "", nothing_more, leave)
-    if isinstance(found, str):
-        return 0, f"NotNeeded: {found}"
-    if found.decision.outcome is not Outcome.ACT:
-        return 4, f"{found.decision.outcome}: {found.decision.reasons}"
-    report = await fail_over(context, as_decided(request_of(found), found), DirectStages())
-    return (0 if report.complete else 3), f"{report.state}: {report.problems} {report.next_action}"
+async def _run_watch(world: World, context: RecoveryContext) -> Ran:
+    """Do what watch/scheduled does."""
+    observer, policy = observer_here("watch"), context.plan.failover
+
+    async def look(resource: str) -> Observation:
+        found = await probe_resources([context.configuration.resource(resource)], observer, context.clock)
+        return found[resource]
+
+    async def report(observation: Observation) -> None:
+        world.reported.append(observation)
+
+    watch = Watch(policy, context.clock, look, world.recall, report)
+    watched = await watch.run(context.configuration.resources)
+    known = await looked(context) if watched.down else context
+    answers: list[Answer] = []
+    for resource in await to_be_attended(known, watched.down):
+        answers += await answer_outage(known, resource, "", world.means(known))
+    await publish_behind(known)
+    return _ending(("watch",), answers)
+
+
+def _ending(order: tuple[str, ...], answers: Sequence[Answer]) -> Ran:
+    unsettled = [answer for answer in answers if answer.state in UNSETTLED]
+    said = "\n".join(f"{answer.state}: {answer.text}" for answer in answers)
+    return Ran(order, 3 if unsettled else 0, f"{said}\n", answers=tuple(answers))
 
 
 def _document(path: Path) -> dict[str, Any] | None:
@@ -267,5 +324,6 @@ def _configuration() -> str:
         "activation:",
         "  - {kind: file, path: ./active.json}",
         "  - {kind: webhook, url: 'https://apps.example/hook', secret: '${HOOK}'}",
+        "  - {kind: file, path: ./extra.json, required: false}",
     ]
     return "\n".join(lines) + "\n"
