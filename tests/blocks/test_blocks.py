@@ -19,7 +19,7 @@ from blocks.resource import SchemaKept, credentials_block
 from standby.config.configuration import Configuration
 from standby.config.plan import FreshKey, GivenKey, NoEncryption
 from standby.config.resource import EntraCredentials, KeyCredentials
-from standby.config.sinks import FileSink
+from standby.config.sinks import FileSink, SinkForm, VariableSink, sink_forms, sinks_of
 from standby.config.vault import Ed25519Signing, HmacSigning, SasCredentials, SecondPlace, VaultSettings
 
 RESOURCE: dict[str, Any] = {
@@ -103,6 +103,15 @@ def test_a_file_sink_keeps_its_mode_in_a_block(configuration: Configuration) -> 
     block = RecoveryPlan.of(configuration.plan("invoices"), configuration.vault, sinks)
     assert [form.mode for form in block.activation] == ["0640", "0644"]
     assert block.to_sinks() == sinks
+
+
+def test_a_sink_of_a_block_is_required_unless_its_form_says_otherwise() -> None:
+    given = FileSink(path=Path("/active.json")), VariableSink(name="active", required=False)
+    forms = sink_forms(given)
+    assert sinks_of(forms, None) == given
+    # As the last version saved it.
+    saved = forms[0].model_dump(exclude={"required"})
+    assert sinks_of([SinkForm.model_validate(saved)], None) == given[:1]
 
 
 @pytest.mark.parametrize(

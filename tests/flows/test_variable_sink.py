@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import SecretStr
 
+from flows import recovery
+from flows.limits import ensure_limits
 from flows.recovery import VariableActivation
 from standby.config.sinks import FileSink, Sink, VariableSink, WebhookSink
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkAhead, SinkFailed
@@ -83,6 +87,23 @@ async def test_plans_that_share_a_variable_do_not_lose_each_others_maps(sink: Va
         *(each.publish(activation(1, plan=plan)) for each, plan in zip([sink, *others], plans, strict=True))
     )
     assert [await sink.read(plan) is not None for plan in plans] == [True] * 4
+
+
+async def test_a_slot_that_a_restarted_server_never_gives_back_holds_up_nothing(
+    sink: VariableActivation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "PATIENCE", 1.0)
+    name = f"standby-variable-{NAME}"
+    async with get_client() as client:
+        await ensure_limits(client, [name])
+        await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=1))
+        try:
+            await sink.publish(activation(1))
+            with pytest.raises(SinkAhead):
+                await sink.publish(activation(0, "east"))
+            assert await sink.read("p") == activation(1)
+        finally:
+            await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
 
 
 async def test_a_thousand_analyzers_called_by_their_own_ids_fit(sink: VariableActivation) -> None:

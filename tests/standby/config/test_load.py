@@ -120,6 +120,14 @@ def test_the_home_folder_of_nobody_is_a_problem(tmp_path: Path) -> None:
     ]
 
 
+def test_a_sink_is_required_unless_it_says_otherwise(tmp_path: Path) -> None:
+    loaded = load(tmp_path, edited("./active.json", "./active.json, required: false"))
+    assert [sink.required for sink in loaded.activation] == [False, True]
+    assert problems(tmp_path, edited("./active.json", "./active.json, required: perhaps")) == [
+        "36: activation[0].required must be true or false"
+    ]
+
+
 @pytest.mark.parametrize("written", ["0640", "640", '"0640"', "'640'", "0o640"])
 def test_the_mode_of_a_file_is_read_as_chmod_does_with_or_without_quotes(tmp_path: Path, written: str) -> None:
     loaded = load(tmp_path, edited("./active.json", f"./active.json, mode: {written}"))
