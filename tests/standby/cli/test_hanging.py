@@ -79,7 +79,7 @@ def test_a_plan_whose_source_hangs_ends_with_the_reason(site: Workspace, cloud: 
 
 
 def test_of_two_sources_the_one_that_answers_is_copied(workspace: Workspace, cloud: Cloud) -> None:
-    workspace.edit("targets: [west, north]}", "targets: [west]}, {source: north, targets: [west]}")
+    workspace.edit("targets: [west, north]}", "targets: [west]}, {source: north, targets: [east]}")
     hang(cloud, "north")
     ran = workspace.run("replicate", "invoices", "--json")
     assert ran.status == 3, ran.out + ran.err
