@@ -10,6 +10,7 @@ from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import DRILLED, PlanEvent
+from flows.limits import SHORT_WAIT, hold_targets
 from flows.outcome import FlowOutcome, bullets, page, phase_table, refused, table
 from flows.recovery import recovering
 from flows.run import to_its_report
@@ -57,8 +58,9 @@ async def drill(
             context = await settle(opened, force, reason)
             fence = await read_fence(context.vault, context.plan)
             primary, target = choose_assignment(context.plan, fence, to=to, named=home)
-            work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
-            report = await to_its_report(work)
+            async with hold_targets([scratch or target], SHORT_WAIT):
+                work = drilling.drill(context, primary, target, TaskStages(), scratch=scratch or None)
+                report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)
     summary = message(report)

@@ -87,16 +87,6 @@ class ServerDidNotStart(StandbyError):
         super().__init__("The Prefect server did not start", f"Read the reason in {log}")
 
 
-class TargetBusy(StandbyError):
-    """Another run was at a target for too long."""
-
-    def __init__(self, target: str, seconds: float) -> None:
-        super().__init__(
-            f"Another run has been copying to {target} for more than {seconds:.0f} s",
-            "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
-        )
-
-
 class SlotTaken(StandbyError):
     """Another run holds the slot that this one needs."""
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-import httpx
 from prefect import get_client
+from prefect.client.schemas.events import EventPage
 from prefect.events import emit_event
 from prefect.events.filters import (
     EventFilter,
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from standby.document import JsonValue
 from standby.fencing import Fence
 from standby.recovery.probe import Observation
+from tasks.stage import tried
 
 log = logging.getLogger("standby.flows")
 
@@ -48,6 +49,9 @@ SERVED_BY = "served-by"
 
 STANDBY_OF = "standby-of"
 """Role of a plan beside a resource that does not serve for it now."""
+
+READ_SECONDS = 5.0
+"""How long an evaluation waits for what others observed."""
 
 MOST_EVENTS = 50
 """Events of one resource that are read at most, the newest: Prefect gives no more at once."""
@@ -162,15 +166,15 @@ async def _observations(
         resource=EventResourceFilter(id=[resource_id(resource)]),
         occurred=EventOccurredFilter(since=now - within, until=now + within),
     )
-    try:
+
+    async def read() -> EventPage:
         async with get_client() as client:
-            page = await client.read_events(wanted, limit=limit)
-    except httpx.HTTPError as error:
-        # The evaluation probes for itself as well; without events it only takes longer.
-        log.warning("the events of %s could not be read: %s", resource, type(error).__name__)
-        return ()
+            return await client.read_events(wanted, limit=limit)
+
+    # The evaluation probes for itself as well; without events it only takes longer.
+    page = await tried(f"the events of {resource}", read, READ_SECONDS)
     found = []
-    for event in page.events:
+    for event in page.events if page is not None else ():
         try:
             observation = Observation.model_validate(event.payload)
         except ValidationError:

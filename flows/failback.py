@@ -10,10 +10,14 @@ from prefect.artifacts import TableArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import FAILED_BACK, PlanEvent
+from flows.limits import SHORT_WAIT, hold_targets
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused
+from standby.fencing import read_fence
+from standby.recovery.assignments import choose_primary
+from standby.recovery.context import RecoveryContext
 from standby.recovery.failback.failback import fail_back
 from standby.recovery.failback.report import CHOICES, ChoiceWord, DivergenceReport
 from standby.recovery.loss import except_fence, settle
@@ -53,10 +57,11 @@ async def failback(
             choices = {analyzer: CHOICES[word] for analyzer, word in keep.items()}
             context = await settle(opened, force, reason)
             replaced = except_fence(force)
-            work = fail_back(
-                context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
-            )
-            report = await to_its_report(work)
+            async with hold_targets(await written_by(context, home), SHORT_WAIT):
+                work = fail_back(
+                    context, home, TaskStages(), keep=choices, force=replaced, steps=TaskSteps, on_progress=bar.show
+                )
+                report = await to_its_report(work)
     except GuardRefused as error:
         return refused(error)
     return await FlowOutcome(
@@ -70,6 +75,14 @@ async def failback(
         if report.state == "failed_back"
         else None,
     ).finish()
+
+
+async def written_by(context: RecoveryContext, home: str) -> set[str]:
+    """Name the resources that a failback copies to: the primary, and what serves for it or did before."""
+    fence = await read_fence(context.vault, context.plan)
+    primary = choose_primary(context.plan, fence, named=home)
+    serving = fence.assignments[primary]
+    return {primary, serving.active, *([serving.previous] if serving.previous else [])}
 
 
 def divergence_table(found: DivergenceReport) -> TableArtifact:

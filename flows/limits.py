@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import httpx
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.concurrency.asyncio import AcquireConcurrencySlotTimeoutError, concurrency
-from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.concurrency.asyncio import (
+    AcquireConcurrencySlotTimeoutError,
+    ConcurrencySlotAcquisitionError,
+    concurrency,
+)
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectException
 
-from flows.errors import SlotTaken, TargetBusy
+from flows.errors import SlotTaken
+from tasks.stage import tried
+
+log = logging.getLogger("standby.flows")
+
+NO_SLOT = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)
+"""With these Prefect does not give a slot, for another reason than that it is taken."""
 
 LEASE = 60.0
 """Seconds after which the slot of a killed run is free again."""
 
 WAIT = 3600.0
-"""Seconds a run waits while another run is at its target."""
+"""Seconds a replication waits while another run is at its target."""
+
+SHORT_WAIT = 120.0
+"""Seconds that a restore, a failback or a drill waits for that: somebody may wait for it."""
 
 
 def limit_name(target: str) -> str:
@@ -26,14 +41,23 @@ def limit_name(target: str) -> str:
 
 
 @asynccontextmanager
-async def hold_targets(targets: Iterable[str]) -> AsyncIterator[None]:
-    """Take the concurrency limit of every target of a run, in the same order in all runs, so that none deadlock."""
+async def hold_targets(targets: Iterable[str], patience: float = WAIT) -> AsyncIterator[None]:
+    """Take the concurrency limit of every target of a run, in the same order in all runs, so that none deadlock.
+
+    It only spares runs from being refused by the ledger that another one holds in the vault: a slot that Prefect
+    does not give, or that a killed run left taken, is done without. A failover does not ask for one.
+
+    Args:
+        patience: seconds that another run is waited for.
+    """
     async with AsyncExitStack() as stack:
         for target in sorted(set(targets)):
             try:
-                await stack.enter_async_context(hold(limit_name(target), WAIT))
-            except SlotTaken:
-                raise TargetBusy(target, WAIT) from None
+                await stack.enter_async_context(hold(limit_name(target), patience))
+            except SlotTaken as error:
+                log.warning("%s. This goes on without its slot, and the vault says who may write", error.cause)
+            except NO_SLOT as error:
+                log.warning("Prefect failed (%s); this goes on without: the slot of %s", type(error).__name__, target)
         yield
 
 
@@ -50,22 +74,25 @@ async def hold(name: str, patience: float) -> AsyncIterator[None]:
     """
     async with get_client() as client:
         await ensure_limits(client, [name])
-    async with AsyncExitStack() as stack:
-        # One name a call: strict with several names passes when only one of them exists.
-        slot = concurrency(
-            name,
-            occupy=1,
-            timeout_seconds=patience,
-            lease_duration=LEASE,
-            strict=True,
-            # What is under way must not die with the Prefect server.
-            raise_on_lease_renewal_failure=False,
-        )
-        try:
-            await stack.enter_async_context(slot)
-        except AcquireConcurrencySlotTimeoutError:
-            raise SlotTaken(name, patience) from None
+    # One name a call: strict with several names passes when only one of them exists.
+    slot = concurrency(
+        name,
+        occupy=1,
+        timeout_seconds=patience,
+        lease_duration=LEASE,
+        strict=True,
+        # What is under way must not die with the Prefect server.
+        raise_on_lease_renewal_failure=False,
+    )
+    try:
+        await slot.__aenter__()
+    except AcquireConcurrencySlotTimeoutError:
+        raise SlotTaken(name, patience) from None
+    try:
         yield
+    finally:
+        # What was done with it stays done, whether or not the server takes it back.
+        await tried(f"giving back the slot {name}", lambda: slot.__aexit__(None, None, None))
 
 
 async def ensure_limits(client: PrefectClient, names: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.limits import SHORT_WAIT, hold_targets
 from flows.outcome import FlowOutcome, item_table, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
@@ -44,7 +45,11 @@ async def restore(
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
     try:
-        async with recovering(plan) as opened, ProgressArtifact(f"Restoring plan {plan} at {to}") as bar:
+        async with (
+            recovering(plan) as opened,
+            hold_targets([to], SHORT_WAIT),
+            ProgressArtifact(f"Restoring plan {plan} at {to}") as bar,
+        ):
             context = await settle(opened, force, reason)
             found = await open_snapshot(context, as_of=moment)
             wanted = await plan_restore(context, found, to, analyzers=analyzers)

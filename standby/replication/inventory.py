@@ -165,10 +165,17 @@ class Connections:
     clients: Mapping[str, ContentUnderstandingClient]
     clock: Clock = field(default_factory=SystemClock)
     _serving: dict[str, tuple[float, Serving]] = field(default_factory=dict)
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __getitem__(self, resource: str) -> ContentUnderstandingClient:
         return self.clients[resource]
+
+    def slots(self, resource: str) -> asyncio.Semaphore:
+        """Give the places for what is in flight at a resource: one set for all pairs, restores and syncs of a run."""
+        return self._slots.setdefault(
+            resource, asyncio.Semaphore(self.clients[resource].resource.max_concurrent_copies)
+        )
 
     async def serving(self, resource: str) -> Serving:
         """Tell what a resource serves, asked at most once in `SERVING_AGE` seconds."""

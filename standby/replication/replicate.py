@@ -273,12 +273,11 @@ async def begin(
         plan = await _approved_plan(context, selection, records, approved)
         _refuse_if_all_serve_elsewhere(plan, others)
         _warn_of_missing_ledgers(plan, ledgers)
-        clients = context.connections.clients
         yield Replication(
             plan,
             steps,
             ledgers=ledgers,
-            slots={target: asyncio.Semaphore(clients[target].resource.max_concurrent_copies) for _, target in ledgers},
+            slots={target: context.connections.slots(target) for _, target in ledgers},
             clock=context.clock,
             on_progress=on_progress,
         )

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from prefect import get_client
 
-from flows.limits import ensure_limits, hold_targets, limit_name
+from flows.limits import ensure_limits, hold, hold_targets, limit_name
+from flows.orchestrator import Prefect
 
 
 async def test_a_second_run_waits_until_the_first_has_left_the_target(prefect_server: Any) -> None:
@@ -33,6 +37,42 @@ async def test_a_second_run_waits_until_the_first_has_left_the_target(prefect_se
         group.create_task(first())
         group.create_task(second())
     assert order == ["first in", "first out", "second in"]
+
+
+async def test_a_slot_that_is_not_left_is_done_without(prefect_server: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """As one is that a killed run left taken: what may be written is decided by the ledgers in the vault."""
+    async with hold_targets(["left-behind"]), hold_targets(["left-behind"], patience=0.2):
+        pass
+    assert "goes on without its slot" in caplog.text
+
+
+async def test_every_flow_that_writes_to_a_target_takes_its_limit_but_a_failover_waits_for_none(
+    make_scene: Any, make_analyzer: Any, run_replicate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[set[str]] = []
+
+    @asynccontextmanager
+    async def spied(name: str, patience: float) -> AsyncIterator[None]:
+        taken[-1].add(name)
+        async with hold(name, patience):
+            yield
+
+    monkeypatch.setattr("flows.limits.hold", spied)
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover={"cool_down": "1s"}) as scene:
+
+        async def limits_of(flow: str, **parameters: Any) -> set[str]:
+            taken.append(set())
+            await Prefect().recover(scene.configuration, "p", flow, parameters)
+            return taken[-1]
+
+        taken.append(set())
+        await run_replicate(scene.configuration)
+        assert taken[-1] == {limit_name("west")}
+        assert await limits_of("snapshot") == set()
+        assert await limits_of("drill", to="west") == {limit_name("west")}
+        assert await limits_of("restore", to="west") == {limit_name("west")}
+        assert await limits_of("failover", to="west") == set()
+        assert await limits_of("failback") == {limit_name("east"), limit_name("west")}
 
 
 async def test_a_limit_that_was_changed_by_hand_is_left_so(prefect_server: Any) -> None:

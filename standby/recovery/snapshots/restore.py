@@ -183,11 +183,10 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
     """One restore: each analyzer is built, polled and verified."""
 
     def __init__(self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]) -> None:
-        client = context.connections[plan.to]
         super().__init__(
             plan.items,
             target=lambda _: plan.to,
-            slots={plan.to: asyncio.Semaphore(client.resource.max_concurrent_copies)},
+            slots={plan.to: context.connections.slots(plan.to)},
             clock=context.clock,
             on_progress=on_progress,
         )
