@@ -26,10 +26,11 @@ from prefect.variables import Variable
 from flows.bootstrap import save_what_runs_need
 from flows.commit import commit
 from flows.drill import drill
-from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED, ROLLED_BACK
+from flows.events import ACTIVATED, COMMITTED, DRILLED, FAILED_BACK, PROPOSED, REFUSED, ROLLED_BACK, WAITING
 from flows.failback import failback
 from flows.failover import failover
 from flows.orchestrator import Prefect
+from flows.watch import watch
 from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, VariableSink
 from standby.errors import GuardRefused
@@ -292,10 +293,37 @@ async def test_an_outage_that_cannot_be_answered_is_told_once(stage: Stage, told
         await dark(scene)
         await dark(scene, "west")
         states = [await outage(scene) for _ in range(2)]
-    assert [(state.name, state.is_failed()) for state in states] == [("Refused", True)] * 2
+    assert [(state.name, state.is_failed()) for state in states] == [("Waiting", True)] * 2
     first, second = (str(state.state_details.flow_run_id) for state in states)
-    assert "east is down, and no failover was started" in (await told(REFUSED, first))["payload"]["summary"]
-    assert second not in str(await events(REFUSED))
+    event = await told(WAITING, first)
+    assert "east is down, and no failover was started" in event["payload"]["summary"]
+    assert event["payload"]["severity"] == "critical"
+    assert second not in str(await events(WAITING))
+
+
+async def test_a_watch_answers_a_proved_outage_where_no_other_run_does(stage: Stage, told: Any) -> None:
+    async with stage(automatic=True) as scene:
+        await save_what_runs_need(scene.configuration)
+        await dark(scene)
+        state = await watch(plan="p", return_state=True)
+        again = await watch(plan="p", return_state=True)
+        assert (await active(scene))["resource"] == "west"
+    assert (state.name, state.is_completed()) == ("Activated", True), state.message
+    assert (await told(ACTIVATED, state.state_details.flow_run_id))["payload"]["to"] == "west"
+    assert again.name == "Unhealthy", "east is still down, and serves for nobody"
+
+
+async def test_a_watch_publishes_again_what_a_sink_lost(stage: Stage) -> None:
+    async with stage(automatic=True) as scene:
+        await save_what_runs_need(scene.configuration)
+        order = {"to": "west", "mode": "unplanned", "reason": "rehearsal"}
+        await Prefect().recover(scene.configuration, "p", "failover", order)
+        file = scene.configuration.activation[0]
+        assert isinstance(file, FileSink)
+        await asyncio.to_thread(file.path.unlink)
+        state = await watch(plan="p", return_state=True)
+        assert (await active(scene))["resource"] == "west"
+    assert state.name == "Completed", state.message
 
 
 # The way back, and the rehearsal.
@@ -399,7 +427,7 @@ async def test_a_plan_that_is_not_automatic_proposes_and_switches_once_it_is_app
         assert (await active(scene))["resource"] == "west"
         done = await deeds(scene)
     assert "The proposal is that west serves instead" in event["payload"]["summary"]
-    assert second.name == "NotNeeded"
+    assert (second.name, second.is_failed()) == ("Waiting", True)
     assert f"waits for its approval in flow run {flow_run_id}" in str(second.message)
     assert state.name == "Activated", state.message
     names = [deed for deed, _ in done]
@@ -413,9 +441,9 @@ async def test_a_proposal_that_is_rejected_is_not_made_again_for_a_while(stage: 
         assert await answer(flow_run_id, approve=False, comment="maintenance") == "ACCEPT"
         state = await running
         again = await outage(scene)
-    assert (state.name, state.is_completed()) == ("Rejected", True)
+    assert (state.name, state.is_failed()) == ("Rejected", True)
     assert "maintenance" in (await told(REFUSED, flow_run_id))["payload"]["summary"]
-    assert again.name == "NotNeeded"
+    assert (again.name, again.is_failed()) == ("Waiting", True)
     assert "was rejected" in str(again.message)
 
 
@@ -425,7 +453,7 @@ async def test_a_proposal_that_nobody_answers_ends_by_itself(stage: Stage, told:
         done = await deeds(scene)
         async with get_client() as client:
             recorded = (await client.read_flow_run(flow_run_id)).state
-    assert (state.name, state.is_completed()) == ("NotAnswered", True)
+    assert (state.name, state.is_failed()) == ("NotAnswered", True)
     assert recorded is not None
     assert recorded.name == "NotAnswered"
     assert done[-1][0] == "failover.rejected"
