@@ -183,23 +183,28 @@ def _in_order(
     What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
     """
     believed = [
-        look.model_copy(update={"at": min(look.at, now)})
+        look.model_copy(update={"at": now}) if look.at > now else look
         for look in observations
         if look.resource == resource and look.healthy is not None and look.at <= now + ahead
     ]
     return sorted((look for look in believed if since is None or look.at > since), key=_order)
 
 
-def _order(seen: Observation) -> tuple[datetime, bool, str, str]:
-    return (seen.at, seen.healthy is True, seen.observer, seen.model_dump_json())
+def _order(seen: Observation) -> tuple[object, ...]:
+    tries = tuple(check.last_try for check in seen.checks)
+    return (seen.at, seen.healthy is True, seen.observer, seen.seconds, seen.summary, tries)
 
 
 def _streak(known: Sequence[Observation], gap: timedelta, clocks: timedelta) -> list[Observation]:
     """Give the unhealthy looks that began after every healthy one had ended, back to where nobody looked for long."""
-    healthy = [look for look in known if look.healthy]
+    healthy: dict[str, datetime] = {}
+    for look in known:
+        if look.healthy:
+            healthy[_clock(look)] = max(look.ended, healthy.get(_clock(look), look.ended))
     streak: list[Observation] = []
     for look in reversed(known):
-        if any(look.at <= well.ended + (clocks if _clock(well) != _clock(look) else timedelta()) for well in healthy):
+        ours = _clock(look)
+        if any(look.at <= ended + (timedelta() if ours == clock else clocks) for clock, ended in healthy.items()):
             continue
         if streak and streak[-1].at - look.ended > gap:
             break
