@@ -120,7 +120,11 @@ def emit_observation(observation: Observation, plan: str, fence: Fence | None) -
         event=event_of(observation),
         resource={"prefect.resource.id": resource_id(name), "prefect.resource.name": name},
         related=[{"prefect.resource.id": plan_id(plan), "prefect.resource.role": SERVED_BY if serves else STANDBY_OF}],
-        payload={**observation.model_dump(mode="json"), "source": "watch", "severity": severity},
+        payload={
+            **observation.model_dump(mode="json"),
+            "source": observation.observer.partition("@")[0],
+            "severity": severity,
+        },
     )
 
 

@@ -8,10 +8,11 @@ from typing import Any
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
-from flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent
+from flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent, emit_observation
 from flows.outcome import FlowOutcome, bullets, page, phase_table, seconds, table
 from flows.run import to_its_report
 from standby.errors import sentence
+from standby.fencing import Fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, conclusion, requester
@@ -61,8 +62,14 @@ def outcome_of(report: FailoverReport) -> FlowOutcome:
 
 
 async def leave_decision(record: DecisionRecord) -> None:
-    """Leave the page of a recorded decision; a failover does not wait for it."""
+    """Leave the page of a recorded decision; a failover does not wait for it.
+
+    That it found a resource healthy is emitted as well: no later evaluation counts what was before.
+    """
     given = record.given
+    own = given.own_probe
+    if own is not None and own.healthy:
+        emit_observation(own, given.plan, Fence(plan=given.plan, epoch=given.epoch, assignments=given.assignments))
     decided = MarkdownArtifact(
         key="failover-decision",
         markdown=decision_page(record),

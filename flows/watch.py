@@ -119,8 +119,11 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     policy, clock = configuration.plan(plan).failover, SystemClock()
     observer, events = observer_here("watch"), Events(configuration, plan)
 
+    # A source that grants no copies is degraded: nothing can be replicated from it.
+    grants = {pair.source: configuration.resource(pair.targets[0]) for pair in configuration.plan(plan).pairs}
+
     async def look(resource: str) -> Observation:
-        found = await probe_resources([configuration.resource(resource)], observer, clock)
+        found = await probe_resources([configuration.resource(resource)], observer, clock, grants=grants)
         return found[resource]
 
     async def recall(resource: str) -> tuple[Observation, ...]:
@@ -143,4 +146,6 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     if problems:
         message = " ".join([sentence(report.summary), *map(sentence, problems)])
         return await FlowOutcome("Incomplete", message, report, good=False).finish()
-    return await FlowOutcome("Completed" if report.complete else "Unhealthy", report.summary, report).finish()
+    serves = all(each.healthy for each in report.observations.values())
+    name = "Completed" if report.complete else "Degraded" if serves else "Unhealthy"
+    return await FlowOutcome(name, report.summary, report).finish()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 from prefect.client.schemas.objects import Artifact
+from prefect.events import emit_event
 
 from flows.bootstrap import save_what_runs_need
 from flows.check import check
 from flows.commit import commit
 from flows.drill import drill
-from flows.events import HEALTHY, READINESS_CHANGED, UNHEALTHY
+from flows.events import DEGRADED, HEALTHY, READINESS_CHANGED, UNHEALTHY, read_observations, resource_id
 from flows.failback import failback
 from flows.orchestrator import Prefect
 from flows.replicate import replicate
@@ -29,6 +31,7 @@ from standby.config.sinks import FileSink
 from standby.config.vault import VaultSettings
 from standby.recovery.activation.file import FileActivation
 from standby.recovery.activation.sinks import Activation
+from standby.recovery.probe import Observation
 from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.snapshots.take import SnapshotTaken
 
@@ -159,6 +162,38 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
     assert event["payload"]["severity"] == "critical"
     (event,) = await told(HEALTHY, data["observations"]["west"]["at"])
     assert "standby-of" in str(event["related"])
+
+
+@pytest.mark.parametrize(("call", "check"), [("list", "listing"), ("authorize", "grant")])
+async def test_what_fails_alone_is_told_as_degraded_and_is_no_outage(
+    make_scene: Any, make_analyzer: Any, run: Runs, told: Any, call: str, check: str
+) -> None:
+    fault = {"kind": "status", "status": 503, "code": "Busy"}
+    async with make_scene([make_analyzer("invoice")], targets=("west",), failover=SOON) as scene:
+        await scene.control("/faults", {"resource": "east", "call": call, "times": None, "fault": fault})
+        state = await run(watch, scene.configuration)
+    assert (state.name, state.is_completed()) == ("Degraded", True)
+    assert f"east degraded, west healthy. east: {check}: HTTP 503 (Busy)" in str(state.message)
+    (event,) = await told(DEGRADED, str(state.state_details.flow_run_id))
+    assert (event["payload"]["healthy"], event["payload"]["severity"]) == (True, "warning")
+    assert event["payload"]["summary"].startswith(f"{check}: HTTP 503 (Busy)")
+
+
+async def test_alerts_are_read_as_alerts_and_dated_by_their_receipt_whatever_they_claim(
+    prefect_server: Any, until: Any
+) -> None:
+    """As an earlier version posted them: dated by what they claim, and by nothing but a name told from a probe."""
+    now, name = datetime.now(UTC), f"r{uuid4().hex}"
+    claimed = Observation(
+        resource=name, observer="azure-monitor", at=now - timedelta(minutes=10), healthy=False, checks=()
+    ).model_dump(mode="json", exclude={"alert", "degraded"})
+    emit_event(event=UNHEALTHY, resource={"prefect.resource.id": resource_id(name)}, payload=claimed, occurred=now)
+
+    async def some() -> tuple[Observation, ...]:
+        return await read_observations(name, now, timedelta(minutes=1))
+
+    (found,) = await until(some)
+    assert (found.alert, found.at, found.healthy) == (True, now, False)
 
 
 async def test_one_run_of_the_watch_looks_until_the_outage_is_proved(
