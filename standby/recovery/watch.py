@@ -70,8 +70,8 @@ def is_known(found: Observation, known: Sequence[Observation], policy: FailoverP
 def is_news(found: Observation, reported: Sequence[Observation], policy: FailoverPolicy) -> bool:
     """Say whether a look is to be reported.
 
-    A failing one is not where the last report is less than most of a probe period old: an evaluation would not
-    count it, and every second report starts one.
+    A failing one is not where the last report is so new that an evaluation would not count both: every second
+    report starts one.
 
     Args:
         reported: what earlier looks, and other observers, have reported.
