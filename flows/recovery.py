@@ -76,6 +76,7 @@ class VariableActivation:
         self.required = settings.required
         self.readable = True
         self._published: Activation | None = None
+        self._slot = True
 
     @property
     def name(self) -> str:
@@ -110,8 +111,10 @@ class VariableActivation:
         """
         async with AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(hold(f"standby-variable-{self._variable}", PATIENCE))
+                if self._slot:
+                    await stack.enter_async_context(hold(f"standby-variable-{self._variable}", PATIENCE))
             except (SlotTaken, ConcurrencySlotAcquisitionError) as error:
+                self._slot = False  # It is not waited for a second time.
                 log.warning("%s is written without Prefect's slot: %s", self.name, type(error).__name__)
             yield
 

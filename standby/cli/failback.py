@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from standby.cli.failover import ask, settled
+from standby.cli.failover import ask, saying_what_was_told, settled
 from standby.cli.options import PlanName, Primary, Reason, Via, Yes
 from standby.cli.output import Line, Output, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
@@ -152,7 +152,8 @@ async def command(
             if not yes and (found is None or found.is_settled):
                 await _confirm(output, recovery, primary, found, [] if output.shows_results else compared)
             if via == "direct":
-                report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=replaced)
+                async with saying_what_was_told(output, recovery):
+                    report = await fail_back(recovery, primary, ShownStages(output), keep=choices, force=replaced)
     if via == "prefect":
         asked: JsonObject = {"home": primary, "keep": {**choices}, "force": [*forced], "reason": reason}
         report = await run_flow(FailbackReport, configuration, plan, "failback", asked)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, assert_never
 
 import typer
@@ -20,10 +21,12 @@ from standby.cli.output import (
 )
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
+from standby.concurrency import despite_cancellation
 from standby.document import JsonObject
 from standby.errors import StandbyError, sentence
 from standby.fencing import Phase, read_fence
 from standby.orchestrator import run_flow
+from standby.recovery.activation.seen import told_words, under_way_words
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.assignments import AlreadyActive, present_words
 from standby.recovery.audit import AuditAction, record_action
@@ -34,7 +37,14 @@ from standby.recovery.failback.failback import report_divergence
 from standby.recovery.failback.report import CONFLICTS, Divergence
 from standby.recovery.failover.begin import FORCEABLE as OF_THE_FAILOVER
 from standby.recovery.failover.errors import FailoverRefused
-from standby.recovery.failover.failover import commit, decide_request, fail_over, what_to_commit
+from standby.recovery.failover.failover import (
+    commit,
+    decide_request,
+    fail_over,
+    is_under_way,
+    sinks_seen,
+    what_to_commit,
+)
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
 from standby.recovery.loss import FENCE, settle
 from standby.recovery.witnesses import look
@@ -152,18 +162,38 @@ async def command(
     if via == "direct" or not yes:
         async with open_recovery(configuration, plan, via=via) as opened:
             recovery = await settled(output, opened, forced, reason, yes=yes)
-            try:
-                decided = await _decided(output, recovery, request, yes=yes)
-            except AlreadyActive as already:
-                return _done_already(output, plan, recovery, already)
-            if via == "direct":
-                report = await fail_over(recovery, decided, ShownStages(output))
+            async with saying_what_was_told(output, recovery):
+                try:
+                    decided = await _decided(output, recovery, request, yes=yes)
+                except AlreadyActive as already:
+                    return _done_already(output, plan, recovery, already)
+                if via == "direct":
+                    report = await fail_over(recovery, decided, ShownStages(output))
     if via == "prefect":
         mode = None if planned is None else "planned" if planned else "unplanned"
         asked: JsonObject = {"to": to, "mode": mode, "reason": reason, "home": primary, "force": [*sorted(forced)]}
         report = await run_flow(FailoverReport, configuration, plan, "failover", asked)
     output.report(failover_lines(report, verbose=output.verbose), report)
     return exit_of(complete=report.complete, interrupted=report.interrupted)
+
+
+@asynccontextmanager
+async def saying_what_was_told(output: Output, recovery: RecoveryContext) -> AsyncIterator[None]:
+    """Where it ends without a report, say what applications were told of a failover that has not ended."""
+    try:
+        yield
+    except (asyncio.CancelledError, StandbyError):
+        for words in await despite_cancellation(_told(recovery)):
+            output.say(sentence(words))
+        raise
+
+
+async def _told(recovery: RecoveryContext) -> tuple[str, ...]:
+    try:
+        fence = await read_fence(recovery.vault, recovery.plan)
+        return under_way_words(await sinks_seen(recovery), fence) if is_under_way(fence) else ()
+    except StandbyError:
+        return ()  # Why it ended is what matters then.
 
 
 async def _decided(
@@ -178,7 +208,10 @@ async def _decided(
     reasons = list(decision_lines(record.decision, record.id)) if record is not None else []
     output.results(reasons)
     if not yes:
-        present = [Line(sentence(present_words(await read_fence(recovery.vault, recovery.plan), decided.primary)))]
+        fence = await read_fence(recovery.vault, recovery.plan)
+        present = [Line(sentence(present_words(fence, decided.primary)))]
+        if is_under_way(fence):
+            present.append(Line(sentence(told_words(await sinks_seen(recovery), decided.primary, fence.epoch))))
         if decided.action == "roll back":
             reasons = await _lost_lines(recovery, decided)
         elif output.shows_results:

@@ -358,7 +358,8 @@ async def _recorded(context: RecoveryContext) -> SinkRecord:
     return await read_sink_record(context.vault, context.plan.name)
 
 
-def _is_under_way(fence: Fence) -> bool:
+def is_under_way(fence: Fence) -> bool:
+    """Say whether a failover of the plan has not ended."""
     return any(assignment.phase is Phase.SWITCHING for assignment in fence.assignments.values())
 
 
@@ -366,7 +367,7 @@ async def _seen(
     context: RecoveryContext, fence: Fence | None, record: SwitchRecord | None, known: SinkRecord
 ) -> tuple[SinkView, ...]:
     wanted, under_way = None, 0
-    if fence is not None and _is_under_way(fence):
+    if fence is not None and is_under_way(fence):
         under_way = fence.epoch if record is None or record.touched else 0
     elif fence is not None:
         with suppress(UnknownName):  # Then it cannot be said whether a sink has the current map.
@@ -390,7 +391,7 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
         VaultUnavailable: the vault does not say what should be published.
     """
     fence, record, known = await _records(context)
-    if fence is None or _is_under_way(fence) or fence.epoch < context.run.known_epoch:
+    if fence is None or is_under_way(fence) or fence.epoch < context.run.known_epoch:
         return ()
     wanted = _current_map(context, fence, record)
     views = await see_sinks(context.sinks, context.plan.name, wanted, known)

@@ -132,6 +132,11 @@ def test_interrupted_after_sinks_were_told_it_says_what_applications_see(
     assert "east serves.\n" not in status.out
     assert "it may have taken it or not" in status.out
 
+    # Whatever refuses to go on from there says it, too.
+    refused = workspace.run("failover", "invoices", "--to", "north", "--unplanned", "--yes")
+    assert refused.status in {1, 4}
+    assert told in refused.err.replace("\n    ", " ").replace("\n", " ")
+
     hook.status = 204
     again = workspace.run("failover", "invoices", "--to", "west", "--unplanned", "--yes")
     assert again.status == 0
