@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import TableArtifact, acreate_markdown_artifact
+from prefect.artifacts import MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import READINESS_CHANGED, PlanEvent
@@ -35,6 +35,7 @@ from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
 from standby.replication.report import drift_document, drift_totals
 from standby.vault.replica import replica_state
+from tasks.stage import tried
 
 MOST_REASONS = 20
 """Reasons of one target that the page shows; the worst come first."""
@@ -70,7 +71,9 @@ async def publish_readiness(
     plan = context.plan.name
     description = f"Plan **{plan}**: {plan_words(found)}."
     markdown = readiness_page(plan, found, sinks, context.known.fence if context.known else None)
-    await acreate_markdown_artifact(key="readiness", markdown=markdown, description=description)
+    await tried(
+        "the page of readiness", MarkdownArtifact(key="readiness", markdown=markdown, description=description).acreate
+    )
     last = await read_last_states(context.vault, plan)
     changed = last.changed(found)
     for each in changed:

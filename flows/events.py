@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from prefect import get_client
 from prefect.client.schemas.events import EventPage
@@ -81,23 +81,28 @@ class PlanEvent:
     severity: Severity = "info"
 
     def emit(self, summary: str) -> None:
-        """Emit it; the summary is what notifications say. Where Prefect fails, it is lost, and nothing else is."""
-        try:
-            emit_event(
-                event=self.name,
-                resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},
-                payload={
-                    "plan": self.plan,
-                    "run_id": str(flow_run.id or ""),
-                    "link": str(flow_run.ui_url or ""),
-                    **self.facts,
-                    "severity": self.severity,
-                    "summary": summary,
-                },
-            )
-        except Exception as error:
-            log.warning("Prefect failed (%s); this goes on without: the event %s", type(error).__name__, self.name)
-            log.debug("where that happened:", exc_info=error)
+        """Emit it; the summary is what notifications say."""
+        _emit(
+            event=self.name,
+            resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},
+            payload={
+                "plan": self.plan,
+                "run_id": str(flow_run.id or ""),
+                "link": str(flow_run.ui_url or ""),
+                **self.facts,
+                "severity": self.severity,
+                "summary": summary,
+            },
+        )
+
+
+def _emit(event: str, resource: dict[str, str], payload: dict[str, Any], related: list[Any] | None = None) -> None:
+    """Emit an event. Where Prefect fails it is lost, and nothing else is."""
+    try:
+        emit_event(event=event, resource=resource, payload=payload, related=related)
+    except Exception as error:
+        log.warning("Prefect failed (%s); this goes on without: the event %s", type(error).__name__, event)
+        log.debug("where that happened:", exc_info=error)
 
 
 SEVERITY = {"healthy": "info", "degraded": "warning", "unhealthy": "critical"}
@@ -116,7 +121,7 @@ def emit_observation(observation: Observation, plan: str, fence: Fence | None) -
     name = observation.resource
     serves = fence is None or any(assignment.active == name for assignment in fence.assignments.values())
     severity = SEVERITY[observation.health] if serves or observation.healthy else "warning"
-    emit_event(
+    _emit(
         event=event_of(observation),
         resource={"prefect.resource.id": resource_id(name), "prefect.resource.name": name},
         related=[{"prefect.resource.id": plan_id(plan), "prefect.resource.role": SERVED_BY if serves else STANDBY_OF}],

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import httpx
 from prefect import flow, get_client
 from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
 from prefect.client.schemas.objects import State
-from prefect.exceptions import PrefectException
 
 from blocks import load_configuration_from_blocks
 from flows.events import emit_observation, read_observations
@@ -23,9 +21,13 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.probe import Observation, WatchReport, observer_here, probe_resources
 from standby.recovery.watch import Watch, patience
 from standby.vault.vault import open_vault
+from tasks.stage import tried
 
 FENCE_SECONDS = 5.0
 """How long it is waited for the fence before an event goes out without it."""
+
+PAGE_SECONDS = 5.0
+"""How long the page may keep a watch from attending to an outage."""
 
 FENCE_KEPT = 10.0
 """Seconds for which it is not read again."""
@@ -72,12 +74,12 @@ class Events:
         return None
 
 
-async def publish_watch(report: WatchReport) -> None:
+async def publish_watch(report: WatchReport) -> bool:
     """Leave a table, unless the last one says the same: a watch runs thousands of times a day."""
     key = f"watch-{report.plan}"
     description = f"Plan **{report.plan}**: {report.states}."
     if await _last(key) == description:
-        return
+        return True
     await acreate_table_artifact(
         key=key,
         table=[
@@ -92,6 +94,7 @@ async def publish_watch(report: WatchReport) -> None:
         ],
         description=description,
     )
+    return True
 
 
 async def _last(key: str) -> str | None:
@@ -132,10 +135,8 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
     report = WatchReport(plan=plan, observations=found.observations)
     problems = [*events.problems, *found.problems]
-    try:
-        await publish_watch(report)
-    except (httpx.HTTPError, PrefectException) as error:
-        problems.append(f"The page of this watch could not be left ({type(error).__name__})")
+    if not await tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS):
+        problems.append("The page of this watch could not be left")
     # Loaded late: the first look must not wait for it.
     from flows.outage import attend  # noqa: PLC0415
 
