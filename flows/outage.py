@@ -29,7 +29,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
-from standby.recovery.failover.attendance import EvaluatedElsewhere, attending
+from standby.recovery.failover.attendance import EvaluatedElsewhere, all_is_settled, attending
 from standby.recovery.failover.failover import fail_over, publish_behind
 from standby.recovery.failover.outage import (
     Answer,
@@ -170,7 +170,8 @@ async def attend(configuration: Configuration, plan: str, down: Collection[str])
             context = await looked(opened) if down else opened
             # The run that an event started has a form for an approval; this one has not.
             means = means_in(context, may_ask=False)
-            for resource in await to_be_attended(context, down):
+            wanted = await to_be_attended(context, down)
+            for resource in wanted:
                 answers = await answer_outage(context, resource, "", means)
                 # That another run attends, or that all is well again, is no news of this one.
                 attended.answers += [each for each in answers if each.state is not AnswerState.NOT_NEEDED]
@@ -178,6 +179,8 @@ async def attend(configuration: Configuration, plan: str, down: Collection[str])
             if left:
                 await _tell_of_sinks(context, left)
                 attended.problems += [each.reason for each in left]
+            elif not wanted:
+                await all_is_settled(context)
     except (StandbyError, OSError) as error:
         attended.problems.append(error.cause if isinstance(error, StandbyError) else f"{type(error).__name__}")
     return attended
@@ -190,4 +193,4 @@ async def _tell_of_sinks(context: RecoveryContext, left: Sequence[SinkResult]) -
     event = PlanEvent(WAITING, context.plan.name, {"sinks": [each.name for each in left]}, "warning")
     with suppress(EvaluatedElsewhere):
         async with attending(context) as attendance:
-            await attendance.tell("sinks", names, lambda: event.emit(summary))
+            await attendance.tell("sinks", names, summary, lambda: event.emit(summary))

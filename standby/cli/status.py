@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +18,7 @@ from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.context import open_recovery
+from standby.recovery.failover.attendance import Told, read_told
 from standby.recovery.failover.failover import sinks_seen
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness.assess import assess_plan
@@ -35,6 +36,7 @@ from standby.recovery.readiness.wording import (
 from standby.recovery.witnesses import look
 from standby.replication.serving import Severity
 from standby.service.calls import ANSWER_SECONDS
+from standby.text import utc
 from standby.vault.replica import ReplicaState, replica_state
 
 _MARKS = {Severity.ERROR: ("!", "red"), Severity.UNKNOWN: ("?", "yellow"), Severity.WARNING: ("·", "yellow")}
@@ -69,6 +71,12 @@ def sink_lines(views: Sequence[SinkView], fence: Fence | None) -> Iterator[Line]
         yield Line("")
 
 
+def told_lines(told: Mapping[str, Told]) -> Iterator[Line]:
+    """Show what people were told of what is not settled."""
+    for each in told.values():
+        yield Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True)
+
+
 def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     wrong = readiness.state is not State.READY
     yield Line(state_words(readiness), wrong=wrong)
@@ -99,8 +107,8 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
 
     It says what the applications of each sink see, too: what serves, and whether that is the current map.
 
-    Exit status: 0 every target is ready, 2 one is not ready or its state is unknown, or a required sink does not hold
-    the current map.
+    Exit status: 0 every target is ready, 2 one is not ready or its state is unknown, a required sink does not hold
+    the current map, or people were told of an outage or a failover that is not settled.
     """
     output: Output = context.obj
     async with open_recovery(output.load(), plan) as recovery:
@@ -108,10 +116,12 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         finding = await look(recovery)
         found = await assess_plan(replace(recovery, known=finding.known), replica, seconds=wait)
         sinks = await sinks_seen(recovery)
+        told = await read_told(recovery.vault, plan)
     fence = finding.evidence.fence
     output.results(
         [
             *loss_lines(finding),
+            *told_lines(told),
             *sink_lines(sinks, fence),
             *status_lines(plan, found, replica, verbose=output.verbose),
         ]
@@ -122,11 +132,12 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
             "fence": finding.to_json(),
             "pairs": [readiness.model_dump(mode="json") for readiness in found],
             "sinks": [view.model_dump(mode="json") for view in sinks],
+            "told": {name: each.model_dump(mode="json") for name, each in told.items()},
             "replica": None if replica is None else replica.model_dump(mode="json"),
         }
     )
     ready = all(readiness.state is State.READY for readiness in found) and not (finding.problem or finding.snapshots)
-    ready = ready and not any(view.is_wrong and view.required for view in sinks)
+    ready = ready and not told and not any(view.is_wrong and view.required for view in sinks)
     return Exit.DONE if ready else Exit.DIFFERENCES
 
 

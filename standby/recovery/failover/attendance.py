@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,7 +20,7 @@ from standby.recovery.context import RecoveryContext
 from standby.text import utc
 from standby.vault.documents import Stored, hold_file, parse_stored
 from standby.vault.errors import FormatUnknown, Held, VaultError
-from standby.vault.storage import HeldFile
+from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.recovery")
 
@@ -40,10 +40,12 @@ class Told(Document):
 
     Attributes:
         what: tells the same from something new.
+        text: what they were told, in sentences.
     """
 
     what: str
     at: AwareDatetime
+    text: str = ""
 
 
 class Evaluation(Stored):
@@ -91,22 +93,23 @@ class Attendance:
         """Write down who attends now."""
         await self._note(self._last.told)
 
-    async def tell(self, primary: str, what: str, publish: Callable[[], None]) -> None:
+    async def tell(self, primary: str, what: str, text: str, publish: Callable[[], None]) -> None:
         """Tell people that something is not settled for a primary: when it is new, and then from time to time.
 
         Args:
             what: tells the same from something new.
-            publish: does it.
+            text: what they are told, in sentences.
+            publish: tells them.
         """
         now, last = self.context.clock.now(), self._last.told.get(primary)
         if last is None or last.what != what or now - last.at >= TOLD_EVERY:
             publish()
-            await self._note({**self._last.told, primary: Told(what=what, at=now)})
+            await self._note({**self._last.told, primary: Told(what=what, at=now, text=text)})
 
-    async def settled(self, primary: str) -> None:
+    async def settled(self, *primaries: str) -> None:
         """Note that nothing is unsettled any more, so that the next time counts as new."""
-        if primary in self._last.told:
-            await self._note({name: told for name, told in self._last.told.items() if name != primary})
+        if left := {name: told for name, told in self._last.told.items() if name in primaries}:
+            await self._note({name: told for name, told in self._last.told.items() if name not in left})
 
     async def _note(self, told: Mapping[str, Told]) -> None:
         self._last = self._last.model_copy(update={"told": told})
@@ -166,3 +169,18 @@ def _parsed(where: str, content: bytes | None) -> tuple[Evaluation | None, bool]
         return None, False
     except ValidationError:
         return None, True
+
+
+async def read_told(storage: Storage, plan: str) -> Mapping[str, Told]:
+    """Give what people were told of what is not settled, by primary; what cannot be read is nothing they were told."""
+    path = evaluation_path(plan)
+    found, _ = _parsed(storage.where(path), await storage.read(path))
+    return found.told if found else {}
+
+
+async def all_is_settled(context: RecoveryContext) -> None:
+    """Note that nothing of what people were told stands any more, unless another run attends."""
+    if told := await read_told(context.vault, context.plan.name):
+        with suppress(EvaluatedElsewhere):
+            async with attending(context) as attendance:
+                await attendance.settled(*told)

@@ -35,7 +35,6 @@ from standby.recovery.failover.failover import decide_request
 from standby.recovery.failover.report import FailoverReport, summary
 from standby.recovery.probe import Observation
 from standby.recovery.witnesses import looked
-from standby.vault.errors import VaultError
 
 log = logging.getLogger("standby.recovery")
 
@@ -175,7 +174,7 @@ async def answer_outage(context: RecoveryContext, resource: str, to: str, means:
             if is_alive and not means.approved:
                 return (Answer("", AnswerState.NOT_NEEDED, sentence(error.cause)),)
             found = Answer("", AnswerState.WAITING, f"{resource} was reported to be down. {error}")
-        except VaultError as error:
+        except StandbyError as error:
             text = f"{resource} was reported to be down, and what serves for plan {plan} cannot be read: {error}"
             found = Answer("", AnswerState.WAITING, text)
         if answer is None:
@@ -197,7 +196,9 @@ async def _attend(
         if not left:
             break
     for primary in left:
-        await attendance.tell(primary, answers[primary].what, partial(means.tell, answers[primary]))
+        await attendance.tell(
+            primary, answers[primary].what, answers[primary].text, partial(means.tell, answers[primary])
+        )
     if not answers:
         text = f"{resource} serves for no primary of plan {context.plan.name}."
         return (Answer("", AnswerState.NOT_NEEDED, text),)
@@ -217,7 +218,7 @@ async def _attempt(
         if isinstance(error, FailoverUnderWay):
             return answer  # An operator is alive and at it: told only if that does not end.
     if answer.state in UNSETTLED:
-        await attendance.tell(primary, answer.what, partial(means.tell, answer))
+        await attendance.tell(primary, answer.what, answer.text, partial(means.tell, answer))
     else:
         await attendance.settled(primary)
     return answer

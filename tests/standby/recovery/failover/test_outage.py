@@ -479,3 +479,17 @@ async def test_no_outage_starts_a_failover_where_the_fence_was_lost(make_night: 
         found = {result.guard: result.text for result in record.decision.reasons}
         assert "file (epoch 3)" in found[Guard.FENCE]
         assert record.given.active == "west"
+
+
+async def test_what_people_were_told_can_be_read_until_all_is_settled(make_night: NightMaker) -> None:
+    async with make_night("west") as night:
+        await off(night)
+        await night.dark("east")
+        answer = await night.answer()
+        async with night.context() as context:
+            told = await attendance.read_told(context.vault, "p")
+            await attendance.all_is_settled(context)
+            settled = await attendance.read_told(context.vault, "p")
+
+    assert told["east"].text == answer.text
+    assert settled == {}
