@@ -52,6 +52,10 @@ class BlobsUnknown(SnapshotError):
         super().__init__(reason, "Allow this identity to list the container")
 
 
+class StorageSilent(BlobsUnknown):
+    """The storage itself did not respond, so that none of its containers can be listed."""
+
+
 class BlobReader:
     """Lists containers, with the identity of a resource where that is an Entra one."""
 
@@ -157,7 +161,7 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
     query = urlencode(asked | ({"marker": marker} if marker else {}))
     # The signature covers the query as it is written, so the query is not parsed and rebuilt.
     url = f"{container_url}{'&' if '?' in container_url else '?'}{query}"
-    reason = ""
+    reason = silent = ""
     try:
         with secret_address():
             async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
@@ -168,8 +172,10 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
         reason = error.cause
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         # Its message may contain the whole URL, with the signature.
-        reason = f"The storage did not respond: {type(error).__name__}"
+        silent = f"The storage did not respond: {type(error).__name__}"
     # Raised here and not above: those errors hold the request.
+    if silent:
+        raise StorageSilent(silent)
     raise BlobsUnknown(reason)
 
 
@@ -238,14 +244,22 @@ async def _list_all(
 ) -> dict[Location, tuple[Blob, ...] | str]:
     listed: dict[Location, tuple[Blob, ...] | str] = dict.fromkeys(locations, "There was no time left to list it")
     gate = asyncio.Semaphore(LISTINGS_AT_ONCE)
+    silent: dict[str, str] = {}
 
     async with open_blobs(resource, tls) as reader:
 
         async def inspect(location: Location) -> None:
+            host = location[0].partition("?")[0].rpartition("/")[0]
             async with gate:
+                if host in silent:
+                    listed[location] = silent[host]
+                    return
                 try:
                     async with asyncio.timeout(LISTING_SECONDS):
                         listed[location] = await reader.list(*location)
+                except StorageSilent as error:
+                    # Its other containers would keep the whole snapshot waiting for the same.
+                    listed[location] = silent[host] = error.cause
                 except BlobsUnknown as error:
                     listed[location] = error.cause
                 except TimeoutError:

@@ -167,6 +167,21 @@ async def test_whatever_goes_wrong_is_unknown_and_never_a_failed_snapshot(
     container.hangs = False
 
 
+async def test_a_storage_that_hangs_is_not_asked_for_one_container_after_the_other(
+    container: Container, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled, "TIMEOUT", httpx.Timeout(0.5))
+    container.hangs = True
+    wanted = {f"a{number}": labelled_by(f"{container.url}{number}") for number in range(20)}
+
+    seen = await see_labelled(wanted, HERE, certificates())
+
+    assert {found.blobs for (found,) in seen.values()} == {"unknown"}
+    assert all("The storage did not respond" in found.reason for (found,) in seen.values())
+    assert len(container.asked) == labelled.LISTINGS_AT_ONCE
+    container.hangs = False
+
+
 @pytest.mark.parametrize(
     "url",
     [
