@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 from prefect import get_client
@@ -18,6 +19,7 @@ from prefect.events.filters import (
     EventRelatedFilter,
     EventResourceFilter,
 )
+from prefect.events.schemas.events import Event
 from prefect.runtime import flow_run
 from pydantic import ValidationError
 
@@ -54,7 +56,10 @@ READ_SECONDS = 5.0
 """How long an evaluation waits for what others observed."""
 
 MOST_EVENTS = 50
-"""Events of one resource that are read at most, the newest: Prefect gives no more at once."""
+"""Events of one resource that are read at once, the newest: Prefect gives no more."""
+
+MOST_PAGES = 4
+"""How often so many are read, where most of them are alerts."""
 
 
 def resource_id(resource: str) -> str:
@@ -169,28 +174,44 @@ async def read_observations(resource: str, now: datetime, within: timedelta) -> 
 async def _observations(
     resource: str, names: list[str], now: datetime, within: timedelta, limit: int
 ) -> tuple[Observation, ...]:
-    """Read the newest observations; an event that holds none is left out."""
+    """Read the newest observations; an event that holds none is left out, and so is all but the newest alert of each.
+
+    A flood of alerts hides no look: more is read then.
+    """
     wanted = EventFilter(
         event=EventNameFilter(name=names),
         resource=EventResourceFilter(id=[resource_id(resource)]),
         occurred=EventOccurredFilter(since=now - within, until=now + within),
     )
 
-    async def read() -> EventPage:
+    looks: list[Observation] = []
+    alerts: dict[str, Observation] = {}
+
+    async def read() -> None:
         async with get_client() as client:
-            return await client.read_events(wanted, limit=limit)
+            page: EventPage | None = await client.read_events(wanted, limit=limit)
+            for _ in range(MOST_PAGES):
+                for found in filter(None, map(partial(_observation, resource), page.events if page else ())):
+                    if found.alert:
+                        alerts.setdefault(found.observer, found)
+                    else:
+                        looks.append(found)
+                if page is None or len(looks) >= limit // 2:
+                    return
+                page = await page.get_next_page(client)
 
     # The evaluation probes for itself as well; without events it only takes longer.
-    page = await tried(f"the events of {resource}", read, READ_SECONDS)
-    found = []
-    for event in page.events if page is not None else ():
-        try:
-            observation = Observation.model_validate(event.payload)
-        except ValidationError:
-            log.info("event %s of %s is not an observation", event.id, resource)
-            continue
-        if observation.resource != resource or event.event != event_of(observation):
-            continue
-        # What an alert says of its own time is not ours to believe: it counts from when it was received.
-        found.append(observation.model_copy(update={"at": event.occurred}) if observation.alert else observation)
-    return tuple(found)
+    await tried(f"the events of {resource}", read, READ_SECONDS)
+    return (*looks, *alerts.values())
+
+
+def _observation(resource: str, event: Event) -> Observation | None:
+    try:
+        found = Observation.model_validate(event.payload)
+    except ValidationError:
+        log.info("event %s of %s is not an observation", event.id, resource)
+        return None
+    if found.resource != resource or event.event != event_of(found):
+        return None
+    # What an alert says of its own time is not ours to believe: it counts from when it was received.
+    return found.model_copy(update={"at": event.occurred}) if found.alert else found

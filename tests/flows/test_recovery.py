@@ -196,6 +196,29 @@ async def test_alerts_are_read_as_alerts_and_dated_by_their_receipt_whatever_the
     assert (found.alert, found.at, found.healthy) == (True, now, False)
 
 
+async def test_a_flood_of_alerts_hides_no_look(prefect_server: Any, until: Any) -> None:
+    now, name = datetime.now(UTC), f"r{uuid4().hex}"
+    seen = Observation(resource=name, observer="watch@a", at=now, healthy=False, checks=())
+    said = Observation(resource=name, observer="azure-monitor", at=now, healthy=False, checks=(), alert=True)
+    for number, each in enumerate([seen, *[said] * 120]):
+        emit_event(
+            event=UNHEALTHY,
+            resource={"prefect.resource.id": resource_id(name)},
+            payload=each.model_dump(mode="json"),
+            occurred=now + timedelta(milliseconds=number),
+        )
+
+    async def all_of_it() -> tuple[Observation, ...]:
+        found = await read_observations(name, now, timedelta(minutes=1))
+        newest = max((each.at for each in found), default=now)
+        return found if newest == now + timedelta(milliseconds=120) else ()
+
+    assert {each.observer: each.at for each in await until(all_of_it)} == {
+        "watch@a": now,
+        "azure-monitor": now + timedelta(milliseconds=120),
+    }
+
+
 async def test_one_run_of_the_watch_looks_until_the_outage_is_proved(
     make_scene: Any, make_analyzer: Any, run: Runs, told: Any
 ) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from standby.clock import Clock
 from standby.concurrency import side_by_side
-from standby.config.plan import SAME_LOOK, FailoverPolicy
+from standby.config.plan import FailoverPolicy
 from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import candidates
 from standby.recovery.context import Known, RecoveryContext
@@ -321,8 +321,7 @@ async def until_settled(
 
 def rounds_of(policy: FailoverPolicy) -> int:
     """Say how many rounds prove every outage that lasts."""
-    proof = max(policy.minimum_outage, policy.probe_every * SAME_LOOK * policy.quorum)
-    return math.ceil(proof / (policy.probe_every * OFTEN)) + 1 + SPARE_ROUNDS
+    return math.ceil(policy.proof / (policy.probe_every * OFTEN)) + 1 + SPARE_ROUNDS
 
 
 def pause_after(given: DecisionInput, decision: Decision) -> timedelta:

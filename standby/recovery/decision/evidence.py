@@ -12,6 +12,9 @@ from standby.recovery.probe import Observation
 GAP = 1.5
 """Probe periods without a look after which nothing is known of the time between: a new streak begins."""
 
+SHORTEST_GAP = timedelta(seconds=15)
+"""However short the period is: a look may take most of this."""
+
 EARLIER_GAP = 3
 """The same, by the first rules."""
 
@@ -96,7 +99,9 @@ def weigh(
     """
     believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
     known = [look for look in believed if not look.alert]
-    streak = _undisputed(_streak(known, policy.probe_every * gap, clocks), known, now, policy.probe_every * REGULAR)
+    streak = _undisputed(
+        _streak(known, max(policy.probe_every * gap, SHORTEST_GAP), clocks), known, now, policy.probe_every * REGULAR
+    )
     fresh = now - policy.probe_every
     by_observer = {look.observer: look for look in known}
     healthy = max((look.ended for look in known if look.healthy), default=None)

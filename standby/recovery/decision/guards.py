@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from standby.config.durations import roughly
 from standby.config.plan import serves_rest
 from standby.fencing import Phase
-from standby.recovery.decision.evidence import EARLIER_GAP, OutageEvidence, proved_at, weigh
+from standby.recovery.decision.evidence import EARLIER_GAP, SHORTEST_GAP, OutageEvidence, proved_at, weigh
 from standby.recovery.decision.input import (
     NEVER_FORCED,
     Candidate,
@@ -115,7 +115,7 @@ def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
     if newest.healthy:
         text = f"{given.active} answers: {newest.observer} found it {newest.health} {age:.0f} s ago"
         return says(Guard.QUORUM, GuardOutcome.REFUSE, text)
-    oldest = given.policy.probe_every.total_seconds() * STALE
+    oldest = max(given.policy.probe_every * STALE, SHORTEST_GAP).total_seconds()
     if (given.asked_at - newest.ended).total_seconds() > oldest:
         text = f"the newest observation of {given.active} is {age:.0f} s old, and it may be {oldest:.0f} s at most"
         return says(Guard.QUORUM, GuardOutcome.WAIT, text)
