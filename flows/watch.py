@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_client
 from prefect.artifacts import acreate_table_artifact
-from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    ArtifactCollectionFilter,
+    ArtifactCollectionFilterKey,
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import deployment, flow_run
+from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks
 from flows.events import emit_observation, read_observations
@@ -105,6 +117,24 @@ async def _last(key: str) -> str | None:
     return found[0].description if found else None
 
 
+async def cancel_missed(period: timedelta) -> None:
+    """Cancel the runs of this deployment that should have begun long ago: this one looks.
+
+    After a pause of the worker or the server there are as many of them as probe periods, and all would start at once.
+    """
+    now, due = datetime.now(UTC), flow_run.scheduled_start_time
+    if not deployment.id or due is None or now - due < period:
+        return
+    wanted = FlowRunFilter(
+        deployment_id=FlowRunFilterDeploymentId(any_=[UUID(str(deployment.id))]),
+        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+        next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=now - period),
+    )
+    async with get_client() as client:
+        for missed in await client.read_flow_runs(flow_run_filter=wanted):
+            await client.set_flow_run_state(missed.id, Cancelled(message="A later run looked."))
+
+
 @flow(name="watch", flow_run_name="watch-{plan}", persist_result=False)
 async def watch(plan: str) -> State[dict[str, Any]]:
     """Probe every resource of a recovery plan at the same time, and emit an event for each.
@@ -132,11 +162,15 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     async def recall(resource: str) -> tuple[Observation, ...]:
         return await read_observations(resource, clock.now(), patience(policy))
 
+    missed = asyncio.create_task(
+        tried("the end of what was missed", lambda: cancel_missed(policy.probe_every), PAGE_SECONDS)
+    )
     found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
     report = WatchReport(plan=plan, observations=found.observations)
     problems = [*events.problems, *found.problems]
     if not await tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS):
         problems.append("The page of this watch could not be left")
+    await missed
     # Loaded late: the first look must not wait for it.
     from flows.outage import attend  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from standby.clock import Clock
-from standby.config.plan import SAME_LOOK, FailoverPolicy
+from standby.config.plan import FailoverPolicy
 from standby.errors import StandbyError
 from standby.recovery.decision.evidence import proved_at, weigh
 from standby.recovery.probe import Observation
@@ -28,6 +28,9 @@ SHORTEST_PAUSE = 1.0
 
 AT_ONCE = 2
 """Failing looks in a row that are reported as they are made: the second one starts an evaluation."""
+
+REPORTED = 0.75
+"""Share of a probe period that passes between the later reports of an outage: every second one starts an evaluation."""
 
 RECALL_SECONDS = 3.0
 """How long it is waited for what earlier looks found."""
@@ -70,8 +73,7 @@ def is_known(found: Observation, known: Sequence[Observation], policy: FailoverP
 def is_news(found: Observation, reported: Sequence[Observation], policy: FailoverPolicy) -> bool:
     """Say whether a look is to be reported.
 
-    A failing one is not where the last report is so new that an evaluation would not count both: every second
-    report starts one.
+    The first two that fail are; of those that follow only as many as keep an evaluation being started.
 
     Args:
         reported: what earlier looks, and other observers, have reported.
@@ -82,8 +84,8 @@ def is_news(found: Observation, reported: Sequence[Observation], policy: Failove
     own = [each for each in evidence.streak if each.observer == found.observer]
     if len(own) < AT_ONCE:
         return True
-    counted = max((each.at for each in evidence.counted if each.observer == found.observer), default=own[0].at)
-    return found.at - counted >= policy.probe_every * SAME_LOOK
+    last = own[0] if len(own) == AT_ONCE else own[-1]
+    return found.at - last.at >= policy.probe_every * REPORTED
 
 
 @dataclass

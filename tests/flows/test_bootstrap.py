@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect import get_client
+from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import arun_deployment
 
 from flows.bootstrap import (
@@ -68,13 +69,21 @@ async def test_schedules_follow_the_plans_of_the_configuration(make_scene: Any, 
         two = with_plans(scene.configuration, "one", "two")
         await save_what_starts_runs(two)
         assert "replicate/scheduled-two" in await deployed()
+        async with get_client() as client:
+            watch = await client.read_deployment_by_name("watch/scheduled")
+            # As an earlier version deployed it.
+            await client.update_deployment(watch.id, DeploymentUpdate(concurrency_limit=1))
+            assert (await client.read_deployment(watch.id)).global_concurrency_limit
         removed = await save_what_starts_runs(with_plans(scene.configuration, "two"))
     assert "deployment replicate/scheduled-two removed" in removed
     assert "schedule one of replicate/scheduled removed" in removed
     assert "replicate/scheduled-two" not in await deployed()
     async with get_client() as client:
         scheduled = await client.read_deployment_by_name("replicate/scheduled")
+        watch = await client.read_deployment_by_name("watch/scheduled")
     assert [schedule.slug for schedule in scheduled.schedules] == ["two"]
+    assert watch.global_concurrency_limit is None
+    assert watch.work_pool_name == RECOVERY_POOL
 
 
 async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_looks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -26,10 +26,12 @@ from flows.events import (
     REFUSED,
     UNHEALTHY,
     PlanEvent,
+    emit_observation,
 )
 from flows.notifications import PREFIX, save_automations, wanted_automations
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration
+from standby.recovery.probe import Observation
 from tests.flows.receiver import Receiver, receiving
 
 BLOCK = "custom-webhook/pager"
@@ -74,7 +76,7 @@ async def ours() -> dict[str, Any]:
 async def test_automations_are_created_once_changed_when_needed_and_removed(make_scene: Any, block: str) -> None:
     async with make_scene([], targets=("west",)) as scene:
         wanted = await wanted_automations(telling(scene.configuration, block))
-        told = ("failovers", "degraded resources", "failing automations", "broken failovers")
+        told = ("failovers", "failing automations", "broken failovers", "degraded resources")
         of_block = [f"{PREFIX} {BLOCK} of {what}" for what in told]
         names = [*of_block, SILENCE]
         assert await save_automations(wanted) == [f"automation {name} created" for name in names]
@@ -138,6 +140,36 @@ async def test_the_block_really_gets_the_message(make_scene: Any, block: str, pa
         (body,) = await until(told)
     assert "standby.failover.proposed of plan p" in body
     assert len(pager.bodies) == 1
+
+
+@pytest.mark.parametrize("blocks", [True, False], ids=["a block", "no block"])
+async def test_a_watch_that_falls_silent_is_told(
+    make_scene: Any, block: str, pager: Receiver, until: Any, events: Any, blocks: bool
+) -> None:
+    async with make_scene([], targets=("west",)) as scene:
+        wanted = await wanted_automations(telling(scene.configuration, *[block] * blocks))
+        (silence,) = (each for each in wanted if each.name == SILENCE)
+        # The shortest that Prefect knows, so that the test need not wait for three probe periods.
+        sooner = silence.trigger.model_copy(update={"within": timedelta(seconds=10)})
+        await save_automations([silence.model_copy(update={"trigger": sooner})])
+        looked = Observation(resource="east", observer="o", at=datetime.now(UTC), healthy=True, checks=())
+        emit_observation(looked, "other", None)
+        emit_observation(looked, "p", None)
+
+        async def triggered() -> list[Any]:
+            found = await events("prefect.automation.triggered")
+            return [each for each in found if each["resource"].get("prefect.resource.name") == SILENCE]
+
+        (event,) = await until(triggered)
+
+        async def told() -> list[str]:
+            return pager.bodies
+
+        bodies = await until(told) if blocks else []
+    assert "content-understanding.resource.east" in str(event)
+    assert ["has not said for 90 s whether content-understanding.resource.east" in body for body in bodies] == [
+        True
+    ] * blocks
 
 
 @pytest.mark.parametrize(

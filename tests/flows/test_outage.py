@@ -9,7 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ import httpx
 import pytest
 from prefect import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import EventFilter, EventNameFilter
-from prefect.states import Pending
+from prefect.states import Pending, Scheduled
 from prefect.variables import Variable
 from pydantic import SecretStr
 
@@ -103,11 +102,13 @@ async def events(name: str) -> list[Any]:
         return list(page.events)
 
 
-async def outage_runs() -> list[FlowRun]:
+async def ends_of(deployment: str) -> list[tuple[str | None, str | None]]:
+    """Give state and message of the runs of a deployment."""
     async with get_client() as client:
-        outage = await client.read_deployment_by_name("failover/on-outage")
-        wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[outage.id]))
-        return await client.read_flow_runs(flow_run_filter=wanted)
+        found = await client.read_deployment_by_name(deployment)
+        wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
+        runs = await client.read_flow_runs(flow_run_filter=wanted)
+    return [(run.state.name, run.state.message) for run in runs if run.state is not None]
 
 
 async def give_up_a_watch() -> None:
@@ -115,6 +116,15 @@ async def give_up_a_watch() -> None:
     async with get_client() as client:
         watch = await client.read_deployment_by_name("watch/scheduled")
         await client.create_flow_run_from_deployment(watch.id, state=Pending(name="Submitting"))
+
+
+async def miss_watches(count: int) -> None:
+    """Leave runs of the watch that nobody began in time, as a pause of the worker does."""
+    async with get_client() as client:
+        watch = await client.read_deployment_by_name("watch/scheduled")
+        for minutes in range(count):
+            due = datetime.now(UTC) - timedelta(minutes=minutes + 1)
+            await client.create_flow_run_from_deployment(watch.id, state=Scheduled(scheduled_time=due))
 
 
 async def keep_copies_waiting() -> None:
@@ -133,12 +143,23 @@ async def set_up(scene: Scene, configuration: Configuration, folder: Path) -> As
         server = await stack.enter_async_context(whole_server(folder / "prefect"))
         await Prefect().bootstrap(configuration)
         await replicated(configuration)
-        for pool, limit in ((WORK_POOL, 1), (RECOVERY_POOL, 10)):
-            await stack.enter_async_context(worker(server, limit, pool))
         await keep_copies_waiting()
         await give_up_a_watch()
+        await miss_watches(7)
+        for pool, limit in ((WORK_POOL, 1), (RECOVERY_POOL, 5)):
+            await stack.enter_async_context(worker(server, limit, pool))
         await happened(HEALTHY)
         yield server
+
+
+async def activated() -> list[tuple[str | None, str | None]]:
+    """Give the ends of evaluations and watches, once the run that failed over has one: the watch does where it must."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            ends = [*await ends_of("failover/on-outage"), *await ends_of("watch/scheduled")]
+            if any(name == "Activated" for name, _ in ends):
+                return ends
+            await asyncio.sleep(0.5)
 
 
 async def happened(name: str) -> None:
@@ -188,7 +209,7 @@ async def test_an_outage_is_noticed_proved_and_answered_while_nobody_looks(
             measured = await activation()
             waited = (datetime.now(UTC) - dark_at).total_seconds()
             variable: Any = await Variable.aget("active-endpoints")
-            names = [each.state.name for each in await outage_runs() if each.state is not None]
+            ends = await activated()
 
     # Every application was told, and of the same resource.
     posted = [json.loads(body) for body in application.bodies]
@@ -219,4 +240,7 @@ async def test_an_outage_is_noticed_proved_and_answered_while_nobody_looks(
     assert not (await verify_audit(vault, "p", None)).problems
 
     # And however many events there were, it was done once.
-    assert names.count("Activated") == 1
+    assert [name for name, _ in ends].count("Activated") == 1
+
+    # What was missed while no worker ran was not made up for.
+    assert ("Cancelled", "A later run looked.") in ends

@@ -36,7 +36,9 @@ async def worker(server: Any, limit: int = 1, pool: str = WORK_POOL) -> AsyncIte
     try:
         yield
     finally:
-        await killed(process)
+        # Not killed: it ends its flow runs, which are in sessions of their own.
+        process.terminate()
+        await process.wait()
 
 
 async def started(*command: str, environment: Mapping[str, str]) -> asyncio.subprocess.Process:
