@@ -63,7 +63,7 @@ def sink_lines(views: Sequence[SinkView], fence: Fence | None) -> Iterator[Line]
         mark, style = "✓", "green"
         if view.is_wrong:
             mark, style = ("!", "red") if view.required else ("·", "yellow")
-        elif view.current is None:
+        elif not view.current:
             mark, style = "?", "yellow"
         yield Line(sentence(view.words), 0, mark, style, view.is_wrong)
     yield from (Line(sentence(words), wrong=True) for words in under_way_words(views, fence))

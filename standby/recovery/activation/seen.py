@@ -76,6 +76,7 @@ class SinkView(Document):
         epoch: of the map that it has; `None` where it has none, or that is not known.
         serving: what serves by it, by primary; `None` for nobody.
         current: whether that is the current map; `None` while a failover is under way, and where it is not known.
+        misleads: whether it has another epoch than the current map, or names something else.
         acknowledged_at: when it took that map, where it cannot be asked what it has.
         problem: what is not known of it, or went wrong; a sentence without its full stop.
     """
@@ -86,6 +87,7 @@ class SinkView(Document):
     epoch: int | None = None
     serving: Mapping[str, str | None] = {}
     current: bool | None = None
+    misleads: bool = False
     acknowledged_at: datetime | None = None
     problem: str = ""
 
@@ -95,15 +97,16 @@ class SinkView(Document):
 
     @property
     def is_wrong(self) -> bool:
-        """Whether its applications do not see the current map."""
-        return self.current is False
+        """Whether its applications are misled, or it does not say what they see although it could."""
+        return self.misleads or (self.readable and bool(self.problem))
 
     @property
     def words(self) -> str:
         """What its applications see, as a sentence without its full stop."""
         known = [f"epoch {self.epoch}"] if self.epoch is not None else []
         known += [f"acknowledged {utc(self.acknowledged_at)}"] if self.acknowledged_at else []
-        known += ["not current"] if self.current is False and self.epoch is not None else []
+        if self.current is False and self.epoch is not None:
+            known.append("not current" if self.misleads else "not the present endpoints and ids")
         known += [] if self.required else ["not required"]
         serving = (f"{resource or 'nobody'} serves for {primary}" for primary, resource in self.serving.items())
         what = ", ".join(serving) or ("it has no map" if self.readable and not self.problem else "not known")
@@ -121,11 +124,16 @@ async def see_sinks(
         known: what those took that cannot be asked.
         under_way: the epoch of a failover that may have told them more.
     """
-    found = await read_back(sinks, plan)
-    return tuple(
-        _read(sink, each, wanted) if sink.readable else _recorded(sink, known.sinks.get(sink.id), wanted, under_way)
-        for sink, each in zip(sinks, found, strict=True)
-    )
+    views = []
+    for sink, each in zip(sinks, await read_back(sinks, plan), strict=True):
+        view = _read(sink, each, wanted)
+        if not sink.readable:
+            view = _recorded(sink, known.sinks.get(sink.id), wanted, under_way)
+        if wanted is not None and view.current is False:
+            misleads = (view.epoch, view.serving) != (wanted.epoch, wanted.serving)
+            view = view.model_copy(update={"misleads": misleads})
+        views.append(view)
+    return tuple(views)
 
 
 def _read(sink: ActivationSink, found: Activation | SinkFailed | None, wanted: Activation | None) -> SinkView:

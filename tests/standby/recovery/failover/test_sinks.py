@@ -18,7 +18,7 @@ from standby.recovery.activation import sinks as publishing
 from standby.recovery.activation.seen import SinkView
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.failover.failover import publish_behind, sinks_seen
-from standby.recovery.failover.report import FailoverReport, commit_summary, summary
+from standby.recovery.failover.report import commit_summary, summary
 from tests.standby.recovery.failover.test_crash import copy_of
 from tests.standby.recovery.failover.world import Killed, MemorySink, Site
 
@@ -121,6 +121,21 @@ async def test_it_holds_up_neither_rollback_nor_commit(mood: Callable[[Site, Mem
         assert "not required" in commit_summary(committed)
 
 
+@pytest.mark.parametrize("mood", [fails, is_silent, hangs])
+async def test_it_holds_up_no_failback(mood: Callable[[Site, MemorySink], None]) -> None:
+    site = await site_with_an_optional_one()
+    await site.fail_over()
+    await site.commit()
+    mood(site, site.sinks[1])
+    report = await site.fail_back()
+    assert (report.state, site.sinks[0].side, (await site.side()).phase) == ("failed_back", "east", Phase.STEADY)
+    assert any("hook" in problem and "not required" in problem for problem in report.problems)
+    calm(site)
+    site.sinks[1].mute = True
+    assert [result.published for result in await behind(site)] == ["east"]
+    assert site.sinks[1].side == "east"
+
+
 async def test_what_did_not_take_nobody_is_not_told_the_target_by_the_same_run() -> None:
     """It may take the two the other way round; a run that comes later is not overtaken."""
     site = await site_with_an_optional_one()
@@ -166,6 +181,9 @@ async def test_a_map_with_the_same_epoch_and_another_content_is_published_again(
     assert endpoint is not None
     edited = endpoint.model_copy(update={"endpoint": "https://elsewhere.example.com"})
     file.heard.append(file.last.model_copy(update={"sources": {"east": edited}}))
+    view = (await seen(site))["file"]
+    assert view.words == "file: east serves for east (epoch 0, not the present endpoints and ids)"
+    assert (view.current, view.is_wrong) == (False, False)
     assert [result.status for result in await behind(site)] == ["told"]
     assert file.endpoint() == endpoint
 
@@ -283,18 +301,35 @@ def said(text: str, sink: str) -> str:
     )
 
 
-async def interrupted(site: Site, boundary: int, run: Callable[[], Any]) -> FailoverReport | None:
+async def interrupted(site: Site, boundary: int, run: Callable[[], Any]) -> Any:
     """Press Ctrl-C at a boundary; give the report, where there is one."""
     task = asyncio.ensure_future(run())
     site.reaper.revive()
     site.reaper.passing = lambda passed: task.cancel() if passed == boundary else None
     try:
-        report: FailoverReport = await task
+        return await task
     except asyncio.CancelledError:
         return None
     finally:
         site.reaper.passing = lambda _: None
-    return report
+
+
+async def test_a_failback_that_is_interrupted_says_what_applications_were_told(chaos: bool) -> None:
+    template = await Site.made(targets=("west",))
+    await template.fail_over()
+    await template.commit()
+    told = set()
+    for boundary in count(step=1 if chaos else 3):
+        site = copy_of(template)
+        report = await interrupted(site, boundary, site.fail_back)
+        if site.reaper.passed <= boundary:
+            break
+        if report is None or report.state not in {"interrupted", "unfinished"}:
+            continue
+        for sink in site.sinks:
+            told.add(sink.side)
+            assert said(report.ending, sink.name) == (sink.side or "nobody"), (boundary, report.ending)
+    assert told == {"west", None, "east"}
 
 
 @pytest.mark.parametrize("deed", ["unplanned", "planned", "back"])

@@ -15,6 +15,8 @@ from standby.recovery.activation.sinks import Activation, ActiveEndpoint, SinkFa
 from standby.recovery.audit import verify_audit
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
+from standby.recovery.failback.failback import fail_back
+from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
 from standby.vault.errors import VaultUnavailable
@@ -187,6 +189,10 @@ class Site:
     async def commit(self) -> CommitReport:
         async with self.context() as context:
             return await commit(context)
+
+    async def fail_back(self) -> FailbackReport:
+        async with self.context() as context:
+            return await fail_back(context, "east", DirectStages())
 
     async def fence(self) -> Fence:
         return await read_fence(self.vault, self.world.plan)
