@@ -14,7 +14,7 @@ from standby.errors import StandbyError, sentence
 from standby.fencing import FailoverUnderWay, Fence, Phase, read_fence
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import Known, RecoveryContext
-from standby.recovery.decision.automation import waits_for_a_person
+from standby.recovery.decision.automation import position_words, read_automation, waits_for_a_person
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.guards import outage_is_elsewhere
 from standby.recovery.decision.input import FailoverRequest, Guard, GuardOutcome, Outcome
@@ -282,23 +282,30 @@ def _not_done(primary: str, record: DecisionRecord) -> Answer:
 async def _take_up(context: RecoveryContext, begun: Unfinished, means: Means) -> Answer:
     """End what was begun: as it was decided, or by a new decision where nothing was told yet, or by its operator."""
     primary, active = begun.primary, begun.active
-    if begun.by_outage and begun.touched and begun.to != active:
-        return await _resumed(context, begun, begun.to, None, means)
     to = begun.to if begun.to != active else begun.back
+    switch = await read_automation(context.vault)
+    if not switch.on:
+        return _left_to_people(context, begun, to, position_words(switch))
+    if begun.by_outage and begun.touched and to == begun.to:
+        return await _resumed(context, begun, to, None, means)
     record = await _decided(context, primary, active, to, means)
     may_act = begun.by_outage or means.approved is not None or not record.decision.needs_approval
     if record.decision.outcome is Outcome.ACT and may_act:
         return await _resumed(context, begun, to, record, means)
     if begun.by_outage and nothing_is_wrong(record):
         return await _resumed(context, begun, active, record, means)
+    reasons = reasons_against(record.decision) or "it was begun by an operator"
+    return replace(_left_to_people(context, begun, to, reasons), record=record)
+
+
+def _left_to_people(context: RecoveryContext, begun: Unfinished, to: str, reason: str) -> Answer:
     plan = context.plan.name
-    resume, back = (f"standby failover {plan} --to {each}" for each in (to, active))
+    resume, back = (f"standby failover {plan} --to {each}" for each in (to, begun.active))
     text = (
-        f"A failover of plan {plan} to {to} for {primary} was begun and has not ended: "
-        f"{reasons_against(record.decision) or 'it was begun by an operator'}. "
+        f"A failover of plan {plan} to {to} for {begun.primary} was begun and has not ended: {reason}. "
         f"Resume it with {resume}, or roll it back with {back}."
     )
-    return Answer(primary, AnswerState.WAITING, text, what="unfinished", record=record)
+    return Answer(begun.primary, AnswerState.WAITING, text, what="unfinished")
 
 
 async def _resumed(

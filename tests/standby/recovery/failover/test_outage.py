@@ -239,6 +239,21 @@ async def test_what_was_begun_and_told_ends_forward_although_the_source_is_back(
         assert night.sink.side == "west"
 
 
+async def test_nothing_is_taken_up_while_automation_is_off(make_night: NightMaker) -> None:
+    async with make_night("west") as night:
+        await night.dark("east")
+        night.sink.fails = night.sink.mute = True
+        await night.answer()
+        await off(night)
+        night.sink.fails = False
+
+        answer = await night.answer()
+
+        assert answer.state is AnswerState.WAITING
+        assert "Automation is off" in answer.text
+        assert night.sink.side is None
+
+
 async def test_what_an_operator_left_behind_is_told_and_left_to_them_while_the_source_answers(
     make_night: NightMaker,
 ) -> None:
