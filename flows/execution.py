@@ -116,6 +116,8 @@ def failover_page(report: FailoverReport) -> str:
                 ("forced", ", ".join(report.forced) or "nothing"),
             ),
         ),
+        f"## Left out at {report.serving}" if report.missing else "",
+        table(("analyzer", "because"), ((name, sentence(cause)) for name, cause in report.missing.items())),
         bullets(report.problems),
         "## Phases",
         phase_table(report.phases),

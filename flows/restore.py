@@ -14,6 +14,7 @@ from flows.outcome import FlowOutcome, item_table, refused
 from flows.recovery import recovering
 from flows.run import ProgressArtifact, to_its_report
 from standby.errors import GuardRefused
+from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
 from standby.recovery.snapshots import restore as restoring
 from standby.recovery.snapshots.plan import plan_restore
@@ -33,7 +34,8 @@ async def restore(
 ) -> State[Any]:
     """Rebuild the analyzers of a recovery plan at a resource from a snapshot, children first.
 
-    No other resource is called. Analyzers that it already has are not replaced; each rebuilt one is read back.
+    No other resource is called. Analyzers that it already has are not replaced, unless they failed or are stuck; each
+    rebuilt one is read back. What a failover left out and works by now is in the active map again afterwards.
 
     Args:
         plan: Name of a saved recovery-plan block.
@@ -54,6 +56,7 @@ async def restore(
             found = await open_snapshot(context, as_of=moment)
             wanted = await plan_restore(context, found, to, analyzers=analyzers)
             report = await to_its_report(restoring.restore(context, wanted, on_progress=bar.show))
+            report = await completed(context, report)
     except GuardRefused as error:
         return refused(error)
     items = sorted(report.items, key=lambda item: item.status in GOOD)

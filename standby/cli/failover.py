@@ -45,7 +45,7 @@ from standby.recovery.failover.failover import (
     sinks_seen,
     what_to_commit,
 )
-from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, times
+from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, loss, times
 from standby.recovery.loss import FENCE, settle
 from standby.recovery.witnesses import look
 from standby.text import some_of, utc
@@ -89,6 +89,8 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
         yield Line("No activation sink is configured: applications are not informed.", 2, "!", "yellow", True)
     yield from problem_lines(report.problems)
     yield Line(sentence(ending(report)), wrong=not report.complete)
+    if lost := loss(report):
+        yield Line(sentence(lost), 2, "!", "red", True)
     if took := times(report):
         yield Line(took)
     if report.next_action:

@@ -18,6 +18,7 @@ from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import open_recovery
+from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import plan_restore
@@ -180,7 +181,10 @@ async def rebuild(
     reason: Reason = "",
     via: Via = "direct",
 ) -> Exit:
-    """Rebuild analyzers from the vault; their source is not asked, and nothing is overwritten.
+    """Rebuild analyzers from the vault; their source is not asked, and nothing is overwritten that may work.
+
+    What failed there, or is stuck, is rebuilt, too. What a failover left out and works by now is in the active map
+    again afterwards.
 
     Exit status: 0 all of it is usable there, 3 some of it is not; with --dry-run 0 nothing to do, 2 something
     to do.
@@ -210,7 +214,7 @@ async def rebuild(
                 idle = all(item.met for item in proposal.items)
                 return Exit.DONE if idle else Exit.DIFFERENCES
             with show_progress(output.stderr, quiet=output.quiet) as on_progress:
-                report = await restore(recovery, proposal, on_progress=on_progress)
+                report = await completed(recovery, await restore(recovery, proposal, on_progress=on_progress))
     output.report(restored_lines(report, verbose=output.verbose), report)
     if report.interrupted:
         output.say("Interrupted. Run it again to continue: nothing is built twice.")

@@ -58,6 +58,7 @@ class AuditAction(StrEnum):
     FENCED = "failover.fenced"
     ACTIVATED = "failover.activated"
     ROLLED_BACK = "failover.rolled_back"
+    COMPLETED = "failover.completed"
     COMMITTED = "failover.committed"
     FAILBACK_BEGUN = "failback.begun"
     FAILBACK_ENDED = "failback.ended"

@@ -243,14 +243,19 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
         analyzers=len(readiness.names),
         unusable={} if whole else {name: doubts.get(name, cause) for name, cause in unusable.items()},
         needs={**rebuilding.needs, **readiness.needs},
-        copies=tuple(
-            CopyAge(
-                analyzer=each.analyzer,
-                verified_at=each.verified_at or served_until,
-                source_changed=each.source_changed,
-            )
-            for each in readiness.points
-        ),
+        copies=ages_of(readiness, served_until),
+    )
+
+
+def ages_of(readiness: Readiness, served_until: datetime | None = None) -> tuple[CopyAge, ...]:
+    """Give how old each copy is; one that was never verified is as old as the day since when its resource served."""
+    return tuple(
+        CopyAge(
+            analyzer=each.analyzer,
+            verified_at=each.verified_at or served_until,
+            source_changed=each.source_changed,
+        )
+        for each in readiness.points
     )
 
 

@@ -263,7 +263,8 @@ def withheld(given: DecisionInput, decision: Decision) -> dict[str, str]:
 
 def _stale(given: DecisionInput, fitness: Fitness) -> list[CopyAge]:
     kept = {each.analyzer: each.seen_at for each in fitness.restorable}
-    return [copy for copy in fitness.copies if _is_stale(given, copy, kept.get(copy.analyzer))]
+    now, limit = given.asked_at, given.policy.staleness
+    return [copy for copy in fitness.copies if is_stale(copy, now, limit, kept.get(copy.analyzer))]
 
 
 def _to_be_restored(fitness: Fitness) -> list[Restorable]:
@@ -288,12 +289,17 @@ def _after_a_restore(resource: str, needed: list[Restorable]) -> GuardResult:
     return says(Guard.READINESS, GuardOutcome.REFUSE, text)
 
 
-def _is_stale(given: DecisionInput, copy: CopyAge, kept_at: datetime | None) -> bool:
+def is_stale(copy: CopyAge, now: datetime, limit: timedelta, kept_at: datetime | None = None) -> bool:
+    """Say whether a copy is too old to serve.
+
+    Args:
+        kept_at: when the source had what it is restored from; `None` where it is not restored.
+    """
     if copy.source_changed is False:
         return False
     # What the target lacks becomes as old as the snapshot that it is restored from.
     since = kept_at or copy.verified_at
-    return since is None or given.asked_at - since > given.policy.staleness
+    return since is None or now - since > limit
 
 
 _STOPPING = frozenset({GuardOutcome.WAIT, GuardOutcome.REFUSE})

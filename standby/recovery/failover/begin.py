@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from standby.config.globs import scope_of
+from standby.errors import StandbyError
 from standby.fencing import Assignment, Fence, HeldFence, Phase, read_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.failover.errors import DecidedBefore, FailoverUnfinished, NothingToRollBack
-from standby.recovery.failover.report import Mode
+from standby.recovery.failover.report import FailoverReport, Mode
 from standby.recovery.failover.state import (
     SwitchRecord,
     begin_switching,
@@ -21,6 +22,7 @@ from standby.recovery.failover.state import (
     read_record,
     record_missed_end,
 )
+from standby.text import some_of
 from standby.vault.documents import HeldDocument
 
 SINKS = "sinks"
@@ -261,3 +263,24 @@ async def _highest_epoch(context: RecoveryContext, fence: Fence, record: SwitchR
                 raise SinkAhead(sink.name, read.epoch, fence.epoch)
             highest = read.epoch
     return highest
+
+
+async def plans_to_follow(context: RecoveryContext, fence: Fence, report: FailoverReport) -> list[str]:
+    """Say which other plans of the configuration still have another resource serve for the same analyzers."""
+    scope = fence.assignments[report.primary].scope
+    orders = []
+    for name, plan in context.configuration.plans.items():
+        if scope is None or name == fence.plan or report.state != "activated":
+            continue
+        shared = scope_of(plan, {}).shared_with(scope)
+        if shared and report.to in may_serve(plan, report.primary):
+            try:
+                other = await read_fence(context.vault, plan)
+            except StandbyError:
+                continue  # The other plan's own status says so.
+            if other.assignments[report.primary].active != report.to:
+                orders.append(
+                    f"Plan {name} has {some_of(shared, 5)} as well: let it follow with "
+                    f"standby failover {name} --to {report.to}."
+                )
+    return orders

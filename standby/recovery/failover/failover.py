@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from standby.concurrency import despite_cancellation, side_by_side
 from standby.config.errors import UnknownName
-from standby.config.globs import scope_of
 from standby.errors import GuardRefused, StandbyError
 from standby.fencing import (
     Fence,
@@ -32,15 +31,15 @@ from standby.recovery.activation.sinks import (
     failed_at,
     publish_to_sinks,
 )
-from standby.recovery.assignments import NotAPrimary, choose_primary, may_serve
+from standby.recovery.assignments import NotAPrimary, choose_primary
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.decision.input import FailoverRequest, Guard, Outcome
 from standby.recovery.decision.record import DecisionRecord, as_decided, decide_and_record
-from standby.recovery.failover.begin import begin, must_have_ended, must_share
+from standby.recovery.failover.begin import begin, must_have_ended, must_share, plans_to_follow
 from standby.recovery.failover.errors import FailbackNeeded, FailoverRefused, NothingToRollBack, RollbackTargetUnhealthy
 from standby.recovery.failover.executor import FailoverRun, measure, report_of
-from standby.recovery.failover.prepare import Preparation, Sync
+from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
 from standby.recovery.failover.state import (
     SwitchRecord,
@@ -53,9 +52,9 @@ from standby.recovery.failover.state import (
 )
 from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
+from standby.recovery.snapshots.restore import RestoreReport
 from standby.recovery.sync import synchronise
 from standby.recovery.witnesses import look
-from standby.text import some_of
 from standby.vault.errors import VaultError
 from standby.vault.replica import catch_up
 
@@ -121,29 +120,8 @@ async def _reported(
     await measure(context, run, phases, preparation)
     seen = () if run.ended else await _seen(context, fence, run.record, known)
     report = report_of(context, fence, run, phases, preparation, seen)
-    follow = await _plans_to_follow(context, fence, report)
+    follow = await plans_to_follow(context, fence, report)
     return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
-
-
-async def _plans_to_follow(context: RecoveryContext, fence: Fence, report: FailoverReport) -> list[str]:
-    """Say which other plans of the configuration still have another resource serve for the same analyzers."""
-    scope = fence.assignments[report.primary].scope
-    orders = []
-    for name, plan in context.configuration.plans.items():
-        if scope is None or name == fence.plan or report.state != "activated":
-            continue
-        shared = scope_of(plan, {}).shared_with(scope)
-        if shared and report.to in may_serve(plan, report.primary):
-            try:
-                other = await read_fence(context.vault, plan)
-            except StandbyError:
-                continue  # The other plan's own status says so.
-            if other.assignments[report.primary].active != report.to:
-                orders.append(
-                    f"Plan {name} has {some_of(shared, 5)} as well: let it follow with "
-                    f"standby failover {name} --to {report.to}."
-                )
-    return orders
 
 
 async def _rollback(context: RecoveryContext, fence: Fence, request: FailoverRequest) -> FailoverRequest:
@@ -254,10 +232,11 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         waiting = _waiting(fence, record, primary)
         await record_missed_end(context, fence, file)
         await _must_be_shared_at_home(context, fence, record, but=waiting)
+        record, added = await add_what_is_back(context, held, file)
         for name in waiting:
             active = fence.assignments[name].active
             facts = {"home": name, "side": active}
-            line = await record_action(context, AuditAction.COMMITTED, facts, epoch=fence.epoch)
+            line = await record_action(context, AuditAction.COMMITTED, facts, epoch=held.fence.epoch)
             await held.write(fence_committed(held.fence, name, context.run_id, line.mark))
         if not held.is_stored:
             # From here on sinks have the map: without a fence the vault would look like a lost one.
@@ -274,12 +253,51 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         committed={name: held.fence.assignments[name].active for name in waiting},
         serving={name: each.active for name, each in held.fence.assignments.items()},
         sinks=sinks,
+        added=added,
+        missing={name: each.missing for name, each in held.fence.assignments.items() if each.missing},
         problems=tuple(sink.reason for sink in failed),
         next_action=f"Fix the sink, then run standby commit {fence.plan} again, unless a watch runs: it publishes again"
         if failed
         else "",
         replica=replica,
     )
+
+
+async def complete(context: RecoveryContext) -> tuple[str, ...]:
+    """Add to the active map what was left out of it and works by now where it is served, and publish that.
+
+    Nothing is done while a failover has not ended. It takes one call to the vault where nothing is left out.
+
+    Returns:
+        Ids at the primaries of what was added. A sink that did not take the map is behind: `publish_behind`.
+
+    Raises:
+        FailoverUnderWay: another run holds the fence of this plan.
+        AuditBroken: the audit log cannot be added to; nothing was done.
+        StandbyError: the vault does not answer, or the fence cannot be understood.
+    """
+    if not any(each.missing for each in (await read_fence(context.vault, context.plan)).assignments.values()):
+        return ()
+    async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
+        file = await open_record(context.vault, context.plan.name)
+        if _is_under_way(held.fence):
+            return ()
+        await record_missed_end(context, held.fence, file)
+        record, added = await add_what_is_back(context, held, file)
+        if added:
+            await _published(context, context.sinks, _current_map(context, held.fence, record), record)
+    return added
+
+
+async def completed(context: RecoveryContext, report: RestoreReport) -> RestoreReport:
+    """Let the active map have again what a restore rebuilt where it is left out; the report says so."""
+    try:
+        added = () if report.interrupted else await complete(context)
+    except StandbyError as error:
+        again = f"standby commit {report.plan}"
+        problem = f"What is usable again is not in the active map yet: {error.cause}. {again} adds it, and commits"
+        return report.model_copy(update={"problems": (*report.problems, problem)})
+    return report.model_copy(update={"added": added})
 
 
 async def _must_be_shared_at_home(

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 
 from standby.concurrency import side_by_side
 from standby.config.plan import serves_rest
-from standby.fencing import Fence
+from standby.fencing import Assignment, Fence, HeldFence
 from standby.recovery.context import RecoveryContext, Stage
+from standby.recovery.decision.evaluate import ages_of
+from standby.recovery.decision.guards import is_stale
 from standby.recovery.failover.begin import READINESS
 from standby.recovery.failover.errors import ReplicationAtWork, SyncIncomplete, TargetNotReady
 from standby.recovery.failover.report import Phases, Restored
+from standby.recovery.failover.state import SwitchRecord, record_added
 from standby.recovery.readiness.assess import assess
 from standby.recovery.readiness.document import BY_THE_FAILOVER, Bucket, Readiness, with_parents
 from standby.recovery.snapshots.errors import SnapshotError
@@ -28,7 +31,7 @@ from standby.replication.report import Report
 from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
-from standby.vault.documents import once_free
+from standby.vault.documents import HeldDocument, once_free
 
 RESTORE = "restore at"
 """How the names of phases begin that restore."""
@@ -197,6 +200,42 @@ class Preparation:
         if report.interrupted and not limit.expired():
             raise asyncio.CancelledError
         return report
+
+
+async def add_what_is_back(
+    context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord]
+) -> tuple[SwitchRecord | None, tuple[str, ...]]:
+    """Let fence and record say what is left out no more; give the record, and ids at the primaries."""
+    record, added = file.found, []
+    for primary, assignment in held.fence.assignments.items():
+        back = await _back_again(context, held.fence, primary, record) if record is not None else {}
+        if record is None or not back:
+            continue
+        names = {**record.names_at(primary, assignment.active), **back}
+        known = record.missing_at(primary, assignment.active)
+        left = {name: known.get(name, "") for name in assignment.missing if name not in back}
+        record = record.naming(assignment.active, names, left, primary=primary)
+        record = await record_added(context, held, file, record, primary)
+        added += sorted(back)
+    return record, tuple(added)
+
+
+async def _back_again(context: RecoveryContext, fence: Fence, primary: str, record: SwitchRecord) -> dict[str, str]:
+    """Give what is left out for a primary and works by now at the resource that serves, with its id there."""
+    assignment = fence.assignments[primary]
+    if not assignment.missing:
+        return {}
+    # It is judged as before the failover, when it was a standby.
+    as_before = {**fence.assignments, primary: Assignment(active=primary)}
+    before = fence.model_copy(update={"assignments": as_before})
+    readiness = await assess(context, primary, assignment.active, ask_source=False, fence=before)
+    if any(reason.bucket not in BY_THE_FAILOVER for reason in readiness.against_the_target):
+        return {}
+    limit, now = context.plan.failover.staleness, context.clock.now()
+    stale = {each.analyzer for each in ages_of(readiness) if is_stale(each, now, limit)} & record.withheld.keys()
+    out = with_parents({**dict.fromkeys(stale, ""), **readiness.unusable()}, readiness.needs)
+    names = readiness.names
+    return {name: names[name] for name in assignment.missing if name in names and name not in out}
 
 
 def _is_being_built(readiness: Readiness) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar, assert_never
@@ -107,8 +107,8 @@ class FailoverReport(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether the resource serves that was asked for, and every sink has it."""
-        return self.serves_as_asked and all(sink.status == "told" for sink in self.sinks)
+        """Whether the resource serves that was asked for, with nothing left out, and every sink has it."""
+        return self.serves_as_asked and not self.missing and all(sink.status == "told" for sink in self.sinks)
 
     @property
     def facts(self) -> dict[str, JsonValue]:
@@ -140,6 +140,8 @@ class CommitReport(Document):
 
     Attributes:
         committed: the resources that were waiting for it, by primary.
+        added: ids at the primaries of what was left out, and works by now.
+        missing: what is still left out, by primary.
         replica: of the vault, where it has one.
     """
 
@@ -150,6 +152,8 @@ class CommitReport(Document):
     committed: dict[str, str]
     serving: dict[str, str] = Field(alias="sides")
     sinks: tuple[SinkResult, ...]
+    added: tuple[str, ...] = ()
+    missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     problems: tuple[str, ...] = ()
     next_action: str = ""
     replica: ReplicaState | None = None
@@ -245,10 +249,8 @@ def loss(report: FailoverReport) -> str:
     """Say which analyzers are left out, without a full stop; nothing where none is."""
     if not report.missing:
         return ""
-    count = len(report.missing)
-    are = "is" if count == 1 else "are"
     causes = some_of(dict.fromkeys(cause.rstrip(".") for cause in report.missing.values()), MOST_CAUSES, "; ")
-    return f"{counted(count, 'analyzer')} {are} left out at {report.serving}: {', '.join(report.missing)} ({causes})"
+    return f"{missing_words(report.missing)} at {report.serving}: {causes}"
 
 
 def summary(report: FailoverReport) -> str:
@@ -263,7 +265,17 @@ def commit_endings(report: CommitReport) -> tuple[str, ...]:
     for primary, resource in report.serving.items():
         final = ", and that is committed" if primary in report.committed else ""
         parts.append(f"{serves(resource, primary)}{final}")
+        if missing := report.missing.get(primary, ()):
+            parts.append(f"{missing_words(missing)} at {resource}")
+    if report.added:
+        parts.append(f"Back in the active map: {', '.join(report.added)}")
     return tuple(parts)
+
+
+def missing_words(missing: Collection[str]) -> str:
+    """Say which analyzers are left out, all by name, without a full stop."""
+    are = "is" if len(missing) == 1 else "are"
+    return f"{counted(len(missing), 'analyzer')} {are} left out, {', '.join(sorted(missing))}"
 
 
 def commit_summary(report: CommitReport) -> str:

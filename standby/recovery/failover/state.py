@@ -260,6 +260,29 @@ async def begin_switching(
     return record.model_copy(update={"log": line.mark})
 
 
+async def record_added(
+    context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord], record: SwitchRecord, primary: str
+) -> SwitchRecord:
+    """Let the fence say that less is left out for a primary, under an epoch of its own, as the record does."""
+    await must_be_whole(context)
+    active, before = held.fence.assignments[primary].active, held.fence.assignments[primary].missing
+    missing = tuple(sorted(record.missing_at(primary, active)))
+    epoch = held.fence.epoch + 1
+    record = record.model_copy(update={"epoch": epoch, "fenced": False, "published_at": context.clock.now()})
+    await file.write(record)
+    assignment = held.fence.assignments[primary].model_copy(update={"missing": missing})
+    assignments = {**held.fence.assignments, primary: assignment}
+    await held.write(held.fence.model_copy(update={"epoch": epoch, "assignments": assignments}))
+    record = record.model_copy(update={"fenced": True})
+    await file.write(record)
+    added: list[JsonValue] = [name for name in before if name not in missing]
+    facts: dict[str, JsonValue] = {"home": primary, "side": active, "added": added, "missing": [*missing]}
+    line = await record_action(context, AuditAction.COMPLETED, facts, epoch=epoch)
+    record = record.model_copy(update={"log": line.mark})
+    await file.write(record)
+    return record
+
+
 async def record_end(
     context: RecoveryContext, file: HeldDocument[SwitchRecord], record: SwitchRecord, *, late: bool = False
 ) -> None:

@@ -58,6 +58,7 @@ class Bucket(StrEnum):
     DRILL_OLD = "drill_too_old"
     RTO_AT_RISK = "rto_at_risk"
     FENCED = "fenced"
+    LEFT_OUT = "left_out"
     SWITCH_UNDER_WAY = "switch_under_way"
     REPLICA = "replica_of_the_vault"
 

@@ -25,7 +25,7 @@ from standby.recovery.readiness.wording import WORDS, Kind, Subject, rebuilt_wor
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable, TokenUnavailable, Unreachable
-from standby.text import some_of
+from standby.text import counted, some_of
 from standby.vault.replica import ReplicaState
 
 
@@ -185,6 +185,11 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     since = f" since {assignment.since:%Y-%m-%d %H:%M} UTC" if assignment.since else ""
     text = f"{assignment.active} serves for {primary}{since} (epoch {facts.epoch}); {what}"
     yield _reason(Bucket.FENCED, text, action)
+    if missing := assignment.missing:
+        are = "is" if len(missing) == 1 else "are"
+        text = f"{counted(len(missing), 'analyzer')} {are} left out at {assignment.active}: {', '.join(missing)}"
+        action = f"Rebuild with standby restore {plan} --to {assignment.active}, which adds it to the active map"
+        yield _reason(Bucket.LEFT_OUT, text, action, analyzers=missing)
 
 
 def shared_reasons(facts: Facts) -> Iterator[Reason]:

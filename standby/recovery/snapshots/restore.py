@@ -39,6 +39,7 @@ class RestoreReport(Document):
 
     Attributes:
         problems: what was found wrong with the snapshot's files and made good by another store.
+        added: ids at the primaries of what was left out of the active map, and is in it again.
     """
 
     plan: str
@@ -52,6 +53,7 @@ class RestoreReport(Document):
     totals: dict[Status, int]
     items: tuple[RestoredItem, ...]
     problems: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -66,6 +68,7 @@ class RestoreReport(Document):
         return (
             f"Plan {self.plan} → {self.to}: {totals(self.totals)} in {self.seconds:.1f} s"
             f"{f' ({faithful})' if faithful else ''}."
+            f"{' Back in the active map: ' + ', '.join(self.added) + '.' if self.added else ''}"
         )
 
     @property
