@@ -207,7 +207,13 @@ def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     fitness = candidate.fitness or Fitness(state="unknown")
     copies = fitness.copies
     unusable = _left_out(given, fitness, Guard.READINESS, fitness.unusable)
-    stale = [copy for copy in _stale(given, fitness) if copy.analyzer not in unusable]
+    # What is not there at all is left out by that force, too.
+    forced = fitness.unusable if Guard.READINESS in given.forced else {}
+    stale = [
+        copy
+        for copy in _stale(given, fitness)
+        if copy.analyzer not in unusable and not (copy.analyzer in forced and copy.verified_at is None)
+    ]
     out = _left_out(given, fitness, Guard.STALENESS, _stale_words(stale, limit) | unusable)
     if stale and out:
         text = _without(candidate.resource, {name: out[name] for name in out if name not in unusable}, fitness)

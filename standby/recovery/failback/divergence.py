@@ -32,11 +32,23 @@ from standby.replication.inventory import Inventory, is_protected, take_inventor
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere
 from standby.replication.trained import known_rebuilt
-from standby.replication.verdict import CopyRecord, Sighting, expected_definition, is_later, is_trained_again, sight
+from standby.replication.verdict import (
+    CopyRecord,
+    Sighting,
+    expected_definition,
+    is_later,
+    is_trained_again,
+    sight,
+    status_of,
+)
 from standby.service.errors import ServiceError
 
 Choices = Mapping[str, Choice]
 """Whose analyzer is kept, by its id at the primary, where somebody decided."""
+
+
+_STAYS_THERE = frozenset({Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY, Divergence.UNUSABLE_AT_STANDBY})
+"""What the standby has, and is not copied to the primary where that of the primary is kept."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +90,7 @@ class Comparison:
         left = {
             item.standby_analyzer
             for item in self.report.items
-            if item.keep == "home" and item.divergence in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}
+            if item.keep == "home" and item.divergence in _STAYS_THERE
         }
         return Selection(
             analyzers=tuple(name for name in self.provenance.belonging if name not in left),
@@ -193,8 +205,8 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         built, built_at_primary = facts.rebuilt.get(there or ""), facts.rebuilt_at_primary.get(analyzer)
         if built_at_primary and not _is_still_rebuilt(built_at_primary, primary, plan):
             built_at_primary = None
-        at_primary = _sight(primary, analyzer, original, plan, built_at_primary)
-        at_standby = _sight(standby, there, standby.definitions[there], plan, built) if there else None
+        at_primary = _sight(primary, analyzer, original, facts, built_at_primary)
+        at_standby = _sight(standby, there, standby.definitions[there], facts, built) if there else None
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_primary, at_standby, known, facts.begun_at)
         if built_at_primary and at_primary and at_primary.rebuilt and at_standby:
@@ -234,13 +246,14 @@ def _sight(
     inventory: Inventory,
     name: str,
     definition: Mapping[str, JsonValue] | None,
-    plan: RecoveryPlan,
+    facts: _Facts,
     built: Rebuilt | None,
 ) -> Sighting | None:
     if definition is None:
         return None
-    seen = sight(inventory.analyzers[name], definition, plan.ignore)
-    return replace(seen, rebuilt=built is not None and built.trained)
+    analyzer, plan = inventory.analyzers[name], facts.plan
+    status = status_of(analyzer, facts.now, plan.deadlines.poll)
+    return replace(sight(analyzer, definition, plan.ignore), rebuilt=built is not None and built.trained, status=status)
 
 
 def _is_still_rebuilt(built: Rebuilt, there: Inventory, plan: RecoveryPlan) -> bool:
@@ -303,6 +316,8 @@ def diverge(
             copied by it.
     """
     primary, standby = _there(primary), _there(standby)
+    if standby is not None and standby.status not in {"ready", "creating"}:
+        return Divergence.UNUSABLE_AT_STANDBY
     if primary is None:
         return Divergence.DELETED_AT_PRIMARY if last else Divergence.NEW_AT_STANDBY
     if standby is None:

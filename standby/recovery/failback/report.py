@@ -46,6 +46,7 @@ class Divergence(StrEnum):
     DELETED_AT_PRIMARY = "deleted_at_home"
     DELETED_AT_STANDBY = "deleted_at_standby"
     UNUSABLE_AT_PRIMARY = "unusable_at_home"
+    UNUSABLE_AT_STANDBY = "unusable_at_standby"
     UNDER_WAY = "under_way"
     REBUILT_AT_PRIMARY = "rebuilt_at_home"
     REBUILT_AND_EDITED_AT_PRIMARY = "rebuilt_and_edited_at_home"
@@ -74,6 +75,7 @@ WORDS = {
     Divergence.NEW_AT_STANDBY: "new at {standby}",
     Divergence.DELETED_AT_PRIMARY: "deleted at {primary}",
     Divergence.UNUSABLE_AT_PRIMARY: "not ready at {primary}",
+    Divergence.UNUSABLE_AT_STANDBY: "not usable at {standby}, so that of {primary} stays",
     Divergence.UNDER_WAY: "being copied to {primary}",
     Divergence.REBUILT_AT_PRIMARY: "rebuilt at {primary}, trained at {standby}",
     Divergence.EDITED_AT_PRIMARY: "edited at {primary}",
