@@ -228,7 +228,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
         if reason.severity is not Severity.WARNING and reason.bucket is not Bucket.SWITCH_UNDER_WAY
     ]
     absent = lacked(readiness)
-    whole = bool(readiness.against_the_target)
+    whole = any(reason in against for reason in readiness.against_the_target)
     unusable = readiness.unusable(rebuilding.faithful)
     doubts = {
         each.analyzer: f"{each.analyzer} would be unfaithful{': ' + each.doubt if each.doubt else ''}"
@@ -248,7 +248,7 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
 
 
 def ages_of(readiness: Readiness, served_until: datetime | None = None) -> tuple[CopyAge, ...]:
-    """Give how old each copy is; one that was never verified is as old as the day since when its resource served."""
+    """Give how old each copy is; what was never verified was current as long as its resource itself served."""
     return tuple(
         CopyAge(
             analyzer=each.analyzer,
