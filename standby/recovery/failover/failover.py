@@ -280,7 +280,7 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
         return ()
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         file = await open_record(context.vault, context.plan.name)
-        if _is_under_way(held.fence):
+        if is_under_way(held.fence):
             return ()
         await record_missed_end(context, held.fence, file)
         record, added = await add_what_is_back(context, held, file)
