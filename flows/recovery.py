@@ -10,7 +10,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from functools import partial
 
 import httpx
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 
 from blocks import load_configuration_from_blocks
 from flows.errors import SlotTaken
-from flows.limits import hold
+from flows.limits import NO_SLOT, hold
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
 from standby.recovery.activation.sinks import (
@@ -61,6 +60,9 @@ PATIENCE = 5.0
 ANSWER = 20.0
 """Seconds that the Prefect server may take in all."""
 
+NO_ANSWER = (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueError)
+"""How calls to Prefect fail: no connection or time, a refusal, a closed client, an answer of another version."""
+
 log = logging.getLogger("standby.flows")
 
 
@@ -98,7 +100,7 @@ class VariableActivation:
                 must_follow(self.name, found, wanted)
                 if not wanted.says_the_same(found):
                     await self._write(ActiveMaps(plans={**maps.plans, wanted.plan: wanted}))
-        except (httpx.HTTPError, PrefectException, TimeoutError) as error:
+        except NO_ANSWER as error:
             raise self._no_answer(error) from None
         self._published = activation
 
@@ -113,7 +115,7 @@ class VariableActivation:
             try:
                 if self._slot:
                     await stack.enter_async_context(hold(f"standby-variable-{self._variable}", PATIENCE))
-            except (SlotTaken, ConcurrencySlotAcquisitionError) as error:
+            except (SlotTaken, *NO_SLOT) as error:
                 self._slot = False  # It is not waited for a second time.
                 log.warning("%s is written without Prefect's slot: %s", self.name, type(error).__name__)
             yield
@@ -122,7 +124,7 @@ class VariableActivation:
         """Give what the variable says of a plan; the whole map, where this process published it."""
         try:
             found = (await self._maps()).plans.get(plan)
-        except (httpx.HTTPError, PrefectException) as error:
+        except NO_ANSWER as error:
             raise self._no_answer(error) from None
         whole = self._published
         return whole if whole is not None and whole.says_the_same(found) else found

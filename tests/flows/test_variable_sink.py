@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.exceptions import ObjectNotFound
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import SecretStr
@@ -104,6 +106,25 @@ async def test_a_slot_that_a_restarted_server_never_gives_back_holds_up_nothing(
             assert await sink.read("p") == activation(1)
         finally:
             await client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [httpx.ConnectError("x"), ObjectNotFound(OSError("404")), ValueError("another version"), RuntimeError("closed")],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_however_prefect_fails_it_is_a_sink_that_failed(
+    sink: VariableActivation, failure: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr(Variable, "aget", fail)
+    with pytest.raises(SinkFailed, match="did not accept it"):
+        await sink.publish(activation(1))
+    with pytest.raises(SinkFailed, match="did not accept it"):
+        await sink.read("p")
+    monkeypatch.undo()
 
 
 async def test_a_thousand_analyzers_called_by_their_own_ids_fit(sink: VariableActivation) -> None:
