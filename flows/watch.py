@@ -24,7 +24,6 @@ from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks
 from flows.events import emit_observation, read_observations
-from flows.outage import finish_answers
 from flows.outcome import FlowOutcome
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
@@ -172,7 +171,7 @@ async def watch(plan: str) -> State[dict[str, Any]]:
         problems.append("The page of this watch could not be left")
     await missed
     # Loaded late: the first look must not wait for it.
-    from flows.outage import attend  # noqa: PLC0415
+    from flows.outage import attend, finish_answers  # noqa: PLC0415
 
     attended = await attend(configuration, plan, found.down)
     problems += attended.problems
