@@ -135,7 +135,7 @@ SOON = {"probe_every": "1s", "quorum": 1, "minimum_outage": "1s"}
 """A policy by which two looks prove an outage, so that the watch has little to wait for."""
 
 
-async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
+async def test_the_watch_tells_what_serves_and_is_not_green_where_its_outage_cannot_be_answered(
     make_scene: Any, make_analyzer: Any, run: Runs, told: Any
 ) -> None:
     async with make_scene([make_analyzer("invoice")], targets=("west",), failover=SOON) as scene:
@@ -143,15 +143,16 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
         same = await run(watch, scene.configuration)
         await scene.control("/outages", {"resource": "east", "kind": "refuse"})
         down = await run(watch, scene.configuration)
-        data = await down.aresult()
+        flow_run = str(down.state_details.flow_run_id)
     assert (well.name, same.name) == ("Completed", "Completed")
-    assert (down.name, down.is_completed()) == ("Unhealthy", True)
-    assert "east unhealthy, west healthy" in str(down.message)
+    # Nothing was ever replicated.
+    assert (down.name, down.is_failed()) == ("Refused", True)
+    assert "east is down, and no failover was started" in str(down.message)
     assert [key in await artifacts_of(state) for key in ["watch-p"] for state in (same, down)] == [
         False,
         True,
     ]
-    (event,) = await told(UNHEALTHY, data["observations"]["east"]["at"])
+    event, *_ = await told(UNHEALTHY, flow_run)
     assert event["resource"]["prefect.resource.id"] == "content-understanding.resource.east"
     (related,) = [each for each in event["related"] if each["prefect.resource.role"] != "flow-run"][:1]
     assert (related["prefect.resource.id"], related["prefect.resource.role"]) == (
@@ -160,7 +161,7 @@ async def test_the_watch_tells_who_serves_and_does_not_fail_over_what_is_down(
     )
     assert (event["payload"]["healthy"], event["payload"]["source"]) == (False, "watch")
     assert event["payload"]["severity"] == "critical"
-    (event,) = await told(HEALTHY, data["observations"]["west"]["at"])
+    (event,) = await told(HEALTHY, flow_run)
     assert "standby-of" in str(event["related"])
 
 
@@ -224,11 +225,12 @@ async def test_one_run_of_the_watch_looks_until_the_outage_is_proved(
 ) -> None:
     policy = {"probe_every": "1s", "quorum": 3, "minimum_outage": "2s"}
     async with make_scene([make_analyzer("invoice")], targets=("west",), failover=policy) as scene:
-        await scene.control("/outages", {"resource": "east", "kind": "refuse"})
+        # One that does not serve, so that nothing else begins.
+        await scene.control("/outages", {"resource": "west", "kind": "refuse"})
         state = await run(watch, scene.configuration)
         flow_run = str(state.state_details.flow_run_id)
         seen = await told(UNHEALTHY, flow_run)
-        calls = (await scene.stats("west"))["calls"]
+        calls = (await scene.stats("east"))["calls"]
     assert state.name == "Unhealthy"
     assert len(seen) >= 3
     assert calls["get_defaults"] == 1, "a resource that is healthy is probed once"
