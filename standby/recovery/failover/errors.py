@@ -13,10 +13,12 @@ class FailoverUnfinished(GuardRefused):
     """Another failover of the plan was interrupted, and has not ended."""
 
     def __init__(self, plan: str, primary: str, target: str, back: str) -> None:
+        to_primary = target == primary
+        what = f"rollback of plan {plan} to {target}" if to_primary else f"failover of plan {plan} to {target}"
         super().__init__(
-            f"A failover of plan {plan} to {target} for {primary} has not ended",
-            f"Resume it with standby failover {plan} --to {target}, or roll it back with "
-            f"standby failover {plan} --to {back}; then run this again",
+            f"A {what} for {primary} has not ended",
+            f"Resume it with standby failover {plan} --to {target}, or {'fail over' if to_primary else 'roll it back'} "
+            f"with standby failover {plan} --to {back}; then run this again",
         )
 
 

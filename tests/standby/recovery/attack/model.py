@@ -33,6 +33,7 @@ class Model:
     Attributes:
         made: what people made, and nobody but Standby replaced or deleted since.
         excused: sinks that somebody spoilt, or that were passed by force; until they are published to.
+        sacrificed: somebody orders what may cost a training, which no vault can keep.
         lost: somebody lost a file of the vault since the records were last whole.
     """
 
@@ -124,7 +125,7 @@ class Model:
         self.begun_at = self.world.time.now()
         self.served = self.serving
         self.forced = self.forced or "--force" in order
-        self.sacrificed = self.sacrificed or (order[0] == "replicate" and "taught" in order)
+        self.sacrificed = self.sacrificed or bool({"taught", "taught=standby"}.intersection(order))
 
     def after(self, order: tuple[str, ...], ran: Ran | None) -> None:
         """Judge a step; a command that was killed says nothing."""
