@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from standby.concurrency import side_by_side
 from standby.config.plan import serves_rest
@@ -91,7 +92,8 @@ class Preparation:
         if self.naming.prefix:
             return await phases.run(Stage.RESTORE, f"{RESTORE} {to}", lambda: self._restore_all(primary, to))
         if to == primary:
-            return await phases.run(Stage.READINESS, f"readiness of {to}", lambda: self._at_primary(primary))
+            work = partial(self._at_primary, primary, planned=planned)
+            return await phases.run(Stage.READINESS, f"readiness of {to}", work)
         return await self._made_ready(primary, to, planned=planned)
 
     async def synchronise(self, primary: str, source: str, to: str) -> Report:
@@ -145,9 +147,12 @@ class Preparation:
     def _is_forced(self) -> bool:
         return READINESS in self.phases.forced
 
-    async def _at_primary(self, primary: str) -> dict[str, str]:
-        """List what a primary has itself, and can serve."""
+    async def _at_primary(self, primary: str, *, planned: bool) -> dict[str, str]:
+        """List what a primary has itself, and can serve; where nothing was copied there, readiness says that, too."""
         context = self.context
+        if not planned:
+            found = await assessed(context, primary, primary, self.fence, ask_source=False)
+            self.left_out = with_parents({**self.left_out, **found.unusable()}, found.needs)
         inventory = await listing(context, primary)
         there = {each.analyzer_id: each for each in inventory if not each.analyzer_id.startswith(PREBUILT)}
         now = context.clock.now()
