@@ -130,7 +130,8 @@ async def command(
     again after an interruption: it continues.
 
     Exit status: 0 the primary serves, 3 not everything could be done, 4 refused: an analyzer was edited at both
-    and --keep must decide, a training would be lost without --force, or the primary could not serve.
+    and --keep must decide, a training would be lost without --force, the primary could not serve, or it was not
+    confirmed.
     """
     choices = _choices(keep or [])
 

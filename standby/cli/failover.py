@@ -153,7 +153,7 @@ async def command(
     Run it again to resume where it was interrupted. Until standby commit, name the resource that served before
     to roll back.
 
-    Exit status: 0 the resource serves and every sink has it, 3 not all of it, 4 refused by a guard.
+    Exit status: 0 the resource serves and every sink has it, 3 not all of it, 4 refused by a guard or not confirmed.
     """
     forced = _guards(force or [])
     request = FailoverRequest(to=to, primary=primary, planned=planned, reason=reason, forced=forced)

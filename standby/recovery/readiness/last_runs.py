@@ -68,8 +68,8 @@ async def read_last_runs(storage: Storage, plan: str) -> LastRuns:
 
 async def remember_run(storage: Storage, report: Report, selection: Selection, ended_at: datetime) -> None:
     """Record what a replication run left, and how long its copies took; a vault that fails is only warned of."""
-    # Of a source that did not answer, the last run that listed it is the one to know.
-    listed = [item for item in report.items if item.source not in report.unseen]
+    # Of a pair that could not be looked at, the last run that did look is the one to know.
+    listed = [item for item in report.items if report.unseen.keys().isdisjoint((item.source, item.target))]
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
         await change_document(

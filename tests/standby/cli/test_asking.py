@@ -177,6 +177,17 @@ def test_any_other_answer_changes_nothing_and_is_in_the_audit_log(
     assert "order.declined" in site.run("audit", "show", "invoices").out
 
 
+@pytest.mark.parametrize("order", ["failover", "commit", "failback"])
+def test_by_prefect_it_is_asked_in_the_same_way(site: Workspace, terminal: Terminal, order: str) -> None:
+    process = started(prepared(site, order), terminal, *ORDERS[order], "--via", "prefect")
+    shown = terminal.until_asked()
+    terminal.answer("n\n")
+
+    assert process.wait(60) == 4
+    assert "serves" in shown
+    assert (audited(site)[-1]["deed"], audited(site)[-1]["via"]) == ("order.declined", "prefect")
+
+
 @pytest.mark.parametrize("order", AFTER_A_FAILOVER)
 def test_every_order_that_is_declined_is_in_the_audit_log(site: Workspace, terminal: Terminal, order: str) -> None:
     process = started(prepared(site, order), terminal, *ORDERS[order])

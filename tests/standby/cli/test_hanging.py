@@ -65,6 +65,15 @@ def test_a_target_that_hangs_costs_its_own_copies_only(
         assert {GIVEN_UP in item["reason"] for item in ran.document["items"] if item["target"] == "west"} == {True}
 
 
+def test_what_was_known_of_a_target_that_hangs_stays_known(site: Workspace, cloud: Cloud) -> None:
+    """Its copies are no older for it: once it answers again, it can take over as before."""
+    file = site.folder / "vault" / "readiness" / "invoices.json"
+    before = json.loads(file.read_text(encoding="utf-8"))["sources"]["east"]["west"]
+    hang(cloud, "west")
+    assert site.run("replicate", "invoices").status == 3
+    assert json.loads(file.read_text(encoding="utf-8"))["sources"]["east"]["west"] == before
+
+
 def test_a_run_says_what_it_could_not_look_at(site: Workspace, cloud: Cloud) -> None:
     hang(cloud, "west")
     ran = site.run("check", "invoices")
