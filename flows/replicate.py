@@ -94,5 +94,5 @@ async def _copy(
             run = on_workers(context, configuration, selection, replication, approved is not None, bar.show)
         # The fan-out: analyzers and targets side by side, an analyzer as soon as what it depends on is usable.
         ended = await to_its_report(run_to_report(run, run_id=str(flow_run.id), via="prefect"))
-        await remember_run(context.vault, ended.report, selection, context.clock.now())
+        await remember_run(context.vault, ended.report, selection, replication.plan.made_at)
     return await finish_replication(ended, report_table(ended.report), replicated(ended.report))

@@ -114,5 +114,5 @@ async def replicate_directly(
         steps = DirectSteps(context)
         async with begin(context, chosen, steps, approved=approved, on_progress=on_progress) as replication:
             ended = await run_to_report(replication, run_id=str(uuid4()), via="direct")
-            await remember_run(context.vault, ended.report, chosen, context.clock.now())
+            await remember_run(context.vault, ended.report, chosen, replication.plan.made_at)
             return ended

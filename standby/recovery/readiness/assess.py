@@ -25,6 +25,7 @@ from standby.recovery.readiness.standing import (
     Recorded,
     failback_standings,
     from_records,
+    gone_from,
     model_facts,
     retirements,
     surveyed,
@@ -183,6 +184,7 @@ def facts_of(known: Known, frame: Facts) -> Facts:
         durations=known.durations,
         drill=None if frame.is_failback else known.drills.at(frame.target),
         source_failure=source if isinstance(source, ServiceError) else None,
+        gone=_gone(known, frame),
     )
     if isinstance(inspection, ServiceError):
         return replace(facts, target_failure=inspection, names=_names_by_runs(known, facts))
@@ -202,6 +204,16 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     )
 
 
+def _gone(known: Known, frame: Facts) -> tuple[str, ...]:
+    active = known.seen(frame.assignment.active) if frame.is_failback and frame.switched else None
+    return () if active is None else gone_from(frame.plan, active, _recorded(known, frame), frame.now)
+
+
+def _recorded(known: Known, frame: Facts) -> Recorded:
+    pair = copied(frame)
+    return Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(frame.primary, NO_SNAPSHOT))
+
+
 def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
     """Take for right what serves at the target for another plan already, however it differs from the primary."""
     other = facts.others.serving(facts.target, standing.target_analyzer) if facts.others else None
@@ -211,8 +223,7 @@ def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
 
 
 def _pair_standings(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
-    pair = copied(facts)
-    recorded = Recorded(known.ledgers[pair], known.last_runs.of(*pair), known.snapshots.get(facts.primary, NO_SNAPSHOT))
+    recorded = _recorded(known, facts)
     if facts.is_failback:
         active = known.seen(facts.assignment.active) if facts.switched else None
         return _failback(facts, there, active, recorded)
@@ -401,7 +412,10 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
 
 
 def _need_records(frames: Iterable[Facts], inspections: Inspections) -> bool:
-    return any(not frame.is_failback and not isinstance(inspections.get(frame.primary), Inspection) for frame in frames)
+    return any(
+        frame.switched if frame.is_failback else not isinstance(inspections.get(frame.primary), Inspection)
+        for frame in frames
+    )
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:

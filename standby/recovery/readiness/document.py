@@ -244,6 +244,7 @@ class Facts:
         restoring: what a failover would have to restore first; `None` where that was not asked.
         names: id at the target by id at the primary.
         rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
+        gone: ids at the primary of what the resource had that serves for it, and has no more.
         others: what serves for other plans; `None` where that was not asked.
         records_lost: why fence or audit log are not those that were written last; empty where they are.
     """
@@ -266,6 +267,7 @@ class Facts:
     restoring: Restoring | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     rebuilt: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     others: OtherPlans | None = None
     records_lost: str = ""
 

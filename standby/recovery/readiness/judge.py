@@ -77,6 +77,21 @@ def rebuilt_reasons(facts: Facts) -> Iterator[Reason]:
         yield _reason(Bucket.REBUILT, *rebuilt_words(facts), analyzers=facts.rebuilt)
 
 
+def gone_reasons(facts: Facts) -> Iterator[Reason]:
+    """Give what is lost where it serves: applications miss it now."""
+    if facts.gone:
+        active, plan = facts.assignment.active, facts.plan.name
+        was, is_ = ("was", "is") if len(facts.gone) == 1 else ("were", "are")
+        text = (
+            f"{some_of(facts.gone)} {was} at {active}, which serves for {facts.primary}, and {is_} not there any more"
+        )
+        action = (
+            f"Rebuild from a snapshot with standby restore {plan} --to {active}; "
+            f"if it was removed on purpose, record that with standby snapshot {plan}"
+        )
+        yield _reason(Bucket.MISSING, text, action, severity=Severity.ERROR, analyzers=facts.gone)
+
+
 _BY_VERDICT = {
     Verdict.TARGET_AHEAD: Kind(Bucket.EDITED, Severity.ERROR),
     Verdict.DIVERGED: Kind(Bucket.DIVERGED, Severity.ERROR),
@@ -309,6 +324,7 @@ def judge_readiness(facts: Facts) -> Readiness:
         *resource_reasons(facts),
         *analyzer_reasons(facts),
         *rebuilt_reasons(facts),
+        *gone_reasons(facts),
         *drill_reasons(facts),
         *_forecast_reasons(rto),
     ]

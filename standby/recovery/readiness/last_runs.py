@@ -31,6 +31,7 @@ class AnalyzerRun(Document):
     """How a run left one analyzer.
 
     Attributes:
+        at: when the run looked at the source, UTC.
         behind: whether the source had something that the target still lacked.
     """
 
@@ -43,8 +44,8 @@ class PairRun(Document):
     """How the last runs left one pair.
 
     Attributes:
-        listed_at: when the last run ended that went through all that the plan protects, UTC: what it did not
-            have did not exist any more. `None` where every run was for some analyzers only.
+        listed_at: when the last run that went through all that the plan protects looked at the source, UTC: what it
+            did not have did not exist then. `None` where every run was for some analyzers only.
     """
 
     listed_at: AwareDatetime | None = None
@@ -66,8 +67,12 @@ async def read_last_runs(storage: Storage, plan: str) -> LastRuns:
     return await read_document(storage, _path(plan), LastRuns) or LastRuns()
 
 
-async def remember_run(storage: Storage, report: Report, selection: Selection, ended_at: datetime) -> None:
-    """Record what a replication run left, and how long its copies took; a vault that fails is only warned of."""
+async def remember_run(storage: Storage, report: Report, selection: Selection, seen_at: datetime) -> None:
+    """Record what a replication run left, and how long its copies took; a vault that fails is only warned of.
+
+    Args:
+        seen_at: when the run looked at the source, and not when it ended: what was edited meanwhile it has not seen.
+    """
     # Of a pair that could not be looked at, the last run that did look is the one to know.
     listed = [item for item in report.items if report.unseen.keys().isdisjoint((item.source, item.target))]
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
@@ -76,7 +81,7 @@ async def remember_run(storage: Storage, report: Report, selection: Selection, e
             storage,
             _path(report.plan),
             LastRuns,
-            lambda known: _with(known or LastRuns(), listed, selection, ended_at),
+            lambda known: _with(known or LastRuns(), listed, selection, seen_at),
         )
         await add_durations(storage, report.plan, {Kind.COPY: copied})
     except VaultError as error:

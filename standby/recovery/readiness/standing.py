@@ -86,7 +86,7 @@ def _has_the_original(item: PlanItem) -> bool:
 
 def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:
     """Give the state of a source's analyzers at a target, where the source does not answer."""
-    names = _known_names(plan, target, recorded, now)
+    names = known_names(plan, target, recorded, now)
     return tuple(_recorded(plan, target, recorded, primary, there, now) for primary, there in sorted(names.items()))
 
 
@@ -106,7 +106,7 @@ def failback_standings(
     """
     names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
     if active is not None:
-        names |= _known_names(plan, active, recorded, now)
+        names |= known_names(plan, active, recorded, now)
     else:
         names |= {name: last_run.target_analyzer for name, last_run in recorded.last_run.analyzers.items()}
     return tuple(
@@ -114,7 +114,17 @@ def failback_standings(
     )
 
 
-def _known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
+def gone_from(plan: RecoveryPlan, active: Inventory, recorded: Recorded, now: datetime) -> tuple[str, ...]:
+    """Name what a resource had that serves, and has no more, by id at the primary.
+
+    A copy, a restore or a snapshot saw it there, and no later run or snapshot saw that it was removed.
+    """
+    names = known_names(plan, active, recorded, now).items()
+    there = {name for name, each in active.analyzers.items() if each.status not in {"deleting"} | HOLDS_NOTHING}
+    return tuple(sorted(name for name, at_active in names if at_active not in there))
+
+
+def known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
     """Give the id at the target by id at the primary: by the last runs, then the ledger, then a snapshot.
 
     The last run or snapshot of the whole plan says which analyzers there were then. Of other records only newer
