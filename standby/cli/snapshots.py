@@ -17,7 +17,8 @@ from standby.config.durations import moment_of
 from standby.document import JsonObject
 from standby.errors import sentence
 from standby.orchestrator import run_flow
-from standby.recovery.context import open_recovery
+from standby.recovery.context import RecoveryContext, open_recovery
+from standby.recovery.durations import Part, forecast_restores, read_durations
 from standby.recovery.failover.failover import completed
 from standby.recovery.loss import settle
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreAction, RestoreItem, RestorePlan
@@ -128,7 +129,7 @@ _MEANINGS = {
 }
 
 
-def proposal_lines(plan: RestorePlan) -> Iterator[Line]:
+def proposal_lines(plan: RestorePlan, forecast: Part | str | None) -> Iterator[Line]:
     """Show, before anything is done, how true each analyzer will be to the one that the snapshot has."""
     yield Line(f"Snapshot {plan.snapshot_id} of {utc(plan.taken_at)} → {plan.to}")
     yield from problem_lines(plan.problems)
@@ -140,7 +141,22 @@ def proposal_lines(plan: RestorePlan) -> Iterator[Line]:
     for fidelity in Fidelity:
         if counts[fidelity]:
             yield Line(f"{counts[fidelity]} {_MEANINGS[fidelity]}", 2)
+    if forecast is not None:
+        yield Line(forecast if isinstance(forecast, str) else f"It takes about {forecast.words}.", 2)
     yield Line("")
+
+
+async def _forecast(recovery: RecoveryContext, plan: RestorePlan) -> Part | str | None:
+    needs = {item.target_analyzer: item.needs for item in plan.items if item.action is RestoreAction.CREATE}
+    if not needs:
+        return None
+    durations = await read_durations(recovery.vault, recovery.plan.name)
+    return forecast_restores(durations, needs, recovery.connections[plan.to].resource.max_concurrent_copies)
+
+
+def _seconds(forecast: Part | str | None) -> JsonObject | None:
+    """Give a forecast as a dry run's JSON has it: the median, and the slowest tenth."""
+    return {"seconds": [forecast.spread.median, forecast.spread.high]} if isinstance(forecast, Part) else None
 
 
 def restored_lines(report: RestoreReport, *, verbose: bool = False) -> Iterator[Line]:
@@ -208,9 +224,10 @@ async def rebuild(
             recovery = await settle(opened, [force] if force else [], reason)
             snapshot = await open_snapshot(recovery, as_of=moment)
             proposal = await plan_restore(recovery, snapshot, to, analyzers=globs)
-            output.results(proposal_lines(proposal))
+            forecast = await _forecast(recovery, proposal)
+            output.results(proposal_lines(proposal, forecast))
             if dry_run:
-                output.document(proposal.to_json())
+                output.document({**proposal.to_json(), "forecast": _seconds(forecast)})
                 idle = all(item.met for item in proposal.items)
                 return Exit.DONE if idle else Exit.DIFFERENCES
             with show_progress(output.stderr, quiet=output.quiet) as on_progress:

@@ -91,7 +91,9 @@ class Restoring:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """One part of a forecast, in words too."""
+
     low: float
     spread: Spread
     words: str
@@ -104,7 +106,7 @@ def forecast_rto(plan: RecoveryPlan, durations: Durations, restoring: Restoring)
         No seconds where a part was never measured, and none where something cannot be recovered.
     """
     parts = [_detection(plan.failover, durations), _restores(durations, restoring), _failover(durations)]
-    known = [part for part in parts if isinstance(part, _Part)]
+    known = [part for part in parts if isinstance(part, Part)]
     objective = plan.objectives.rto.total_seconds() if plan.objectives.rto else None
     words = [part for part in parts if isinstance(part, str)] or [part.words for part in known if part.words]
     if len(known) == len(parts) and not plan.failover.automatic:
@@ -138,43 +140,56 @@ OFTEN = 0.1
 """Share of the measurements that were faster than the low end of a forecast."""
 
 
-def _detection(policy: FailoverPolicy, durations: Durations) -> _Part:
+def _detection(policy: FailoverPolicy, durations: Durations) -> Part:
     if measured := durations.of(Kind.DETECT):
         return _measured("Detection", measured)
     # An outage begins anywhere between two probes.
     probe, low = policy.probe_every.total_seconds(), policy.proof.total_seconds()
     rule = f"an outage of {low:g} s, probed every {probe:g} s"
     words = f"Detection: {low:g} to {low + probe:g} s by the policy ({rule}); not measured yet."
-    return _Part(low, Spread(low + probe / 2, low + probe), words)
+    return Part(low, Spread(low + probe / 2, low + probe), words)
 
 
-def _restores(durations: Durations, restoring: Restoring) -> _Part | str:
+def _restores(durations: Durations, restoring: Restoring) -> Part | str:
     if restoring.unknown:
         return f"{sentence(restoring.unknown)} So it is not known how long restoring takes."
     if not restoring.needs:
-        return _Part(0.0, Spread(0.0, 0.0), "")
-    what = counted(len(restoring.needs), "analyzer")
+        return Part(0.0, Spread(0.0, 0.0), "")
+    found = forecast_restores(durations, restoring.needs, restoring.slots)
+    if isinstance(found, str):
+        return found
+    return Part(found.low, found.spread, f"Restoring what is missing: {found.words}.")
+
+
+def forecast_restores(durations: Durations, needs: Mapping[str, Collection[str]], slots: int) -> Part | str:
+    """Forecast the builds of some analyzers; a sentence where that is not known yet.
+
+    Args:
+        needs: what each of them waits for; what is not among them is there already.
+        slots: how many are built at the same time.
+    """
+    what = counted(len(needs), "analyzer")
     measured, kind = durations.of(Kind.RESTORE), "restores"
     if not measured:
         measured, kind = durations.of(Kind.COPY), "copies, because no restore was measured yet"
     if not measured:
         return f"Not known yet: {what} must be restored first, and no restore was measured."
-    played = play_often(restoring.needs, restoring.slots, measured)
+    played = play_often(needs, slots, measured)
     spread = Spread.of(played)
-    basis = f"{what}, {restoring.slots} at a time, children first, from {len(measured)} measured {kind}"
-    return _Part(share(played, OFTEN), spread, f"Restoring what is missing: {spread} ({basis}).")
+    basis = f"{what}, {slots} at a time, children first, from {len(measured)} measured {kind}"
+    return Part(share(played, OFTEN), spread, f"{spread} ({basis})")
 
 
-def _failover(durations: Durations) -> _Part | str:
+def _failover(durations: Durations) -> Part | str:
     if measured := durations.of(Kind.ACTIVATE):
         return _measured("Failover", measured)
     return "Not known yet: no failover was measured; a drill measures one."
 
 
-def _measured(what: str, measured: Sequence[float]) -> _Part:
+def _measured(what: str, measured: Sequence[float]) -> Part:
     spread = Spread.of(measured)
     times = "once" if len(measured) == 1 else f"{len(measured)} times"
-    return _Part(share(measured, OFTEN), spread, f"{what}: {spread}, measured {times}.")
+    return Part(share(measured, OFTEN), spread, f"{what}: {spread}, measured {times}.")
 
 
 class RtoForecast(Document):

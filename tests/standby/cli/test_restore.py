@@ -42,6 +42,23 @@ def test_shows_only_what_it_would_do(lost_east: Workspace, cloud: Cloud) -> None
     assert "put" not in cloud.stats("west")["calls"]
 
 
+def test_says_how_long_it_will_take_as_soon_as_that_was_measured(workspace: Workspace, cloud: Cloud) -> None:
+    workspace.run("snapshot", "invoices")
+    unknown = workspace.run("restore", "invoices", "--to", "west", "--dry-run")
+    unknown_json = workspace.run("restore", "invoices", "--to", "west", "--dry-run", "--json").document
+    workspace.run("replicate", "invoices", "--target", "north")
+    ran = workspace.run("restore", "invoices", "--to", "west", "--dry-run")
+    usual, slow = workspace.run("restore", "invoices", "--to", "west", "--dry-run", "--json").document["forecast"][
+        "seconds"
+    ]
+
+    assert "Not known yet: 5 analyzers must be restored first, and no restore was measured.\n" in unknown.out
+    assert unknown_json["forecast"] is None
+    assert "5 analyzers, 10 at a time, children first, from " in ran.out
+    assert "copies, because no restore was measured yet).\n" in ran.out
+    assert 0 < usual <= slow
+
+
 def test_finds_nothing_left_to_do_the_second_time(lost_east: Workspace) -> None:
     lost_east.run("restore", "invoices", "--to", "west")
 
