@@ -51,11 +51,17 @@ class Rebuilding:
 
     Attributes:
         needs: what each restorable one needs, by their ids at the primary.
+        why: why others cannot be restored, by their ids at the primary.
     """
 
     restorable: tuple[Restorable, ...] = ()
-    reasons: tuple[str, ...] = ()
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why something cannot be restored, each once."""
+        return tuple(dict.fromkeys(self.why.values()))
 
     @property
     def faithful(self) -> frozenset[str]:
@@ -88,10 +94,10 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
             snapshot = await open_snapshot(context)
             plan = await plan_restore(context, snapshot, readiness.target, only_missing=True, primary=readiness.primary)
     except (SnapshotError, VaultError, ServiceError) as error:
-        return Rebuilding(reasons=(f"Nothing can be restored: {error.cause}",))
+        return Rebuilding(why=dict.fromkeys(absent, f"Nothing can be restored: {error.cause}"))
     except TimeoutError:
         reason = f"Nothing can be restored: no restore could be planned within {PLANNING_SECONDS:.0f} s"
-        return Rebuilding(reasons=(reason,))
+        return Rebuilding(why=dict.fromkeys(absent, reason))
     items = {name: item for name, item in _named(readiness, plan) if name in absent}
     return Rebuilding(
         restorable=tuple(
@@ -99,8 +105,8 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
             for name in absent
             if name in items and items[name].action is RestoreAction.CREATE
         ),
-        reasons=tuple(_against(absent, items, snapshot)),
         needs=_needs(readiness, items),
+        why=dict(_against(_gone(readiness), items, snapshot)),
     )
 
 
@@ -129,12 +135,20 @@ def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
     )
 
 
-def _against(absent: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[str]:
-    for name in absent:
-        if name not in items:
-            yield f"Snapshot {snapshot.id} does not have {name}"
-        elif items[name].action is not RestoreAction.CREATE:
-            yield f"{name} cannot be restored: {items[name].reason}"
+def _gone(readiness: Readiness) -> tuple[str, ...]:
+    """Name what is not at the target at all; what is there and left alone has a reason of its own."""
+    there = {name for each in readiness.reasons if each.bucket in _NOT_GONE for name in each.analyzers}
+    return tuple(name for name in lacked(readiness) if name not in there)
+
+
+_NOT_GONE = frozenset({Bucket.BROKEN, Bucket.CREATING})
+
+
+def _against(gone: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    for name, item in items.items():
+        if item.action is not RestoreAction.CREATE:
+            yield name, f"{name} cannot be restored: {item.reason}"
+    yield from ((name, f"Snapshot {snapshot.id} does not have {name}") for name in gone if name not in items)
 
 
 ASSESSMENT_SECONDS = 45.0
@@ -235,13 +249,17 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
         for each in rebuilding.restorable
         if each.fidelity is Fidelity.UNFAITHFUL
     }
+    causes = {
+        name: doubts.get(name) or "; ".join(filter(None, (cause, rebuilding.why.get(name))))
+        for name, cause in unusable.items()
+    }
     return Fitness(
         state="ready" if not against else readiness.state.value,
         reasons=(*(reason.text for reason in against), *rebuilding.reasons),
         lacking=() if whole or readiness.unusable(absent) else absent,
         restorable=rebuilding.restorable,
         analyzers=len(readiness.names),
-        unusable={} if whole else {name: doubts.get(name, cause) for name, cause in unusable.items()},
+        unusable={} if whole else causes,
         needs={**rebuilding.needs, **readiness.needs},
         copies=ages_of(readiness, served_until),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, TypeVar, assert_never
@@ -18,8 +18,9 @@ from standby.recovery.activation.seen import SinkView, told_words
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.context import Stage, Stages
 from standby.recovery.failover.errors import FailoverStopped
+from standby.recovery.readiness.wording import missing_words
 from standby.replication.report import Via
-from standby.text import counted, some_of
+from standby.text import some_of
 from standby.vault.replica import ReplicaState
 
 Mode = Literal["planned", "unplanned", "rollback"]
@@ -250,7 +251,7 @@ def loss(report: FailoverReport) -> str:
     if not report.missing:
         return ""
     causes = some_of(dict.fromkeys(cause.rstrip(".") for cause in report.missing.values()), MOST_CAUSES, "; ")
-    return f"{missing_words(report.missing)} at {report.serving}: {causes}"
+    return f"{missing_words(report.missing, report.serving)} ({causes})"
 
 
 def summary(report: FailoverReport) -> str:
@@ -266,16 +267,10 @@ def commit_endings(report: CommitReport) -> tuple[str, ...]:
         final = ", and that is committed" if primary in report.committed else ""
         parts.append(f"{serves(resource, primary)}{final}")
         if missing := report.missing.get(primary, ()):
-            parts.append(f"{missing_words(missing)} at {resource}")
+            parts.append(missing_words(missing, resource))
     if report.added:
         parts.append(f"Back in the active map: {', '.join(report.added)}")
     return tuple(parts)
-
-
-def missing_words(missing: Collection[str]) -> str:
-    """Say which analyzers are left out, all by name, without a full stop."""
-    are = "is" if len(missing) == 1 else "are"
-    return f"{counted(len(missing), 'analyzer')} {are} left out, {', '.join(sorted(missing))}"
 
 
 def commit_summary(report: CommitReport) -> str:

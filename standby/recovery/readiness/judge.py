@@ -21,11 +21,11 @@ from standby.recovery.readiness.document import (
     Standing,
     State,
 )
-from standby.recovery.readiness.wording import WORDS, Kind, Subject, rebuilt_words
+from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, rebuilt_words
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
 from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable, TokenUnavailable, Unreachable
-from standby.text import counted, some_of
+from standby.text import some_of
 from standby.vault.replica import ReplicaState
 
 
@@ -201,10 +201,8 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
     text = f"{assignment.active} serves for {primary}{since} (epoch {facts.epoch}); {what}"
     yield _reason(Bucket.FENCED, text, action)
     if missing := assignment.missing:
-        are = "is" if len(missing) == 1 else "are"
-        text = f"{counted(len(missing), 'analyzer')} {are} left out at {assignment.active}: {', '.join(missing)}"
         action = f"Rebuild with standby restore {plan} --to {assignment.active}, which adds it to the active map"
-        yield _reason(Bucket.LEFT_OUT, text, action, analyzers=missing)
+        yield _reason(Bucket.LEFT_OUT, missing_words(missing, assignment.active), action, analyzers=missing)
 
 
 def shared_reasons(facts: Facts) -> Iterator[Reason]:

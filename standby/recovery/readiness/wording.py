@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,7 +15,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.forecast import Spread
 from standby.replication.serving import Severity
 from standby.replication.verdict import HOLDS_NOTHING
-from standby.text import some_of, totals
+from standby.text import counted, some_of, totals
 
 MOST_NAMED = 3
 """Analyzers that a text names before it only counts them."""
@@ -185,6 +185,12 @@ def rebuilt_words(facts: Facts) -> Words:
         f"{facts.primary}, where labelled data trained {it}",
         action,
     )
+
+
+def missing_words(missing: Collection[str], resource: str) -> str:
+    """Say which analyzers are left out where a resource serves, all by name, without a full stop."""
+    are = "is" if len(missing) == 1 else "are"
+    return f"{counted(len(missing), 'analyzer')} {are} left out at {resource}: {', '.join(sorted(missing))}"
 
 
 STATES = {State.READY: "ready", State.NOT_READY: "not ready", State.UNKNOWN: "unknown"}

@@ -87,7 +87,28 @@ def test_without_being_told_so_it_gives_up_no_source_that_is_dark(site: Workspac
     assert fence(site)["epoch"] == 0
 
 
+def refuse_without(site: Workspace) -> None:
+    """Let the plan refuse a failover that cannot have everything."""
+    site.edit("    deadlines:", "    failover: {missing: refuse}\n    deadlines:")
+
+
+def test_what_concerns_single_analyzers_leaves_these_out_and_says_so(site: Workspace, cloud: Cloud) -> None:
+    cloud.tell("edit", resource="west", analyzer="invoice", changes={"status": "failed"})
+    dark(cloud, "refuse")
+    ran = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
+    told = " ".join(ran.out.split())
+    assert ran.status == 3, ran.out + ran.err
+    assert "ok readiness: west serves without 2 of 5 analyzers, which are left out: invoice is at west" in told
+    assert "2 analyzers are left out at west: invoice, router (invoice is at west but cannot be used" in told
+    assert "standby restore invoices --to west, which adds it to the active map" in told
+    assert active(site) == ["west", "west"]
+    shown = " ".join(site.run("status", "invoices").out.split())
+    assert "2 analyzers are left out at west: invoice, router" in shown
+    assert site.run("audit", "verify", "invoices").status == 0
+
+
 def test_a_target_that_is_not_ready_is_refused_with_its_reasons_and_forced(site: Workspace, cloud: Cloud) -> None:
+    refuse_without(site)
     cloud.tell("edit", resource="west", analyzer="invoice", changes={"description": "somebody's own"})
     refused = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
     assert refused.status == 4
@@ -211,6 +232,7 @@ def test_what_is_missing_is_restored_from_the_snapshot_without_the_source_and_wi
 
 
 def test_what_is_missing_and_in_no_snapshot_is_refused_and_says_so(site: Workspace, cloud: Cloud) -> None:
+    refuse_without(site)
     lose(cloud, "west", "contract")
     dark(cloud, "refuse")
     refused = site.run("failover", "invoices", "--yes", "--to", "west", "--unplanned")
@@ -226,6 +248,7 @@ def test_what_is_missing_and_in_no_snapshot_is_refused_and_says_so(site: Workspa
     [("tampered", "Nothing can be restored: Snapshot "), ("damaged", "contract cannot be restored: ")],
 )
 def test_a_snapshot_that_cannot_be_trusted_restores_nothing(site: Workspace, cloud: Cloud, harm: str, why: str) -> None:
+    refuse_without(site)
     assert site.run("snapshot", "invoices").status == 0
     vault = site.folder / "vault"
     files = (

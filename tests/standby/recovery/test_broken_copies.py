@@ -261,7 +261,7 @@ async def test_an_unplanned_failover_serves_the_rest_and_names_what_is_lost(
         shown = [reason.text for reason in reasons if reason.bucket is Bucket.LEFT_OUT]
         assert shown == ([] if is_whole else ["2 analyzers are left out at west: claim, mailroom"])
         if not is_whole:
-            assert "2 analyzers are left out, claim, mailroom at west: claim " in summary(report)
+            assert "2 analyzers are left out at west: claim, mailroom (claim " in summary(report)
             assert "standby restore p --to west" in report.next_action
 
 
