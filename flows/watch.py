@@ -25,6 +25,7 @@ from prefect.states import Cancelled
 from blocks import load_configuration_from_blocks
 from flows.events import emit_observation, read_observations
 from flows.outcome import FlowOutcome
+from flows.run import hand_over
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError, sentence
@@ -176,7 +177,10 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     attended = await attend(configuration, plan, found.down)
     problems += attended.problems
     if attended.answers:
-        return await finish_answers(attended.answers)
+        state = await finish_answers(attended.answers)
+        # Whoever started the watch here gets what it saw, whatever was done about it.
+        hand_over(report)
+        return state
     if problems:
         message = " ".join([sentence(report.summary), *map(sentence, problems)])
         return await FlowOutcome("Incomplete", message, report, good=False).finish()
