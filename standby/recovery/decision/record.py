@@ -109,12 +109,19 @@ def as_decided(request: FailoverRequest, record: DecisionRecord) -> FailoverRequ
 
 
 def as_approved(
-    request: FailoverRequest, proposed: DecisionRecord, record: DecisionRecord, approved_at: datetime
+    request: FailoverRequest,
+    proposed: DecisionRecord,
+    record: DecisionRecord,
+    approved_at: datetime,
+    asked_at: datetime | None = None,
 ) -> FailoverRequest:
     """Give the request that is to be carried out after a proposal was approved and decided once more.
 
     The outage was detected by the proposal; the time until the answer is the approval's. Where the resource was
     healthy meanwhile, it is another outage, for which nobody waited.
+
+    Args:
+        asked_at: when somebody was first asked about this outage, where earlier proposals were not answered.
     """
     decided = as_decided(request, record)
     healthy_until = record.decision.healthy_until
@@ -123,11 +130,24 @@ def as_approved(
     before = as_decided(request, proposed)
     return replace(
         decided,
-        detected_at=before.detected_at,
+        detected_at=min(asked_at or proposed.given.asked_at, proposed.given.asked_at),
         approved_at=approved_at,
         unhealthy_since=before.unhealthy_since or decided.unhealthy_since,
         healthy_until=before.healthy_until or decided.healthy_until,
     )
+
+
+async def first_asked(context: RecoveryContext, record: DecisionRecord) -> datetime | None:
+    """Say when somebody was first asked to approve a failover because of the outage that a decision is about."""
+    since, primary = record.decision.healthy_until, record.given.primary
+    try:
+        lines = (await verify_audit(context.vault, context.plan.name, context.signer)).lines
+    except StandbyError as error:
+        # It only says how long somebody was waited for.
+        log.warning("%s", error)
+        return None
+    asked = (line.at for line in lines if line.action == AuditAction.PROPOSED and line.facts.get("home") == primary)
+    return min((at for at in asked if since is not None and at > since), default=None)
 
 
 async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> DecisionRecord:

@@ -363,9 +363,9 @@ def _since_the_outage(record: SwitchRecord, published: datetime | None) -> tuple
     """Give the seconds from the beginning of the outage until the resource served: at least, and at most.
 
     It began between the last healthy look and the first that failed. A planned failover interrupts from its order
-    on; an unplanned order says only that there was an outage before it.
+    on; an unplanned order says only that there was an outage before it. A rollback that an outage started counts too.
     """
-    if published is None or not is_forward(record):
+    if published is None or (record.unhealthy_since is None and not is_forward(record)):
         return None, None
     if record.unhealthy_since is None:
         taken = _between(record.decided_at, published)

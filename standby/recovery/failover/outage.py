@@ -24,6 +24,7 @@ from standby.recovery.decision.record import (
     as_decided,
     by_hand,
     decide_and_record,
+    first_asked,
     proposal,
     reasons_against,
     request_of,
@@ -247,7 +248,9 @@ async def _answer(context: RecoveryContext, primary: str, resource: str, to: str
         return Answer(primary, AnswerState.PROPOSED, proposal(record), what=WAITS, record=record)
     request = request_of(record)
     given = means.approved
-    decided = as_approved(request, given.proposed, record, given.at) if given else as_decided(request, record)
+    decided = as_decided(request, record)
+    if given:
+        decided = as_approved(request, given.proposed, record, given.at, await first_asked(context, record))
     return await _carried_out(context, decided, record, means)
 
 

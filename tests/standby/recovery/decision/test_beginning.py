@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.decision.guards import decide
 from standby.recovery.decision.input import Decision, FailoverRequest
-from standby.recovery.decision.record import DecisionRecord, as_approved, as_decided
+from standby.recovery.decision.record import DecisionRecord, as_approved, as_decided, first_asked
 from standby.recovery.probe import Observation
+from standby.vault.folder import LocalFolder
+from tests.standby.recovery.bare import bare_context
 from tests.standby.recovery.decision.cases import NOW, PROVED, an_input, look
+from tests.standby.vault.world import HandClock
 
 LATER = NOW + timedelta(minutes=5)
 
@@ -68,6 +73,28 @@ def test_an_approved_failover_was_detected_by_its_proposal() -> None:
     assert request.approved_at == LATER - timedelta(seconds=2)
     assert request.healthy_until == NOW - timedelta(seconds=91)
     assert request.unhealthy_since == NOW - timedelta(seconds=61)
+
+
+def test_the_wait_counts_from_the_first_proposal_where_nobody_answered_it() -> None:
+    proposed = a_record(look(91, healthy=True), *PROVED)
+    asked = NOW - timedelta(seconds=20)
+    request = as_approved(FailoverRequest(), proposed, proposed, LATER, asked)
+    assert (request.detected_at, request.approved_at) == (asked, LATER)
+
+
+async def test_the_first_proposal_of_the_same_outage_is_found_in_the_audit_log(tmp_path: Path) -> None:
+    clock = HandClock()
+    context = bare_context(LocalFolder(tmp_path), clock, None)
+    times = []
+    for _ in range(3):
+        times.append(clock.now())
+        await record_action(context, AuditAction.PROPOSED, {"home": "east"}, epoch=0)
+        await record_action(context, AuditAction.PROPOSED, {"home": "another"}, epoch=0)
+        clock.seconds += 1800
+    record = a_record(*PROVED)
+    healthy = record.decision.model_copy(update={"healthy_until": times[0] + timedelta(seconds=5)})
+    assert await first_asked(context, record.model_copy(update={"decision": healthy})) == times[1]
+    assert await first_asked(context, record) is None
 
 
 def test_another_outage_during_the_wait_has_its_own_beginning_and_no_wait() -> None:

@@ -114,6 +114,14 @@ async def test_a_planned_failover_interrupts_from_its_order_on() -> None:
     assert times(report) == "Failed over in 30.0 s, within the RTO of 10 min."
 
 
+async def test_going_back_because_of_an_outage_counts_from_it_as_well() -> None:
+    timed = await Timed.made()
+    await timed.site.fail_over()
+    healthy, unhealthy, detected = timed.clock.now(), timed.passed(30), timed.passed(41)
+    report = await timed.site.roll_back(healthy_until=healthy, unhealthy_since=unhealthy, detected_at=detected)
+    assert (report.state, report.rto_at_least_seconds, report.rto_seconds) == ("rolled_back", 71, 101)
+
+
 async def test_a_failover_that_is_resumed_counts_from_the_same_outage() -> None:
     timed = await Timed.made()
     healthy, unhealthy, detected = timed.clock.now(), timed.passed(30), timed.passed(41)
