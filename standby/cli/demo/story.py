@@ -171,8 +171,8 @@ class Story:
         self.output.result(
             f"Done: {analyzers} analyzers have copies in two regions; one region was lost and recovered. To look "
             f"around in Prefect, run standby demo --keep: Runs → replicate-{PLAN} shows authorize, "
-            "validate-deployments, copy, poll and verify of every copy; Runs → failover-… shows what happened at "
-            "night; Artifacts has every report."
+            "validate-deployments, copy, poll and verify of every copy; Runs → failover-… and watch-… show what "
+            "happened at night; Artifacts has every report."
         )
 
     def _scene(self, title: str) -> None:
