@@ -18,7 +18,7 @@ from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.context import open_recovery
-from standby.recovery.failover.attendance import Told, read_told
+from standby.recovery.failover.attendance import Told, read_told, since_then
 from standby.recovery.failover.failover import sinks_seen
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness.assess import assess_plan
@@ -116,7 +116,7 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         finding = await look(recovery)
         found = await assess_plan(replace(recovery, known=finding.known), replica, seconds=wait)
         sinks = await sinks_seen(recovery)
-        told = await read_told(recovery.vault, plan)
+        told = since_then(await read_told(recovery.vault, plan), finding.evidence.fence)
     fence = finding.evidence.fence
     output.results(
         [

@@ -171,7 +171,9 @@ def under_way_words(views: Sequence[SinkView], fence: Fence | None) -> tuple[str
     words = []
     for primary, assignment in fence.assignments.items():
         if assignment.phase is Phase.SWITCHING:
-            text = f"The failover of {primary} to {assignment.target or assignment.active} has not ended"
+            to = assignment.target or assignment.active
+            what = f"rollback to {to}" if to == assignment.active else f"failover of {primary} to {to}"
+            text = f"The {what} has not ended"
             told = told_words(views, primary, fence.epoch)
             words.append(f"{text}. {told}" if told else text)
     return tuple(words)

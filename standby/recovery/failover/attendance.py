@@ -10,12 +10,13 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import AwareDatetime, ValidationError
 
 from standby.document import Document
 from standby.errors import GuardRefused
+from standby.fencing import Fence
 from standby.recovery.context import RecoveryContext
 from standby.text import utc
 from standby.vault.documents import Stored, hold_file, parse_stored
@@ -176,6 +177,19 @@ async def read_told(storage: Storage, plan: str) -> Mapping[str, Told]:
     path = evaluation_path(plan)
     found, _ = _parsed(storage.where(path), await storage.read(path))
     return found.told if found else {}
+
+
+def since_then(told: Mapping[str, Told], fence: Fence | None) -> dict[str, Told]:
+    """Leave out what people were told before something was done about it: what serves changed, or is about to."""
+
+    def stands(primary: str, at: datetime) -> bool:
+        assignment = fence.assignments.get(primary) if fence else None
+        if assignment is None:
+            return True
+        # A fence that was written anew by what is still known does not say since when it is so.
+        return assignment.since <= at if assignment.since is not None else assignment.active == primary
+
+    return {name: each for name, each in told.items() if stands(name, each.at)}
 
 
 async def all_is_settled(context: RecoveryContext) -> None:

@@ -104,8 +104,7 @@ class FailbackNeeded(GuardRefused):
 
     def __init__(self, plan: str, primary: str, active: str) -> None:
         super().__init__(
-            f"The failover of plan {plan} to {active} is committed, and edits made there since then "
-            f"are not at {primary}",
+            f"{active} serves in plan {plan}, and edits made since {primary} served last are not at {primary}",
             f"Run standby failback {plan}, which copies them back; if {active} is lost, use --unplanned",
         )
 

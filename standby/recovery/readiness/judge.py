@@ -194,7 +194,8 @@ def assignment_reasons(facts: Facts) -> Iterator[Reason]:
         what = f"nothing is copied to {facts.target} until the failback"
     elif assignment.phase is Phase.ACTIVATED:
         what = "this failover is not committed"
-        action = f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {primary}"
+        back = assignment.previous or primary
+        action = f"Commit it with standby commit {plan}, or roll it back with standby failover {plan} --to {back}"
     else:
         what = f"this shows whether {primary} is ready for a failback"
     since = f" since {assignment.since:%Y-%m-%d %H:%M} UTC" if assignment.since else ""

@@ -59,6 +59,8 @@ OTHERS = st.sampled_from(
         ("failback", PLAN, "--yes"),
         ("failback", PLAN, "--yes", "--keep", "invoice=standby", "--keep", "taught=standby", "--force", "taught"),
         ("drill", PLAN, "--to", "west"),
+        ("automation", "off", *REASON),
+        ("automation", "on"),
     ]
 )
 EVALUATIONS = st.sampled_from([("watch",), ("watch",), *(("evaluate", name) for name in RESOURCES)])
@@ -87,14 +89,17 @@ class Attack(RuleBasedStateMachine):
         self.story: list[str] = []
         self.stuck = False
         self.end = 0
+        self.watched = False
 
     @invariant()
     def is_counted(self) -> None:
         self.steps.append(1)
 
-    @initialize(end=st.integers(0, 1))
-    def begin(self, end: int) -> None:
-        self.end = end
+    @initialize(end=st.integers(0, 3), automatic=st.sampled_from([True, True, False]))
+    def begin(self, end: int, automatic: bool) -> None:
+        self.end = end % 2
+        self.watched = end > 1
+        self.world.configure(automatic=automatic)
         for name in ANALYZERS:
             self.model.author("east", name)
         for order in (("replicate", PLAN), ("commit", PLAN, "--yes"), ("snapshot", PLAN)):
@@ -135,6 +140,17 @@ class Attack(RuleBasedStateMachine):
         self.model.delete(where, name)
         self.story.append(f"{name} is deleted at {where}")
 
+    @rule(
+        where=st.sampled_from(["west", "north"]),
+        name=st.sampled_from(ANALYZERS),
+        status=st.sampled_from(["failed", "creating", "deleting"]),
+    )
+    def spoil(self, where: str, name: str, status: str) -> None:
+        if where != self.model.serving and self.world.holds(where, name) is not None:
+            self.model.forget(where, name)
+            self.world.spoil(where, name, status)
+            self.story.append(f"{name} at {where} is {status}")
+
     @rule(where=st.sampled_from([*RESOURCES, PRIMARY]), how=st.sampled_from(["none", "refuse", "hang", "unavailable"]))
     def outage(self, where: str, how: Outage) -> None:
         self.world.outages[where] = how
@@ -158,6 +174,11 @@ class Attack(RuleBasedStateMachine):
         if hook == "older":
             self.model.spoilt("hook")
             world.hook.heard = self.older_heard
+
+    @rule(full=st.booleans())
+    def vault(self, full: bool) -> None:
+        self.world.vault_is_full = full
+        self.story.append(f"the vault is {'full' if full else 'well'}")
 
     @rule(seconds=st.sampled_from([10, 120, 7200]))
     def wait(self, seconds: int) -> None:
@@ -193,11 +214,16 @@ class Attack(RuleBasedStateMachine):
     def killed(self, order: tuple[str, ...], boundary: int) -> None:
         self.order(*order, process=Process(dies_at=boundary))
 
-    @rule(order=ORDERS, other=ORDERS, boundary=st.integers(1, 110))
-    def two_at_once(self, order: tuple[str, ...], other: tuple[str, ...], boundary: int) -> None:
+    @rule(
+        order=ORDERS,
+        other=ORDERS,
+        boundary=st.integers(1, 110),
+        dies_at=st.one_of(st.none(), st.integers(1, 110)),
+    )
+    def two_at_once(self, order: tuple[str, ...], other: tuple[str, ...], boundary: int, dies_at: int | None) -> None:
         def meanwhile() -> None:
             self.model.before(other)
-            ran = self.world.run(*other)
+            ran = self.world.run(*other, process=Process(dies_at=dies_at))
             self.story.append(f"meanwhile, at {boundary} of {order[0]}: {ran}")
             if ran is not None:
                 self.model.judge_words(ran)
@@ -226,19 +252,25 @@ def calm(attack: Attack) -> None:
     world.outages = dict.fromkeys(RESOURCES, "none")
     world.hook.mood = "well"
     world.full = set()
+    world.vault_is_full = False
+    world.end_deletions()
     world.time.seconds += 7200
     if not model.records_are_whole():
         # It may refuse, since a failover has not ended: the records are whole again all the same.
         attack.order("commit", PLAN, "--yes", "--force", "fence", *REASON)
         assert model.records_are_whole(), "\n".join(attack.story[-4:])
+    attack.done("automation", "on")
+    for _ in range(2 if attack.watched else 0):
+        attack.order("watch")
     follow(attack)
     attack.done("commit", PLAN, "--yes")
     serving = model.serving
     if serving != PRIMARY:
         known = [name for name in ANALYZERS if world.holds(serving, name)]
         whose = ["primary", "standby"][attack.end]
-        keep = [part for name in known for part in ("--keep", f"{name}={whose}")]
-        forced = ["--force", "taught"] if whose == "standby" and "taught" in known else []
+        chosen = {name: whose if world.is_ready(PRIMARY, name) else "standby" for name in known}
+        keep = [part for name in known for part in ("--keep", f"{name}={chosen[name]}")]
+        forced = ["--force", "taught"] if chosen.get("taught") == "standby" else []
         attack.done("failback", PLAN, "--yes", *keep, *forced)
     forced = [part for name in ANALYZERS if world.holds(PRIMARY, name) for part in ("--force", name)]
     attack.done("replicate", PLAN, "--on-existing", "replace", *forced)

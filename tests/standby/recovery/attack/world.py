@@ -19,6 +19,7 @@ from standby.errors import StandbyError
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord
+from standby.recovery.failover.attendance import all_is_settled
 from standby.recovery.failover.failover import fail_over, publish_behind
 from standby.recovery.failover.outage import UNSETTLED, Answer, Means, answer_outage, to_be_attended
 from standby.recovery.failover.report import FailoverReport
@@ -116,6 +117,7 @@ class World:
         self.outages: dict[str, Outage] = dict.fromkeys(RESOURCES, "none")
         self.hook = Receiver()
         self.full: set[str] = set()
+        self.vault_is_full = False
         self.changed: Callable[[str], None] = lambda _: None
         self.fenced: Callable[[], None] = lambda: None
         self.runs = 0
@@ -123,7 +125,11 @@ class World:
         self.told_at = self.time.now() - HISTORY
         for name in RESOURCES:
             self.cloud.region(name).defaults = dict(DEFAULTS)
-        (folder / "standby.yaml").write_text(_configuration(), encoding="utf-8")
+        self.configure(automatic=True)
+
+    def configure(self, *, automatic: bool) -> None:
+        """Write the configuration; where it is not automatic, nobody ever answers a proposal."""
+        (self.folder / "standby.yaml").write_text(_configuration(automatic=automatic), encoding="utf-8")
 
     @property
     def vault(self) -> Path:
@@ -220,7 +226,7 @@ class World:
                 return self.cloud._answer(request)
 
     def _is_full(self, file: str) -> bool:
-        return Path(file).stem in self.full
+        return Path(file).stem in self.full or (self.vault_is_full and Path(file).is_relative_to(self.vault))
 
     def _wrote(self, file: str) -> None:
         if file == str(self.file):
@@ -259,6 +265,22 @@ class World:
         self.cloud.region(where).analyzers.pop(name, None)
         self.time.seconds += 2
 
+    def spoil(self, where: str, name: str, status: str) -> None:
+        """Let an analyzer be what nobody can use."""
+        self.cloud.region(where).analyzers[name]["status"] = status
+
+    def end_deletions(self) -> None:
+        """Let go what is being deleted."""
+        for where in RESOURCES:
+            held = self.cloud.region(where).analyzers
+            for name in [name for name, found in held.items() if found["status"] == "deleting"]:
+                del held[name]
+
+    def is_ready(self, where: str, name: str) -> bool:
+        """Say whether an analyzer can be used."""
+        found = self.holds(where, name)
+        return found is not None and found["status"] == "ready"
+
 
 async def _run_evaluation(world: World, context: RecoveryContext, resource: str) -> Ran:
     """Do what failover/on-outage does."""
@@ -281,9 +303,12 @@ async def _run_watch(world: World, context: RecoveryContext) -> Ran:
     watched = await watch.run(context.configuration.resources)
     known = await looked(context) if watched.down else context
     answers: list[Answer] = []
-    for resource in await to_be_attended(known, watched.down):
+    wanted = await to_be_attended(known, watched.down)
+    for resource in wanted:
         answers += await answer_outage(known, resource, "", world.means(known))
-    await publish_behind(known)
+    left = [each for each in await publish_behind(known) if each.status == "failed"]
+    if not left and not wanted:
+        await all_is_settled(known)
     return _ending(("watch",), answers)
 
 
@@ -304,7 +329,7 @@ def _document(path: Path) -> dict[str, Any] | None:
 ENVIRONMENT = {"KEY": "secret-key", "HOOK": "secret-hook", "COLUMNS": "200", "NO_COLOR": "1", "PREFECT_API_URL": ""}
 
 
-def _configuration() -> str:
+def _configuration(*, automatic: bool) -> str:
     lines = ["resources:"]
     for name in RESOURCES:
         lines += [
@@ -319,7 +344,7 @@ def _configuration() -> str:
         "plans:",
         f"  {PLAN}:",
         "    pairs: [{source: east, targets: [west, north]}]",
-        "    failover: {automatic: true}",
+        f"    failover: {{automatic: {str(automatic).lower()}}}",
         "vault: {path: ./vault}",
         "activation:",
         "  - {kind: file, path: ./active.json}",

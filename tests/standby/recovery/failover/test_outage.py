@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.cli.replicate import replicate_directly
-from standby.fencing import Assignment, Phase, hold_fence, read_fence
+from standby.fencing import Assignment, Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import Activation, ActivationSink, ActiveEndpoint
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.automation import set_automation
@@ -508,3 +508,19 @@ async def test_what_people_were_told_can_be_read_until_all_is_settled(make_night
 
     assert told["east"].text == answer.text
     assert settled == {}
+
+
+@pytest.mark.parametrize(
+    ("active", "since", "stands"),
+    [("east", None, True), ("west", -5, True), ("west", 5, False), ("east", 5, False), ("west", None, False)],
+)
+def test_what_people_were_told_before_something_was_done_about_it_is_past(
+    active: str, since: int | None, stands: bool
+) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    changed = None if since is None else at + timedelta(seconds=since)
+    fence = Fence(plan="p", epoch=1, assignments={"east": Assignment(active=active, since=changed)})
+    told = {"east": attendance.Told(what="unfinished", at=at), "sinks": attendance.Told(what="hook", at=at)}
+
+    assert attendance.since_then(told, fence).keys() == ({"east", "sinks"} if stands else {"sinks"})
+    assert attendance.since_then(told, None) == told

@@ -248,6 +248,13 @@ def test_where_the_plan_was_switched_it_says_so(phase: Phase, target: str, comma
     assert (readiness.active, readiness.epoch, readiness.state) == ("west", 4, State.READY)
 
 
+def test_a_second_failover_is_rolled_back_to_what_served_before_it() -> None:
+    assignment = Assignment(active="west", phase=Phase.ACTIVATED, previous="north", since=NOW - DAY)
+    readiness = judge_readiness(facts(assignment=assignment, epoch=4, target="west", source_asked=False))
+    (reason,) = [reason for reason in readiness.reasons if reason.bucket is Bucket.FENCED]
+    assert "roll it back with standby failover p --to north" in reason.next_action
+
+
 def test_for_a_failback_neither_drills_nor_the_rpo_count() -> None:
     assignment = Assignment(active="west", previous="east")
     behind = good(verdict=Verdict.SOURCE_AHEAD, verified_at=None, source_changed=True)
