@@ -22,7 +22,7 @@ from flows.outcome import FlowOutcome
 from flows.recovery import open_in_flow
 from flows.run import to_its_report
 from standby.config.configuration import Configuration
-from standby.errors import StandbyError, sentence
+from standby.errors import GuardRefused, StandbyError, sentence
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext
@@ -30,7 +30,7 @@ from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
 from standby.recovery.failover.attendance import EvaluatedElsewhere, all_is_settled, attending
-from standby.recovery.failover.failover import fail_over, publish_behind
+from standby.recovery.failover.failover import complete, fail_over, publish_behind
 from standby.recovery.failover.outage import (
     Answer,
     AnswerState,
@@ -175,6 +175,8 @@ async def attend(configuration: Configuration, plan: str, down: Collection[str])
                 answers = await answer_outage(context, resource, "", means)
                 # That another run attends, or that all is well again, is no news of this one.
                 attended.answers += [each for each in answers if each.state is not AnswerState.NOT_NEEDED]
+            with suppress(GuardRefused):  # What another run does now comes first.
+                await complete(context)
             left = [each for each in await publish_behind(context) if each.status == "failed"]
             if left:
                 await _tell_of_sinks(context, left)

@@ -39,7 +39,7 @@ from standby.recovery.decision.record import DecisionRecord, as_decided, decide_
 from standby.recovery.failover.begin import begin, must_have_ended, must_share, plans_to_follow
 from standby.recovery.failover.errors import FailbackNeeded, FailoverRefused, NothingToRollBack, RollbackTargetUnhealthy
 from standby.recovery.failover.executor import FailoverRun, measure, report_of
-from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back
+from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_back, what_is_back
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
 from standby.recovery.failover.state import (
     SwitchRecord,
@@ -232,7 +232,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         waiting = _waiting(fence, record, primary)
         await record_missed_end(context, fence, file)
         await _must_be_shared_at_home(context, fence, record, but=waiting)
-        record, added = await add_what_is_back(context, held, file)
+        record, added = await add_what_is_back(context, held, file, await what_is_back(context, fence, record))
         for name in waiting:
             active = fence.assignments[name].active
             facts = {"home": name, "side": active}
@@ -266,7 +266,8 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
 async def complete(context: RecoveryContext) -> tuple[str, ...]:
     """Add to the active map what was left out of it and works by now where it is served, and publish that.
 
-    Nothing is done while a failover has not ended. It takes one call to the vault where nothing is left out.
+    Nothing is done while a failover has not ended. It takes one call to the vault where nothing is left out. The fence
+    is not held while the resource is looked at: no failover waits for that.
 
     Returns:
         Ids at the primaries of what was added. A sink that did not take the map is behind: `publish_behind`.
@@ -276,14 +277,18 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
         AuditBroken: the audit log cannot be added to; nothing was done.
         StandbyError: the vault does not answer, or the fence cannot be understood.
     """
-    if not any(each.missing for each in (await read_fence(context.vault, context.plan)).assignments.values()):
+    fence = await read_fence(context.vault, context.plan)
+    if is_under_way(fence) or not any(each.missing for each in fence.assignments.values()):
+        return ()
+    back = await what_is_back(context, fence, await read_record(context.vault, context.plan.name))
+    if not back:
         return ()
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         file = await open_record(context.vault, context.plan.name)
-        if is_under_way(held.fence):
-            return ()
+        if held.fence.epoch != fence.epoch:
+            return ()  # Another run was faster.
         await record_missed_end(context, held.fence, file)
-        record, added = await add_what_is_back(context, held, file)
+        record, added = await add_what_is_back(context, held, file, back)
         if added:
             await _published(context, context.sinks, _current_map(context, held.fence, record), record)
     return added

@@ -207,15 +207,28 @@ class Preparation:
         return report
 
 
+Back = Mapping[str, Mapping[str, str]]
+"""What was left out and works again: the id where it is served, by primary and id at the primary."""
+
+
+async def what_is_back(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> Back:
+    """Find what is left out by the fence and works by now; nothing is changed, and the fence need not be held."""
+    back: dict[str, Mapping[str, str]] = {}
+    for primary, assignment in fence.assignments.items():
+        if record is not None and assignment.missing:
+            back[primary] = await _back_again(context, fence, primary, record)
+    return {primary: found for primary, found in back.items() if found}
+
+
 async def add_what_is_back(
-    context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord]
+    context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord], found: Back
 ) -> tuple[SwitchRecord | None, tuple[str, ...]]:
     """Let fence and record say what is left out no more; give the record, and ids at the primaries."""
     record, added = file.found, []
-    for primary, assignment in held.fence.assignments.items():
-        back = await _back_again(context, held.fence, primary, record) if record is not None else {}
-        if record is None or not back:
-            continue
+    for primary, back in found.items():
+        if record is None:
+            break
+        assignment = held.fence.assignments[primary]
         names = {**record.names_at(primary, assignment.active), **back}
         known = record.missing_at(primary, assignment.active)
         left = {name: known.get(name, "") for name in assignment.missing if name not in back}
@@ -228,8 +241,6 @@ async def add_what_is_back(
 async def _back_again(context: RecoveryContext, fence: Fence, primary: str, record: SwitchRecord) -> dict[str, str]:
     """Give what is left out for a primary and works by now at the resource that serves, with its id there."""
     assignment = fence.assignments[primary]
-    if not assignment.missing:
-        return {}
     # It is judged as before the failover, when it was a standby.
     as_before = {**fence.assignments, primary: Assignment(active=primary)}
     before = fence.model_copy(update={"assignments": as_before})

@@ -263,22 +263,23 @@ async def begin_switching(
 async def record_added(
     context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord], record: SwitchRecord, primary: str
 ) -> SwitchRecord:
-    """Let the fence say that less is left out for a primary, under an epoch of its own, as the record does."""
+    """Let the fence say that less is left out for a primary, under an epoch of its own, as the record does.
+
+    The line of the audit log comes first: a run that dies after it is followed by one that does the same again.
+    """
     await must_be_whole(context)
-    active, before = held.fence.assignments[primary].active, held.fence.assignments[primary].missing
-    missing = tuple(sorted(record.missing_at(primary, active)))
-    epoch = held.fence.epoch + 1
-    record = record.model_copy(update={"epoch": epoch, "fenced": False, "published_at": context.clock.now()})
+    fence, assignment = held.fence, held.fence.assignments[primary]
+    missing = tuple(sorted(record.missing_at(primary, assignment.active)))
+    added: list[JsonValue] = [name for name in assignment.missing if name not in missing]
+    facts: dict[str, JsonValue] = {"home": primary, "side": assignment.active, "added": added, "missing": [*missing]}
+    line = await record_action(context, AuditAction.COMPLETED, facts, epoch=fence.epoch)
+    now, epoch = context.clock.now(), fence.epoch + 1
+    changed = {"epoch": epoch, "fenced": False, "published_at": now, "log": line.mark}
+    record = record.model_copy(update=changed)
     await file.write(record)
-    assignment = held.fence.assignments[primary].model_copy(update={"missing": missing})
-    assignments = {**held.fence.assignments, primary: assignment}
-    await held.write(held.fence.model_copy(update={"epoch": epoch, "assignments": assignments}))
+    assignments = {**fence.assignments, primary: assignment.model_copy(update={"missing": missing})}
+    await held.write(fence.model_copy(update={"epoch": epoch, "assignments": assignments, "log": line.mark}))
     record = record.model_copy(update={"fenced": True})
-    await file.write(record)
-    added: list[JsonValue] = [name for name in before if name not in missing]
-    facts: dict[str, JsonValue] = {"home": primary, "side": active, "added": added, "missing": [*missing]}
-    line = await record_action(context, AuditAction.COMPLETED, facts, epoch=epoch)
-    record = record.model_copy(update={"log": line.mark})
     await file.write(record)
     return record
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from contextlib import suppress
 from itertools import count
 from typing import Literal
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from standby.fencing import Phase
 from standby.recovery.assignments import AlreadyActive
 from standby.recovery.failover.errors import FailoverUnfinished, NothingToRollBack
+from standby.recovery.failover.failover import complete
 from standby.recovery.failover.report import FailoverReport
 from tests.standby.recovery.failover.world import Killed, Site
 
@@ -186,3 +188,27 @@ async def test_after_a_death_by_force_the_next_run_without_force_names_no_second
         await site.fail_over()
         assert site.named <= {"east"}, f"killed at {boundary}"
     assert boundary > 20
+
+
+@pytest.mark.parametrize("boundary", range(14))
+async def test_killed_while_it_completes_the_map_the_next_run_does_it(boundary: int) -> None:
+    site = await Site.made("invoice", "receipt", targets=("west",))
+    there = site.world.at("west")["receipt"]
+    there["status"] = "failed"
+    assert list((await site.fail_over()).missing) == ["receipt"]
+    there["status"] = "ready"
+
+    site.reaper.revive(boundary)
+    with suppress(Killed, BaseExceptionGroup):
+        async with site.context() as context:
+            await complete(context)
+    site.reaper.revive()
+    async with site.context() as context:
+        await complete(context)
+    await site.commit()
+
+    check(site)
+    told = [sink.endpoint() for sink in site.sinks]
+    assert [(each.missing, sorted(each.analyzers)) for each in told if each] == [((), ["invoice", "receipt"])] * 2
+    assert (await site.side()).missing == ()
+    assert "failover.completed" in await site.deeds()
