@@ -277,10 +277,11 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
         AuditBroken: the audit log cannot be added to; nothing was done.
         StandbyError: the vault does not answer, or the fence cannot be understood.
     """
-    fence = await read_fence(context.vault, context.plan)
-    if is_under_way(fence) or not any(each.missing for each in fence.assignments.values()):
+    record = await read_record(context.vault, context.plan.name)
+    if record is None or not any(out for places in record.missing.values() for out in places.values()):
         return ()
-    back = await what_is_back(context, fence, await read_record(context.vault, context.plan.name))
+    fence = await read_fence(context.vault, context.plan)
+    back = {} if is_under_way(fence) else await what_is_back(context, fence, record)
     if not back:
         return ()
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:

@@ -212,10 +212,10 @@ Back = Mapping[str, Mapping[str, str]]
 
 
 async def what_is_back(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> Back:
-    """Find what is left out by the fence and works by now; nothing is changed, and the fence need not be held."""
+    """Find what is left out and works by now; nothing is changed, and the fence need not be held."""
     back: dict[str, Mapping[str, str]] = {}
     for primary, assignment in fence.assignments.items():
-        if record is not None and assignment.missing:
+        if record is not None and record.missing_at(primary, assignment.active):
             back[primary] = await _back_again(context, fence, primary, record)
     return {primary: found for primary, found in back.items() if found}
 
@@ -231,7 +231,7 @@ async def add_what_is_back(
         assignment = held.fence.assignments[primary]
         names = {**record.names_at(primary, assignment.active), **back}
         known = record.missing_at(primary, assignment.active)
-        left = {name: known.get(name, "") for name in assignment.missing if name not in back}
+        left = {name: cause for name, cause in known.items() if name not in back}
         record = record.naming(assignment.active, names, left, primary=primary)
         record = await record_added(context, held, file, record, primary)
         added += sorted(back)
@@ -251,7 +251,8 @@ async def _back_again(context: RecoveryContext, fence: Fence, primary: str, reco
     stale = {each.analyzer for each in ages_of(readiness) if is_stale(each, now, limit)} & record.withheld.keys()
     out = with_parents({**dict.fromkeys(stale, ""), **readiness.unusable()}, readiness.needs)
     names = readiness.names
-    return {name: names[name] for name in assignment.missing if name in names and name not in out}
+    missing = record.missing_at(primary, assignment.active)
+    return {name: names[name] for name in missing if name in names and name not in out}
 
 
 def _is_being_built(readiness: Readiness) -> bool:

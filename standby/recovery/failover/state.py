@@ -265,7 +265,8 @@ async def record_added(
 ) -> SwitchRecord:
     """Let the fence say that less is left out for a primary, under an epoch of its own, as the record does.
 
-    The line of the audit log comes first: a run that dies after it is followed by one that does the same again.
+    The record comes last, since it says what is left to be added: where a run dies before, the next one does all of
+    it again.
     """
     await must_be_whole(context)
     fence, assignment = held.fence, held.fence.assignments[primary]
@@ -273,13 +274,11 @@ async def record_added(
     added: list[JsonValue] = [name for name in assignment.missing if name not in missing]
     facts: dict[str, JsonValue] = {"home": primary, "side": assignment.active, "added": added, "missing": [*missing]}
     line = await record_action(context, AuditAction.COMPLETED, facts, epoch=fence.epoch)
-    now, epoch = context.clock.now(), fence.epoch + 1
-    changed = {"epoch": epoch, "fenced": False, "published_at": now, "log": line.mark}
-    record = record.model_copy(update=changed)
-    await file.write(record)
+    epoch = fence.epoch + 1
     assignments = {**fence.assignments, primary: assignment.model_copy(update={"missing": missing})}
     await held.write(fence.model_copy(update={"epoch": epoch, "assignments": assignments, "log": line.mark}))
-    record = record.model_copy(update={"fenced": True})
+    changed = {"epoch": epoch, "fenced": True, "published_at": context.clock.now(), "log": line.mark}
+    record = record.model_copy(update=changed)
     await file.write(record)
     return record
 
