@@ -2,13 +2,7 @@
 
 from blocks.recovery_plan import RecoveryPlan
 from blocks.resource import ContentUnderstandingEntra, ContentUnderstandingKey, ContentUnderstandingResource
-from blocks.store import (
-    BlockMissing,
-    BlockUnusable,
-    load_configuration_from_blocks,
-    register_types,
-    save_configuration,
-)
+from blocks.store import BlockMissing, BlockUnusable, load_configuration_from_blocks, register_types, save_configuration
 
 __all__ = [
     "BlockMissing",

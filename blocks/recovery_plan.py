@@ -15,15 +15,7 @@ from standby.config.errors import summary, valid
 from standby.config.plan import FailoverPolicy, GivenKey, SnapshotPolicy
 from standby.config.resource import DeploymentOverrides, EntraCredentials, KeyCredentials, Name
 from standby.config.sinks import Sink, SinkForm, sink_forms, sinks_of, webhook_keys
-from standby.config.vault import (
-    NO_BLOCKS,
-    Ed25519Signing,
-    HmacSigning,
-    Place,
-    SasCredentials,
-    Signing,
-    VaultSettings,
-)
+from standby.config.vault import NO_BLOCKS, Ed25519Signing, HmacSigning, Place, SasCredentials, Signing, VaultSettings
 
 StorageAccess = Literal["none", "entra", "key", "sas"]
 

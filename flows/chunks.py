@@ -124,13 +124,7 @@ def on_workers(
 
 
 def _parameters(
-    replication: Replication,
-    selection: Selection,
-    chunk: Chunk,
-    sharing: Sharing,
-    *,
-    approved: bool,
-    known_epoch: int,
+    replication: Replication, selection: Selection, chunk: Chunk, sharing: Sharing, *, approved: bool, known_epoch: int
 ) -> dict[str, Any]:
     """Give the parameters of a chunk's flow: what is kept in clear, so no secrets."""
     plan = replication.plan
@@ -185,10 +179,7 @@ async def replicate_chunk(
     request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
     configuration = with_shares(await load_configuration_from_blocks(plan), shares)
     copy_log = ChunkCopyLog(records)
-    async with (
-        open_run(configuration, plan) as opened,
-        ProgressArtifact(f"Replicating {request.chunk}") as bar,
-    ):
+    async with open_run(configuration, plan) as opened, ProgressArtifact(f"Replicating {request.chunk}") as bar:
         context = replace(opened, known_epoch=known_epoch)
         replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))

@@ -154,8 +154,7 @@ class Dispatch:
         if self.idle >= WARN_AFTER and not self._warned:
             self._warned = True
             get_run_logger().warning(
-                "No worker has taken a chunk for %.0f s. Start one with: prefect worker start --pool standby",
-                self.idle,
+                "No worker has taken a chunk for %.0f s. Start one with: prefect worker start --pool standby", self.idle
             )
 
 

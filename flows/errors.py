@@ -75,8 +75,7 @@ class ServerUnreachable(StandbyError):
 
     def __init__(self, url: str) -> None:
         super().__init__(
-            f"The Prefect server at {url} does not respond",
-            "Start it, or run with --via direct, which needs no server",
+            f"The Prefect server at {url} does not respond", "Start it, or run with --via direct, which needs no server"
         )
 
 

@@ -21,13 +21,7 @@ from flows.errors import SlotTaken
 from flows.limits import NO_SLOT, hold
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
-from standby.recovery.activation.sinks import (
-    Activation,
-    ActiveEndpoint,
-    ActiveMaps,
-    SinkFailed,
-    must_follow,
-)
+from standby.recovery.activation.sinks import Activation, ActiveEndpoint, ActiveMaps, SinkFailed, must_follow
 from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
 from standby.vault.documents import parse_stored
 from standby.vault.errors import FormatUnknown

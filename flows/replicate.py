@@ -74,11 +74,7 @@ async def replicate(
 
 
 async def _copy(
-    context: RunContext,
-    configuration: Configuration,
-    selection: Selection,
-    approved: SavedPlan | None,
-    in_chunks: bool,
+    context: RunContext, configuration: Configuration, selection: Selection, approved: SavedPlan | None, in_chunks: bool
 ) -> State[Any]:
     """Copy every analyzer of every region pair, one run at a time per target."""
     targets = {target for _, target in selected_pairs(context.recovery_plan, selection)}

@@ -120,8 +120,7 @@ class ProgressArtifact:
 
     async def __aenter__(self) -> Self:
         artifact = await tried(
-            "the progress bar",
-            lambda: acreate_progress_artifact(0.0, key=PROGRESS, description=self._description),
+            "the progress bar", lambda: acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
         )
         # Prefect types the id loosely; it is one.
         self._artifact = None if artifact is None else UUID(str(artifact))

@@ -102,8 +102,7 @@ async def command(
         ),
     ] = "",
     clean: Annotated[
-        bool,
-        typer.Option("--clean-up", help="Only remove what unfinished drills left, and check that it is gone."),
+        bool, typer.Option("--clean-up", help="Only remove what unfinished drills left, and check that it is gone.")
     ] = False,
     verify: Annotated[
         str, typer.Option("--verify", metavar="FILE|RUN", help="Only check the evidence of a drill.")

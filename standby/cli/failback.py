@@ -198,8 +198,7 @@ def _choices(keep: list[str]) -> dict[str, Choice]:
         choice = CHOICES.get(word)
         if not analyzer or choice is None:
             raise typer.BadParameter(
-                f"{each} does not say which analyzer to keep; write ID=primary or ID=standby",
-                param_hint="--keep",
+                f"{each} does not say which analyzer to keep; write ID=primary or ID=standby", param_hint="--keep"
             )
         if choices.setdefault(analyzer, choice) != choice:
             raise typer.BadParameter(f"it says both primary and standby for {analyzer}", param_hint="--keep")

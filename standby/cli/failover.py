@@ -10,15 +10,7 @@ from typing import Annotated, assert_never
 import typer
 
 from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes
-from standby.cli.output import (
-    Line,
-    NotConfirmed,
-    Output,
-    confirm,
-    loss_lines,
-    must_be_confirmed,
-    problem_lines,
-)
+from standby.cli.output import Line, NotConfirmed, Output, confirm, loss_lines, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
 from standby.cli.run import Exit, exit_of
 from standby.concurrency import despite_cancellation

@@ -22,19 +22,16 @@ Primary = Annotated[
 ]
 
 Wait = Annotated[
-    float,
-    typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long a resource may take to answer."),
+    float, typer.Option("--wait", metavar="SECONDS", min=0.1, max=600, help="How long a resource may take to answer.")
 ]
 Analyzers = Annotated[
-    list[str] | None,
-    typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated."),
+    list[str] | None, typer.Option("--analyzer", metavar="GLOB", help="Only these analyzers; can be repeated.")
 ]
 Targets = Annotated[
     list[str] | None, typer.Option("--target", metavar="RESOURCE", help="Only this target; can be repeated.")
 ]
 Existing = Annotated[
-    OnExisting | None,
-    typer.Option("--on-existing", help="What to do with older or different analyzers at a target."),
+    OnExisting | None, typer.Option("--on-existing", help="What to do with older or different analyzers at a target.")
 ]
 Forced = Annotated[
     list[str] | None,

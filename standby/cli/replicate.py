@@ -59,8 +59,7 @@ async def command(
     on_existing: Existing = None,
     force: Forced = None,
     apply: Annotated[
-        Path | None,
-        typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse."),
+        Path | None, typer.Option("--apply", metavar="FILE", help="Do exactly what this saved plan says, or refuse.")
     ] = None,
     reason: Reason = "",
     via: Via = "direct",
@@ -83,12 +82,7 @@ async def command(
     with show_progress(output.stderr, quiet=output.quiet) as on_progress:
         if via == "prefect":
             ended = await load_orchestrator().replicate(
-                configuration,
-                plan,
-                asked,
-                apply=approved,
-                on_progress=on_progress,
-                past_loss=past_loss,
+                configuration, plan, asked, apply=approved, on_progress=on_progress, past_loss=past_loss
             )
         else:
             ended = await replicate_directly(configuration, plan, asked, approved, on_progress, past_loss)

@@ -65,11 +65,7 @@ def _size(count: int) -> str:
     return f"{count} B"
 
 
-async def take(
-    context: typer.Context,
-    plan: PlanName,
-    via: Via = "direct",
-) -> Exit:
+async def take(context: typer.Context, plan: PlanName, via: Via = "direct") -> Exit:
     """Write a plan's definitions, defaults, deployments and lists of labelled data to the vault.
 
     Exit status: 0 everything is written, 3 a resource did not answer, or a store could not be written or was
@@ -117,11 +113,7 @@ async def show(
     return exit_of(complete=not (problems or finding.problem or finding.snapshots))
 
 
-_MARKS = {
-    RestoreAction.CREATE: ("+", "green"),
-    RestoreAction.KEEP: ("=", ""),
-    RestoreAction.REFUSE: ("!", "red"),
-}
+_MARKS = {RestoreAction.CREATE: ("+", "green"), RestoreAction.KEEP: ("=", ""), RestoreAction.REFUSE: ("!", "red")}
 _MEANINGS = {
     Fidelity.EXACT: "exact: a verified copy is there",
     Fidelity.EQUIVALENT: "equivalent: the same definition, rebuilt",

@@ -84,9 +84,7 @@ class Configuration(Strict):
 
 
 def disagreements(
-    resources: Mapping[str, Resource],
-    plans: Mapping[str, RecoveryPlan],
-    also_known: frozenset[str] = frozenset(),
+    resources: Mapping[str, Resource], plans: Mapping[str, RecoveryPlan], also_known: frozenset[str] = frozenset()
 ) -> Iterator[tuple[Where, str]]:
     """Find what is wrong between parts that are right by themselves; other resources may be `also_known`."""
     yield from _misnamed(resources, "resources")

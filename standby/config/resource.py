@@ -92,8 +92,7 @@ class Resource(Strict):
     api_version: ApiVersion = Field("2025-11-01", description="Decides the copy protocol.")
     credentials: Credentials
     arm_endpoint: str = Field(
-        "https://management.azure.com",
-        description="Azure management endpoint; empty to skip the checks that need it.",
+        "https://management.azure.com", description="Azure management endpoint; empty to skip the checks that need it."
     )
     max_concurrent_copies: int = Field(10, ge=1, le=1000, description="Copies in flight into this resource.")
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")

@@ -28,14 +28,7 @@ from standby.replication.items import (
     part,
     selected_pairs,
 )
-from standby.replication.ledger import (
-    CopyLog,
-    Ledger,
-    Owner,
-    RebuiltThere,
-    read_owners,
-    read_rebuilt,
-)
+from standby.replication.ledger import CopyLog, Ledger, Owner, RebuiltThere, read_owners, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved

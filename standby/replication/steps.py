@@ -238,10 +238,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         await note_begun(context.vault, target.resource.api_version, item, context.clock.now())
     try:
         started = await protocol.copy(
-            target,
-            authorization,
-            overrides=context.recovery_plan.overrides(item.target),
-            allow_replace=may_replace,
+            target, authorization, overrides=context.recovery_plan.overrides(item.target), allow_replace=may_replace
         )
     except CopyOutcomeUnknown:
         if not await settle(context, item.target, item.target_analyzer, lambda there: _is_ours(context, item, there)):

@@ -19,15 +19,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from standby.document import digest_of
-from standby.vault.errors import (
-    Changed,
-    Held,
-    OutsideVault,
-    VaultClosed,
-    VaultFull,
-    VaultNotMounted,
-    VaultUnavailable,
-)
+from standby.vault.errors import Changed, Held, OutsideVault, VaultClosed, VaultFull, VaultNotMounted, VaultUnavailable
 from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
 
 OWNER_ONLY = 0o600

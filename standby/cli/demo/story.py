@@ -188,11 +188,7 @@ class Story:
     ) -> Report:
         with show_progress(self.output.stderr, quiet=self.output.quiet) as on_progress:
             ended = await self.stage.orchestrator.replicate(
-                configuration or self.configuration,
-                PLAN,
-                selection or Selection(),
-                apply=None,
-                on_progress=on_progress,
+                configuration or self.configuration, PLAN, selection or Selection(), apply=None, on_progress=on_progress
             )
         if ended.interrupted:
             raise asyncio.CancelledError
