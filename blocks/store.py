@@ -46,7 +46,6 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
     """Read one recovery plan and the resources it uses from the Prefect server.
 
     Args:
-        plan_name: name of the plan's block.
         scratch: name of another resource's block; with it every other plan is read as well, to see what they use.
 
     Raises:
@@ -85,11 +84,7 @@ async def register_types() -> None:
 
 
 async def save_configuration(configuration: Configuration) -> dict[str, str]:
-    """Save the blocks that the Prefect server lacks or has differently: credentials, resources, plans.
-
-    Returns:
-        By type-slug/name, whether the block was created or changed; nothing when the server had it all already.
-    """
+    """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed."""
     saved: dict[str, str] = {}
     async with get_client() as client:
         for name, resource in configuration.resources.items():

@@ -50,14 +50,11 @@ SHORTEST_WINDOW = 90.0
 
 
 def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict[str, Any]:
-    """Give the content of a `prefect.yaml` for some plans.
+    """Give the content of a `prefect.yaml` for some plans; `NoDeploymentsFile` where no file describes it.
 
     A scheduled deployment lets one run at a time pass and cancels those that come meanwhile. That must not
     hit another plan's run, so each plan has a deployment of its own, and likewise of what has a trigger: the
     first plan has the name in the file, any other one has its plan's name behind it.
-
-    Raises:
-        NoDeploymentsFile: the file that describes the deployments is not there.
     """
     try:
         described: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))

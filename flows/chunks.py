@@ -47,11 +47,7 @@ _RECORDS = TypeAdapter(dict[str, CopyRecord])
 
 @dataclass
 class ChunkedReplication:
-    """First what needs no copy, then the chunks, a few at a time.
-
-    Attributes:
-        rest: the part of the plan that is in no chunk.
-    """
+    """First what needs no copy (`rest`), then the chunks, a few at a time."""
 
     context: RunContext
     plan: ReplicationPlan
@@ -96,12 +92,7 @@ def on_workers(
     approved: bool,
     on_progress: Callable[[Progress], None],
 ) -> ChunkedReplication:
-    """Cut a run into chunks for the workers of the work pool.
-
-    Args:
-        replication: all of it, ready to start; it is not run itself.
-        approved: whether it does what a saved plan says.
-    """
+    """Cut a run, which is not run itself, into chunks for the workers; `approved` if it does what a saved plan says."""
     items = {item.key: item for item in replication.plan.items}
     chunks = cut(replication.plan.items)
     sharing = spread(chunks, AT_ONCE, configuration)

@@ -40,11 +40,7 @@ UNSEEN_AFTER = 900.0
 
 @dataclass(frozen=True)
 class Look:
-    """How a flow run looked at one moment.
-
-    Attributes:
-        beat: another value each time it has given a sign of life.
-    """
+    """How a flow run looked at one moment; `beat` is another value each time it has given a sign of life."""
 
     state: ChunkState
     beat: object
@@ -120,11 +116,7 @@ STOPPING = 20.0
 
 @dataclass
 class Dispatch:
-    """What the chunks of one run have in common.
-
-    Attributes:
-        run: name of this try of the parent's flow run, for keys that make sending idempotent.
-    """
+    """What the chunks of one run have in common; `run` names this try of the parent, so that sending is idempotent."""
 
     client: PrefectClient
     run: str
@@ -160,13 +152,7 @@ class Dispatch:
 
 @dataclass
 class SentChunk:
-    """One chunk, done by a flow run of its own; it is sent again when that run is lost.
-
-    Attributes:
-        number: its place among the chunks of the run, from 1.
-        name: of its flow run.
-        copy_log: the ledger, which only the parent writes.
-    """
+    """One chunk, done by a flow run of its own and sent again when that is lost; only the parent writes the ledger."""
 
     number: int
     name: str

@@ -74,11 +74,7 @@ def plan_id(plan: str) -> str:
 
 @dataclass(frozen=True)
 class PlanEvent:
-    """An event about a plan, with a link to the flow run that emits it.
-
-    Attributes:
-        severity: how soon somebody should look: critical wakes people.
-    """
+    """An event about a plan, with a link to the flow run that emits it; one of critical severity wakes people."""
 
     name: str
     plan: str
@@ -116,10 +112,7 @@ SEVERITY = {"healthy": "info", "degraded": "warning", "unhealthy": "critical"}
 def emit_observation(observation: Observation, plan: str, fence: Fence | None) -> None:
     """Emit what a probe of a resource found; nothing where it could not tell whether the resource is healthy.
 
-    The summary is what notifications say.
-
-    Args:
-        fence: `None` where it is not known what serves: then any resource of the plan may, and an outage of it counts.
+    The summary is what notifications say. Without a fence any resource of the plan may serve: an outage of it counts.
     """
     if observation.healthy is None:
         return

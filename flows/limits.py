@@ -42,9 +42,6 @@ async def hold_targets(targets: Iterable[str], patience: float = WAIT) -> AsyncI
 
     It only spares runs from being refused by the ledger that another one holds in the vault: a slot that Prefect
     does not give, or that a killed run left taken, is done without. A failover does not ask for one.
-
-    Args:
-        patience: seconds that another run is waited for.
     """
     async with AsyncExitStack() as stack:
         for target in sorted(set(targets)):
@@ -59,15 +56,7 @@ async def hold_targets(targets: Iterable[str], patience: float = WAIT) -> AsyncI
 
 @asynccontextmanager
 async def hold(name: str, patience: float) -> AsyncIterator[None]:
-    """Hold a slot that one run on any machine can have.
-
-    Args:
-        name: of the global concurrency limit; it is created where it is missing.
-        patience: seconds that another run is waited for.
-
-    Raises:
-        SlotTaken: it did not leave it in that time.
-    """
+    """Hold a slot that one run on any machine can have; `SlotTaken` where it is not free after so many seconds."""
     async with get_client() as client:
         await ensure_limits(client, [name])
     # One name a call: strict with several names passes when only one of them exists.

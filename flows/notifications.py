@@ -53,11 +53,7 @@ COMPARED = ("description", "trigger", "actions")
 
 
 async def wanted_automations(configuration: Configuration) -> list[AutomationCore]:
-    """Give the automations that notify through the notification blocks of a configuration, and notice silence.
-
-    Raises:
-        NotificationBlockUnusable: a block is not on the server, or cannot notify.
-    """
+    """Give the automations that notify by these blocks (or `NotificationBlockUnusable`), and that notice silence."""
     async with get_client() as client:
         blocks = {name: await _block(client, name) for name in configuration.notifications}
     made = [made for name, block in blocks.items() for made in _automations(name, block)]

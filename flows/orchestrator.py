@@ -239,14 +239,7 @@ EVERY = 0.25
 
 @asynccontextmanager
 async def own_server(home: Path) -> AsyncIterator[str]:
-    """Start a server with everything it keeps in one folder, its PREFECT_HOME, and stop it at the end.
-
-    Returns:
-        The URL of its UI; its API is below, at `/api`.
-
-    Raises:
-        ServerDidNotStart: it ended, or did not answer in time.
-    """
+    """Run a server that keeps all in one folder, and give the URL of its UI and `/api`; or `ServerDidNotStart`."""
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -270,13 +263,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
-    """Run a worker of a work pool, and stop it at the end.
-
-    Args:
-        log: file that gets what it says.
-        pool: the work pool.
-        settings: of Prefect, which name its server.
-    """
+    """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
     process = await _start(
         log, {**PROMPT, **os.environ, **settings}, "worker", "start", "--pool", pool, "--type", "process"
     )

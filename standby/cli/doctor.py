@@ -44,12 +44,7 @@ TOLERATED_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked.
-
-    Attributes:
-        well: `None` where it could not be checked.
-        warns: it is not wrong, and should be changed all the same.
-    """
+    """One thing that was checked; `well` is `None` if it could not be, `warns` if it is right and should be changed."""
 
     subject: str
     name: str

@@ -240,11 +240,7 @@ async def _lost_lines(recovery: RecoveryContext, request: FailoverRequest) -> li
 async def ask(
     output: Output, recovery: RecoveryContext, question: str, order: str, facts: JsonObject, lines: Iterable[Line]
 ) -> None:
-    """Ask whether an order is meant; one that is declined is in the audit log.
-
-    Raises:
-        NotConfirmed: it is not.
-    """
+    """Ask whether an order is meant; one that is declined is in the audit log, and `NotConfirmed` is raised."""
     try:
         await confirm(output, question, lines, yes=False)
     except (NotConfirmed, asyncio.CancelledError):

@@ -125,11 +125,7 @@ def cause_of(error: StandbyError) -> str:
 
 @dataclass
 class Output:
-    """The global options, and the two streams as they ask for them.
-
-    Attributes:
-        second: whether the replica is to be opened as the vault.
-    """
+    """The global options, and the two streams as they ask for them; `second` opens the replica as the vault."""
 
     config: Path = Path("standby.yaml")
     json: bool = False
@@ -269,11 +265,7 @@ class NobodyToAsk(GuardRefused):
 
 
 def must_be_confirmed(output: Output, *, yes: bool) -> None:
-    """Refuse what would be asked about where nobody can be asked: before anything else is done.
-
-    Raises:
-        NobodyToAsk: there is no terminal, and nobody said yes in advance.
-    """
+    """Refuse by `NobodyToAsk` what would be asked about where nobody can be: before anything else is done."""
     if not yes and not (_is_terminal(sys.stdin) and _is_terminal(output.stderr.file)):
         raise NobodyToAsk
 

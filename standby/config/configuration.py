@@ -150,11 +150,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read a configuration file.
-
-    Args:
-        path: the YAML file; relative paths in it are taken from its folder.
-        environ: where `${NAME}` comes from.
+    """Read a configuration file; relative paths are taken from its folder, and `${NAME}` from `environ`.
 
     Raises:
         ConfigurationError: it cannot be used. All its problems are named, one line each, without a secret.

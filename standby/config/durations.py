@@ -23,11 +23,7 @@ _EXPECTED = "must be a duration such as 90s, 15m, 24h or 7d"
 
 
 def parse_duration(value: object) -> timedelta:
-    """Read text such as `24h`, `1h30m` or `PT24H`; a timedelta is taken as it is.
-
-    Raises:
-        ValueError: it is none of these, or not longer than zero.
-    """
+    """Read text such as `24h`, `1h30m` or `PT24H`, or take a timedelta; `ValueError` where it is none, or too short."""
     if isinstance(value, timedelta):
         return _positive(value)
     if not isinstance(value, str):
@@ -84,11 +80,7 @@ Seconds = Annotated[float, BeforeValidator(parse_seconds)]
 
 
 def moment_of(since: str, now: datetime) -> datetime:
-    """Give the moment that is meant, UTC: a date, a date with a time, or a length of time before now.
-
-    Raises:
-        ValueError: it is none of these.
-    """
+    """Give the moment, UTC, that a date, a date with a time or a length of time before now means; else `ValueError`."""
     try:
         return now - parse_duration(since)
     except (ValueError, OverflowError):

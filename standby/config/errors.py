@@ -21,11 +21,7 @@ Where = tuple[str | int, ...]
 
 
 class ConfigurationError(StandbyError):
-    """The configuration cannot be used.
-
-    Attributes:
-        problems: everything that is wrong, one line each, without any value of a secret.
-    """
+    """The configuration cannot be used; `problems` is all that is wrong, a line each, without any value of a secret."""
 
     def __init__(self, problems: Sequence[str], next_action: str = "") -> None:
         super().__init__("\n".join(problems), next_action)
@@ -84,11 +80,7 @@ _PATTERNS = {
 
 
 def valid(model: type[M], **values: object) -> M:
-    """Make a model of values that come from another one.
-
-    Raises:
-        ValueError: they are not valid; the message has no value in it.
-    """
+    """Make a model of values that come from another one; a `ValueError` says what is not valid, without a value."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

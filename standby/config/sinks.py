@@ -39,12 +39,9 @@ _MODE = re.compile(r"(0o|0O|0)?([0-7]{3})")
 
 
 def parse_mode(value: object) -> int:
-    """Read the mode of a file, as chmod takes it: `0640` or `640`, however YAML understood that.
+    """Read the mode of a file as chmod takes it, `0640` or `640`, however YAML understood it; else `ValueError`.
 
     Without quotes YAML makes the number 416 of the one and 640 of the other. No mode in digits is another as a number.
-
-    Raises:
-        ValueError: it is none of `MODES`.
     """
     if isinstance(value, int) and value in MODES:
         return value
@@ -89,11 +86,7 @@ MARKED = "whsec_"
 
 
 def signing_key(secret: SecretStr) -> bytes:
-    """Give the key that a webhook's secret stands for.
-
-    Raises:
-        ValueError: what follows `whsec_` is no key in base64.
-    """
+    """Give the key that a webhook's secret stands for; `ValueError` where what follows `whsec_` is no key in base64."""
     text = secret.get_secret_value()
     if not text.startswith(MARKED):
         return text.encode()
@@ -177,11 +170,7 @@ def webhook_keys(sinks: Iterable[Sink]) -> SecretStr | None:
 
 
 def sinks_of(forms: Iterable[SinkForm], keys: SecretStr | None) -> tuple[Sink, ...]:
-    """Give the sinks of some forms, and the keys that `webhook_keys` put into one secret.
-
-    Raises:
-        ValueError: a field that a sink's kind needs is missing or not valid.
-    """
+    """Give the sinks of some forms and of the keys that `webhook_keys` put together; `ValueError` if not valid."""
     written = keys.get_secret_value() if keys else ""
     try:
         left = _KEYS.validate_json(written or "[]")

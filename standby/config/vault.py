@@ -152,13 +152,7 @@ class SecondPlace(Place):
 
 @dataclass(frozen=True)
 class Promotion:
-    """An operator's order to go on from the second, because the vault is lost.
-
-    Attributes:
-        by: who gave it.
-        why: as the operator said, or the command that was run.
-        behind: what the second lacks, as far as that is known.
-    """
+    """An operator's order to go on from the second: by whom, why, and what it is behind by as far as that is known."""
 
     by: str
     why: str

@@ -125,12 +125,7 @@ RETRY_AFTER = "30"
 def make_app(
     configuration: Configuration, post: Post, vault: Storage | None = None, clock: Clock | None = None
 ) -> Starlette:
-    """Make the application.
-
-    Args:
-        post: posts events, all of them or none; `NotPosted` where it does not.
-        vault: where the fences of the plans are, where it can be opened.
-    """
+    """Make the application; `post` posts all events or none (`NotPosted`), and `vault` has the fences of the plans."""
     if configuration.gateway is None:
         raise NoGatewayToken
     clock = clock or SystemClock()

@@ -43,11 +43,7 @@ class Chunk:
 
 
 def cut(items: Iterable[PlanItem], most: int = MOST) -> tuple[Chunk, ...]:
-    """Cut what is to be done into chunks, those of different pairs in turns.
-
-    Args:
-        most: copies in a chunk; analyzers that hang together stay together even where they are more.
-    """
+    """Cut what is to be done into chunks of at most so many copies, or more that hang together; pairs take turns."""
     pairs: dict[tuple[str, str], dict[str, PlanItem]] = {}
     for item in items:
         if item.action in ACTING:
@@ -117,24 +113,14 @@ class ChunkReport(Document):
 
 
 def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str) -> tuple[ReportItem, ...]:
-    """Give the results of a chunk's items.
-
-    Args:
-        report: what the chunk run left; `None` where it left nothing. It planned again: what it decided counts.
-        otherwise: why there is no result of an item of which nothing was reported.
-    """
+    """Give the results of a chunk's items: what its run decided counts, and `otherwise` says why there is none."""
     reported = {item.analyzer: item for item in report.items} if report else {}
     return tuple(reported.get(item.analyzer) or end_of(item, Status.FAILED, otherwise) for item in items)
 
 
 @dataclass(frozen=True)
 class ChunkRequest:
-    """What a chunk run is asked to do.
-
-    Attributes:
-        force: ids of analyzers that may be overwritten, whatever was done to them at the target.
-        expected: fingerprints that were approved, by analyzer; none where no saved plan is applied.
-    """
+    """What a chunk run is asked to do; `expected` has the approved fingerprints, where a saved plan is applied."""
 
     chunk: Chunk
     on_existing: OnExisting | None = None
@@ -222,11 +208,7 @@ class Sharing:
 
 
 def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) -> Sharing:
-    """Spread chunks evenly over their targets.
-
-    Args:
-        configuration: has the limits; a target that allows one copy at a time has one chunk at a time.
-    """
+    """Spread chunks evenly over their targets; one that allows one copy at a time has one chunk at a time."""
     pairs = [(chunk.source, chunk.target) for chunk in chunks]
     targets = {target for _, target in pairs}
     even = -(-at_once // max(len(targets), 1))

@@ -52,12 +52,7 @@ class Difference:
 
 
 def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> dict[str, JsonValue]:
-    """Reduce a definition to what its author decided.
-
-    Args:
-        definition: an analyzer as the service sends it.
-        ignore: dotted paths to leave out, `*` matching anything, such as `tags.projectId`.
-    """
+    """Reduce a definition to what its author decided, without paths such as `tags.projectId`; `*` is anything."""
     kept = _authored(definition)
     if not ignore:
         return kept

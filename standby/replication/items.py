@@ -179,11 +179,7 @@ def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
 def unseen_items(
     source: str, target: str, seen: Mapping[str, Sighting], records: Records, reason: str
 ) -> Iterator[PlanItem]:
-    """Block what is asked for of a pair that could not be looked at: nothing is known of its copies but their records.
-
-    Args:
-        seen: what is asked for, as the source has it or was last seen to have it.
-    """
+    """Block what is asked for of a pair that could not be looked at: only what the source has or had is known."""
     copies = {record.analyzer or copy: copy for copy, record in records.items()}
     for name in sorted(seen):
         copy = copies.get(name, name)

@@ -107,13 +107,9 @@ async def read_ledger(storage: Storage, source: str, target: str, api_version: s
 async def write_ledger(
     storage: Storage, source: str, target: str, api_version: str, clock: Clock | None = None
 ) -> AsyncIterator[Ledger]:
-    """Open the records of one pair for adding to them; one run at a time may.
+    """Open the records of one pair for adding to them; `LedgerBusy` where another run holds it.
 
     A storage that fails meanwhile costs records, not the run: it is warned of, and tried again until the end.
-
-    Raises:
-        LedgerBusy: another run holds this pair.
-        VaultUnavailable: the vault cannot be read or written.
     """
     path = _path(source, target, api_version)
     async with hold_file(storage, path, LedgerBusy) as file:
@@ -293,14 +289,7 @@ async def read_rebuilt(storage: Storage, resource: str) -> RebuiltThere:
 async def add_rebuilt(
     storage: Storage, resource: str, added: Collection[Rebuilt], *, gone: Collection[Rebuilt] = ()
 ) -> None:
-    """Add to what was rebuilt at a resource; an id has one incarnation, so the last entry of it counts.
-
-    Args:
-        gone: entries whose incarnation is known to be there no more.
-
-    Raises:
-        VaultUnavailable: they may or may not have been written.
-    """
+    """Add to what was rebuilt at a resource, less what is gone; an id has one incarnation, so its last entry counts."""
 
     def add(found: _RebuiltList | None) -> _RebuiltList:
         entries = {name: entry for name, entry in _by_id(found).items() if entry not in gone}

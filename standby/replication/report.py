@@ -71,11 +71,7 @@ Via = Literal["direct", "prefect"]
 
 
 class ReportItem(Document):
-    """One analyzer at one target, and how it ended.
-
-    Attributes:
-        reason: one sentence with the cause and the next action, for everything that did not succeed.
-    """
+    """One analyzer at one target, and how it ended; unless it succeeded, `reason` is the cause and the next action."""
 
     source: str
     target: str
@@ -140,11 +136,7 @@ class ObjectivesReport(Document):
 
 
 class Report(Document):
-    """A whole run.
-
-    Attributes:
-        unseen: why a resource could not be looked at, by name.
-    """
+    """A whole run; `unseen` says by name why a resource could not be looked at."""
 
     plan: str
     run_id: str

@@ -65,12 +65,7 @@ class SavedPlan(Stored, extra="forbid"):
 
 
 def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: Signer | None = None) -> None:
-    """Write a plan to a file, whole or not at all, and signed where there is a key.
-
-    Raises:
-        CannotSign: only the public half of the key is here, so nobody could apply the plan.
-        PlanUnreadable: the file cannot be written.
-    """
+    """Write a plan to a file, whole or not at all, and signed: `CannotSign` where only the public key is."""
     shown = SavedPlan(
         plan=plan.recovery_plan.name,
         made_at=plan.made_at,
@@ -97,13 +92,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: S
 
 
 def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> SavedPlan:
-    """Read a plan file, and check that it is what was saved.
-
-    Raises:
-        PlanUnreadable: it is missing, damaged, or of another plan.
-        NewerFormat: a newer version saved it.
-        PlanNotTrusted: it was edited, or the configured key did not sign it.
-    """
+    """Read a plan file; `PlanUnreadable`, `NewerFormat` or `PlanNotTrusted` where it is not what was saved."""
     try:
         path = from_home(path)
     except ValueError as error:

@@ -42,11 +42,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing to know about one model name of an analyzer at one target.
-
-    Attributes:
-        deployment: what the name leads to at the target, where it leads anywhere.
-    """
+    """One thing to know about one model name of an analyzer at one target, with the deployment it leads to, if any."""
 
     severity: Severity
     role: str
@@ -228,11 +224,7 @@ def with_added_defaults(
     overrides: DeploymentOverrides,
     missing_defaults: MissingDefaults,
 ) -> tuple[Serving, Mapping[str, str]]:
-    """Add the model names that `sync` would add to a target's defaults; no name that is there is touched.
-
-    Returns:
-        The target as it would be, and the additions: deployment by model name.
-    """
+    """Add the model names that `sync` would add to a target's defaults; give the target then, and the additions."""
     if missing_defaults != "sync" or target.resource.api_version == PREVIEW_2025:
         return target, {}
     present = target.defaults or {}

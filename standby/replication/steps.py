@@ -120,11 +120,7 @@ async def save_replaced(context: RunContext, target: str, analyzer: Analyzer) ->
 
 
 async def make_room(context: RunContext, target: str, there: Analyzer) -> tuple[bool, str]:
-    """Save what is about to be overwritten, and delete it where the api-version cannot overwrite.
-
-    Returns:
-        Whether what comes next has to ask to replace; and where the definition is saved.
-    """
+    """Save what is overwritten, delete it where that must be; give whether to ask to replace, and where it is saved."""
     saved = await save_replaced(context, target, there)
     can_replace = context.connections[target].resource.api_version != PREVIEW_2025
     if not can_replace:
@@ -189,11 +185,7 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
 
 
 async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
-    """Check that the target can serve every model of the analyzer.
-
-    Returns:
-        Warnings: a different completion model, a missing model the plan says to ignore.
-    """
+    """Check that the target can serve every model of the analyzer; warn of another one, or one the plan ignores."""
     judged = judge_models(
         item.models,
         await context.connections.serving(item.source),

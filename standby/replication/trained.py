@@ -43,11 +43,7 @@ class Guard(Enum):
 
 
 def guard(verdict: Verdict, expected: Sighting, found: Sighting | None, last: CopyRecord | None) -> Guard | None:
-    """Say why what a target holds must not be overwritten without being asked for by its id.
-
-    Args:
-        last: the last verified copy, where what the target holds is still that one.
-    """
+    """Say why what a target holds, of which `last` is the copy, must not be overwritten without its id being given."""
     if found is None or not found.has_training:
         return None
     if expected.rebuilt or not expected.trained:
@@ -275,12 +271,7 @@ async def note_rebuilt(vault: Storage, item: PlanItem, copied: Analyzer) -> None
 
 
 class CopyBegun(Stored):
-    """A copy that is about to be asked for; the ledger's record of it may not be written any more.
-
-    Attributes:
-        source: what is copied.
-        found: what the target had under this id before.
-    """
+    """A copy about to be asked for, and what the target has before; the ledger's record of it may never be written."""
 
     analyzer: str
     source: Sighting

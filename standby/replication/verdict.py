@@ -43,11 +43,7 @@ STUCK_AFTER = timedelta(hours=1)
 
 
 def status_of(analyzer: Analyzer, now: datetime, longest: float) -> str:
-    """Give the status that counts: `STUCK` for one that is `creating` for much longer than a copy may take.
-
-    Args:
-        longest: seconds that a copy or a build may take (`deadlines.poll`).
-    """
+    """Give the status that counts: `STUCK` for one that is `creating` for much longer than a copy may take."""
     moments = [moment for moment in (analyzer.created_at, analyzer.last_modified_at) if moment is not None]
     if analyzer.status != "creating" or not moments:
         return analyzer.status
@@ -260,11 +256,7 @@ def explain(
     *,
     equal: bool = False,
 ) -> str:
-    """Say in a sentence or two why an item has its action; a blocked one has reasons of its own.
-
-    Args:
-        equal: whether both have the same definition.
-    """
+    """Say in a sentence or two why an item has its action; a blocked one has reasons of its own."""
     words = (_TRAINED_AGAIN if equal else {}).get(verdict, _WHAT_IS_THERE[verdict])
     if verdict is Verdict.MISSING and status in HOLDS_NOTHING:
         words = _HOLDS_NOTHING

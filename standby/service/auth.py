@@ -88,20 +88,11 @@ class EntraAuth(httpx.Auth):
             yield request
 
     async def sign_in(self) -> None:
-        """Have a token ready.
-
-        Raises:
-            TokenUnavailable: Entra does not answer.
-        """
+        """Have a token ready; `TokenUnavailable` where Entra does not answer."""
         await self.token()
 
     async def token(self, refused: AccessToken | None = None) -> AccessToken:
-        """Give a token that is valid for some minutes; another one than that which was refused.
-
-        Raises:
-            NotAuthorized: Entra gives none.
-            TokenUnavailable: Entra does not answer.
-        """
+        """Give a token valid for some minutes, another than was refused; else `NotAuthorized` or `TokenUnavailable`."""
         async with self._lock:
             if refused is not None and self._token is refused:
                 await self.aclose()

@@ -45,10 +45,7 @@ Tls: TypeAlias = ssl.SSLContext
 def trusted_certificates() -> Tls:
     """Make the TLS context of a run; it takes some 25 ms, so all clients of a run share one.
 
-    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` stand in for the usual authorities.
-
-    Raises:
-        UntrustedCertificate: what they name cannot be read.
+    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` stand in for the usual authorities (or `UntrustedCertificate`).
     """
     try:
         return httpx.create_ssl_context()
@@ -105,11 +102,7 @@ class Answer:
     retry_after: float | None = None
 
     def read(self, model: type[M]) -> M:
-        """Read the body.
-
-        Raises:
-            ProtocolError: it is not what this call answers; the error has no value of it.
-        """
+        """Read the body; `ProtocolError`, without a value of it, where it is not what this call answers."""
         try:
             return model.model_validate(json.loads(self.content))
         except ValidationError as error:

@@ -104,12 +104,7 @@ class ContentUnderstandingClient:
         await self._sender.sign_in()
 
     async def list_analyzers(self) -> tuple[Analyzer, ...]:
-        """List every analyzer, prebuilt ones included, over as many pages as there are.
-
-        Raises:
-            ForeignOrigin: a page leads to another origin.
-            ProtocolError: the pages lead in a circle.
-        """
+        """List every analyzer, prebuilt ones too; `ForeignOrigin` or `ProtocolError` where its pages lead astray."""
         found: dict[str, Analyzer] = {}
         async for page in self._pages():
             for analyzer in page.value:
@@ -123,22 +118,14 @@ class ContentUnderstandingClient:
         return answer.read(_Page).value
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
-        """Read one analyzer.
-
-        Raises:
-            AnalyzerNotFound: there is none under this api-version.
-        """
+        """Read one analyzer; `AnalyzerNotFound` where there is none under this api-version."""
         answer = await self._sender.send(self._about(analyzer, "GET"))
         return answer.read(Analyzer)
 
     async def put_analyzer(
         self, analyzer: str, definition: Mapping[str, JsonValue], *, allow_replace: bool = False
     ) -> StartedOperation:
-        """Start to build an analyzer from its definition.
-
-        Raises:
-            Conflict: it exists, and may not be replaced.
-        """
+        """Start to build an analyzer from its definition; `Conflict` where it exists, and may not be replaced."""
         call = Call(
             "PUT",
             self.path(analyzer),
@@ -168,11 +155,7 @@ class ContentUnderstandingClient:
         await self._sender.send(self._about(analyzer, "DELETE"))
 
     async def get_defaults(self) -> Defaults:
-        """Read which deployment serves which model name.
-
-        Raises:
-            DefaultsNotSet: they were never set, as on a new resource.
-        """
+        """Read which deployment serves which model name; `DefaultsNotSet` where none was set, as on a new resource."""
         answer = await self._sender.send(self._asked_first(f"{BASE}/defaults"))
         return answer.read(Defaults)
 
@@ -187,22 +170,13 @@ class ContentUnderstandingClient:
         return await self._sender.send(call)
 
     async def poll(self, operation_url: str, analyzer: str | None = None) -> PollAnswer:
-        """Look at an operation once.
-
-        Raises:
-            ForeignOrigin: the URL leads to another origin; nothing is sent there.
-            AnalyzerNotFound: the operation is no longer known.
-        """
+        """Look at an operation once; `AnalyzerNotFound` where it is unknown by now, `ForeignOrigin` if elsewhere."""
         answer = await self._sender.send(Call("GET", operation_url, analyzer=analyzer or "the operation"))
         return PollAnswer(answer.read(Operation), answer.retry_after)
 
     @property
     def arm(self) -> ArmClient:
-        """Azure's management plane, for what it knows about this resource.
-
-        Raises:
-            ArmUnavailable: it is not configured, or there is only a key to sign in with.
-        """
+        """Azure's management plane for this resource; `ArmUnavailable` if not configured, or there is only a key."""
         if self._arm is None:
             what = "a key cannot ask it" if self.resource.arm_endpoint else "arm_endpoint is empty"
             raise ArmUnavailable(
@@ -216,23 +190,14 @@ class ContentUnderstandingClient:
         return {"api-version": self.resource.api_version}
 
     def path(self, analyzer: str, action: str = "") -> str:
-        """Give the path of an analyzer, or of an action on it such as `:copy`.
-
-        Raises:
-            InvalidRequest: as part of a path, the id would lead to something else.
-        """
+        """Give the path of an analyzer, or of an action on it such as `:copy`; `InvalidRequest` if it leads away."""
         if analyzer in {"", ".", ".."}:
             cause = f"'{analyzer}' is not a valid analyzer id"
             raise InvalidRequest(cause, resource=self.resource.name, analyzer=analyzer)
         return f"{BASE}/analyzers/{quote(analyzer, safe='')}{action}"
 
     def started(self, answer: Answer, analyzer: Analyzer, warnings: tuple[str, ...] = ()) -> StartedOperation:
-        """Read where the operation is that an answer says was begun.
-
-        Raises:
-            ProtocolError: it does not say where.
-            ForeignOrigin: it names another origin.
-        """
+        """Read where what was begun is; `ProtocolError` where nothing says so, `ForeignOrigin` if elsewhere."""
         location = answer.headers.get("operation-location")
         if not location:
             raise answer.protocol_error(f"{self.resource.name} started an operation and does not say where")

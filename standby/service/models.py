@@ -27,12 +27,9 @@ MOST_WARNING_CHARACTERS = 300
 
 
 def read_timestamp(text: str) -> datetime:
-    """Read a timestamp of the service as an aware UTC datetime, to the microsecond.
+    """Read a timestamp of the service as an aware UTC datetime, to the microsecond; `ValueError` where it is none.
 
     `expiresAt` has 5 to 7 fractional digits and `+00:00`, `createdAt` whole seconds and `Z` (recordings).
-
-    Raises:
-        ValueError: it is no timestamp.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -200,12 +197,7 @@ class Defaults(_Wire):
 
 
 class Grant(_Wire):
-    """The source's answer to a request for a copy authorization, of either protocol.
-
-    Attributes:
-        token: only in the `2025-05-01-preview` protocol.
-        source: URL of the source analyzer, only in the `2025-05-01-preview` protocol (the recordings have none).
-    """
+    """The source's answer to a request for a copy authorization; token and source: `2025-05-01-preview` only."""
 
     # Decisions depend on this date, unlike on an analyzer's: unreadable, it is an error.
     expires_at: Annotated[datetime | None, BeforeValidator(_timestamp)] = Field(None, alias="expiresAt")
@@ -232,11 +224,7 @@ class Deployment(_ArmPart):
 
 
 class CatalogModel(_ArmPart):
-    """A version of a model that Azure offers to a resource, as ARM answers it.
-
-    Attributes:
-        retires_at: when it stops answering, UTC, which may be put off; `None` where ARM names no date.
-    """
+    """A version of a model that Azure offers to a resource; when it retires may be put off, or is not named."""
 
     name: str = ""
     version: TextOrEmpty = ""
@@ -244,11 +232,7 @@ class CatalogModel(_ArmPart):
 
 
 class Account(_ArmPart):
-    """A resource, as ARM answers it.
-
-    Attributes:
-        id: resource id in Azure's own spelling, which the service compares by case (REFERENCE).
-    """
+    """A resource, as ARM answers it; the service compares its id by case (REFERENCE), in this spelling."""
 
     id: str
     location: str
@@ -259,12 +243,7 @@ class Account(_ArmPart):
 
 @dataclass(frozen=True)
 class StartedOperation:
-    """What the service answers when it begins something that takes a while.
-
-    Attributes:
-        operation_url: where to poll; of the resource's own origin.
-        operation_id: the `apim-request-id` of the call that started it (recordings).
-    """
+    """What begins and takes a while: where to poll, and the `apim-request-id` of the call (recordings)."""
 
     operation_url: str
     operation_id: str

@@ -100,11 +100,7 @@ class ReleasedProtocol:
         *,
         encryption: Encryption,  # noqa: ARG002 - there is no token to encrypt
     ) -> CopyAuthorization:
-        """Have the source note that this target may copy this analyzer.
-
-        Raises:
-            ProtocolError: the grant is for another target.
-        """
+        """Have the source note that this target may copy this analyzer; `ProtocolError` if it granted another one."""
         body: JsonObject = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
         answer = await source.post(
             Call("POST", source.path(analyzer, ":grantCopyAuthorization"), source.version, body, analyzer=analyzer)
@@ -150,11 +146,7 @@ class Preview2025Protocol:
         *,
         encryption: Encryption,
     ) -> CopyAuthorization:
-        """Get a token for this target, encrypted where that is asked for.
-
-        Raises:
-            ProtocolError: there is no token, or it is locked to another target.
-        """
+        """Get a token, encrypted where that is asked for; `ProtocolError` if there is none for this target."""
         locked_to = f"{target.endpoint}{source.path(target_analyzer)}"
         key = key_for_copy(encryption)
         body: JsonObject = {"target": locked_to}
@@ -193,11 +185,7 @@ class Preview2025Protocol:
         overrides: DeploymentOverrides,
         allow_replace: bool,
     ) -> StartedOperation:
-        """Start the copy at the target.
-
-        Raises:
-            InvalidRequest: a replacement is asked for, which this protocol does not have.
-        """
+        """Start the copy at the target; `InvalidRequest` where it is to replace, which this protocol does not have."""
         if allow_replace:
             raise InvalidRequest(
                 f"api-version {target.resource.api_version} cannot replace {authorization.target_analyzer}",
@@ -221,11 +209,7 @@ CopyProtocol = ReleasedProtocol | Preview2025Protocol
 
 
 def protocol_for(source: Resource, target: Resource) -> CopyProtocol:
-    """Choose the protocol of a pair.
-
-    Raises:
-        ApiVersionMismatch: the two are not set to the same api-version.
-    """
+    """Choose the protocol of a pair; `ApiVersionMismatch` where the two are not set to the same api-version."""
     if source.api_version != target.api_version:
         raise ApiVersionMismatch(
             f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}",

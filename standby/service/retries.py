@@ -66,11 +66,7 @@ class HttpRetries:
 
 @dataclass
 class Patience:
-    """How long attempts may go unanswered in all; any answer, a refusal too, makes it whole again.
-
-    Attributes:
-        seconds: `None` where each attempt has its own time.
-    """
+    """How long attempts may go unanswered in all (`None`: each by itself); any answer, a refusal too, renews it."""
 
     seconds: float | None
     _spent: float = 0.0

@@ -88,22 +88,13 @@ class Sender:
             await self._auth.sign_in()
 
     async def send(self, call: Call) -> Answer:
-        """Send a call, again where its `repeat` and the failure allow it.
-
-        Raises:
-            ForeignOrigin: it leads to another origin; nothing was sent.
-            ServiceError: it failed, in the way its class says.
-        """
+        """Send a call, again where its `repeat` and the failure allow it; `ForeignOrigin` where nothing was sent."""
         self.absolute(call.url, call.analyzer)
         patience = Patience(call.patience)
         return await send_again(self._retries, call.repeat, lambda: self._attempt(call, patience), patience)
 
     def absolute(self, url: str, analyzer: str | None = None) -> str:
-        """Give a URL that the service named, which may be relative, in full.
-
-        Raises:
-            ForeignOrigin: it leads to another origin than ours; both are named.
-        """
+        """Give in full a URL that the service named; `ForeignOrigin`, with both, where it leads to another origin."""
         place: httpx.URL | None
         try:
             place = self._http.base_url.join(url)

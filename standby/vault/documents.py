@@ -126,11 +126,7 @@ CHANGES = 100
 
 @dataclass
 class HeldDocument(Generic[M]):
-    """A document that only one run may change.
-
-    Attributes:
-        found: what it says; what was written is safe. `None` where there is none yet.
-    """
+    """A document that only one run may change; `found` is what it says, and safe: `None` where there is none yet."""
 
     found: M | None
     _file: HeldFile
@@ -143,11 +139,7 @@ class HeldDocument(Generic[M]):
         return self._file.where
 
     async def write(self, document: M) -> None:
-        """Put another document in its place; it is safe when this returns.
-
-        Raises:
-            TakenOver: another run wrote it; nothing was written.
-        """
+        """Put another document in its place; it is safe when this returns, and not written after `TakenOver`."""
         if self.found is None and self._file.found:
             await set_aside(self._storage, self._path, [self._file.found])
         await self._file.write(_to_bytes(document))
@@ -172,15 +164,7 @@ async def read_document(storage: Storage, path: str, model: type[M], unreadable:
 async def hold_document(
     storage: Storage, path: str, model: type[M], *, busy: Busy = Held, unreadable: Unreadable | None = None
 ) -> AsyncIterator[HeldDocument[M]]:
-    """Hold a document for changing it; one run at a time may.
-
-    Args:
-        busy: makes the error for one that another run holds.
-
-    Raises:
-        Held: another run holds it, and `busy` makes no other error.
-        VaultUnavailable: it cannot be held or read.
-    """
+    """Hold a document for changing it; one run at a time may, any other gets `Held` or what `busy` makes of it."""
     async with hold_file(storage, path, busy) as file:
         yield HeldDocument(_parse(file.where, file.found, model, unreadable), file, storage, path)
 
@@ -192,17 +176,7 @@ async def open_document(storage: Storage, path: str, model: type[M]) -> HeldDocu
 
 
 async def change_document(storage: Storage, path: str, model: type[M], change: Callable[[M | None], M]) -> M:
-    """Change a document as it is now; what others change at the same time is kept, too.
-
-    Args:
-        change: makes the new document of the present one; called again where somebody else was faster.
-
-    Returns:
-        The new document, which is safe.
-
-    Raises:
-        VaultUnavailable: it may or may not have been changed.
-    """
+    """Change a document as it is now, again where somebody else was faster; give the new one, which is safe."""
     for _ in range(CHANGES):
         there = await storage.read_version(path)
         known = _parse(storage.where(path), there.content if there else None, model)

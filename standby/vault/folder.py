@@ -38,11 +38,7 @@ SWAP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder of this machine. It is made when something is written, not before.
-
-    Attributes:
-        mode: of the files, as chmod takes it.
-    """
+    """A folder of this machine, made when something is written, not before; its files get the `mode`."""
 
     root: Path
     mode: int = OWNER_ONLY
@@ -87,11 +83,7 @@ class LocalFolder:
 
 @contextmanager
 def locked(place: Path, mode: int = OWNER_ONLY) -> Iterator[None]:
-    """Hold the lock that goes with a file; it is a file of its own, so that the other may be replaced.
-
-    Raises:
-        Held: another process of this machine holds it.
-    """
+    """Hold the lock that goes with a file, in a file of its own, so that the other may be replaced; or `Held`."""
     with _vault_errors(place, "written"):
         _make(place.parent, mode)
         lock = os.open(place.with_name(f"{place.name}{LOCK}"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)

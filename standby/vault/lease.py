@@ -57,12 +57,7 @@ def is_held(lease: bytes, now: datetime) -> bool:
 
 @asynccontextmanager
 async def hold_by_lease(storage: Storage, path: str, clock: Clock) -> AsyncIterator[HeldFile]:
-    """Hold a file under a lease.
-
-    Raises:
-        Held: another run has it.
-        VaultUnavailable: the storage does not say.
-    """
+    """Hold a file under a lease; `Held` where another run has it."""
     lease = _Lease(storage, f"{path}{LOCK}", clock)
     await lease.take()
     renewing = asyncio.create_task(lease.renew_now_and_then())

@@ -52,12 +52,7 @@ class Moved(Document):
 
 @dataclass(frozen=True)
 class Move:
-    """One move.
-
-    Attributes:
-        becomes: what the copy is when it is whole.
-        by: who asks for it.
-    """
+    """One move; `becomes` is what the copy is when it is whole, `by` who asks for it."""
 
     source: Storage
     target: Storage

@@ -92,11 +92,7 @@ class EntraTokens:
         self._token: AccessToken | None = None
 
     async def have(self, *, another: bool = False) -> None:
-        """Have a token ready; another one where the storage refused the last.
-
-        Raises:
-            Failed: Entra gives none.
-        """
+        """Have a token ready, another one where the storage refused the last; `Failed` where Entra gives none."""
         try:
             async with asyncio.timeout(ENTRA):
                 self._token = await self._auth.token(refused=self._token if another else None)

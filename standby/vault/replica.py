@@ -158,13 +158,10 @@ class Replicated(Guarded):
         return self._second.where("")
 
     async def check(self, *, ask: bool = False) -> None:
-        """Refuse to write where the second was promoted.
+        """Refuse to write where the second was promoted; `ask` it now, and not only once.
 
         A second that does not answer does not stop the first. Should it have been promoted all the same, its fence
         is not touched from here, and no sink takes an epoch twice.
-
-        Args:
-            ask: the second now, and not only once.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -274,12 +271,7 @@ class Replicated(Guarded):
         raise VaultUnavailable(self._second.where(path), "written", "others write it all the time")
 
     async def _claim(self) -> None:
-        """Make sure that the second is the replica of the first.
-
-        Raises:
-            GuardRefused: it was promoted, or the first is not the vault.
-            OtherRecords: it belongs to another vault.
-        """
+        """Make sure that the second is the replica of the first: not promoted (`GuardRefused`), nor of another."""
         async with self._claiming:
             second, tag = await role_and_tag(self._second)
             role = await self._compare_roles(second)
@@ -376,9 +368,6 @@ async def compare(first: Storage, second: Storage) -> list[Listed]:
     """Give the files of one place that another one lacks, or has as they were before.
 
     Size and time tell most; where the time leaves a doubt, the content does.
-
-    Raises:
-        VaultUnavailable: one of the two cannot be read.
     """
     async with side_by_side() as group:
         here = group.create_task(records(first))

@@ -119,11 +119,7 @@ def must_lead(first: Role, second: Role | None, where: str, where_second: str) -
 
 
 async def must_still_lead(first: Storage, second: Storage) -> None:
-    """Refuse to believe a vault whose replica was promoted, or that was lost; nothing is changed.
-
-    Raises:
-        GuardRefused: the first is not the vault any more.
-    """
+    """Refuse by `GuardRefused` to believe a vault whose replica was promoted, or that was lost; nothing is changed."""
     own, other = await read_role(first), await read_role(second)
     if own is not None:
         must_lead(own, other, first.where(""), second.where(""))

@@ -13,11 +13,7 @@ from standby.vault.errors import Changed, OutsideVault, TakenOver, VaultUnavaila
 
 @dataclass(frozen=True)
 class Version:
-    """A file as it was read.
-
-    Attributes:
-        tag: another one as soon as the content is another one.
-    """
+    """A file as it was read; its tag is another one as soon as the content is another one."""
 
     content: bytes
     tag: str
@@ -25,12 +21,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Listed:
-    """A file in a list.
-
-    Attributes:
-        size: bytes.
-        changed_at: when it was last written, UTC, by the clock of the storage.
-    """
+    """A file in a list: its bytes, and when it was last written, UTC, by the clock of the storage."""
 
     path: str
     size: int
@@ -55,10 +46,7 @@ class Storage(Protocol):
     async def write(self, path: str, content: bytes) -> None:
         """Replace a file, whatever it holds; the new content is safe when this returns.
 
-        Readers, also after a crash, see the old content or the new.
-
-        Raises:
-            VaultUnavailable: it may or may not have been written.
+        Readers, also after a crash or `VaultUnavailable`, see the old content or the new.
         """
         ...
 
@@ -66,8 +54,6 @@ class Storage(Protocol):
         """Replace a file only if it is still as it was read: of several writers one at most succeeds.
 
         Args:
-            path: of the file.
-            content: what it holds afterwards.
             tag: of the version that was read; `None` where there was no such file.
 
         Returns:
@@ -80,11 +66,7 @@ class Storage(Protocol):
         ...
 
     async def remove(self, path: str) -> None:
-        """Remove a file, which need not be there.
-
-        Raises:
-            VaultUnavailable: it may or may not have been removed.
-        """
+        """Remove a file, which need not be there; after `VaultUnavailable` it may or may not be."""
         ...
 
     async def list(self, prefix: str = "") -> tuple[Listed, ...]:
@@ -97,11 +79,7 @@ class Storage(Protocol):
 
 
 class HeldFile:
-    """A file that this run writes, and nobody else: whoever writes it all the same makes the next write fail.
-
-    Attributes:
-        found: what it holds; `None` where it is not there yet.
-    """
+    """A file that only this run writes: another writer makes its next write fail. `found` is `None` where none is."""
 
     def __init__(self, storage: Storage, path: str, version: Version | None) -> None:
         self.found = version.content if version else None
@@ -116,12 +94,7 @@ class HeldFile:
         return self._storage.where(self._path)
 
     async def write(self, content: bytes) -> None:
-        """Replace what it holds; the new content is safe when this returns.
-
-        Raises:
-            TakenOver: another run wrote it; nothing was written.
-            VaultUnavailable: it may or may not have been written.
-        """
+        """Replace what it holds; it is safe when this returns, and not written after `TakenOver`."""
         # A write that is cut off would leave open which tag is the right one.
         await to_its_end(self._write(content))
 

@@ -148,11 +148,7 @@ async def open_place(place: Place) -> AsyncIterator[Storage]:
 async def open_object_storage(
     place: Place, clock: Clock | None = None, waits: Waits | None = None
 ) -> AsyncIterator[ObjectStorage]:
-    """Open object storage.
-
-    Raises:
-        VaultUnavailable: its settings are not those of such a storage.
-    """
+    """Open object storage; `VaultUnavailable` where its settings are not those of such a storage."""
     parts = urlsplit(place.url or "")
     folder = parts.path.strip("/")
     root = f"{checked(folder)}/" if folder else ""

@@ -21,14 +21,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Stage:
-    """Everything that runs.
-
-    Attributes:
-        file: the configuration.
-        variables: what the configuration takes from the environment.
-        control: URL at which the emulator takes faults and reports what it counted.
-        ui: URL of the Prefect UI.
-    """
+    """Everything that runs; the configuration takes `variables`, and the emulator takes faults at `control`."""
 
     file: Path
     variables: Mapping[str, str]
