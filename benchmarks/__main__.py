@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import Findings, offline, outages
+from benchmarks import Findings, outages
 from standby.orchestrator import load_orchestrator
 
 WIDTH = 132
@@ -69,7 +69,7 @@ def print_json(findings: Sequence[Findings], lost: Sequence[outages.Outage], loa
     print(json.dumps(document, indent=1))
 
 
-GROUPS = ("startup", "planning", "copying", "outages")
+GROUPS = ("copying", "outages")
 
 
 def main() -> None:
@@ -85,28 +85,14 @@ def main() -> None:
         parser.error("--rounds and --count must be at least 1")
     load, _, _ = os.getloadavg()
     groups = asked.groups or GROUPS
-    findings = _measure(groups, asked.rounds)
-    lost = _measure_outages(asked.count) if "outages" in groups else []
-    (print_json if asked.json else print_tables)(findings, lost, load)
-
-
-def _measure(groups: list[str] | tuple[str, ...], rounds: int) -> list[Findings]:
-    found = []
-    if "startup" in groups:
-        _say("starting programs")
-        found.append(offline.measure_startup(rounds))
-    if "planning" in groups:
-        _say("planning")
-        found.append(offline.measure_planning(rounds))
+    findings, lost = [], []
     if "copying" in groups:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(asyncio.run(_measure_copying(rounds, Path(folder))))
-    return found
-
-
-def _measure_outages(count: int) -> list[outages.Outage]:
-    with tempfile.TemporaryDirectory() as folder:
-        return asyncio.run(outages.measure(count, Path(folder), _say))
+            findings.append(asyncio.run(_measure_copying(asked.rounds, Path(folder))))
+    if "outages" in groups:
+        with tempfile.TemporaryDirectory() as folder:
+            lost = asyncio.run(outages.measure(asked.count, Path(folder), _say))
+    (print_json if asked.json else print_tables)(findings, lost, load)
 
 
 async def _measure_copying(rounds: int, folder: Path) -> Findings:

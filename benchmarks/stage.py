@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,13 @@ import httpx
 
 from standby.config.configuration import Configuration
 from standby.config.vault import VaultSettings
-from standby.document import JsonObject, JsonValue
+from standby.document import JsonObject
 
 FIELDS = 12
 """What a document analyzer of some use extracts."""
 
 COMPLETION = "gpt-4.1"
 EMBEDDING = "text-embedding-3-large"
-
-CREATED = "2026-01-05T08:00:00Z"
-COPIED = "2026-01-06T08:00:00Z"
 
 
 def name_of(number: int) -> str:
@@ -33,7 +31,10 @@ def name_of(number: int) -> str:
 
 def written(number: int) -> JsonObject:
     """Write an analyzer as its author does."""
-    fields: JsonObject = {f"Field{field:02}": _field(field) for field in range(FIELDS)}
+    fields: JsonObject = {
+        f"Field{field:02}": {"type": kind, "method": "extract", "description": f"What is said of matter {field}"}
+        for field, kind in zip(range(FIELDS), cycle(("string", "number", "date")), strict=False)
+    }
     return {
         "analyzerId": name_of(number),
         "description": f"Documents of kind {number}, as scanned or sent by mail",
@@ -43,23 +44,6 @@ def written(number: int) -> JsonObject:
         "config": {"returnDetails": True, "estimateFieldSourceAndConfidence": True},
         "fieldSchema": {"name": "document", "fields": fields},
     }
-
-
-def listed(number: int, created: str = CREATED, **changes: JsonValue) -> JsonObject:
-    """Write an analyzer as a resource lists it."""
-    return {
-        **written(number),
-        "status": "ready",
-        "createdAt": created,
-        "lastModifiedAt": created,
-        "warnings": [],
-        **changes,
-    }
-
-
-def _field(number: int) -> JsonObject:
-    kind = ("string", "number", "date")[number % 3]
-    return {"type": kind, "method": "extract", "description": f"What is said of matter {number}"}
 
 
 SOURCE = "east"

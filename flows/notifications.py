@@ -18,7 +18,7 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
-from flows.bootstrap import OUTAGE, RECOVERY_POOL, SILENCE, probe_period
+from flows.bootstrap import OUTAGE, RECOVERY_POOL, probe_period
 from flows.errors import NotificationBlockUnusable
 from flows.events import (
     ACTIVATED,
@@ -35,6 +35,7 @@ from flows.events import (
     plan_id,
     resource_id,
 )
+from flows.health import SILENCE
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 

@@ -150,7 +150,7 @@ class Prefect:
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks."""
-        from flows.bootstrap import inspect_pools, inspect_watches
+        from flows.health import inspect_pools, inspect_watches
 
         try:
             return {**await inspect_pools(), **await inspect_watches(plans)}
