@@ -334,9 +334,10 @@ def request_of(record: DecisionRecord, to: str = "") -> FailoverRequest:
 def proposal(record: DecisionRecord) -> str:
     """Say what is proposed: shown beside the form that approves it."""
     given, decision = record.given, record.decision
+    without = f", without {', '.join(decision.left_out)}, which it cannot serve" if decision.left_out else ""
     lasted = f" for {roughly(given.asked_at - decision.unhealthy_since)}" if decision.unhealthy_since else ""
     return (
-        f"{given.active} has been unhealthy{lasted}. The proposal is that {decision.to} serves instead. "
+        f"{given.active} has been unhealthy{lasted}. The proposal is that {decision.to} serves instead{without}. "
         "Approve it, name another target, or reject it. Everything is checked once more before anything is done."
     )
 
