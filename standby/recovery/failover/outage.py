@@ -68,7 +68,8 @@ async def _served_by(context: RecoveryContext, resource: str) -> list[str]:
 def facts_of(record: DecisionRecord) -> dict[str, JsonValue]:
     """Give what the audit log and the events say of a decision."""
     given, decision = record.given, record.decision
-    return {"home": given.primary, "from": given.active, "to": decision.to, "decision": record.id}
+    lost: dict[str, JsonValue] = {"missing": [*decision.left_out]} if decision.left_out else {}
+    return {"home": given.primary, "from": given.active, "to": decision.to, "decision": record.id, **lost}
 
 
 def nothing_is_wrong(record: DecisionRecord) -> bool:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from standby.clock import SystemClock
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
 from standby.fencing import read_fence
@@ -29,6 +30,7 @@ from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import explain
 from standby.recovery.drill.drill import drill
 from standby.recovery.failback.failback import fail_back
+from standby.recovery.failover import prepare
 from standby.recovery.failover.errors import FailoverRefused
 from standby.recovery.failover.failover import commit, complete, completed, decide_request, fail_over
 from standby.recovery.failover.report import FailoverReport, commit_summary, summary
@@ -386,6 +388,24 @@ async def test_what_is_still_being_built_is_waited_for(
             patient = replace(context, run=replace(context.run, clock=Patient()))
             report = await fail_over(patient, decided, DirectStages())
         assert (report.state, report.missing) == ("activated", {})
+
+
+async def test_a_build_that_hangs_does_not_hold_up_the_others(
+    make_scene: SceneMaker, make_analyzer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "STALLED_SECONDS", 0.5)
+    async with place(make_scene, make_analyzer, tmp_path) as found:
+        await found.snapshot()
+        await found.break_it("absent")
+        await found.dark()
+        rule = {"resource": "west", "call": "put", "analyzer": "claim", "fault": {"kind": "operation_hangs"}}
+        await found.scene.control("/faults", rule)
+        async with found.context() as context:
+            decided, _ = await decide_request(context, FailoverRequest(to="west", planned=False))
+            real = replace(context, run=replace(context.run, clock=SystemClock()))
+            report = await fail_over(real, decided, DirectStages())
+        assert (report.state, list(report.missing)) == ("activated", ["claim", "mailroom"])
+        assert report.missing["claim"].startswith("claim is still being built at west")
 
 
 async def test_a_model_that_the_target_lacks_costs_those_that_need_it(
