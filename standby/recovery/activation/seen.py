@@ -76,7 +76,7 @@ class SinkView(Document):
         epoch: of the map that it has; `None` where it has none, or that is not known.
         serving: what serves by it, by primary; `None` for nobody.
         current: whether that is the current map; `None` while a failover is under way, and where it is not known.
-        misleads: whether it has another epoch than the current map, or names something else.
+        misleads: whether it names something else than the current map, or nothing.
         acknowledged_at: when it took that map, where it cannot be asked what it has.
         problem: what is not known of it, or went wrong; a sentence without its full stop.
     """
@@ -106,7 +106,7 @@ class SinkView(Document):
         known = [f"epoch {self.epoch}"] if self.epoch is not None else []
         known += [f"acknowledged {utc(self.acknowledged_at)}"] if self.acknowledged_at else []
         if self.current is False and self.epoch is not None:
-            known.append("not current" if self.misleads else "not the present endpoints and ids")
+            known.append("not current" if self.misleads else "to be published again")
         known += [] if self.required else ["not required"]
         serving = (f"{resource or 'nobody'} serves for {primary}" for primary, resource in self.serving.items())
         what = ", ".join(serving) or ("it has no map" if self.readable and not self.problem else "not known")
@@ -130,8 +130,7 @@ async def see_sinks(
         if not sink.readable:
             view = _recorded(sink, known.sinks.get(sink.id), wanted, under_way)
         if wanted is not None and view.current is False:
-            misleads = (view.epoch, view.serving) != (wanted.epoch, wanted.serving)
-            view = view.model_copy(update={"misleads": misleads})
+            view = view.model_copy(update={"misleads": view.serving != wanted.serving})
         views.append(view)
     return tuple(views)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -16,9 +18,11 @@ from standby.errors import GuardRefused, StandbyError
 from standby.fencing import Phase, fence_path
 from standby.recovery.activation import sinks as publishing
 from standby.recovery.activation.seen import SinkView
-from standby.recovery.activation.sinks import SinkResult
+from standby.recovery.activation.sinks import Activation, SinkResult
+from standby.recovery.failover import failover as failing_over
 from standby.recovery.failover.failover import publish_behind, sinks_seen
 from standby.recovery.failover.report import commit_summary, summary
+from tests.patience import PATIENCE
 from tests.standby.recovery.failover.test_crash import copy_of
 from tests.standby.recovery.failover.world import Killed, MemorySink, Site
 
@@ -26,6 +30,7 @@ from tests.standby.recovery.failover.world import Killed, MemorySink, Site
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(publishing, "OPTIONAL_SECONDS", 0.02)
+    monkeypatch.setattr(failing_over, "BEHIND_SECONDS", 0.5)
 
 
 async def behind(site: Site) -> tuple[SinkResult, ...]:
@@ -182,10 +187,21 @@ async def test_a_map_with_the_same_epoch_and_another_content_is_published_again(
     edited = endpoint.model_copy(update={"endpoint": "https://elsewhere.example.com"})
     file.heard.append(file.last.model_copy(update={"sources": {"east": edited}}))
     view = (await seen(site))["file"]
-    assert view.words == "file: east serves for east (epoch 0, not the present endpoints and ids)"
+    assert view.words == "file: east serves for east (epoch 0, to be published again)"
     assert (view.current, view.is_wrong) == (False, False)
     assert [result.status for result in await behind(site)] == ["told"]
     assert file.endpoint() == endpoint
+
+
+async def test_a_failover_that_was_undone_before_anything_was_told_misleads_nobody() -> None:
+    site = await Site.made("invoice", "receipt")
+    site.dark = {"east", "west"}
+    report = await site.fail_over()
+    assert (report.state, [len(sink.heard) for sink in site.sinks]) == ("rolled_back", [1, 1])
+    view = (await seen(site))["file"]
+    assert (view.words, view.is_wrong) == ("file: east serves for east (epoch 0, to be published again)", False)
+    assert [result.published for result in await behind(site)] == ["east", "east"]
+    assert await behind(site) == ()
 
 
 async def test_a_sink_that_is_ahead_is_reported_and_never_overwritten() -> None:
@@ -251,7 +267,10 @@ async def test_it_does_nothing_before_a_plan_has_a_fence() -> None:
     assert fence_path("invoices") not in site.vault.files
 
 
-async def test_an_operator_is_not_refused_because_of_it_and_its_older_map_changes_nothing() -> None:
+async def test_an_operator_is_not_refused_because_of_it_and_its_older_map_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(failing_over, "BEHIND_SECONDS", PATIENCE)
     site = await Site.made()
     file, hook = site.sinks
     hook.heard.clear()
@@ -416,19 +435,16 @@ async def test_after_a_kill_it_says_what_is_known_and_nothing_that_is_wrong(chao
 
 Step = tuple[str, int]
 
+ORDERS = ["west", "north", "back", "commit", "watch", "killed"]
+MISHAPS = ["fails", "hangs", "heals", "old map", "deleted", "answers late", "has answered"]
+
 
 @given(
-    required=st.tuples(st.booleans(), st.booleans()),
+    required=st.sampled_from([(True, True), (True, True), (True, False), (False, True), (False, False)]),
     mute=st.booleans(),
     steps=st.lists(
-        st.tuples(
-            st.sampled_from(
-                ["west", "north", "back", "commit", "watch", "fails", "hangs", "heals", "old map", "deleted", "killed"]
-            ),
-            st.integers(0, 60),
-        ),
-        max_size=12,
-    ),
+        st.tuples(st.sampled_from(MISHAPS), st.sampled_from(ORDERS), st.integers(0, 60)), min_size=2, max_size=7
+    ).map(lambda drawn: [(step, number) for mishap, order, number in drawn for step in (mishap, order)]),
 )
 def test_whatever_sinks_do_they_never_name_two_and_once_calm_all_hold_the_current_map(
     required: tuple[bool, bool], mute: bool, steps: Sequence[Step]
@@ -438,27 +454,17 @@ def test_whatever_sinks_do_they_never_name_two_and_once_calm_all_hold_the_curren
 
 async def live(required: tuple[bool, bool], mute: bool, steps: Sequence[Step]) -> None:
     site = await Site.made()
-    edited: set[str] = set()
+    moods = Moods(site)
     for sink, each in zip(site.sinks, required, strict=True):
-        sink.required = each
-
-        def changed(sink: MemorySink = sink) -> None:
-            edited.discard(sink.name)
-            named = {each.side for each in site.sinks if each.required and each.name not in edited} - {None}
-            assert len(named) <= 1, "two required sinks name different resources"
-            epochs = [activation.epoch for activation in sink.heard]
-            assert len(epochs) < 2 or sink.name in edited or epochs[-1] >= epochs[-2] or sink.edits
-
-        sink.on_change = changed
+        sink.required, sink.on_change = each, partial(moods.check, sink)
     site.sinks[1].mute = mute
     epoch = 0
     for step, number in steps:
-        await take(site, step, number, edited)
+        await moods.take(step, number)
         assert (await site.fence()).epoch >= epoch
         epoch = (await site.fence()).epoch
     calm(site)
-    for sink in site.sinks:
-        sink.mute = sink.mute and not sink.edits
+    await moods.answer()
     if (await site.side()).phase is Phase.SWITCHING:
         report = await site.roll_back(forced=frozenset({"sinks", "readiness"}))
         assert report.state in {"activated", "rolled_back"}, report.problems
@@ -470,39 +476,86 @@ async def live(required: tuple[bool, bool], mute: bool, steps: Sequence[Step]) -
     assert await behind(site) == ()
 
 
-async def take(site: Site, step: str, number: int, edited: set[str]) -> None:
-    sink = site.sinks[number % 2]
-    match step:
-        case "fails":
-            sink.fails = True
-        case "hangs":
-            # Only what is given up in time may hang for ever here.
-            sink.hangs = None if sink.required else asyncio.Event()
-        case "heals":
-            sink.fails, sink.hangs = False, None
-        case "old map" if sink.heard and not sink.mute:
-            edited.add(sink.name)
-            sink.edits += 1
-            sink.heard.append(sink.heard[number % len(sink.heard)])
-        case "deleted" if not sink.mute:
-            edited.add(sink.name)
-            sink.edits += 1
-            sink.heard.clear()
-        case "killed":
-            site.reaper.revive(number)
-            await tried(site, lambda: site.fail_over("west"))
-            site.reaper.revive()
-        case "west" | "north":
-            await tried(site, lambda: site.fail_over(step))
-        case "back":
-            await tried(site, site.roll_back)
-        case "commit":
-            await tried(site, site.commit)
-        case "watch":
-            await tried(site, lambda: behind(site))
+@dataclass
+class Moods:
+    """What happens to the sinks of a site, and what must hold whatever that is.
+
+    Attributes:
+        edited: the sinks that somebody else has written to, until they are published to again.
+        since: from which of its maps on each sink was written to by Standby alone.
+        late: what lets a sink answer at last, and the watch that waits for it.
+    """
+
+    site: Site
+    edited: set[str] = field(default_factory=set)
+    since: dict[str, int] = field(default_factory=dict)
+    late: list[tuple[asyncio.Event, asyncio.Task[None]]] = field(default_factory=list)
+
+    def check(self, sink: MemorySink) -> None:
+        self.edited.discard(sink.name)
+        named = {each.side for each in self.site.sinks if each.required and each.name not in self.edited} - {None}
+        assert len(named) <= 1, "two required sinks name different resources"
+        epochs = [activation.epoch for activation in sink.heard[self.since.get(sink.name, 0) :]]
+        assert epochs == sorted(epochs)
+
+    async def take(self, step: str, number: int) -> None:
+        site, sink = self.site, self.site.sinks[number % 2]
+        match step:
+            case "fails":
+                sink.fails = True
+            case "hangs":
+                # Only what is given up in time may hang for ever here.
+                sink.hangs = None if sink.required else asyncio.Event()
+            case "heals":
+                sink.fails, sink.hangs = False, None
+            case "old map" if sink.heard and not sink.mute:
+                self._edit(sink, [*sink.heard, sink.heard[number % len(sink.heard)]])
+            case "deleted" if not sink.mute:
+                self._edit(sink, [])
+            case "answers late":
+                await self._watch_waits(sink)
+            case "has answered":
+                await self.answer()
+            case "killed":
+                site.reaper.revive(number)
+                await tried(lambda: site.fail_over("west"))
+                site.reaper.revive()
+            case "west" | "north":
+                await tried(lambda: site.fail_over(step))
+            case "back":
+                await tried(site.roll_back)
+            case "commit":
+                await tried(site.commit)
+            case "watch":
+                await tried(lambda: behind(site))
+
+    def _edit(self, sink: MemorySink, heard: list[Activation]) -> None:
+        self.edited.add(sink.name)
+        self.since[sink.name] = len(heard)
+        sink.heard = heard
+
+    async def _watch_waits(self, sink: MemorySink) -> None:
+        """Let a watch publish to a sink that takes it only later, whatever is done until then."""
+        if sink.mute:
+            self.site.vault.files.pop("recovery/invoices/sinks.json", None)
+        else:
+            self._edit(sink, [])
+        event = sink.hangs = asyncio.Event()
+        sink.waiting = False
+        watch = asyncio.create_task(tried(lambda: behind(self.site)))
+        while not sink.waiting and not watch.done():
+            await asyncio.sleep(0)
+        sink.hangs = None
+        self.late.append((event, watch))
+
+    async def answer(self) -> None:
+        while self.late:
+            event, watch = self.late.pop()
+            event.set()
+            await watch
 
 
-async def tried(site: Site, run: Callable[[], Any]) -> None:
+async def tried(run: Callable[[], Any]) -> None:
     """Do it; a refusal and a sink that is down are answers, too."""
     try:
         await run()

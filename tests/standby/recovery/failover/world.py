@@ -89,7 +89,6 @@ class MemorySink:
         fails: it takes nothing.
         mute: it cannot be read, as a webhook.
         hangs: what it waits for before it answers; `waiting` while it does.
-        edits: how often somebody else changed what it has.
         heard: everything it took.
     """
 
@@ -102,7 +101,6 @@ class MemorySink:
     required: bool = True
     hangs: asyncio.Event | None = None
     waiting: bool = False
-    edits: int = 0
 
     @property
     def id(self) -> str:
