@@ -277,6 +277,7 @@ def calm(attack: Attack) -> None:
     attack.done("check", PLAN)
     attack.order("snapshot", PLAN)  # It tells what it lists again.
     attack.done("snapshot", PLAN)
+    attack.done("watch")  # It notes that nothing of what people were told stands any more.
     attack.done("status", PLAN)
     named = {name: named_by(told) for name, told in world.maps().items()}
     assert set(named.values()) == {PRIMARY}, (named, attack.story[-12:])
