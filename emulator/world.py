@@ -44,13 +44,7 @@ class SlidingMinute:
 
 @dataclass
 class Stats:
-    """Counters of one resource, as `/stats` shows them.
-
-    Attributes:
-        copies_accepted: by id of the analyzer that is made.
-        max_copies_in_flight: most accepted copies whose operations were not over at one time.
-        most_operations_in_a_minute: most calls of the data plane in any 60 seconds, refused ones included.
-    """
+    """Counters of one resource, as `/stats` shows them; operations in any 60 s count refused ones too."""
 
     calls: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)

@@ -74,7 +74,7 @@ def plan_id(plan: str) -> str:
 
 @dataclass(frozen=True)
 class PlanEvent:
-    """An event about a plan, with a link to the flow run that emits it; one of critical severity wakes people."""
+    """An event about a plan, with a link to the flow run that emits it; critical severity wakes people."""
 
     name: str
     plan: str

@@ -59,12 +59,7 @@ EVERY = 5.0
 
 
 async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None = None) -> T:
-    """Do some work that answers a cancellation with its report, and cancel it when its flow run is cancelled.
-
-    Args:
-        work: what to do; it ends early, with a true report, when it is cancelled.
-        flow_run_id: the flow run that it is done in; the one that is running, where it is not given.
-    """
+    """Do work that answers a cancellation with its report; cancel it when its flow run, by default this, is."""
     doing = asyncio.create_task(work)
     cancelled = asyncio.create_task(_until_cancelled(flow_run_id or UUID(str(flow_run.id))))
     try:

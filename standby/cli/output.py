@@ -271,15 +271,7 @@ def must_be_confirmed(output: Output, *, yes: bool) -> None:
 
 
 async def confirm(output: Output, question: str, lines: Iterable[Line] = (), *, yes: bool) -> None:
-    """Ask a question that is to be answered with y or yes, unless it was in advance.
-
-    Args:
-        lines: what somebody must know to answer it.
-
-    Raises:
-        NobodyToAsk: as `must_be_confirmed`.
-        NotConfirmed: the answer was anything else.
-    """
+    """Ask what is to be answered with y or yes, below what one must know for it, unless it was in advance."""
     must_be_confirmed(output, yes=yes)
     if yes:
         return

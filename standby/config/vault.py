@@ -152,7 +152,7 @@ class SecondPlace(Place):
 
 @dataclass(frozen=True)
 class Promotion:
-    """An operator's order to go on from the second: by whom, why, and what it is behind by as far as that is known."""
+    """An operator's order to go on from the second: by whom, why, and what it is known to be behind by."""
 
     by: str
     why: str

@@ -80,12 +80,7 @@ async def try_again(
 
 @dataclass(frozen=True)
 class Receipt:
-    """What the service answered to a copy or a build.
-
-    Attributes:
-        operation_url: where to poll; `None` where it was found under way and its operation is unknown.
-        begun: when it began, in the clock's monotonic seconds; a poll that is tried again has no more time.
-    """
+    """What the service answered to a copy or a build: where to poll, if that is known, and when it began."""
 
     operation_url: str | None
     operation_id: str

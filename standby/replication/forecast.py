@@ -77,11 +77,8 @@ MOST_PLAYED = 40_000
 def play_often(jobs: Mapping[JobT, Collection[JobT]], slots: int, measured: Sequence[float]) -> list[float]:
     """Play a run through again and again, each time with other durations out of those that were measured.
 
-    The same measurements always give the same: the draws are not left to chance.
-
-    Args:
-        jobs: what each job waits for; what is not among the jobs is there already.
-        slots: how many jobs run at the same time.
+    The same measurements always give the same: the draws are not left to chance. What a job waits for, and is not among
+    the jobs, is there already.
     """
     found = []
     for number in range(max(21, min(101, MOST_PLAYED // max(1, len(jobs))))):

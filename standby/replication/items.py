@@ -201,10 +201,7 @@ def unseen_items(
 def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, following: bool) -> dict[str, PlanItem]:
     """Leave alone what serves at the target for another plan, or elsewhere than at the source.
 
-    Args:
-        own: items of one source and one target, by analyzer.
-        others: what serves for other plans.
-        following: it is a part of a failover, which may lead to where an analyzer serves for another plan already.
+    A run that follows is a part of a failover, which may lead to where an analyzer serves for another plan already.
     """
     served = {
         name: other

@@ -252,10 +252,7 @@ async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
 
 
 async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> None:
-    """Wait until the service has finished what it was asked to make.
-
-    Args:
-        receipt: what the service answered; without an operation, the analyzer itself is looked at.
+    """Wait until the service has finished what it was asked to make; without an operation, the analyzer is looked at.
 
     Raises:
         OperationFailed: the service said so.

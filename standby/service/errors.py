@@ -37,13 +37,7 @@ from standby.service.redaction import code_of, one_line
 
 
 class ServiceError(StandbyError):
-    """A call to the service failed.
-
-    Attributes:
-        transient: the same call may well succeed later.
-        inner_code: the code of the innermost error, which names the cause.
-        retry_after: seconds the service wants us to wait.
-    """
+    """A call to the service failed; a `transient` one may well succeed later, and `inner_code` names the cause."""
 
     transient: ClassVar[bool] = False
     advice: ClassVar[str] = ""

@@ -170,12 +170,7 @@ def has_id(entry: object) -> TypeGuard[JsonObject]:
 
 
 class Operation(_Wire):
-    """A long-running operation.
-
-    Attributes:
-        status: notstarted, running, succeeded, failed, canceled, or one not known yet.
-        error: what went wrong where it failed; such an answer is HTTP 200 (REFERENCE).
-    """
+    """A long-running operation; where it failed, `error` says why, and the answer is HTTP 200 (REFERENCE)."""
 
     id: str
     status: Annotated[str, BeforeValidator(_operation_status)]

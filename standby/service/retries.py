@@ -132,14 +132,7 @@ def _may_repeat(error: ServiceError, repeat: Repeat) -> bool:
 
 
 def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> float | None:
-    """Read a Retry-After header: seconds (also with a fraction), or an HTTP date.
-
-    Args:
-        date: the answer's own Date header; with it a wrong clock on this machine does no harm.
-
-    Returns:
-        Seconds to wait, never negative; `None` where there is nothing that can be understood.
-    """
+    """Read a Retry-After header: seconds, or an HTTP date by the clock of the answer (`date`); else `None`."""
     text = (value or "").strip()
     if not text or not text.isascii():
         return None

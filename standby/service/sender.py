@@ -49,12 +49,7 @@ class Sender:
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; nothing is opened yet.
-
-        Args:
-            endpoint: scheme, host and port that every call must lead to, perhaps with a path.
-            limiter: counts every attempt, where there is a quota.
-        """
+        """Prepare; nothing is opened yet. The endpoint may have a path, and a limiter counts every attempt."""
         self._name = name
         self._endpoint = endpoint
         self._origin = origin_of(httpx.URL(endpoint))

@@ -212,16 +212,7 @@ async def once_free(
     busy: type[Exception] = Held,
     again: float = AGAIN,
 ) -> T:
-    """Do work that needs what another run may hold, as soon as that run has ended.
-
-    Args:
-        work: starts again after every try that found the file held.
-        patience: seconds that the other run is waited for.
-        busy: how the work says that another run holds it.
-
-    Raises:
-        Held: it is still held after `patience`; or `busy`, whatever that is.
-    """
+    """Do work that needs what another run may hold, again from its start until it is free, or `patience` is over."""
     begun = clock.monotonic()
     while True:
         try:

@@ -34,13 +34,7 @@ NEVER_HELD = ("objects/", "replaced/", "decisions/", "displaced/")
 
 
 class Moved(Document):
-    """A vault that was copied.
-
-    Attributes:
-        copied: files that were written now.
-        equal: files that were there already, as after an interrupted run.
-        size: bytes of all of them.
-    """
+    """A vault that was copied: files written now, files equal already, as after an interrupted run, and all bytes."""
 
     source: str
     target: str

@@ -139,12 +139,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class Sight:
-    """One version of an object, by what the storage and its writers call it.
-
-    Attributes:
-        generation: what Google compares; the others compare entity tags.
-        writes: that led to it, the last one being its own.
-    """
+    """One version of an object, by what the storage compares (Google a generation), and the writes that led to it."""
 
     e_tag: str
     generation: str | None
