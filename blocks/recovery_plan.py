@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self, assert_never
 
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
-from blocks.resource import DOCUMENTATION, SchemaKept, same_as
+from blocks.resource import SchemaKept, same_as
 from standby.config import plan as model
 from standby.config.durations import Since
 from standby.config.errors import summary, valid
@@ -35,13 +35,10 @@ class RecoveryPlan(SchemaKept, Block):
 
     _block_type_name: ClassVar[str | None] = "Recovery Plan"
     _block_type_slug: ClassVar[str | None] = "recovery-plan"
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
         "Which analyzers are copied to which other regions, and by which policies. "
         "Resources are named as their Content Understanding Resource blocks are."
     )
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     pairs: tuple[model.RegionPair, ...] = same_as(model.RecoveryPlan, "pairs")
     include: tuple[model.Glob, ...] = same_as(model.RecoveryPlan, "include")

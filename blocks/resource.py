@@ -25,6 +25,9 @@ def same_as(model: type[BaseModel], name: str) -> Any:
 class SchemaKept(BaseModel):
     """A block whose JSON schema is made once; Prefect asks for it anew for every field that it saves or reads."""
 
+    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
+    model_config = ConfigDict(hide_input_in_errors=True)
+
     _made: ClassVar[dict[object, dict[str, Any]]] = {}
 
     @classmethod
@@ -41,13 +44,10 @@ class ContentUnderstandingKey(SchemaKept, Block):
 
     _block_type_name: ClassVar[str | None] = "Content Understanding Key"
     _block_type_slug: ClassVar[str | None] = "content-understanding-key"
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
         "Subscription key of an Azure Content Understanding resource. "
         "A key cannot ask Azure which models a resource deploys; an Entra identity can."
     )
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     key: SecretStr = same_as(KeyCredentials, "key")
 
@@ -65,13 +65,10 @@ class ContentUnderstandingEntra(SchemaKept, Block):
 
     _block_type_name: ClassVar[str | None] = "Content Understanding Entra"
     _block_type_slug: ClassVar[str | None] = "content-understanding-entra"
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
         "Microsoft Entra identity with the role Cognitive Services User on a Content Understanding resource. "
         "If all fields are empty, DefaultAzureCredential finds an identity where the flow runs."
     )
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     tenant_id: str | None = same_as(EntraCredentials, "tenant_id")
     client_id: str | None = same_as(EntraCredentials, "client_id")
@@ -102,13 +99,10 @@ class ContentUnderstandingResource(SchemaKept, Block):
 
     _block_type_name: ClassVar[str | None] = "Content Understanding Resource"
     _block_type_slug: ClassVar[str | None] = "content-understanding-resource"
-    _documentation_url: ClassVar[HttpUrl | None] = DOCUMENTATION
     _description: ClassVar[str | None] = (
         "An Azure Content Understanding resource in one region: where it is, how to sign in, "
         "and how many calls and copies it may get at a time. Recovery plans refer to it by the name of its block."
     )
-
-    model_config = ConfigDict(hide_input_in_errors=True)
 
     endpoint: str = same_as(Resource, "endpoint")
     region: str = same_as(Resource, "region")

@@ -165,13 +165,12 @@ def _with_analyzers(data: Mapping[str, Any], path: Path) -> dict[str, Any]:
     resources = data.get("resources")
     if not isinstance(resources, dict):
         return {}
-    return {"resources": {name: _with_own_analyzers(part, path) for name, part in resources.items()}}
-
-
-def _with_own_analyzers(part: Any, path: Path) -> Any:
-    if not isinstance(part, dict) or not isinstance(part.get("analyzers"), str):
-        return part
-    return {**part, "analyzers": _parsed(path.parent / part["analyzers"])}
+    from_files = {
+        name: {**part, "analyzers": _parsed(path.parent / part["analyzers"])}
+        for name, part in resources.items()
+        if isinstance(part, dict) and isinstance(part.get("analyzers"), str)
+    }
+    return {"resources": {**resources, **from_files}}
 
 
 def _named(faults: Iterable[FaultRule], outages: Iterable[Outage]) -> set[str]:

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from emulator import copies, handlers
 from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
-from emulator.definitions import PREVIEW_2025, region_name
+from emulator.definitions import PREVIEW_2025, REGION_NAMES
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
 from emulator.handlers import Call
@@ -64,7 +64,7 @@ class DataPlane:
             ("apim-request-id", arrival.id),
             ("request-id", arrival.id),
             ("x-ms-request-id", arrival.id),
-            ("x-ms-region", region_name(state.place.region)),
+            ("x-ms-region", REGION_NAMES.get(state.place.region, state.place.region)),
         )
         return data_plane_response(answer, headers)
 

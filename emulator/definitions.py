@@ -29,7 +29,7 @@ SUPPORTED_MODELS: JsonObject = {
 DEFAULT_EMBEDDING = "text-embedding-3-large"
 """Filled in where only a completion model was named (recording: classifier)."""
 
-_REGION_NAMES = {
+REGION_NAMES = {
     "australiaeast": "Australia East",
     "eastus": "East US",
     "eastus2": "East US 2",
@@ -43,11 +43,7 @@ _REGION_NAMES = {
     "westus": "West US",
     "westus3": "West US 3",
 }
-
-
-def region_name(region: str) -> str:
-    """Give a region's name as the header `x-ms-region` spells it, such as `East US` (recordings)."""
-    return _REGION_NAMES.get(region, region)
+"""As the header `x-ms-region` spells them (recordings)."""
 
 
 def same_region(one: str, other: str) -> bool:

@@ -83,12 +83,6 @@ async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport |
         return None
 
 
-async def last_beat(client: PrefectClient, flow_run_id: UUID) -> object:
-    """Give a value that changes each time a chunk's run gives a sign of life."""
-    found = await _newest(client, flow_run_id, PROGRESS)
-    return found and found.updated
-
-
 async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | None:
     kept = await client.read_artifacts(
         artifact_filter=ArtifactFilter(
@@ -273,7 +267,8 @@ class SentChunk:
             state = (await client.read_flow_run(flow_run_id)).state
         except ObjectNotFound:
             return Look(ChunkState.ENDED, None)  # Somebody deleted it.
-        return Look(chunk_state(state.type if state else StateType.PENDING), await last_beat(client, flow_run_id))
+        progress = await _newest(client, flow_run_id, PROGRESS)
+        return Look(chunk_state(state.type if state else StateType.PENDING), progress and progress.updated)
 
     async def _read(self, sent: FlowRun) -> None:
         """Read the report of a flow run, and record its copies in the ledger."""

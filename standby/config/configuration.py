@@ -170,7 +170,7 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     unfilled = [problem.where for problem in filled.problems]
     problems = list(filled.problems)
     if not isinstance(found, Configuration):
-        problems += [each for each in found if not any(_overlap(each.where, where) for where in unfilled)]
+        problems += [each for each in found if not any(all(map(eq, each.where, where)) for where in unfilled)]
     hidden = [Problem(problem.where, filled.hide(problem.message)) for problem in problems]
     raise ConfigurationError(_lines(path, file, hidden))
 
@@ -207,10 +207,6 @@ def _right_ones(model: type[M], section: object) -> Iterator[tuple[str, M]]:
                 yield name, model.model_validate({"name": name, **entry})
             except ValidationError:
                 continue  # Already explained, from the validation of the whole.
-
-
-def _overlap(one: Where, other: Where) -> bool:
-    return all(map(eq, one, other))
 
 
 def _lines(path: Path, file: YamlFile, problems: list[Problem]) -> list[str]:

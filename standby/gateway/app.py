@@ -69,7 +69,11 @@ class Duplicates:
     def mark(self, event: UUID) -> bool:
         """Remember an event, and say whether it is new."""
         now = self._clock.monotonic()
-        self._forget(now)
+        # In the order in which they came, so the oldest are first.
+        for earlier, since in list(self._since.items()):
+            if now - since < REMEMBERED and len(self._since) < self._most:
+                break
+            del self._since[earlier]
         if event in self._since:
             return False
         self._since[event] = now
@@ -79,13 +83,6 @@ class Duplicates:
         """Forget events that were not posted after all."""
         for event in events:
             self._since.pop(event, None)
-
-    def _forget(self, now: float) -> None:
-        # In the order in which they came, so the oldest are first.
-        for event, since in list(self._since.items()):
-            if now - since < REMEMBERED and len(self._since) < self._most:
-                return
-            del self._since[event]
 
 
 class Pace:

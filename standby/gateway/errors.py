@@ -1,18 +1,5 @@
 """Every way in which a delivery is refused, and what keeps the gateway from starting.
 
-GatewayError
-├── Refused               a delivery is answered with an error and becomes no event
-│   ├── NotAllowed        401: without the token, or with a wrong one
-│   ├── TooSlow           408: its body did not arrive in time
-│   ├── TooLarge          413
-│   ├── NotJson           415: not sent as JSON
-│   ├── Malformed         400: not a valid alert, event or JSON document
-│   ├── TooMany           429
-│   └── NotPosted         503: the Prefect server did not accept its events
-├── NoGatewayToken        the configuration has none
-├── NoPrefectServer       PREFECT_API_URL names none
-└── AddressUnusable       the address cannot be served on
-
 None carries a token, a header or a body.
 """
 

@@ -217,7 +217,7 @@ def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) 
         for target in sorted(targets)
     }
     at_resource = {
-        name: min(at_once, sum(at_target[target] for target in targets if _touch(pairs, name, target)))
+        name: min(at_once, sum(at_target[target] for target in targets if name == target or (name, target) in pairs))
         for name in sorted({name for pair in pairs for name in pair})
     }
     return Sharing(at_target, at_resource)
@@ -240,11 +240,6 @@ def with_shares(configuration: Configuration, shares: Mapping[str, int]) -> Conf
 def _most(configuration: Configuration, target: str) -> int:
     resource = configuration.resource(target)
     return min(resource.max_concurrent_copies, resource.operations_per_minute)
-
-
-def _touch(pairs: Iterable[tuple[str, str]], name: str, target: str) -> bool:
-    """Say whether a chunk at a target may also be at a resource."""
-    return name == target or (name, target) in pairs
 
 
 class Tally:

@@ -222,8 +222,7 @@ def _parse(where: str, content: bytes | None) -> Ledger:
     if damaged:
         log.warning(
             "%s has %d line(s) that cannot be read; those analyzers are judged by what the resources hold",
-            where,
-            len(damaged),
+            *(where, len(damaged)),
         )
     return Ledger(where, records, tuple(damaged), missing=content is None, epochs=epochs)
 

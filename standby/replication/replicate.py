@@ -422,9 +422,5 @@ def _warn_of_missing_ledgers(plan: ReplicationPlan, ledgers: Mapping[Pair, Ledge
             log.warning(
                 "There is no ledger of %s to %s (%s), and %d analyzer(s) are at %s: "
                 "equal ones are recorded now; those that differ count as foreign and are not replaced unasked",
-                source,
-                target,
-                ledger.where,
-                held,
-                target,
+                *(source, target, ledger.where, held, target),
             )

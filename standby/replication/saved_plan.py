@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import rfc8785
 
 from standby.config.plan import OnExisting
-from standby.document import JsonObject, digest_of, from_home
+from standby.document import digest_of, from_home
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
@@ -29,11 +29,6 @@ _PROOF = ("digest", "seal")
 """Keys of a file that everything else in it is held against."""
 
 
-def _not_in_full(file: JsonObject) -> JsonObject:
-    """Upgrade a plan of the first format, which had neither a digest nor all that was shown."""
-    return {**file, "in_full": False}
-
-
 class SavedPlan(Stored, extra="forbid"):
     """A plan that was written to a file: what would be done, and what it was decided from.
 
@@ -43,7 +38,8 @@ class SavedPlan(Stored, extra="forbid"):
         seal: of the same; none where the vault had no key.
     """
 
-    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: _not_in_full}
+    # The first format had neither a digest nor all that was shown.
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda file: {**file, "in_full": False}}
 
     format: Literal[2] = 2
     plan: str

@@ -206,15 +206,12 @@ def judge_models(
     # An operator who configured no management plane knows that it was not asked.
     relevant = set(Severity) if target.resource.arm_endpoint else {Severity.ERROR, Severity.WARNING}
     findings = [finding for finding in checked if finding.severity in relevant]
-    forgiven = [finding for finding in findings if finding.missing and missing_defaults == "ignore"]
-    return JudgedModels(
-        errors=tuple(
-            str(finding) for finding in findings if finding.severity is Severity.ERROR and finding not in forgiven
-        ),
-        warnings=tuple(
-            str(finding) for finding in findings if finding.severity is not Severity.ERROR or finding in forgiven
-        ),
-    )
+    errors = [
+        finding
+        for finding in findings
+        if finding.severity is Severity.ERROR and not (finding.missing and missing_defaults == "ignore")
+    ]
+    return JudgedModels(tuple(map(str, errors)), tuple(str(finding) for finding in findings if finding not in errors))
 
 
 def with_added_defaults(

@@ -96,16 +96,9 @@ class ArmClient:
         try:
             return await self._sender.send(call)
         except NotAuthorized as error:
-            if error.status is None:
-                # Entra gave no token: a role would not help.
-                raise
-            raise NotAuthorized(
-                error.cause,
-                f"Give the identity the role Reader on {self._resource.name}, "
-                "or set its arm_endpoint to an empty string",
-                status=error.status,
-                code=error.code,
-                inner_code=error.inner_code,
-                request_id=error.request_id,
-                resource=self._resource.name,
-            ) from None
+            if error.status is not None:  # Else Entra gave no token: a role would not help.
+                name = error.resource = self._resource.name
+                error.next_action = (
+                    f"Give the identity the role Reader on {name}, or set its arm_endpoint to an empty string"
+                )
+            raise

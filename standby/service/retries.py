@@ -103,9 +103,9 @@ async def send_again(
     started = loop.time()
 
     def hook(error: Exception) -> bool | float:
-        if not isinstance(error, ServiceError) or not _may_repeat(error, repeat):
+        if not isinstance(error, ServiceError) or (patience is not None and patience.is_lost):
             return False
-        if patience is not None and patience.is_lost:
+        if not (error.transient if repeat is Repeat.ALWAYS else isinstance(error, NotConnected | Throttled)):
             return False
         wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
         if loop.time() - started + (wait or 0.0) > retries.total:
@@ -123,12 +123,6 @@ async def send_again(
         with attempt:
             return await send()
     raise AssertionError("stamina ends with a result or an error")
-
-
-def _may_repeat(error: ServiceError, repeat: Repeat) -> bool:
-    if repeat is Repeat.IF_NOT_TAKEN:
-        return isinstance(error, NotConnected | Throttled)
-    return error.transient
 
 
 def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> float | None:

@@ -222,8 +222,7 @@ def promoted(first: Storage, second: Storage, order: Promotion) -> Guarded:
                 continue
             log.warning(
                 "%s is the vault from now on, and %s is not written. Exchange vault and vault.second in standby.yaml",
-                second.where(""),
-                first.where(""),
+                *(second.where(""), first.where("")),
             )
             return
         raise VaultUnavailable(second.where(ROLE), "written", "others write it all the time")
