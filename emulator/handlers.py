@@ -8,18 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from emulator import answers
 from emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds
-from emulator.answers import (
-    Answer,
-    Header,
-    already_exists,
-    analyzer_not_found,
-    defaults_not_set,
-    invalid_request,
-    json_answer,
-    no_such_path,
-    operation_not_found,
-)
+from emulator.answers import Answer, Header, json_answer
 from emulator.definitions import PREVIEW_2025, check_definition, check_id, check_tags, completed, echoed, takes_time
 from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
 from emulator.world import ResourceState, World
@@ -62,7 +53,7 @@ def list_analyzers(_: World, state: ResourceState, call: Call) -> Answer:
     listing = state.listing(call.api_version)
     start = call.query.get("skip", "0")
     if not start.isdecimal():
-        raise invalid_request("InvalidParameter", "'skip' must be a number.")
+        raise answers.invalid_request("InvalidParameter", "'skip' must be a number.")
     first = int(start)
     end = len(listing) if state.settings.page_size is None else first + state.settings.page_size
     link = _next_link(call, first, end, len(listing))
@@ -82,10 +73,10 @@ def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     check_id(call.analyzer)
     check_definition(call.body)
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
-        raise already_exists(call.analyzer)
+        raise answers.already_exists(call.analyzer)
     # Inferred: `2025-05-01-preview` knows no defaults, so it cannot miss them.
     if call.body.get("models") and state.settings.defaults is None and call.api_version != PREVIEW_2025:
-        raise defaults_not_set()
+        raise answers.defaults_not_set()
     ending = ending_of(call.twist)
     status = "creating" if takes_time(call.body) or ending != Ending() else "ready"
     body = completed(call.analyzer, call.body, api_version=call.api_version, now=call.now, status=status)
@@ -99,7 +90,7 @@ def patch_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
     check_definition(call.body)
     current = state.own(call.api_version, call.analyzer)
     if current is None:
-        raise analyzer_not_found()
+        raise answers.analyzer_not_found()
     patch: JsonObject = {key: call.body[key] for key in ("description", "tags") if key in call.body}
     body = merged(current.body, patch) | {"lastModifiedAt": whole_seconds(call.now)}
     tags = body.get("tags")
@@ -119,7 +110,7 @@ def get_operation(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer a poll (recording: grant copy)."""
     operation = state.operation(call.api_version, call.analyzer, call.operation)
     if operation is None:
-        raise operation_not_found()
+        raise answers.operation_not_found()
     return Answer(200, operation.encoded)
 
 
@@ -127,7 +118,7 @@ def get_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     """Answer `GET /defaults` (recording: update defaults)."""
     _refuse_defaults_of_the_preview(call)
     if state.settings.defaults is None:
-        raise defaults_not_set()
+        raise answers.defaults_not_set()
     return json_answer({"modelDeployments": dict(state.settings.defaults)})
 
 
@@ -136,10 +127,10 @@ def patch_defaults(_: World, state: ResourceState, call: Call) -> Answer:
     _refuse_defaults_of_the_preview(call)
     sent = call.body.get("modelDeployments") or {}
     if not isinstance(sent, dict):
-        raise invalid_request("InvalidParameter", "'modelDeployments' must be an object.")
+        raise answers.invalid_request("InvalidParameter", "'modelDeployments' must be an object.")
     for name, deployment in sent.items():
         if deployment is not None and not isinstance(deployment, str):
-            raise invalid_request("InvalidParameter", f"'modelDeployments.{name}' must be a string.")
+            raise answers.invalid_request("InvalidParameter", f"'modelDeployments.{name}' must be a string.")
     after = merged(dict(state.settings.defaults or {}), sent)
     state.settings.defaults = {name: str(deployment) for name, deployment in after.items()}
     return json_answer({"modelDeployments": after})
@@ -160,4 +151,4 @@ def _refuse_defaults_of_the_preview(call: Call) -> None:
     # Inferred: 404, as for other paths a version lacks; `api-supported-versions` on /defaults names only
     # 2025-11-01 (recording: update defaults).
     if call.api_version == PREVIEW_2025:
-        raise no_such_path()
+        raise answers.no_such_path()

@@ -18,18 +18,10 @@ from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.context import RecoveryContext
 from standby.recovery.failover.failover import sinks_seen
+from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, read_last_states, remember_states
 from standby.recovery.readiness.document import State as TargetState
-from standby.recovery.readiness.wording import (
-    STATES,
-    drill_words,
-    plan_words,
-    points_words,
-    serving_words,
-    span_words,
-    state_words,
-)
 from standby.recovery.witnesses import looked
 from standby.replication.items import ReplicationPlan, Selection
 from standby.replication.replicate import survey
@@ -69,7 +61,7 @@ async def publish_readiness(
 ) -> None:
     """Write the page, and emit an event for each target whose state is not that of the last check."""
     plan = context.plan.name
-    description = f"Plan **{plan}**: {plan_words(found)}."
+    description = f"Plan **{plan}**: {wording.plan_words(found)}."
     markdown = readiness_page(plan, found, sinks, context.known.fence if context.known else None)
     await tried(
         "the page of readiness", MarkdownArtifact(key="readiness", markdown=markdown, description=description).acreate
@@ -93,7 +85,7 @@ def _emit(each: Readiness, before: TargetState | None) -> None:
             "before": before.value if before else None,
             "state": each.state.value,
         },
-    ).emit(f"{state_words(each)}.{worst}")
+    ).emit(f"{wording.state_words(each)}.{worst}")
 
 
 def readiness_page(
@@ -107,11 +99,11 @@ def readiness_page(
             (
                 each.primary,
                 each.target,
-                f"**{STATES[each.state]}**",
-                serving_words(each),
-                points_words(each),
-                span_words(each.rto),
-                drill_words(each),
+                f"**{wording.STATES[each.state]}**",
+                wording.serving_words(each),
+                wording.points_words(each),
+                wording.span_words(each.rto),
+                wording.drill_words(each),
             )
             for each in found
         ),
@@ -134,7 +126,7 @@ def _reasons(each: Readiness) -> str:
     ]
     if more := len(each.reasons) - len(shown):
         shown.append(f"and {more} more: standby status {each.plan}")
-    return page(f"## {state_words(each)}", bullets(shown))
+    return page(f"## {wording.state_words(each)}", bullets(shown))
 
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:

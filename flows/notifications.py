@@ -18,23 +18,9 @@ from prefect.events.schemas.automations import Automation, AutomationCore, Event
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
+from flows import events
 from flows.bootstrap import OUTAGE, RECOVERY_POOL, probe_period
 from flows.errors import NotificationBlockUnusable
-from flows.events import (
-    ACTIVATED,
-    COMMITTED,
-    DEGRADED,
-    DRILLED,
-    FAILED_BACK,
-    HEALTHY,
-    PROPOSED,
-    REFUSED,
-    ROLLED_BACK,
-    UNHEALTHY,
-    WAITING,
-    plan_id,
-    resource_id,
-)
 from flows.health import SILENCE
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
@@ -104,8 +90,17 @@ def _of_failovers(notify: Notify) -> Iterator[AutomationCore]:
         "failovers",
         "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
         EventTrigger(
-            expect={PROPOSED, ACTIVATED, ROLLED_BACK, COMMITTED, REFUSED, WAITING, FAILED_BACK, DRILLED},
-            match=ResourceSpecification({"prefect.resource.id": plan_id("*")}),
+            expect={
+                events.PROPOSED,
+                events.ACTIVATED,
+                events.ROLLED_BACK,
+                events.COMMITTED,
+                events.REFUSED,
+                events.WAITING,
+                events.FAILED_BACK,
+                events.DRILLED,
+            },
+            match=ResourceSpecification({"prefect.resource.id": events.plan_id("*")}),
         ),
         "{{ event.event }} of plan {{ event.resource.name }}",
         "{{ event.payload.summary }}\n{{ event.payload.link }}",
@@ -140,8 +135,8 @@ def _of_degraded(notify: Notify) -> AutomationCore:
         "degraded resources",
         "A resource answers slowly, or does only a part of its work. This never starts a failover.",
         EventTrigger(
-            expect={DEGRADED},
-            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
+            expect={events.DEGRADED},
+            match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
             for_each={"prefect.resource.id"},
             within=DEGRADED_EVERY,
         ),
@@ -167,10 +162,10 @@ def _silence(plan: RecoveryPlan, blocks: Iterable[UUID]) -> AutomationCore:
         name=f"{PREFIX} of silence of {plan.name}",
         description="The watch no longer reports on a resource. This never starts a failover.",
         trigger=EventTrigger(
-            after={HEALTHY, DEGRADED, UNHEALTHY},
-            expect={HEALTHY, DEGRADED, UNHEALTHY},
-            match=ResourceSpecification({"prefect.resource.id": resource_id("*")}),
-            match_related=ResourceSpecification({"prefect.resource.id": plan_id(plan.name)}),
+            after={events.HEALTHY, events.DEGRADED, events.UNHEALTHY},
+            expect={events.HEALTHY, events.DEGRADED, events.UNHEALTHY},
+            match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
+            match_related=ResourceSpecification({"prefect.resource.id": events.plan_id(plan.name)}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             within=timedelta(seconds=SILENCE * period),

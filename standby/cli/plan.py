@@ -15,19 +15,10 @@ from standby.cli.run import Exit
 from standby.recovery.context import open_recovery
 from standby.recovery.durations import Kind, read_durations
 from standby.recovery.witnesses import look
+from standby.replication import report
 from standby.replication.forecast import Forecast, forecast
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.replicate import survey
-from standby.replication.report import (
-    drift_document,
-    drift_totals,
-    is_in_sync,
-    plan_document,
-    plan_totals,
-    recovery_points,
-    rpo_words,
-    unseen_words,
-)
 from standby.replication.saved_plan import save_plan
 from standby.replication.verdict import Action, Verdict
 from standby.vault.signing import signer_for
@@ -62,8 +53,8 @@ def plan_lines(plan: ReplicationPlan, expected: Forecast | None, *, verbose: boo
         yield Line("")
     for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
         yield from under_pair(pair, list(_pair_lines(plan, pair[1], list(items), verbose=verbose)))
-    yield from problem_lines(unseen_words(plan.unseen))
-    summary = f"Plan {plan.recovery_plan.name}: {plan_totals(plan)}."
+    yield from problem_lines(report.unseen_words(plan.unseen))
+    summary = f"Plan {plan.recovery_plan.name}: {report.plan_totals(plan)}."
     yield Line(f"{summary} {expected.summary}" if expected else summary)
 
 
@@ -114,7 +105,7 @@ async def command(
     output.results([*loss_lines(finding), *plan_lines(proposal, expected, verbose=output.verbose)])
     if out is not None:
         output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
-    document = {**plan_document(proposal), "forecast": expected.to_json() if expected else None}
+    document = {**report.plan_document(proposal), "forecast": expected.to_json() if expected else None}
     output.document(document | {"fence": finding.to_json()})
     idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
     return Exit.DONE if idle and not finding.problem and not proposal.unseen else Exit.DIFFERENCES
@@ -128,12 +119,12 @@ def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:
     """Show what differs between the resources, and what would not work though it does not differ."""
     for pair, items in groupby(plan.items, key=lambda item: (item.source, item.target)):
         yield from under_pair(pair, list(_drift_of_pair(list(items), verbose=verbose)))
-    yield from problem_lines(unseen_words(plan.unseen))
-    wrong = not is_in_sync(plan)
-    yield Line(f"Plan {plan.recovery_plan.name}: {drift_totals(plan)}.", wrong=wrong)
+    yield from problem_lines(report.unseen_words(plan.unseen))
+    wrong = not report.is_in_sync(plan)
+    yield Line(f"Plan {plan.recovery_plan.name}: {report.drift_totals(plan)}.", wrong=wrong)
     if rpo := plan.recovery_plan.objectives.rpo:
-        points = recovery_points(plan)
-        yield Line(rpo_words(points, rpo), wrong=not all(point.met for point in points))
+        points = report.recovery_points(plan)
+        yield Line(report.rpo_words(points, rpo), wrong=not all(point.met for point in points))
 
 
 def _drift_of_pair(items: Sequence[PlanItem], *, verbose: bool) -> Iterator[Line]:
@@ -159,5 +150,5 @@ async def check(context: typer.Context, plan: PlanName) -> Exit:
         finding = await look(recovery)
         proposal = await survey(recovery.run, Selection())
     output.results([*loss_lines(finding), *drift_lines(proposal, verbose=output.verbose)])
-    output.document(drift_document(proposal) | {"fence": finding.to_json()})
-    return Exit.DONE if is_in_sync(proposal) and not finding.problem else Exit.DIFFERENCES
+    output.document(report.drift_document(proposal) | {"fence": finding.to_json()})
+    return Exit.DONE if report.is_in_sync(proposal) and not finding.problem else Exit.DIFFERENCES

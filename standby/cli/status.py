@@ -21,18 +21,9 @@ from standby.recovery.context import open_recovery
 from standby.recovery.failover.attendance import Told, read_told, since_then
 from standby.recovery.failover.failover import sinks_seen
 from standby.recovery.page import gather_content, render_page
+from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, Reason, State
-from standby.recovery.readiness.wording import (
-    MOST_NAMED,
-    drill_words,
-    forecast_words,
-    plan_words,
-    point_words,
-    points_words,
-    serving_words,
-    state_words,
-)
 from standby.recovery.witnesses import look
 from standby.replication.serving import Severity
 from standby.service.calls import ANSWER_SECONDS
@@ -54,7 +45,7 @@ def status_lines(
         yield Line(replica.words, 0, mark, style, not replica.whole)
     wrong = any(readiness.state is not State.READY for readiness in found)
     epoch = max((readiness.epoch for readiness in found), default=0)
-    yield Line(f"Plan {plan}: {plan_words(found)} of {len(found)} (epoch {epoch}).", wrong=wrong)
+    yield Line(f"Plan {plan}: {wording.plan_words(found)} of {len(found)} (epoch {epoch}).", wrong=wrong)
 
 
 def sink_lines(views: Sequence[SinkView], fence: Fence | None) -> Iterator[Line]:
@@ -79,23 +70,23 @@ def told_lines(told: Mapping[str, Told]) -> Iterator[Line]:
 
 def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
     wrong = readiness.state is not State.READY
-    yield Line(state_words(readiness), wrong=wrong)
+    yield Line(wording.state_words(readiness), wrong=wrong)
     for reason in readiness.reasons:
         yield from _reason(reason, verbose=verbose)
-    yield Line(serving_words(readiness), 2)
-    yield Line(points_words(readiness), 2)
+    yield Line(wording.serving_words(readiness), 2)
+    yield Line(wording.points_words(readiness), 2)
     if verbose:
         for point in readiness.points:
-            yield Line(f"{point.analyzer}: {point_words(point, readiness.assessed_at)}", 4)
-    yield Line(forecast_words(readiness.rto), 2)
+            yield Line(f"{point.analyzer}: {wording.point_words(point, readiness.assessed_at)}", 4)
+    yield Line(wording.forecast_words(readiness.rto), 2)
     if not readiness.is_failback:
-        yield Line(f"Last drill: {drill_words(readiness)}", 2)
+        yield Line(f"Last drill: {wording.drill_words(readiness)}", 2)
 
 
 def _reason(reason: Reason, *, verbose: bool) -> Iterator[Line]:
     wrong = reason.severity is not Severity.WARNING
     yield Line(sentence(reason.text), 2, *_MARKS[reason.severity], wrong=wrong)
-    if verbose and len(reason.analyzers) > MOST_NAMED:
+    if verbose and len(reason.analyzers) > wording.MOST_NAMED:
         yield Line(f"({', '.join(reason.analyzers)})", 4, wrong=wrong)
     yield Line(sentence(reason.next_action), 4, "→", wrong=wrong)
 
@@ -170,7 +161,7 @@ async def report(
         {"home": each.primary, "target": each.target, "state": each.state.value} for each in content.readiness
     ]
     for each in content.readiness:
-        output.result(Line(state_words(each), 2))
+        output.result(Line(wording.state_words(each), 2))
     output.results(loss_lines(finding))
     document: JsonObject = {"plan": plan, "file": str(html), "pairs": pairs, "fence": finding.to_json()}
     output.document({**document, "audit_whole": not content.audit.problems})

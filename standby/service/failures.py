@@ -10,26 +10,9 @@ from datetime import datetime
 import httpx
 from pydantic import ValidationError
 
+from standby.service import errors
 from standby.service.auth import KEY_HEADER
 from standby.service.calls import Call
-from standby.service.errors import (
-    AnalyzerNotFound,
-    Conflict,
-    DefaultsNotSet,
-    DeploymentMissing,
-    EmbeddingMismatch,
-    GrantVoid,
-    InvalidRequest,
-    NotAuthorized,
-    NotConnected,
-    ProtocolError,
-    ResourceNotFound,
-    ServiceError,
-    ServiceUnavailable,
-    Throttled,
-    Unreachable,
-    UntrustedCertificate,
-)
 from standby.service.models import ErrorDetail
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import parse_retry_after
@@ -37,28 +20,28 @@ from standby.service.retries import parse_retry_after
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Failures before the first byte of a request left."""
 
-_BY_STATUS: dict[int, type[ServiceError]] = {
+_BY_STATUS: dict[int, type[errors.ServiceError]] = {
     # A missing data-plane role is a 401 here, not a 403 (REFERENCE, *Other calls*).
-    401: NotAuthorized,
-    403: NotAuthorized,
-    408: ServiceUnavailable,
-    409: Conflict,
-    429: Throttled,
+    401: errors.NotAuthorized,
+    403: errors.NotAuthorized,
+    408: errors.ServiceUnavailable,
+    409: errors.Conflict,
+    429: errors.Throttled,
 }
 
 # Inferred: the codes of the two refusals of `2025-05-01-preview` are not recorded anywhere.
-_BY_CODE: dict[str, type[ServiceError]] = {
-    "DefaultsNotSet": DefaultsNotSet,
-    "DeploymentNotFound": DeploymentMissing,
-    "ModelDeploymentNotFound": DeploymentMissing,
-    "EmbeddingModelMismatch": EmbeddingMismatch,
+_BY_CODE: dict[str, type[errors.ServiceError]] = {
+    "DefaultsNotSet": errors.DefaultsNotSet,
+    "DeploymentNotFound": errors.DeploymentMissing,
+    "ModelDeploymentNotFound": errors.DeploymentMissing,
+    "EmbeddingModelMismatch": errors.EmbeddingMismatch,
 }
 
 _VOID_GRANT = "has not granted"
 """A missing grant has the codes of a missing analyzer; only its words differ (REFERENCE)."""
 
 
-def error_of_answer(response: httpx.Response, call: Call, resource: str, now: datetime) -> ServiceError:
+def error_of_answer(response: httpx.Response, call: Call, resource: str, now: datetime) -> errors.ServiceError:
     """Make the error that a refusing answer stands for."""
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
@@ -77,36 +60,36 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     )
 
 
-def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoint: str) -> ServiceError:
+def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoint: str) -> errors.ServiceError:
     """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
     where, what = f"{resource} ({endpoint})", type(error).__name__
-    kind: type[ServiceError]
+    kind: type[errors.ServiceError]
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-        kind, cause = UntrustedCertificate, f"The certificate of {where} is not trusted"
+        kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
     elif isinstance(error, NEVER_SENT):
-        kind, cause = NotConnected, f"No connection to {where}: {what}"
+        kind, cause = errors.NotConnected, f"No connection to {where}: {what}"
     elif isinstance(error, httpx.DecodingError | httpx.LocalProtocolError):
-        kind, cause = ProtocolError, f"The answer of {where} cannot be read: {what}"
+        kind, cause = errors.ProtocolError, f"The answer of {where} cannot be read: {what}"
     else:
-        kind, cause = Unreachable, f"No answer from {where}: {what}"
+        kind, cause = errors.Unreachable, f"No answer from {where}: {what}"
     return kind(cause, resource=resource, analyzer=call.analyzer)
 
 
-def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[ServiceError]:
+def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[errors.ServiceError]:
     levels = list(_chain(detail))
     for level in levels:
         if level.code in _BY_CODE:
             return _BY_CODE[level.code]
     # Inferred: that it is a 404, from its code (REFERENCE, *Not established*), so other refusals count too.
     if 400 <= status < 500 and any(_VOID_GRANT in (level.message or "") for level in levels):
-        return GrantVoid
+        return errors.GrantVoid
     if status == 404:
-        return AnalyzerNotFound if call.analyzer else ResourceNotFound
+        return errors.AnalyzerNotFound if call.analyzer else errors.ResourceNotFound
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 400 <= status < 500:
-        return InvalidRequest
-    return ServiceUnavailable if status >= 500 else ProtocolError
+        return errors.InvalidRequest
+    return errors.ServiceUnavailable if status >= 500 else errors.ProtocolError
 
 
 def _detail(response: httpx.Response) -> ErrorDetail | None:

@@ -15,17 +15,9 @@ from pydantic import SecretStr
 from standby.config.plan import Encryption, key_for_copy
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonObject
+from standby.service import errors
 from standby.service.calls import Call
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import (
-    ApiVersionMismatch,
-    CopyOutcomeUnknown,
-    InvalidRequest,
-    NotConnected,
-    ProtocolError,
-    ServiceUnavailable,
-    Unreachable,
-)
 from standby.service.models import Analyzer, Grant, StartedOperation
 from standby.service.redaction import hidden
 from standby.service.retries import Repeat
@@ -76,10 +68,10 @@ async def start_copy(
         values = [secret.get_secret_value() for secret in secrets]
         warnings = tuple(hidden(warning, values) for warning in copied.warnings)
         return target.started(answer, copied, warnings)
-    except NotConnected:
+    except errors.NotConnected:
         raise
-    except (Unreachable, ServiceUnavailable, ProtocolError) as error:
-        raise CopyOutcomeUnknown(
+    except (errors.Unreachable, errors.ServiceUnavailable, errors.ProtocolError) as error:
+        raise errors.CopyOutcomeUnknown(
             error.cause,
             status=error.status,
             request_id=error.request_id,
@@ -187,7 +179,7 @@ class Preview2025Protocol:
     ) -> StartedOperation:
         """Start the copy at the target; `InvalidRequest` where it is to replace, which this protocol does not have."""
         if allow_replace:
-            raise InvalidRequest(
+            raise errors.InvalidRequest(
                 f"api-version {target.resource.api_version} cannot replace {authorization.target_analyzer}",
                 "Use --on-existing version, or another api_version at both resources",
                 resource=target.resource.name,
@@ -211,7 +203,7 @@ CopyProtocol = ReleasedProtocol | Preview2025Protocol
 def protocol_for(source: Resource, target: Resource) -> CopyProtocol:
     """Choose the protocol of a pair; `ApiVersionMismatch` where the two are not set to the same api-version."""
     if source.api_version != target.api_version:
-        raise ApiVersionMismatch(
+        raise errors.ApiVersionMismatch(
             f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}",
             resource=target.name,
         )

@@ -9,16 +9,7 @@ from typing import Literal
 from standby.clock import Clock
 from standby.concurrency import do_for_each
 from standby.document import Document
-from standby.vault.errors import (
-    Changed,
-    Held,
-    NothingToMove,
-    OtherVault,
-    RunUnderWay,
-    StillWritten,
-    Unfinished,
-    VaultUnavailable,
-)
+from standby.vault import errors
 from standby.vault.lease import is_held
 from standby.vault.role import ROLE, Role, new_id, read_role, records, role_and_tag, set_role
 from standby.vault.storage import LOCK, Listed, Storage
@@ -69,10 +60,10 @@ class Move:
         """
         own = await read_role(self.source)
         if own is not None and own.kind == "unfinished":
-            raise Unfinished(self.source.where(""), own.of)
+            raise errors.Unfinished(self.source.where(""), own.of)
         seen = {each.path: each for each in await records(self.source)}
         if not seen:
-            raise NothingToMove(self.source.where(""))
+            raise errors.NothingToMove(self.source.where(""))
         await self._must_rest(seen.values())
         different = await self._different(seen)
         await self._begin(own)
@@ -88,7 +79,7 @@ class Move:
             if quiet:
                 break
         else:
-            raise StillWritten(self.source.where(""))
+            raise errors.StillWritten(self.source.where(""))
         await self._must_rest(seen.values())
         await self._end(own)
         return Moved(
@@ -109,14 +100,14 @@ class Move:
                 return
             if lock:
                 if is_held(lock, now):
-                    raise RunUnderWay(self.source.where(each.path))
+                    raise errors.RunUnderWay(self.source.where(each.path))
                 return
             try:
                 # An empty one is that of a folder: only the kernel knows whether it is held.
                 async with self.source.hold(each.path):
                     return
-            except Held:
-                raise RunUnderWay(self.source.where(each.path)) from None
+            except errors.Held:
+                raise errors.RunUnderWay(self.source.where(each.path)) from None
 
         await do_for_each([each for each in listed if not each.path.startswith(NEVER_HELD)], look, AT_ONCE)
 
@@ -125,10 +116,10 @@ class Move:
         role = await read_role(self.target)
         resumed = role is not None and role.kind == "unfinished"
         if role is not None and resumed and role.of != self.source.where(""):
-            raise Unfinished(self.target.where(""), role.of)
+            raise errors.Unfinished(self.target.where(""), role.of)
         there = {each.path: each for each in await records(self.target)}
         if not resumed and there.keys() - listed.keys():
-            raise OtherVault(self.target.where(""), self.source.where(""))
+            raise errors.OtherVault(self.target.where(""), self.source.where(""))
 
         async def differs(each: Listed) -> bool:
             other = there.get(each.path)
@@ -137,7 +128,7 @@ class Move:
             if other.size == each.size and await self.source.read(each.path) == await self.target.read(each.path):
                 return False
             if not resumed and other.changed_at > each.changed_at:
-                raise OtherVault(self.target.where(each.path), self.source.where(""))
+                raise errors.OtherVault(self.target.where(each.path), self.source.where(""))
             return True
 
         every = list(listed.values())
@@ -170,8 +161,8 @@ class Move:
     async def _say(self, role: Role, tag: str | None) -> None:
         try:
             await set_role(self.target, role, tag)
-        except Changed:
-            raise VaultUnavailable(self.target.where(ROLE), "written", "another run writes it") from None
+        except errors.Changed:
+            raise errors.VaultUnavailable(self.target.where(ROLE), "written", "another run writes it") from None
 
     async def _copy(self, files: list[Listed], total: int, on_progress: Callable[[int, int], None]) -> None:
         done = total - len(files)
@@ -184,7 +175,7 @@ class Move:
                 await self.target.write(each.path, content)
                 if await self.target.read(each.path) != content:
                     where = self.target.where(each.path)
-                    raise VaultUnavailable(where, "copied", "what was just written is not what is read back")
+                    raise errors.VaultUnavailable(where, "copied", "what was just written is not what is read back")
             done += 1
             on_progress(done, total)
 

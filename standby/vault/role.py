@@ -22,19 +22,8 @@ from standby.clock import SystemClock
 from standby.config.errors import summary
 from standby.config.vault import Promotion
 from standby.text import utc
+from standby.vault import errors
 from standby.vault.documents import Stored, parse_stored
-from standby.vault.errors import (
-    Changed,
-    IsReplica,
-    NothingReplicated,
-    Promoted,
-    PromotedTwice,
-    RoleUnreadable,
-    Unfinished,
-    VaultError,
-    VaultLost,
-    VaultUnavailable,
-)
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 log = logging.getLogger("standby.vault")
@@ -82,7 +71,7 @@ async def role_and_tag(place: Storage) -> tuple[Role | None, str | None]:
     try:
         return parse_stored(place.where(ROLE), version.content, Role), version.tag
     except ValidationError as error:
-        raise RoleUnreadable(place.where(ROLE), summary(error)) from None
+        raise errors.RoleUnreadable(place.where(ROLE), summary(error)) from None
 
 
 async def set_role(place: Storage, role: Role, tag: str | None) -> None:
@@ -97,9 +86,9 @@ def new_id() -> str:
 def must_be_the_vault(own: Role | None, where: str) -> None:
     """Refuse to write as the vault what is a replica, or a copy that is not whole."""
     if own is not None and own.kind == "replica":
-        raise IsReplica(where, own.of)
+        raise errors.IsReplica(where, own.of)
     if own is not None and own.kind == "unfinished":
-        raise Unfinished(where, own.of)
+        raise errors.Unfinished(where, own.of)
 
 
 def must_lead(first: Role, second: Role | None, where: str, where_second: str) -> None:
@@ -115,7 +104,7 @@ def must_lead(first: Role, second: Role | None, where: str, where_second: str) -
         return
     if second.history[0] != first.history[0]:
         return  # It belongs to another vault, and is not written.
-    raise PromotedTwice(where, where_second)
+    raise errors.PromotedTwice(where, where_second)
 
 
 async def must_still_lead(first: Storage, second: Storage) -> None:
@@ -134,12 +123,12 @@ async def must_be_there(first: Storage, second: Storage, other: Role | None) -> 
     if other is not None and other.kind == "unfinished":
         return
     if not await records(first) and await records(second):
-        raise VaultLost(first.where(""), second.where(""))
+        raise errors.VaultLost(first.where(""), second.where(""))
 
 
-def promotion_of(second: Role, where: str, where_second: str) -> Promoted:
+def promotion_of(second: Role, where: str, where_second: str) -> errors.Promoted:
     """Make the error of the first where the second was promoted."""
-    return Promoted(where, where_second, f"{utc(second.at)} by {second.by or 'an operator'}")
+    return errors.Promoted(where, where_second, f"{utc(second.at)} by {second.by or 'an operator'}")
 
 
 class Guarded:
@@ -207,25 +196,25 @@ def promoted(first: Storage, second: Storage, order: Promotion) -> Guarded:
         for _ in range(TRIES):
             try:
                 own, tag = await role_and_tag(second)
-            except RoleUnreadable as error:
+            except errors.RoleUnreadable as error:
                 log.warning("%s", error)
                 own, tag = None, (await second.read_version(ROLE) or Version(b"", "")).tag
             if own is not None and own.kind == "unfinished":
-                raise Unfinished(second.where(""), own.of)
+                raise errors.Unfinished(second.where(""), own.of)
             if own is None and not await records(second):
-                raise NothingReplicated(second.where(""), first.where(""))
+                raise errors.NothingReplicated(second.where(""), first.where(""))
             history = await _longest(first, own.history if own else ())
             new = Role(kind="vault", history=(*history, new_id()), at=SystemClock().now(), **asdict(order))
             try:
                 await set_role(second, new, tag)
-            except Changed:
+            except errors.Changed:
                 continue
             log.warning(
                 "%s is the vault from now on, and %s is not written. Exchange vault and vault.second in standby.yaml",
                 *(second.where(""), first.where("")),
             )
             return
-        raise VaultUnavailable(second.where(ROLE), "written", "others write it all the time")
+        raise errors.VaultUnavailable(second.where(ROLE), "written", "others write it all the time")
 
     return Guarded(second, promote)
 
@@ -235,7 +224,7 @@ async def _longest(first: Storage, history: tuple[str, ...]) -> tuple[str, ...]:
     try:
         async with asyncio.timeout(CHECK):
             there = await read_role(first)
-    except (VaultError, TimeoutError):
+    except (errors.VaultError, TimeoutError):
         return history
     return there.history if there and there.history[: len(history)] == history else history
 
