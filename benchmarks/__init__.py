@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
@@ -58,7 +58,7 @@ class Figure:
     name: str
     ratios: Sequence[float]
     meaning: str
-    expected: Expected | None = None
+    expected: Expected
 
     @property
     def ratio(self) -> float:
@@ -67,8 +67,6 @@ class Figure:
     @property
     def verdict(self) -> str:
         """How the median compares with what is expected."""
-        if self.expected is None:
-            return "for information"
         if self.ratio > self.expected.high * (1 + NOISE):
             return "above"
         return "as expected" if self.ratio >= self.expected.low else "better"
@@ -81,15 +79,7 @@ class Figure:
         return _short(self.ratio)
 
     def to_json(self) -> dict[str, Any]:
-        due = self.expected
-        return {
-            "name": self.name,
-            "ratio": self.ratio,
-            "ratios": list(self.ratios),
-            "expected": None if due is None else {"low": due.low, "high": due.high, "basis": due.basis},
-            "verdict": self.verdict,
-            "meaning": self.meaning,
-        }
+        return {**asdict(self), "ratio": self.ratio, "verdict": self.verdict}
 
 
 @dataclass

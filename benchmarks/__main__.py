@@ -39,12 +39,10 @@ def print_tables(findings: Sequence[Findings], lost: Sequence[outages.Outage], l
         table.add_column("verdict", no_wrap=True)
         table.add_column("what it means", ratio=34)
         for figure in group.figures:
-            expected = str(figure.expected) if figure.expected else ""
-            table.add_row(figure.name, str(figure), figure.spread, expected, figure.verdict, figure.meaning)
+            cells = (figure.name, figure, figure.spread, figure.expected, figure.verdict, figure.meaning)
+            table.add_row(*map(str, cells))
         console.print(table)
-        for line in dict.fromkeys(
-            f"  {figure.expected}: {figure.expected.basis}" for figure in group.figures if figure.expected
-        ):
+        for line in dict.fromkeys(f"  {figure.expected}: {figure.expected.basis}" for figure in group.figures):
             console.print(line, style="dim")
         console.print()
     console.print(f"Medians on {os.cpu_count()} cores, Python {platform.python_version()}.", end=" ")

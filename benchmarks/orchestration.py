@@ -155,7 +155,9 @@ async def measure(rounds: int, folder: Path, server: str, say: Say) -> Findings:
         await copy_under_prefect(stage.with_vault(vault), PLAN)
 
     modes: dict[str, Mode] = {"by hand": by_hand, "direct": directly, "tasks": tasks}
-    await _warm_up(tasks, folder)
+    async with set_stage(SIZES[0] // len(TARGETS), folder) as stage:
+        # Uncounted: it fills the caches of Prefect and its server.
+        await _copy(stage, tasks, folder / "warm-up", Measured())
     recorded = SIZES[0] * STEPS
     for size in SIZES:
         async with set_stage(size // len(TARGETS), folder) as stage:
@@ -168,12 +170,6 @@ async def measure(rounds: int, folder: Path, server: str, say: Say) -> Findings:
                 await _all_recorded(server, recorded)
             _compare(findings, stage, results)
     return findings
-
-
-async def _warm_up(tasks: Mode, folder: Path) -> None:
-    """Fill the caches of Prefect and its server, uncounted."""
-    async with set_stage(SIZES[0] // len(TARGETS), folder) as stage:
-        await _copy(stage, tasks, folder / "warm-up", Measured())
 
 
 async def _copy(stage: Stage, mode: Mode, vault: Path, found: Measured) -> None:

@@ -167,8 +167,7 @@ class _Trial:
         await asyncio.sleep(phase)
         await self._lose(kind)
         begun = datetime.now(UTC)
-        served = await self._served(begun)
-        outage = Outage(kind, served=served)
+        outage = Outage(kind, served=await self._served(begun))
         await self._fill(outage, begun)
         return outage
 

@@ -157,11 +157,8 @@ class ResourceState:
     def remove(self, api_version: str, analyzer_id: str) -> None:
         """Forget an analyzer, and with it the grants to copy it. Inferred: that the grants go."""
         self._registrations[api_version].pop(analyzer_id, None)
-        self._grants = {
-            key: end
-            for key, end in self._grants.items()
-            if (key.api_version, key.analyzer_id) != (api_version, analyzer_id)
-        }
+        for key in [key for key in self._grants if (key.api_version, key.analyzer_id) == (api_version, analyzer_id)]:
+            del self._grants[key]
 
     def begin(
         self,

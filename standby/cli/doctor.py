@@ -176,9 +176,7 @@ async def command(
         resources = [group.create_task(_resource(configuration.resource(name), tls)) for name in names]
         vault = group.create_task(_vault(configuration, plans))
         records = group.create_task(_records(configuration, plan))
-        prefect = group.create_task(
-            _prefect([configuration.plan(name) for name in ([plan] if plan else configuration.plans)])
-        )
+        prefect = group.create_task(_prefect([configuration.plan(name) for name in plans]))
     checks = [check for found in [*resources, vault, records, prefect] for check in found.result()]
     output.results(_lines(checks))
     output.document({"checks": [asdict(check) for check in checks]})
