@@ -59,15 +59,7 @@ POOLS = ("standby", "standby-recovery")
 
 @dataclass
 class Outage:
-    """Seconds after the loss of the region; `None` where it did not happen in time.
-
-    Attributes:
-        first: the first look that failed began.
-        second: the second one began, and its report starts the evaluation.
-        evaluated: the flow run of the evaluation began.
-        proved: the decision had the proof.
-        served: the last sink had the map that names west.
-    """
+    """Seconds after the loss of the region until each step of the answer; `None` where it was not taken in time."""
 
     kind: str
     first: float | None = None

@@ -89,9 +89,7 @@ def play_often(jobs: Mapping[JobT, Collection[JobT]], slots: int, measured: Sequ
 
 
 def play(jobs: Mapping[JobT, Collection[JobT]], slots: int, seconds_of: Callable[[JobT], float]) -> float:
-    """Say when the last job ends: children before parents, the others in their order, so many at once as there are
-    slots.
-    """
+    """Say when the last job ends: children first, others in their order, as many at once as there are slots."""
     waits_for = {job: {child for child in children if child in jobs} - {job} for job, children in jobs.items()}
     parents: defaultdict[JobT, list[JobT]] = defaultdict(list)
     for job, children in waits_for.items():

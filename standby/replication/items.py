@@ -103,12 +103,7 @@ class PlanItem:
 
 @dataclass(frozen=True)
 class ReplicationPlan:
-    """Everything a run would do, before it does any of it.
-
-    Attributes:
-        added_defaults: by target, the model names that will be added to its defaults, with their deployments.
-        unseen: why a resource could not be looked at, by name; what concerns it is blocked.
-    """
+    """Everything a run would do, before it does any; `unseen` says by name why a resource could not be looked at."""
 
     recovery_plan: RecoveryPlan
     made_at: datetime

@@ -53,15 +53,7 @@ AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
 
 @dataclass(frozen=True)
 class Pair:
-    """One source and one target of a plan, with what both hold.
-
-    Attributes:
-        owners: whose copies the target's analyzers are, where another plan made them.
-        rebuilt: trained analyzers of either resource that were rebuilt, by resource and id.
-        now: when all of it was seen, UTC.
-        others: what serves for other plans.
-        following: it is a part of a failover, which may lead to where an analyzer serves for another plan already.
-    """
+    """One source and one target of a plan, with what both hold; the rest is as in `make_plan`."""
 
     recovery_plan: RecoveryPlan
     selection: Selection

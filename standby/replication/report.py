@@ -19,14 +19,7 @@ from standby.text import totals
 
 @dataclass(frozen=True)
 class RecoveryPoint:
-    """What a target holds of one analyzer.
-
-    Attributes:
-        verified_at: when it was last copied and found good, UTC; `None` where no such copy is known.
-        age: seconds since then.
-        source_changed: whether the source has something that the copy lacks.
-        met: whether the plan's RPO holds; `None` where the plan has none.
-    """
+    """What a target holds of one analyzer: when it was verified, how many seconds ago, and whether the RPO is met."""
 
     source: str
     target: str

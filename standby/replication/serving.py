@@ -28,12 +28,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Serving:
-    """What a resource has behind its model names.
-
-    Attributes:
-        defaults: deployment by model name; `None` where they were never set, or the api-version has none.
-        deployments: by name; `None` where they could not be asked for.
-    """
+    """What a resource has behind its model names; `None` where it was never set, or could not be asked for."""
 
     resource: Resource
     defaults: Mapping[str, str] | None

@@ -25,15 +25,7 @@ from standby.service.retries import Repeat
 
 @dataclass(frozen=True)
 class CopyAuthorization:
-    """The source's permission to copy one analyzer to one target; never stored anywhere.
-
-    Attributes:
-        analyzer: id at the source.
-        target_analyzer: id the copy gets.
-        expires_at: UTC; `None` where the service did not say.
-        source_url: the source analyzer as the service names it; only in the `2025-05-01-preview` protocol.
-        decryption_key: key without which the token is of no use, where one was asked for.
-    """
+    """The source's permission to copy one analyzer to one target; never stored. Only one protocol has a token."""
 
     source: Resource
     analyzer: str
