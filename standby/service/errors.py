@@ -1,5 +1,29 @@
 """Every way in which a call to the service can fail that an operator may act upon.
 
+ServiceError
+├── AnalyzerNotFound       no such analyzer, or no such operation
+├── ResourceNotFound       the endpoint or the resource id leads nowhere
+├── NotAuthorized          the identity is refused, or none could be had
+├── GrantVoid              the source's permission to copy is missing, over, or for another target
+├── Throttled              429, after retries                                      (transient)
+├── Unreachable            no answer, so it may have seen the request             (transient)
+│   └── NotConnected       not even a connection: the service never saw the request
+│       └── TokenUnavailable   Entra gave no answer, so the service was not even called
+├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
+├── Conflict               it exists already, or is being changed
+├── InvalidRequest         the request itself is wrong
+├── DefaultsNotSet         the resource has no model defaults yet
+├── DeploymentMissing      a named deployment is not at the target
+├── EmbeddingMismatch      the target's embedding model is another one; vectors of two do not compare
+├── OperationFailed        the service worked on it and gave up
+├── OperationHung          the service never finished it
+├── CopyOutcomeUnknown     a copy was sent and its answer lost
+├── ApiVersionMismatch     source and target do not speak the same protocol
+├── ForeignOrigin          the service pointed somewhere that must not see our credentials
+├── UntrustedCertificate   the endpoint is not who it should be
+├── ArmUnavailable         the management plane cannot be asked
+└── ProtocolError          the service answered what it must not
+
 None carries a body, a header, a token or a key.
 """
 
@@ -50,14 +74,10 @@ class ServiceError(StandbyError):
 
 
 class AnalyzerNotFound(ServiceError):
-    """No such analyzer, or no such operation."""
-
     advice = "Check the id, and that it was made under the api_version of the resource"
 
 
 class ResourceNotFound(ServiceError):
-    """The endpoint or the resource id leads nowhere."""
-
     advice = "Check endpoint, resource_id and api_version of the resource"
 
 
@@ -66,8 +86,6 @@ class NotAuthorized(ServiceError):
 
 
 class GrantVoid(ServiceError):
-    """The source's permission to copy is missing, over, or for another target."""
-
     advice = "Authorize again; if the error stays, give the identity Cognitive Services User on both resources"
 
 
@@ -77,8 +95,6 @@ class Throttled(ServiceError):
 
 
 class Unreachable(ServiceError):
-    """No answer, so the service may have seen the request."""
-
     transient = True
     advice = "Check the network and the endpoint; if the region is down, fail over"
 
@@ -88,8 +104,6 @@ class NotConnected(Unreachable):
 
 
 class TokenUnavailable(NotConnected):
-    """Entra gave no answer, so the service was not even called."""
-
     advice = "Check that Entra can be reached from where this runs"
 
 
@@ -115,8 +129,6 @@ class DeploymentMissing(ServiceError):
 
 
 class EmbeddingMismatch(ServiceError):
-    """The embedding model of the target is another one; vectors of two do not compare."""
-
     advice = "Name a deployment of the source's embedding model under deployments in the plan"
 
 
@@ -129,8 +141,6 @@ class OperationHung(ServiceError):
 
 
 class CopyOutcomeUnknown(ServiceError):
-    """A copy was sent and its answer lost."""
-
     advice = "Check whether the target has the analyzer before you copy again"
 
 
@@ -139,8 +149,6 @@ class ApiVersionMismatch(ServiceError):
 
 
 class ForeignOrigin(ServiceError):
-    """The service pointed somewhere that must not see our credentials."""
-
     advice = "Check the endpoint of the resource, and whether a proxy on the way rewrites answers"
 
 
