@@ -295,10 +295,7 @@ class NextStep(Enum):
 
 
 def next_step(state: ChunkState, *, quiet: float, idle: float) -> NextStep:
-    """Decide what to do about a chunk's run.
-
-    `quiet` is for how many seconds it has given no sign of life, `idle` for how many no chunk of the run has.
-    """
+    """Decide what to do about a chunk's run that is `quiet` for so many seconds, in a run that is so long `idle`."""
     match state:
         case ChunkState.ENDED:
             return NextStep.READ

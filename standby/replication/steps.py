@@ -74,12 +74,7 @@ class OtherPlansNow:
 
 @dataclass(frozen=True)
 class RunContext:
-    """Everything a step needs beside the item it works on.
-
-    Attributes:
-        failover_run: id of the failover or failback run that this run is a part of; empty where it is none.
-        known_epoch: the highest epoch of the plan that any record or sink knew when the run began.
-    """
+    """Everything a step needs beside the item; outside a failover there is no `failover_run`."""
 
     recovery_plan: RecoveryPlan
     connections: Connections
