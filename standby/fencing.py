@@ -133,9 +133,6 @@ class Fence(Stored):
 
         Args:
             failover_run: run id of the failover that the copy is a part of, if it is one.
-
-        Raises:
-            Fenced: it leads to a resource that serves, or from one that does not.
         """
         primary = self.primary_of(source)
         served = [assignment for assignment in self.assignments.values() if assignment.active == source]
@@ -157,11 +154,7 @@ class Fence(Stored):
 
 @dataclass
 class HeldFence:
-    """The fence of a plan in the hands of one run.
-
-    Attributes:
-        is_stored: whether there is one in the vault.
-    """
+    """The fence of a plan in the hands of one run."""
 
     fence: Fence
     _document: HeldDocument[Fence]
@@ -177,12 +170,7 @@ class HeldFence:
 
 
 async def read_fence(objects: Storage, plan: RecoveryPlan, *, known: int = 0) -> Fence:
-    """Read which resource serves for each primary; `known` is the highest epoch that the run knows.
-
-    Raises:
-        FenceUnreadable: it is there and cannot be understood.
-        FenceBehind: it is older than what is known.
-    """
+    """Read which resource serves for each primary; `known` is the highest epoch that the run knows."""
     where = objects.where(fence_path(plan.name))
     return _not_older(fence_of_plan(plan, await read_stored_fence(objects, plan.name), where), where, known)
 
@@ -201,12 +189,7 @@ async def read_stored_fence(objects: Storage, plan: str) -> Fence | None:
 
 @asynccontextmanager
 async def hold_fence(files: Storage, plan: RecoveryPlan, *, known: int = 0) -> AsyncIterator[HeldFence]:
-    """Hold the fence of a plan for changing it; `known` is the highest epoch that the run knows.
-
-    Raises:
-        FailoverUnderWay: another run holds it.
-        FenceBehind: it is older than what is known.
-    """
+    """Hold the fence of a plan for changing it; `known` is the highest epoch that the run knows."""
 
     def busy(where: str) -> FailoverUnderWay:
         return FailoverUnderWay(plan.name, where)
@@ -246,11 +229,7 @@ def fence_of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
 
 @dataclass(frozen=True)
 class ElsewhereActive:
-    """What another plan says of one of its primaries: another resource serves for it, or is about to.
-
-    Attributes:
-        plan: that other plan.
-    """
+    """What another plan says of one of its primaries: another resource serves for it, or is about to."""
 
     plan: str
     epoch: int
@@ -359,10 +338,6 @@ class OtherPlans:
         Args:
             scope: what the plan that asks has of the primary.
             forced: go on where the primary itself is to serve, or where it is not known what other plans say.
-
-        Raises:
-            ActiveElsewhere: another plan does.
-            OtherFenceUnknown: that is not known.
         """
         what = f"does not let {resource} serve for {primary}"
         for other in () if forced and resource == primary else self.of(primary):
@@ -383,11 +358,7 @@ def _one_way_for_both(plan: str, primary: str, resource: str, other: ElsewhereAc
 
 
 async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
-    """Read what serves for the other plans of a vault, whether they are configured here or not.
-
-    Raises:
-        VaultUnavailable: the vault does not say which plans there are.
-    """
+    """Read what serves for the other plans of a vault, whether they are configured here or not."""
     found: dict[str, set[str]] = {}
     for listed in await storage.list(f"{_FENCES}/"):
         match listed.path.split("/"):

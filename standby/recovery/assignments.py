@@ -75,12 +75,7 @@ def may_serve(plan: RecoveryPlan, primary: str) -> tuple[str, ...]:
 
 
 def must_be_able_to_serve(plan: RecoveryPlan, primary: str, resource: str) -> None:
-    """Accept only a resource that the plan pairs with a primary.
-
-    Raises:
-        NotAPrimary: the plan has no such primary.
-        NotATarget: it has, and the resource is not among its targets.
-    """
+    """Accept only a resource that the plan pairs with a primary."""
     able = may_serve(plan, primary)
     if not able:
         raise NotAPrimary(plan.name, primary, {pair.source for pair in plan.pairs})
@@ -139,10 +134,6 @@ def choose_assignment(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: 
 
     A target that is not named is that of the failover that is under way; else the one that the decision about an
     outage would try first.
-
-    Raises:
-        AlreadyActive: every target serves already.
-        StandbyError: as `choose_primary`.
     """
     if to:
         return choose_primary(plan, fence, to=to, named=named), to

@@ -203,11 +203,7 @@ async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue]
 
 
 async def verify_audit(storage: Storage, plan: str, signer: Signer | None) -> AuditCheck:
-    """Check every line of a plan's log, and its end; with a key, the signatures, too.
-
-    Raises:
-        FormatUnknown: another version of Standby wrote a line or the head.
-    """
+    """Check every line of a plan's log, and its end; with a key, the signatures, too."""
     return _checked(storage, plan, signer, *await _read_both(storage, plan, signer))
 
 

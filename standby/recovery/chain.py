@@ -70,11 +70,7 @@ def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
 
 
 def read_line(where: str, text: bytes) -> AuditLine | None:
-    """Read a line; `None` where it is none.
-
-    Raises:
-        FormatUnknown: another version of Standby wrote it.
-    """
+    """Read a line; `None` where it is none."""
     try:
         json.loads(text, object_pairs_hook=_no_duplicate_keys)
         _digest(text)

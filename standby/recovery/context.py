@@ -178,10 +178,6 @@ async def open_recovery(
     Args:
         sinks: opens the sinks; this library alone opens files and webhooks.
         actor: who asks; without it, the user of this machine.
-
-    Raises:
-        UnknownName: there is no such plan.
-        KeyUnusable: a signing key is not one.
     """
     settings = configuration.vault
     async with open_run(configuration, plan_name) as run, AsyncExitStack() as stack:

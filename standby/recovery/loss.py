@@ -49,11 +49,6 @@ async def settle(context: RecoveryContext, forced: Collection[str] = (), reason:
 
     Returns:
         The context with what is known now, which everything after this is held against.
-
-    Raises:
-        RecordsLost: a witness knows more, and that is not forced; nothing was changed.
-        ReasonMissing: it is forced without a reason.
-        StandbyError: as `look`.
     """
     finding = await look(context)
     if not finding.problem:

@@ -48,11 +48,7 @@ class PageContent:
     """One plan at one moment.
 
     Attributes:
-        regions: Azure region by name of the resource.
-        drills: the last one at each resource.
         snapshots_problem: why they could not be listed; empty where they could.
-        replica: of the vault, where it has one.
-        sinks: what their applications see.
     """
 
     plan: RecoveryPlan

@@ -64,11 +64,6 @@ async def synchronise(
         source: the resource that serves.
         target: the one that is to serve.
         selection: what to copy instead, with the ids at the target where the plan has no such pair.
-
-    Raises:
-        NoPairBetween: neither can serve for the other.
-        Fenced: the source does not serve, or another failover is under way.
-        LedgerBusy: another replication of this pair takes too long.
     """
     fence = await read_fence(context.vault, context.plan)
     fence.must_allow_copy(source, target, context.run_id)
@@ -210,9 +205,6 @@ async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equ
     """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went.
 
     What was just found `equal` at both counts as if it had been copied from the primary.
-
-    Raises:
-        LedgerBusy: another run of this pair takes too long.
     """
 
     async def sync() -> None:

@@ -223,12 +223,7 @@ def serving_of(evidence: Evidence) -> dict[str, tuple[Assignment, str]]:
 
 
 async def look(context: RecoveryContext) -> Finding:
-    """Compare the fence and the audit log of a plan with everything else that knows of them; nothing is changed.
-
-    Raises:
-        FenceUnreadable: the fence is there and cannot be understood.
-        VaultUnavailable: the vault does not say what the fence is.
-    """
+    """Compare the fence and the audit log of a plan with everything else that knows of them; nothing is changed."""
     finding = judge(await collect(context))
     while finding.problem:
         # Another run may have written what was read too early.

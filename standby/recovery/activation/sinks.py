@@ -145,20 +145,11 @@ class ActivationSink(Protocol):
         ...
 
     async def publish(self, activation: Activation) -> None:
-        """Publish the map; the same map again changes nothing.
-
-        Raises:
-            SinkAhead: it has a higher epoch.
-            SinkFailed: it does not take it.
-        """
+        """Publish the map; the same map again changes nothing."""
         ...
 
     async def read(self, plan: str) -> Activation | None:
-        """Give the last map of a plan; `None` where it has none, or cannot be read.
-
-        Raises:
-            SinkFailed: it can be read, and does not answer.
-        """
+        """Give the last map of a plan; `None` where it has none, or cannot be read."""
         ...
 
 
@@ -209,7 +200,6 @@ class SinkResult(Document):
         published: the resource that it has for the primary of the failover; `nobody` while none may be called;
             empty where nothing was published.
         reason: why nothing was published, with what to do about it.
-        required: whether the failover waits for it.
     """
 
     name: str
@@ -272,11 +262,7 @@ async def read_back(sinks: Sequence[ActivationSink], plan: str) -> tuple[Activat
 
 
 async def read_sink(sink: ActivationSink, plan: str) -> Activation | None:
-    """Read the last map of a plan from one sink, in bounded time.
-
-    Raises:
-        SinkFailed: it does not answer.
-    """
+    """Read the last map of a plan from one sink, in bounded time."""
     try:
         async with asyncio.timeout(READ_SECONDS):
             return await sink.read(plan)

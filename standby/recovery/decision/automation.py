@@ -70,11 +70,7 @@ def position_words(automation: Automation) -> str:
 
 
 async def read_automation(storage: Storage) -> Automation:
-    """Read the off switch.
-
-    Raises:
-        AutomationUnreadable: it is there and cannot be understood.
-    """
+    """Read the off switch."""
     content = await storage.read(AUTOMATION_PATH)
     if content is None:
         return Automation()
@@ -89,9 +85,6 @@ async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: 
     """Set the off switch, and record it in the audit log of every plan.
 
     The off switch is set first: an audit log that cannot be written must not keep automation on.
-
-    Raises:
-        AutomationNotRecorded: it is set, and that could not be recorded.
     """
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))

@@ -50,7 +50,6 @@ class Rebuilding:
     """What a restore would do about what is lacking.
 
     Attributes:
-        needs: what each restorable one needs, by their ids at the primary.
         why: why others cannot be restored, by their ids at the primary.
     """
 
@@ -162,13 +161,7 @@ async def gather_input(
     *,
     limits: Limits = LIMITS,
 ) -> DecisionInput:
-    """Gather everything that a decision is made from; nothing is changed.
-
-    Raises:
-        FenceUnreadable: it is not known what serves.
-        AutomationUnreadable: it is not known whether outages may start anything.
-        NotATarget: the target that is asked for is none of this primary.
-    """
+    """Gather everything that a decision is made from; nothing is changed."""
     known = context.known or Known()
     fence = known.correct(await read_fence(context.vault, context.plan))
     automation = await read_automation(context.vault)
@@ -315,9 +308,6 @@ async def evaluate(
     Args:
         recall: gives before every round what other observers have seen by then.
         rounds: how often at most; by default as often as the policy needs, and a few times more.
-
-    Raises:
-        StandbyError: as `gather_input`.
     """
 
     async def look(observations: Sequence[Observation]) -> DecisionInput:

@@ -178,7 +178,6 @@ class Candidate(Document):
     """A resource that could serve next.
 
     Attributes:
-        observation: the probe of it; `None` where there was none.
         fitness: `None` where it was not asked for, since the resource does not answer.
     """
 

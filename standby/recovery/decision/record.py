@@ -187,13 +187,7 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
 
 
 async def read_record(storage: Storage, decision_id: str) -> tuple[DecisionRecord, str]:
-    """Read a decision, with the digest of what its file holds now.
-
-    Raises:
-        NoSuchDecision: nothing is recorded under this id.
-        DecisionUnreadable: something else is.
-        FormatUnknown: another version of Standby recorded it.
-    """
+    """Read a decision, with the digest of what its file holds now."""
     path = decision_path(decision_id)
     where = storage.where(path)
     content = await storage.read(path)

@@ -101,12 +101,7 @@ class HeldDrills:
 
 @asynccontextmanager
 async def hold_drills(files: Storage, plan: str) -> AsyncIterator[HeldDrills]:
-    """Hold the list of a plan's unfinished drills; one run at a time may.
-
-    Raises:
-        DrillUnderWay: another run holds it.
-        ManifestUnreadable: it is there and cannot be understood.
-    """
+    """Hold the list of a plan's unfinished drills; one run at a time may."""
     path = f"drills/{plan}/open.json"
     busy = partial(DrillUnderWay, plan)
     async with hold_document(files, path, OpenDrills, busy=busy, unreadable=ManifestUnreadable) as held:
@@ -160,13 +155,7 @@ class CleanUpReport(Document):
 
 
 async def clean_up(context: RecoveryContext, stages: Stages) -> CleanUpReport:
-    """Remove what unfinished drills of a plan left, and prove it.
-
-    Raises:
-        DrillUnderWay: a drill runs, whose analyzers are no leftovers.
-        ManifestUnreadable: the list of unfinished drills cannot be understood.
-        VaultUnavailable: the vault does not answer.
-    """
+    """Remove what unfinished drills of a plan left, and prove it."""
     async with hold_drills(context.vault, context.plan.name) as drills:
         return await remove_leftovers(context, drills, stages)
 
@@ -178,11 +167,7 @@ async def remove_leftovers(context: RecoveryContext, drills: HeldDrills, stages:
 
 
 def must_be_clean(report: CleanUpReport, target: str) -> None:
-    """Let a drill begin only where nothing of an earlier one is left; leftovers elsewhere are warned of.
-
-    Raises:
-        LeftBehind: something is left at the target, or may be.
-    """
+    """Let a drill begin only where nothing of an earlier one is left; leftovers elsewhere are warned of."""
     for drill in report.drills:
         if drill.cleanup.proven:
             continue

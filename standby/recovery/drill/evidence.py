@@ -119,12 +119,7 @@ class EvidenceCheck:
 
 
 async def verify_evidence(objects: Storage, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:
-    """Check the evidence that the vault has of a drill.
-
-    Raises:
-        NoEvidence: it has none.
-        VaultUnavailable: it is not known whether it has any.
-    """
+    """Check the evidence that the vault has of a drill."""
     path = f"{drill_folder(plan, run_id)}/evidence.json"
     content = await objects.read(path)
     if content is None:
@@ -141,9 +136,6 @@ async def check_evidence(
     Args:
         plan: whose drill it should be of.
         where: the evidence is, for people.
-
-    Raises:
-        VaultUnavailable: the log cannot be read.
     """
     digest = digest_of(content)
     try:

@@ -214,11 +214,7 @@ def _against_failover(plan: RecoveryPlan, manifest: DrillManifest, found: Findin
 async def inspect_analyzers(
     context: RecoveryContext, manifest: DrillManifest, snapshot: Snapshot, plan: RestorePlan
 ) -> tuple[DrilledAnalyzer, ...]:
-    """Say of every analyzer of a drill whether it could serve; the context is that of the sandbox.
-
-    Raises:
-        ServiceError: the resource does not answer.
-    """
+    """Say of every analyzer of a drill whether it could serve; the context is that of the sandbox."""
     client = context.connections[manifest.to]
     listed = {found.analyzer_id: found for found in await client.list_analyzers()}
     context.connections.forget_serving(manifest.to)

@@ -136,11 +136,6 @@ async def compare(
         begun_at: when an unfinished failback began, UTC.
         force: ids at the primary of what may be replaced although it was trained, and its counterpart was not.
         earlier: ids that an earlier run of that failback was given: they count only where they still mean something.
-
-    Raises:
-        PrimaryDoesNotAnswer: what the primary has is not known.
-        NotCompared: `keep` or `force` names what neither has.
-        NothingThere: `keep` names what the standby does not have.
     """
     async with side_by_side() as group:
         serving = group.create_task(take_inventory(context.connections[standby]))

@@ -54,9 +54,6 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
 
     Args:
         unfinished: the standby of a failback that was begun and has not ended.
-
-    Raises:
-        FailoverUnfinished: a failover to another resource has to end first.
     """
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:
@@ -94,9 +91,6 @@ def hold_progress(
 
     One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
     decided again.
-
-    Raises:
-        FailbackUnderWay: another run holds it.
     """
     path = f"recovery/{context.plan.name}/failback-{primary}.json"
     busy = partial(FailbackUnderWay, context.plan.name, primary)

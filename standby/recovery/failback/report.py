@@ -189,7 +189,6 @@ class FailbackReport(Document):
         sync: what was copied to the primary.
         failover: to the primary; `None` where an earlier run had made it, or it was not reached.
         forward: what was copied to the standby once the primary served again.
-        seen: what the applications of each sink see, where the failback has not ended.
     """
 
     plan: str

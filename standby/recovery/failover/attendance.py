@@ -31,7 +31,6 @@ TOO_LONG = timedelta(minutes=20)
 TOLD_EVERY = timedelta(minutes=15)
 """After which people are told again of what is still not settled."""
 
-
 BEGINNING = 5.0
 """Seconds in which a run that begins to attend writes that down."""
 
@@ -41,7 +40,6 @@ class Told(Document):
 
     Attributes:
         what: tells the same from something new.
-        text: what they were told, in sentences.
     """
 
     what: str
@@ -99,8 +97,6 @@ class Attendance:
 
         Args:
             what: tells the same from something new.
-            text: what they are told, in sentences.
-            publish: tells them.
         """
         now, last = self.context.clock.now(), self._last.told.get(primary)
         if last is None or last.what != what or now - last.at >= TOLD_EVERY:
@@ -125,12 +121,7 @@ class Attendance:
 
 @asynccontextmanager
 async def attending(context: RecoveryContext) -> AsyncIterator[Attendance]:
-    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another.
-
-    Raises:
-        EvaluatedElsewhere: another run does, and is alive.
-        VaultUnavailable: the vault does not say.
-    """
+    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another."""
     plan = context.plan.name
     path = evaluation_path(plan)
     async with AsyncExitStack() as stack:

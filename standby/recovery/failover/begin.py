@@ -52,9 +52,6 @@ async def begin(
 
     Returns:
         Where its record is, which this run writes from now on; and the record.
-
-    Raises:
-        StandbyError: as `fail_over`.
     """
     must_be_able_to_serve(context.plan, request.primary, request.to)
     file = await open_record(context.vault, context.plan.name)
@@ -75,7 +72,6 @@ class Unfinished:
     Attributes:
         to: the resource that it leads to; resuming it leads there.
         back: the other one, to which it can be rolled back.
-        by_outage: whether an outage asked for it, so that it may be ended without an operator.
         touched: whether applications may have been told something of it already.
     """
 

@@ -80,18 +80,10 @@ async def fail_over(
         naming: of restored analyzers; with a prefix everything is restored under it, for a drill.
 
     Raises:
-        FailoverUnderWay: another run holds the fence of this plan.
-        AlreadyActive: the resource serves already.
-        NothingToRollBack: there is no failover that could be rolled back.
-        FailoverUnfinished: another failover of this plan has to end first.
-        DecidedBefore: another run has changed what serves since this was decided.
-        ActiveElsewhere: another plan has another resource serve for the same analyzers, and that is not forced.
-        NotATarget: the plan does not have this target.
-        SinkAhead: a sink has a higher epoch than this vault, and that is not forced.
         SinkFailed: a sink cannot be read, and that is not forced; nothing was done.
         AuditBroken: the audit log cannot be added to; nothing was done.
-        FenceBehind: the fence is older than what the run knows.
         VaultUnavailable: the vault does not answer; whether the plan is fenced is not known.
+        StandbyError: something else stands in its way, as that error says; nothing was done.
     """
     report: FailoverReport | None = None
     try:
@@ -195,12 +187,7 @@ REPLICA_SECONDS = 30.0
 
 
 async def what_to_commit(context: RecoveryContext, primary: str | None = None) -> tuple[Fence, tuple[str, ...]]:
-    """Give the fence, and the primaries whose failover waits for a commit.
-
-    Raises:
-        NotAPrimary: the plan has no such primary.
-        FailoverUnfinished: a failover was interrupted.
-    """
+    """Give the fence, and the primaries whose failover waits for a commit."""
     fence = await read_fence(context.vault, context.plan)
     return fence, _waiting(fence, await read_record(context.vault, fence.plan), primary)
 
@@ -217,13 +204,6 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
     """Commit the failovers of a plan; from then on only a failback returns to the primary.
 
     The active map is published again in any case, so that a sink gets it which did not take it before.
-
-    Raises:
-        FailoverUnderWay: another run holds the fence of this plan.
-        FailoverUnfinished: a failover was interrupted.
-        ActiveElsewhere: it would publish the primary for what serves elsewhere in another plan.
-        NotAPrimary: the plan has no such primary.
-        VaultUnavailable: the vault does not answer.
     """
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         fence = held.fence
@@ -271,11 +251,6 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
 
     Returns:
         Ids at the primaries of what was added. A sink that did not take the map is behind: `publish_behind`.
-
-    Raises:
-        FailoverUnderWay: another run holds the fence of this plan.
-        AuditBroken: the audit log cannot be added to; nothing was done.
-        StandbyError: the vault does not answer, or the fence cannot be understood.
     """
     record = await read_record(context.vault, context.plan.name)
     if record is None or not any(out for places in record.missing.values() for out in places.values()):
@@ -353,12 +328,7 @@ async def _remembered(context: RecoveryContext, outcomes: Outcomes) -> SinkRecor
 
 
 async def sinks_seen(context: RecoveryContext) -> tuple[SinkView, ...]:
-    """Say what the applications of each sink see; nothing is changed.
-
-    Raises:
-        FenceUnreadable: the fence is there and cannot be understood.
-        VaultUnavailable: the vault does not say what should be published.
-    """
+    """Say what the applications of each sink see; nothing is changed."""
     fence, record, known = await _records(context)
     return await _seen(context, fence, record, known)
 
@@ -408,11 +378,6 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
 
     Returns:
         What came of it, for each sink that did not hold the map; one that has a higher epoch is left alone.
-
-    Raises:
-        UnknownName: a resource that serves is no longer configured.
-        FenceUnreadable: the fence is there and cannot be understood.
-        VaultUnavailable: the vault does not say what should be published.
     """
     fence, record, known = await _records(context)
     if fence is None or is_under_way(fence) or fence.epoch < context.run.known_epoch:

@@ -102,8 +102,6 @@ class Answer:
     Attributes:
         text: what it means and what to do, in sentences.
         what: tells the same from something new.
-        record: the decision, where there was one.
-        report: of the failover, where one was begun.
         again: whether a further attempt may help.
     """
 
@@ -135,8 +133,6 @@ class Means:
 
     Attributes:
         recall: gives what others have seen of a resource.
-        decided: called with every decision that was recorded.
-        carry_out: fails over as asked.
         tell: tells people of an answer that leaves something unsettled; called no more often than they should hear it.
         may_ask: whether somebody can be asked for an approval.
         approved: what somebody has approved; the other primaries are left alone then.

@@ -260,11 +260,7 @@ def _is_being_built(readiness: Readiness) -> bool:
 
 
 async def wait_for_replication(context: RecoveryContext, to: str) -> None:
-    """Wait until no run writes to the target any more; since the plan is fenced, none begins.
-
-    Raises:
-        ReplicationAtWork: one that began earlier has not ended in time.
-    """
+    """Wait until no run writes to the target any more; since the plan is fenced, none begins."""
     async with side_by_side() as group:
         for pair in context.plan.pairs:
             if to in pair.targets:
@@ -294,9 +290,6 @@ async def sync_wholly(
 
     Args:
         serve_rest: single analyzers may be left behind.
-
-    Raises:
-        SyncIncomplete: something was left behind, or the source does not answer.
     """
     try:
         report = await sync(context, source, target)

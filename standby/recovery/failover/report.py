@@ -143,7 +143,6 @@ class CommitReport(Document):
         committed: the resources that were waiting for it, by primary.
         added: ids at the primaries of what was left out, and works by now.
         missing: what is still left out, by primary.
-        replica: of the vault, where it has one.
     """
 
     plan: str

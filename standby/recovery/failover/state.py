@@ -34,10 +34,6 @@ class SwitchRecord(Stored):
         fenced: the fence was seen to have its epoch; `None` where an earlier version wrote it.
         ended: it was completed or undone, and the audit log says so.
         log: the newest line of the audit log when it was written.
-        detected_at: when it was decided or proposed because of an outage, UTC; `None` for an operator's order.
-        approved_at: when somebody approved it, UTC; `None` where nobody was asked.
-        unhealthy_since: the first look that saw the outage, UTC.
-        healthy_until: the last healthy look before it, UTC; `None` where none is known.
         names: id of an analyzer at a resource by its id at the primary; by primary and resource.
         missing: why an analyzer is left out at a resource, by its id at the primary; by primary and resource.
         withheld: why the decision leaves out what the target may have all the same, by the id at the primary.

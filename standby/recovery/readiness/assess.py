@@ -302,10 +302,6 @@ async def assess(
         target: the resource that would serve for it. Where it serves already, or is the primary itself, a
             failback is assessed.
         fence: of the plan, where the caller has read it just now, or holds it.
-
-    Raises:
-        FenceUnreadable: the file that says which resource is active cannot be understood.
-        VaultUnavailable: the records cannot be read.
     """
     known = fence or await read_fence(context.vault, context.plan)
     (only,) = await _gather(context, known, [(primary, target)], ask_source=ask_source, seconds=seconds)
@@ -315,11 +311,7 @@ async def assess(
 async def assess_plan(
     context: RecoveryContext, replica: ReplicaState | None = None, *, seconds: float = ANSWER_SECONDS
 ) -> tuple[Readiness, ...]:
-    """Assess every pair of a plan, and what a failover would have to restore. Raises as `assess` does.
-
-    Args:
-        replica: of the vault, where it has one.
-    """
+    """Assess every pair of a plan, and what a failover would have to restore."""
     pairs = [(pair.source, target) for pair in context.plan.pairs for target in pair.targets]
     fence = await read_fence(context.vault, context.plan)
     found = await _gather(context, fence, pairs, ask_source=True, seconds=seconds)

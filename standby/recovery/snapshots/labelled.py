@@ -68,11 +68,7 @@ class BlobReader:
         self._transport = transport
 
     async def list(self, container_url: str, prefix: str) -> tuple[Blob, ...]:
-        """List the files below a prefix, in order of name.
-
-        Raises:
-            BlobsUnknown: they cannot be listed, or are too many.
-        """
+        """List the files below a prefix, in order of name."""
         refuse_strange_host(container_url, is_emulated=self._is_emulated)
         parts = urlsplit(container_url)
         is_here = is_loopback(parts.hostname)

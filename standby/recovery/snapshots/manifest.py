@@ -216,11 +216,7 @@ def entry_of(manifest: Manifest, content: bytes, *, signed: bool) -> IndexEntry:
 
 
 def parse_index(where: str, content: bytes | None) -> Index:
-    """Read a list; lines that are not as they were written are given apart.
-
-    Raises:
-        FormatUnknown: another version of Standby wrote one of its lines.
-    """
+    """Read a list; lines that are not as they were written are given apart."""
     if not content:
         return Index()
     *lines, rest = content.split(b"\n")

@@ -65,12 +65,6 @@ async def plan_restore(
         naming: other ids, and more tags, for a drill.
         only_missing: leave out whatever the target has under the id, whatever it is.
         primary: only what serves for this primary; everything that belongs at `to` if left out.
-
-    Raises:
-        UnknownName: the plan has no such resource.
-        NotOfThisPlan: the snapshot has nothing that belongs there.
-        NothingSelected: a glob matches nothing.
-        ServiceError: the target does not answer.
     """
     if to not in context.plan.resources:
         raise UnknownName(f"resource of plan {context.plan.name}", to, context.plan.resources)

@@ -155,8 +155,6 @@ async def restore(
 
     Raises:
         ActiveElsewhere: all that is asked for serves there for another plan.
-        AuditBusy: another run holds the log for too long.
-        AuditBroken: the log is not whole, so that nothing is done that it could not record.
     """
     if plan.items and len(plan.elsewhere) == len(plan.items):
         raise next(iter(plan.elsewhere.values()))

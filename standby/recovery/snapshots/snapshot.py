@@ -57,12 +57,6 @@ async def open_snapshot(context: RecoveryContext, as_of: datetime | None = None)
 
     What is damaged in one store is read from the other, and repaired. An older snapshot is never opened
     instead of a damaged one: that needs `as_of`.
-
-    Raises:
-        NoSnapshot: there is none.
-        NewestSnapshotLost: the newest one that was taken is gone, and no other one is asked for.
-        SnapshotTampered: its manifest or its signature is wrong in every store.
-        VaultUnavailable: no store answers.
     """
     catalog = await open_catalog(context)
     entry = _chosen(catalog, as_of)

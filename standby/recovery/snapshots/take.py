@@ -195,9 +195,6 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
 
     Raises:
         NothingReachable: no resource answered; nothing was written.
-        Held: another run takes a snapshot of this plan.
-        VaultUnavailable: the vault cannot be read or written; its replica alone is not enough.
-        CannotSign: only the public half of the key is here.
     """
     plan = context.plan.name
     fence = await read_fence(context.vault, context.plan)
