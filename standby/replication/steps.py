@@ -81,6 +81,7 @@ class RunContext:
     vault: Storage
     clock: Clock = field(default_factory=SystemClock)
     failover_run: str = ""
+    # The highest that any record or sink knew when the run began.
     known_epoch: int = 0
     _others: OtherPlansNow = field(default_factory=OtherPlansNow, repr=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self, TypeGuard
@@ -19,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from standby.document import Document, JsonObject, JsonValue
+from standby.document import Document, JsonObject
 from standby.service.redaction import hidden
 
 MOST_WARNING_CHARACTERS = 300
@@ -111,7 +112,7 @@ class _Wire(BaseModel):
 
     def to_json(self) -> JsonObject:
         """Give exactly what the service sent, as a copy of its own."""
-        return {key: _copied(value) for key, value in self._sent.items()}
+        return deepcopy(self._sent)
 
 
 class ErrorDetail(_Wire):
@@ -252,11 +253,3 @@ class PollAnswer:
 
     operation: Operation
     retry_after: float | None
-
-
-def _copied(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
