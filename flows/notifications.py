@@ -81,11 +81,10 @@ def _automations(name: str, block: UUID) -> Iterator[AutomationCore]:
             name=f"{PREFIX} {name} of {of}", description=description, trigger=trigger, actions=[action]
         )
 
-    yield from _of_failovers(notify)
-    yield _of_degraded(notify)
+    return _of_events(notify)
 
 
-def _of_failovers(notify: Notify) -> Iterator[AutomationCore]:
+def _of_events(notify: Notify) -> Iterator[AutomationCore]:
     yield notify(
         "failovers",
         "A failover was proposed, made, rolled back, committed or refused, or waits; a failback or a drill has ended.",
@@ -128,10 +127,7 @@ def _of_failovers(notify: Notify) -> Iterator[AutomationCore]:
         "the failover run {{ event.resource.name }} failed",
         "{{ flow_run.state.message }}\nRun standby status PLAN, then decide by hand.\n{{ flow_run|ui_url }}",
     )
-
-
-def _of_degraded(notify: Notify) -> AutomationCore:
-    return notify(
+    yield notify(
         "degraded resources",
         "A resource answers slowly, or does only a part of its work. This never starts a failover.",
         EventTrigger(
