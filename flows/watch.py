@@ -168,14 +168,15 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
     report = WatchReport(plan=plan, observations=found.observations)
     problems = [*events.problems, *found.problems]
-    if not await tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS):
-        problems.append("The page of this watch could not be left")
-    await missed
+    page = asyncio.create_task(tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS))
     # Loaded late: the first look must not wait for it.
     from flows.outage import attend, finish_answers  # noqa: PLC0415
 
     attended = await attend(configuration, plan, found.down)
     problems += attended.problems
+    if not await page:
+        problems.append("The page of this watch could not be left")
+    await missed
     if attended.answers:
         state = await finish_answers(attended.answers)
         # Whoever started the watch here gets what it saw, whatever was done about it.
