@@ -269,6 +269,8 @@ def calm(attack: Attack) -> None:
         known = [name for name in ANALYZERS if world.holds(serving, name)]
         whose = ["primary", "standby"][attack.end]
         chosen = {name: whose if world.is_ready(PRIMARY, name) else "standby" for name in known}
+        # What cannot be used where it serves cannot be copied back either, as the refusal says.
+        chosen |= {name: "primary" for name in known if not world.is_ready(serving, name)}
         keep = [part for name in known for part in ("--keep", f"{name}={chosen[name]}")]
         forced = ["--force", "taught"] if chosen.get("taught") == "standby" else []
         attack.done("failback", PLAN, "--yes", *keep, *forced)
