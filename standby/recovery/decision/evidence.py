@@ -18,6 +18,9 @@ SHORTEST_GAP = timedelta(seconds=15)
 EARLIER_GAP = 3
 """The same, by the first rules."""
 
+EARLIER_SAME_LOOK = 0.75
+"""`SAME_LOOK`, by the first rules."""
+
 REGULAR = 1.1
 """Probe periods at most between two probes of an observer that keeps probing."""
 
@@ -80,6 +83,7 @@ def weigh(
     *,
     since: datetime | None = None,
     gap: float = GAP,
+    same: float = SAME_LOOK,
     clocks: timedelta = CLOCKS,
 ) -> OutageEvidence:
     """Find the present streak.
@@ -95,6 +99,7 @@ def weigh(
     Args:
         since: when the resource began to serve; nothing earlier counts.
         gap: probe periods without a look after which a new streak begins.
+        same: share of a probe period within which two looks of one observer count once.
         clocks: by how much the clocks of two machines may differ.
     """
     believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
@@ -107,7 +112,7 @@ def weigh(
     healthy = max((look.ended for look in known if look.healthy), default=None)
     return OutageEvidence(
         streak=tuple(streak),
-        counted=_apart(streak, policy.probe_every * SAME_LOOK),
+        counted=_apart(streak, policy.probe_every * same),
         alerts=_alarmed([look for look in believed if look.alert and (healthy is None or look.at > healthy)]),
         newest=known[-1] if known else None,
         contradicting=tuple(sorted(name for name, last in by_observer.items() if last.healthy and last.at > fresh)),

@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from standby.config.durations import roughly
 from standby.config.plan import serves_rest
 from standby.fencing import Phase
-from standby.recovery.decision.evidence import EARLIER_GAP, SHORTEST_GAP, OutageEvidence, proved_at, weigh
+from standby.recovery.decision.evidence import (
+    EARLIER_GAP,
+    EARLIER_SAME_LOOK,
+    SHORTEST_GAP,
+    OutageEvidence,
+    proved_at,
+    weigh,
+)
 from standby.recovery.decision.input import (
     NEVER_FORCED,
     Candidate,
@@ -318,7 +325,8 @@ def evidence_of(given: DecisionInput) -> OutageEvidence:
     """Weigh what was observed of the resource that serves, since it began to."""
     if given.rules == 1:
         looks = [look.model_copy(update={"alert": False}) for look in given.observations]
-        return weigh(looks, given.active, given.asked_at, given.policy, gap=EARLIER_GAP, clocks=timedelta())
+        earlier = {"gap": EARLIER_GAP, "same": EARLIER_SAME_LOOK}
+        return weigh(looks, given.active, given.asked_at, given.policy, **earlier, clocks=timedelta())
     # While a failover is under way, `since` is when that began.
     since = None if given.assignment.phase is Phase.SWITCHING else given.assignment.since
     return weigh(given.observations, given.active, given.asked_at, given.policy, since=since)

@@ -163,6 +163,12 @@ class TestAlerts:
         assert decide(DecisionInput.model_validate(recorded)).outcome is Outcome.ACT
         assert decide(an_input(earlier)).outcome is Outcome.WAIT
 
+    def test_looks_that_an_earlier_version_counted_once_count_once_when_replayed(self) -> None:
+        earlier = [look(60), look(40), look(0.6, observer=SELF)]
+
+        assert decide(an_input(earlier, rules=1)).outcome is Outcome.WAIT
+        assert decide(an_input(earlier)).outcome is Outcome.ACT
+
 
 class TestHowLongItLasted:
     def test_the_beginning_counts_from_a_try_that_found_nothing_and_not_from_one_that_was_lost(self) -> None:
