@@ -325,8 +325,15 @@ def evidence_of(given: DecisionInput) -> OutageEvidence:
     """Weigh what was observed of the resource that serves, since it began to."""
     if given.rules == 1:
         looks = [look.model_copy(update={"alert": False}) for look in given.observations]
-        earlier = {"gap": EARLIER_GAP, "same": EARLIER_SAME_LOOK}
-        return weigh(looks, given.active, given.asked_at, given.policy, **earlier, clocks=timedelta())
+        return weigh(
+            looks,
+            given.active,
+            given.asked_at,
+            given.policy,
+            gap=EARLIER_GAP,
+            same=EARLIER_SAME_LOOK,
+            clocks=timedelta(),
+        )
     # While a failover is under way, `since` is when that began.
     since = None if given.assignment.phase is Phase.SWITCHING else given.assignment.since
     return weigh(given.observations, given.active, given.asked_at, given.policy, since=since)

@@ -52,12 +52,14 @@ class Evaluation(Stored):
 
     Attributes:
         run_id: the run that attends to them now, or did last.
+        resource: whose outage that is; empty where it only tells of something, or an earlier version wrote it.
         told: by primary; nothing for one for which all is settled.
     """
 
     run_id: str
     actor: str
     since: AwareDatetime
+    resource: str = ""
     told: Mapping[str, Told] = {}
 
 
@@ -66,6 +68,7 @@ class EvaluatedElsewhere(GuardRefused):
 
     def __init__(self, plan: str, holder: Evaluation | None) -> None:
         self.since = holder.since if holder else None
+        self.resource = holder.resource if holder else ""
         who = f"{holder.actor} (run {holder.run_id})" if holder else "another run"
         since = f" since {utc(holder.since)}" if holder else ""
         super().__init__(
@@ -120,8 +123,12 @@ class Attendance:
 
 
 @asynccontextmanager
-async def attending(context: RecoveryContext) -> AsyncIterator[Attendance]:
-    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another."""
+async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterator[Attendance]:
+    """Attend to the outages of a plan, as the only run that does; whoever dies meanwhile is followed by another.
+
+    Args:
+        resource: whose outage it is; empty for what takes a moment only.
+    """
     plan = context.plan.name
     path = evaluation_path(plan)
     async with AsyncExitStack() as stack:
@@ -134,6 +141,7 @@ async def attending(context: RecoveryContext) -> AsyncIterator[Attendance]:
             run_id=context.run_id,
             actor=context.actor,
             since=context.clock.now(),
+            resource=resource,
             told=before.told if before else {},
         )
         attendance = Attendance(context, file, present, is_ours)

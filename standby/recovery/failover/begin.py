@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from standby.config.globs import scope_of
 from standby.errors import StandbyError
-from standby.fencing import Assignment, Fence, HeldFence, Phase, read_fence
+from standby.fencing import Assignment, Fence, HeldFence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import SinkAhead, SinkFailed, read_back
 from standby.recovery.assignments import AlreadyActive, may_serve, must_be_able_to_serve
 from standby.recovery.context import RecoveryContext
@@ -89,8 +89,16 @@ class Unfinished:
 
 
 async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | None:
-    """Find the failover of a primary that has not ended; `None` where there is none."""
+    """Find the failover of a primary that has not ended, and that no run carries out; `None` where there is none.
+
+    Raises:
+        FailoverUnderWay: a run that is alive carries it out.
+    """
     fence = await read_fence(context.vault, context.plan)
+    if fence.assignments[primary].phase is not Phase.SWITCHING:
+        return None
+    async with hold_fence(context.vault, context.plan) as held:
+        fence = held.fence
     assignment = fence.assignments[primary]
     if assignment.phase is not Phase.SWITCHING:
         return None

@@ -42,6 +42,9 @@ log = logging.getLogger("standby.recovery")
 PAUSES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 285.0)
 """Seconds before each further attempt: ten minutes in all. After that the next report of the outage begins anew."""
 
+OUTSIDE = PAUSES[:4]
+"""The same for a run that does not get to attend at all: the next report comes soon, and such runs must not pile up."""
+
 
 async def to_be_attended(context: RecoveryContext, down: Collection[str]) -> list[str]:
     """Name the resources that somebody has to attend to: what serves and is down, or has a failover that did not end.
@@ -127,6 +130,11 @@ class Approved:
         return self.proposed.given.primary
 
 
+async def never(_: str) -> bool:
+    """Say that people were told of nothing lately."""
+    return False
+
+
 @dataclass(frozen=True)
 class Means:
     """What attending to an outage needs of whoever does it.
@@ -134,6 +142,7 @@ class Means:
     Attributes:
         recall: gives what others have seen of a resource.
         tell: tells people of an answer that leaves something unsettled; called no more often than they should hear it.
+        told_lately: says whether people were told lately of what the vault cannot keep track of.
         may_ask: whether somebody can be asked for an approval.
         approved: what somebody has approved; the other primaries are left alone then.
         seen: what earlier attempts have seen, so that a further one need not prove the outage anew.
@@ -143,6 +152,7 @@ class Means:
     decided: Callable[[DecisionRecord], Awaitable[None]]
     carry_out: Callable[[RecoveryContext, FailoverRequest], Awaitable[FailoverReport]]
     tell: Callable[[Answer], None]
+    told_lately: Callable[[str], Awaitable[bool]] = never
     may_ask: bool = True
     approved: Approved | None = None
     seen: dict[Observation, None] = field(default_factory=dict)
@@ -160,25 +170,42 @@ async def answer_outage(context: RecoveryContext, resource: str, to: str, means:
     Returns:
         What came of it, by primary; a single one for the plan where nothing could be asked.
     """
-    plan = context.plan.name
     answer: Answer | None = None
-    for pause in (0.0, *PAUSES):
+    told: set[str] = set()
+    for pause in (0.0, *(PAUSES if means.approved else OUTSIDE)):
         await context.clock.sleep(pause)
         try:
-            async with attending(context) as attendance:
+            async with attending(context, resource) as attendance:
                 return await _attend(attendance, context, resource, to, means)
         except EvaluatedElsewhere as error:
             is_alive = error.since is None or context.clock.now() - error.since < TOO_LONG
-            if is_alive and not means.approved:
-                return (Answer("", AnswerState.NOT_NEEDED, sentence(error.cause)),)
-            found = Answer("", AnswerState.WAITING, f"{resource} was reported to be down. {error}")
+            text = f"{resource} was reported to be down. {error}"
+            answer = Answer("", AnswerState.WAITING, text, what=f"{resource}: another run attends")
+            is_left_to_it = is_alive and error.resource in {"", resource} and not means.approved
+            if is_left_to_it:
+                answer = Answer("", AnswerState.NOT_NEEDED, sentence(error.cause))
+            # A watch comes again. Who may ask somebody waits for its turn: that other run may not be able to ask.
+            if is_alive and (not means.may_ask or (is_left_to_it and context.plan.failover.automatic)):
+                return (answer,)
+            if is_alive:
+                continue  # It may end in a moment: told only if it does not.
         except StandbyError as error:
-            text = f"{resource} was reported to be down, and what serves for plan {plan} cannot be read: {error}"
-            found = Answer("", AnswerState.WAITING, text)
-        if answer is None:
-            means.tell(found)
-        answer = found
+            text = (
+                f"{resource} was reported to be down, and what serves for plan {context.plan.name} cannot be read: "
+                f"{error}"
+            )
+            answer = Answer("", AnswerState.WAITING, text, what=f"{resource}: nothing can be read")
+        await _tell_once(answer, means, told)
+    if answer is not None and answer.state is not AnswerState.NOT_NEEDED:
+        await _tell_once(answer, means, told)
     return (answer,) if answer else ()
+
+
+async def _tell_once(answer: Answer, means: Means, told: set[str]) -> None:
+    """Tell people of what cannot be written down in the vault, unless this run or another one did so lately."""
+    if answer.what not in told and not await means.told_lately(answer.what):
+        means.tell(answer)
+    told.add(answer.what)
 
 
 async def _attend(
@@ -189,9 +216,12 @@ async def _attend(
     for pause in (0.0, *PAUSES):
         await context.clock.sleep(pause)
         for primary in left:
-            answers[primary] = await _attempt(attendance, context, primary, resource, to, means)
+            # One form at a time: whoever is proposed next is asked about by the next run.
+            asks = any(answer.state is AnswerState.PROPOSED for answer in answers.values())
+            given = replace(means, may_ask=False) if asks else means
+            answers[primary] = await _attempt(attendance, context, primary, resource, to, given)
         left = [name for name, answer in answers.items() if answer.again]
-        if not left:
+        if not left or any(answer.state is AnswerState.PROPOSED for answer in answers.values()):
             break
     for primary in left:
         await attendance.tell(
@@ -210,16 +240,23 @@ async def _attempt(
         # What a failed attempt has changed counts, and so does what somebody else has.
         known = await looked(replace(context, known=None))
         answer = await _answer(known, primary, resource, to, means)
-    except StandbyError as error:
-        text = f"The outage of {resource} is not answered yet: {error}"
-        answer = Answer(primary, AnswerState.WAITING, text, what=type(error).__name__, again=True)
+    except Exception as error:
+        # Whatever goes wrong with one primary costs no other one, and is told.
+        cause = str(error) if isinstance(error, StandbyError) else f"{_name(error)}; the log of this run says where"
+        text = f"The outage of {resource} is not answered yet: {cause}"
+        answer = Answer(primary, AnswerState.WAITING, text, what=_name(error), again=True)
         if isinstance(error, FailoverUnderWay):
             return answer  # An operator is alive and at it: told only if that does not end.
+        log.warning("%s", text, exc_info=None if isinstance(error, StandbyError) else error)
     if answer.state in UNSETTLED:
         await attendance.tell(primary, answer.what, answer.text, partial(means.tell, answer))
     else:
         await attendance.settled(primary)
     return answer
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__
 
 
 async def _answer(context: RecoveryContext, primary: str, resource: str, to: str, means: Means) -> Answer:

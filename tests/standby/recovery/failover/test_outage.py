@@ -134,7 +134,7 @@ async def test_a_proved_outage_is_answered_and_nobody_has_to_be_told(make_night:
 async def test_while_a_living_run_attends_another_one_says_which_that_is(make_night: NightMaker) -> None:
     async with make_night("west") as night:
         await night.dark("east")
-        async with night.context() as first, attending(first):
+        async with night.context() as first, attending(first, "east"):
             answer = await night.answer()
 
         assert answer.state is AnswerState.NOT_NEEDED
@@ -149,6 +149,57 @@ async def test_a_run_that_seems_alive_and_does_nothing_for_long_is_told(make_nig
             answer = await night.answer()
 
         assert answer.state is AnswerState.WAITING
+        assert night.told == [answer]
+
+
+async def test_many_runs_that_cannot_attend_end_soon_and_tell_that_once(make_night: NightMaker) -> None:
+    async with make_night("west") as night:
+        said: set[str] = set()
+
+        async def told_lately(what: str) -> bool:
+            return what in said or said.add(what) is not None
+
+        async with night.context() as first, attending(first, "east"):
+            night.clock.seconds += attendance.TOO_LONG.total_seconds()
+            begun = night.clock.seconds
+            for _ in range(3):
+                await night.answer(told_lately=told_lately)
+
+        assert len(night.told) == 1
+        assert (night.clock.seconds - begun) / 3 <= 120
+
+
+async def test_a_run_that_attends_to_another_outage_is_no_answer_to_this_one(make_night: NightMaker) -> None:
+    async with make_night("west") as night:
+        await night.dark("east")
+        async with night.context() as first, attending(first, "north"):
+            watch, evaluation = await night.answer(may_ask=False), await night.answer()
+
+        assert watch.state is evaluation.state is AnswerState.WAITING
+        assert night.told == [evaluation], "the watch leaves that to the run that waits for its turn"
+
+
+async def test_a_run_that_can_ask_somebody_waits_for_one_that_cannot(
+    make_night: NightMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with make_night("west", automatic=False) as night:
+        await night.dark("east")
+        async with night.context() as first:
+            held = attending(first, "east")
+            await held.__aenter__()
+            released = False
+
+            async def release(seconds: float) -> None:
+                nonlocal released
+                night.clock.seconds += seconds
+                if seconds and not released:
+                    released = True
+                    await held.__aexit__(None, None, None)
+
+            monkeypatch.setattr(night.clock, "sleep", release)
+            answer = await night.answer()
+
+        assert answer.state is AnswerState.PROPOSED
         assert night.told == [answer]
 
 
@@ -291,6 +342,34 @@ async def test_a_failover_in_the_hands_of_a_living_operator_is_waited_for(make_n
 
         assert answer.state is AnswerState.WAITING
         assert len(night.told) == 1, "only at the end, since that run lives"
+
+
+async def test_what_a_living_operator_has_begun_is_not_called_interrupted(make_night: NightMaker) -> None:
+    async with make_night("west") as night:
+        night.sink.fails = night.sink.mute = True
+        await night.order("west")
+        async with night.context() as context, hold_fence(context.vault, context.plan):
+            answer = await night.answer()
+
+        assert answer.state is AnswerState.WAITING
+        assert "has not ended" not in answer.text
+        assert "Another run is changing which resource serves" in answer.text
+        assert night.records == [], "nothing is decided meanwhile"
+
+
+async def test_an_unexpected_error_is_told_like_any_other(make_night: NightMaker) -> None:
+    async with make_night("west") as night:
+        await night.dark("east")
+
+        async def fail(context: RecoveryContext, request: FailoverRequest) -> FailoverReport:
+            raise KeyError("secret")
+
+        answer = await night.answer(carry_out=fail)
+
+        assert answer.state is AnswerState.WAITING
+        assert night.told == [answer]
+        assert "KeyError" in answer.text
+        assert "secret" not in answer.text
 
 
 # The next outage.
