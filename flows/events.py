@@ -153,6 +153,23 @@ async def last_report(plan: str, within: timedelta) -> datetime | None:
     return page.events[0].occurred if page.events else None
 
 
+async def told_lately(plan: str, what: str, within: timedelta) -> bool:
+    """Say whether people were told the same of a plan not long ago, as far as Prefect knows that."""
+    now = datetime.now(UTC)
+    wanted = EventFilter(
+        event=EventNameFilter(name=[WAITING]),
+        resource=EventResourceFilter(id=[plan_id(plan)]),
+        occurred=EventOccurredFilter(since=now - within, until=now + within),
+    )
+
+    async def read() -> bool:
+        async with get_client() as client:
+            page = await client.read_events(wanted, limit=MOST_EVENTS)
+        return any(event.payload.get("what") == what for event in page.events)
+
+    return bool(await tried(f"the events of plan {plan}", read, READ_SECONDS))
+
+
 async def read_observations(resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
     """Read the latest observations of a resource, of any observer, and in any case the last healthy one."""
     found = await _observations(resource, [HEALTHY, DEGRADED, UNHEALTHY], now, within, MOST_EVENTS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
@@ -16,7 +17,7 @@ from prefect.flow_runs import apause_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, Severity, read_observations
+from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, Severity, read_observations, told_lately
 from flows.execution import failover_page, leave_decision, outcome_of
 from flows.outcome import FlowOutcome
 from flows.recovery import open_in_flow
@@ -29,7 +30,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall
 from standby.recovery.decision.input import FailoverRequest
 from standby.recovery.decision.record import DecisionRecord, not_approved, proposal
-from standby.recovery.failover.attendance import EvaluatedElsewhere, all_is_settled, attending
+from standby.recovery.failover.attendance import TOLD_EVERY, EvaluatedElsewhere, all_is_settled, attending
 from standby.recovery.failover.failover import complete, fail_over, publish_behind
 from standby.recovery.failover.outage import (
     Answer,
@@ -38,10 +39,12 @@ from standby.recovery.failover.outage import (
     Means,
     answer_outage,
     facts_of,
+    not_well,
     to_be_attended,
 )
 from standby.recovery.failover.report import FailoverReport, ending
 from standby.recovery.sync import synchronise
+from standby.recovery.watch import Watched
 from standby.recovery.witnesses import looked
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
@@ -54,6 +57,16 @@ SPARE = 600
 
 HISTORY = timedelta(minutes=15)
 """How far back events are read."""
+
+COMPLETE_SECONDS = 45.0
+"""How long a watch may look for what works again and is left out of the active map."""
+
+UNKNOWN = 3
+"""Probe periods for which no look could tell whether a resource is down, before people are told."""
+
+T = TypeVar("T")
+
+log = logging.getLogger("standby.flows")
 
 
 class Approval(RunInput):
@@ -82,6 +95,7 @@ async def after_outage(context: RecoveryContext, outage_of: str, to: str) -> Sta
     asked = next((each.record for each in answers if each.state is AnswerState.PROPOSED and each.record), None)
     if asked is None:
         return await finish_answers(answers)
+    await _leave_reports(answers)
     # Nothing is held meanwhile: an answer may take half an hour, and another primary of the plan may fail.
     answer = await ask(proposal(asked), context.plan.failover.approval_timeout)
     if answer is None or not answer.approve:
@@ -106,21 +120,22 @@ def means_in(context: RecoveryContext, *, may_ask: bool = True) -> Means:
 
     def tell(answer: Answer) -> None:
         name = {AnswerState.PROPOSED: PROPOSED, AnswerState.REFUSED: REFUSED}.get(answer.state, WAITING)
-        facts = facts_of(answer.record) if answer.record else {"home": answer.primary}
+        facts = facts_of(answer.record) if answer.record else {"home": answer.primary, "what": answer.what}
         proved = answer.record is None or answer.record.decision.detected_at is not None
         severity: Severity = "critical" if proved or answer.report else "warning"
         PlanEvent(name, context.plan.name, facts, severity).emit(answer.text)
 
-    return Means(recall, leave_decision, carry_out, tell, may_ask=may_ask)
+    async def lately(what: str) -> bool:
+        return await told_lately(context.plan.name, what, TOLD_EVERY)
+
+    return Means(recall, leave_decision, carry_out, tell, lately, may_ask=may_ask)
 
 
 async def finish_answers(answers: Sequence[Answer]) -> State[Any]:
     """End the run: what is worst names its state, all is said, and each failover leaves its page and its event."""
     ranks = list(AnswerState)
     worst = max(answers, key=lambda answer: ranks.index(answer.state))
-    for answer in answers:
-        if answer is not worst and answer.report is not None:
-            await outcome_of(answer.report).finish()
+    await _leave_reports([answer for answer in answers if answer is not worst])
     message = " ".join(answer.text for answer in answers)
     match worst:
         case Answer(state=AnswerState.NOT_NEEDED):
@@ -131,6 +146,13 @@ async def finish_answers(answers: Sequence[Answer]) -> State[Any]:
             name = worst.state.value.title()
             outcome = FlowOutcome(name, message, worst.report, good=False, artifact=_page_of(worst.report))
     return await outcome.finish()
+
+
+async def _leave_reports(answers: Sequence[Answer]) -> None:
+    """Leave page and event of each failover that was begun and does not name the end of the run."""
+    for answer in answers:
+        if answer.report is not None:
+            await outcome_of(answer.report).finish()
 
 
 def _page_of(report: FailoverReport | None) -> MarkdownArtifact | None:
@@ -161,31 +183,86 @@ class Attended:
     answers: list[Answer] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    async def apart(self, work: Awaitable[T]) -> T | None:
+        """Give what some work comes to; whatever goes wrong with it is a problem, and costs only itself."""
+        try:
+            return await work
+        except Exception as error:
+            known = isinstance(error, StandbyError)
+            self.problems.append(error.cause if isinstance(error, StandbyError) else type(error).__name__)
+            log.warning("attending failed: %s", self.problems[-1], exc_info=None if known else error)
+            return None
 
-async def attend(configuration: Configuration, plan: str, down: Collection[str]) -> Attended:
+
+async def attend(configuration: Configuration, plan: str, found: Watched) -> Attended:
     """Attend to what is not settled, where no other run does."""
     attended = Attended()
-    try:
-        async with open_in_flow(configuration, plan) as opened:
-            context = await looked(opened) if down else opened
-            # The run that an event started has a form for an approval; this one has not.
-            means = means_in(context, may_ask=False)
-            wanted = await to_be_attended(context, down)
-            for resource in wanted:
-                answers = await answer_outage(context, resource, "", means)
-                # That another run attends, or that all is well again, is no news of this one.
-                attended.answers += [each for each in answers if each.state is not AnswerState.NOT_NEEDED]
-            with suppress(GuardRefused):  # What another run does now comes first.
-                await complete(context)
-            left = [each for each in await publish_behind(context) if each.status == "failed"]
-            if left:
-                await _tell_of_sinks(context, left)
-                attended.problems += [each.reason for each in left]
-            elif not wanted:
-                await all_is_settled(context)
-    except (StandbyError, OSError) as error:
-        attended.problems.append(error.cause if isinstance(error, StandbyError) else f"{type(error).__name__}")
+
+    async def opened() -> bool:
+        async with open_in_flow(configuration, plan) as context:
+            return await _attend(await looked(context) if found.down else context, found, attended)
+
+    if not await attended.apart(opened()) and found.down:
+        # What the vault does not say, or cannot keep track of, is told all the same.
+        what = "that cannot be attended to"
+        if not await told_lately(plan, what, TOLD_EVERY):
+            reasons = " ".join(map(sentence, attended.problems))
+            summary = f"{', '.join(sorted(found.down))} is down, and {what}: {reasons} See standby status {plan}."
+            PlanEvent(WAITING, plan, {"what": what}, "critical").emit(summary)
     return attended
+
+
+async def _attend(context: RecoveryContext, found: Watched, attended: Attended) -> bool:
+    """Attend to each thing by itself; say whether each outage has an answer, whatever that is."""
+    # The run that an event started has a form for an approval; this one has not.
+    means = means_in(context, may_ask=False)
+    wanted = await to_be_attended(context, found.down)
+    all_answered = True
+    for resource in wanted:
+        answers = await attended.apart(answer_outage(context, resource, "", means))
+        all_answered = all_answered and answers is not None
+        # That another run attends, or that all is well again, is no news of this one.
+        attended.answers += [each for each in answers or () if each.state is not AnswerState.NOT_NEEDED]
+    await attended.apart(_complete(context))
+    behind = await attended.apart(publish_behind(context))
+    doubtful = await not_well(context, found.observations)
+    await attended.apart(_tell_of_unknown(context, doubtful, found))
+    if left := [each for each in behind or () if each.status == "failed"]:
+        await attended.apart(_tell_of_sinks(context, left))
+        attended.problems += [each.reason for each in left]
+    elif behind is not None and not wanted and not doubtful:
+        await attended.apart(all_is_settled(context))
+    return all_answered
+
+
+async def _complete(context: RecoveryContext) -> None:
+    with suppress(GuardRefused):  # What another run does now comes first.
+        async with asyncio.timeout(COMPLETE_SECONDS):
+            await complete(context)
+
+
+async def _tell_of_unknown(context: RecoveryContext, doubtful: Sequence[str], found: Watched) -> None:
+    """Tell people, from time to time, of what serves and is neither seen to be healthy nor to be down.
+
+    Nothing follows from such looks: an outage behind them starts no evaluation.
+    """
+    period = context.plan.failover.probe_every
+    for resource in doubtful:
+        look, since = found.observations.get(resource), context.clock.now() - UNKNOWN * period
+        if look is not None and look.healthy is not None:
+            continue
+        known = await read_observations(resource, context.clock.now(), UNKNOWN * period)
+        if any(each.at > since for each in known if not each.alert):
+            continue
+        detail = look.summary if look is not None else "it could not be probed"
+        summary = (
+            f"Whether {resource}, which serves, is down cannot be told, so an outage of it would not be answered: "
+            f"{sentence(detail)} Run standby doctor {context.plan.name}."
+        )
+        event = PlanEvent(WAITING, context.plan.name, {"resource": resource}, "critical")
+        with suppress(EvaluatedElsewhere):
+            async with attending(context) as attendance:
+                await attendance.tell(f"unknown {resource}", "unknown", summary, partial(event.emit, summary))
 
 
 async def _tell_of_sinks(context: RecoveryContext, left: Sequence[SinkResult]) -> None:

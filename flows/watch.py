@@ -172,7 +172,7 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     # Loaded late: the first look must not wait for it.
     from flows.outage import attend, finish_answers  # noqa: PLC0415
 
-    attended = await attend(configuration, plan, found.down)
+    attended = await attend(configuration, plan, found)
     problems += attended.problems
     if not await page:
         problems.append("The page of this watch could not be left")

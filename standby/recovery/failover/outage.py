@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -55,6 +55,12 @@ async def to_be_attended(context: RecoveryContext, down: Collection[str]) -> lis
     assignments = (await _fence(context)).assignments.values()
     wanted = [each.active for each in assignments if each.active in down or each.phase is Phase.SWITCHING]
     return list(dict.fromkeys(wanted))
+
+
+async def not_well(context: RecoveryContext, found: Mapping[str, Observation]) -> list[str]:
+    """Name the resources that serve and were not found to be healthy."""
+    serving = dict.fromkeys(each.active for each in (await _fence(context)).assignments.values())
+    return [name for name in serving if name not in found or not found[name].healthy]
 
 
 async def _fence(context: RecoveryContext) -> Fence:

@@ -157,7 +157,9 @@ async def test_many_runs_that_cannot_attend_end_soon_and_tell_that_once(make_nig
         said: set[str] = set()
 
         async def told_lately(what: str) -> bool:
-            return what in said or said.add(what) is not None
+            known = what in said
+            said.add(what)
+            return known
 
         async with night.context() as first, attending(first, "east"):
             night.clock.seconds += attendance.TOO_LONG.total_seconds()

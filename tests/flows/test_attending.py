@@ -1,0 +1,144 @@
+"""What a watch does after its looks: each thing by itself, and nothing that is wrong is left untold."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import outage
+from flows.outage import Attended, attend
+from standby.config.configuration import Configuration
+from standby.config.sinks import FileSink
+from standby.recovery.probe import Observation
+from standby.recovery.watch import Watched
+from standby.vault.errors import VaultUnavailable
+from tests.conftest import Scene, SceneMaker
+
+MakeAnalyzer = Callable[..., dict[str, Any]]
+
+
+@dataclass
+class Prefect:
+    """What is used of it: events that were emitted, and what others have reported."""
+
+    told: list[tuple[str, str, str]] = field(default_factory=list)
+    reported: list[Observation] = field(default_factory=list)
+    what: set[object] = field(default_factory=set)
+
+    async def read(self, resource: str, now: datetime, within: timedelta) -> tuple[Observation, ...]:
+        return tuple(each for each in self.reported if each.resource == resource)
+
+    async def told_lately(self, plan: str, what: str, within: timedelta) -> bool:
+        return what in self.what
+
+
+@pytest.fixture
+def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
+    made = Prefect()
+
+    def emit(event: outage.PlanEvent, summary: str) -> None:
+        made.told.append((event.name, event.severity, summary))
+        made.what.add(event.facts.get("what"))
+
+    monkeypatch.setattr(outage.PlanEvent, "emit", emit)
+    monkeypatch.setattr(outage, "read_observations", made.read)
+    monkeypatch.setattr(outage, "told_lately", made.told_lately)
+    return made
+
+
+@pytest.fixture
+async def scene(make_scene: SceneMaker, make_analyzer: MakeAnalyzer) -> AsyncIterator[Scene]:
+    async with make_scene([make_analyzer("invoice")]) as made:
+        yield made
+
+
+def with_a_file(scene: Scene, tmp_path: Path) -> Configuration:
+    return scene.configuration.model_copy(update={"activation": (FileSink(path=tmp_path / "active.json"),)})
+
+
+def look(resource: str, healthy: bool | None) -> Observation:
+    return Observation(
+        resource=resource,
+        observer="watch@desk",
+        at=datetime.now(UTC),
+        healthy=healthy,
+        checks=(),
+        summary="listing: HTTP 401 (0.1 s)",
+    )
+
+
+async def watched(configuration: Configuration, **healthy: bool | None) -> Attended:
+    looks = {name: look(name, healthy.get(name, True)) for name in configuration.resources}
+    down = frozenset(name for name, each in healthy.items() if each is False)
+    return await attend(configuration, "p", Watched(looks, down, ()))
+
+
+@asynccontextmanager
+async def no_vault(*_: object, **__: object) -> AsyncIterator[None]:
+    raise VaultUnavailable("az://vault", "read", "it is away")
+    yield
+
+
+async def test_an_outage_is_told_once_where_the_vault_does_not_say_what_serves(
+    scene: Scene, prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "open_in_flow", no_vault)
+
+    for _ in range(3):
+        attended = await watched(scene.configuration, east=False)
+
+    assert "it is away" in attended.problems[0]
+    [(name, severity, summary)] = prefect.told
+    assert (name, severity) == ("standby.failover.waiting", "critical")
+    assert "east is down" in summary
+
+
+async def test_a_resource_that_serves_and_cannot_be_told_to_be_up_or_down_is_told(
+    scene: Scene, prefect: Prefect
+) -> None:
+    prefect.reported = [look("east", True)]
+    await watched(scene.configuration, east=None, west=None)
+    assert prefect.told == [], "it was healthy a moment ago"
+
+    prefect.reported = []
+    for _ in range(3):
+        await watched(scene.configuration, east=None, west=None)
+
+    [(name, _, summary)] = prefect.told
+    assert name == "standby.failover.waiting"
+    assert "Whether east, which serves, is down cannot be told" in summary
+    assert "HTTP 401" in summary
+    await watched(scene.configuration)
+    await watched(scene.configuration, east=None)
+    assert len(prefect.told) == 2, "what was settled is new when it happens again"
+
+
+async def test_what_goes_wrong_with_one_thing_keeps_no_sink_from_its_map(
+    scene: Scene, prefect: Prefect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configuration = with_a_file(scene, tmp_path)
+    published = 0
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("secret")
+
+    async def publish(_: object) -> tuple[()]:
+        nonlocal published
+        published += 1
+        return ()
+
+    monkeypatch.setattr(outage, "answer_outage", fail)
+    monkeypatch.setattr(outage, "complete", fail)
+    monkeypatch.setattr(outage, "publish_behind", publish)
+
+    attended = await watched(configuration, east=False)
+
+    assert attended.problems == ["RuntimeError", "RuntimeError"]
+    assert published == 1
+    assert [severity for _, severity, _ in prefect.told] == ["critical"], "the outage is not answered"
