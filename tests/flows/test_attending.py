@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from flows import outage
+from flows.events import PlanEvent
 from flows.outage import Attended, attend
 from standby.config.configuration import Configuration
 from standby.config.sinks import FileSink
@@ -42,11 +43,11 @@ class Prefect:
 def prefect(monkeypatch: pytest.MonkeyPatch) -> Prefect:
     made = Prefect()
 
-    def emit(event: outage.PlanEvent, summary: str) -> None:
+    def emit(event: PlanEvent, summary: str) -> None:
         made.told.append((event.name, event.severity, summary))
         made.what.add(event.facts.get("what"))
 
-    monkeypatch.setattr(outage.PlanEvent, "emit", emit)
+    monkeypatch.setattr(PlanEvent, "emit", emit)
     monkeypatch.setattr(outage, "read_observations", made.read)
     monkeypatch.setattr(outage, "told_lately", made.told_lately)
     return made
@@ -79,10 +80,8 @@ async def watched(configuration: Configuration, **healthy: bool | None) -> Atten
     return await attend(configuration, "p", Watched(looks, down, ()))
 
 
-@asynccontextmanager
-async def no_vault(*_: object, **__: object) -> AsyncIterator[None]:
+def no_vault(*_: object, **__: object) -> AbstractAsyncContextManager[Any]:
     raise VaultUnavailable("az://vault", "read", "it is away")
-    yield
 
 
 async def test_an_outage_is_told_once_where_the_vault_does_not_say_what_serves(
