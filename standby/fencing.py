@@ -119,6 +119,11 @@ class Fence(Stored):
     assignments: Mapping[str, Assignment] = Field(alias="sides")
     log: LogMark | None = None
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a failover of the plan has not ended."""
+        return any(assignment.phase is Phase.SWITCHING for assignment in self.assignments.values())
+
     def primary_of(self, resource: str) -> str | None:
         """Give the primary that a resource serves for, or is about to serve for."""
         for primary, assignment in self.assignments.items():
@@ -406,8 +411,7 @@ async def _read_other(
             return UnknownFence(plan, where, f"{where} is missing, though that plan was failed over before")
         fence = await read_document(storage, path, Fence, FenceUnreadable)
         # A record that cannot be read counts as none: then the plan's globs alone say what it is about.
-        under_way = fence is not None and any(each.upcoming for each in fence.assignments.values())
-        record = await read_document(storage, record_path, _Failover) if under_way else None
+        record = await read_document(storage, record_path, _Failover) if fence and fence.is_under_way else None
     except StandbyError as error:
         return UnknownFence(plan, where, error.cause)
     if fence is None or fence.plan != plan:

@@ -33,7 +33,6 @@ from standby.recovery.failover.failover import (
     commit,
     decide_request,
     fail_over,
-    is_under_way,
     sinks_seen,
     what_to_commit,
 )
@@ -185,7 +184,7 @@ async def saying_what_was_told(output: Output, recovery: RecoveryContext) -> Asy
 async def _told(recovery: RecoveryContext) -> tuple[str, ...]:
     try:
         fence = await read_fence(recovery.vault, recovery.plan)
-        return under_way_words(await sinks_seen(recovery), fence) if is_under_way(fence) else ()
+        return under_way_words(await sinks_seen(recovery), fence) if fence.is_under_way else ()
     except StandbyError:
         return ()  # Why it ended is what matters then.
 
@@ -204,7 +203,7 @@ async def _decided(
     if not yes:
         fence = await read_fence(recovery.vault, recovery.plan)
         present = [Line(sentence(present_words(fence, decided.primary)))]
-        if is_under_way(fence):
+        if fence.is_under_way:
             present.append(Line(sentence(told_words(await sinks_seen(recovery), decided.primary, fence.epoch))))
         if decided.action == "roll back":
             reasons = await _lost_lines(recovery, decided)

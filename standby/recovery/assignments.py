@@ -88,7 +88,6 @@ def choose_primary(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str
 
     Args:
         to: the resource that is to serve; empty where the primary itself is to serve again.
-        named: the primary that somebody named; empty where nobody did.
 
     Raises:
         NotAPrimary: the plan has no primary of that name.

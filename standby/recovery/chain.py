@@ -29,11 +29,7 @@ LARGEST = 2**53 - 1
 
 
 class AuditLine(Stored):
-    """One line of the log.
-
-    Attributes:
-        key_id: of the key it is signed with; `None` where there was none.
-    """
+    """One line of the log."""
 
     sequence: int
     at: datetime
@@ -252,7 +248,6 @@ def head_problem(where: str, content: bytes | None, lines: Sequence[AuditLine], 
     """Say what is wrong between a log and its head, as a clause; empty where they agree.
 
     Args:
-        where: the head's file is.
         content: of the head's file; `None` where there is none.
         lines: the log's last two lines at least, oldest first.
     """

@@ -55,7 +55,6 @@ class Stages(Protocol):
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do a stage and give its result; its error is the caller's to see. `name` is such as `restore at west`."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,7 @@ class Part:
 def forecast_rto(plan: RecoveryPlan, durations: Durations, restoring: Restoring) -> RtoForecast:
     """Add up detection, restores of what is missing, and the failover itself; no approval is part of it.
 
-    Returns:
-        No seconds where a part was never measured, and none where something cannot be recovered.
+    There are no seconds where a part was never measured, and none where something cannot be recovered.
     """
     parts = [_detection(plan.failover, durations), _restores(durations, restoring), _failover(durations)]
     known = [part for part in parts if isinstance(part, Part)]
@@ -162,12 +161,7 @@ def _restores(durations: Durations, restoring: Restoring) -> Part | str:
 
 
 def forecast_restores(durations: Durations, needs: Mapping[str, Collection[str]], slots: int) -> Part | str:
-    """Forecast the builds of some analyzers; a sentence where that is not known yet.
-
-    Args:
-        needs: what each of them waits for; what is not among them is there already.
-        slots: how many are built at the same time.
-    """
+    """Forecast builds, with needs and slots as in `Restoring`; a sentence where that is not known yet."""
     what = counted(len(needs), "analyzer")
     measured, kind = durations.of(Kind.RESTORE), "restores"
     if not measured:

@@ -44,8 +44,6 @@ async def settle(context: RecoveryContext, forced: Collection[str] = (), reason:
 
     Args:
         context: of the recovery; or of a replication, with the sinks beside it.
-        forced: `fence`, where an operator goes on all the same.
-        reason: why; without one nothing is forced.
 
     Returns:
         The context with what is known now, which everything after this is held against.

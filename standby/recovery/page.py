@@ -45,11 +45,7 @@ def template(package: str, name: str) -> Template:
 
 @dataclass(frozen=True)
 class PageContent:
-    """One plan at one moment.
-
-    Attributes:
-        snapshots_problem: why they could not be listed; empty where they could.
-    """
+    """One plan at one moment."""
 
     plan: RecoveryPlan
     made_at: datetime

@@ -79,8 +79,6 @@ class Check(Document):
     Attributes:
         ok: whether the service did its work; `None` where that is unknown, because it refuses us or
             something on the way to it is wrong.
-        seconds: of all tries together.
-        tries: how often it was asked.
         code: the service's innermost error code, or else the kind of failure; empty where all is well.
         slow: it did its work, and took longer for it than where all is well.
         last_try: seconds from its beginning to that of its last try.

@@ -48,11 +48,9 @@ class Witness:
     """What one record or sink knows of a plan.
 
     Attributes:
-        name: of the file or the sink, for people.
         epoch: the highest that it knows.
         serving: what serves, by primary, as far as it says.
         log: the newest line of the audit log that it knows.
-        is_sink: whether it is outside the vault.
     """
 
     name: str
@@ -194,9 +192,8 @@ def _had_lines(evidence: Evidence) -> bool:
     One snapshot, or a failover that has not ended, may be the very first: a run may have died before its line.
     """
     fence = evidence.fence
-    failed_over = fence is not None and fence.epoch > 0
-    under_way = fence is not None and any(each.upcoming for each in fence.assignments.values())
-    return (failed_over and not under_way) or len(evidence.listed or ()) > 1
+    failed_over = fence is not None and fence.epoch > 0 and not fence.is_under_way
+    return failed_over or len(evidence.listed or ()) > 1
 
 
 def _wrong_with_list(evidence: Evidence) -> str:

@@ -18,9 +18,7 @@ class Acknowledged(Document):
 
     Attributes:
         epoch: of the last map that it took; `None` where it took none.
-        meaning: the digest of what that map says.
         serving: what serves by it, by primary; `None` for nobody.
-        at: when it was published, UTC.
         missed: the epoch of a later map that it is not known to have taken, and `reason` is why.
     """
 
@@ -120,8 +118,6 @@ async def see_sinks(
     """Say what the applications of each sink see; nothing is changed.
 
     Args:
-        wanted: the current map; `None` while there is none.
-        known: what those took that cannot be asked.
         under_way: the epoch of a failover that may have told them more.
     """
     views = []

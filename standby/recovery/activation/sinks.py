@@ -25,12 +25,7 @@ READ_SECONDS = 5.0
 
 
 class ActiveEndpoint(Document):
-    """A resource that serves.
-
-    Attributes:
-        analyzers: id to call at this resource, by the id that the analyzer has at its source.
-        missing: ids at the source of analyzers that are left out: this resource cannot serve them now.
-    """
+    """A resource that serves."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -48,13 +43,7 @@ class ActiveEndpoint(Document):
 
 
 class Activation(Document):
-    """The active endpoint map of one plan.
-
-    Attributes:
-        epoch: of the fence; a receiver that has a higher one ignores this.
-        as_of: when this was published, UTC; two maps that differ in nothing else say the same.
-        sources: what to call, by primary; `None` during a failover, when no resource may be called.
-    """
+    """The active endpoint map of one plan."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -124,7 +113,6 @@ class ActivationSink(Protocol):
     @property
     def name(self) -> str:
         """What reports call it; it holds no secret."""
-        ...
 
     @property
     def id(self) -> str:
@@ -132,25 +120,20 @@ class ActivationSink(Protocol):
 
         It is empty where nothing is recorded, since everybody can ask it.
         """
-        ...
 
     @property
     def required(self) -> bool:
         """Whether a failover waits for it."""
-        ...
 
     @property
     def readable(self) -> bool:
         """Whether it can say what it holds."""
-        ...
 
     async def publish(self, activation: Activation) -> None:
         """Publish the map; the same map again changes nothing."""
-        ...
 
     async def read(self, plan: str) -> Activation | None:
         """Give the last map of a plan; `None` where it has none, or cannot be read."""
-        ...
 
 
 def must_follow(sink: str, found: Activation | None, new: Activation) -> None:
@@ -310,10 +293,7 @@ async def _publish(
         into.taken[sink.id] = activation
         into.missed.pop(sink.id, None)
     into.results[sink.name] = SinkResult(
-        name=sink.name,
-        status="told",
-        published=endpoint.resource if endpoint else NOBODY,
-        required=sink.required,
+        name=sink.name, status="told", published=endpoint.resource if endpoint else NOBODY, required=sink.required
     )
 
 

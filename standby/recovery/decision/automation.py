@@ -48,11 +48,7 @@ class AutomationNotRecorded(StandbyError):
 
 
 class Automation(Stored):
-    """The position of the off switch, and who put it there.
-
-    Attributes:
-        on: whether outages may start a failover; each plan's own failover.automatic comes on top.
-    """
+    """The position of the off switch, and who put it there; each plan's own failover.automatic comes on top."""
 
     on: bool = True
     changed_at: AwareDatetime | None = None

@@ -97,28 +97,23 @@ async def what_can_be_rebuilt(context: RecoveryContext, readiness: Readiness) ->
     except TimeoutError:
         reason = f"Nothing can be restored: no restore could be planned within {PLANNING_SECONDS:.0f} s"
         return Rebuilding(why=dict.fromkeys(absent, reason))
-    items = {name: item for name, item in _named(readiness, plan) if name in absent}
+    at_primary = {there: name for name, there in readiness.names.items()}
+    items = {name: item for name, item in _named(readiness.primary, at_primary, plan) if name in absent}
     return Rebuilding(
         restorable=tuple(
             _restorable(name, items[name], snapshot)
             for name in absent
             if name in items and items[name].action is RestoreAction.CREATE
         ),
-        needs=_needs(readiness, items),
+        needs={name: tuple(at_primary.get(child, child) for child in item.needs) for name, item in items.items()},
         why=dict(_against(_gone(readiness), items, snapshot)),
     )
 
 
-def _needs(readiness: Readiness, items: Mapping[str, RestoreItem]) -> dict[str, tuple[str, ...]]:
-    at_primary = {there: name for name, there in readiness.names.items()}
-    return {name: tuple(at_primary.get(child, child) for child in item.needs) for name, item in items.items()}
-
-
-def _named(readiness: Readiness, plan: RestorePlan) -> Iterator[tuple[str, RestoreItem]]:
+def _named(primary: str, at_primary: Mapping[str, str], plan: RestorePlan) -> Iterator[tuple[str, RestoreItem]]:
     """Give what would be done, with the id at the primary: a snapshot may be of what served for it."""
-    at_primary = {there: name for name, there in readiness.names.items()}
     for item in plan.items:
-        if item.resource == readiness.primary:
+        if item.resource == primary:
             yield item.analyzer, item
         elif item.target_analyzer in at_primary:
             yield at_primary[item.target_analyzer], item
@@ -136,11 +131,13 @@ def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
 
 def _gone(readiness: Readiness) -> tuple[str, ...]:
     """Name what is not at the target at all; what is there and left alone has a reason of its own."""
-    there = {name for each in readiness.reasons if each.bucket in _NOT_GONE for name in each.analyzers}
+    there = {
+        name
+        for reason in readiness.reasons
+        if reason.bucket in {Bucket.BROKEN, Bucket.CREATING}
+        for name in reason.analyzers
+    }
     return tuple(name for name in lacked(readiness) if name not in there)
-
-
-_NOT_GONE = frozenset({Bucket.BROKEN, Bucket.CREATING})
 
 
 def _against(gone: tuple[str, ...], items: Mapping[str, RestoreItem], snapshot: Snapshot) -> Iterator[tuple[str, str]]:
@@ -262,9 +259,7 @@ def ages_of(readiness: Readiness, served_until: datetime | None = None) -> tuple
     """Give how old each copy is; what was never verified was current as long as its resource itself served."""
     return tuple(
         CopyAge(
-            analyzer=each.analyzer,
-            verified_at=each.verified_at or served_until,
-            source_changed=each.source_changed,
+            analyzer=each.analyzer, verified_at=each.verified_at or served_until, source_changed=each.source_changed
         )
         for each in readiness.points
     )

@@ -43,7 +43,6 @@ class OutageEvidence:
         contradicting: observers whose own newest look, less than a probe period old, is healthy.
         healthy_until: the last healthy look before the streak; `None` where none is known. The outage began
             between it and the first of the streak.
-        clocks: by how much the clocks of two machines may differ.
     """
 
     streak: tuple[Observation, ...]
@@ -62,7 +61,7 @@ class OutageEvidence:
     @property
     def lasted(self) -> timedelta:
         """How long the outage lasted at least."""
-        return _lasted(self.streak, self.clocks)
+        return max((_lasted_until(look, self.streak, self.clocks) for look in self.streak), default=timedelta())
 
     @property
     def votes(self) -> int:
@@ -98,7 +97,6 @@ def weigh(
 
     Args:
         since: when the resource began to serve; nothing earlier counts.
-        gap: probe periods without a look after which a new streak begins.
         same: share of a probe period within which two looks of one observer count once.
         clocks: by how much the clocks of two machines may differ.
     """
@@ -146,10 +144,6 @@ def provable_at(evidence: OutageEvidence, look: Observation, policy: FailoverPol
     )
     begun = min(moments, default=None)
     return None if begun is None else begun + policy.minimum_outage
-
-
-def _lasted(streak: Sequence[Observation], clocks: timedelta) -> timedelta:
-    return max((_lasted_until(look, streak, clocks) for look in streak), default=timedelta())
 
 
 def _lasted_until(last: Observation, streak: Sequence[Observation], clocks: timedelta) -> timedelta:

@@ -59,14 +59,13 @@ def already_active(given: DecisionInput, to: str | None) -> GuardResult:
     """Ask whether there is anything to do."""
     if outage_is_elsewhere(given):
         text = f"the outage is at {given.outage_of}, but {given.active} serves for {given.primary}"
-        return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
-    if to is None:
+    elif to is None:
         text = f"no resource but {given.active} could serve for {given.primary}"
-        return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
-    if to == given.active:
+    elif to == given.active:
         text = f"{to} serves for {given.primary} already (epoch {given.epoch})"
-        return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
-    return says(Guard.ALREADY_ACTIVE, GuardOutcome.PASS, f"{given.active} serves (epoch {given.epoch})")
+    else:
+        return says(Guard.ALREADY_ACTIVE, GuardOutcome.PASS, f"{given.active} serves (epoch {given.epoch})")
+    return says(Guard.ALREADY_ACTIVE, GuardOutcome.REFUSE, text)
 
 
 def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:

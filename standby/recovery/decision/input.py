@@ -59,11 +59,7 @@ class Outcome(StrEnum):
 
 
 class GuardResult(Document):
-    """The answer of one guard, and its reason.
-
-    Attributes:
-        text: the reason with its numbers, as a sentence without its full stop.
-    """
+    """The answer of one guard, and its reason with its numbers: a sentence without its full stop."""
 
     guard: Guard
     outcome: GuardOutcome = Field(alias="verdict")
@@ -80,7 +76,6 @@ class Decision(Document):
     Attributes:
         outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
         needs_approval: the plan does not fail over automatically after an outage: act means propose.
-        to: the target that was judged; `None` where there is none.
         detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
         unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none, or
             where an operator orders it: an order is no detection.
@@ -139,11 +134,7 @@ class CopyAge(Document):
 
 
 class Restorable(Document):
-    """An analyzer that a target lacks, and that the failover could rebuild there first.
-
-    Attributes:
-        doubt: why it would not be what it was; empty where nothing says so.
-    """
+    """An analyzer that a target lacks and the failover could rebuild there first; `doubt` says why it would differ."""
 
     analyzer: str
     fidelity: Fidelity

@@ -19,7 +19,7 @@ from standby.document import Document, digest_of
 from standby.errors import StandbyError
 from standby.fencing import Phase
 from standby.recovery.audit import AuditAction, AuditBroken, record_action, verify_audit
-from standby.recovery.chain import AuditLine, unsigned
+from standby.recovery.chain import unsigned
 from standby.recovery.context import RecoveryContext
 from standby.recovery.decision.evaluate import Recall, evaluate, nothing_more
 from standby.recovery.decision.guards import decide, withheld
@@ -62,7 +62,6 @@ class DecisionRecord(Stored):
 
     Attributes:
         id: its plan, when it was recorded, and four digits against chance.
-        version: of Standby, whose rules it follows.
     """
 
     id: str
@@ -247,7 +246,8 @@ async def explain(storage: Storage, decision_id: str, signer: Signer | None) -> 
     again = decide(record.given)
     plan = plan_of(decision_id)
     checked = await verify_audit(storage, plan, signer)
-    line = next((line for line in checked.lines if _is_of(line, decision_id)), None)
+    said = (line for line in checked.lines if line.action == AuditAction.DECIDED)
+    line = next((line for line in said if line.facts.get("decision") == decision_id), None)
     where = storage.where(decision_path(decision_id))
     problems = []
     if record.id != decision_id or record.given.plan != plan:
@@ -262,10 +262,6 @@ async def explain(storage: Storage, decision_id: str, signer: Signer | None) -> 
     return Explanation(
         where=where, record=record, again=again, same=again.is_same_as(record.decision), problems=tuple(problems)
     )
-
-
-def _is_of(line: AuditLine, decision_id: str) -> bool:
-    return line.action == AuditAction.DECIDED and line.facts.get("decision") == decision_id
 
 
 def conclusion(decision: Decision, given: DecisionInput) -> str:
@@ -313,12 +309,12 @@ def by_hand(record: DecisionRecord) -> str:
     return f"To decide by hand: standby failover {record.given.plan} --to {to} --unplanned."
 
 
-def request_of(record: DecisionRecord, to: str = "") -> FailoverRequest:
-    """Make the request that a decision about an outage answered once more; `to` is the target somebody approved."""
+def request_of(record: DecisionRecord) -> FailoverRequest:
+    """Make the request that a decision about an outage answered once more."""
     given = record.given
     return FailoverRequest(
         primary=given.primary,
-        to=to or str(record.decision.to),
+        to=str(record.decision.to),
         requested_by="outage",
         outage_of=given.outage_of,
         reason=given.reason,

@@ -76,11 +76,7 @@ def evidence_page(evidence: Evidence) -> str:
 
 
 async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillReport:
-    """Write evidence, its signature and its page; give the report with where it is.
-
-    Raises:
-        VaultUnavailable: it may or may not have been written.
-    """
+    """Write evidence, its signature and its page; give the report with where it is."""
     path = f"{drill_folder(evidence.report.plan, evidence.report.run_id)}/evidence.json"
     content = evidence.model_dump_json(indent=1).encode()
     signer = context.signer
@@ -104,7 +100,6 @@ class EvidenceCheck:
     """What a verification of evidence found.
 
     Attributes:
-        evidence: `None` where it cannot be read.
         signed_with: id of the key whose signature was checked; empty where none was.
         problems: what is wrong, a sentence each; none where it is genuine.
         notes: what could not be checked, a sentence each.
@@ -131,12 +126,7 @@ async def verify_evidence(objects: Storage, plan: str, run_id: str, signer: Sign
 async def check_evidence(
     objects: Storage, plan: str, signer: Signer | None, where: str, content: bytes, seal: bytes | None
 ) -> EvidenceCheck:
-    """Check evidence, wherever it comes from, against its signature and the plan's audit log.
-
-    Args:
-        plan: whose drill it should be of.
-        where: the evidence is, for people.
-    """
+    """Check evidence, wherever it comes from, against its signature and the plan's audit log."""
     digest = digest_of(content)
     try:
         evidence = parse_stored(where, content, Evidence)

@@ -71,10 +71,7 @@ class DrillReport(Document):
         phases: of the failover and of what only a drill does, in order.
         snapshot_id: what was restored from; empty where it did not get so far.
         recovery_seconds: what a failover would have taken; `None` where it did not complete.
-        seconds: from its begin to its end, clean-up included.
-        evidence: where its evidence is.
-        evidence_digest: SHA-256 of that file.
-        key_id: of the key that signed it; `None` where there is no key.
+        evidence_digest: SHA-256 of the file with its evidence.
     """
 
     plan: str
@@ -143,15 +140,7 @@ def facts(report: DrillReport) -> Iterator[Fact]:
 
 @dataclass
 class Findings:
-    """What a drill found, as far as it got.
-
-    Attributes:
-        epoch: of the fence before.
-        published: to the sandbox's sink, in order.
-        before: digests of what must not change.
-        after: the same, at the end.
-        problems: what stopped it, a sentence each.
-    """
+    """What a drill found, as far as it got."""
 
     epoch: int = 0
     failover: FailoverReport | None = None

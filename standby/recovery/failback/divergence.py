@@ -238,11 +238,7 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
 
 
 def _sight(
-    inventory: Inventory,
-    name: str,
-    definition: Mapping[str, JsonValue] | None,
-    facts: _Facts,
-    built: Rebuilt | None,
+    inventory: Inventory, name: str, definition: Mapping[str, JsonValue] | None, facts: _Facts, built: Rebuilt | None
 ) -> Sighting | None:
     if definition is None:
         return None
@@ -305,8 +301,6 @@ def diverge(
 
     Args:
         primary: reduced to what a copy of it at the standby would be; primary or standby has it.
-        standby: as the standby has it.
-        last: the last verified copy, as one from the primary to the standby.
         begun_at: when an unfinished failback began; what was copied to the primary since, and is equal, was
             copied by it.
     """

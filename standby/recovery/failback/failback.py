@@ -71,7 +71,6 @@ class FailbackProgress(Stored):
     Attributes:
         keep: whose analyzers are kept, by id at the primary, where somebody decided.
         force: ids at the primary of those whose training may be overwritten.
-        ended: it is done, and the next one is another one.
     """
 
     plan: str
@@ -102,10 +101,7 @@ async def report_divergence(
 ) -> DivergenceReport | None:
     """Say how primary and standby changed since the standby serves; nothing is changed by this.
 
-    Args and errors are those of `fail_back`.
-
-    Returns:
-        `None` where the primary serves already.
+    Args and errors are those of `fail_back`. It is `None` where the primary serves already.
     """
     fence = await read_fence(context.vault, context.plan)
     state = failback_state(fence, choose_primary(context.plan, fence, named=primary))
@@ -137,10 +133,6 @@ async def fail_back(
     Raises:
         UnsettledEdits: `keep` does not say whose is kept.
         TrainingWouldBeLost: `force` does not order that.
-        PrimaryDoesNotAnswer: nothing can be copied there.
-        FailbackUnderWay: another run is doing it.
-        FailoverUnfinished: a failover to another resource has to end first.
-        ActiveElsewhere: another plan has the standby serve for the same analyzers, and that is not forced.
     """
     chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:

@@ -91,7 +91,6 @@ class DivergenceItem(Document):
 
     Attributes:
         analyzer: its id at the primary.
-        standby_analyzer: its id at the standby; `None` where that has none.
         keep: whose is kept; `None` where nobody has decided yet.
         differences: JSON paths at which the two differ.
         rebuilt: that of the standby was built from a definition that has labelled data, and not copied there.

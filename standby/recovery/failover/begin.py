@@ -72,7 +72,6 @@ class Unfinished:
     Attributes:
         to: the resource that it leads to; resuming it leads there.
         back: the other one, to which it can be rolled back.
-        touched: whether applications may have been told something of it already.
     """
 
     primary: str
@@ -139,10 +138,6 @@ async def must_share(
         names: id of an analyzer at a resource by its id at the primary; by resource, as far as that is known. The
             others count only where the plan chooses by ids alone: tags, for example, may tell two plans apart.
         fresh: what was read a moment ago is not enough, since this is asked last before something is published.
-
-    Raises:
-        ActiveElsewhere: another plan has; that can be forced only where the primary itself is to serve.
-        OtherFenceUnknown: it is not known whether another plan has, and that is not forced.
     """
     others = await context.run.other_plans(fresh=fresh)
     others.must_let_serve(primary, to, scope_of(context.plan, names), forced=SHARED in forced)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import overload
 
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.fencing import Fence, HeldFence
+from standby.fencing import HeldFence
 from standby.recovery.activation.seen import SinkView
 from standby.recovery.activation.sinks import (
     LATER,
@@ -39,36 +40,30 @@ from standby.vault.documents import HeldDocument
 from standby.vault.errors import VaultError
 
 
+@dataclass
 class FailoverRun:
     """A failover in the hands of one run.
 
     Attributes:
         asked: the record with which this run began.
-        outcomes: what came of publishing to each sink.
         published_at: when every sink had been given the resource that serves, UTC.
         stopped: why it stopped, and where undoing it failed too, why that did.
     """
 
-    def __init__(
-        self,
-        context: RecoveryContext,
-        held: HeldFence,
-        file: HeldDocument[SwitchRecord],
-        record: SwitchRecord,
-        preparation: Preparation,
-        phases: Phases,
-    ) -> None:
-        self.record = self.asked = record
-        self.outcomes = Outcomes()
-        self.published_at: datetime | None = None
-        self.stopped: list[StandbyError] = []
-        self.ended = False
-        self.interrupted = False
-        self._context = context
-        self._held = held
-        self._file = file
-        self._preparation = preparation
-        self._phases = phases
+    context: RecoveryContext
+    held: HeldFence
+    file: HeldDocument[SwitchRecord]
+    record: SwitchRecord
+    preparation: Preparation
+    phases: Phases
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    published_at: datetime | None = None
+    stopped: list[StandbyError] = field(default_factory=list)
+    ended: bool = False
+    interrupted: bool = False
+
+    def __post_init__(self) -> None:
+        self.asked = self.record
 
     async def run(self) -> None:
         """Go as far as possible; the attributes say how far that was, no error is raised."""
@@ -83,7 +78,7 @@ class FailoverRun:
     def sinks(self) -> tuple[SinkResult, ...]:
         """The outcome for each sink, the last time that something was published to it."""
         results = self.outcomes.results
-        return tuple(results[sink.name] for sink in self._context.sinks if sink.name in results)
+        return tuple(results[sink.name] for sink in self.context.sinks if sink.name in results)
 
     async def _to_its_end(self) -> None:
         try:
@@ -97,11 +92,11 @@ class FailoverRun:
             await self._withdraw_others()
         # Undoing what was never published needs no publication.
         if self.record.touched or not self._is_undoing:
-            await self._phases.must(Stage.PUBLISH, f"publish {self.record.to}", self._publish_target)
-            self.published_at = self._context.clock.now()
-            await self._phases.must(Stage.VERIFY_SINKS, "read the sinks", self._read_back)
+            await self.phases.must(Stage.PUBLISH, f"publish {self.record.to}", self._publish_target)
+            self.published_at = self.context.clock.now()
+            await self.phases.must(Stage.VERIFY_SINKS, "read the sinks", self._read_back)
         if not self._is_undoing:
-            await self._phases.run(Stage.VERIFY, f"verify {self.record.to}", self._verify_target)
+            await self.phases.run(Stage.VERIFY, f"verify {self.record.to}", self._verify_target)
         await self._finish()
 
     @property
@@ -114,14 +109,14 @@ class FailoverRun:
 
     async def _withdraw_others(self) -> None:
         """Prepare the target where it is new, and see that no sink names another resource any more."""
-        record = self.record
+        record, clock = self.record, self.context.clock
         is_named = record.to in record.may_name
         if is_forward(record) and not record.prepared:
-            self._preparation.left_out = dict(record.withheld)
-            names = await self._preparation.run(
+            self.preparation.left_out = dict(record.withheld)
+            names = await self.preparation.run(
                 record.primary, record.before.active, record.to, planned=self._is_planned
             )
-            named = record.naming(record.to, names, self._preparation.left_out)
+            named = record.naming(record.to, names, self.preparation.left_out)
             self.record = named.model_copy(update={"prepared": True})
         others_are_named = bool(set(record.may_name) - {record.to})
         if others_are_named or self.record.prepared != record.prepared:
@@ -129,7 +124,7 @@ class FailoverRun:
         if not self._is_undoing and not record.touched:
             await self._must_share()
         if others_are_named:
-            await self._phases.must(Stage.WITHDRAW, "publish nobody", self._withdraw)
+            await self.phases.must(Stage.WITHDRAW, "publish nobody", lambda: self._publish(None, clock.now()))
             # If forced, it continues without a sink, which may still name the old resource. One that is not required
             # may do so as well: that is what it means.
             if not any(sink.holds_up for sink in self.sinks):
@@ -138,13 +133,10 @@ class FailoverRun:
         if self._is_planned and not is_named:
             # What was edited between the last sync and the moment from which nobody serves.
             await self._save()
-            await self._phases.must(Stage.SYNC, CLOSING_SYNC, self._synchronise)
-
-    async def _withdraw(self) -> None:
-        await self._publish(None, self._context.clock.now())
+            await self.phases.must(Stage.SYNC, CLOSING_SYNC, self._synchronise)
 
     async def _synchronise(self) -> None:
-        record, preparation = self.record, self._preparation
+        record, preparation = self.record, self.preparation
         source = record.before.active
         report = await preparation.synchronise(record.primary, source, record.to)
         names = record.names_at(record.primary, record.to)
@@ -157,7 +149,7 @@ class FailoverRun:
         await self._save()
 
     async def _publish_target(self) -> None:
-        at = self.record.published_at or self._context.clock.now()
+        at = self.record.published_at or self.context.clock.now()
         may_name = tuple(dict.fromkeys((*self.record.may_name, self.record.to)))
         await self._save(may_name=may_name, touched=True, published_at=at)
         await self._publish(self.record.to, at)
@@ -165,15 +157,15 @@ class FailoverRun:
     async def _publish(self, resource: str | None, at: datetime) -> None:
         # What failed to take one map is not sent the next: it might take the two the other way round.
         left_out = {sink.name for sink in self.sinks if sink.status == "failed" and not sink.required}
-        asked = [sink for sink in self._context.sinks if sink.name not in left_out]
+        asked = [sink for sink in self.context.sinks if sink.name not in left_out]
         await publish_to_sinks(asked, self._map(resource, at), self.record.primary, into=self.outcomes)
         if failed := [sink.reason for sink in self.sinks if sink.holds_up]:
             raise NotPublished(failed)
 
     async def _read_back(self) -> None:
         """Check that the sinks which can be read hold what was published."""
-        published = self._map(self.record.to, self.record.published_at or self._context.clock.now())
-        told = [sink for sink in self._context.sinks if self.outcomes.results[sink.name].status == "told"]
+        published = self._map(self.record.to, self.record.published_at or self.context.clock.now())
+        told = [sink for sink in self.context.sinks if self.outcomes.results[sink.name].status == "told"]
         wrong = []
         for sink, read in zip(told, await read_back(told, published.plan), strict=True):
             if not (reason := _contradiction(sink.name, read, published, self.record.primary)):
@@ -189,13 +181,13 @@ class FailoverRun:
     async def _verify_target(self) -> None:
         """Check that the resource answers; it serves in any case, and the report must say so."""
         try:
-            await listing(self._context, self.record.to)
+            await listing(self.context, self.record.to)
         except TargetNotReady as error:
-            self._phases.problems.append(str(error))
+            self.phases.problems.append(str(error))
 
     def _map(self, resource: str | None, at: datetime) -> Activation:
         record = self.record
-        return active_map(self._context, self._held.fence, record, at, named={record.primary: resource})
+        return active_map(self.context, self.held.fence, record, at, named={record.primary: resource})
 
     async def _reverse(self) -> None:
         """Lead the failover back to where it began, under an epoch of its own."""
@@ -206,18 +198,18 @@ class FailoverRun:
             "published_at": None,
         }
         reversed_ = self.record.model_copy(update=changed)
-        self.record = await begin_switching(self._context, self._held, self._file, reversed_)
+        self.record = await begin_switching(self.context, self.held, self.file, reversed_)
 
     async def _finish(self) -> None:
-        now = self._context.clock.now()
-        await self._held.write(fence_after(self._held.fence, self._context.plan, self.record, now))
+        now = self.context.clock.now()
+        await self.held.write(fence_after(self.held.fence, self.context.plan, self.record, now))
         self.ended = True
-        await record_end(self._context, self._file, self.record)
+        await record_end(self.context, self.file, self.record)
 
     async def _save(self, **changed: object) -> None:
         """Write down what is true from here on; it fails where another run has taken the failover over."""
         self.record = self.record.model_copy(update=changed)
-        await self._file.write(self.record)
+        await self.file.write(self.record)
 
     async def _must_share(self) -> None:
         """Stop before anything is published, where another plan has another resource serve the same analyzers.
@@ -226,7 +218,7 @@ class FailoverRun:
         """
         record = self.record
         try:
-            await must_share(self._context, record.primary, record.to, names_during(record), forced=record.forced)
+            await must_share(self.context, record.primary, record.to, names_during(record), forced=record.forced)
         except GuardRefused:
             self.record = record.model_copy(update={"touched": False})
             raise
@@ -241,12 +233,13 @@ def _contradiction(sink: str, read: Activation | SinkFailed | None, published: A
     return f"{sink} does not hold what was just published, but epoch {read.epoch}"
 
 
-async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases, preparation: Preparation) -> None:
+async def measure(run: FailoverRun) -> None:
     """Keep how long it took, for forecasts; one that was interrupted says nothing about the next."""
-    record = run.record
-    if not run.ended or not is_forward(record) or run.published_at is None or _was_interrupted(run, phases):
+    context, record, phases = run.context, run.record, run.phases
+    is_whole = run.ended and record.started_at >= phases.times[0].started_at
+    if not is_whole or not is_forward(record) or run.published_at is None:
         return
-    activation = _between(record.decided_at, run.published_at) - preparation.building_seconds
+    activation = _between(record.decided_at, run.published_at) - run.preparation.building_seconds
     activation -= phases.seconds_of(*SYNCS)
     plan = context.plan.name
     try:
@@ -259,15 +252,8 @@ async def measure(context: RecoveryContext, run: FailoverRun, phases: Phases, pr
         phases.problems.append(f"How long it took could not be recorded: {error}")
 
 
-def report_of(
-    context: RecoveryContext,
-    fence: Fence,
-    run: FailoverRun,
-    phases: Phases,
-    preparation: Preparation,
-    seen: tuple[SinkView, ...] = (),
-) -> FailoverReport:
-    asked, record = run.asked, run.record
+def report_of(run: FailoverRun, seen: tuple[SinkView, ...]) -> FailoverReport:
+    context, fence, asked, record = run.context, run.held.fence, run.asked, run.record
     published = run.published_at if run.ended and record.to == asked.to else None
     rto = context.plan.objectives.rto
     objective = rto.total_seconds() if rto is not None else None
@@ -287,10 +273,10 @@ def report_of(
         reason=record.reason,
         decision_id=record.decision_id,
         started_at=record.started_at,
-        phases=tuple(phases.times),
+        phases=tuple(run.phases.times),
         sinks=run.sinks,
         seen=seen,
-        restored=preparation.restored,
+        restored=run.preparation.restored,
         missing=_missing(run),
         healthy_until=record.healthy_until,
         unhealthy_since=record.unhealthy_since,
@@ -305,9 +291,9 @@ def report_of(
         serving=fence.assignments[record.primary].active,
         state=_state(run),
         forced=record.forced,
-        problems=tuple(dict.fromkeys((*phases.problems, *stopped))),
+        problems=tuple(dict.fromkeys((*run.phases.problems, *stopped))),
         interrupted=run.interrupted,
-        next_action=" ".join(sentence(order) for order in _orders(context, run)),
+        next_action=" ".join(sentence(order) for order in _orders(run)),
     )
 
 
@@ -322,8 +308,8 @@ def _state(run: FailoverRun) -> State:
     return "activated" if is_forward(run.record) else "rolled_back"
 
 
-def _orders(context: RecoveryContext, run: FailoverRun) -> Iterator[str]:
-    plan, record = context.plan.name, run.record
+def _orders(run: FailoverRun) -> Iterator[str]:
+    plan, record = run.context.plan.name, run.record
     again = f"standby failover {plan} --to"
     if not run.ended:
         if run.stopped and run.stopped[-1].next_action:
@@ -343,10 +329,6 @@ def _orders(context: RecoveryContext, run: FailoverRun) -> Iterator[str]:
             f"Check that the applications work, then commit it with standby commit {plan}, "
             f"or roll back with {again} {record.from_resource}"
         )
-
-
-def _was_interrupted(run: FailoverRun, phases: Phases) -> bool:
-    return run.record.started_at < phases.times[0].started_at
 
 
 @overload

@@ -11,15 +11,7 @@ from dataclasses import replace
 from standby.concurrency import despite_cancellation, side_by_side
 from standby.config.errors import UnknownName
 from standby.errors import GuardRefused, StandbyError
-from standby.fencing import (
-    Fence,
-    Phase,
-    fence_of_plan,
-    fence_path,
-    hold_fence,
-    read_fence,
-    read_stored_fence,
-)
+from standby.fencing import Fence, Phase, fence_of_plan, fence_path, hold_fence, read_fence, read_stored_fence
 from standby.recovery.activation.seen import SinkRecord, SinkView, read_sink_record, remember, see_sinks
 from standby.recovery.activation.sinks import (
     Activation,
@@ -98,20 +90,19 @@ async def fail_over(
             run = FailoverRun(context, held, file, record, preparation, phases)
             await run.run()
             # From here on only what was done is said, and that must not be lost.
-            report = await despite_cancellation(_reported(context, held.fence, run, phases, preparation))
+            report = await despite_cancellation(_reported(run))
     except asyncio.CancelledError:
         if report is None:
             raise
     return report
 
 
-async def _reported(
-    context: RecoveryContext, fence: Fence, run: FailoverRun, phases: Phases, preparation: Preparation
-) -> FailoverReport:
+async def _reported(run: FailoverRun) -> FailoverReport:
+    context, fence = run.context, run.held.fence
     known = await _remembered(context, run.outcomes)
-    await measure(context, run, phases, preparation)
+    await measure(run)
     seen = () if run.ended else await _seen(context, fence, run.record, known)
-    report = report_of(context, fence, run, phases, preparation, seen)
+    report = report_of(run, seen)
     follow = await plans_to_follow(context, fence, report)
     return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
 
@@ -256,7 +247,7 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
     if record is None or not any(out for places in record.missing.values() for out in places.values()):
         return ()
     fence = await read_fence(context.vault, context.plan)
-    back = {} if is_under_way(fence) else await what_is_back(context, fence, record)
+    back = {} if fence.is_under_way else await what_is_back(context, fence, record)
     if not back:
         return ()
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
@@ -352,16 +343,11 @@ async def _recorded(context: RecoveryContext) -> SinkRecord:
     return await read_sink_record(context.vault, context.plan.name)
 
 
-def is_under_way(fence: Fence) -> bool:
-    """Say whether a failover of the plan has not ended."""
-    return any(assignment.phase is Phase.SWITCHING for assignment in fence.assignments.values())
-
-
 async def _seen(
     context: RecoveryContext, fence: Fence | None, record: SwitchRecord | None, known: SinkRecord
 ) -> tuple[SinkView, ...]:
     wanted, under_way = None, 0
-    if fence is not None and is_under_way(fence):
+    if fence is not None and fence.is_under_way:
         under_way = fence.epoch if record is None or record.touched else 0
     elif fence is not None:
         with suppress(UnknownName):  # Then it cannot be said whether a sink has the current map.
@@ -380,7 +366,7 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
         What came of it, for each sink that did not hold the map; one that has a higher epoch is left alone.
     """
     fence, record, known = await _records(context)
-    if fence is None or is_under_way(fence) or fence.epoch < context.run.known_epoch:
+    if fence is None or fence.is_under_way or fence.epoch < context.run.known_epoch:
         return ()
     wanted = _current_map(context, fence, record)
     views = await see_sinks(context.sinks, context.plan.name, wanted, known)

@@ -130,11 +130,6 @@ class Approved:
     proposed: DecisionRecord
     at: datetime
 
-    @property
-    def primary(self) -> str:
-        """The primary that it is about."""
-        return self.proposed.given.primary
-
 
 async def never(_: str) -> bool:
     """Say that people were told of nothing lately."""
@@ -167,14 +162,12 @@ class Means:
 async def answer_outage(context: RecoveryContext, resource: str, to: str, means: Means) -> tuple[Answer, ...]:
     """Answer the outage of a resource for every primary that it serves for, or what was begun and has not ended there.
 
-    What fails on the way is tried again for ten minutes, with growing pauses, and told meanwhile.
+    What fails on the way is tried again for ten minutes, with growing pauses, and told meanwhile. There is one answer
+    for each primary, or a single one for the plan where nothing could be asked.
 
     Args:
         resource: that was reported to be unhealthy, or from which a failover leads that has not ended.
         to: the resource that is to serve instead; empty where the decision chooses.
-
-    Returns:
-        What came of it, by primary; a single one for the plan where nothing could be asked.
     """
     answer: Answer | None = None
     told: set[str] = set()
@@ -218,7 +211,10 @@ async def _attend(
     attendance: Attendance, context: RecoveryContext, resource: str, to: str, means: Means
 ) -> tuple[Answer, ...]:
     answers: dict[str, Answer] = {}
-    left = [means.approved.primary] if means.approved else await _served_by(await looked(context), resource)
+    if means.approved:
+        left = [means.approved.proposed.given.primary]
+    else:
+        left = await _served_by(await looked(context), resource)
     for pause in (0.0, *PAUSES):
         await context.clock.sleep(pause)
         for primary in left:

@@ -63,9 +63,7 @@ class Preparation:
     """Brings the target up to date, and checks that it can serve.
 
     Attributes:
-        fence: as the failover holds it.
         naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
-        restored: from a snapshot, where that was needed.
         building_seconds: what the builds of all that was restored took, without the decisions before.
         left_out: why analyzers are left out, by their ids at the primary; at first those that the decision leaves out.
         needs: which analyzers others need, as the target has them.
@@ -135,17 +133,14 @@ class Preparation:
         self.needs = readiness.needs
         out = with_parents({**self.left_out, **readiness.unusable()}, self.needs)
         whole = any(each.bucket not in BY_THE_FAILOVER for each in readiness.against_the_target)
-        if whole or (out and not self.serve_rest) or len(out) >= len(readiness.names) or self._is_forced:
+        is_short = bool(out) and not self.serve_rest
+        if whole or is_short or len(out) >= len(readiness.names) or READINESS in self.phases.forced:
             if against:
                 self.phases.force_past(TargetNotReady(to, against))
             # By force it serves whatever is there.
             out = {name: out.get(name, f"{name} is not at {to}") for name in readiness.missing}
         self.left_out = out
         return {name: there for name, there in readiness.names.items() if name not in out}
-
-    @property
-    def _is_forced(self) -> bool:
-        return READINESS in self.phases.forced
 
     async def _at_primary(self, primary: str, *, planned: bool) -> dict[str, str]:
         """List what a primary has itself, and can serve; where nothing was copied there, readiness says that, too."""
@@ -177,11 +172,7 @@ class Preparation:
         return names
 
     async def _restore(self, primary: str, to: str, *, but: Collection[str] = ()) -> RestoreReport:
-        """Build what the target lacks from the newest snapshot; no call is made to another resource.
-
-        Args:
-            but: ids at the target of what is not wanted.
-        """
+        """Build what the target lacks, but some ids there, from the newest snapshot; no other resource is called."""
         context, naming = self.context, self.naming
         snapshot = await open_snapshot(context)
         plan = await plan_restore(context, snapshot, to, naming=naming, only_missing=not naming.prefix, primary=primary)
@@ -286,11 +277,7 @@ async def _wait(context: RecoveryContext, pair: tuple[str, str]) -> None:
 async def sync_wholly(
     context: RecoveryContext, sync: Sync, source: str, target: str, *, serve_rest: bool = False
 ) -> Report:
-    """Bring the target up to what the source has.
-
-    Args:
-        serve_rest: single analyzers may be left behind.
-    """
+    """Bring the target up to what the source has; with `serve_rest`, single analyzers may be left behind."""
     try:
         report = await sync(context, source, target)
     except (ServiceError, ReplicationError) as error:

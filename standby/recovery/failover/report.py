@@ -63,8 +63,6 @@ class FailoverReport(Document):
         rto_seconds: since the outage began until every sink had the target, at most; `None` where that is unknown.
         rto_at_least_seconds: likewise, at least.
         rto_met: judged by both ends; `None` where they say different things, or one is needed and not known.
-        serving: the resource that serves, or the last one that did.
-        next_action: the one thing to do now; empty where there is nothing.
         seen: what the applications of each sink see, where the failover has not ended.
     """
 

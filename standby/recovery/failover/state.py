@@ -129,7 +129,6 @@ def active_map(
     """Make the active map.
 
     Args:
-        record: of the last failover, which has the names.
         named: what some primaries get instead of what the fence says; `None` for nobody.
 
     Raises:

@@ -157,17 +157,8 @@ class Known:
         return inspection.inventory if isinstance(inspection, Inspection) else None
 
 
-@dataclass(frozen=True)
-class _PairStandings:
-    """The state of all analyzers of a pair.
-
-    Attributes:
-        source: what serves those models until now.
-    """
-
-    standings: tuple[Standing, ...]
-    needed: Needed
-    source: Serving
+PairStandings = tuple[tuple[Standing, ...], Needed, Serving]
+"""The state of all analyzers of a pair, which models they need, and what serves these until now."""
 
 
 def copied(frame: Facts) -> Pair:
@@ -189,18 +180,18 @@ def facts_of(known: Known, frame: Facts) -> Facts:
     if isinstance(inspection, ServiceError):
         return replace(facts, target_failure=inspection, names=_names_by_runs(known, facts))
     there = inspection.inventory
-    found = _pair_standings(known, facts, there)
+    states, needed, serving = _pair_standings(known, facts, there)
     at_primary = facts.target == facts.primary
-    names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in found.standings}
+    names = {each.analyzer: each.analyzer if at_primary else each.target_analyzer for each in states}
     usable = usable_at(there)
-    standings = (with_children(each, names[each.analyzer], there, usable) for each in found.standings)
+    standings = (with_children(each, names[each.analyzer], there, usable) for each in states)
     return replace(
         facts,
         standings=tuple(_as_it_serves(facts, each) for each in standings),
         names=names,
         rebuilt=() if at_primary else _rebuilt(known, facts.target, names),
-        models=model_facts(facts.plan, found.needed, found.source, there.serving),
-        retirements=retirements(facts.plan, found.needed, there.serving, inspection.models),
+        models=model_facts(facts.plan, needed, serving, there.serving),
+        retirements=retirements(facts.plan, needed, there.serving, inspection.models),
     )
 
 
@@ -222,7 +213,7 @@ def _as_it_serves(facts: Facts, standing: Standing) -> Standing:
     return replace(standing, verdict=Verdict.IN_SYNC, source_changed=False, blocked=False)
 
 
-def _pair_standings(known: Known, facts: Facts, there: Inventory) -> _PairStandings:
+def _pair_standings(known: Known, facts: Facts, there: Inventory) -> PairStandings:
     recorded = _recorded(known, facts)
     if facts.is_failback:
         active = known.seen(facts.assignment.active) if facts.switched else None
@@ -232,7 +223,7 @@ def _pair_standings(known: Known, facts: Facts, there: Inventory) -> _PairStandi
         return _survey(facts, source, there, recorded, known.rebuilt)
     standings = from_records(facts.plan, there, recorded, facts.now)
     needed = {each.analyzer: _models(there, each.target_analyzer) for each in standings}
-    return _PairStandings(standings, needed, Serving(known.resources[facts.primary], defaults=None, deployments=None))
+    return standings, needed, Serving(known.resources[facts.primary], defaults=None, deployments=None)
 
 
 def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -252,7 +243,7 @@ def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, 
 
 def _survey(
     facts: Facts, source: Inventory, there: Inventory, recorded: Recorded, known: Mapping[str, RebuiltThere]
-) -> _PairStandings:
+) -> PairStandings:
     plan = facts.plan
     # A version beside what is there would have another id than the one that applications use now.
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
@@ -264,15 +255,13 @@ def _survey(
         surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)
         for item, point in zip(proposal.items, recovery_points(proposal), strict=True)
     )
-    return _PairStandings(standings, {item.analyzer: item.models for item in proposal.items}, source.serving)
+    return standings, {item.analyzer: item.models for item in proposal.items}, source.serving
 
 
-def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> _PairStandings:
+def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> PairStandings:
     overrides = facts.plan.overrides(facts.assignment.active)
     standings = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
-    return _PairStandings(
-        standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
-    )
+    return standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
 
 
 def _models(there: Inventory, analyzer: str) -> tuple[tuple[str, str], ...]:
@@ -298,7 +287,6 @@ async def assess(
     """Assess whether a target could take over from a primary now.
 
     Args:
-        primary: the source that serves in ordinary times.
         target: the resource that would serve for it. Where it serves already, or is the primary itself, a
             failback is assessed.
         fence: of the plan, where the caller has read it just now, or holds it.

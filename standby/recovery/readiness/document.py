@@ -77,7 +77,6 @@ class Reason(Document):
 
     Attributes:
         severity: `error` makes it not ready, `unknown` makes it unknown, `warning` changes nothing by itself.
-        text: what is wrong, a sentence without its full stop.
         analyzers: by their ids at the primary; none where it is about the resource.
     """
 
@@ -111,7 +110,6 @@ class AnalyzerPoint(Document):
 
     Attributes:
         verified_at: when the target was last known to hold what the source had, UTC; `None` if never.
-        age_seconds: since then.
         source_changed: whether the source has something that the copy lacks; `None` where that is unknown.
         met: whether the plan's RPO holds; `None` where there is none, or that is unknown.
         at_least: the source could not be looked at: they were equal at least until `verified_at`.
@@ -181,11 +179,7 @@ class Readiness(Document):
         return tuple(each for each in self._against if not each.analyzers or each.bucket in BY_THE_FAILOVER)
 
     def unusable(self, restored: Collection[str] = ()) -> dict[str, str]:
-        """Say which analyzers the target could not serve, by their ids at the primary, and why.
-
-        Args:
-            restored: those that a restore rebuilds first.
-        """
+        """Say which analyzers the target could not serve, by id at the primary, and why, once some are restored."""
         out: dict[str, str] = {}
         for reason in self._against:
             if reason.bucket not in BY_THE_FAILOVER | {Bucket.CHILD}:
@@ -239,10 +233,8 @@ class Facts:
 
     Attributes:
         target: the resource that would serve for it; the primary itself for a failback.
-        run_id: of the run that asks: its own failover does not count against it.
         target_failure: why the destination could not be read; then there are no standings.
         restoring: what a failover would have to restore first; `None` where that was not asked.
-        names: id at the target by id at the primary.
         rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
         gone: ids at the primary of what the resource had that serves for it, and has no more.
         others: what serves for other plans; `None` where that was not asked.

@@ -78,10 +78,7 @@ async def remember_run(storage: Storage, report: Report, selection: Selection, s
     copied = (item.seconds for item in report.items if item.status is Status.SUCCEEDED and item.action in COPYING)
     try:
         await change_document(
-            storage,
-            _path(report.plan),
-            LastRuns,
-            lambda known: _with(known or LastRuns(), listed, selection, seen_at),
+            storage, _path(report.plan), LastRuns, lambda known: _with(known or LastRuns(), listed, selection, seen_at)
         )
         await add_durations(storage, report.plan, {Kind.COPY: copied})
     except VaultError as error:
@@ -115,8 +112,6 @@ class DrillSummary(Document):
 
     Attributes:
         ended_at: when its clean-up was proven, or given up, UTC.
-        passed: whether everything worked and everything was cleaned up.
-        seconds: from its begin to its end, clean-up included.
         recovery_seconds: how long a failover would have taken; `None` where it did not get so far.
         primary: the one whose loss was simulated; empty where an older drill does not say.
     """
@@ -143,7 +138,7 @@ class LatestDrills(Stored):
     @property
     def newest(self) -> DrillSummary | None:
         """Give the last drill of the plan, wherever it was."""
-        return max(self.drills.values(), key=_ended_at, default=None)
+        return max(self.drills.values(), key=lambda drill: drill.ended_at, default=None)
 
 
 def latest_path(plan: str) -> str:
@@ -162,7 +157,3 @@ async def write_latest(storage: Storage, plan: str, drill: DrillSummary) -> None
         return LatestDrills(drills={**(found.drills if found else {}), drill.target: drill})
 
     await change_document(storage, latest_path(plan), LatestDrills, add)
-
-
-def _ended_at(drill: DrillSummary) -> datetime:
-    return drill.ended_at

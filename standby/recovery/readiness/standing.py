@@ -102,7 +102,6 @@ def failback_standings(
 
     Args:
         active: what the resource holds that serves; `None` where it did not answer.
-        recorded: of the copies from the primary to that resource.
     """
     names = {name: name for name, found in primary.analyzers.items() if is_protected(plan, found, now)}
     if active is not None:
@@ -267,7 +266,7 @@ def model_facts(plan: RecoveryPlan, needed: Needed, source: Serving, there: Serv
     """Follow every model to a deployment; give each finding once with all analyzers that it is about."""
     same: dict[Finding, list[str]] = {}
     for analyzer, models in sorted(needed.items()):
-        for finding in check_models(models, source, there, _overrides(plan, there)):
+        for finding in check_models(models, source, there, plan.overrides(there.resource.name)):
             # Where no management plane is configured, that it was not asked is not a finding.
             if finding.severity is not Severity.UNKNOWN or there.resource.arm_endpoint:
                 same.setdefault(finding, []).append(analyzer)
@@ -306,11 +305,7 @@ def retirements(
 
 def _deployment(plan: RecoveryPlan, there: Serving, role: str, name: str) -> str:
     if there.resource.api_version == PREVIEW_2025:
-        overrides = _overrides(plan, there)
+        overrides = plan.overrides(there.resource.name)
         chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
         return chosen.get(role) or name
     return (there.defaults or {}).get(name, "")
-
-
-def _overrides(plan: RecoveryPlan, there: Serving) -> DeploymentOverrides:
-    return plan.overrides(there.resource.name)

@@ -59,7 +59,6 @@ class StoredManifest:
     Attributes:
         manifest: `None` where it cannot be trusted.
         problems: what is wrong, a sentence each without its full stop.
-        answered: whether the store could be read.
     """
 
     manifest: Manifest | None
@@ -296,11 +295,7 @@ async def put_manifest(store: Store, plan: str, snapshot: str, content: bytes, s
 
 
 async def copy_missing(catalog: Catalog) -> list[str]:
-    """Copy back to the vault the snapshots that its list lacks, and its replica has.
-
-    Returns:
-        What is damaged in both, a sentence each.
-    """
+    """Copy back to the vault what its list lacks, and its replica has; give what is damaged in both, in sentences."""
     first, index = catalog.stores[0], catalog.indexes[0]
     problems: list[str] = []
     for entry in catalog.listed:

@@ -174,11 +174,7 @@ def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Se
 
 
 def fidelity(held: Holding, entry: AnalyzerEntry, changed: str) -> Fidelity:
-    """Say how true the analyzer at the target is, or will be once it is rebuilt.
-
-    Args:
-        changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
-    """
+    """Say how true the analyzer at the target is, or will be once it is rebuilt; `changed` as for `explain`."""
     if held is Holding.VERIFIED_COPY:
         return Fidelity.EXACT
     if held in {Holding.EARLIER_TRAINING, Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:
@@ -201,10 +197,10 @@ def action(held: Holding) -> RestoreAction:
 
 
 def explain(held: Holding, entry: AnalyzerEntry, changed: str, to: str, status: str, delete: str) -> str:
-    """Say in a sentence or two why that is done, and what can be done instead; `changed` as for `fidelity`.
+    """Say in a sentence or two why that is done, and what can be done instead.
 
     Args:
-        delete: the call that deletes what is there.
+        changed: why its labelled data is not proven to be what it was; empty where it is, or has none.
     """
     sentences = {
         Holding.NOTHING: f"{to} does not have it. {_rebuilt(entry, changed)}",

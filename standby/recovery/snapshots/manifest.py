@@ -30,12 +30,7 @@ class Part(Document):
 
 
 class Blob(Part):
-    """One file of labelled data.
-
-    Attributes:
-        md5: base64, where the storage has it.
-        etag: changes with every write, also of the same content.
-    """
+    """One file of labelled data."""
 
     name: str
     size: int
@@ -85,7 +80,6 @@ class ResourceSnapshot(Part):
     """What one resource held.
 
     Attributes:
-        primaries: those it served for; itself in ordinary times.
         seen_at: when it was read. Earlier than the snapshot where it did not answer then, and what an earlier
             snapshot has of it was kept.
         defaults: deployment by model name; `None` where they were never set, or its api-version has none.
@@ -165,7 +159,6 @@ class IndexEntry(Stored, extra="forbid"):
     """One snapshot.
 
     Attributes:
-        previous: digest of the manifest before it.
         size: bytes of the manifest and of the objects that it needs.
         retiring: whether it is being removed; some of its files may be gone.
     """

@@ -60,9 +60,7 @@ async def plan_restore(
     """Decide what to do about every analyzer of a snapshot at one resource; no other resource is asked.
 
     Args:
-        to: a source or a target of the plan.
         analyzers: globs on ids as the snapshot has them; what they refer to comes along.
-        naming: other ids, and more tags, for a drill.
         only_missing: leave out whatever the target has under the id, whatever it is.
         primary: only what serves for this primary; everything that belongs at `to` if left out.
     """
@@ -209,7 +207,6 @@ class ResourcePlan:
     """What a restore would do about the analyzers of one resource of a snapshot: a pure function of these.
 
     Attributes:
-        stored: what it held when the snapshot was taken.
         ids: id at the target, by analyzer.
         records: verified copies at the target, by id there.
         owners: ids at the target that another resource of the snapshot already gets, with its name.

@@ -110,7 +110,6 @@ class SnapshotEntry(Document):
     """One snapshot, for a list of them.
 
     Attributes:
-        size: bytes of its manifest and of the definitions that it needs.
         problems: what is wrong with its manifest or its signature, a sentence each.
     """
 

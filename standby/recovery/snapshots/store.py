@@ -64,7 +64,6 @@ class StoredFile:
     Attributes:
         content: `None` where it is not there, or could not be read.
         problem: what is wrong with it, a sentence without its full stop that names the file.
-        answered: whether the store could be read.
     """
 
     content: bytes | None
@@ -144,11 +143,7 @@ async def repair(store: Store, path: str, content: bytes) -> None:
 
 
 async def put_objects(store: Store, plan: str, objects: Mapping[str, bytes]) -> tuple[int, tuple[str, ...]]:
-    """Make sure that a store has some objects.
-
-    Returns:
-        How many are new, and which were damaged and are repaired now, a sentence each.
-    """
+    """Make sure that a store has some objects; give how many are new, and in sentences which were repaired."""
 
     async def put(digest: str) -> tuple[bool, str]:
         path = object_path(plan, digest)

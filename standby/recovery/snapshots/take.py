@@ -143,12 +143,7 @@ def _protected(
 
 
 class SnapshotTaken(Document):
-    """A snapshot that was just taken.
-
-    Attributes:
-        new_objects: definitions that no earlier snapshot had.
-        unknown_labelled: analyzers whose labelled data could not be listed.
-    """
+    """A snapshot that was just taken."""
 
     plan: str
     id: str
