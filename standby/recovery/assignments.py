@@ -12,16 +12,12 @@ from standby.text import utc
 
 
 class NotAPrimary(StandbyError):
-    """The plan has no such primary."""
-
     def __init__(self, plan: str, resource: str, primaries: Iterable[str]) -> None:
         names = sorted(primaries)
         super().__init__(f"{resource} is not a primary of plan {plan}", f"Choose one of {', '.join(names)}")
 
 
 class NotATarget(StandbyError):
-    """The plan does not let a resource serve for a primary, or for any."""
-
     def __init__(self, plan: str, resource: str, known: Iterable[str], primary: str = "") -> None:
         names = sorted(known)
         pair = f"{primary} in plan {plan}" if primary else f"plan {plan}"
@@ -29,8 +25,6 @@ class NotATarget(StandbyError):
 
 
 class SeveralPrimaries(StandbyError):
-    """More than one primary can be meant."""
-
     def __init__(self, plan: str, primaries: Iterable[str]) -> None:
         names = sorted(primaries)
         super().__init__(

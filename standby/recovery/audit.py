@@ -70,8 +70,6 @@ class AuditAction(StrEnum):
 
 
 class AuditBusy(StandbyError):
-    """Other runs added lines all the time."""
-
     def __init__(self, where: str) -> None:
         super().__init__(
             f"Other runs wrote {where} without a pause for {PATIENCE:.0f} s", "Run again when they have ended"

@@ -23,8 +23,6 @@ FENCE = "fence"
 
 
 class RecordsLost(GuardRefused):
-    """The fence or the audit log is not the one that was written last; nothing was changed."""
-
     def __init__(self, plan: str, problem: str) -> None:
         super().__init__(f"The records of plan {plan} are not those that were written last. {problem}", HOW_TO_GO_ON)
 

@@ -36,8 +36,6 @@ StepsFactory = Callable[[RunContext], Steps]
 
 
 class NoPairBetween(StandbyError):
-    """Neither of two resources can serve for the other in this plan."""
-
     def __init__(self, plan: str, source: str, target: str) -> None:
         super().__init__(
             f"In plan {plan}, {source} serves for no primary that {target} could serve for",

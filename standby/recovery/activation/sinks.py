@@ -90,8 +90,6 @@ class ActiveMaps(Stored):
 
 
 class SinkFailed(StandbyError):
-    """The active map could not be published to a sink."""
-
     def __init__(self, sink: str, reason: str, next_action: str = "Fix the sink and run again") -> None:
         super().__init__(f"The active map could not be published to {sink}: {reason}", next_action)
 

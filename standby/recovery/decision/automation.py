@@ -38,8 +38,6 @@ class AutomationUnreadable(StandbyError):
 
 
 class AutomationNotRecorded(StandbyError):
-    """The off switch was set, but the audit log of a plan does not say so."""
-
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
         super().__init__(
             f"Automation is {'on' if on else 'off'} now, but that could not be recorded in the audit log: {cause}",

@@ -35,8 +35,6 @@ log = logging.getLogger("standby.recovery")
 
 
 class NoSuchDecision(StandbyError):
-    """Nothing is recorded under this id."""
-
     def __init__(self, decision_id: str, where: str) -> None:
         super().__init__(
             f"No decision {decision_id} is recorded: there is no {where}",

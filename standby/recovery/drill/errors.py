@@ -9,8 +9,6 @@ from standby.text import some_of
 
 
 class DrillUnderWay(GuardRefused):
-    """Another drill of the plan runs, or its clean-up."""
-
     def __init__(self, plan: str, where: str) -> None:
         super().__init__(
             f"Another drill of plan {plan} is running (it has locked {where})",
@@ -19,8 +17,6 @@ class DrillUnderWay(GuardRefused):
 
 
 class ServesAlready(GuardRefused):
-    """The target of the drill serves already."""
-
     def __init__(self, plan: str, primary: str, resource: str) -> None:
         super().__init__(
             f"{resource} already serves for {primary} in plan {plan}, so there is no failover to drill",
@@ -40,8 +36,6 @@ class ScratchUnfit(GuardRefused):
 
 
 class NothingToDrill(StandbyError):
-    """The newest snapshot has nothing that a failover would restore."""
-
     def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
             f"The newest snapshot of plan {plan} has no analyzer of {primary}, so a drill would prove nothing",

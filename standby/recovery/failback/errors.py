@@ -9,15 +9,11 @@ from standby.text import some_of
 
 
 class NothingThere(StandbyError):
-    """The analyzer of the standby is to be kept, and there is none."""
-
     def __init__(self, analyzer: str, standby: str) -> None:
         super().__init__(f"{standby} has no {analyzer} that could be kept", f"Leave out --keep {analyzer}=standby")
 
 
 class NotCompared(StandbyError):
-    """An analyzer that is to be kept is neither at the primary nor at the standby."""
-
     def __init__(self, plan: str, analyzer: str, primary: str, standby: str) -> None:
         super().__init__(
             f"Neither {primary} nor {standby} has an analyzer {analyzer} of plan {plan}",
@@ -63,8 +59,6 @@ class PrimaryDoesNotAnswer(GuardRefused):
 
 
 class FailbackUnderWay(GuardRefused):
-    """Another run fails the same primary back."""
-
     def __init__(self, plan: str, primary: str, where: str) -> None:
         super().__init__(
             f"Another run is failing plan {plan} back to {primary} (it has locked {where})",

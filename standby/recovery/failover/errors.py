@@ -23,8 +23,6 @@ class FailoverUnfinished(GuardRefused):
 
 
 class DecidedBefore(GuardRefused):
-    """Another run changed which resource serves after this was decided."""
-
     def __init__(self, plan: str, primary: str, active: str, decided: int, epoch: int) -> None:
         super().__init__(
             f"This was decided at epoch {decided} of plan {plan}, but another run has changed the fence since: "
@@ -34,8 +32,6 @@ class DecidedBefore(GuardRefused):
 
 
 class NothingToRollBack(GuardRefused):
-    """There is no failover that could be rolled back."""
-
     def __init__(self, plan: str, primary: str) -> None:
         super().__init__(
             f"Plan {plan} has no failover of {primary} that could be rolled back: there was none, or it was committed",
@@ -110,8 +106,6 @@ class FailbackNeeded(GuardRefused):
 
 
 class RollbackTargetUnhealthy(GuardRefused):
-    """The resource that a rollback leads to is not known to be healthy."""
-
     def __init__(self, plan: str, resource: str, summary: str) -> None:
         super().__init__(
             f"Plan {plan} is not rolled back to {resource}, which is not known to be healthy: {summary}",

@@ -259,8 +259,7 @@ def _survey(
 
 
 def _failback(facts: Facts, there: Inventory, active: Inventory | None, recorded: Recorded) -> PairStandings:
-    overrides = facts.plan.overrides(facts.assignment.active)
-    standings = failback_standings(facts.plan, there, active, recorded, overrides, facts.now)
+    standings = failback_standings(facts.plan, there, active, recorded, facts.now)
     return standings, {each.analyzer: _models(there, each.analyzer) for each in standings}, there.serving
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import PREVIEW_2025, DeploymentOverrides
+from standby.config.resource import PREVIEW_2025
 from standby.recovery.provenance import LONG_AGO, trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
@@ -91,12 +91,7 @@ def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now:
 
 
 def failback_standings(
-    plan: RecoveryPlan,
-    primary: Inventory,
-    active: Inventory | None,
-    recorded: Recorded,
-    overrides: DeploymentOverrides,
-    now: datetime,
+    plan: RecoveryPlan, primary: Inventory, active: Inventory | None, recorded: Recorded, now: datetime
 ) -> tuple[Standing, ...]:
     """Give the state of a primary's analyzers at itself, while another resource serves for it.
 
@@ -108,9 +103,7 @@ def failback_standings(
         names |= known_names(plan, active, recorded, now)
     else:
         names |= {name: last_run.target_analyzer for name, last_run in recorded.last_run.analyzers.items()}
-    return tuple(
-        _at_primary(plan, primary, active, overrides, name, there, now) for name, there in sorted(names.items())
-    )
+    return tuple(_at_primary(plan, primary, active, name, there, now) for name, there in sorted(names.items()))
 
 
 def gone_from(plan: RecoveryPlan, active: Inventory, recorded: Recorded, now: datetime) -> tuple[str, ...]:
@@ -212,19 +205,14 @@ def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot, name: 
 
 
 def _at_primary(
-    plan: RecoveryPlan,
-    primary: Inventory,
-    active: Inventory | None,
-    overrides: DeploymentOverrides,
-    name: str,
-    there: str,
-    now: datetime,
+    plan: RecoveryPlan, primary: Inventory, active: Inventory | None, name: str, there: str, now: datetime
 ) -> Standing:
     analyzer = primary.analyzers.get(name)
     serving = active.definitions.get(there) if active else None
     equal: bool | None = None
     if analyzer is not None and active is not None and serving is not None:
-        expected = expected_definition(primary.definitions[name], active.serving.resource, overrides)
+        resource = active.serving.resource
+        expected = expected_definition(primary.definitions[name], resource, plan.overrides(resource.name))
         equal = fingerprint(expected, plan.ignore) == fingerprint(serving, plan.ignore)
     verdicts = {True: Verdict.IN_SYNC, False: Verdict.SOURCE_AHEAD, None: Verdict.IN_SYNC}
     return Standing(

@@ -49,8 +49,6 @@ class SnapshotTampered(SnapshotError):
 
 
 class NothingReachable(SnapshotError):
-    """No resource of the plan could be read, so there is nothing to write."""
-
     def __init__(self, plan: str, missing: Mapping[str, str]) -> None:
         causes = " ".join(f"{name}: {sentence(reason)}" for name, reason in missing.items())
         super().__init__(
@@ -60,8 +58,6 @@ class NothingReachable(SnapshotError):
 
 
 class NotOfThisPlan(SnapshotError):
-    """A snapshot has nothing that belongs at the resource that is to be restored to."""
-
     def __init__(self, plan: str, resource: str, taken_at: datetime) -> None:
         super().__init__(
             f"The snapshot of plan {plan} of {utc(taken_at)} has nothing for {resource}",
@@ -70,8 +66,6 @@ class NotOfThisPlan(SnapshotError):
 
 
 class RestoreNotStarted(SnapshotError):
-    """The answer to a build was lost, and the target shows no sign of it."""
-
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
             f"The answer to the build of {analyzer} was lost on the way, and {target} does not have it",
@@ -80,8 +74,6 @@ class RestoreNotStarted(SnapshotError):
 
 
 class RestoredDiffers(SnapshotError):
-    """The built analyzer is ready, but differs from the one that was to be restored."""
-
     def __init__(self, analyzer: str, target: str) -> None:
         super().__init__(
             f"{analyzer} at {target} differs from the snapshot: somebody else made or edited it during the restore",

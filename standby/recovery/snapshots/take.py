@@ -209,7 +209,9 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
         new_objects, repaired = await put_objects(first, plan, gathered.objects)
         await put_manifest(first, plan, manifest.id, content, seal)
         problems += [*repaired, *await copy_missing(catalog)]
-        await _set_aside(catalog)
+        # The lists are about to be written again, without what is damaged in them.
+        damaged = [line for _, found in catalog.answering for line in found.damaged]
+        await set_aside(first.files, index_path(plan), damaged)
         await index.write(write_index(entries))
         await _record(context, entry, gathered, new_objects, fence.epoch)
         removed = await retire(context, catalog, entries, index)
@@ -279,12 +281,6 @@ async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, 
                 earlier.setdefault(name, part)
                 unseen = unseen.difference(part.primaries)
     return earlier, problems
-
-
-async def _set_aside(catalog: Catalog) -> None:
-    """Keep damaged lines of the lists, which are about to be written again."""
-    damaged = [line for _, index in catalog.answering for line in index.damaged]
-    await set_aside(catalog.stores[0].files, index_path(catalog.plan), damaged)
 
 
 async def _record(
