@@ -7,7 +7,7 @@ Prefect (`prefect.automation.triggered`), and `standby doctor` says it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,14 +24,12 @@ from flows.errors import NotificationBlockUnusable
 from flows.health import SILENCE
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
+from standby.recovery.failover.attendance import TOLD_EVERY
 
 PREFIX = "standby tells"
 """What the names of these automations begin with."""
 
 ACTION_FAILED = "prefect.automation.action.failed"
-
-DEGRADED_EVERY = timedelta(minutes=15)
-"""After which people hear again that a resource is degraded: every look finds it so."""
 
 PAGE = 100
 
@@ -44,7 +42,8 @@ async def wanted_automations(configuration: Configuration) -> list[AutomationCor
     async with get_client() as client:
         blocks = {name: await _block(client, name) for name in configuration.notifications}
     made = [made for name, block in blocks.items() for made in _automations(name, block)]
-    return [*made, *(_silence(plan, blocks.values()) for plan in configuration.plans.values())]
+    plans = configuration.plans.values()
+    return [*made, *(each for plan in plans for each in _of_silence(plan, list(blocks.values())))]
 
 
 async def save_automations(wanted: list[AutomationCore]) -> list[str]:
@@ -134,7 +133,7 @@ def _of_events(notify: Notify) -> Iterator[AutomationCore]:
             expect={events.DEGRADED},
             match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
             for_each={"prefect.resource.id"},
-            within=DEGRADED_EVERY,
+            within=TOLD_EVERY,
         ),
         "{{ event.resource.name }} is degraded",
         "{{ event.resource.name }} serves, but slowly or in part: {{ event.payload.summary }}. "
@@ -142,32 +141,57 @@ def _of_events(notify: Notify) -> Iterator[AutomationCore]:
     )
 
 
-def _silence(plan: RecoveryPlan, blocks: Iterable[UUID]) -> AutomationCore:
-    """Notice that the watch of a plan no longer reports; each plan has a period of its own."""
+def _of_silence(plan: RecoveryPlan, blocks: Collection[UUID]) -> Iterator[AutomationCore]:
+    """Notice that the watch of a plan no longer reports; each plan has a period of its own.
+
+    Prefect fires once for each resource that it had heard of. So where nothing at all is reported, also from the
+    beginning, a second one says so again and again.
+    """
     period = probe_period(plan)
-    body = (
-        f"The watch of plan {plan.name} has not said for {SILENCE * period:.0f} s whether "
-        "{{ labels.prefect.resource.id }} is healthy, so an outage of it would not be noticed. "
+    doctor = (
         f"Run standby doctor {plan.name}: it says whether a worker runs (prefect worker start --pool {RECOVERY_POOL}) "
         "and whether watch/scheduled is paused. This does not start a failover."
     )
-    notify = [
-        SendNotification(block_document_id=block, subject="Standby: the watch is silent", body=body) for block in blocks
-    ]
-    return AutomationCore(
-        name=f"{PREFIX} of silence of {plan.name}",
-        description="The watch no longer reports on a resource. This never starts a failover.",
-        trigger=EventTrigger(
-            after={events.HEALTHY, events.DEGRADED, events.UNHEALTHY},
-            expect={events.HEALTHY, events.DEGRADED, events.UNHEALTHY},
-            match=ResourceSpecification({"prefect.resource.id": events.resource_id("*")}),
-            match_related=ResourceSpecification({"prefect.resource.id": events.plan_id(plan.name)}),
+
+    def made(name: str, body: str, trigger: EventTrigger) -> AutomationCore:
+        subject = "Standby: the watch is silent"
+        notify = [SendNotification(block_document_id=block, subject=subject, body=body) for block in blocks]
+        return AutomationCore(
+            name=f"{PREFIX} {name} of {plan.name}",
+            description="The watch no longer reports on a resource. This never starts a failover.",
+            trigger=trigger,
+            # An automation has to do something; that it was triggered is an event of its own.
+            actions=[*notify] or [DoNothing()],
+        )
+
+    looks = {events.HEALTHY, events.DEGRADED, events.UNHEALTHY}
+    any_resource = ResourceSpecification({"prefect.resource.id": events.resource_id("*")})
+    of_the_plan = ResourceSpecification({"prefect.resource.id": events.plan_id(plan.name)})
+    within = timedelta(seconds=SILENCE * period)
+    yield made(
+        "of silence",
+        f"The watch of plan {plan.name} has not said for {SILENCE * period:.0f} s whether "
+        f"{{{{ labels.prefect.resource.id }}}} is healthy, so an outage of it would not be noticed. {doctor}",
+        EventTrigger(
+            after=looks,
+            expect=looks,
+            match=any_resource,
+            match_related=of_the_plan,
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
-            within=timedelta(seconds=SILENCE * period),
+            within=within,
         ),
-        # An automation has to do something; that it was triggered is an event of its own.
-        actions=[*notify] or [DoNothing()],
+    )
+    yield made(
+        "again of silence",
+        f"The watch of plan {plan.name} reports nothing, so no outage would be noticed. {doctor}",
+        EventTrigger(
+            expect=looks,
+            match=any_resource,
+            match_related=of_the_plan,
+            posture=Posture.Proactive,
+            within=max(within, TOLD_EVERY),
+        ),
     )
 
 

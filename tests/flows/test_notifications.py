@@ -37,6 +37,7 @@ from tests.flows.receiver import Receiver, receiving
 BLOCK = "custom-webhook/pager"
 
 SILENCE = f"{PREFIX} of silence of p"
+AGAIN = f"{PREFIX} again of silence of p"
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_automations_are_created_once_changed_when_needed_and_removed(make
         wanted = await wanted_automations(telling(scene.configuration, block))
         told = ("failovers", "failing automations", "broken failovers", "degraded resources")
         of_block = [f"{PREFIX} {BLOCK} of {what}" for what in told]
-        names = [*of_block, SILENCE]
+        names = [*of_block, SILENCE, AGAIN]
         assert await save_automations(wanted) == [f"automation {name} created" for name in names]
         assert await save_automations(wanted) == []
         slower = telling(scene.configuration, block).model_copy(
@@ -87,7 +88,8 @@ async def test_automations_are_created_once_changed_when_needed_and_removed(make
         changed = await save_automations(await wanted_automations(slower))
         assert changed == [f"automation {SILENCE} changed"]
         removed = await save_automations(await wanted_automations(scene.configuration))
-    assert sorted(removed) == sorted([f"automation {SILENCE} changed", *(f"automation {n} removed" for n in of_block)])
+    changed = [f"automation {name} changed" for name in (SILENCE, AGAIN)]
+    assert sorted(removed) == sorted([*changed, *(f"automation {name} removed" for name in of_block)])
 
 
 def with_probes(configuration: Configuration, period: timedelta) -> Any:
@@ -119,6 +121,11 @@ async def test_they_listen_to_what_concerns_people_and_never_start_anything(make
     assert isinstance(silence, EventTrigger)
     assert (silence.posture, silence.expect) == (Posture.Proactive, {HEALTHY, DEGRADED, UNHEALTHY})
     assert silence.within == timedelta(seconds=90), "three probe periods"
+    again = made[AGAIN].trigger
+    assert isinstance(again, EventTrigger)
+    # Without a beginning, and not for each resource: Prefect then fires as long as nothing is reported.
+    assert (again.posture, again.after, again.for_each) == (Posture.Proactive, set(), set())
+    assert (again.expect, again.within) == (silence.expect, timedelta(minutes=15))
     degraded = made[f"{PREFIX} {BLOCK} of degraded resources"].trigger
     assert isinstance(degraded, EventTrigger)
     # Every look finds it so; one message in a while is enough.
