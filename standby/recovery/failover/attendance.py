@@ -40,11 +40,13 @@ class Told(Document):
 
     Attributes:
         what: tells the same from something new.
+        earlier: what else they were told lately, and when: what comes and goes is not new each time.
     """
 
     what: str
     at: AwareDatetime
     text: str = ""
+    earlier: Mapping[str, AwareDatetime] = {}
 
 
 class Evaluation(Stored):
@@ -102,9 +104,12 @@ class Attendance:
             what: tells the same from something new.
         """
         now, last = self.context.clock.now(), self._last.told.get(primary)
-        if last is None or last.what != what or now - last.at >= TOLD_EVERY:
+        known = {**last.earlier, last.what: last.at} if last else {}
+        lately = {each: at for each, at in known.items() if abs(now - at) < TOLD_EVERY}
+        if what not in lately:
             publish()
-            await self._note({**self._last.told, primary: Told(what=what, at=now, text=text)})
+            told = Told(what=what, at=now, text=text, earlier=lately)
+            await self._note({**self._last.told, primary: told})
 
     async def settled(self, *primaries: str) -> None:
         """Note that nothing is unsettled any more, so that the next time counts as new."""

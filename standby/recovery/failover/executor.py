@@ -84,8 +84,8 @@ class FailoverRun:
         try:
             await self._withdraw_others()
         except StandbyError as error:
-            # After an outage there is nothing to lead back to: what a sink does not take is published to it later.
-            if self._is_undoing or (self.record.requested_by == "outage" and isinstance(error, NotPublished)):
+            # After an outage there is nothing to lead applications back to: what was begun is taken up again.
+            if self._is_undoing or (self.record.requested_by == "outage" and self.record.touched):
                 raise
             self.stopped.append(error)
             await self._reverse()

@@ -350,7 +350,10 @@ def _left_to_people(context: RecoveryContext, begun: Unfinished, to: str, reason
 async def _resumed(
     context: RecoveryContext, begun: Unfinished, to: str, record: DecisionRecord | None, means: Means
 ) -> Answer:
-    request, _ = await decide_request(context, begun.towards(to))
+    request = begun.towards(to)
+    if record is not None and record.decision.outcome is Outcome.ACT:
+        request = replace(request, planned=False)  # Whatever an operator began: what served is lost.
+    request, _ = await decide_request(context, request)
     return await _carried_out(context, request, record, means)
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -357,6 +358,41 @@ async def test_what_a_living_operator_has_begun_is_not_called_interrupted(make_n
         assert "has not ended" not in answer.text
         assert "Another run is changing which resource serves" in answer.text
         assert night.records == [], "nothing is decided meanwhile"
+
+
+async def test_what_an_operator_planned_and_left_behind_does_without_the_source_where_that_is_lost(
+    make_night: NightMaker,
+) -> None:
+    async with make_night("west", cool_down="1h") as night:
+        task = asyncio.current_task()
+        assert task is not None
+        night.sink.on_change = task.cancel
+        async with night.context() as context:
+            asked = FailoverRequest(primary="east", to="west", planned=True)
+            report = await fail_over(context, asked, DirectStages())
+        assert report.interrupted
+        assert night.sink.side is None, "applications were told that nobody serves"
+        night.sink.on_change = lambda: None
+        await night.dark("east")
+
+        answer = await night.answer()
+
+        assert answer.state is AnswerState.CARRIED_OUT, answer.text
+        assert answer.report is not None
+        assert answer.report.mode == "unplanned"
+        assert night.sink.side == "west"
+
+
+async def test_what_comes_and_goes_is_not_told_each_time(make_night: NightMaker) -> None:
+    async with make_night("west") as night, night.context() as context:
+        told: list[str] = []
+        for minute in range(20):
+            async with attending(context) as attendant:
+                what = ("standby-health", "readiness")[minute % 2]
+                await attendant.tell("east", what, what, partial(told.append, what))
+            night.clock.seconds += 60
+
+    assert told == ["standby-health", "readiness"] * 2
 
 
 async def test_an_unexpected_error_is_told_like_any_other(make_night: NightMaker) -> None:
