@@ -10,10 +10,10 @@ from prefect.client.schemas.objects import State
 
 from flows.events import REFUSED, PlanEvent
 from flows.execution import execute, leave_decision
-from flows.outage import after_outage
-from flows.outcome import refused
+from flows.outage import after_outage, tell_unattended
+from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
-from standby.errors import GuardRefused
+from standby.errors import GuardRefused, StandbyError
 from standby.fencing import read_fence
 from standby.recovery.assignments import choose_assignment
 from standby.recovery.context import RecoveryContext
@@ -51,10 +51,10 @@ async def failover(
         home: The primary that the other resource serves for, where the plan has several.
         outage_of: The resource that was reported to be unhealthy; empty where an operator asks.
     """
+    if outage_of:
+        return await on_outage(plan, outage_of, to)
     async with recovering(plan) as opened:
         try:
-            if outage_of:
-                return await after_outage(opened, outage_of, to)
             context = await settle(opened, force, reason)
             served, target = choose_assignment(
                 context.plan, await read_fence(context.vault, context.plan), to=to, named=home
@@ -67,6 +67,16 @@ async def failover(
         except GuardRefused as error:
             PlanEvent(REFUSED, plan, {"home": home, "to": to}).emit(str(error))
             return refused(error)
+
+
+async def on_outage(plan: str, resource: str, to: str) -> State[Any]:
+    """Answer an outage; where not even what serves can be opened, that is told, and the next report tries again."""
+    try:
+        async with recovering(plan) as context:
+            return await after_outage(context, resource, to)
+    except StandbyError as error:
+        message = await tell_unattended(plan, [resource], [error.cause])
+        return await FlowOutcome("Waiting", message, good=False).finish()
 
 
 async def on_order(context: RecoveryContext, request: FailoverRequest) -> State[Any]:

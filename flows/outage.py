@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -203,13 +203,18 @@ async def attend(configuration: Configuration, plan: str, found: Watched) -> Att
             return await _attend(await looked(context) if found.down else context, found, attended)
 
     if not await attended.apart(opened()) and found.down:
-        # What the vault does not say, or cannot keep track of, is told all the same.
-        what = "that cannot be attended to"
-        if not await told_lately(plan, what, TOLD_EVERY):
-            reasons = " ".join(map(sentence, attended.problems))
-            summary = f"{', '.join(sorted(found.down))} is down, and {what}: {reasons} See standby status {plan}."
-            PlanEvent(WAITING, plan, {"what": what}, "critical").emit(summary)
+        await tell_unattended(plan, found.down, attended.problems)
     return attended
+
+
+async def tell_unattended(plan: str, down: Iterable[str], problems: Iterable[str]) -> str:
+    """Tell people of an outage whose answer failed, also where the vault cannot keep track of that; give the words."""
+    what = "that cannot be attended to"
+    reasons = " ".join(map(sentence, problems))
+    summary = f"{', '.join(sorted(down))} was reported to be down, and {what}: {reasons} See standby status {plan}."
+    if not await told_lately(plan, what, TOLD_EVERY):
+        PlanEvent(WAITING, plan, {"what": what}, "critical").emit(summary)
+    return summary
 
 
 async def _attend(context: RecoveryContext, found: Watched, attended: Attended) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows import outage
+from flows import failover, outage
 from flows.events import PlanEvent
 from flows.outage import Attended, attend
 from standby.config.configuration import Configuration
@@ -95,7 +95,21 @@ async def test_an_outage_is_told_once_where_the_vault_does_not_say_what_serves(
     assert "it is away" in attended.problems[0]
     [(name, severity, summary)] = prefect.told
     assert (name, severity) == ("standby.failover.waiting", "critical")
-    assert "east is down" in summary
+    assert "east was reported to be down" in summary
+    assert "it is away" in summary
+
+
+async def test_an_evaluation_that_cannot_open_the_vault_is_told_once_and_is_not_green(
+    prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failover, "recovering", no_vault)
+
+    states = [await failover.on_outage("p", "east", "") for _ in range(3)]
+
+    assert {(state.name, state.is_failed()) for state in states} == {("Waiting", True)}
+    [(name, severity, summary)] = prefect.told
+    assert (name, severity) == ("standby.failover.waiting", "critical")
+    assert "it is away" in summary
 
 
 async def test_a_resource_that_serves_and_cannot_be_told_to_be_up_or_down_is_told(
