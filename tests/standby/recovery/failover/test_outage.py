@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from standby.cli.replicate import replicate_directly
+from standby.config.plan import RegionPair
 from standby.fencing import Assignment, Fence, Phase, hold_fence, read_fence
 from standby.recovery.activation.sinks import Activation, ActivationSink, ActiveEndpoint
+from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, open_recovery
 from standby.recovery.decision.automation import set_automation
 from standby.recovery.decision.evaluate import nothing_more
@@ -569,6 +571,34 @@ async def test_a_plan_that_asks_somebody_proposes_once_and_reminds(make_night: N
         await night.answer()
         assert [each.state for each in night.told] == [AnswerState.PROPOSED, AnswerState.WAITING]
         assert "waits for its approval" in night.told[1].text
+
+
+async def test_of_two_primaries_one_is_asked_about_and_the_other_is_said_to_be_open(make_night: NightMaker) -> None:
+    """One run has one form: a second proposal that nobody sees would keep the next run from asking."""
+    async with make_night(automatic=False) as night:
+        plan = night.scene.configuration.plan("p")
+        pairs = tuple(RegionPair(source=source, targets=("west",)) for source in ("east", "north"))
+        plans = {"p": plan.model_copy(update={"pairs": pairs})}
+        configuration = night.scene.configuration.model_copy(update={"plans": plans})
+        night.scene = replace(night.scene, configuration=configuration)
+        async with night.context() as context:
+            async with hold_fence(context.vault, context.plan) as held:
+                both = {name: Assignment(active="west", since=night.clock.now()) for name in ("east", "north")}
+                facts = {"home": "east", "side": "west"}
+                line = await record_action(context, AuditAction.COMMITTED, facts, epoch=1)
+                changed = {"epoch": 1, "assignments": both, "log": line.mark}
+                await held.write(held.fence.model_copy(update=changed))
+            night.clock.seconds += 60
+            await night.dark("west")
+
+            answers = await answer_outage(context, "west", "", night.means())
+            again = await answer_outage(context, "west", "", night.means())
+
+    assert [each.state for each in answers] == [AnswerState.PROPOSED, AnswerState.WAITING], [
+        each.text for each in answers
+    ]
+    assert "Nobody was asked yet" in answers[1].text
+    assert [each.state for each in again] == [AnswerState.WAITING, AnswerState.PROPOSED]
 
 
 async def test_what_somebody_approved_is_done(make_night: NightMaker) -> None:
