@@ -58,6 +58,9 @@ SPARE = 600
 HISTORY = timedelta(minutes=15)
 """How far back events are read."""
 
+SINKS = "sinks"
+"""What people were told of sinks is kept under this name, beside the primaries."""
+
 COMPLETE_SECONDS = 45.0
 """How long a watch may look for what works again and is left out of the active map."""
 
@@ -235,8 +238,8 @@ async def _attend(context: RecoveryContext, found: Watched, attended: Attended) 
     if left := [each for each in behind or () if each.status == "failed"]:
         await attended.apart(_tell_of_sinks(context, left))
         attended.problems += [each.reason for each in left]
-    elif behind is not None and not wanted and not doubtful:
-        await attended.apart(all_is_settled(context))
+    if not wanted and not doubtful:
+        await attended.apart(all_is_settled(context, but=() if behind is not None and not left else {SINKS}))
     return all_answered
 
 
@@ -277,4 +280,4 @@ async def _tell_of_sinks(context: RecoveryContext, left: Sequence[SinkResult]) -
     event = PlanEvent(WAITING, context.plan.name, {"sinks": [each.name for each in left]}, "warning")
     with suppress(EvaluatedElsewhere):
         async with attending(context) as attendance:
-            await attendance.tell("sinks", names, summary, lambda: event.emit(summary))
+            await attendance.tell(SINKS, names, summary, lambda: event.emit(summary))

@@ -7,7 +7,7 @@ by another one if it dies.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -196,9 +196,9 @@ def since_then(told: Mapping[str, Told], fence: Fence | None) -> dict[str, Told]
     return {name: each for name, each in told.items() if stands(name, each.at)}
 
 
-async def all_is_settled(context: RecoveryContext) -> None:
-    """Note that nothing of what people were told stands any more, unless another run attends."""
-    if told := await read_told(context.vault, context.plan.name):
+async def all_is_settled(context: RecoveryContext, *, but: Collection[str] = ()) -> None:
+    """Note that nothing of what people were told stands any more, but some of it, unless another run attends."""
+    if told := (await read_told(context.vault, context.plan.name)).keys() - set(but):
         with suppress(EvaluatedElsewhere):
             async with attending(context) as attendance:
                 await attendance.settled(*told)
