@@ -248,7 +248,8 @@ async def _attempt(
         text = f"The outage of {resource} is not answered yet: {cause}"
         answer = Answer(primary, AnswerState.WAITING, text, what=_name(error), again=True)
         if isinstance(error, FailoverUnderWay):
-            return answer  # An operator is alive and at it: told only if that does not end.
+            # An operator is alive and at it: told only if that does not end. A watch comes again.
+            return replace(answer, again=means.may_ask)
         log.warning("%s", text, exc_info=None if isinstance(error, StandbyError) else error)
     if answer.state in UNSETTLED:
         await attendance.tell(primary, answer.what, answer.text, partial(means.tell, answer))

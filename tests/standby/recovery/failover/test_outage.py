@@ -354,11 +354,15 @@ async def test_what_a_living_operator_has_begun_is_not_called_interrupted(make_n
         night.sink.fails = night.sink.mute = True
         await night.order("west")
         async with night.context() as context, hold_fence(context.vault, context.plan):
+            begun = night.clock.seconds
+            assert (await night.answer(may_ask=False)).state is AnswerState.WAITING
+            assert (night.clock.seconds, night.told) == (begun, []), "a watch comes again"
             answer = await night.answer()
 
         assert answer.state is AnswerState.WAITING
         assert "has not ended" not in answer.text
         assert "Another run is changing which resource serves" in answer.text
+        assert len(night.told) == 1, "only at the end, since that run lives"
         assert night.records == [], "nothing is decided meanwhile"
 
 
