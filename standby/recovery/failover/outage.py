@@ -251,6 +251,8 @@ async def _attempt(
             # An operator is alive and at it: told only if that does not end. A watch comes again.
             return replace(answer, again=means.may_ask)
         log.warning("%s", text, exc_info=None if isinstance(error, StandbyError) else error)
+    if answer.state is AnswerState.PROPOSED:
+        await attendance.settled(primary)  # However lately people were reminded, this is a new form.
     if answer.state in UNSETTLED:
         await attendance.tell(primary, answer.what, answer.text, partial(means.tell, answer))
     else:

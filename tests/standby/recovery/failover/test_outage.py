@@ -577,6 +577,17 @@ async def test_a_plan_that_asks_somebody_proposes_once_and_reminds(make_night: N
         assert "waits for its approval" in night.told[1].text
 
 
+async def test_what_is_proposed_anew_is_told_however_lately_people_were_reminded(make_night: NightMaker) -> None:
+    async with make_night("west", automatic=False) as night:
+        await night.dark("east")
+        for minutes in (0, 29, 3):
+            night.clock.seconds += minutes * 60
+            await night.answer()
+
+    states = [each.state for each in night.told]
+    assert states == [AnswerState.PROPOSED, AnswerState.WAITING, AnswerState.PROPOSED]
+
+
 async def test_of_two_primaries_one_is_asked_about_and_the_other_is_said_to_be_open(make_night: NightMaker) -> None:
     """One run has one form: a second proposal that nobody sees would keep the next run from asking."""
     async with make_night(automatic=False) as night:
