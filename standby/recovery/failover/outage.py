@@ -355,7 +355,8 @@ async def _resumed(
 ) -> Answer:
     request = begun.towards(to)
     if record is not None and record.decision.outcome is Outcome.ACT:
-        request = replace(request, planned=False)  # Whatever an operator began: what served is lost.
+        # Whatever an operator began: what served is lost, and that is what was decided about now.
+        request = as_decided(request, record)
     request, _ = await decide_request(context, request)
     return await _carried_out(context, request, record, means)
 

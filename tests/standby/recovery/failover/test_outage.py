@@ -385,7 +385,9 @@ async def test_what_an_operator_planned_and_left_behind_does_without_the_source_
 
         assert answer.state is AnswerState.CARRIED_OUT, answer.text
         assert answer.report is not None
-        assert answer.report.mode == "unplanned"
+        assert answer.record is not None
+        assert (answer.report.mode, answer.report.decision_id) == ("unplanned", answer.record.id)
+        assert answer.report.rto_at_least_seconds is not None, "it says how long the outage lasted"
         assert night.sink.side == "west"
 
 
