@@ -109,7 +109,6 @@ def test_is_in_the_audit_log(site: Workspace) -> None:
         ["--clean-up", "--to", "west"],
         ["--clean-up", "--verify", "x"],
         ["--verify", "x", "--scratch", "north"],
-        ["--to", "west", "--primary", "east", "--via", "prefect"],
     ],
 )
 def test_what_does_not_fit_together_is_wrong_usage(site: Workspace, arguments: list[str]) -> None:
