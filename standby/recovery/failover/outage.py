@@ -34,7 +34,7 @@ from standby.recovery.failover.attendance import TOO_LONG, Attendance, Evaluated
 from standby.recovery.failover.begin import Unfinished, unfinished
 from standby.recovery.failover.failover import decide_request
 from standby.recovery.failover.report import FailoverReport, summary
-from standby.recovery.probe import Observation
+from standby.recovery.probe import Observation, observer_here, probe_resources
 from standby.recovery.witnesses import looked
 
 log = logging.getLogger("standby.recovery")
@@ -329,7 +329,9 @@ async def _take_up(context: RecoveryContext, begun: Unfinished, means: Means) ->
     if not switch.on:
         return _left_to_people(context, begun, to, position_words(switch))
     if begun.by_outage and begun.touched and to == begun.to:
-        return await _resumed(context, begun, to, None, means)
+        # Nobody serves now. Where what it leads to was lost as well, what served before is better than that.
+        lost = await _only_answers(context, begun.back, not_=to)
+        return await _resumed(context, begun, begun.back if lost else to, None, means)
     record = await _decided(context, primary, active, to, means)
     may_act = begun.by_outage or means.approved is not None or not record.decision.needs_approval
     if record.decision.outcome is Outcome.ACT and may_act:
@@ -338,6 +340,13 @@ async def _take_up(context: RecoveryContext, begun: Unfinished, means: Means) ->
         return await _resumed(context, begun, active, record, means)
     reasons = reasons_against(record.decision) or "it was begun by an operator"
     return replace(_left_to_people(context, begun, to, reasons), record=record)
+
+
+async def _only_answers(context: RecoveryContext, resource: str, *, not_: str) -> bool:
+    """Say whether of two resources one answers, and the other one is down."""
+    both = [context.configuration.resource(name) for name in (resource, not_)]
+    seen = await probe_resources(both, observer_here("evaluation"), context.clock)
+    return seen[resource].healthy is True and seen[not_].healthy is False
 
 
 def _left_to_people(context: RecoveryContext, begun: Unfinished, to: str, reason: str) -> Answer:

@@ -295,6 +295,23 @@ async def test_what_was_begun_and_told_ends_forward_although_the_source_is_back(
         assert night.sink.side == "west"
 
 
+async def test_what_was_begun_and_told_ends_where_it_began_once_its_target_is_lost_and_the_source_is_back(
+    make_night: NightMaker,
+) -> None:
+    async with make_night("west") as night:
+        await night.dark("east")
+        night.sink.fails = night.sink.mute = True
+        assert (await night.answer()).state is AnswerState.WAITING
+        night.sink.fails = night.sink.mute = False
+        await night.light("east")
+        await night.dark("west")
+
+        answer = await night.answer()
+
+        assert answer.state is AnswerState.CARRIED_OUT, answer.text
+        assert (await night.serving()).active == night.sink.side == "east"
+
+
 async def test_nothing_is_taken_up_while_automation_is_off(make_night: NightMaker) -> None:
     async with make_night("west") as night:
         await night.dark("east")
