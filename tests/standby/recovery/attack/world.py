@@ -276,10 +276,19 @@ class World:
             for name in [name for name, found in held.items() if found["status"] == "deleting"]:
                 del held[name]
 
+    def can_be_edited(self, where: str, name: str) -> bool:
+        """Say whether there is an analyzer that stays."""
+        found = self.holds(where, name)
+        return found is not None and found["status"] != "deleting"
+
     def is_ready(self, where: str, name: str) -> bool:
         """Say whether an analyzer can be used."""
         found = self.holds(where, name)
         return found is not None and found["status"] == "ready"
+
+    def can_be_copied(self, where: str, name: str) -> bool:
+        """Say whether an analyzer can be used, and what it refers to is there."""
+        return self.is_ready(where, name) and (name != "router" or self.holds(where, "invoice") is not None)
 
 
 async def _run_evaluation(world: World, context: RecoveryContext, resource: str) -> Ran:
