@@ -30,7 +30,8 @@ class UnsettledEdits(GuardRefused):
             f"{primary} and {standby} have different versions of {some_of(names, 5)}, "
             "and nobody has decided which to keep",
             f"Decide for each, with --keep {names[0]}=primary or --keep {names[0]}=standby; "
-            f"the other version is saved in the vault. See standby failback {plan} --dry-run",
+            "of the other version the vault keeps the definition, not a training. "
+            f"See standby failback {plan} --dry-run",
         )
 
 

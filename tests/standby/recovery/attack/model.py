@@ -33,7 +33,7 @@ class Model:
     Attributes:
         made: what people made, and nobody but Standby replaced or deleted since.
         excused: sinks that somebody spoilt, or that were passed by force; until they are published to.
-        sacrificed: somebody orders what may cost a training, which no vault can keep.
+        sacrificed: what somebody orders to be replaced, with a training that no vault can keep.
         lost: somebody lost a file of the vault since the records were last whole.
     """
 
@@ -41,7 +41,7 @@ class Model:
     made: set[Content] = field(default_factory=set)
     excused: set[str] = field(default_factory=set)
     forced: bool = False
-    sacrificed: bool = False
+    sacrificed: set[Content] = field(default_factory=set)
     lost: bool = False
     epochs: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
@@ -125,16 +125,22 @@ class Model:
         self.begun_at = self.world.time.now()
         self.served = self.serving
         self.forced = self.forced or "--force" in order
-        self.sacrificed = self.sacrificed or bool({"taught", "taught=standby"}.intersection(order))
+        self.sacrificed |= self._given_up(order)
+
+    def _given_up(self, order: tuple[str, ...]) -> set[Content]:
+        """Give what is trained and may be replaced, since an order names it."""
+        # Whoever keeps the primary's gives up what is trained where it serves, and nothing else.
+        places = RESOURCES if "taught" in order else (self.served,) if "taught=primary" in order else ()
+        return {self.content(where, name) for where in places for name in TRAINED if self.world.holds(where, name)}
 
     def after(self, order: tuple[str, ...], ran: Ran | None) -> None:
         """Judge a step; a command that was killed says nothing."""
         if ran is not None:
             self.judge_words(ran)
             self._judge_answers(ran)
-        if self.sacrificed:
-            self.sacrificed = False
-            self.made &= {(text, training) for text, training in self.made if not training} | self._at_resources()
+        replaced = self.sacrificed & self.made - self._at_resources()
+        self.made = self.made - replaced | {(text, 0) for text, _ in replaced}  # Its definition is kept all the same.
+        self.sacrificed = set()
         if self.forced:
             self.forced = False
             others = (None, self.serving)
