@@ -234,7 +234,7 @@ async def _attend(context: RecoveryContext, found: Watched, attended: Attended) 
     await attended.apart(_complete(context))
     behind = await attended.apart(publish_behind(context))
     doubtful = await not_well(context, found.observations)
-    await attended.apart(_tell_of_unknown(context, doubtful, found))
+    await attended.apart(_tell_of_unknown(context, doubtful, found, attended))
     if left := [each for each in behind or () if each.status == "failed"]:
         await attended.apart(_tell_of_sinks(context, left))
         attended.problems += [each.reason for each in left]
@@ -249,7 +249,9 @@ async def _complete(context: RecoveryContext) -> None:
             await complete(context)
 
 
-async def _tell_of_unknown(context: RecoveryContext, doubtful: Sequence[str], found: Watched) -> None:
+async def _tell_of_unknown(
+    context: RecoveryContext, doubtful: Sequence[str], found: Watched, attended: Attended
+) -> None:
     """Tell people, from time to time, of what serves and is neither seen to be healthy nor to be down.
 
     Nothing follows from such looks: an outage behind them starts no evaluation.
@@ -267,6 +269,7 @@ async def _tell_of_unknown(context: RecoveryContext, doubtful: Sequence[str], fo
             f"Whether {resource}, which serves, is down cannot be told, so an outage of it would not be answered: "
             f"{sentence(detail)} Run standby doctor {context.plan.name}."
         )
+        attended.problems.append(summary.removesuffix("."))
         event = PlanEvent(WAITING, context.plan.name, {"resource": resource}, "critical")
         with suppress(EvaluatedElsewhere):
             async with attending(context) as attendance:

@@ -121,7 +121,8 @@ async def test_a_resource_that_serves_and_cannot_be_told_to_be_up_or_down_is_tol
 
     prefect.reported = []
     for _ in range(3):
-        await watched(scene.configuration, east=None, west=None)
+        attended = await watched(scene.configuration, east=None, west=None)
+        assert "cannot be told" in attended.problems[0], "the run is not green"
 
     [(name, _, summary)] = prefect.told
     assert name == "standby.failover.waiting"
