@@ -107,8 +107,8 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         finding = await look(recovery)
         found = await assess_plan(replace(recovery, known=finding.known), replica, seconds=wait)
         sinks = await sinks_seen(recovery)
-        told = since_then(await read_told(recovery.vault, plan), finding.evidence.fence)
-    fence = finding.evidence.fence
+        fence = finding.evidence.fence
+        told = since_then(await read_told(recovery.vault, plan), fence, lost=bool(finding.problem))
     output.results(
         [
             *loss_lines(finding),

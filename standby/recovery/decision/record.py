@@ -303,8 +303,11 @@ def unanswered(record: DecisionRecord) -> str:
 
 def by_hand(record: DecisionRecord) -> str:
     """Say how somebody decides otherwise, as a sentence."""
-    to = record.decision.to or "RESOURCE"
-    return f"To decide by hand: standby failover {record.given.plan} --to {to} --unplanned."
+    order = f"standby failover {record.given.plan} --to {record.decision.to or 'RESOURCE'} --unplanned"
+    if record.given.records_lost:
+        # Without that it would be refused, too.
+        order = f'{order} --force fence --reason "...", where the vault that was used last is not to be had'
+    return f"To decide by hand: {order}."
 
 
 def request_of(record: DecisionRecord) -> FailoverRequest:

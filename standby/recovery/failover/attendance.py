@@ -10,14 +10,15 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from pydantic import AwareDatetime, ValidationError
 
 from standby.document import Document
 from standby.errors import GuardRefused
-from standby.fencing import Fence
+from standby.fencing import Fence, Phase
 from standby.recovery.context import RecoveryContext
+from standby.recovery.decision.input import Guard
 from standby.text import utc
 from standby.vault.documents import Stored, hold_file, parse_stored
 from standby.vault.errors import FormatUnknown, Held, VaultError
@@ -183,17 +184,25 @@ async def read_told(storage: Storage, plan: str) -> Mapping[str, Told]:
     return found.told if found else {}
 
 
-def since_then(told: Mapping[str, Told], fence: Fence | None) -> dict[str, Told]:
-    """Leave out what people were told before something was done about it: what serves changed, or is about to."""
+def since_then(told: Mapping[str, Told], fence: Fence | None, *, lost: bool) -> dict[str, Told]:
+    """Leave out what people were told before something was done about it: what serves changed, or is about to.
 
-    def stands(primary: str, at: datetime) -> bool:
+    Args:
+        lost: the fence or the log is not the one that was written last.
+    """
+
+    def stands(primary: str, each: Told) -> bool:
+        if not lost and Guard.FENCE in each.what.split(","):
+            return False
         assignment = fence.assignments.get(primary) if fence else None
         if assignment is None:
             return True
+        if assignment.since is not None:
+            return assignment.since <= each.at
         # A fence that was written anew by what is still known does not say since when it is so.
-        return assignment.since <= at if assignment.since is not None else assignment.active == primary
+        return assignment.active == primary and assignment.phase is Phase.STEADY
 
-    return {name: each for name, each in told.items() if stands(name, each.at)}
+    return {name: each for name, each in told.items() if stands(name, each)}
 
 
 async def all_is_settled(context: RecoveryContext, *, but: Collection[str] = ()) -> None:

@@ -675,6 +675,8 @@ async def test_no_outage_starts_a_failover_where_the_fence_was_lost(make_night: 
         found = {result.guard: result.text for result in record.decision.reasons}
         assert "file (epoch 3)" in found[Guard.FENCE]
         assert record.given.active == "west"
+        # By hand it would be refused, too, without that.
+        assert '--unplanned --force fence --reason "..."' in answer.text
 
 
 async def test_what_people_were_told_can_be_read_until_all_is_settled(make_night: NightMaker) -> None:
@@ -703,5 +705,22 @@ def test_what_people_were_told_before_something_was_done_about_it_is_past(
     fence = Fence(plan="p", epoch=1, assignments={"east": Assignment(active=active, since=changed)})
     told = {"east": attendance.Told(what="unfinished", at=at), "sinks": attendance.Told(what="hook", at=at)}
 
-    assert attendance.since_then(told, fence).keys() == ({"east", "sinks"} if stands else {"sinks"})
-    assert attendance.since_then(told, None) == told
+    assert attendance.since_then(told, fence, lost=False).keys() == ({"east", "sinks"} if stands else {"sinks"})
+    assert attendance.since_then(told, None, lost=False) == told
+
+
+def test_what_people_were_told_of_lost_records_is_past_once_they_are_whole_again() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    fence = Fence(plan="p", epoch=1, assignments={"east": Assignment(active="east", since=at)})
+    told = {"east": attendance.Told(what=f"{Guard.FENCE},{Guard.OFF_SWITCH}", at=at)}
+
+    assert attendance.since_then(told, fence, lost=True) == told
+    assert attendance.since_then(told, fence, lost=False) == {}
+
+
+def test_what_people_were_told_is_past_where_a_fence_that_was_written_anew_has_a_failover_under_way() -> None:
+    under_way = Assignment(active="east", phase=Phase.SWITCHING, target="north")
+    fence = Fence(plan="p", epoch=1, assignments={"east": under_way})
+    told = {"east": attendance.Told(what=Guard.OFF_SWITCH, at=datetime(2026, 1, 1, tzinfo=UTC))}
+
+    assert attendance.since_then(told, fence, lost=False) == {}
