@@ -167,16 +167,16 @@ async def test_a_watch_that_falls_silent_is_told(
             found = await events("prefect.automation.triggered")
             return [each for each in found if each["resource"].get("prefect.resource.name") == SILENCE]
 
-        (event,) = await until(triggered)
+        # It is told again as long as it lasts, which on a slow machine is longer than once.
+        event, *_ = await until(triggered)
 
         async def told() -> list[str]:
             return pager.bodies
 
         bodies = await until(told) if blocks else []
     assert "content-understanding.resource.east" in str(event)
-    assert ["has not said for 90 s whether content-understanding.resource.east" in body for body in bodies] == [
-        True
-    ] * blocks
+    assert bool(bodies) is blocks
+    assert all("has not said for 90 s whether content-understanding.resource.east" in body for body in bodies)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ async def test_a_recovery_writes_no_key_either(
                 update={
                     "activation": (
                         WebhookSink(url=f"{application.url}?code=canary-in-the-url", secret=HOOK_KEY),
-                        WebhookSink(url="http://127.0.0.1:9/?code=canary-in-the-url", secret=HOOK_KEY),
+                        WebhookSink(url="http://127.0.0.1:9/?code=canary-in-the-url", secret=HOOK_KEY, required=False),
                     ),
                     "vault": VaultSettings.model_validate(
                         place.model_dump()
