@@ -29,6 +29,10 @@ log = logging.getLogger("standby.recovery")
 TOO_LONG = timedelta(minutes=20)
 """After which a run that attends to an outage, and seems to be alive, counts as one that does nothing any more."""
 
+UNFINISHED = "unfinished"
+STOPPED = "stopped: fenced"
+"""What people are told of a failover that was begun, or begun again, and has not ended."""
+
 TOLD_EVERY = timedelta(minutes=15)
 """After which people are told again of what is still not settled."""
 
@@ -197,6 +201,8 @@ def since_then(told: Mapping[str, Told], fence: Fence | None, *, lost: bool) -> 
         assignment = fence.assignments.get(primary) if fence else None
         if assignment is None:
             return True
+        if each.what in {UNFINISHED, STOPPED} and assignment.phase is not Phase.SWITCHING:
+            return False  # Where it was called off before anybody was told, what served has served since it did.
         if assignment.since is not None:
             return assignment.since <= each.at
         # A fence that was written anew by what is still known does not say since when it is so.

@@ -30,7 +30,14 @@ from standby.recovery.decision.record import (
     request_of,
     unanswered,
 )
-from standby.recovery.failover.attendance import TOO_LONG, Attendance, EvaluatedElsewhere, attending
+from standby.recovery.failover.attendance import (
+    STOPPED,
+    TOO_LONG,
+    UNFINISHED,
+    Attendance,
+    EvaluatedElsewhere,
+    attending,
+)
 from standby.recovery.failover.begin import Unfinished, unfinished
 from standby.recovery.failover.failover import decide_request
 from standby.recovery.failover.report import FailoverReport, summary
@@ -356,7 +363,7 @@ def _left_to_people(context: RecoveryContext, begun: Unfinished, to: str, reason
         f"A failover of plan {plan} to {to} for {begun.primary} was begun and has not ended: {reason}. "
         f"Resume it with {resume}, or roll it back with {back}."
     )
-    return Answer(begun.primary, AnswerState.WAITING, text, what="unfinished")
+    return Answer(begun.primary, AnswerState.WAITING, text, what=UNFINISHED)
 
 
 async def _resumed(
@@ -376,7 +383,7 @@ async def _carried_out(
     report = await means.carry_out(context, request)
     if report.serves_as_asked or report.interrupted:
         return Answer(request.primary, AnswerState.CARRIED_OUT, summary(report), record=record, report=report)
-    what = f"stopped: {report.state}"
+    what = STOPPED if report.state == "fenced" else f"stopped: {report.state}"
     return Answer(
         request.primary, AnswerState.WAITING, summary(report), what=what, record=record, report=report, again=True
     )

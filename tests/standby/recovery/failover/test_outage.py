@@ -703,7 +703,7 @@ def test_what_people_were_told_before_something_was_done_about_it_is_past(
     at = datetime(2026, 1, 1, tzinfo=UTC)
     changed = None if since is None else at + timedelta(seconds=since)
     fence = Fence(plan="p", epoch=1, assignments={"east": Assignment(active=active, since=changed)})
-    told = {"east": attendance.Told(what="unfinished", at=at), "sinks": attendance.Told(what="hook", at=at)}
+    told = {"east": attendance.Told(what=Guard.OFF_SWITCH, at=at), "sinks": attendance.Told(what="hook", at=at)}
 
     assert attendance.since_then(told, fence, lost=False).keys() == ({"east", "sinks"} if stands else {"sinks"})
     assert attendance.since_then(told, None, lost=False) == told
@@ -716,6 +716,18 @@ def test_what_people_were_told_of_lost_records_is_past_once_they_are_whole_again
 
     assert attendance.since_then(told, fence, lost=True) == told
     assert attendance.since_then(told, fence, lost=False) == {}
+
+
+@pytest.mark.parametrize("what", [attendance.UNFINISHED, attendance.STOPPED])
+def test_what_people_were_told_of_a_failover_that_has_not_ended_is_past_once_it_was_called_off(what: str) -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    before = Assignment(active="east", since=at - timedelta(days=1))
+    during = before.model_copy(update={"phase": Phase.SWITCHING, "target": "north", "since": at})
+    told = {"east": attendance.Told(what=what, at=at)}
+
+    under_way, called_off = (Fence(plan="p", epoch=2, assignments={"east": each}) for each in (during, before))
+    assert attendance.since_then(told, under_way, lost=False) == told
+    assert attendance.since_then(told, called_off, lost=False) == {}
 
 
 def test_what_people_were_told_is_past_where_a_fence_that_was_written_anew_has_a_failover_under_way() -> None:
