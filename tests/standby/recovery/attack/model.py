@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from standby.config.plan import FailoverPolicy
 from standby.recovery.failover.outage import UNSETTLED, AnswerState
+from standby.recovery.watch import patience
 from tests.standby.recovery.attack.world import FLOWS, HISTORY, PLAN, RESOURCES, TRAINED, Ran, World
 from tests.standby.replication.world import START
 
 EXITS = frozenset({0, 1, 2, 3, 4})
 PRIMARY = "east"
+PATIENCE = patience(FailoverPolicy()).total_seconds()
 REQUIRED = frozenset({"file", "hook"})
 """Sinks without which nothing is switched."""
 
@@ -35,6 +38,7 @@ class Model:
         excused: sinks that somebody spoilt, or that were passed by force; until they are published to.
         sacrificed: what somebody orders to be replaced, with a training that no vault can keep.
         lost: somebody lost a file of the vault since the records were last whole.
+        stood_still: for how many seconds a run was stopped in its middle.
     """
 
     world: World
@@ -43,6 +47,7 @@ class Model:
     forced: bool = False
     sacrificed: set[Content] = field(default_factory=set)
     lost: bool = False
+    stood_still: float = 0.0
     epochs: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     number: int = 0
@@ -138,6 +143,7 @@ class Model:
         if ran is not None:
             self.judge_words(ran)
             self._judge_answers(ran)
+        self.stood_still = 0.0
         replaced = self.sacrificed & self.made - self._at_resources()
         self.made = self.made - replaced | {(text, 0) for text, _ in replaced}  # Its definition is kept all the same.
         self.sacrificed = set()
@@ -152,6 +158,8 @@ class Model:
         looks = ran.order[0] == "watch" or ran.order == ("evaluate", self.served)
         if ran.order[0] not in FLOWS or not looks or self.lost or self.world.outages[self.served] == "none":
             return
+        if not ran.answers and self.stood_still > PATIENCE:
+            return  # A watch whose time passed while it stood still has made too few looks: the next one attends.
         states = {answer.state for answer in ran.answers}
         acted = states == {AnswerState.CARRIED_OUT}
         told = states <= UNSETTLED and self.world.told_at > self.begun_at - HISTORY

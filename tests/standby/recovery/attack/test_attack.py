@@ -224,7 +224,9 @@ class Attack(RuleBasedStateMachine):
     def two_at_once(self, order: tuple[str, ...], other: tuple[str, ...], boundary: int, dies_at: int | None) -> None:
         def meanwhile() -> None:
             self.model.before(other)
+            begun = self.world.time.seconds
             ran = self.world.run(*other, process=Process(dies_at=dies_at))
+            self.model.stood_still = self.world.time.seconds - begun
             self.story.append(f"meanwhile, at {boundary} of {order[0]}: {ran}")
             if ran is not None:
                 self.model.judge_words(ran)
