@@ -165,16 +165,17 @@ async def test_a_watch_that_falls_silent_is_told(
 
         async def triggered() -> list[Any]:
             found = await events("prefect.automation.triggered")
-            return [each for each in found if each["resource"].get("prefect.resource.name") == SILENCE]
+            # Other tests of this server have left automations of this name, about resources of theirs.
+            ours = [each for each in found if each["resource"].get("prefect.resource.name") == SILENCE]
+            return [each for each in ours if "content-understanding.resource.east" in str(each)]
 
         # It is told again as long as it lasts, which on a slow machine is longer than once.
-        event, *_ = await until(triggered)
+        await until(triggered)
 
         async def told() -> list[str]:
             return pager.bodies
 
         bodies = await until(told) if blocks else []
-    assert "content-understanding.resource.east" in str(event)
     assert bool(bodies) is blocks
     assert all("has not said for 90 s whether content-understanding.resource.east" in body for body in bodies)
 
