@@ -383,7 +383,7 @@ def _may_be_copied(analyzer: Analyzer) -> bool:
 
 
 async def _ask_for_grant(client: ContentUnderstandingClient, analyzer: str, target: Resource) -> None:
-    """Ask as a copy does, and let go of what comes back: it may hold a token."""
+    """Ask as a copy does; the answer is not kept, since it may hold a token."""
     protocol = protocol_for(client.resource, target)
     await protocol.authorize(client, analyzer, target, analyzer, encryption=FreshKey())
 

@@ -233,9 +233,7 @@ async def _attend(
         if not left or any(answer.state is AnswerState.PROPOSED for answer in answers.values()):
             break
     for primary in left:
-        await attendance.tell(
-            primary, answers[primary].what, answers[primary].text, partial(means.tell, answers[primary])
-        )
+        await _tell(attendance, means, answers[primary])
     if not answers:
         text = f"{resource} serves for no primary of plan {context.plan.name}."
         return (Answer("", AnswerState.NOT_NEEDED, text),)
@@ -261,10 +259,14 @@ async def _attempt(
     if answer.state is AnswerState.PROPOSED:
         await attendance.settled(primary)  # However lately people were reminded, this is a new form.
     if answer.state in UNSETTLED:
-        await attendance.tell(primary, answer.what, answer.text, partial(means.tell, answer))
+        await _tell(attendance, means, answer)
     else:
         await attendance.settled(primary)
     return answer
+
+
+async def _tell(attendance: Attendance, means: Means, answer: Answer) -> None:
+    await attendance.tell(answer.primary, answer.what, answer.text, partial(means.tell, answer))
 
 
 def _name(error: Exception) -> str:

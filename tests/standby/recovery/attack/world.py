@@ -243,7 +243,7 @@ class World:
         return f"{self.time.now():%Y-%m-%dT%H:%M:%SZ}"
 
     def author(self, where: str, name: str, text: str, training: int) -> None:
-        """Make an analyzer, or put another one in the place of what is there."""
+        """Make an analyzer, or replace the one of this id."""
         self.time.seconds += 2
         values = {"createdAt": self.stamp, "models": dict(MODELS), "description": text}
         if name in TRAINED:

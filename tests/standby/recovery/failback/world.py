@@ -102,7 +102,7 @@ class World:
         return {name: str(found["description"]) for name, found in self.at(where).items()}
 
     def create(self, where: str, name: str, *children: str, trained: bool = False, **fields: Any) -> None:
-        """Make an analyzer, or put another one in the place of what is there."""
+        """Make an analyzer, or replace the one of this id."""
         values = {"createdAt": self.stamp, "models": dict(MODELS), **fields}
         made = (
             labelled(name, self.stamp, **values)

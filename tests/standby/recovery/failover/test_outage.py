@@ -229,13 +229,13 @@ async def test_a_sink_that_fails_once_delays_a_failover_by_seconds(make_night: N
         night.sink.fails = True
         begun = night.clock.seconds
 
-        def mended(answer: Answer) -> None:
+        def fix_the_sink(answer: Answer) -> None:
             night.told.append(answer)
             night.sink.fails = False
             night.sink.mute = False
 
         night.sink.mute = True
-        answer = await night.answer(tell=mended)
+        answer = await night.answer(tell=fix_the_sink)
 
         assert answer.state is AnswerState.CARRIED_OUT
         assert night.sink.side == "west"
