@@ -176,15 +176,10 @@ async def _rejected(context: RecoveryContext, found: DecisionRecord, answer: App
 
 @dataclass
 class Attended:
-    """What came of what nobody else attended to.
+    """What came of what nobody else attended to."""
 
-    Attributes:
-        answers: to outages, and to failovers that did not end.
-        problems: sentences without their full stops.
-    """
-
-    answers: list[Answer] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)  # to outages, and to failovers that did not end
+    problems: list[str] = field(default_factory=list)  # sentences without their full stops
 
     async def apart(self, work: Awaitable[T]) -> T | None:
         """Give what some work comes to; whatever goes wrong with it is a problem, and costs only itself."""

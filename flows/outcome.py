@@ -24,25 +24,17 @@ from tasks.stage import tried
 
 @dataclass(frozen=True)
 class FlowOutcome:
-    """The outcome of a flow run. Every flow ends by `finish`, so all leave the same things in the same order.
+    """The outcome of a flow run. Every flow ends by `finish`, so all leave the same things in the same order."""
 
-    Attributes:
-        name: of the final state.
-        message: the result in a few sentences: of the state, and the summary of the event.
-        report: the result of the run; the caller that started it in this process gets it as well.
-        good: whether it did what it is there for; otherwise the run counts as failed, and somebody has to check it.
-        interrupted: whether it was cancelled; then the run counts as cancelled.
-        artifact: what people see of it in the Prefect UI.
-        event: what automations and notifications react to.
-    """
-
-    name: str
-    message: str
+    name: str  # of the final state
+    message: str  # the result in a few sentences: of the state, and the summary of the event
+    # The result of the run; the caller that started it in this process gets it as well.
     report: BaseModel | JsonObject | None = None
+    # Whether it did what it is there for; otherwise the run counts as failed, and somebody has to check it.
     good: bool = True
-    interrupted: bool = False
-    artifact: Artifact | None = None
-    event: PlanEvent | None = None
+    interrupted: bool = False  # whether it was cancelled; then the run counts as cancelled
+    artifact: Artifact | None = None  # what people see of it in the Prefect UI
+    event: PlanEvent | None = None  # what automations and notifications react to
 
     @property
     def state(self) -> State[Any]:

@@ -80,24 +80,17 @@ class Phase(StrEnum):
 
 
 class Assignment(Document):
-    """The resource that serves for one primary of the plan.
+    """The resource that serves for one primary of the plan."""
 
-    Attributes:
-        active: the resource that serves; during a failover the one that served until it began.
-        target: the resource that serves once the failover has ended.
-        previous: what served before the last failover; a rollback leads there.
-        run_id: the run that changed it last.
-        scope: the analyzers that it is about; `None` where an earlier version wrote it, which counts as all.
-        missing: analyzers, by their ids at the primary, that are left out: the resource that serves does not have them.
-    """
-
-    active: str
+    active: str  # the resource that serves; during a failover the one that served until it began
     phase: Phase = Phase.STEADY
-    target: str | None = None
-    previous: str | None = None
-    run_id: str = ""
+    target: str | None = None  # the resource that serves once the failover has ended
+    previous: str | None = None  # what served before the last failover; a rollback leads there
+    run_id: str = ""  # the run that changed it last
     since: datetime | None = None
+    # The analyzers that it is about; `None` where an earlier version wrote it, which counts as all.
     scope: Scope | None = None
+    # Analyzers, by their ids at the primary, that are left out: the resource that serves does not have them.
     missing: tuple[str, ...] = ()
 
     @property
@@ -107,17 +100,12 @@ class Assignment(Document):
 
 
 class Fence(Stored):
-    """The resources that serve for the primaries of one plan.
-
-    Attributes:
-        epoch: grows with every failover and every rollback.
-        log: the newest line of the audit log when it was written; `None` where that was not known.
-    """
+    """The resources that serve for the primaries of one plan."""
 
     plan: str
-    epoch: int = 0
+    epoch: int = 0  # grows with every failover and every rollback
     assignments: Mapping[str, Assignment] = Field(alias="sides")
-    log: LogMark | None = None
+    log: LogMark | None = None  # the newest line of the audit log when it was written; `None` where that was not known
 
     @property
     def is_under_way(self) -> bool:
@@ -307,13 +295,9 @@ class UnknownFence:
 
 @dataclass(frozen=True)
 class OtherPlans:
-    """What the fences of all other plans in the vault say: plans that serve at home do not appear.
+    """What the fences of all other plans in the vault say: plans that serve at home do not appear."""
 
-    Attributes:
-        plan: the plan that asks.
-    """
-
-    plan: str
+    plan: str  # the plan that asks
     active: tuple[ElsewhereActive, ...] = ()
     unknown: tuple[UnknownFence, ...] = ()
 

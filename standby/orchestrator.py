@@ -33,13 +33,9 @@ class NoOrchestrator(StandbyError):
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a part of the orchestrator works: what was found, and what to do where it does not.
+    """Whether a part of the orchestrator works: what was found, and what to do where it does not."""
 
-    Attributes:
-        well: `None` where it is not in use, or unknown.
-    """
-
-    well: bool | None
+    well: bool | None  # `None` where it is not in use, or unknown
     detail: str
     next_action: str = ""
 

@@ -36,20 +36,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Line:
-    """One line, which may be long.
-
-    Attributes:
-        indent: columns before it.
-        mark: a symbol in front of the text; what is wrapped hangs behind it.
-        style: colour of the mark, as rich names it.
-        wrong: it is about something that is wrong, and is shown with `-q` too.
-    """
+    """One line, which may be long."""
 
     text: str
-    indent: int = 0
-    mark: str = ""
-    style: str = ""
-    wrong: bool = False
+    indent: int = 0  # columns before it
+    mark: str = ""  # a symbol in front of the text; what is wrapped hangs behind it
+    style: str = ""  # colour of the mark, as rich names it
+    wrong: bool = False  # it is about something that is wrong, and is shown with `-q` too
 
     @property
     def head(self) -> str:

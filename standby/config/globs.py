@@ -82,17 +82,14 @@ class Write:
 
 
 class Scope(Document):
-    """Which analyzers of a primary a plan is about.
+    """Which analyzers of a primary a plan is about."""
 
-    Attributes:
-        names: id of an analyzer at a resource by its id at the primary; by resource, as far as that is known.
-        open: whatever the globs match belongs to it, too: nothing else chooses, or it is not known yet what there is.
-    """
-
+    # Id of an analyzer at a resource by its id at the primary; by resource, as far as that is known.
     names: Mapping[str, Mapping[str, str]] = {}
     include: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
     target_id: str = "{id}"
+    # Whatever the globs match belongs to it, too: nothing else chooses, or it is not known yet what there is.
     open: bool = True
 
     @property

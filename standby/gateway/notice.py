@@ -43,25 +43,17 @@ class Observer(StrEnum):
 
 @dataclass(frozen=True)
 class Notice:
-    """That some resources are healthy, or are not.
-
-    Attributes:
-        id: of the alert or event, as its sender gave it.
-        state: what it says, in the sender's word.
-        summary: for people; not yet fit to be shown.
-        resources: the Azure resource ids that it is about.
-        regions: regions of which it is about every resource, as Azure writes them.
-    """
+    """That some resources are healthy, or are not."""
 
     source: Source
     observer: Observer
-    id: str
-    state: str
+    id: str  # of the alert or event, as its sender gave it
+    state: str  # what it says, in the sender's word
     healthy: bool
     at: datetime
-    summary: str
-    resources: tuple[str, ...] = ()
-    regions: tuple[str, ...] = ()
+    summary: str  # for people; not yet fit to be shown
+    resources: tuple[str, ...] = ()  # the Azure resource ids that it is about
+    regions: tuple[str, ...] = ()  # regions of which it is about every resource, as Azure writes them
 
     @property
     def key(self) -> str:

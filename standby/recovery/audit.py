@@ -92,20 +92,13 @@ HOW_TO_GO_ON = (
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """What a verification found.
-
-    Attributes:
-        lines: those that were read, oldest first, up to the first that does not fit.
-        breaks: why it is not the log that was written, a sentence each.
-        doubts: what is wrong with signatures, a sentence each.
-        head: `None` where there is none, or it cannot be read.
-    """
+    """What a verification found."""
 
     where: str
-    lines: tuple[AuditLine, ...]
-    breaks: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
-    head: AuditHead | None = None
+    lines: tuple[AuditLine, ...]  # those that were read, oldest first, up to the first that does not fit
+    breaks: tuple[str, ...] = ()  # why it is not the log that was written, a sentence each
+    doubts: tuple[str, ...] = ()  # what is wrong with signatures, a sentence each
+    head: AuditHead | None = None  # `None` where there is none, or it cannot be read
 
     @property
     def problems(self) -> tuple[str, ...]:

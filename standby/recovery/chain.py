@@ -178,19 +178,14 @@ def _no_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 class AuditHead(Stored):
-    """Which line was added last.
-
-    Attributes:
-        epoch: the last one in the log; `None` where it has none, or an earlier version wrote it.
-        signature: over plan, number, digest and epoch.
-    """
+    """Which line was added last."""
 
     plan: str
     sequence: int
     digest: str
-    epoch: int | None = None
+    epoch: int | None = None  # the last one in the log; `None` where it has none, or an earlier version wrote it
     key_id: str | None = None
-    signature: str | None = None
+    signature: str | None = None  # over plan, number, digest and epoch
 
     @property
     def signed(self) -> bytes:

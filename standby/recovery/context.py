@@ -59,20 +59,14 @@ class Stages(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """What was found out of a plan's records before anything else, by `witnesses.py`.
+    """What was found out of a plan's records before anything else, by `witnesses.py`."""
 
-    Attributes:
-        log: the newest line of the audit log that anything knows.
-        problem: why the fence or the log is not the one that was written last; empty where it is.
-        serving: what serves, by primary, where the fence is not the last one and something else knows.
-        fence: as it was found, for what is decided at once.
-        went_on: what was written again because an operator goes on by force, as a sentence; empty where nothing was.
-    """
-
-    log: LogMark | None = None
-    problem: str = ""
+    log: LogMark | None = None  # the newest line of the audit log that anything knows
+    problem: str = ""  # why the fence or the log is not the one that was written last; empty where it is
+    # What serves, by primary, where the fence is not the last one and something else knows.
     serving: Mapping[str, Assignment] = field(default_factory=dict)
-    fence: Fence | None = None
+    fence: Fence | None = None  # as it was found, for what is decided at once
+    # What was written again because an operator goes on by force, as a sentence; empty where nothing was.
     went_on: str = ""
 
     def correct(self, fence: Fence) -> Fence:
@@ -82,12 +76,9 @@ class Known:
 
 @dataclass
 class LogEnd:
-    """The audit log and its head as this run read or wrote them last; whoever else writes them makes a swap fail.
+    """The audit log and its head as this run read or wrote them last; whoever else writes them makes a swap fail."""
 
-    Attributes:
-        of: the vault and the plan whose log it is; `None` where nothing is known to be current.
-    """
-
+    # The vault and the plan whose log it is; `None` where nothing is known to be current.
     of: tuple[Storage, str] | None = None
     head: Version | None = None
     log: Version | None = None
@@ -99,26 +90,18 @@ class LogEnd:
 
 @dataclass(frozen=True)
 class RecoveryContext:
-    """One plan, its connections, its vault and its sinks.
-
-    Attributes:
-        run: what replication works with; its vault is the recovery's, too.
-        second: the replica of the vault, where there is one: for reading what the vault lost.
-        actor: who asks for it: a person at a machine, or a flow run.
-        known: `None` where the records were not compared.
-        log_end: spares the vault the same reads for each line.
-    """
+    """One plan, its connections, its vault and its sinks."""
 
     configuration: Configuration
-    run: RunContext
-    second: Storage | None
+    run: RunContext  # what replication works with; its vault is the recovery's, too
+    second: Storage | None  # the replica of the vault, where there is one: for reading what the vault lost
     signer: Signer | None
     sinks: Sequence[ActivationSink]
     via: Via
-    actor: str
+    actor: str  # who asks for it: a person at a machine, or a flow run
     run_id: str
-    known: Known | None = None
-    log_end: LogEnd = field(default_factory=LogEnd, compare=False)
+    known: Known | None = None  # `None` where the records were not compared
+    log_end: LogEnd = field(default_factory=LogEnd, compare=False)  # spares the vault the same reads for each line
 
     @property
     def plan(self) -> RecoveryPlan:

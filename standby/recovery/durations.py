@@ -73,21 +73,15 @@ def _path(plan: str) -> str:
 
 @dataclass(frozen=True)
 class Restoring:
-    """What a failover would have to do about what its target lacks.
+    """What a failover would have to do about what its target lacks."""
 
-    Attributes:
-        needs: what each analyzer that can be restored waits for, by id at the target.
-        lost: why an analyzer cannot be recovered, a sentence without its full stop, by id at the primary.
-        unknown: why it is not known what can be restored, likewise; empty where it is.
-        slots: how many are restored at the same time.
-        seen_at: when the snapshot saw them; `None` where nothing is restored.
-    """
-
+    # What each analyzer that can be restored waits for, by id at the target.
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
+    # Why an analyzer cannot be recovered, a sentence without its full stop, by id at the primary.
     lost: Mapping[str, str] = field(default_factory=dict)
-    unknown: str = ""
-    slots: int = 1
-    seen_at: datetime | None = None
+    unknown: str = ""  # why it is not known what can be restored, likewise; empty where it is
+    slots: int = 1  # how many are restored at the same time
+    seen_at: datetime | None = None  # when the snapshot saw them; `None` where nothing is restored
 
 
 @dataclass(frozen=True)
@@ -187,23 +181,14 @@ def _measured(what: str, measured: Sequence[float]) -> Part:
 
 
 class RtoForecast(Document):
-    """How long a failover would take since the outage began; nobody is waited for to approve it.
+    """How long a failover would take since the outage began; nobody is waited for to approve it."""
 
-    Attributes:
-        low: seconds, where everything is as fast as in the fastest tenth; `None` where something was not measured,
-            or cannot be recovered.
-        median: seconds, where everything takes as long as it usually does; likewise.
-        high: seconds, where everything is as slow as in the slowest tenth; likewise.
-        basis: what it is made from, sentences.
-        objective: the plan's RTO in seconds, where it has one.
-        met: whether even `high` is within it; `None` where one of the two is unknown.
-        lost: ids at the primary of what cannot be recovered: for that there is no RTO.
-    """
-
+    # Seconds, where everything is as fast as in the fastest tenth; `None` where something was not measured, or cannot
+    # be recovered.
     low: float | None
-    median: float | None = None
-    high: float | None
-    basis: str
-    objective: float | None
-    met: bool | None
-    lost: tuple[str, ...] = ()
+    median: float | None = None  # seconds, where everything takes as long as it usually does; likewise
+    high: float | None  # seconds, where everything is as slow as in the slowest tenth; likewise
+    basis: str  # what it is made from, sentences
+    objective: float | None  # the plan's RTO in seconds, where it has one
+    met: bool | None  # whether even `high` is within it; `None` where one of the two is unknown
+    lost: tuple[str, ...] = ()  # ids at the primary of what cannot be recovered: for that there is no RTO

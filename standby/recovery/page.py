@@ -112,11 +112,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Arrow:
-    """One pair, from the right edge of its source to the left edge of its target.
-
-    Attributes:
-        label_y: where its state is written: above a line that rises, below one that falls.
-    """
+    """One pair, from the right edge of its source to the left edge of its target."""
 
     primary: str
     target: str
@@ -124,7 +120,7 @@ class Arrow:
     y1: float
     x2: float
     y2: float
-    label_y: float
+    label_y: float  # where its state is written: above a line that rises, below one that falls
     state: State
 
 

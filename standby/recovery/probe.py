@@ -37,18 +37,12 @@ from standby.service.retries import HttpRetries
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an answer, or a missing one, says about the service.
+    """What an answer, or a missing one, says about the service."""
 
-    Attributes:
-        ok: whether the service did its work; `None` where that is unknown.
-        code: the service's innermost error code, or else the kind of failure.
-        slow: it did, and that took long.
-    """
-
-    ok: bool | None
+    ok: bool | None  # whether the service did its work; `None` where that is unknown
     detail: str
-    code: str
-    slow: bool = False
+    code: str  # the service's innermost error code, or else the kind of failure
+    slow: bool = False  # it did, and that took long
 
 
 def meaning_of(error: ServiceError) -> Meaning:
@@ -74,24 +68,18 @@ def meaning_of(error: ServiceError) -> Meaning:
 
 
 class Check(Document):
-    """One question to the data plane.
-
-    Attributes:
-        ok: whether the service did its work; `None` where that is unknown, because it refuses us or
-            something on the way to it is wrong.
-        code: the service's innermost error code, or else the kind of failure; empty where all is well.
-        slow: it did its work, and took longer for it than where all is well.
-        last_try: seconds from its beginning to that of its last try.
-    """
+    """One question to the data plane."""
 
     name: str
+    # Whether the service did its work; `None` where that is unknown, because it refuses us or something on the way to
+    # it is wrong.
     ok: bool | None
     detail: str
     seconds: float = Field(ge=0)
     tries: int = Field(1, ge=0)
-    code: str = ""
-    slow: bool = False
-    last_try: float = Field(0.0, ge=0)
+    code: str = ""  # the service's innermost error code, or else the kind of failure; empty where all is well
+    slow: bool = False  # it did its work, and took longer for it than where all is well
+    last_try: float = Field(0.0, ge=0)  # seconds from its beginning to that of its last try
 
 
 EARLIER_ALERTS = frozenset({"azure-monitor", "resource-health", "service-health"})
@@ -99,24 +87,17 @@ EARLIER_ALERTS = frozenset({"azure-monitor", "resource-health", "service-health"
 
 
 class Observation(Document):
-    """One probe of a resource, by one observer; or what an alert says of it.
-
-    Attributes:
-        at: when the probe began, or the alert was received, UTC.
-        healthy: whether the data plane does its work; `None` where it is unknown: nothing follows from it.
-        degraded: it does, but slowly or not all of it. That is told, and is no outage.
-        alert: nobody of ours looked: somebody else said so.
-    """
+    """One probe of a resource, by one observer; or what an alert says of it."""
 
     resource: str
     observer: str
-    at: AwareDatetime
-    healthy: bool | None
+    at: AwareDatetime  # when the probe began, or the alert was received, UTC
+    healthy: bool | None  # whether the data plane does its work; `None` where it is unknown: nothing follows from it
     checks: tuple[Check, ...]
     seconds: float = Field(0.0, ge=0)
     summary: str = ""
-    degraded: bool = False
-    alert: bool = False
+    degraded: bool = False  # it does, but slowly or not all of it. That is told, and is no outage.
+    alert: bool = False  # nobody of ours looked: somebody else said so
 
     @model_validator(mode="before")
     @classmethod
@@ -198,18 +179,13 @@ Question = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how often a probe tries.
+    """How long and how often a probe tries."""
 
-    Attributes:
-        seconds: for each check, all its tries together.
-        pause: seconds between a failure and the next try.
-        patience: seconds that an answer takes at most where all is well. Then the next try begins beside it, and an
-            answer that comes later is slow.
-    """
-
-    seconds: float = 10.0
+    seconds: float = 10.0  # for each check, all its tries together
     tries: int = 2
-    pause: float = 0.5
+    pause: float = 0.5  # seconds between a failure and the next try
+    # Seconds that an answer takes at most where all is well. Then the next try begins beside it, and an answer that
+    # comes later is slow.
     patience: float = 3.0
 
 

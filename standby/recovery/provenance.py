@@ -16,18 +16,13 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Provenance:
-    """Every analyzer of a standby, traced to the primary.
+    """Every analyzer of a standby, traced to the primary."""
 
-    Attributes:
-        primary_ids: id at the primary, by id at the standby.
-        belonging: ids at the standby of what a failback copies: copies, what the plan's filters would choose at
-            the primary, and what those need.
-        superseded: ids at the standby of older copies, of which there is a newer one.
-    """
-
-    primary_ids: Mapping[str, str]
+    primary_ids: Mapping[str, str]  # id at the primary, by id at the standby
+    # Ids at the standby of what a failback copies: copies, what the plan's filters would choose at the primary, and
+    # what those need.
     belonging: tuple[str, ...]
-    superseded: tuple[str, ...]
+    superseded: tuple[str, ...]  # ids at the standby of older copies, of which there is a newer one
     outside: tuple[str, ...]
 
     @property

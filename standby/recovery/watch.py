@@ -45,17 +45,11 @@ Report = Callable[[Observation], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Watched:
-    """What a watch found.
+    """What a watch found."""
 
-    Attributes:
-        observations: the last look at each resource.
-        down: the resources of which an outage is proved.
-        problems: what went wrong beside, or instead of, a look; sentences without their full stops.
-    """
-
-    observations: Mapping[str, Observation]
-    down: frozenset[str]
-    problems: tuple[str, ...]
+    observations: Mapping[str, Observation]  # the last look at each resource
+    down: frozenset[str]  # the resources of which an outage is proved
+    problems: tuple[str, ...]  # what went wrong beside, or instead of, a look; sentences without their full stops
 
 
 def patience(policy: FailoverPolicy) -> timedelta:
@@ -90,18 +84,13 @@ def is_news(found: Observation, reported: Sequence[Observation], policy: Failove
 
 @dataclass
 class Watch:
-    """Looks at the resources of one plan, all at the same time and none of them waiting for another.
-
-    Attributes:
-        recall: gives what was reported of a resource lately, by anybody.
-        report: reports a look; it is not waited for.
-    """
+    """Looks at the resources of one plan, all at the same time and none of them waiting for another."""
 
     policy: FailoverPolicy
     clock: Clock
     look: Look
-    recall: Recall
-    report: Report
+    recall: Recall  # gives what was reported of a resource lately, by anybody
+    report: Report  # reports a look; it is not waited for
     _beside: set[asyncio.Task[Any]] = field(default_factory=set)
     _down: set[str] = field(default_factory=set)
     _problems: dict[str, None] = field(default_factory=dict)

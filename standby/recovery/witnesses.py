@@ -45,43 +45,28 @@ log = logging.getLogger("standby.recovery")
 
 @dataclass(frozen=True)
 class Witness:
-    """What one record or sink knows of a plan.
-
-    Attributes:
-        epoch: the highest that it knows.
-        serving: what serves, by primary, as far as it says.
-        log: the newest line of the audit log that it knows.
-    """
+    """What one record or sink knows of a plan."""
 
     name: str
-    epoch: int
-    serving: Mapping[str, Assignment] = field(default_factory=dict)
-    log: LogMark | None = None
+    epoch: int  # the highest that it knows
+    serving: Mapping[str, Assignment] = field(default_factory=dict)  # what serves, by primary, as far as it says
+    log: LogMark | None = None  # the newest line of the audit log that it knows
     is_sink: bool = False
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The fence and the log as they are, and what else knows of them.
-
-    Attributes:
-        fence: as it is stored; `None` where there is none, or an empty file.
-        where: the fence is, for people.
-        emptied: whether its file is there, and empty.
-        audit: the log; `None` where it cannot be read.
-        listed: the snapshots that the vault's list has; `None` where it cannot be read.
-        unread: what may know something and cannot be read, a sentence each without its full stop.
-    """
+    """The fence and the log as they are, and what else knows of them."""
 
     plan: str
     primaries: tuple[str, ...]
-    fence: Fence | None
-    where: str
+    fence: Fence | None  # as it is stored; `None` where there is none, or an empty file
+    where: str  # the fence is, for people
     witnesses: tuple[Witness, ...]
-    emptied: bool = False
-    audit: AuditCheck | None = None
-    listed: frozenset[str] | None = None
-    unread: tuple[str, ...] = ()
+    emptied: bool = False  # whether its file is there, and empty
+    audit: AuditCheck | None = None  # the log; `None` where it cannot be read
+    listed: frozenset[str] | None = None  # the snapshots that the vault's list has; `None` where it cannot be read
+    unread: tuple[str, ...] = ()  # what may know something and cannot be read, a sentence each without its full stop
 
     @property
     def epoch(self) -> int:
@@ -100,18 +85,13 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether fence and log are those that were written last.
-
-    Attributes:
-        fence: what is wrong with the fence, as a sentence without its full stop; empty where nothing is known to be.
-        log: likewise of the audit log.
-        snapshots: likewise of the list of snapshots, which stands in the way of a restore only.
-    """
+    """Whether fence and log are those that were written last."""
 
     evidence: Evidence
+    # What is wrong with the fence, as a sentence without its full stop; empty where nothing is known to be.
     fence: str = ""
-    log: str = ""
-    snapshots: str = ""
+    log: str = ""  # likewise of the audit log
+    snapshots: str = ""  # likewise of the list of snapshots, which stands in the way of a restore only
 
     @property
     def problem(self) -> str:

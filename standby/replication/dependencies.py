@@ -15,18 +15,13 @@ PREBUILT = "prebuilt-"
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The analyzers a selection needs.
+    """The analyzers a selection needs."""
 
-    Attributes:
-        children: for each analyzer, selected or pulled in, the custom analyzers it refers to.
-        pulled_in: analyzers that nobody selected but a selected one needs.
-        missing: for each analyzer, the ones it refers to that the source does not have.
-        cycles: for each member of a cycle, the cycle's path (first name repeated at its end).
-    """
-
+    # For each analyzer, selected or pulled in, the custom analyzers it refers to.
     children: Mapping[str, frozenset[str]]
-    pulled_in: frozenset[str]
-    missing: Mapping[str, frozenset[str]]
+    pulled_in: frozenset[str]  # analyzers that nobody selected but a selected one needs
+    missing: Mapping[str, frozenset[str]]  # for each analyzer, the ones it refers to that the source does not have
+    # For each member of a cycle, the cycle's path (first name repeated at its end).
     cycles: Mapping[str, tuple[str, ...]]
 
     def warnings_of(self, analyzer: str) -> tuple[str, ...]:
@@ -134,18 +129,14 @@ def fitting_id(name: str, ending: str = "") -> str:
 
 @dataclass(frozen=True)
 class TargetNames:
-    """The names of one source's analyzers at one target.
-
-    Attributes:
-        referenced: analyzers that others of the source refer to. A reference is by id and is copied as it is,
-            so these keep their names.
-        taken: ids that a new version must not get.
-        given: ids of copies that were chosen one by one, and go before all else.
-    """
+    """The names of one source's analyzers at one target."""
 
     template: str
+    # Analyzers that others of the source refer to. A reference is by id and is copied as it is, so these keep their
+    # names.
     referenced: Collection[str]
-    taken: Collection[str]
+    taken: Collection[str]  # ids that a new version must not get
+    # Ids of copies that were chosen one by one, and go before all else.
     given: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, analyzer: str) -> str:

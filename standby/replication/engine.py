@@ -91,19 +91,13 @@ class Receipt:
 
 @dataclass
 class Attempt:
-    """What is known so far of an item that was begun; true at any moment, also after a cancellation.
+    """What is known so far of an item that was begun; true at any moment, also after a cancellation."""
 
-    Attributes:
-        begun: when it began, in the clock's monotonic seconds.
-        receipt: what the service answered; `None` until it has.
-        kept: what was copied beside itself before it is replaced, a sentence each.
-    """
-
-    begun: float
+    begun: float  # when it began, in the clock's monotonic seconds
     asked: int = 0
-    receipt: Receipt | None = None
+    receipt: Receipt | None = None  # what the service answered; `None` until it has
     warnings: tuple[str, ...] = ()
-    kept: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()  # what was copied beside itself before it is replaced, a sentence each
 
     @property
     def attempts(self) -> int:

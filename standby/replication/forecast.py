@@ -113,22 +113,15 @@ def play(jobs: Mapping[JobT, Collection[JobT]], slots: int, seconds_of: Callable
 
 @dataclass(frozen=True)
 class Forecast:
-    """What carrying a plan out will take, at most for calls and shares.
+    """What carrying a plan out will take, at most for calls and shares."""
 
-    Attributes:
-        calls: to each resource, by name; those to the management plane are not counted by the service.
-        quota_share: by resource, which part of its operations per minute the busiest minute takes.
-        usual: seconds, the median by what was measured; where nothing was, if every copy is as fast as the fastest
-            that was recorded of the service.
-        slow: seconds in the slowest tenth; or if every copy is as slow as the slowest recorded.
-        measured: copies of the plan that this is computed from; 0 where none was measured yet.
-    """
-
-    calls: Mapping[str, int]
-    quota_share: Mapping[str, float]
+    calls: Mapping[str, int]  # to each resource, by name; those to the management plane are not counted by the service
+    quota_share: Mapping[str, float]  # by resource, which part of its operations per minute the busiest minute takes
+    # Seconds, the median by what was measured; where nothing was, if every copy is as fast as the fastest that was
+    # recorded of the service.
     usual: float
-    slow: float
-    measured: int = 0
+    slow: float  # seconds in the slowest tenth; or if every copy is as slow as the slowest recorded
+    measured: int = 0  # copies of the plan that this is computed from; 0 where none was measured yet
 
     @property
     def all_calls(self) -> int:

@@ -23,25 +23,20 @@ Records = Mapping[str, CopyRecord]
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a recovery plan is asked for this time; no targets, or no sources, means all of them.
-
-    Attributes:
-        force: ids of analyzers that may be overwritten at the targets, whatever was done to them there.
-        keep: ids of analyzers that stay as the targets have them, whatever the sources have.
-        on_foreign: another policy for what was never copied from here; without it, `on_existing` is for both.
-        names: ids at the targets that go before the plan's `target_id`, by the id at the source.
-        force_trained: ids of those for which what was trained may be overwritten by what was not; without it, all
-            that are forced.
-    """
+    """What of a recovery plan is asked for this time; no targets, or no sources, means all of them."""
 
     analyzers: tuple[str, ...] = ("*",)
     targets: tuple[str, ...] = ()
     on_existing: OnExisting | None = None
+    # Ids of analyzers that may be overwritten at the targets, whatever was done to them there.
     force: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()  # ids of analyzers that stay as the targets have them, whatever the sources have
+    # Another policy for what was never copied from here; without it, `on_existing` is for both.
     on_foreign: OnExisting | None = None
+    # Ids at the targets that go before the plan's `target_id`, by the id at the source.
     names: Mapping[str, str] = field(default_factory=dict)
+    # Ids of those for which what was trained may be overwritten by what was not; without it, all that are forced.
     force_trained: tuple[str, ...] | None = None
 
 
@@ -57,14 +52,7 @@ def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterato
 
 @dataclass(frozen=True)
 class PlanItem:
-    """One analyzer at one target: how it stands, what is to be done, and why.
-
-    Attributes:
-        needs: the children, by source id, that must be usable at the target first.
-        last: the last verified copy of it, where what the target held is still that one.
-        differences: JSON paths at which the target differs from what is expected.
-        kept_as: id under which the target keeps its trained analyzer before another one takes its place.
-    """
+    """One analyzer at one target: how it stands, what is to be done, and why."""
 
     source: str
     target: str
@@ -73,14 +61,14 @@ class PlanItem:
     verdict: Verdict
     action: Action
     reason: str
-    needs: tuple[str, ...]
+    needs: tuple[str, ...]  # the children, by source id, that must be usable at the target first
     expected: Sighting
     found: Sighting | None
     models: tuple[tuple[str, str], ...] = ()
-    last: CopyRecord | None = None
-    differences: tuple[str, ...] = ()
+    last: CopyRecord | None = None  # the last verified copy of it, where what the target held is still that one
+    differences: tuple[str, ...] = ()  # JSON paths at which the target differs from what is expected
     warnings: tuple[str, ...] = ()
-    kept_as: str = ""
+    kept_as: str = ""  # id under which the target keeps its trained analyzer before another one takes its place
 
     # In a saved plan, a key that is not known is damage.
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -65,19 +65,13 @@ SAVE_EVERY = 2.0
 
 @dataclass
 class Ledger:
-    """The records of one pair, as read; held, new ones are added to them, and all are saved together.
+    """The records of one pair, as read; held, new ones are added to them, and all are saved together."""
 
-    Attributes:
-        where: the file, for people.
-        damaged: lines that could not be read; their analyzers are judged without them.
-        missing: whether there was no file: the first run of a pair, or a vault that was lost.
-        epochs: of the fence, by plan; none of a plan that has never failed over.
-    """
-
-    where: str
+    where: str  # the file, for people
     records: dict[str, CopyRecord] = field(default_factory=dict)
-    damaged: tuple[bytes, ...] = ()
-    missing: bool = False
+    damaged: tuple[bytes, ...] = ()  # lines that could not be read; their analyzers are judged without them
+    missing: bool = False  # whether there was no file: the first run of a pair, or a vault that was lost
+    # Of the fence, by plan; none of a plan that has never failed over.
     epochs: dict[str, int] = field(default_factory=dict)
     _held: bool = False
     _unsaved: asyncio.Event = field(default_factory=asyncio.Event)
@@ -234,28 +228,20 @@ def _lines(ledger: Ledger) -> bytes:
 
 
 class Rebuilt(Document):
-    """One analyzer that was built from a definition.
-
-    Attributes:
-        created_at: of this incarnation, as the service says.
-        fingerprint: of its definition, without what would give access.
-        fidelity: what the restore called it.
-        trained: whether labelled data has a part in it.
-        origin: the resource whose definition it was built from, as a snapshot has it; empty where only dates say
-            that it was built.
-        snapshot: its id.
-        changed_at: when the service dated it last, as it was found good; `None` where it was not yet.
-    """
+    """One analyzer that was built from a definition."""
 
     analyzer: str
-    created_at: datetime | None
-    fingerprint: str
-    fidelity: str
-    trained: bool
+    created_at: datetime | None  # of this incarnation, as the service says
+    fingerprint: str  # of its definition, without what would give access
+    fidelity: str  # what the restore called it
+    trained: bool  # whether labelled data has a part in it
+    # The resource whose definition it was built from, as a snapshot has it; empty where only dates say that it was
+    # built.
     origin: str
     original: str
     plan: str
-    snapshot: str = ""
+    snapshot: str = ""  # its id
+    # When the service dated it last, as it was found good; `None` where it was not yet.
     changed_at: datetime | None = None
 
     def is_incarnation_of(self, there: Analyzer | None) -> bool:

@@ -30,13 +30,7 @@ _PROOF = ("digest", "seal")
 
 
 class SavedPlan(Stored, extra="forbid"):
-    """A plan that was written to a file: what would be done, and what it was decided from.
-
-    Attributes:
-        in_full: whether it has the items' models, differences and warnings, too.
-        digest: of everything but itself and the seal.
-        seal: of the same; none where the vault had no key.
-    """
+    """A plan that was written to a file: what would be done, and what it was decided from."""
 
     # The first format had neither a digest nor all that was shown.
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: lambda file: {**file, "in_full": False}}
@@ -50,9 +44,9 @@ class SavedPlan(Stored, extra="forbid"):
     force: tuple[str, ...] = ()
     added_defaults: dict[str, dict[str, str]]
     items: tuple[PlanItem, ...]
-    in_full: bool = True
-    digest: str = ""
-    seal: Seal | None = None
+    in_full: bool = True  # whether it has the items' models, differences and warnings, too
+    digest: str = ""  # of everything but itself and the seal
+    seal: Seal | None = None  # of the same; none where the vault had no key
 
     @property
     def selection(self) -> Selection:

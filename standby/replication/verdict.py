@@ -52,21 +52,14 @@ def status_of(analyzer: Analyzer, now: datetime, longest: float) -> str:
 
 @dataclass(frozen=True)
 class Sighting:
-    """One analyzer as seen at one resource.
+    """One analyzer as seen at one resource."""
 
-    Attributes:
-        fingerprint: of its definition; at a source, of the definition a copy of it would have.
-        created_at: which incarnation it is: an analyzer deleted and made again has a new one.
-        trained: whether labelled data shaped it, so that one definition can mean two behaviours.
-        rebuilt: whether a restore built it from a definition, or it is a copy of one that was.
-    """
-
-    fingerprint: str
+    fingerprint: str  # of its definition; at a source, of the definition a copy of it would have
     status: str
-    created_at: datetime | None
+    created_at: datetime | None  # which incarnation it is: an analyzer deleted and made again has a new one
     changed_at: datetime | None
-    trained: bool
-    rebuilt: bool = False
+    trained: bool  # whether labelled data shaped it, so that one definition can mean two behaviours
+    rebuilt: bool = False  # whether a restore built it from a definition, or it is a copy of one that was
 
     @property
     def has_training(self) -> bool:

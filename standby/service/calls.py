@@ -59,25 +59,19 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Call:
-    """A request that has not been sent yet.
-
-    Attributes:
-        url: absolute, or a path below the endpoint.
-        params: query parameters; none for a URL that the service gave us, which has its own.
-        analyzer: id of the analyzer it is about, for errors.
-        secrets: values in the body that must not come back in an error message.
-        patience: seconds in all, over every attempt, in which there must be an answer of any kind; for what is asked
-            before long work begins, so that a resource that hangs is given up soon.
-    """
+    """A request that has not been sent yet."""
 
     method: str
-    url: str
+    url: str  # absolute, or a path below the endpoint
+    # Query parameters; none for a URL that the service gave us, which has its own.
     params: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, JsonValue] | None = field(default=None, repr=False)
     merge_patch: bool = False
-    analyzer: str | None = None
-    secrets: tuple[SecretStr, ...] = ()
+    analyzer: str | None = None  # id of the analyzer it is about, for errors
+    secrets: tuple[SecretStr, ...] = ()  # values in the body that must not come back in an error message
     repeat: Repeat = Repeat.ALWAYS
+    # Seconds in all, over every attempt, in which there must be an answer of any kind; for what is asked before long
+    # work begins, so that a resource that hangs is given up soon.
     patience: float | None = None
 
     @property

@@ -133,24 +133,20 @@ UNREADABLE = "unreadable"
 
 
 class Analyzer(_Wire):
-    """One analyzer, as far as it is read here: where nothing but its id can be, its status is `UNREADABLE`.
-
-    Attributes:
-        status: lower case: creating, ready, deleting, failed, undefined, unreadable, or one not known yet.
-        created_at: `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
-        models: model name by role: completion, embedding.
-        warnings: one line each.
-    """
+    """One analyzer, as far as it is read here: where nothing but its id can be, its status is `UNREADABLE`."""
 
     analyzer_id: str = Field(alias="analyzerId")
+    # Lower case: creating, ready, deleting, failed, undefined, unreadable, or one not known yet.
     status: Annotated[str, BeforeValidator(_lower)] = "undefined"
+    # `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
     created_at: Timestamp = Field(None, alias="createdAt")
     last_modified_at: Timestamp = Field(None, alias="lastModifiedAt")
     description: str | None = None
     base_analyzer_id: str | None = Field(None, alias="baseAnalyzerId")
+    # Model name by role: completion, embedding.
     models: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     tags: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
-    warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()  # one line each
 
     @model_validator(mode="wrap")
     @classmethod

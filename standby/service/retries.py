@@ -48,20 +48,14 @@ class Repeat(Enum):
 
 @dataclass(frozen=True)
 class HttpRetries:
-    """How hard the client tries before a failure reaches its caller.
+    """How hard the client tries before a failure reaches its caller."""
 
-    Attributes:
-        attempts: HTTP attempts of one call, the first included.
-        total: seconds after the first attempt within which another may begin.
-        retry_after_cap: a longer Retry-After than this many seconds is cut to it.
-    """
-
-    attempts: int = 4
-    total: float = 120.0
+    attempts: int = 4  # HTTP attempts of one call, the first included
+    total: float = 120.0  # seconds after the first attempt within which another may begin
     wait_initial: float = 0.25
     wait_max: float = 5.0
     wait_jitter: float = 0.25
-    retry_after_cap: float = 60.0
+    retry_after_cap: float = 60.0  # a longer Retry-After than this many seconds is cut to it
 
 
 @dataclass

@@ -42,15 +42,11 @@ class Stored(Document):
 
     A change after which an earlier version would misread the file gives it the next number: a model then says
     `format: Literal[2] = 2`, and how to get there from the formats that are still read.
-
-    Attributes:
-        upgrades: by the number of the format that each begins with.
-        format: the number of the format in which it is written.
     """
 
-    upgrades: ClassVar[Mapping[int, Upgrade]] = {}
+    upgrades: ClassVar[Mapping[int, Upgrade]] = {}  # by the number of the format that each begins with
 
-    format: int | str = 1
+    format: int | str = 1  # the number of the format in which it is written
 
     @field_validator("format")
     @classmethod

@@ -69,19 +69,12 @@ ENTRA = 30.0
 
 @dataclass(frozen=True)
 class Waits:
-    """How long a storage is waited for, in seconds.
+    """How long a storage is waited for, in seconds."""
 
-    Attributes:
-        call: for the answer to one call, or the next part of it, besides the time that sent bytes take.
-        whole: for an operation, after which it is not tried again.
-        listing: for a list with all its pages.
-        pause: between the first two tries; it doubles from try to try.
-    """
-
-    call: float = 5.0
-    whole: float = 15.0
-    listing: float = 60.0
-    pause: float = 0.1
+    call: float = 5.0  # for the answer to one call, or the next part of it, besides the time that sent bytes take
+    whole: float = 15.0  # for an operation, after which it is not tried again
+    listing: float = 60.0  # for a list with all its pages
+    pause: float = 0.1  # between the first two tries; it doubles from try to try
 
 
 class EntraTokens:
@@ -116,25 +109,15 @@ class EntraTokens:
 
 @dataclass(frozen=True)
 class Connection:
-    """A storage that can be called.
+    """A storage that can be called."""
 
-    Attributes:
-        reading: for calls that send nothing.
-        writing: for those that may take so many seconds.
-        container: or bucket, as in the configuration.
-        root: what every path begins with; empty, or with a slash at its end.
-        url: where the root is, for people.
-        tokens: of Entra, where the storage is called with these.
-        hint: what may be behind calls that are not answered, or refused.
-    """
-
-    reading: Store
-    writing: Callable[[float], Store]
-    container: str
-    root: str
-    url: str
-    tokens: EntraTokens | None = None
-    hint: str = ""
+    reading: Store  # for calls that send nothing
+    writing: Callable[[float], Store]  # for those that may take so many seconds
+    container: str  # or bucket, as in the configuration
+    root: str  # what every path begins with; empty, or with a slash at its end
+    url: str  # where the root is, for people
+    tokens: EntraTokens | None = None  # of Entra, where the storage is called with these
+    hint: str = ""  # what may be behind calls that are not answered, or refused
 
 
 @dataclass(frozen=True)

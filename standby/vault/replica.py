@@ -56,22 +56,14 @@ MOST_COMPARED = 200
 
 
 class ReplicaState(Document):
-    """How far a replica is behind.
-
-    Attributes:
-        behind: files that it lacks, or has as they were before; `None` where that is not known.
-        since: when the first of them was written.
-        problem: why it cannot be written or read, a sentence without its full stop; empty where it can.
-        next_action: what to do about that.
-        refused: whether the first is not the vault any more.
-    """
+    """How far a replica is behind."""
 
     where: str
-    behind: int | None
-    since: datetime | None = None
-    problem: str = ""
-    next_action: str = ""
-    refused: bool = False
+    behind: int | None  # files that it lacks, or has as they were before; `None` where that is not known
+    since: datetime | None = None  # when the first of them was written
+    problem: str = ""  # why it cannot be written or read, a sentence without its full stop; empty where it can
+    next_action: str = ""  # what to do about that
+    refused: bool = False  # whether the first is not the vault any more
 
     @property
     def whole(self) -> bool:

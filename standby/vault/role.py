@@ -42,21 +42,16 @@ OWN = (ROLE, "doctor/")
 
 
 class Role(Stored):
-    """What a place is.
-
-    Attributes:
-        history: of the vault that it is, or is a replica of: an id for its beginning, and one for each promotion.
-        of: where the vault is that it replicates, or that it is an unfinished copy of.
-        behind: what it lacked when it was promoted, as far as that was known.
-    """
+    """What a place is."""
 
     kind: Literal["vault", "replica", "unfinished"]
+    # Of the vault that it is, or is a replica of: an id for its beginning, and one for each promotion.
     history: tuple[str, ...] = Field(min_length=1)
     at: datetime
     by: str = ""
     why: str = ""
-    of: str = ""
-    behind: str = ""
+    of: str = ""  # where the vault is that it replicates, or that it is an unfinished copy of
+    behind: str = ""  # what it lacked when it was promoted, as far as that was known
 
 
 async def read_role(place: Storage) -> Role | None:

@@ -27,13 +27,10 @@ LOOK = 0.05
 
 @dataclass(frozen=True)
 class FileActivation:
-    """A file that applications read: replaced as a whole, so that nobody ever sees half of it.
-
-    Attributes:
-        mode: of the file, as chmod takes it; a folder that is not there yet is made so that it can be reached.
-    """
+    """A file that applications read: replaced as a whole, so that nobody ever sees half of it."""
 
     path: Path
+    # Of the file, as chmod takes it; a folder that is not there yet is made so that it can be reached.
     mode: int = READ_BY_ALL
     required: bool = True
     readable: bool = True

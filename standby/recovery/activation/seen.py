@@ -14,19 +14,13 @@ from standby.vault.storage import Storage
 
 
 class Acknowledged(Document):
-    """What one sink is known to have taken.
+    """What one sink is known to have taken."""
 
-    Attributes:
-        epoch: of the last map that it took; `None` where it took none.
-        serving: what serves by it, by primary; `None` for nobody.
-        missed: the epoch of a later map that it is not known to have taken, and `reason` is why.
-    """
-
-    epoch: int | None = None
+    epoch: int | None = None  # of the last map that it took; `None` where it took none
     meaning: str = ""
-    serving: Mapping[str, str | None] = {}
+    serving: Mapping[str, str | None] = {}  # what serves by it, by primary; `None` for nobody
     at: datetime | None = None
-    missed: int | None = None
+    missed: int | None = None  # the epoch of a later map that it is not known to have taken, and `reason` is why
     reason: str = ""
 
 
@@ -68,26 +62,18 @@ def _path(plan: str) -> str:
 
 
 class SinkView(Document):
-    """What the applications of one sink see.
-
-    Attributes:
-        epoch: of the map that it has; `None` where it has none, or that is not known.
-        serving: what serves by it, by primary; `None` for nobody.
-        current: whether that is the current map; `None` while a failover is under way, and where it is not known.
-        misleads: whether it names something else than the current map, or nothing.
-        acknowledged_at: when it took that map, where it cannot be asked what it has.
-        problem: what is not known of it, or went wrong; a sentence without its full stop.
-    """
+    """What the applications of one sink see."""
 
     name: str
     required: bool
     readable: bool
-    epoch: int | None = None
-    serving: Mapping[str, str | None] = {}
+    epoch: int | None = None  # of the map that it has; `None` where it has none, or that is not known
+    serving: Mapping[str, str | None] = {}  # what serves by it, by primary; `None` for nobody
+    # Whether that is the current map; `None` while a failover is under way, and where it is not known.
     current: bool | None = None
-    misleads: bool = False
-    acknowledged_at: datetime | None = None
-    problem: str = ""
+    misleads: bool = False  # whether it names something else than the current map, or nothing
+    acknowledged_at: datetime | None = None  # when it took that map, where it cannot be asked what it has
+    problem: str = ""  # what is not known of it, or went wrong; a sentence without its full stop
 
     def is_ahead(self, epoch: int) -> bool:
         """Whether it has a higher epoch than the fence."""

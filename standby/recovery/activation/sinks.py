@@ -175,18 +175,14 @@ SinkStatus = Literal["told", "deferred", "failed"]
 
 
 class SinkResult(Document):
-    """The outcome of publishing to one sink.
-
-    Attributes:
-        published: the resource that it has for the primary of the failover; `nobody` while none may be called;
-            empty where nothing was published.
-        reason: why nothing was published, with what to do about it.
-    """
+    """The outcome of publishing to one sink."""
 
     name: str
     status: SinkStatus
+    # The resource that it has for the primary of the failover; `nobody` while none may be called; empty where nothing
+    # was published.
     published: str = Field("", alias="told")
-    reason: str = ""
+    reason: str = ""  # why nothing was published, with what to do about it
     required: bool = True
 
     @property
@@ -200,16 +196,11 @@ NOBODY = "nobody"
 
 @dataclass
 class Outcomes:
-    """What came of publishing to some sinks, as far as it got: it is right after an interruption, too.
+    """What came of publishing to some sinks, as far as it got: it is right after an interruption, too."""
 
-    Attributes:
-        results: of the last attempt, by name of the sink.
-        taken: the map that each took last, by id of the sink.
-        missed: the epoch of the last map that it is not known to have taken, and why; by id of the sink.
-    """
-
-    results: dict[str, SinkResult] = field(default_factory=dict)
-    taken: dict[str, Activation] = field(default_factory=dict)
+    results: dict[str, SinkResult] = field(default_factory=dict)  # of the last attempt, by name of the sink
+    taken: dict[str, Activation] = field(default_factory=dict)  # the map that each took last, by id of the sink
+    # The epoch of the last map that it is not known to have taken, and why; by id of the sink.
     missed: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 

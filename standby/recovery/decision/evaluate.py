@@ -47,15 +47,11 @@ PLANNING_SECONDS = 45.0
 
 @dataclass(frozen=True)
 class Rebuilding:
-    """What a restore would do about what is lacking.
-
-    Attributes:
-        why: why others cannot be restored, by their ids at the primary.
-    """
+    """What a restore would do about what is lacking."""
 
     restorable: tuple[Restorable, ...] = ()
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
+    why: Mapping[str, str] = field(default_factory=dict)  # why others cannot be restored, by their ids at the primary
 
     @property
     def reasons(self) -> tuple[str, ...]:

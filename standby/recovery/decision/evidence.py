@@ -33,24 +33,18 @@ CLOCKS = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class OutageEvidence:
-    """The present streak of unhealthy looks of our own, and what stands against it.
+    """The present streak of unhealthy looks of our own, and what stands against it."""
 
-    Attributes:
-        streak: unhealthy looks with no healthy one after them, oldest first; without those at its beginning that
-            somebody else had just contradicted.
-        counted: those of them that count, one per observer and part of a probe period.
-        alerts: who else reports an outage; together they count as one more observation at most.
-        contradicting: observers whose own newest look, less than a probe period old, is healthy.
-        healthy_until: the last healthy look before the streak; `None` where none is known. The outage began
-            between it and the first of the streak.
-    """
-
+    # Unhealthy looks with no healthy one after them, oldest first; without those at its beginning that somebody else
+    # had just contradicted.
     streak: tuple[Observation, ...]
-    counted: tuple[Observation, ...]
-    alerts: tuple[str, ...]
+    counted: tuple[Observation, ...]  # those of them that count, one per observer and part of a probe period
+    alerts: tuple[str, ...]  # who else reports an outage; together they count as one more observation at most
     newest: Observation | None
-    contradicting: tuple[str, ...]
+    contradicting: tuple[str, ...]  # observers whose own newest look, less than a probe period old, is healthy
     clocks: timedelta
+    # The last healthy look before the streak; `None` where none is known. The outage began between it and the first of
+    # the streak.
     healthy_until: datetime | None = None
 
     @property

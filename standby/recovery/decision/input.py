@@ -71,26 +71,19 @@ def says(guard: Guard, outcome: GuardOutcome, text: str) -> GuardResult:
 
 
 class Decision(Document):
-    """A decision: the result, the target and every guard's answer.
+    """A decision: the result, the target and every guard's answer."""
 
-    Attributes:
-        outcome: act; wait, which may change by itself; or refuse, which somebody has to change.
-        needs_approval: the plan does not fail over automatically after an outage: act means propose.
-        detected_at: when the evidence was complete, UTC; `None` where it is not, or was not asked for.
-        unhealthy_since: the first unhealthy observation of those that count, UTC; `None` where there is none, or
-            where an operator orders it: an order is no detection.
-        healthy_until: the last healthy look before that, UTC; `None` where none is known. The outage began between
-            the two.
-        left_out: why some analyzers cannot serve at the target, by their ids at the primary: it goes on without them.
-    """
-
-    outcome: Outcome
-    needs_approval: bool
+    outcome: Outcome  # act; wait, which may change by itself; or refuse, which somebody has to change
+    needs_approval: bool  # the plan does not fail over automatically after an outage: act means propose
     to: str | None
     reasons: tuple[GuardResult, ...]
-    detected_at: datetime | None
+    detected_at: datetime | None  # when the evidence was complete, UTC; `None` where it is not, or was not asked for
+    # The first unhealthy observation of those that count, UTC; `None` where there is none, or where an operator orders
+    # it: an order is no detection.
     unhealthy_since: datetime | None
+    # The last healthy look before that, UTC; `None` where none is known. The outage began between the two.
     healthy_until: datetime | None = None
+    # Why some analyzers cannot serve at the target, by their ids at the primary: it goes on without them.
     left_out: Mapping[str, str] = {}
 
     def saying(self, *outcomes: GuardOutcome) -> tuple[GuardResult, ...]:
@@ -121,16 +114,11 @@ State = Literal["ready", "not_ready", "unknown"]
 
 
 class CopyAge(Document):
-    """How old the copy of one analyzer is.
-
-    Attributes:
-        verified_at: when it was last seen to be equal to its source; `None` where it never was.
-        source_changed: whether the source was changed since; `None` where that is not known.
-    """
+    """How old the copy of one analyzer is."""
 
     analyzer: str
-    verified_at: AwareDatetime | None
-    source_changed: bool | None
+    verified_at: AwareDatetime | None  # when it was last seen to be equal to its source; `None` where it never was
+    source_changed: bool | None  # whether the source was changed since; `None` where that is not known
 
 
 class Restorable(Document):
@@ -144,37 +132,26 @@ class Restorable(Document):
 
 
 class Fitness(Document):
-    """The readiness of one target, as far as a decision needs it.
-
-    Attributes:
-        lacking: analyzers that it lacks, where nothing else speaks against it; otherwise none.
-        restorable: analyzers that it lacks and the newest snapshot has.
-        analyzers: how many the plan has; 0 in decisions of earlier versions.
-        unusable: why some cannot serve there, by their ids at the primary, also after a restore; none where something
-            speaks against the target as a whole.
-        needs: analyzers that others need, by who needs them.
-    """
+    """The readiness of one target, as far as a decision needs it."""
 
     state: State
     reasons: tuple[str, ...] = ()
     copies: tuple[CopyAge, ...] = ()
-    lacking: tuple[str, ...] = ()
-    restorable: tuple[Restorable, ...] = ()
-    analyzers: int = 0
+    lacking: tuple[str, ...] = ()  # analyzers that it lacks, where nothing else speaks against it; otherwise none
+    restorable: tuple[Restorable, ...] = ()  # analyzers that it lacks and the newest snapshot has
+    analyzers: int = 0  # how many the plan has; 0 in decisions of earlier versions
+    # Why some cannot serve there, by their ids at the primary, also after a restore; none where something speaks
+    # against the target as a whole.
     unusable: Mapping[str, str] = {}
-    needs: Mapping[str, tuple[str, ...]] = {}
+    needs: Mapping[str, tuple[str, ...]] = {}  # analyzers that others need, by who needs them
 
 
 class Candidate(Document):
-    """A resource that could serve next.
-
-    Attributes:
-        fitness: `None` where it was not asked for, since the resource does not answer.
-    """
+    """A resource that could serve next."""
 
     resource: str
     observation: Observation | None
-    fitness: Fitness | None
+    fitness: Fitness | None  # `None` where it was not asked for, since the resource does not answer
 
 
 RULES = 2
@@ -186,37 +163,26 @@ committed does not stand in the way of the next outage.
 
 
 class DecisionInput(Document):
-    """What was asked, what was observed, what is configured and what was done before.
-
-    Attributes:
-        rules: that it is decided by; the record of an earlier version has none, and means the first.
-        observer: the name under which this run itself probed the resources.
-        asked_at: now, UTC, by the clock of the run that gathered this.
-        planned: what serves now still answers, and a last sync is made from it.
-        outage_of: the resource that an outage was reported of; empty where that was not said.
-        records_lost: why fence or audit log are not those that were written last; empty where they are.
-        candidates: in the order of preference.
-        observations: of the resource that serves now, in any order, by any observer.
-    """
+    """What was asked, what was observed, what is configured and what was done before."""
 
     plan: str
     primary: str = Field(alias="home")
     run_id: str
-    observer: str
-    asked_at: AwareDatetime
+    observer: str  # the name under which this run itself probed the resources
+    asked_at: AwareDatetime  # now, UTC, by the clock of the run that gathered this
     requested_by: Requester
-    planned: bool = False
+    planned: bool = False  # what serves now still answers, and a last sync is made from it
     reason: str = ""
     forced: tuple[Guard, ...] = ()
-    outage_of: str = ""
-    records_lost: str = ""
+    outage_of: str = ""  # the resource that an outage was reported of; empty where that was not said
+    records_lost: str = ""  # why fence or audit log are not those that were written last; empty where they are
     policy: FailoverPolicy
     automation: Automation
     epoch: int
     assignments: dict[str, Assignment] = Field(alias="sides")
-    candidates: tuple[Candidate, ...]
-    observations: tuple[Observation, ...]
-    rules: int = 1
+    candidates: tuple[Candidate, ...]  # in the order of preference
+    observations: tuple[Observation, ...]  # of the resource that serves now, in any order, by any observer
+    rules: int = 1  # that it is decided by; the record of an earlier version has none, and means the first
 
     @property
     def assignment(self) -> Assignment:
@@ -240,37 +206,27 @@ Action = Literal["start", "resume", "roll back"]
 
 @dataclass(frozen=True)
 class FailoverRequest:
-    """Which resource is to serve for a primary, and why: from the command, or the outage, to the record.
+    """Which resource is to serve for a primary, and why: from the command, or the outage, to the record."""
 
-    Attributes:
-        to: the resource; empty where the decision chooses by the plan's preference.
-        primary: for which one; empty until it is known, where only one can be meant.
-        planned: the resource that serves now answers, and what it holds is synchronised first. `None`: it must
-            answer, unless an unplanned failover is resumed.
-        forced: guards to be passed all the same, by name.
-        epoch: of the fence that this was decided by; `None` where the caller holds what it depends on.
-        detected_at: when the failover was decided or proposed because of an outage, UTC; `None` for an operator.
-        approved_at: when somebody approved it, UTC; `None` where nobody was asked.
-        unhealthy_since: the first look that saw the outage, UTC.
-        healthy_until: the last healthy look before it, UTC; `None` where none is known.
-        left_out: why some analyzers are not to serve at the target, by their ids at the primary.
-    """
-
-    to: str = ""
-    primary: str = ""
+    to: str = ""  # the resource; empty where the decision chooses by the plan's preference
+    primary: str = ""  # for which one; empty until it is known, where only one can be meant
+    # The resource that serves now answers, and what it holds is synchronised first. `None`: it must answer, unless an
+    # unplanned failover is resumed.
     planned: bool | None = None
     reason: str = ""
-    forced: frozenset[str] = frozenset()
+    forced: frozenset[str] = frozenset()  # guards to be passed all the same, by name
     requested_by: Requester = "operator"
     outage_of: str = ""
     action: Action = "start"
     active: str = ""
-    epoch: int | None = None
+    epoch: int | None = None  # of the fence that this was decided by; `None` where the caller holds what it depends on
     decision_id: str = ""
+    # When the failover was decided or proposed because of an outage, UTC; `None` for an operator.
     detected_at: datetime | None = None
-    approved_at: datetime | None = None
-    unhealthy_since: datetime | None = None
-    healthy_until: datetime | None = None
+    approved_at: datetime | None = None  # when somebody approved it, UTC; `None` where nobody was asked
+    unhealthy_since: datetime | None = None  # the first look that saw the outage, UTC
+    healthy_until: datetime | None = None  # the last healthy look before it, UTC; `None` where none is known
+    # Why some analyzers are not to serve at the target, by their ids at the primary.
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -56,13 +56,9 @@ _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
 
 class DecisionRecord(Stored):
-    """One decision.
+    """One decision."""
 
-    Attributes:
-        id: its plan, when it was recorded, and four digits against chance.
-    """
-
-    id: str
+    id: str  # its plan, when it was recorded, and four digits against chance
     recorded_at: AwareDatetime
     actor: str
     via: str
@@ -223,19 +219,13 @@ async def _keep(storage: Storage, record: DecisionRecord) -> tuple[DecisionRecor
 
 
 class Explanation(Document):
-    """A recorded decision, and what the same input leads to now.
-
-    Attributes:
-        again: what the same input leads to under the rules of this version.
-        same: whether that is what was decided, in whatever words.
-        problems: why the record may not be the one that was written, a sentence each; none where it is.
-    """
+    """A recorded decision, and what the same input leads to now."""
 
     where: str
     record: DecisionRecord
-    again: Decision
-    same: bool
-    problems: tuple[str, ...]
+    again: Decision  # what the same input leads to under the rules of this version
+    same: bool  # whether that is what was decided, in whatever words
+    problems: tuple[str, ...]  # why the record may not be the one that was written, a sentence each; none where it is
 
 
 async def explain(storage: Storage, decision_id: str, signer: Signer | None) -> Explanation:

@@ -43,21 +43,14 @@ LONGEST = 600.0
 
 
 class DrillManifest(Document):
-    """One drill, and how to recognize its analyzers.
-
-    Attributes:
-        primary: whose outage is simulated.
-        to: resource at which analyzers are made.
-        scratch: the same, where it is a scratch resource and no target of the plan.
-        prefix: of every id it makes; empty at a scratch resource.
-        found: ids that were at the scratch resource before; none of them belongs to the drill.
-    """
+    """One drill, and how to recognize its analyzers."""
 
     run_id: str
-    primary: str = Field(alias="home")
-    to: str
-    scratch: str | None
-    prefix: str
+    primary: str = Field(alias="home")  # whose outage is simulated
+    to: str  # resource at which analyzers are made
+    scratch: str | None  # the same, where it is a scratch resource and no target of the plan
+    prefix: str  # of every id it makes; empty at a scratch resource
+    # Ids that were at the scratch resource before; none of them belongs to the drill.
     found: frozenset[str] = frozenset()
     begun_at: AwareDatetime
     actor: str
@@ -109,18 +102,13 @@ async def hold_drills(files: Storage, plan: str) -> AsyncIterator[HeldDrills]:
 
 
 class CleanUp(Document):
-    """What was done about the analyzers that a drill made.
-
-    Attributes:
-        proven: whether the resource said more than once that nothing is left.
-        problem: why it is not proven.
-    """
+    """What was done about the analyzers that a drill made."""
 
     created: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-    proven: bool = False
-    problem: str = ""
+    proven: bool = False  # whether the resource said more than once that nothing is left
+    problem: str = ""  # why it is not proven
     seconds: float = 0.0
 
     @property

@@ -34,28 +34,20 @@ SEAL = ".sig"
 
 
 class Evidence(Stored):
-    """Everything that shows what a drill proved.
-
-    Attributes:
-        begun_line: digest of the line of the audit log with which it began.
-        report: without what is only known once this is written.
-        failover: the report of the drilled failover; `None` where it did not get so far.
-        analyzers: each one at the resource of the drill.
-        published: to the sandbox's sink, in order: that no resource serves first, then the target.
-        before: digests of the real fence and of what the real sinks hold; `unknown` where they cannot say.
-        after: the same, at the end.
-    """
+    """Everything that shows what a drill proved."""
 
     format: Literal["standby.drill/1"] = "standby.drill/1"
     standby: str = __version__
     written_at: AwareDatetime
-    begun_line: str
-    report: DrillReport
-    failover: FailoverReport | None
-    analyzers: tuple[DrilledAnalyzer, ...]
+    begun_line: str  # digest of the line of the audit log with which it began
+    report: DrillReport  # without what is only known once this is written
+    failover: FailoverReport | None  # the report of the drilled failover; `None` where it did not get so far
+    analyzers: tuple[DrilledAnalyzer, ...]  # each one at the resource of the drill
+    # To the sandbox's sink, in order: that no resource serves first, then the target.
     published: tuple[Activation, ...] = Field(alias="told")
+    # Digests of the real fence and of what the real sinks hold; `unknown` where they cannot say.
     before: Mapping[str, str]
-    after: Mapping[str, str]
+    after: Mapping[str, str]  # the same, at the end
 
 
 def evidence_page(evidence: Evidence) -> str:
@@ -97,20 +89,14 @@ async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillR
 
 @dataclass(frozen=True)
 class EvidenceCheck:
-    """What a verification of evidence found.
-
-    Attributes:
-        signed_with: id of the key whose signature was checked; empty where none was.
-        problems: what is wrong, a sentence each; none where it is genuine.
-        notes: what could not be checked, a sentence each.
-    """
+    """What a verification of evidence found."""
 
     where: str
     digest: str
     evidence: Evidence | None
-    signed_with: str
-    problems: tuple[str, ...]
-    notes: tuple[str, ...]
+    signed_with: str  # id of the key whose signature was checked; empty where none was
+    problems: tuple[str, ...]  # what is wrong, a sentence each; none where it is genuine
+    notes: tuple[str, ...]  # what could not be checked, a sentence each
 
 
 async def verify_evidence(objects: Storage, plan: str, run_id: str, signer: Signer | None) -> EvidenceCheck:

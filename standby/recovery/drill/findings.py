@@ -31,19 +31,14 @@ MOST_REASONS = 20
 
 
 class DrilledAnalyzer(Document):
-    """One analyzer of the snapshot, at the resource of the drill.
-
-    Attributes:
-        problem: why it could not serve; empty where it could.
-        unknown: what is not known about its models.
-    """
+    """One analyzer of the snapshot, at the resource of the drill."""
 
     analyzer: str
     target_analyzer: str
     fidelity: Fidelity
     fingerprint: str
-    problem: str = ""
-    unknown: str = ""
+    problem: str = ""  # why it could not serve; empty where it could
+    unknown: str = ""  # what is not known about its models
 
 
 class DrilledAnalyzers(Document):
@@ -63,16 +58,7 @@ class Fact(NamedTuple):
 
 
 class DrillReport(Document):
-    """A whole drill.
-
-    Attributes:
-        scratch: the scratch resource at which analyzers were made instead of at `to`.
-        reasons: why it did not pass, a sentence each.
-        phases: of the failover and of what only a drill does, in order.
-        snapshot_id: what was restored from; empty where it did not get so far.
-        recovery_seconds: what a failover would have taken; `None` where it did not complete.
-        evidence_digest: SHA-256 of the file with its evidence.
-    """
+    """A whole drill."""
 
     plan: str
     run_id: str
@@ -80,14 +66,14 @@ class DrillReport(Document):
     actor: str
     primary: str = Field(alias="home")
     to: str
-    scratch: str | None
+    scratch: str | None  # the scratch resource at which analyzers were made instead of at `to`
     passed: bool
-    reasons: tuple[str, ...]
-    phases: tuple[PhaseTime, ...]
+    reasons: tuple[str, ...]  # why it did not pass, a sentence each
+    phases: tuple[PhaseTime, ...]  # of the failover and of what only a drill does, in order
     analyzers: DrilledAnalyzers
-    snapshot_id: str
+    snapshot_id: str  # what was restored from; empty where it did not get so far
     snapshot_taken_at: AwareDatetime | None
-    recovery_seconds: float | None
+    recovery_seconds: float | None  # what a failover would have taken; `None` where it did not complete
     rto_seconds: float | None
     rto_met: bool | None
     cleanup: CleanUp
@@ -96,7 +82,7 @@ class DrillReport(Document):
     ended_at: AwareDatetime
     interrupted: bool = False
     evidence: str = ""
-    evidence_digest: str = ""
+    evidence_digest: str = ""  # SHA-256 of the file with its evidence
     key_id: str | None = None
 
     @property

@@ -53,15 +53,11 @@ _STAYS_THERE = frozenset({Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STAND
 
 @dataclass(frozen=True)
 class Comparison:
-    """Primary and standby, and what follows for each analyzer.
-
-    Attributes:
-        equal: what is in sync, as if it had just been copied from the primary, by id at the standby.
-    """
+    """Primary and standby, and what follows for each analyzer."""
 
     report: DivergenceReport
     provenance: Provenance
-    equal: Records
+    equal: Records  # what is in sync, as if it had just been copied from the primary, by id at the standby
 
     @property
     def to_primary(self) -> tuple[str, ...]:
@@ -364,22 +360,14 @@ _BOTH_HAVE_IT = CONFLICTS | {Divergence.IN_SYNC, Divergence.EDITED_AT_PRIMARY, D
 
 @dataclass(frozen=True)
 class Against:
-    """A rebuilt analyzer of the standby, and its original at the primary.
+    """A rebuilt analyzer of the standby, and its original at the primary."""
 
-    Attributes:
-        rebuilt: as it was built.
-        last: the last verified copy, likely of an earlier incarnation.
-        primary_meaning: fingerprint of what a copy from the primary would be, without access.
-        standby_meaning: fingerprint of what the standby has now, without access.
-        equal: whether the two definitions are equal, access included.
-    """
-
-    rebuilt: Rebuilt
+    rebuilt: Rebuilt  # as it was built
     primary: Sighting
-    last: CopyRecord | None
-    primary_meaning: str
-    standby_meaning: str
-    equal: bool
+    last: CopyRecord | None  # the last verified copy, likely of an earlier incarnation
+    primary_meaning: str  # fingerprint of what a copy from the primary would be, without access
+    standby_meaning: str  # fingerprint of what the standby has now, without access
+    equal: bool  # whether the two definitions are equal, access included
 
     @property
     def is_edited(self) -> bool:

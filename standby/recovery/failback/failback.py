@@ -35,18 +35,12 @@ from standby.vault.documents import HeldDocument, Stored, hold_document
 
 @dataclass(frozen=True)
 class FailbackState:
-    """Where a failback stands, by the fence.
-
-    Attributes:
-        standby: the resource that serves for the primary, or did until the failback; `None` where none did.
-        is_back: the primary serves already.
-        is_switching: the failback's failover has begun, and has not ended.
-    """
+    """Where a failback stands, by the fence."""
 
     primary: str
-    standby: str | None
-    is_back: bool
-    is_switching: bool
+    standby: str | None  # the resource that serves for the primary, or did until the failback; `None` where none did
+    is_back: bool  # the primary serves already
+    is_switching: bool  # the failback's failover has begun, and has not ended
 
 
 def failback_state(fence: Fence, primary: str, unfinished: str | None = None) -> FailbackState:
@@ -66,20 +60,15 @@ def failback_state(fence: Fence, primary: str, unfinished: str | None = None) ->
 
 
 class FailbackProgress(Stored):
-    """A failback that was begun.
-
-    Attributes:
-        keep: whose analyzers are kept, by id at the primary, where somebody decided.
-        force: ids at the primary of those whose training may be overwritten.
-    """
+    """A failback that was begun."""
 
     plan: str
     primary: str = Field(alias="home")
     standby: str
     run_id: str
     begun_at: datetime
-    keep: dict[str, Choice]
-    force: tuple[str, ...] = ()
+    keep: dict[str, Choice]  # whose analyzers are kept, by id at the primary, where somebody decided
+    force: tuple[str, ...] = ()  # ids at the primary of those whose training may be overwritten
     ended: bool = False
 
 

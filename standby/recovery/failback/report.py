@@ -87,24 +87,18 @@ WORDS = {
 
 
 class DivergenceItem(Document):
-    """One analyzer at primary and standby.
+    """One analyzer at primary and standby."""
 
-    Attributes:
-        analyzer: its id at the primary.
-        keep: whose is kept; `None` where nobody has decided yet.
-        differences: JSON paths at which the two differ.
-        rebuilt: that of the standby was built from a definition that has labelled data, and not copied there.
-        costs_training: that of the primary was trained, and that of the standby was not as it was.
-        forced: somebody ordered that a training may be overwritten.
-    """
-
-    analyzer: str
+    analyzer: str  # its id at the primary
     standby_analyzer: str | None
     divergence: Divergence
-    keep: Choice | None
-    differences: tuple[str, ...] = ()
+    keep: Choice | None  # whose is kept; `None` where nobody has decided yet
+    differences: tuple[str, ...] = ()  # JSON paths at which the two differ
+    # That of the standby was built from a definition that has labelled data, and not copied there.
     rebuilt: bool = False
+    # That of the primary was trained, and that of the standby was not as it was.
     costs_training: bool = Field(False, exclude_if=lambda costs: not costs)
+    # Somebody ordered that a training may be overwritten.
     forced: bool = Field(False, exclude_if=lambda forced: not forced)
 
     @property
@@ -120,12 +114,7 @@ class DivergenceItem(Document):
 
 
 class DivergenceReport(Document):
-    """How the analyzers of primary and standby changed while the standby served.
-
-    Attributes:
-        superseded: ids at the standby of older copies beside a newer one; they stay there.
-        outside: ids at the standby that are not in the plan; they stay there.
-    """
+    """How the analyzers of primary and standby changed while the standby served."""
 
     plan: str
     primary: str = Field(alias="home")
@@ -133,8 +122,8 @@ class DivergenceReport(Document):
     epoch: int
     compared_at: datetime
     items: tuple[DivergenceItem, ...]
-    superseded: tuple[str, ...] = ()
-    outside: tuple[str, ...] = ()
+    superseded: tuple[str, ...] = ()  # ids at the standby of older copies beside a newer one; they stay there
+    outside: tuple[str, ...] = ()  # ids at the standby that are not in the plan; they stay there
 
     @property
     def totals(self) -> dict[Divergence, int]:
@@ -180,27 +169,19 @@ class DivergenceReport(Document):
 
 
 class FailbackReport(Document):
-    """A whole failback.
-
-    Attributes:
-        standby: what served for the primary; empty where nothing did.
-        divergence: as it was before anything was copied.
-        sync: what was copied to the primary.
-        failover: to the primary; `None` where an earlier run had made it, or it was not reached.
-        forward: what was copied to the standby once the primary served again.
-    """
+    """A whole failback."""
 
     plan: str
     run_id: str
     via: Via
     epoch: int
     primary: str = Field(alias="home")
-    standby: str
-    divergence: DivergenceReport | None
-    sync: Report | None
-    failover: FailoverReport | None
+    standby: str  # what served for the primary; empty where nothing did
+    divergence: DivergenceReport | None  # as it was before anything was copied
+    sync: Report | None  # what was copied to the primary
+    failover: FailoverReport | None  # to the primary; `None` where an earlier run had made it, or it was not reached
     commit: CommitReport | None
-    forward: Report | None
+    forward: Report | None  # what was copied to the standby once the primary served again
     seen: tuple[SinkView, ...] = ()
     state: Ending
     seconds: float

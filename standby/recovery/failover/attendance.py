@@ -41,33 +41,23 @@ BEGINNING = 5.0
 
 
 class Told(Document):
-    """What people were told last of what is not settled for one primary, and when.
+    """What people were told last of what is not settled for one primary, and when."""
 
-    Attributes:
-        what: tells the same from something new.
-        earlier: what else they were told lately, and when: what comes and goes is not new each time.
-    """
-
-    what: str
+    what: str  # tells the same from something new
     at: AwareDatetime
     text: str = ""
+    # What else they were told lately, and when: what comes and goes is not new each time.
     earlier: Mapping[str, AwareDatetime] = {}
 
 
 class Evaluation(Stored):
-    """The one run that attends to the outages of a plan, and what people were told last.
+    """The one run that attends to the outages of a plan, and what people were told last."""
 
-    Attributes:
-        run_id: the run that attends to them now, or did last.
-        resource: whose outage that is; empty where it only tells of something, or an earlier version wrote it.
-        told: by primary; nothing for one for which all is settled.
-    """
-
-    run_id: str
+    run_id: str  # the run that attends to them now, or did last
     actor: str
     since: AwareDatetime
-    resource: str = ""
-    told: Mapping[str, Told] = {}
+    resource: str = ""  # whose outage that is; empty where it only tells of something, or an earlier version wrote it
+    told: Mapping[str, Told] = {}  # by primary; nothing for one for which all is settled
 
 
 class EvaluatedElsewhere(GuardRefused):

@@ -67,17 +67,12 @@ async def begin(
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A failover that was begun and has not ended.
-
-    Attributes:
-        to: the resource that it leads to; resuming it leads there.
-        back: the other one, to which it can be rolled back.
-    """
+    """A failover that was begun and has not ended."""
 
     primary: str
     active: str
-    to: str
-    back: str
+    to: str  # the resource that it leads to; resuming it leads there
+    back: str  # the other one, to which it can be rolled back
     by_outage: bool
     touched: bool
     forced: frozenset[str]

@@ -113,21 +113,15 @@ UNSETTLED = frozenset({AnswerState.PROPOSED, AnswerState.WAITING, AnswerState.RE
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of an attempt to answer an outage for one primary.
-
-    Attributes:
-        text: what it means and what to do, in sentences.
-        what: tells the same from something new.
-        again: whether a further attempt may help.
-    """
+    """What came of an attempt to answer an outage for one primary."""
 
     primary: str
     state: AnswerState
-    text: str
-    what: str = ""
+    text: str  # what it means and what to do, in sentences
+    what: str = ""  # tells the same from something new
     record: DecisionRecord | None = None
     report: FailoverReport | None = None
-    again: bool = False
+    again: bool = False  # whether a further attempt may help
 
 
 @dataclass(frozen=True)
@@ -145,24 +139,18 @@ async def never(_: str) -> bool:
 
 @dataclass(frozen=True)
 class Means:
-    """What attending to an outage needs of whoever does it.
+    """What attending to an outage needs of whoever does it."""
 
-    Attributes:
-        recall: gives what others have seen of a resource.
-        tell: tells people of an answer that leaves something unsettled; called no more often than they should hear it.
-        told_lately: says whether people were told lately of what the vault cannot keep track of.
-        may_ask: whether somebody can be asked for an approval.
-        approved: what somebody has approved; the other primaries are left alone then.
-        seen: what earlier attempts have seen, so that a further one need not prove the outage anew.
-    """
-
-    recall: Callable[[str], Recall]
+    recall: Callable[[str], Recall]  # gives what others have seen of a resource
     decided: Callable[[DecisionRecord], Awaitable[None]]
     carry_out: Callable[[RecoveryContext, FailoverRequest], Awaitable[FailoverReport]]
+    # Tells people of an answer that leaves something unsettled; called no more often than they should hear it.
     tell: Callable[[Answer], None]
+    # Says whether people were told lately of what the vault cannot keep track of.
     told_lately: Callable[[str], Awaitable[bool]] = never
-    may_ask: bool = True
-    approved: Approved | None = None
+    may_ask: bool = True  # whether somebody can be asked for an approval
+    approved: Approved | None = None  # what somebody has approved; the other primaries are left alone then
+    # What earlier attempts have seen, so that a further one need not prove the outage anew.
     seen: dict[Observation, None] = field(default_factory=dict)
 
 

@@ -60,23 +60,19 @@ Sync = Callable[[RecoveryContext, str, str], Awaitable[Report]]
 
 @dataclass
 class Preparation:
-    """Brings the target up to date, and checks that it can serve.
-
-    Attributes:
-        naming: how restored analyzers are called; with a prefix all of them are restored, for a drill.
-        building_seconds: what the builds of all that was restored took, without the decisions before.
-        left_out: why analyzers are left out, by their ids at the primary; at first those that the decision leaves out.
-        needs: which analyzers others need, as the target has them.
-    """
+    """Brings the target up to date, and checks that it can serve."""
 
     context: RecoveryContext
     phases: Phases
     sync: Sync
     fence: Fence
+    # How restored analyzers are called; with a prefix all of them are restored, for a drill.
     naming: Naming = keep_names
     restored: Restored | None = None
-    building_seconds: float = 0.0
+    building_seconds: float = 0.0  # what the builds of all that was restored took, without the decisions before
+    # Why analyzers are left out, by their ids at the primary; at first those that the decision leaves out.
     left_out: dict[str, str] = field(default_factory=dict)
+    # Which analyzers others need, as the target has them.
     needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     serve_rest: bool = False
 

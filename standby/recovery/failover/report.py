@@ -48,23 +48,7 @@ class Restored(Document):
 
 
 class FailoverReport(Document):
-    """A whole failover.
-
-    Attributes:
-        restored: nothing where nothing was missing, or there was no snapshot.
-        missing: why analyzers are left out, by their ids at the primary: the resource that serves does not have them.
-        healthy_until: the last healthy look before the outage, UTC; `None` where none is known.
-        unhealthy_since: the first look that saw it, UTC; `None` for an operator's order. It began between the two.
-        detection_seconds: since the outage began until the failover was decided or proposed, at most;
-            `None` where no healthy look is known, or an operator ordered it.
-        detection_at_least_seconds: likewise, at least.
-        approval_seconds: how long the proposal waited for its approval; `None` where nobody was asked.
-        recovery_seconds: from then, or from the order, until every sink had the target.
-        rto_seconds: since the outage began until every sink had the target, at most; `None` where that is unknown.
-        rto_at_least_seconds: likewise, at least.
-        rto_met: judged by both ends; `None` where they say different things, or one is needed and not known.
-        seen: what the applications of each sink see, where the failover has not ended.
-    """
+    """A whole failover."""
 
     plan: str
     run_id: str
@@ -79,19 +63,25 @@ class FailoverReport(Document):
     started_at: datetime
     phases: tuple[PhaseTime, ...]
     sinks: tuple[SinkResult, ...]
-    seen: tuple[SinkView, ...] = ()
-    restored: Restored | None
+    seen: tuple[SinkView, ...] = ()  # what the applications of each sink see, where the failover has not ended
+    restored: Restored | None  # nothing where nothing was missing, or there was no snapshot
+    # Why analyzers are left out, by their ids at the primary: the resource that serves does not have them.
     missing: dict[str, str] = Field(default_factory=dict)
-    healthy_until: datetime | None = None
+    healthy_until: datetime | None = None  # the last healthy look before the outage, UTC; `None` where none is known
+    # The first look that saw it, UTC; `None` for an operator's order. It began between the two.
     unhealthy_since: datetime | None = None
-    detection_at_least_seconds: float | None = None
+    detection_at_least_seconds: float | None = None  # like detection_seconds, but at least
+    # Since the outage began until the failover was decided or proposed, at most; `None` where no healthy look is known,
+    # or an operator ordered it.
     detection_seconds: float | None
+    # How long the proposal waited for its approval; `None` where nobody was asked.
     approval_seconds: float | None = None
-    recovery_seconds: float | None
-    rto_at_least_seconds: float | None = None
+    recovery_seconds: float | None  # from then, or from the order, until every sink had the target
+    rto_at_least_seconds: float | None = None  # like rto_seconds, but at least
+    # Since the outage began until every sink had the target, at most; `None` where that is unknown.
     rto_seconds: float | None
     rto_objective_seconds: float | None
-    rto_met: bool | None
+    rto_met: bool | None  # judged by both ends; `None` where they say different things, or one is needed and not known
     serving: str = Field(alias="side")
     state: State
     forced: tuple[str, ...] = ()
@@ -135,23 +125,17 @@ class FailoverReport(Document):
 
 
 class CommitReport(Document):
-    """A failover that was committed.
-
-    Attributes:
-        committed: the resources that were waiting for it, by primary.
-        added: ids at the primaries of what was left out, and works by now.
-        missing: what is still left out, by primary.
-    """
+    """A failover that was committed."""
 
     plan: str
     run_id: str
     via: Via
     epoch: int
-    committed: dict[str, str]
+    committed: dict[str, str]  # the resources that were waiting for it, by primary
     serving: dict[str, str] = Field(alias="sides")
     sinks: tuple[SinkResult, ...]
-    added: tuple[str, ...] = ()
-    missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    added: tuple[str, ...] = ()  # ids at the primaries of what was left out, and works by now
+    missing: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # what is still left out, by primary
     problems: tuple[str, ...] = ()
     next_action: str = ""
     replica: ReplicaState | None = None
@@ -296,17 +280,13 @@ T = TypeVar("T")
 
 @dataclass
 class Phases:
-    """Runs phases and keeps the outcome of each.
-
-    Attributes:
-        problems: what went wrong without stopping the failover, a sentence each.
-    """
+    """Runs phases and keeps the outcome of each."""
 
     stages: Stages
     clock: Clock
     forced: frozenset[str]
     times: list[PhaseTime] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)  # what went wrong without stopping the failover, a sentence each
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:
         """Run one; its error is raised."""

@@ -22,28 +22,13 @@ from standby.vault.storage import Storage
 
 
 class SwitchRecord(Stored):
-    """One failover of a plan; the last one stays as the record of what was published.
-
-    Attributes:
-        before: the assignment before the failover; undoing it leads there.
-        prepared: the target was brought up to date and found ready.
-        touched: something of this failover may have been published to a sink.
-        may_name: the resources that a sink may name now. One of them may be published again at any time; another
-            only when no sink names any of them.
-        published_at: when the resource that is to serve was first published, UTC.
-        fenced: the fence was seen to have its epoch; `None` where an earlier version wrote it.
-        ended: it was completed or undone, and the audit log says so.
-        log: the newest line of the audit log when it was written.
-        names: id of an analyzer at a resource by its id at the primary; by primary and resource.
-        missing: why an analyzer is left out at a resource, by its id at the primary; by primary and resource.
-        withheld: why the decision leaves out what the target may have all the same, by the id at the primary.
-    """
+    """One failover of a plan; the last one stays as the record of what was published."""
 
     plan: str
     primary: str = Field(alias="home")
     run_id: str
     epoch: int
-    before: Assignment
+    before: Assignment  # the assignment before the failover; undoing it leads there
     from_resource: str
     to: str
     mode: Mode
@@ -56,15 +41,21 @@ class SwitchRecord(Stored):
     approved_at: datetime | None = None
     unhealthy_since: datetime | None = None
     healthy_until: datetime | None = None
-    prepared: bool = False
-    touched: bool = False
+    prepared: bool = False  # the target was brought up to date and found ready
+    touched: bool = False  # something of this failover may have been published to a sink
+    # The resources that a sink may name now. One of them may be published again at any time; another only when no sink
+    # names any of them.
     may_name: tuple[str, ...] = Field(alias="may_tell")
+    # When the resource that is to serve was first published, UTC.
     published_at: datetime | None = Field(None, alias="told_at")
-    fenced: bool | None = False
-    ended: bool = False
-    log: LogMark | None = None
+    fenced: bool | None = False  # the fence was seen to have its epoch; `None` where an earlier version wrote it
+    ended: bool = False  # it was completed or undone, and the audit log says so
+    log: LogMark | None = None  # the newest line of the audit log when it was written
+    # Id of an analyzer at a resource by its id at the primary; by primary and resource.
     names: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+    # Why an analyzer is left out at a resource, by its id at the primary; by primary and resource.
     missing: Mapping[str, Mapping[str, Mapping[str, str]]] = {}
+    # Why the decision leaves out what the target may have all the same, by the id at the primary.
     withheld: Mapping[str, str] = {}
 
     @property

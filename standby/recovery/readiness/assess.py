@@ -136,11 +136,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True)
 class Known:
-    """What was gathered for all pairs of a plan.
-
-    Attributes:
-        snapshots: what the newest one has, by source; empty where it was not needed.
-    """
+    """What was gathered for all pairs of a plan."""
 
     resources: Mapping[str, Resource]
     inspections: Inspections
@@ -148,7 +144,7 @@ class Known:
     last_runs: LastRuns
     drills: LatestDrills
     durations: Durations
-    snapshots: Mapping[str, InSnapshot]
+    snapshots: Mapping[str, InSnapshot]  # what the newest one has, by source; empty where it was not needed
     rebuilt: Mapping[str, RebuiltThere] = field(default_factory=dict)
 
     def seen(self, resource: str) -> Inventory | None:

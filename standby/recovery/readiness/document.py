@@ -73,18 +73,13 @@ BY_THE_FAILOVER = frozenset({Bucket.FENCED, Bucket.SWITCH_UNDER_WAY})
 
 
 class Reason(Document):
-    """One thing to know before a failover.
-
-    Attributes:
-        severity: `error` makes it not ready, `unknown` makes it unknown, `warning` changes nothing by itself.
-        analyzers: by their ids at the primary; none where it is about the resource.
-    """
+    """One thing to know before a failover."""
 
     bucket: Bucket
-    severity: Severity
+    severity: Severity  # `error` makes it not ready, `unknown` makes it unknown, `warning` changes nothing by itself
     text: str
     next_action: str
-    analyzers: tuple[str, ...] = ()
+    analyzers: tuple[str, ...] = ()  # by their ids at the primary; none where it is about the resource
 
 
 def with_parents(
@@ -106,25 +101,16 @@ def with_parents(
 
 
 class AnalyzerPoint(Document):
-    """What a target holds of one analyzer.
-
-    Attributes:
-        verified_at: when the target was last known to hold what the source had, UTC; `None` if never.
-        source_changed: whether the source has something that the copy lacks; `None` where that is unknown.
-        met: whether the plan's RPO holds; `None` where there is none, or that is unknown.
-        at_least: the source could not be looked at: they were equal at least until `verified_at`.
-        restored: the target does not have it, and a failover restores it from the snapshot of `verified_at`.
-        lost: why it cannot be recovered, without a full stop; empty where it can.
-    """
+    """What a target holds of one analyzer."""
 
     analyzer: str
-    verified_at: datetime | None
+    verified_at: datetime | None  # when the target was last known to hold what the source had, UTC; `None` if never
     age_seconds: float | None
-    source_changed: bool | None
-    met: bool | None
-    at_least: bool = False
-    restored: bool = False
-    lost: str = ""
+    source_changed: bool | None  # whether the source has something that the copy lacks; `None` where that is unknown
+    met: bool | None  # whether the plan's RPO holds; `None` where there is none, or that is unknown
+    at_least: bool = False  # the source could not be looked at: they were equal at least until `verified_at`
+    restored: bool = False  # the target does not have it, and a failover restores it from the snapshot of `verified_at`
+    lost: str = ""  # why it cannot be recovered, without a full stop; empty where it can
 
 
 class Retirement(Document):
@@ -139,16 +125,7 @@ class Retirement(Document):
 
 
 class Readiness(Document):
-    """Whether one target could take over from one source of a plan.
-
-    Attributes:
-        reasons: the worst first.
-        source_answered: whether the source was asked and answered; otherwise records were used.
-        missing: analyzers, by their ids at the primary, that the target lacks or that do not work there.
-        names: id at the target by id at the primary, of every analyzer that is known.
-        needs: the analyzers that each one refers to at the target, by their ids at the primary: those that are known,
-            and others where they cannot be used.
-    """
+    """Whether one target could take over from one source of a plan."""
 
     plan: str
     primary: str = Field(alias="home")
@@ -156,16 +133,18 @@ class Readiness(Document):
     active: str
     epoch: int
     state: State
-    reasons: tuple[Reason, ...]
+    reasons: tuple[Reason, ...]  # the worst first
     points: tuple[AnalyzerPoint, ...]
     rto: RtoForecast
     rpo_seconds: float | None
     retirements: tuple[Retirement, ...]
     last_drill: DrillSummary | None
     assessed_at: datetime
-    source_answered: bool
-    missing: tuple[str, ...]
-    names: Mapping[str, str]
+    source_answered: bool  # whether the source was asked and answered; otherwise records were used
+    missing: tuple[str, ...]  # analyzers, by their ids at the primary, that the target lacks or that do not work there
+    names: Mapping[str, str]  # id at the target by id at the primary, of every analyzer that is known
+    # The analyzers that each one refers to at the target, by their ids at the primary: those that are known, and others
+    # where they cannot be used.
     needs: Mapping[str, tuple[str, ...]] = {}
 
     @property
@@ -195,27 +174,18 @@ class Readiness(Document):
 
 @dataclass(frozen=True)
 class Standing:
-    """The state of one analyzer where it would be needed.
-
-    Attributes:
-        verdict: how it differs from the source; `None` where no record says.
-        status: as the service there says, in lower case; `None` where the analyzer is missing.
-        source_changed: whether the source has something that it lacks; `None` where that is unknown.
-        explanation: what a replication would do about it, where that was planned.
-        children: what it refers to there, by id there.
-        unusable_children: those of them that cannot be used.
-    """
+    """The state of one analyzer where it would be needed."""
 
     analyzer: str
     target_analyzer: str
-    verdict: Verdict | None
-    status: str | None
+    verdict: Verdict | None  # how it differs from the source; `None` where no record says
+    status: str | None  # as the service there says, in lower case; `None` where the analyzer is missing
     verified_at: datetime | None = None
-    source_changed: bool | None = None
-    explanation: str = ""
+    source_changed: bool | None = None  # whether the source has something that it lacks; `None` where that is unknown
+    explanation: str = ""  # what a replication would do about it, where that was planned
     blocked: bool = False
-    children: tuple[str, ...] = ()
-    unusable_children: tuple[str, ...] = ()
+    children: tuple[str, ...] = ()  # what it refers to there, by id there
+    unusable_children: tuple[str, ...] = ()  # those of them that cannot be used
 
 
 @dataclass(frozen=True)
@@ -229,39 +199,30 @@ class ModelFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """One pair of a plan at one moment.
-
-    Attributes:
-        target: the resource that would serve for it; the primary itself for a failback.
-        target_failure: why the destination could not be read; then there are no standings.
-        restoring: what a failover would have to restore first; `None` where that was not asked.
-        rebuilt: ids at the primary of what labelled data trained and a restore rebuilt at the target.
-        gone: ids at the primary of what the resource had that serves for it, and has no more.
-        others: what serves for other plans; `None` where that was not asked.
-        records_lost: why fence or audit log are not those that were written last; empty where they are.
-    """
+    """One pair of a plan at one moment."""
 
     plan: RecoveryPlan
     primary: str
-    target: str
+    target: str  # the resource that would serve for it; the primary itself for a failback
     assignment: Assignment
     epoch: int
     run_id: str
     now: datetime
     source_asked: bool
     source_failure: StandbyError | None = None
-    target_failure: StandbyError | None = None
+    target_failure: StandbyError | None = None  # why the destination could not be read; then there are no standings
     standings: tuple[Standing, ...] = ()
     models: tuple[ModelFact, ...] = ()
     retirements: tuple[Retirement, ...] = ()
     drill: DrillSummary | None = None
     durations: Durations = field(default_factory=Durations)
-    restoring: Restoring | None = None
+    restoring: Restoring | None = None  # what a failover would have to restore first; `None` where that was not asked
     names: Mapping[str, str] = field(default_factory=dict)
+    # Ids at the primary of what labelled data trained and a restore rebuilt at the target.
     rebuilt: tuple[str, ...] = ()
-    gone: tuple[str, ...] = ()
-    others: OtherPlans | None = None
-    records_lost: str = ""
+    gone: tuple[str, ...] = ()  # ids at the primary of what the resource had that serves for it, and has no more
+    others: OtherPlans | None = None  # what serves for other plans; `None` where that was not asked
+    records_lost: str = ""  # why fence or audit log are not those that were written last; empty where they are
 
     @property
     def switched(self) -> bool:

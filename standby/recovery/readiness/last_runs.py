@@ -28,26 +28,18 @@ EVERYTHING = ("*",)
 
 
 class AnalyzerRun(Document):
-    """How a run left one analyzer.
-
-    Attributes:
-        at: when the run looked at the source, UTC.
-        behind: whether the source had something that the target still lacked.
-    """
+    """How a run left one analyzer."""
 
     target_analyzer: str
-    at: AwareDatetime
-    behind: bool
+    at: AwareDatetime  # when the run looked at the source, UTC
+    behind: bool  # whether the source had something that the target still lacked
 
 
 class PairRun(Document):
-    """How the last runs left one pair.
+    """How the last runs left one pair."""
 
-    Attributes:
-        listed_at: when the last run that went through all that the plan protects looked at the source, UTC: what it
-            did not have did not exist then. `None` where every run was for some analyzers only.
-    """
-
+    # When the last run that went through all that the plan protects looked at the source, UTC: what it did not have did
+    # not exist then. `None` where every run was for some analyzers only.
     listed_at: AwareDatetime | None = None
     analyzers: Mapping[str, AnalyzerRun] = {}
 
@@ -108,22 +100,16 @@ def _path(plan: str) -> str:
 
 
 class DrillSummary(Document):
-    """One drill and its result.
-
-    Attributes:
-        ended_at: when its clean-up was proven, or given up, UTC.
-        recovery_seconds: how long a failover would have taken; `None` where it did not get so far.
-        primary: the one whose loss was simulated; empty where an older drill does not say.
-    """
+    """One drill and its result."""
 
     run_id: str
-    ended_at: AwareDatetime
+    ended_at: AwareDatetime  # when its clean-up was proven, or given up, UTC
     target: str
     passed: bool
     seconds: float
-    recovery_seconds: float | None
+    recovery_seconds: float | None  # how long a failover would have taken; `None` where it did not get so far
     reason: str
-    primary: str = Field("", alias="home")
+    primary: str = Field("", alias="home")  # the one whose loss was simulated; empty where an older drill does not say
 
 
 class LatestDrills(Stored):

@@ -33,15 +33,11 @@ from standby.service.models import CatalogModel
 
 @dataclass(frozen=True)
 class InSnapshot:
-    """What the newest snapshot has of a source.
+    """What the newest snapshot has of a source."""
 
-    Attributes:
-        seen_at: when the source held it, UTC.
-        altered: ids of those that are not stored unchanged, so that a difference means nothing.
-    """
-
-    seen_at: datetime
+    seen_at: datetime  # when the source held it, UTC
     fingerprints: Mapping[str, str]
+    # Ids of those that are not stored unchanged, so that a difference means nothing.
     altered: frozenset[str] = frozenset()
 
 

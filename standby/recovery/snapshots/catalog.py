@@ -54,41 +54,29 @@ log = logging.getLogger("standby.recovery")
 
 @dataclass(frozen=True)
 class StoredManifest:
-    """A manifest as one store has it, or as the first store that has it undamaged.
+    """A manifest as one store has it, or as the first store that has it undamaged."""
 
-    Attributes:
-        manifest: `None` where it cannot be trusted.
-        problems: what is wrong, a sentence each without its full stop.
-    """
-
-    manifest: Manifest | None
+    manifest: Manifest | None  # `None` where it cannot be trusted
     content: bytes = b""
     seal: bytes | None = None
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # what is wrong, a sentence each without its full stop
     answered: bool = True
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """The snapshots of a plan.
-
-    Attributes:
-        indexes: one for each store; `None` where the store did not answer.
-        entries: all snapshots, oldest first, also those that only one store's list has.
-        unlisted: those of them that no list has, but the audit log and their manifests.
-        lost: snapshots that were taken and not removed by their age, of which there is nothing; oldest first.
-        newest: the newest snapshot by the audit log; empty where it has none.
-    """
+    """The snapshots of a plan."""
 
     plan: str
     stores: tuple[Store, ...]
     signer: Signer | None
-    indexes: tuple[Index | None, ...]
-    entries: tuple[IndexEntry, ...]
+    indexes: tuple[Index | None, ...]  # one for each store; `None` where the store did not answer
+    entries: tuple[IndexEntry, ...]  # all snapshots, oldest first, also those that only one store's list has
     problems: tuple[str, ...]
-    unlisted: frozenset[str] = frozenset()
+    unlisted: frozenset[str] = frozenset()  # those of them that no list has, but the audit log and their manifests
+    # Snapshots that were taken and not removed by their age, of which there is nothing; oldest first.
     lost: tuple[str, ...] = ()
-    newest: str = ""
+    newest: str = ""  # the newest snapshot by the audit log; empty where it has none
 
     @property
     def listed(self) -> tuple[IndexEntry, ...]:

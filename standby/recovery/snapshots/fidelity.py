@@ -53,22 +53,14 @@ class Restorable(Document):
 
 
 class RestoreItem(Restorable):
-    """What a restore would do about one analyzer.
+    """What a restore would do about one analyzer."""
 
-    Attributes:
-        held: whether the target has anything under its id.
-        met: whether what is there is what the snapshot has, so that nothing is left to be done.
-        over_failed: what is there failed or is stuck; it is overwritten.
-        needs: analyzers of this restore that must be there first, by their id at the target.
-        fingerprint: that it must have at the target.
-    """
-
-    held: bool = False
-    met: bool = False
-    over_failed: bool = False
+    held: bool = False  # whether the target has anything under its id
+    met: bool = False  # whether what is there is what the snapshot has, so that nothing is left to be done
+    over_failed: bool = False  # what is there failed or is stuck; it is overwritten
     reason: str
-    needs: tuple[str, ...] = ()
-    fingerprint: str = ""
+    needs: tuple[str, ...] = ()  # analyzers of this restore that must be there first, by their id at the target
+    fingerprint: str = ""  # that it must have at the target
     warnings: tuple[str, ...] = ()
 
     @property
@@ -79,28 +71,21 @@ class RestoreItem(Restorable):
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """Everything one restore would do; nothing was changed to find out.
-
-    Attributes:
-        items: in order of their id at the target.
-        definitions: what is sent, by id at the target, of what is created.
-        added_defaults: model names that are added to the target's defaults first.
-        problems: what was found wrong with the snapshot's files, a sentence each; all of it was made good by
-            another store.
-        stale: what is listed as rebuilt at the target, and is there no more.
-        is_drill: ids are those of a drill, which the plan does not know.
-        elsewhere: why what serves for another plan is left alone, by id at the target.
-    """
+    """Everything one restore would do; nothing was changed to find out."""
 
     snapshot_id: str
     taken_at: datetime
     to: str
-    items: tuple[RestoreItem, ...]
+    items: tuple[RestoreItem, ...]  # in order of their id at the target
+    # What is sent, by id at the target, of what is created.
     definitions: Mapping[str, Mapping[str, JsonValue]] = field(repr=False)
+    # Model names that are added to the target's defaults first.
     added_defaults: Mapping[str, str] = field(default_factory=dict)
+    # What was found wrong with the snapshot's files, a sentence each; all of it was made good by another store.
     problems: tuple[str, ...] = ()
-    stale: tuple[Rebuilt, ...] = ()
-    is_drill: bool = False
+    stale: tuple[Rebuilt, ...] = ()  # what is listed as rebuilt at the target, and is there no more
+    is_drill: bool = False  # ids are those of a drill, which the plan does not know
+    # Why what serves for another plan is left alone, by id at the target.
     elsewhere: Mapping[str, GuardRefused] = field(default_factory=dict)
 
     def to_json(self) -> JsonObject:
@@ -142,17 +127,12 @@ MET = frozenset({Holding.VERIFIED_COPY, Holding.REBUILT, Holding.SAME_DEFINITION
 
 @dataclass(frozen=True)
 class Found:
-    """An analyzer of the target, and the record of its copy.
-
-    Attributes:
-        record: of the last verified copy under this id, where there is one.
-        status: that of the analyzer, but `STUCK` where nothing builds it any more.
-    """
+    """An analyzer of the target, and the record of its copy."""
 
     analyzer: Analyzer
     definition: Mapping[str, JsonValue]
-    record: CopyRecord | None
-    status: str
+    record: CopyRecord | None  # of the last verified copy under this id, where there is one
+    status: str  # that of the analyzer, but `STUCK` where nothing builds it any more
     rebuilt: Rebuilt | None = None
 
 

@@ -15,13 +15,10 @@ MOST_TAGS = 10
 
 @dataclass(frozen=True)
 class Naming:
-    """How restored analyzers differ in name from what the snapshot has.
-
-    Attributes:
-        tags: added to every analyzer; where there are too many then, its own give way.
-    """
+    """How restored analyzers differ in name from what the snapshot has."""
 
     prefix: str = ""
+    # Added to every analyzer; where there are too many then, its own give way.
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, analyzer: str) -> str:

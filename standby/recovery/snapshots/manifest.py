@@ -39,34 +39,24 @@ class Blob(Part):
 
 
 class LabelledData(Part):
-    """Labelled data that trained an analyzer.
+    """Labelled data that trained an analyzer."""
 
-    Attributes:
-        container: its URL, without any query.
-        blobs: in order of name; `unknown` where they could not be listed, with the reason.
-        access_cut: whether the definition had a signature for it, which is not stored.
-    """
-
-    container: str
+    container: str  # its URL, without any query
     prefix: str = ""
     file_list: str = ""
+    # In order of name; `unknown` where they could not be listed, with the reason.
     blobs: tuple[Blob, ...] | Literal["unknown"]
     reason: str = ""
-    access_cut: bool = False
+    access_cut: bool = False  # whether the definition had a signature for it, which is not stored
 
 
 class AnalyzerEntry(Part):
-    """One analyzer.
+    """One analyzer."""
 
-    Attributes:
-        digest: SHA-256 of the object that has its definition.
-        status: as the service said, in lower case.
-    """
-
-    digest: str
+    digest: str  # SHA-256 of the object that has its definition
     size: int
     fingerprint: str
-    status: str
+    status: str  # as the service said, in lower case
     created_at: datetime | None
     changed_at: datetime | None
     labelled: tuple[LabelledData, ...] = ()
@@ -77,22 +67,18 @@ class DeploymentEntry(Deployment, Part):
 
 
 class ResourceSnapshot(Part):
-    """What one resource held.
-
-    Attributes:
-        seen_at: when it was read. Earlier than the snapshot where it did not answer then, and what an earlier
-            snapshot has of it was kept.
-        defaults: deployment by model name; `None` where they were never set, or its api-version has none.
-        deployments: by name; `None` where they could not be read.
-    """
+    """What one resource held."""
 
     primaries: tuple[str, ...] = Field(alias="homes")
     region: str
     endpoint: str
     api_version: str
+    # When it was read. Earlier than the snapshot where it did not answer then, and what an earlier snapshot has of it
+    # was kept.
     seen_at: datetime
+    # Deployment by model name; `None` where they were never set, or its api-version has none.
     defaults: Mapping[str, str] | None
-    deployments: Mapping[str, DeploymentEntry] | None
+    deployments: Mapping[str, DeploymentEntry] | None  # by name; `None` where they could not be read
     analyzers: Mapping[str, AnalyzerEntry]
 
     @property
@@ -102,12 +88,7 @@ class ResourceSnapshot(Part):
 
 
 class Manifest(Stored, extra="forbid"):
-    """One snapshot.
-
-    Attributes:
-        previous: digest of the manifest before it; `None` for the first.
-        log: the newest line of the audit log before it was taken, where that was known.
-    """
+    """One snapshot."""
 
     upgrades: ClassVar[Mapping[int, Upgrade]] = {1: dict}
 
@@ -116,9 +97,9 @@ class Manifest(Stored, extra="forbid"):
     plan: str
     taken_at: datetime
     run_id: str
-    previous: str | None
+    previous: str | None  # digest of the manifest before it; `None` for the first
     epoch: int
-    log: LogMark | None = None
+    log: LogMark | None = None  # the newest line of the audit log before it was taken, where that was known
     resources: Mapping[str, ResourceSnapshot]
 
     def to_bytes(self) -> bytes:
@@ -156,12 +137,7 @@ Digest = Annotated[str, StringConstraints(pattern=DIGEST)]
 
 
 class IndexEntry(Stored, extra="forbid"):
-    """One snapshot.
-
-    Attributes:
-        size: bytes of the manifest and of the objects that it needs.
-        retiring: whether it is being removed; some of its files may be gone.
-    """
+    """One snapshot."""
 
     id: Annotated[str, StringConstraints(pattern=f"^{SNAPSHOT_ID}$")]
     taken_at: datetime
@@ -169,8 +145,8 @@ class IndexEntry(Stored, extra="forbid"):
     previous: Digest | None
     signed: bool
     resources: Mapping[str, int]
-    size: int
-    retiring: bool = False
+    size: int  # bytes of the manifest and of the objects that it needs
+    retiring: bool = False  # whether it is being removed; some of its files may be gone
 
     @property
     def line(self) -> bytes:
@@ -181,14 +157,10 @@ class IndexEntry(Stored, extra="forbid"):
 
 @dataclass(frozen=True)
 class Index:
-    """A list as it was read.
-
-    Attributes:
-        damaged: lines that are not as they were written.
-    """
+    """A list as it was read."""
 
     entries: tuple[IndexEntry, ...] = ()
-    damaged: tuple[bytes, ...] = ()
+    damaged: tuple[bytes, ...] = ()  # lines that are not as they were written
 
     def find(self, snapshot: str) -> IndexEntry | None:
         """Give the entry of a snapshot."""

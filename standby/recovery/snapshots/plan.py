@@ -171,15 +171,12 @@ def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, 
 
 @dataclass(frozen=True)
 class OtherPlansThere:
-    """What serves for other plans at the resource that a restore is for.
-
-    Attributes:
-        in_failover: it adds what is missing as a part of a failover, which asked the fences itself and may lead to the
-            same resource at the same time as that of another plan.
-    """
+    """What serves for other plans at the resource that a restore is for."""
 
     others: OtherPlans
     to: str
+    # It adds what is missing as a part of a failover, which asked the fences itself and may lead to the same resource
+    # at the same time as that of another plan.
     in_failover: bool
 
     def against(self, analyzer: str) -> GuardRefused | None:
@@ -204,16 +201,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class ResourcePlan:
-    """What a restore would do about the analyzers of one resource of a snapshot: a pure function of these.
-
-    Attributes:
-        ids: id at the target, by analyzer.
-        records: verified copies at the target, by id there.
-        owners: ids at the target that another resource of the snapshot already gets, with its name.
-        rebuilt: what the target has of earlier restores, by id there.
-        now: when the target was seen, UTC.
-        others: what serves for other plans; not considered where it is left out.
-    """
+    """What a restore would do about the analyzers of one resource of a snapshot: a pure function of these."""
 
     recovery_plan: RecoveryPlan
     name: str
@@ -221,15 +209,15 @@ class ResourcePlan:
     definitions: Mapping[str, Mapping[str, JsonValue]]
     damaged: Mapping[str, tuple[str, ...]]
     selected: tuple[str, ...]
-    ids: Mapping[str, str]
+    ids: Mapping[str, str]  # id at the target, by analyzer
     naming: Naming
     source: Serving
     target: Inventory
-    records: Mapping[str, CopyRecord]
-    owners: Mapping[str, str]
-    rebuilt: RebuiltThere
-    now: datetime
-    others: OtherPlansThere | None = None
+    records: Mapping[str, CopyRecord]  # verified copies at the target, by id there
+    owners: Mapping[str, str]  # ids at the target that another resource of the snapshot already gets, with its name
+    rebuilt: RebuiltThere  # what the target has of earlier restores, by id there
+    now: datetime  # when the target was seen, UTC
+    others: OtherPlansThere | None = None  # what serves for other plans; not considered where it is left out
 
     @cached_property
     def holdings(self) -> Mapping[str, Holding]:

@@ -35,12 +35,7 @@ class RestoredItem(Restorable):
 
 
 class RestoreReport(Document):
-    """A whole restore.
-
-    Attributes:
-        problems: what was found wrong with the snapshot's files and made good by another store.
-        added: ids at the primaries of what was left out of the active map, and is in it again.
-    """
+    """A whole restore."""
 
     plan: str
     run_id: str
@@ -52,8 +47,8 @@ class RestoreReport(Document):
     interrupted: bool = False
     totals: dict[Status, int]
     items: tuple[RestoredItem, ...]
-    problems: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # what was found wrong with the snapshot's files and made good by another store
+    added: tuple[str, ...] = ()  # ids at the primaries of what was left out of the active map, and is in it again
 
     @property
     def complete(self) -> bool:

@@ -29,15 +29,11 @@ log = logging.getLogger("standby.recovery")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot whose manifest was checked.
-
-    Attributes:
-        problems: what else is wrong, a sentence each: it does not prevent a restore.
-    """
+    """A snapshot whose manifest was checked."""
 
     manifest: Manifest
     digest: str
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # what else is wrong, a sentence each: it does not prevent a restore
 
     @property
     def id(self) -> str:
@@ -107,11 +103,7 @@ def _chosen(catalog: Catalog, as_of: datetime | None) -> IndexEntry:
 
 
 class SnapshotEntry(Document):
-    """One snapshot, for a list of them.
-
-    Attributes:
-        problems: what is wrong with its manifest or its signature, a sentence each.
-    """
+    """One snapshot, for a list of them."""
 
     id: str
     taken_at: datetime
@@ -119,7 +111,7 @@ class SnapshotEntry(Document):
     analyzers: int
     size: int
     signed: bool
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()  # what is wrong with its manifest or its signature, a sentence each
 
 
 async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
@@ -144,18 +136,13 @@ async def list_snapshots(context: RecoveryContext) -> tuple[SnapshotEntry, ...]:
 
 
 class Verification(Document):
-    """What a check of every file of every snapshot found.
-
-    Attributes:
-        objects: how many definitions were read in each store.
-        problems: what is wrong, a sentence each; the file and the store are named.
-    """
+    """What a check of every file of every snapshot found."""
 
     plan: str
     stores: tuple[str, ...]
     snapshots: int
-    objects: int
-    problems: tuple[str, ...]
+    objects: int  # how many definitions were read in each store
+    problems: tuple[str, ...]  # what is wrong, a sentence each; the file and the store are named
 
     @property
     def whole(self) -> bool:

@@ -59,15 +59,10 @@ FILES_AT_ONCE = 8
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as one store has it.
+    """A file as one store has it."""
 
-    Attributes:
-        content: `None` where it is not there, or could not be read.
-        problem: what is wrong with it, a sentence without its full stop that names the file.
-    """
-
-    content: bytes | None
-    problem: str = ""
+    content: bytes | None  # `None` where it is not there, or could not be read
+    problem: str = ""  # what is wrong with it, a sentence without its full stop that names the file
     answered: bool = True
 
 
@@ -99,15 +94,10 @@ class Store:
 
 @dataclass(frozen=True)
 class Found:
-    """A file as the stores have it together.
+    """A file as the stores have it together."""
 
-    Attributes:
-        content: from the first store that has it undamaged; `None` where none has.
-        problems: what is wrong at the stores before that one.
-    """
-
-    content: bytes | None
-    problems: tuple[str, ...]
+    content: bytes | None  # from the first store that has it undamaged; `None` where none has
+    problems: tuple[str, ...]  # what is wrong at the stores before that one
 
 
 def stores_of(context: RecoveryContext) -> tuple[Store, ...]:

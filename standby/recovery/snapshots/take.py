@@ -49,17 +49,12 @@ LOOKED_BACK = 10
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the resources that serve the plan hold now.
-
-    Attributes:
-        objects: their definitions as they are stored, by digest.
-        unseen: the primaries that those resources serve for.
-    """
+    """What the resources that serve the plan hold now."""
 
     resources: Mapping[str, ResourceSnapshot]
-    objects: Mapping[str, bytes]
+    objects: Mapping[str, bytes]  # their definitions as they are stored, by digest
     missing: Mapping[str, str]
-    unseen: frozenset[str]
+    unseen: frozenset[str]  # the primaries that those resources serve for
 
 
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
