@@ -20,8 +20,7 @@ from standby.orchestrator import load_orchestrator
 
 WIDTH = 132
 
-BUSY = 0.5
-"""Others at work on average, from which on times are doubtful."""
+BUSY = 0.5  # Others at work on average, from which on times are doubtful
 
 
 def print_tables(findings: Sequence[Findings], lost: Sequence[outages.Outage], load: float) -> None:

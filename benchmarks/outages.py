@@ -36,20 +36,12 @@ KINDS = ("refuse", "hang", "unavailable")
 """How a region is lost, in turn: the connection is refused, nothing answers, 503."""
 
 PERIOD = FailoverPolicy().probe_every.total_seconds()
-
 ANALYZERS = 10
 
-LONGEST = 150.0
-"""Seconds after which an outage counts as one that was not answered."""
-
-SETTLING = 180.0
-"""Seconds for the watch of a new plan to report that it is healthy."""
-
-COMMAND_SECONDS = 300.0
-"""For a command that sets the stage: bootstrap takes some ten on a quiet machine."""
-
-EVERY = 0.2
-"""Seconds between two looks at what was published."""
+LONGEST = 150.0  # Seconds after which an outage counts as one that was not answered
+SETTLING = 180.0  # Seconds for the watch of a new plan to report that it is healthy
+COMMAND_SECONDS = 300.0  # For a command that sets the stage: bootstrap takes some ten on a quiet machine
+EVERY = 0.2  # Seconds between two looks at what was published
 
 MEDIAN, WORST = 75.0, 100.0
 """Seconds from the outage to the last sink: what they should be at most on a quiet machine with two cores."""

@@ -18,8 +18,7 @@ from standby.config.configuration import Configuration
 from standby.config.vault import VaultSettings
 from standby.document import JsonObject
 
-FIELDS = 12
-"""What a document analyzer of some use extracts."""
+FIELDS = 12  # What a document analyzer of some use extracts
 
 COMPLETION = "gpt-4.1"
 EMBEDDING = "text-embedding-3-large"
@@ -50,14 +49,9 @@ SOURCE = "east"
 TARGETS = ("west", "north")
 PLAN = "benchmark"
 
-SERVICE_TIME = 1.0
-"""Seconds a copy takes at the emulator."""
-
-SLOTS = 25
-"""Copies in flight at each target."""
-
-INTERVAL = 0.35
-"""Seconds between polls: four polls, so a copy is the seven calls that the design's figures are of."""
+SERVICE_TIME = 1.0  # Seconds a copy takes at the emulator
+SLOTS = 25  # Copies in flight at each target
+INTERVAL = 0.35  # Seconds between polls: four polls, so a copy is the seven calls that the design's figures are of
 
 UNLIMITED = 1_000_000
 """Operations a minute. The service's own 3,000 would be what is measured: 50 in flight want 10,000."""

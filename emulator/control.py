@@ -22,8 +22,7 @@ from standby.document import JsonObject
 
 M = TypeVar("M", bound=BaseModel)
 
-Impose = Callable[[], Awaitable[None]]
-"""Opens and closes ports, so that they fit the outages of the world."""
+Impose = Callable[[], Awaitable[None]]  # Opens and closes ports, so that they fit the outages of the world
 
 
 Reply = Callable[[Request], Awaitable[JsonObject | None]]

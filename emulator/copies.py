@@ -22,8 +22,7 @@ from emulator.tokens import TokenGrant
 from emulator.world import GrantKey, ResourceState, World
 from standby.document import JsonObject, JsonValue
 
-PERMITTED_SECONDS = 24 * 60 * 60.0
-"""How long a grant or a token lasts, unless a fault says otherwise."""
+PERMITTED_SECONDS = 24 * 60 * 60.0  # How long a grant or a token lasts, unless a fault says otherwise
 
 
 def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
@@ -93,8 +92,7 @@ def _is_in_region(world: World, target_id: str, call: Call) -> bool:
     return region is None or target is None or same_region(str(region), target.place.region)
 
 
-OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}
-"""Role of a model, and its name in `deployments`."""
+OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}  # Role of a model, and its name in `deployments`
 
 
 def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:

@@ -25,7 +25,6 @@ from emulator.world import ResourceState, World
 from standby.document import JsonObject
 
 BASE = "/contentunderstanding"
-
 Handler = Callable[[World, ResourceState, Call], Answer]
 
 

@@ -12,13 +12,10 @@ from emulator.answers import invalid_request
 from standby.document import JsonObject, JsonValue
 
 ApiVersion = Literal["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"]
-
 API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
-
 RELEASED: ApiVersion = "2025-11-01"
 
-PREVIEW_2025: ApiVersion = "2025-05-01-preview"
-"""The api-version whose copy protocol hands a token to the caller."""
+PREVIEW_2025: ApiVersion = "2025-05-01-preview"  # The api-version whose copy protocol hands a token to the caller
 
 SUPPORTED_MODELS: JsonObject = {
     "completion": ["gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-5.2"],

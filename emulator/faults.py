@@ -27,8 +27,7 @@ CallKind = Literal[
 ]
 CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
 
-ELSEWHERE = "https://elsewhere.invalid"
-"""An origin that belongs to nobody (RFC 6761)."""
+ELSEWHERE = "https://elsewhere.invalid"  # An origin that belongs to nobody (RFC 6761)
 
 
 class _Fault(BaseModel):
@@ -140,8 +139,7 @@ class LoopingNextLink(Twist):
     kind: Literal["looping_next_link"] = "looping_next_link"
 
 
-Replacement = Status | Drop | Hang | Malformed | Redirect
-"""What can be answered instead."""
+Replacement = Status | Drop | Hang | Malformed | Redirect  # What can be answered instead
 
 Fault = Annotated[
     Replacement

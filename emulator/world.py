@@ -17,8 +17,7 @@ from emulator.faults import FaultBook
 from emulator.tokens import TokenGrant, TokenIssuer
 from standby.document import JsonObject, JsonValue
 
-WINDOW = 60.0
-"""Seconds of the sliding minute."""
+WINDOW = 60.0  # Seconds of the sliding minute
 
 
 class SlidingMinute:

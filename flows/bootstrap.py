@@ -29,20 +29,14 @@ from standby.document import digest_of
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
 
-TAG = "standby"
-"""Tag of every deployment of Standby."""
+TAG = "standby"  # Tag of every deployment of Standby
 
 OUTAGE = "standby outage of"
 """What the name of the automation begins with that starts a plan's failover; the plan's name follows."""
 
-SHORTEST_INTERVAL = 10.0
-"""Seconds between two watches, at least: each is a process that takes some of them to start."""
-
-PROBES = 3
-"""Probe periods within which repeated unhealthy events start a failover's evaluation."""
-
-SHORTEST_WINDOW = 90.0
-"""Seconds that they may lie apart in any case: a watch may start late."""
+SHORTEST_INTERVAL = 10.0  # Seconds between two watches, at least: each is a process that takes some of them to start
+PROBES = 3  # Probe periods within which repeated unhealthy events start a failover's evaluation
+SHORTEST_WINDOW = 90.0  # Seconds that they may lie apart in any case: a watch may start late
 
 
 def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict[str, Any]:
@@ -115,12 +109,10 @@ def _version(deployment: dict[str, Any], file: Path) -> str:
 
 
 WORK_POOL = "standby"
-
 RECOVERY_POOL = "standby-recovery"
 """The work pool of watch and failover, with a worker of its own: no copy that takes long stands before them."""
 
-DEPLOY_SECONDS = 180.0
-"""How long `prefect deploy` may take."""
+DEPLOY_SECONDS = 180.0  # How long `prefect deploy` may take
 
 
 async def save_what_runs_need(configuration: Configuration) -> list[str]:

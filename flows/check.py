@@ -29,8 +29,7 @@ from standby.replication.report import drift_document, drift_totals
 from standby.vault.replica import replica_state
 from tasks.stage import tried
 
-MOST_REASONS = 20
-"""Reasons of one target that the page shows; the worst come first."""
+MOST_REASONS = 20  # Reasons of one target that the page shows; the worst come first
 
 
 @flow(name="check", flow_run_name="check-{plan}", persist_result=False)

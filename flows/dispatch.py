@@ -31,11 +31,8 @@ from standby.replication.items import PlanItem, Progress, count
 from standby.replication.ledger import CopyLog
 from standby.replication.report import ReportItem
 
-WARN_AFTER = 60.0
-"""Seconds in which no worker took a chunk, after which the run warns."""
-
-UNSEEN_AFTER = 900.0
-"""Seconds without an answer from the Prefect server after which a chunk's end is unknown."""
+WARN_AFTER = 60.0  # Seconds in which no worker took a chunk, after which the run warns
+UNSEEN_AFTER = 900.0  # Seconds without an answer from the Prefect server after which a chunk's end is unknown
 
 
 @dataclass(frozen=True)
@@ -96,16 +93,12 @@ async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | 
 
 DEPLOYMENT = "replicate-chunk/worker"
 
-ATTEMPTS = 3
-"""How often a chunk is sent, when its flow run crashes or is lost with its worker."""
+ATTEMPTS = 3  # How often a chunk is sent, when its flow run crashes or is lost with its worker
 
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 5.0
-GROWTH = 1.3
-"""Seconds between two checks of a flow run: they grow while nothing happens."""
-
-STOPPING = 20.0
-"""Seconds in which a cancelled chunk should end: a worker kills a cancelled parent after 30."""
+GROWTH = 1.3  # Seconds between two checks of a flow run: they grow while nothing happens
+STOPPING = 20.0  # Seconds in which a cancelled chunk should end: a worker kills a cancelled parent after 30
 
 
 @dataclass

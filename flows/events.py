@@ -43,9 +43,7 @@ REFUSED = "standby.failover.refused"
 WAITING = "standby.failover.waiting"
 FAILED_BACK = "standby.failback.completed"
 DRILLED = "standby.drill.completed"
-
 Severity = Literal["info", "warning", "critical"]
-
 SERVED_BY = "served-by"
 """Role of a plan beside a resource that serves for it."""
 

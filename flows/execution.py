@@ -22,16 +22,12 @@ from standby.recovery.sync import synchronise
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages, tried
 
-LATEST = 20
-"""Observations that are shown; the newest."""
-
-DECISION_SECONDS = 5.0
-"""How long a failover may wait for the page of its decision."""
+LATEST = 20  # Observations that are shown; the newest
+DECISION_SECONDS = 5.0  # How long a failover may wait for the page of its decision
 
 STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
 
-EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}
-"""What happened, where it is what was asked for."""
+EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}  # What happened, where it is what was asked for
 
 
 async def execute(context: RecoveryContext, request: FailoverRequest) -> State[Any]:

@@ -23,11 +23,8 @@ WORKED_BY = {
 }
 """What follows where no worker runs."""
 
-SILENCE = 3
-"""Probe periods without any report on a resource after which a watch counts as silent."""
-
-FORGOTTEN = timedelta(hours=24)
-"""How far back it is looked for the last report of a watch."""
+SILENCE = 3  # Probe periods without any report on a resource after which a watch counts as silent
+FORGOTTEN = timedelta(hours=24)  # How far back it is looked for the last report of a watch
 
 
 async def inspect_pools() -> dict[str, Health]:

@@ -21,14 +21,9 @@ log = logging.getLogger("standby.flows")
 NO_SLOT = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError)
 """With these Prefect does not give a slot, for another reason than that it is taken."""
 
-LEASE = 60.0
-"""Seconds after which the slot of a killed run is free again."""
-
-WAIT = 3600.0
-"""Seconds a replication waits while another run is at its target."""
-
-SHORT_WAIT = 120.0
-"""Seconds that a restore, a failback or a drill waits for that: somebody may wait for it."""
+LEASE = 60.0  # Seconds after which the slot of a killed run is free again
+WAIT = 3600.0  # Seconds a replication waits while another run is at its target
+SHORT_WAIT = 120.0  # Seconds that a restore, a failback or a drill waits for that: somebody may wait for it
 
 
 def limit_name(target: str) -> str:

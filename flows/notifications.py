@@ -26,15 +26,12 @@ from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.recovery.failover.attendance import TOLD_EVERY
 
-PREFIX = "standby tells"
-"""What the names of these automations begin with."""
+PREFIX = "standby tells"  # What the names of these automations begin with
 
 ACTION_FAILED = "prefect.automation.action.failed"
-
 PAGE = 100
 
-COMPARED = ("description", "trigger", "actions")
-"""What of an automation is ours; the server and people add to the rest."""
+COMPARED = ("description", "trigger", "actions")  # What of an automation is ours; the server and people add to the rest
 
 
 async def wanted_automations(configuration: Configuration) -> list[AutomationCore]:

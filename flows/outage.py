@@ -49,23 +49,12 @@ from standby.recovery.witnesses import looked
 from tasks.copy import TaskSteps
 from tasks.stage import TaskStages
 
-LOOK = 2
-"""Seconds after which it is checked again whether somebody answered."""
-
-SPARE = 600
-"""Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself."""
-
-HISTORY = timedelta(minutes=15)
-"""How far back events are read."""
-
-SINKS = "sinks"
-"""What people were told of sinks is kept under this name, beside the primaries."""
-
-COMPLETE_SECONDS = 45.0
-"""How long a watch may look for what works again and is left out of the active map."""
-
-UNKNOWN = 3
-"""Probe periods for which no look could tell whether a resource is down, before people are told."""
+LOOK = 2  # Seconds after which it is checked again whether somebody answered
+SPARE = 600  # Seconds for which Prefect lets the run wait beyond its time: then it would fail the run itself
+HISTORY = timedelta(minutes=15)  # How far back events are read
+SINKS = "sinks"  # What people were told of sinks is kept under this name, beside the primaries
+COMPLETE_SECONDS = 45.0  # How long a watch may look for what works again and is left out of the active map
+UNKNOWN = 3  # Probe periods for which no look could tell whether a resource is down, before people are told
 
 T = TypeVar("T")
 

@@ -48,11 +48,8 @@ def open_in_flow(configuration: Configuration, plan: str) -> AbstractAsyncContex
     )
 
 
-PATIENCE = 5.0
-"""Seconds to wait for another run that writes the same variable: it takes it a moment."""
-
-ANSWER = 20.0
-"""Seconds that the Prefect server may take in all."""
+PATIENCE = 5.0  # Seconds to wait for another run that writes the same variable: it takes it a moment
+ANSWER = 20.0  # Seconds that the Prefect server may take in all
 
 NO_ANSWER = (httpx.HTTPError, PrefectException, OSError, RuntimeError, ValueError)
 """How calls to Prefect fail: no connection or time, a refusal, a closed client, an answer of another version."""

@@ -54,8 +54,7 @@ def hand_over(report: BaseModel) -> None:
         listener.report = report
 
 
-EVERY = 5.0
-"""Seconds between two checks of the state of one's own flow run."""
+EVERY = 5.0  # Seconds between two checks of the state of one's own flow run
 
 
 async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None = None) -> T:
@@ -91,14 +90,9 @@ async def _state(flow_run_id: UUID) -> State[Any] | None:
         return (await client.read_flow_run(flow_run_id)).state
 
 
-UPDATES = 20
-"""How often, at most, a run's progress artifact is updated because there is progress."""
-
-BEAT = 5.0
-"""Seconds after which it is updated without progress: a sign of life for the run that waits for this one."""
-
-PROGRESS = "replication"
-"""Key of the progress artifact."""
+UPDATES = 20  # How often, at most, a run's progress artifact is updated because there is progress
+BEAT = 5.0  # Seconds after which it is updated without progress: a sign of life for the run that waits for this one
+PROGRESS = "replication"  # Key of the progress artifact
 
 
 class ProgressArtifact:

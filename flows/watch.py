@@ -35,14 +35,9 @@ from standby.recovery.watch import Watch, patience
 from standby.vault.vault import open_vault
 from tasks.stage import tried
 
-FENCE_SECONDS = 5.0
-"""How long it is waited for the fence before an event goes out without it."""
-
-PAGE_SECONDS = 5.0
-"""How long the page may keep a watch from attending to an outage."""
-
-FENCE_KEPT = 10.0
-"""Seconds for which it is not read again."""
+FENCE_SECONDS = 5.0  # How long it is waited for the fence before an event goes out without it
+PAGE_SECONDS = 5.0  # How long the page may keep a watch from attending to an outage
+FENCE_KEPT = 10.0  # Seconds for which it is not read again
 
 
 class Events:

@@ -26,8 +26,7 @@ def from_home(path: Path) -> Path:
         raise ValueError(f"begins with {path.parts[0]}, and nobody of that name has a home folder here") from None
 
 
-LocalPath = Annotated[Path, AfterValidator(from_home)]
-"""A path of this machine as people write it."""
+LocalPath = Annotated[Path, AfterValidator(from_home)]  # A path of this machine as people write it
 
 
 class Document(BaseModel):

@@ -28,8 +28,7 @@ log = logging.getLogger("standby.flows")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-SHOWN_SECONDS = 15.0
-"""How long something that is only shown may take."""
+SHOWN_SECONDS = 15.0  # How long something that is only shown may take
 
 
 @dataclass

@@ -20,7 +20,6 @@ from standby.text import nearest
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
 WITH_VALUE = frozenset({"-c", "--config", "--vault"})
-
 REMINDER = "Before or after the command: -c FILE, --json, -v, -q, --no-color, --vault second (see standby --help)."
 
 

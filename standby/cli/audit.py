@@ -131,8 +131,7 @@ async def command(
     return Exit.DONE if whole else Exit.ERROR
 
 
-LATEST = 12
-"""Number of observations that are shown without -v."""
+LATEST = 12  # Number of observations that are shown without -v
 
 
 def explanation_lines(explanation: Explanation, *, verbose: bool) -> Iterator[Line]:

@@ -38,8 +38,7 @@ from standby.vault.replica import ReplicaState, replica_state
 from standby.vault.role import records
 from standby.vault.vault import open_place, open_vault
 
-TOLERATED_SKEW = timedelta(minutes=5)
-"""Entra refuses tokens on clocks that differ by more."""
+TOLERATED_SKEW = timedelta(minutes=5)  # Entra refuses tokens on clocks that differ by more
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,7 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
 """Fewer and shorter than those of a run: the answer is wanted soon."""
 
-LONGEST = 25.0
-"""Seconds after which a resource that does not respond is no longer waited for."""
+LONGEST = 25.0  # Seconds after which a resource that does not respond is no longer waited for
 
 _MARKS = {True: ("ok", "green"), False: ("NO", "red"), None: ("??", "yellow")}
 _WARNS = ("!!", "yellow")
@@ -230,8 +228,7 @@ LOST = (
     "Mount or correct it. If it is lost, bring it back with standby vault move second vault where there is a replica, "
     "or from a backup"
 )
-WRITTEN = "doctor/written.txt"
-"""File of a vault that is written to see whether the vault can be written."""
+WRITTEN = "doctor/written.txt"  # File of a vault that is written to see whether the vault can be written
 
 
 async def _vault(configuration: Configuration, plans: Sequence[str]) -> list[Check]:
@@ -282,8 +279,7 @@ def _replica(replica: ReplicaState) -> Check:
     return Check("vault", "replica", not replica.refused, detail, action, warns=not replica.refused)
 
 
-MOST_MODES = 20_000
-"""Files of a folder whose permissions are looked at."""
+MOST_MODES = 20_000  # Files of a folder whose permissions are looked at
 
 
 def _modes(name: str, folder: Path) -> list[Check]:

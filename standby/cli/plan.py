@@ -111,8 +111,7 @@ async def command(
     return Exit.DONE if idle and not finding.problem and not proposal.unseen else Exit.DIFFERENCES
 
 
-MOST_PATHS = 5
-"""Differences of one analyzer that are shown unless all are asked for."""
+MOST_PATHS = 5  # Differences of one analyzer that are shown unless all are asked for
 
 
 def drift_lines(plan: ReplicationPlan, *, verbose: bool) -> Iterator[Line]:

@@ -17,8 +17,7 @@ from standby.recovery.context import Stage
 from standby.replication.items import Progress as RunProgress
 from standby.replication.items import Status
 
-PLAIN_EVERY = 5.0
-"""Seconds between two plain lines."""
+PLAIN_EVERY = 5.0  # Seconds between two plain lines
 
 NO_WORK = (Status.SKIPPED, Status.BLOCKED, Status.REFUSED)
 """Endings that took no time: counted, they would make the time left look too short."""

@@ -42,13 +42,9 @@ def exit_of(*, complete: bool, interrupted: bool = False) -> Exit:
 
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
 STDERR = 2
-SHOW_CURSOR = b"\x1b[?25h"
-"""A live line hides it."""
-
-GRACE = 1.0
-"""Seconds after a second Ctrl-C in which files are closed and our own processes stopped."""
+SHOW_CURSOR = b"\x1b[?25h"  # A live line hides it
+GRACE = 1.0  # Seconds after a second Ctrl-C in which files are closed and our own processes stopped
 
 
 @contextmanager
@@ -85,8 +81,7 @@ def _end_soon() -> None:
 
 
 OURS = "standby"
-SILENT = ("azure", "stamina")
-"""Loggers of libraries: their messages come back as Standby's errors, without secrets."""
+SILENT = ("azure", "stamina")  # Loggers of libraries: their messages come back as Standby's errors, without secrets
 
 
 class _Handler(logging.Handler):

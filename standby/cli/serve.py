@@ -27,14 +27,9 @@ from standby.gateway.poster import open_poster, prefect_api
 from standby.service.calls import trusted_certificates
 from standby.vault.vault import open_vault
 
-CONNECTIONS = 200
-"""Connections at once; more are answered 503."""
-
-KEEP_ALIVE = 30
-"""Seconds that an idle connection is kept."""
-
-GRACE = 10
-"""Seconds that a delivery may still take when the gateway stops."""
+CONNECTIONS = 200  # Connections at once; more are answered 503
+KEEP_ALIVE = 30  # Seconds that an idle connection is kept
+GRACE = 10  # Seconds that a delivery may still take when the gateway stops
 
 
 class _Server(uvicorn.Server):

@@ -23,8 +23,7 @@ from standby.vault.role import read_role
 from standby.vault.storage import Storage
 from standby.vault.vault import open_place
 
-PROGRESS_EVERY = 5.0
-"""Seconds between two lines about how far a move is."""
+PROGRESS_EVERY = 5.0  # Seconds between two lines about how far a move is
 
 
 def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:

@@ -75,8 +75,7 @@ Duration = Annotated[
 ]
 """A timedelta, written as 90s, 15m, 24h or 7d."""
 
-Seconds = Annotated[float, BeforeValidator(parse_seconds)]
-"""Seconds, given as a number or written as a duration."""
+Seconds = Annotated[float, BeforeValidator(parse_seconds)]  # Seconds, given as a number or written as a duration
 
 
 def moment_of(since: str, now: datetime) -> datetime:
@@ -97,5 +96,4 @@ def _is_a_moment(since: str) -> str:
     return since
 
 
-Since = Annotated[str, AfterValidator(_is_a_moment)]
-"""Text that `moment_of` understands."""
+Since = Annotated[str, AfterValidator(_is_a_moment)]  # Text that `moment_of` understands

@@ -16,8 +16,7 @@ from standby.config.vault import BLOCK_REFERENCE, VAULT_URL
 from standby.errors import StandbyError
 from standby.text import nearest
 
-Where = tuple[str | int, ...]
-"""Keys and positions that lead to a value."""
+Where = tuple[str | int, ...]  # Keys and positions that lead to a value
 
 
 class ConfigurationError(StandbyError):

@@ -52,8 +52,7 @@ def key_for_copy(encryption: Encryption) -> SecretStr | None:
             assert_never(encryption)
 
 
-SAME_LOOK = 0.4
-"""Share of a probe period within which two looks of one observer count once, however densely it looks."""
+SAME_LOOK = 0.4  # Share of a probe period within which two looks of one observer count once, however densely it looks
 
 
 class FailoverPolicy(Strict):
@@ -98,8 +97,7 @@ class SnapshotPolicy(Strict):
 OnExisting = Literal["refuse", "replace", "version"]
 """What to do with a target analyzer that is older than the source's, or was never copied by us."""
 
-MissingDefaults = Literal["fail", "sync", "ignore"]
-"""What to do if the target does not serve an analyzer's models."""
+MissingDefaults = Literal["fail", "sync", "ignore"]  # What to do if the target does not serve an analyzer's models
 
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 TAG_FILTER = r"^[^=]{1,64}=.{1,256}$"

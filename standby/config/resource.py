@@ -12,7 +12,6 @@ from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_vali
 from standby.document import Strict
 
 ApiVersion = Literal["2025-11-01", "2026-06-01-preview", "2025-05-01-preview"]
-
 PREVIEW_2025: ApiVersion = "2025-05-01-preview"
 """The api-version whose copy protocol hands a token to the caller, as the product's disaster-recovery page has it."""
 

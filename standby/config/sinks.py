@@ -28,8 +28,7 @@ from pydantic import (
 from standby.config.resource import is_loopback
 from standby.document import LocalPath, Strict
 
-VARIABLE_NAME = r"^[a-z0-9_-]+$"
-"""What Prefect takes for the name of a variable."""
+VARIABLE_NAME = r"^[a-z0-9_-]+$"  # What Prefect takes for the name of a variable
 
 
 MODES = frozenset({0o600, 0o640, 0o644, 0o660, 0o664})
@@ -66,9 +65,7 @@ FileMode = Annotated[
 """Who may read a file, and who may write it."""
 
 READ_BY_ALL = 0o644
-
 REQUIRED = "Whether a failover waits for this sink; one that is not required is published to later where it fails."
-
 Required = Annotated[bool, Field(description=REQUIRED)]
 
 
@@ -81,8 +78,7 @@ class FileSink(Strict):
     mode: FileMode = Field(READ_BY_ALL, description="Mode of the file: by default every user of the machine reads it.")
 
 
-MARKED = "whsec_"
-"""What a secret begins with whose rest is the key in base64, as standardwebhooks writes it."""
+MARKED = "whsec_"  # What a secret begins with whose rest is the key in base64, as standardwebhooks writes it
 
 
 def signing_key(secret: SecretStr) -> bytes:
@@ -140,7 +136,6 @@ class VariableSink(Strict):
 
 
 Sink = Annotated[FileSink | WebhookSink | VariableSink, Field(discriminator="kind")]
-
 _SINK: TypeAdapter[Sink] = TypeAdapter(Sink)
 _KEYS = TypeAdapter(list[str])
 

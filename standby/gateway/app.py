@@ -51,11 +51,8 @@ def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-REMEMBERED = 24 * 3600.0
-"""Seconds for which an event is known again; Event Grid tries no longer than that."""
-
-MOST = 10_000
-"""Events that are remembered; beyond that the oldest are forgotten."""
+REMEMBERED = 24 * 3600.0  # Seconds for which an event is known again; Event Grid tries no longer than that
+MOST = 10_000  # Events that are remembered; beyond that the oldest are forgotten
 
 
 class Duplicates:
@@ -109,14 +106,12 @@ log = logging.getLogger("standby.gateway")
 
 Post = Callable[[Sequence[Event]], Awaitable[None]]
 
-PER_MINUTE = 600
-"""Deliveries that are accepted."""
+PER_MINUTE = 600  # Deliveries that are accepted
 
 STRANGERS_PER_MINUTE = 60
 """Requests that are answered 401, 404 or 405 with a line in the log; more get 429, and no line."""
 
-RETRY_AFTER = "30"
-"""Seconds after which a sender should try again."""
+RETRY_AFTER = "30"  # Seconds after which a sender should try again
 
 
 def make_app(

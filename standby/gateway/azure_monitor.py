@@ -20,9 +20,7 @@ from standby.gateway.errors import Malformed
 from standby.gateway.notice import Ignored, Notice, Observer, Source, resource_health
 
 WHAT = "alert in the common schema"
-
 SCHEMA = "azureMonitorCommonAlertSchema"
-
 IMPORTANT = frozenset({"Sev0", "Sev1", "Sev2"})
 """Critical, error and warning; Azure calls the other two informational and verbose."""
 
@@ -134,8 +132,7 @@ SERVICES = frozenset(
 )
 """Names of the service so far. Inferred: Azure renames it without keeping the old names."""
 
-RESOLVED = {"active": False, "resolved": True}
-"""Other stages, such as RCA, come after the end."""
+RESOLVED = {"active": False, "resolved": True}  # Other stages, such as RCA, come after the end
 
 
 class ImpactedRegion(Part):

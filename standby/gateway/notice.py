@@ -69,8 +69,7 @@ class Ignored:
     reason: str
 
 
-AVAILABLE = {"available": True, "unavailable": False}
-"""Degraded and unknown are neither."""
+AVAILABLE = {"available": True, "unavailable": False}  # Degraded and unknown are neither
 
 
 def resource_health(source: Source, id: str, state: str, at: datetime, resources: tuple[str, ...]) -> Notice | Ignored:
@@ -95,8 +94,7 @@ log = logging.getLogger("standby.gateway")
 FENCES_SECONDS = 2.0
 """Seconds in which all fences must have been read: an alert is passed on without them rather than late."""
 
-Serving = Mapping[str, frozenset[str]]
-"""The resources that serve, by the name of the plan."""
+Serving = Mapping[str, frozenset[str]]  # The resources that serve, by the name of the plan
 
 
 async def read_serving(plans: Iterable[RecoveryPlan], vault: Storage | None) -> Serving:

@@ -17,14 +17,10 @@ from standby.gateway.notice import Event
 from standby.service.calls import Tls
 
 ATTEMPTS = 3
-
 ATTEMPT_SECONDS = 2.5
 
-POSTING_SECONDS = 8.0
-"""Seconds after which the answer asks the sender to try again; an action group waits for ten."""
-
-PASSING = frozenset({408, 429, 500, 502, 503, 504})
-"""Answers of a server that may accept the events a moment later."""
+POSTING_SECONDS = 8.0  # Seconds after which the answer asks the sender to try again; an action group waits for ten
+PASSING = frozenset({408, 429, 500, 502, 503, 504})  # Answers of a server that may accept the events a moment later
 
 _EVENTS = TypeAdapter(tuple[Event, ...])
 

@@ -37,11 +37,8 @@ from standby.vault.errors import Changed
 from standby.vault.signing import LogMark, Signer
 from standby.vault.storage import Storage, Version
 
-PATIENCE = 60.0
-"""Seconds for which a line is tried to be added while others add theirs."""
-
-LOOKS = 5
-"""How often a log and its head are read again while somebody adds lines."""
+PATIENCE = 60.0  # Seconds for which a line is tried to be added while others add theirs
+LOOKS = 5  # How often a log and its head are read again while somebody adds lines
 
 
 class AuditAction(StrEnum):
@@ -237,8 +234,7 @@ def audit_path(plan: str) -> str:
     return f"audit/{plan}.jsonl"
 
 
-Both = tuple[Version | None, Version | None]
-"""The head and the log."""
+Both = tuple[Version | None, Version | None]  # The head and the log
 
 
 async def _read_both(storage: Storage, plan: str, signer: Signer | None) -> Both:
@@ -360,8 +356,7 @@ def _grouped(doubtful: Iterable[tuple[int, str]]) -> list[str]:
     return members
 
 
-LONGEST_FACT = 200
-"""Characters of a fact that are shown."""
+LONGEST_FACT = 200  # Characters of a fact that are shown
 
 
 def facts_of_line(line: AuditLine) -> str:

@@ -21,11 +21,8 @@ from standby.vault.errors import Changed
 from standby.vault.signing import LogMark, Signer
 from standby.vault.storage import Storage, Version
 
-FIRST = "0" * 64
-"""The first line has this instead of a digest of the line before."""
-
-LARGEST = 2**53 - 1
-"""The largest whole number that canonical JSON has (RFC 8785)."""
+FIRST = "0" * 64  # The first line has this instead of a digest of the line before
+LARGEST = 2**53 - 1  # The largest whole number that canonical JSON has (RFC 8785)
 
 
 class AuditLine(Stored):
@@ -50,11 +47,8 @@ class AuditLine(Stored):
         return LogMark(sequence=self.sequence, digest=self.digest)
 
 
-FORCED = "fence.forced"
-"""The action of a line that may follow although lines before it are lost: an operator said so."""
-
-CONTINUES = "continues"
-"""Its fact that has the mark of the last line that was still there; `None` where there was none."""
+FORCED = "fence.forced"  # The action of a line that may follow although lines before it are lost: an operator said so
+CONTINUES = "continues"  # Its fact that has the mark of the last line that was still there; `None` where there was none
 
 
 def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:

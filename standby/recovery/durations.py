@@ -16,8 +16,7 @@ from standby.text import counted
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.storage import Storage
 
-MOST = 200
-"""Measurements of each kind that are kept, the newest ones."""
+MOST = 200  # Measurements of each kind that are kept, the newest ones
 
 
 class Kind(StrEnum):
@@ -126,11 +125,8 @@ def _lost_words(restoring: Restoring) -> list[str]:
     return [*words, "For the rest:"] if words else []
 
 
-MOST_NAMED = 5
-"""Analyzers that cannot be recovered and are named."""
-
-OFTEN = 0.1
-"""Share of the measurements that were faster than the low end of a forecast."""
+MOST_NAMED = 5  # Analyzers that cannot be recovered and are named
+OFTEN = 0.1  # Share of the measurements that were faster than the low end of a forecast
 
 
 def _detection(policy: FailoverPolicy, durations: Durations) -> Part:

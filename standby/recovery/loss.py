@@ -18,8 +18,7 @@ from standby.vault.errors import Changed
 
 log = logging.getLogger("standby.recovery")
 
-FENCE = "fence"
-"""What an operator forces who goes on although the fence or the audit log was lost."""
+FENCE = "fence"  # What an operator forces who goes on although the fence or the audit log was lost
 
 
 class RecordsLost(GuardRefused):

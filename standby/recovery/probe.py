@@ -147,8 +147,7 @@ class WatchReport(Document):
         return ". ".join([self.states, *(f"{name}: {each.summary}" for name, each in found if not each.is_well)])
 
 
-GRANT = "grant"
-"""The check whether a copy could start here; analyzers are served without it."""
+GRANT = "grant"  # The check whether a copy could start here; analyzers are served without it
 
 
 def observed(resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]) -> Observation:
@@ -270,12 +269,10 @@ ONCE = HttpRetries(attempts=1, total=0.0)
 """A probe counts its tries itself: the retries of a copy would hide an outage for minutes."""
 
 LIMITS = Limits()
-
 ALWAYS_THERE = "prebuilt-documentAnalyzer"
 """An analyzer that is asked for where there are no defaults: in `2025-05-01-preview`."""
 
-SIGN_IN_SECONDS = 20.0
-"""How long getting a token may take."""
+SIGN_IN_SECONDS = 20.0  # How long getting a token may take
 
 
 def observer_here(part: str) -> str:

@@ -28,11 +28,8 @@ from standby.replication.steps import DirectSteps, RunContext
 from standby.replication.verdict import CopyRecord
 from standby.vault.documents import once_free
 
-PATIENCE = 120.0
-"""Seconds for which a replication that already runs for the pair is waited for."""
-
-StepsFactory = Callable[[RunContext], Steps]
-"""Makes the steps of a run: plain ones, or Prefect's tasks."""
+PATIENCE = 120.0  # Seconds for which a replication that already runs for the pair is waited for
+StepsFactory = Callable[[RunContext], Steps]  # Makes the steps of a run: plain ones, or Prefect's tasks
 
 
 class NoPairBetween(StandbyError):

@@ -23,20 +23,14 @@ T = TypeVar("T")
 DENSE = timedelta(seconds=5)
 """At most from the beginning of one look to the next while it is not known whether there is an outage."""
 
-SHORTEST_PAUSE = 1.0
-"""Seconds between two looks at least: one that hangs takes longer than `DENSE`."""
-
-AT_ONCE = 2
-"""Failing looks in a row that are reported as they are made: the second one starts an evaluation."""
+SHORTEST_PAUSE = 1.0  # Seconds between two looks at least: one that hangs takes longer than `DENSE`
+AT_ONCE = 2  # Failing looks in a row that are reported as they are made: the second one starts an evaluation
 
 REPORTED = 0.75
 """Share of a probe period that passes between the later reports of an outage: every second one starts an evaluation."""
 
-RECALL_SECONDS = 3.0
-"""How long it is waited for what earlier looks found."""
-
-REPORT_SECONDS = 20.0
-"""How long a report of a look may take; looks do not wait for it."""
+RECALL_SECONDS = 3.0  # How long it is waited for what earlier looks found
+REPORT_SECONDS = 20.0  # How long a report of a look may take; looks do not wait for it
 
 Look = Callable[[str], Awaitable[Observation]]
 Recall = Callable[[str], Awaitable[Sequence[Observation]]]

@@ -22,8 +22,7 @@ from standby.replication.verdict import ACTING, Action, CopyRecord
 
 T = TypeVar("T")
 
-MOST = 250
-"""Copies in a chunk. With five task runs a copy, that is as many as the graph of a flow run still shows."""
+MOST = 250  # Copies in a chunk. With five task runs a copy, that is as many as the graph of a flow run still shows.
 
 
 @dataclass(frozen=True)
@@ -271,8 +270,7 @@ class Tally:
 LOST_AFTER = 90.0
 """Seconds without a sign of life after which a chunk's run is lost; it gives one every five, once it is up."""
 
-UNTAKEN_AFTER = 900.0
-"""Seconds without anything happening after which the chunks that no worker took are given up."""
+UNTAKEN_AFTER = 900.0  # Seconds without anything happening after which the chunks that no worker took are given up
 
 
 class ChunkState(Enum):

@@ -9,8 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 from standby.config.globs import LONGEST_ID
 from standby.document import JsonValue, digest_of
 
-PREBUILT = "prebuilt-"
-"""Analyzers that every resource has; they are never copied."""
+PREBUILT = "prebuilt-"  # Analyzers that every resource has; they are never copied
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,7 @@ def _references(definition: Mapping[str, JsonValue]) -> Iterator[str]:
             yield from _references(inline)
 
 
-PLACE_OF_ID = "{id}"
-"""Stands for the source's id in a plan's `target_id`."""
+PLACE_OF_ID = "{id}"  # Stands for the source's id in a plan's `target_id`
 
 
 def original_id(template: str, copy: str) -> str:

@@ -25,8 +25,7 @@ log = logging.getLogger("standby.replication")
 
 T = TypeVar("T")
 
-GROWTH = 1.5
-"""How much longer each wait is than the one before."""
+GROWTH = 1.5  # How much longer each wait is than the one before
 
 
 @dataclass

@@ -17,28 +17,19 @@ from standby.replication.engine import GROWTH
 from standby.replication.items import Key, PlanItem, ReplicationPlan
 from standby.replication.verdict import ACTING, Action
 
-SHORTEST_COPY = 2.0
-"""Seconds: recorded copies took 2 to 5 (REFERENCE, *Other calls*)."""
-
-LONGEST_COPY = 5.0
-"""Seconds, likewise."""
-
-TRAINED_COPY = 9.0
-"""Seconds a copy of an analyzer with labelled data took (REFERENCE, a user's report)."""
+SHORTEST_COPY = 2.0  # Seconds: recorded copies took 2 to 5 (REFERENCE, *Other calls*)
+LONGEST_COPY = 5.0  # Seconds, likewise
+TRAINED_COPY = 9.0  # Seconds a copy of an analyzer with labelled data took (REFERENCE, a user's report)
 
 GRANT_SECONDS = 0.6
 """Seconds the service took to grant a copy (recording of GrantCopyAuth, x-envoy-upstream-service-time)."""
 
-ANSWER_SECONDS = 0.1
-"""Seconds it took to answer anything else (same recording)."""
+ANSWER_SECONDS = 0.1  # Seconds it took to answer anything else (same recording)
 
 MINUTE = 60.0
 
-MEDIAN = 0.5
-"""Share of the measurements that the usual end of a forecast is not below."""
-
-SELDOM = 0.9
-"""Share of the measurements that the slow end of a forecast is not below."""
+MEDIAN = 0.5  # Share of the measurements that the usual end of a forecast is not below
+SELDOM = 0.9  # Share of the measurements that the slow end of a forecast is not below
 
 JobT = TypeVar("JobT")
 

@@ -154,8 +154,7 @@ def _changed_since(analyzer: Analyzer, since: str | None, now: datetime) -> bool
     return since is None or changed_at is None or changed_at >= moment_of(since, now)
 
 
-SERVING_AGE = 60.0
-"""Seconds for which what a resource serves is taken as still true."""
+SERVING_AGE = 60.0  # Seconds for which what a resource serves is taken as still true
 
 
 @dataclass

@@ -14,11 +14,8 @@ from standby.config.plan import OnExisting, RecoveryPlan
 from standby.fencing import ElsewhereActive, OtherPlans
 from standby.replication.verdict import HOLDS_NOTHING, Action, CopyRecord, Sighting, Verdict
 
-Key = tuple[str, ...]
-"""Of an item: unique in its plan."""
-
-Records = Mapping[str, CopyRecord]
-"""The ledger of one pair: the last verified copy by target analyzer."""
+Key = tuple[str, ...]  # Of an item: unique in its plan
+Records = Mapping[str, CopyRecord]  # The ledger of one pair: the last verified copy by target analyzer
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,7 @@ class Status(StrEnum):
     REFUSED = "refused"
 
 
-GOOD = frozenset({Status.SUCCEEDED, Status.SKIPPED})
-"""Ends after which the analyzer is usable at the target."""
+GOOD = frozenset({Status.SUCCEEDED, Status.SKIPPED})  # Ends after which the analyzer is usable at the target
 
 
 @dataclass(frozen=True)

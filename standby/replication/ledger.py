@@ -59,8 +59,7 @@ class CopyLog(Protocol):
         """Add verified copies, by target analyzer."""
 
 
-SAVE_EVERY = 2.0
-"""Seconds between two saves of a ledger, for which a record may be in memory only."""
+SAVE_EVERY = 2.0  # Seconds between two saves of a ledger, for which a record may be in memory only
 
 
 @dataclass
@@ -258,8 +257,7 @@ class Rebuilt(Document):
         return is_later(there.last_modified_at, self.changed_at)
 
 
-RebuiltThere = Mapping[str, Rebuilt]
-"""What was rebuilt at a resource, by its id there."""
+RebuiltThere = Mapping[str, Rebuilt]  # What was rebuilt at a resource, by its id there
 
 
 class _RebuiltList(Stored):

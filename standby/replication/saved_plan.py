@@ -22,11 +22,8 @@ from standby.replication.verdict import Action
 from standby.vault.documents import Stored, Upgrade, parse_stored
 from standby.vault.signing import Seal, Signer, seal_of, wrong_with
 
-MOST_NAMED = 20
-"""How many changes are named one by one."""
-
-_PROOF = ("digest", "seal")
-"""Keys of a file that everything else in it is held against."""
+MOST_NAMED = 20  # How many changes are named one by one
+_PROOF = ("digest", "seal")  # Keys of a file that everything else in it is held against
 
 
 class SavedPlan(Stored, extra="forbid"):

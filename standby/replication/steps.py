@@ -134,8 +134,7 @@ def verify_again(error: BaseException) -> bool:
     return is_transient(error) or isinstance(error, TargetAnalyzerNotReady)
 
 
-GRANT_MARGIN = timedelta(minutes=5)
-"""A grant that ends sooner than this is not used."""
+GRANT_MARGIN = timedelta(minutes=5)  # A grant that ends sooner than this is not used
 
 SETTLING = (0.0, 1.0, 3.0)
 """Seconds before each check of a target whose answer to a copy was lost: it may be late to show the copy."""

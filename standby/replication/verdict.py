@@ -32,8 +32,7 @@ class Verdict(StrEnum):
         return self.value.replace("_", " ")
 
 
-STUCK = "stuck"
-"""The status of an analyzer that is `creating` for so long that nothing builds it any more."""
+STUCK = "stuck"  # The status of an analyzer that is `creating` for so long that nothing builds it any more
 
 HOLDS_NOTHING = frozenset({"failed", STUCK})
 """Statuses of what can be overwritten unasked, because there is nothing to lose."""
@@ -178,11 +177,8 @@ class Action(StrEnum):
     REFUSE = "refuse"
 
 
-COPYING = frozenset({Action.COPY, Action.REPLACE, Action.COPY_AS_VERSION})
-"""Actions that start a copy at the service."""
-
-ACTING = COPYING | {Action.ADOPT}
-"""Actions that make a run do anything at all."""
+COPYING = frozenset({Action.COPY, Action.REPLACE, Action.COPY_AS_VERSION})  # Actions that start a copy at the service
+ACTING = COPYING | {Action.ADOPT}  # Actions that make a run do anything at all
 
 _ALWAYS = {
     Verdict.MISSING: Action.COPY,

@@ -21,16 +21,12 @@ from standby.service.redaction import one_line
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
 """Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
 
-STORAGE_SCOPE = "https://storage.azure.com/.default"
-"""Scope of the tokens Azure's storage takes."""
-
-ARM_SCOPE = "https://management.azure.com/.default"
-"""Scope of the tokens Azure's management plane takes."""
+STORAGE_SCOPE = "https://storage.azure.com/.default"  # Scope of the tokens Azure's storage takes
+ARM_SCOPE = "https://management.azure.com/.default"  # Scope of the tokens Azure's management plane takes
 
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 
-REFRESH_MARGIN = 300.0
-"""Seconds before its end at which a token is no longer used."""
+REFRESH_MARGIN = 300.0  # Seconds before its end at which a token is no longer used
 
 CORRECT = "Correct the entra credentials of the resource, or sign in where this runs"
 

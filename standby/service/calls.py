@@ -19,7 +19,6 @@ ANSWER_SECONDS = 15.0
 """How long a resource may take to say what it holds: much longer than it needs, and short for a person who waits."""
 
 Origin: TypeAlias = tuple[str, str, int]
-
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 

@@ -23,8 +23,7 @@ from pydantic import (
 from standby.document import Document, JsonObject
 from standby.service.redaction import hidden
 
-MOST_WARNING_CHARACTERS = 300
-"""A warning of the service is cut there before it is carried into reports."""
+MOST_WARNING_CHARACTERS = 300  # A warning of the service is cut there before it is carried into reports
 
 
 def read_timestamp(text: str) -> datetime:
@@ -128,8 +127,7 @@ class ErrorDetail(_Wire):
         return self.innererror.innermost if self.innererror else self
 
 
-UNREADABLE = "unreadable"
-"""The status of an analyzer of which only the id could be read."""
+UNREADABLE = "unreadable"  # The status of an analyzer of which only the id could be read
 
 
 class Analyzer(_Wire):

@@ -10,11 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import quote
 
-MOST_CHARACTERS = 300
-"""A message of the service is cut there."""
+MOST_CHARACTERS = 300  # A message of the service is cut there
 
 HIDDEN = "***"
-
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Signatures of storage URLs, and tokens: the service may quote what it was given.
 _ALWAYS_SECRET = re.compile(r"(?i)(?<=[?&]sig=)[^&\s'\"]+|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")

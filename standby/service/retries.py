@@ -15,11 +15,8 @@ from aiolimiter import AsyncLimiter
 
 from standby.service.errors import NotConnected, ServiceError, Throttled
 
-WINDOW = 60.0
-"""Seconds over which the service counts operations (REFERENCE: a minute)."""
-
-TRAVEL = 1.0
-"""Seconds by which calls may bunch up on their way: the service may see more in a window than was sent."""
+WINDOW = 60.0  # Seconds over which the service counts operations (REFERENCE: a minute)
+TRAVEL = 1.0  # Seconds by which calls may bunch up on their way: the service may see more in a window than was sent
 
 
 def quota(operations_per_minute: int) -> AsyncLimiter:
@@ -39,8 +36,7 @@ T = TypeVar("T")
 class Repeat(Enum):
     """Which failures a call may be repeated after."""
 
-    ALWAYS = "always"
-    """Twice is the same as once: reading, merging, deleting, asking for a grant, replacing."""
+    ALWAYS = "always"  # Twice is the same as once: reading, merging, deleting, asking for a grant, replacing
 
     IF_NOT_TAKEN = "if not taken"
     """Only when the service certainly did not act: no connection, or 429. Starting a copy; creating."""
@@ -85,8 +81,7 @@ class Patience:
         self._spent = 0.0 if answered else self._spent + now - self._since
 
 
-WORTH_AN_ATTEMPT = 1.0
-"""Seconds without which no other attempt is made."""
+WORTH_AN_ATTEMPT = 1.0  # Seconds without which no other attempt is made
 
 
 async def send_again(

@@ -24,11 +24,9 @@ log = logging.getLogger("standby.service")
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=60.0)
 """Seconds for a connection, for each read and write, and for a free place in the pool."""
 
-ATTEMPT_SECONDS = 120.0
-"""What one attempt may take in all, however slowly an answer trickles in."""
+ATTEMPT_SECONDS = 120.0  # What one attempt may take in all, however slowly an answer trickles in
 
 USER_AGENT = f"standby/{__version__}"
-
 BUDGET = "standby.budget"
 """Where a request keeps the time limit of its attempt, how long that is, and the patience of its call."""
 

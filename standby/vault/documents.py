@@ -30,11 +30,8 @@ from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.vault")
 
-FORMATS_READ = 3
-"""The present format, and so many less one before it."""
-
-Upgrade = Callable[[JsonObject], JsonObject]
-"""Gives what a file of one format says as a file of the next one says it."""
+FORMATS_READ = 3  # The present format, and so many less one before it
+Upgrade = Callable[[JsonObject], JsonObject]  # Gives what a file of one format says as a file of the next one says it
 
 
 class Stored(Document):
@@ -110,11 +107,8 @@ T = TypeVar("T")
 Unreadable = Callable[[str, str], Exception]
 """Makes the error for a document that cannot be understood, of where it is and the reason."""
 
-Busy = Callable[[str], Exception]
-"""Makes the error for a file that another run holds, of where it is."""
-
-AGAIN = 0.5
-"""Seconds between two tries to have what somebody else holds."""
+Busy = Callable[[str], Exception]  # Makes the error for a file that another run holds, of where it is
+AGAIN = 0.5  # Seconds between two tries to have what somebody else holds
 
 CHANGES = 100
 """How often a change is tried while others change the same document; each try means that another one succeeded."""

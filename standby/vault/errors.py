@@ -114,7 +114,6 @@ NO_CONTAINER = frozenset(
 )
 NO_OBJECT = frozenset({"BlobNotFound", "NoSuchKey", "PathNotFound"})
 AGAIN = frozenset({"unreached", "unclear", "conflict"})
-
 _STATUS = re.compile(r"(?:status code:|\(code:) (\d{3})\b")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 

@@ -22,11 +22,8 @@ from standby.document import digest_of
 from standby.vault.errors import Changed, Held, OutsideVault, VaultClosed, VaultFull, VaultNotMounted, VaultUnavailable
 from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
 
-OWNER_ONLY = 0o600
-"""Mode of a file that only its owner reads and writes."""
-
-FRESH = ".new"
-"""The end of the name of a file that is not whole yet."""
+OWNER_ONLY = 0o600  # Mode of a file that only its owner reads and writes
+FRESH = ".new"  # The end of the name of a file that is not whole yet
 
 _KINDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), VaultFull) | dict.fromkeys(
     (errno.EROFS, errno.EACCES, errno.EPERM), VaultClosed

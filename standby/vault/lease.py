@@ -26,17 +26,10 @@ from standby.vault.storage import LOCK, HeldFile, Storage, Version
 
 log = logging.getLogger("standby.vault")
 
-LEASE = 45.0
-"""Seconds for which an owner that shows no sign of life is waited for."""
-
-RENEWAL = 10.0
-"""Seconds between two signs of life."""
-
-LOOK = 3.0
-"""Seconds between two checks of another run's lease."""
-
-SKEW = timedelta(minutes=5)
-"""How far two machines' clocks may be apart: what ended longer ago need not be watched."""
+LEASE = 45.0  # Seconds for which an owner that shows no sign of life is waited for
+RENEWAL = 10.0  # Seconds between two signs of life
+LOOK = 3.0  # Seconds between two checks of another run's lease
+SKEW = timedelta(minutes=5)  # How far two machines' clocks may be apart: what ended longer ago need not be watched
 
 
 class _Note(Document):

@@ -14,14 +14,9 @@ from standby.vault.lease import is_held
 from standby.vault.role import ROLE, Role, new_id, read_role, records, role_and_tag, set_role
 from standby.vault.storage import LOCK, Listed, Storage
 
-AT_ONCE = 8
-"""Files that are copied at the same time."""
-
-ROUNDS = 3
-"""How often what was written meanwhile is copied again."""
-
-NEVER_HELD = ("objects/", "replaced/", "decisions/", "displaced/")
-"""Folders whose files no run holds."""
+AT_ONCE = 8  # Files that are copied at the same time
+ROUNDS = 3  # How often what was written meanwhile is copied again
+NEVER_HELD = ("objects/", "replaced/", "decisions/", "displaced/")  # Folders whose files no run holds
 
 
 class Moved(Document):

@@ -44,27 +44,15 @@ T = TypeVar("T")
 
 Store = AzureStore | S3Store | GCSStore
 
-WRITES = "writes"
-"""The metadata of an object that lists the writes which led to it; a name that every storage takes."""
-
-MOST_WRITES = 32
-"""Older ones are forgotten."""
-
-NOTHING = "0"
-"""What stands in the list for: there was no such object."""
-
-MOST_BYTES = 128_000_000
-"""A longer object is neither read nor written."""
-
-MOST_LISTED = 500_000
-"""More objects are not listed."""
-
-BYTES_PER_SECOND = 250_000
-"""What a connection carries at least."""
+WRITES = "writes"  # The metadata of an object that lists the writes which led to it; a name that every storage takes
+MOST_WRITES = 32  # Older ones are forgotten
+NOTHING = "0"  # What stands in the list for: there was no such object
+MOST_BYTES = 128_000_000  # A longer object is neither read nor written
+MOST_LISTED = 500_000  # More objects are not listed
+BYTES_PER_SECOND = 250_000  # What a connection carries at least
 
 
-ENTRA = 30.0
-"""Seconds in which Entra has to give a token; it is asked in several ways, one after the other."""
+ENTRA = 30.0  # Seconds in which Entra has to give a token; it is asked in several ways, one after the other
 
 
 @dataclass(frozen=True)
@@ -348,11 +336,9 @@ class ObjectStorage:
         return f"{self._at.root}{checked(path)}"
 
 
-CLASH = frozenset({"conflict", "no object"})
-"""What is said of a write with a condition that is not met."""
+CLASH = frozenset({"conflict", "no object"})  # What is said of a write with a condition that is not met
 
 _LIST = r"[0-9A-Za-z]{1,64}(,[0-9A-Za-z]{1,64})*"
-
 TOO_LARGE = f"it is larger than {MOST_BYTES // 1_000_000} MB"
 
 

@@ -33,26 +33,13 @@ from standby.vault.storage import HeldFile, Listed, Storage
 
 log = logging.getLogger("standby.vault")
 
-OBJECTS = "objects/"
-"""Files that are named by their content."""
-
-SILENCE = 30.0
-"""Seconds for which a second that did not say is not asked again."""
-
-RETRY = 10.0
-"""Seconds between two tries to write to a second that fails."""
-
-DRAIN = 5.0
-"""Seconds that the end of a run waits for the second."""
-
-AT_ONCE = 8
-"""Files that are brought to the second, or compared, at the same time."""
-
-NEWEST = 20
-"""Files that are compared by content although size and time agree: the two clocks may not."""
-
-MOST_COMPARED = 200
-"""Files that are compared by content; more that look older are called older."""
+OBJECTS = "objects/"  # Files that are named by their content
+SILENCE = 30.0  # Seconds for which a second that did not say is not asked again
+RETRY = 10.0  # Seconds between two tries to write to a second that fails
+DRAIN = 5.0  # Seconds that the end of a run waits for the second
+AT_ONCE = 8  # Files that are brought to the second, or compared, at the same time
+NEWEST = 20  # Files that are compared by content although size and time agree: the two clocks may not
+MOST_COMPARED = 200  # Files that are compared by content; more that look older are called older
 
 
 class ReplicaState(Document):

@@ -117,8 +117,7 @@ class HeldFile:
         self.found = content
 
 
-LOCK = ".lock"
-"""The end of the path of what keeps other runs away from a file."""
+LOCK = ".lock"  # The end of the path of what keeps other runs away from a file
 
 _FORBIDDEN = frozenset({"", ".", ".."})
 

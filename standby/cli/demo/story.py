@@ -49,17 +49,10 @@ M = TypeVar("M", bound=BaseModel)
 
 PLAN = "documents"
 
-EDITED = "contract"
-"""Analyzer that somebody edits while the primary serves."""
-
-EDITED_AWAY = "receipt"
-"""Analyzer that somebody edits while the standby serves."""
-
-BLOCKED = 1
-"""Copies that are blocked: north has no deployment of the model that one analyzer needs."""
-
-PATIENCE = 90.0
-"""Seconds that the automation has for its failover."""
+EDITED = "contract"  # Analyzer that somebody edits while the primary serves
+EDITED_AWAY = "receipt"  # Analyzer that somebody edits while the standby serves
+BLOCKED = 1  # Copies that are blocked: north has no deployment of the model that one analyzer needs
+PATIENCE = 90.0  # Seconds that the automation has for its failover
 
 
 class DemoFailed(StandbyError):

@@ -18,11 +18,8 @@ from standby.vault.documents import once_free, parse_stored
 from standby.vault.errors import FormatUnknown, Held, VaultError
 from standby.vault.folder import LocalFolder, locked
 
-PATIENCE = 10.0
-"""Seconds that another writer of the same file is waited for."""
-
-LOOK = 0.05
-"""Seconds between two attempts to lock the file."""
+PATIENCE = 10.0  # Seconds that another writer of the same file is waited for
+LOOK = 0.05  # Seconds between two attempts to lock the file
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,7 @@ log = logging.getLogger("standby.recovery")
 RETRIES = HttpRetries(attempts=4, total=15.0, wait_initial=0.5, wait_max=4.0, retry_after_cap=10.0)
 """A receiver that fails for longer needs another run: the other sinks wait meanwhile."""
 
-ATTEMPT_SECONDS = 5.0
-"""What one attempt may take in all."""
+ATTEMPT_SECONDS = 5.0  # What one attempt may take in all
 
 
 class _Again(Exception):

@@ -41,8 +41,7 @@ from standby.replication.serving import Severity
 from standby.service.errors import ServiceError
 from standby.vault.errors import VaultError
 
-PLANNING_SECONDS = 45.0
-"""After which a restore that cannot be planned counts as one that cannot be done."""
+PLANNING_SECONDS = 45.0  # After which a restore that cannot be planned counts as one that cannot be done
 
 
 @dataclass(frozen=True)
@@ -261,13 +260,11 @@ def ages_of(readiness: Readiness, served_until: datetime | None = None) -> tuple
     )
 
 
-SPARE_ROUNDS = 3
-"""Rounds beyond what the proof of an outage needs, for a target that fails for a moment."""
+SPARE_ROUNDS = 3  # Rounds beyond what the proof of an outage needs, for a target that fails for a moment
 
 SHORTEST_PAUSE = timedelta(seconds=0.5)
 
-OFTEN = 0.5
-"""Share of a probe period after which an evaluation looks again for the proof of an outage."""
+OFTEN = 0.5  # Share of a probe period after which an evaluation looks again for the proof of an outage
 
 Recall = Callable[[], Awaitable[Sequence[Observation]]]
 Look = Callable[[Sequence[Observation]], Awaitable[DecisionInput]]
@@ -278,8 +275,7 @@ async def nothing_more() -> Sequence[Observation]:
     return ()
 
 
-_PROOF = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE})
-"""Guards that further probes can satisfy."""
+_PROOF = frozenset({Guard.QUORUM, Guard.MINIMUM_OUTAGE})  # Guards that further probes can satisfy
 
 
 async def evaluate(

@@ -9,26 +9,13 @@ from datetime import datetime, timedelta
 from standby.config.plan import SAME_LOOK, FailoverPolicy
 from standby.recovery.probe import Observation
 
-GAP = 1.5
-"""Probe periods without a look after which nothing is known of the time between: a new streak begins."""
-
-SHORTEST_GAP = timedelta(seconds=15)
-"""However short the period is: a look may take most of this."""
-
-EARLIER_GAP = 3
-"""The same, by the first rules."""
-
-EARLIER_SAME_LOOK = 0.75
-"""`SAME_LOOK`, by the first rules."""
-
-REGULAR = 1.1
-"""Probe periods at most between two probes of an observer that keeps probing."""
-
-OWN_LOOKS = 2
-"""Looks of our own that an alert can only add to."""
-
-CLOCKS = timedelta(seconds=5)
-"""By how much the clocks of two machines may differ."""
+GAP = 1.5  # Probe periods without a look after which nothing is known of the time between: a new streak begins
+SHORTEST_GAP = timedelta(seconds=15)  # However short the period is: a look may take most of this
+EARLIER_GAP = 3  # The same, by the first rules
+EARLIER_SAME_LOOK = 0.75  # `SAME_LOOK`, by the first rules
+REGULAR = 1.1  # Probe periods at most between two probes of an observer that keeps probing
+OWN_LOOKS = 2  # Looks of our own that an alert can only add to
+CLOCKS = timedelta(seconds=5)  # By how much the clocks of two machines may differ
 
 
 @dataclass(frozen=True)

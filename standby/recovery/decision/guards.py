@@ -104,8 +104,7 @@ def cool_down(given: DecisionInput) -> GuardResult:
     return says(Guard.COOL_DOWN, GuardOutcome.PASS if elapsed >= needed else GuardOutcome.REFUSE, text)
 
 
-STALE = 3
-"""Probe periods after which a look says nothing of the present."""
+STALE = 3  # Probe periods after which a look says nothing of the present
 
 
 def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:

@@ -35,11 +35,8 @@ log = logging.getLogger("standby.recovery")
 EMPTY_LISTINGS = 2
 """So many listings in a row must have nothing: one may be behind, and a build under way may still appear."""
 
-WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-"""Seconds between two listings, the longer the more there were."""
-
-LONGEST = 600.0
-"""Seconds that a clean-up may take in all."""
+WAITS = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # Seconds between two listings, the longer the more there were
+LONGEST = 600.0  # Seconds that a clean-up may take in all
 
 
 class DrillManifest(Document):

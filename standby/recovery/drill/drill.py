@@ -49,8 +49,7 @@ from standby.replication.dependencies import PREBUILT
 from standby.replication.inventory import DRILL_TAG
 from standby.text import some_of
 
-RUN_CHARACTERS = 12
-"""Characters of a run id that a prefix has: an id may have 64 in all."""
+RUN_CHARACTERS = 12  # Characters of a run id that a prefix has: an id may have 64 in all
 
 
 async def drill(

@@ -27,8 +27,7 @@ from standby.vault.documents import Stored, parse_stored
 from standby.vault.signing import Signer, sealed, unsealed
 from standby.vault.storage import Storage
 
-MOST_ANALYZERS = 500
-"""Analyzers that the page lists; the JSON file has all."""
+MOST_ANALYZERS = 500  # Analyzers that the page lists; the JSON file has all
 
 SEAL = ".sig"
 

@@ -26,8 +26,7 @@ from standby.replication.serving import Serving, Severity, check_models, models_
 from standby.service.models import Analyzer
 from standby.text import some_of, utc
 
-MOST_REASONS = 20
-"""Analyzers whose failure is named one by one."""
+MOST_REASONS = 20  # Analyzers whose failure is named one by one
 
 
 class DrilledAnalyzer(Document):

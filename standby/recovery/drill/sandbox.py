@@ -19,11 +19,8 @@ from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import VaultError
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
-OWN = ("recovery/", "audit/", "durations/", "drills/")
-"""Never read from the real vault."""
-
-KEPT = "snapshots/"
-"""Read from the real vault once: the newest snapshot stays the same for the whole drill."""
+OWN = ("recovery/", "audit/", "durations/", "drills/")  # Never read from the real vault
+KEPT = "snapshots/"  # Read from the real vault once: the newest snapshot stays the same for the whole drill
 
 
 class IsolatedVault:
@@ -95,8 +92,7 @@ class IsolatedVault:
         return f"{self._folder}/{path}"
 
 
-UNKNOWN = "unknown"
-"""The digest of what cannot be read."""
+UNKNOWN = "unknown"  # The digest of what cannot be read
 
 
 async def digests_of_production(context: RecoveryContext) -> Mapping[str, str]:

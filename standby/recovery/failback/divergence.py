@@ -43,8 +43,7 @@ from standby.replication.verdict import (
 )
 from standby.service.errors import ServiceError
 
-Choices = Mapping[str, Choice]
-"""Whose analyzer is kept, by its id at the primary, where somebody decided."""
+Choices = Mapping[str, Choice]  # Whose analyzer is kept, by its id at the primary, where somebody decided
 
 
 _STAYS_THERE = frozenset({Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY, Divergence.UNUSABLE_AT_STANDBY})

@@ -25,21 +25,15 @@ from standby.recovery.failover.state import (
 from standby.text import some_of
 from standby.vault.documents import HeldDocument
 
-SINKS = "sinks"
-"""Continue without a sink that does not answer, or past one that has a higher epoch."""
-
-SYNC = "sync"
-"""Continue although the last sync left something behind."""
-
-READINESS = "readiness"
-"""Continue to a target that is not ready."""
+SINKS = "sinks"  # Continue without a sink that does not answer, or past one that has a higher epoch
+SYNC = "sync"  # Continue although the last sync left something behind
+READINESS = "readiness"  # Continue to a target that is not ready
 
 SHARED = "shared"
 """Let the primary serve again although another plan still has another resource serve the same analyzers; or continue
 although it is not known what serves for another plan."""
 
-REPLICATION = "replication"
-"""Continue although a replication that began earlier is still running."""
+REPLICATION = "replication"  # Continue although a replication that began earlier is still running
 
 FORCEABLE = (READINESS, REPLICATION, SHARED, SINKS, SYNC)
 """What the failover itself can be forced past; the guards of the decision are others."""

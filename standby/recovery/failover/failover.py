@@ -170,11 +170,8 @@ async def _must_answer(context: RecoveryContext, request: FailoverRequest) -> No
         raise RollbackTargetUnhealthy(context.plan.name, request.to, seen[request.to].summary)
 
 
-BEHIND_SECONDS = 10.0
-"""Seconds that each sink has to take a map which it missed."""
-
-REPLICA_SECONDS = 30.0
-"""Seconds in which a commit brings up the replica of the vault."""
+BEHIND_SECONDS = 10.0  # Seconds that each sink has to take a map which it missed
+REPLICA_SECONDS = 30.0  # Seconds in which a commit brings up the replica of the vault
 
 
 async def what_to_commit(context: RecoveryContext, primary: str | None = None) -> tuple[Fence, tuple[str, ...]]:

@@ -34,23 +34,15 @@ from standby.service.errors import ServiceError
 from standby.service.models import Analyzer
 from standby.vault.documents import HeldDocument, once_free
 
-RESTORE = "restore at"
-"""How the names of phases begin that restore."""
+RESTORE = "restore at"  # How the names of phases begin that restore
 
-LAST_SYNC, CLOSING_SYNC = SYNCS = ("last sync", "closing sync")
-"""The phases of a planned failover that copy edits."""
+LAST_SYNC, CLOSING_SYNC = SYNCS = ("last sync", "closing sync")  # The phases of a planned failover that copy edits
 
-PATIENCE = 60.0
-"""Seconds that a replication which began before the failover is waited for."""
-
-LISTING_SECONDS = 15.0
-"""What one listing of the target may take."""
-
-BUILDING_SECONDS = 20.0
-"""What is still being built at the target is waited for so long: it may be ready in seconds."""
+PATIENCE = 60.0  # Seconds that a replication which began before the failover is waited for
+LISTING_SECONDS = 15.0  # What one listing of the target may take
+BUILDING_SECONDS = 20.0  # What is still being built at the target is waited for so long: it may be ready in seconds
 
 BUILDING_PAUSE = 2.0
-
 STALLED_SECONDS = 60.0
 """After so long in which no analyzer was restored, a failover that may leave some out goes on without the others."""
 

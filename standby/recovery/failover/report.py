@@ -24,7 +24,6 @@ from standby.text import some_of
 from standby.vault.replica import ReplicaState
 
 Mode = Literal["planned", "unplanned", "rollback"]
-
 State = Literal["activated", "rolled_back", "fenced"]
 """How a failover ended; fenced: it has not ended, and has to be resumed or rolled back."""
 
@@ -223,8 +222,7 @@ def within(objective: float | None, least: float | None, most: float | None) -> 
     return True if most is not None and most <= objective else None
 
 
-MOST_CAUSES = 5
-"""Analyzers that are left out and whose causes a summary names; it names all the others as well."""
+MOST_CAUSES = 5  # Analyzers that are left out and whose causes a summary names; it names all the others as well
 
 
 def loss(report: FailoverReport) -> str:

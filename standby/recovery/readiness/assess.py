@@ -57,8 +57,7 @@ from standby.vault.replica import ReplicaState
 
 log = logging.getLogger("standby.recovery")
 
-MANAGEMENT_SECONDS = 5.0
-"""How long Azure's management plane may take: without its answer only a little less is known."""
+MANAGEMENT_SECONDS = 5.0  # How long Azure's management plane may take: without its answer only a little less is known
 
 
 @dataclass(frozen=True)
@@ -130,8 +129,7 @@ async def _models_of(client: ContentUnderstandingClient, seconds: float) -> tupl
         return ()
 
 
-Pair = tuple[str, str]
-"""Source and target."""
+Pair = tuple[str, str]  # Source and target
 
 
 @dataclass(frozen=True)

@@ -165,11 +165,8 @@ def _reason(
     return Reason(bucket=bucket, severity=severity, text=text, next_action=next_action, analyzers=analyzers)
 
 
-DRILL_AGE = timedelta(days=45)
-"""A drill that is older proves little: there should be one a month."""
-
-RETIREMENT_NOTICE = timedelta(days=60)
-"""How long before a model ends there is a warning."""
+DRILL_AGE = timedelta(days=45)  # A drill that is older proves little: there should be one a month
+RETIREMENT_NOTICE = timedelta(days=60)  # How long before a model ends there is a warning
 
 
 def records_reasons(facts: Facts) -> Iterator[Reason]:
@@ -362,8 +359,7 @@ def _needs(facts: Facts) -> dict[str, tuple[str, ...]]:
     return {name: needed for name, needed in needs.items() if needed}
 
 
-REPLICA_BEHIND = timedelta(minutes=15)
-"""A replica of the vault that is behind for longer is not just being written."""
+REPLICA_BEHIND = timedelta(minutes=15)  # A replica of the vault that is behind for longer is not just being written
 
 
 def with_replica(readiness: Readiness, replica: ReplicaState | None) -> Readiness:

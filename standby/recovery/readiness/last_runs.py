@@ -23,8 +23,7 @@ from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.recovery")
 
-EVERYTHING = ("*",)
-"""The patterns of a run that goes through the whole plan."""
+EVERYTHING = ("*",)  # The patterns of a run that goes through the whole plan
 
 
 class AnalyzerRun(Document):

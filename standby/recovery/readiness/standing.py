@@ -41,8 +41,7 @@ class InSnapshot:
     altered: frozenset[str] = frozenset()
 
 
-NO_SNAPSHOT = InSnapshot(LONG_AGO, {})
-"""Nothing is known from a snapshot."""
+NO_SNAPSHOT = InSnapshot(LONG_AGO, {})  # Nothing is known from a snapshot
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from standby.replication.serving import Severity
 from standby.replication.verdict import HOLDS_NOTHING
 from standby.text import counted, some_of, totals
 
-MOST_NAMED = 3
-"""Analyzers that a text names before it only counts them."""
+MOST_NAMED = 3  # Analyzers that a text names before it only counts them
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ class Subject:
         return f"Run standby replicate {self.plan}{options}"
 
 
-Words = tuple[str, str]
-"""What is so, and what to do about it; both without a full stop."""
+Words = tuple[str, str]  # What is so, and what to do about it; both without a full stop
 
 
 def _blocked(about: Subject) -> Words:

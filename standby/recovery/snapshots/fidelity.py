@@ -23,8 +23,7 @@ from standby.service.models import Analyzer
 class Fidelity(StrEnum):
     """How true an analyzer at the target is to the one that the snapshot has."""
 
-    EXACT = "exact"
-    """It is there already, as a verified copy made earlier."""
+    EXACT = "exact"  # It is there already, as a verified copy made earlier
 
     EQUIVALENT = "equivalent"
     """Rebuilt from the same definition, and no labelled data that may have changed has a part in it."""
@@ -117,8 +116,7 @@ class Holding(StrEnum):
     UNUSABLE = "unusable"
 
 
-ABSENT = frozenset({Holding.NOTHING, Holding.FAILED})
-"""The target has nothing of these that could be lost."""
+ABSENT = frozenset({Holding.NOTHING, Holding.FAILED})  # The target has nothing of these that could be lost
 
 
 MET = frozenset({Holding.VERIFIED_COPY, Holding.REBUILT, Holding.SAME_DEFINITION, Holding.EARLIER_TRAINING})

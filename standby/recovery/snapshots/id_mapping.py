@@ -9,8 +9,7 @@ from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
 from standby.replication.dependencies import TargetNames, fitting_id, original_id, referenced_anywhere
 
-MOST_TAGS = 10
-"""Tags that an analyzer may have (REFERENCE, *The analyzer*)."""
+MOST_TAGS = 10  # Tags that an analyzer may have (REFERENCE, *The analyzer*)
 
 
 @dataclass(frozen=True)
@@ -26,8 +25,7 @@ class Naming:
         return fitting_id(f"{self.prefix}{analyzer}")
 
 
-keep_names = Naming()
-"""Ids stay what they are."""
+keep_names = Naming()  # Ids stay what they are
 
 
 def renamed(

@@ -74,8 +74,7 @@ class RestoreReport(Document):
 
 log = logging.getLogger("standby.recovery")
 
-PATIENCE = 30.0
-"""Seconds that another restore which writes the same list is waited for at the end."""
+PATIENCE = 30.0  # Seconds that another restore which writes the same list is waited for at the end
 
 
 class RebuiltLog:
@@ -136,8 +135,7 @@ class RebuiltLog:
             self._written = built
 
 
-LAST_LOOK_SECONDS = 10.0
-"""Seconds for checking all interrupted builds together."""
+LAST_LOOK_SECONDS = 10.0  # Seconds for checking all interrupted builds together
 
 
 async def restore(

@@ -50,11 +50,8 @@ def from_object(content: bytes) -> dict[str, JsonValue]:
 
 log = logging.getLogger("standby.recovery")
 
-CHANGED = "was changed after it was written"
-"""What is wrong with a file, behind its path."""
-
-FILES_AT_ONCE = 8
-"""Files of one store that are read or written at the same time."""
+CHANGED = "was changed after it was written"  # What is wrong with a file, behind its path
+FILES_AT_ONCE = 8  # Files of one store that are read or written at the same time
 
 
 @dataclass(frozen=True)

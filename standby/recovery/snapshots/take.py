@@ -40,11 +40,8 @@ from standby.vault.signing import sealed
 
 log = logging.getLogger("standby.recovery")
 
-REPLICA_SECONDS = 900.0
-"""Seconds in which the replica of the vault is brought up."""
-
-LOOKED_BACK = 10
-"""Earlier snapshots that are searched for a source that does not answer, newest first."""
+REPLICA_SECONDS = 900.0  # Seconds in which the replica of the vault is brought up
+LOOKED_BACK = 10  # Earlier snapshots that are searched for a source that does not answer, newest first
 
 
 @dataclass(frozen=True)
