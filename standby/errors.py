@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from standby.text import clean, sentence
+
+__all__ = ["GuardRefused", "StandbyError", "sentence"]
 
 
 class StandbyError(Exception):
-    """Something went wrong that an operator can act upon: one sentence with the cause, one with what to do."""
+    """Something went wrong that an operator can act upon: one sentence with the cause, one with what to do.
 
-    def __init__(self, cause: str, next_action: str = "") -> None:
-        super().__init__(cause, next_action)
-        self.cause = cause
-        self.next_action = next_action
+    A cause of several lines is given as such: a line end within a text is not ours, and becomes a space.
+    """
+
+    def __init__(self, cause: str | Sequence[str], next_action: str = "") -> None:
+        self.cause = "\n".join(map(clean, [cause] if isinstance(cause, str) else cause))
+        self.next_action = clean(next_action)
+        super().__init__(self.cause, self.next_action)
 
     def __str__(self) -> str:
         parts = (self.cause, self.next_action)
@@ -24,8 +32,3 @@ class StandbyError(Exception):
 
 class GuardRefused(StandbyError):
     """Base of the errors by which a guard stops what was asked; nothing was done, and nothing is broken."""
-
-
-def sentence(text: str) -> str:
-    """End a text as a sentence ends."""
-    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -1,4 +1,4 @@
-"""Names and counts, as a sentence says them."""
+"""Texts for people: what may be shown of any text, and names and counts as a sentence says them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,27 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import TypeVar
 
-from standby.errors import sentence
-
 Kind = TypeVar("Kind", bound=str)
+
+MOST_CHARACTERS = 4000
+"""A line for people is cut there."""
+
+
+def clean(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Make any text one line that may be shown to people, cut to a length.
+
+    What comes from elsewhere could else command a terminal, forge a line, or look like something that it is not. So a
+    space stands for each control character (ESC and the C1 ones too), line end, zero width or bidirectional mark, and
+    half of a surrogate pair.
+    """
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def sentence(text: str) -> str:
+    """End a text as a sentence ends."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def some_of(names: Iterable[str], most: int = 3, between: str = ", ") -> str:

@@ -6,10 +6,11 @@ import asyncio
 import io
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -23,7 +24,7 @@ from standby.config.vault import VaultSettings
 from standby.document import JsonValue
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD, Status
-from standby.text import some_of
+from standby.text import clean, some_of
 
 if TYPE_CHECKING:
     # What a command does not need it does not wait for.
@@ -167,7 +168,7 @@ class Output:
         """Print a line of the result; with `--json` there is only the document, with `-q` what is wrong."""
         line = Line(text) if isinstance(text, str) else text
         if not self.json and (line.wrong or not self.quiet):
-            _print(self.stdout, line)
+            show(self.stdout, line)
 
     def results(self, lines: Iterable[Line]) -> None:
         """Print several lines of the result."""
@@ -187,7 +188,7 @@ class Output:
                 known = document.get("warnings")
                 document = {**document, "warnings": [*(known if isinstance(known, list) else []), *self._warnings]}
             is_unicode = "utf" in (self.stdout.encoding or "").lower()
-            text = json.dumps(document, indent=1, ensure_ascii=not is_unicode)
+            text = _escaped(json.dumps(document, indent=1, ensure_ascii=not is_unicode))
             try:
                 self.stdout.file.write(f"{text}\n")
                 self.stdout.file.flush()
@@ -197,7 +198,7 @@ class Output:
     def say(self, text: str, indent: int = 0) -> None:
         """Say something beside the result."""
         if not self.quiet:
-            _print(self.stderr, Line(text, indent))
+            show(self.stderr, Line(text, indent))
 
     def error(self, error: StandbyError) -> None:
         """Say what went wrong, for people and for programs."""
@@ -205,12 +206,12 @@ class Output:
 
     def problem(self, kind: str, cause: str, next_action: str) -> None:
         """Say what is wrong and what to do about it."""
-        first, *more = sentence(cause).splitlines()
-        _print(self.stderr, Line(first, mark="error:", style="red"))
+        first, *more = sentence(cause).split("\n")
+        show(self.stderr, Line(first, mark="error:", style="red"))
         for line in more:
-            _print(self.stderr, Line(line.strip(), indent=7))
+            show(self.stderr, Line(line.strip(), indent=7))
         if next_action:
-            _print(self.stderr, Line(sentence(next_action), indent=2, mark="→"))
+            show(self.stderr, Line(sentence(next_action), indent=2, mark="→"))
         self.document({"error": {"kind": kind, "cause": cause, "next_action": next_action}})
 
 
@@ -231,12 +232,20 @@ class _Console(Console):
             os.dup2(nowhere.fileno(), self.file.fileno())
 
 
-def _print(console: Console, line: Line) -> None:
-    text = line.wrapped(console.width) if console.is_terminal else line.whole()
-    shown = Text(text)
+def show(console: Console, line: Line, end: str = "\n") -> None:
+    """Print a line: the only way in which text gets to a terminal, and so the one place where it is cleaned."""
+    line = replace(line, text=clean(line.text))
+    shown = Text(line.wrapped(console.width) if console.is_terminal else line.whole())
     if line.style and not console.no_color:
         shown.stylize(line.style, line.indent, line.indent + len(line.mark))
-    console.print(shown, soft_wrap=True)
+    console.print(shown, end=end, soft_wrap=True)
+
+
+def _escaped(document: str) -> str:
+    """Escape in a JSON text what a terminal might act upon; outside of its strings there is nothing of that kind."""
+    return re.sub(
+        r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document
+    )
 
 
 class NotConfirmed(GuardRefused):
@@ -269,8 +278,8 @@ async def confirm(output: Output, question: str, lines: Iterable[Line] = (), *, 
     if yes:
         return
     for line in lines:
-        _print(output.stderr, line)
-    output.stderr.print(Text(f"{question} [y/N] "), end="", soft_wrap=True)
+        show(output.stderr, line)
+    show(output.stderr, Line(f"{question} [y/N]"), end=" ")
     if (await _line()).strip().lower() not in {"y", "yes"}:
         raise NotConfirmed
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from standby.cli.output import Output
+from standby.cli.output import Line, Output, show
 from standby.recovery.context import Stage
 from standby.replication.items import Progress as RunProgress
 from standby.replication.items import Status
@@ -71,7 +71,7 @@ def _plain(console: Console, clock: Callable[[], float]) -> Callable[[RunProgres
             seconds = now - started
             left = f", about {math.ceil((total - done) * seconds / done)} s left" if done else ""
             text = f"{done} of {total}: {_words(progress)}, {_rate(progress, seconds)}{left}"
-            console.print(text, markup=False, soft_wrap=True)
+            show(console, Line(text))
 
     return update
 

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from standby.cli.options import with_home
-from standby.cli.output import Output
+from standby.cli.output import Line, Output, show
 from standby.errors import GuardRefused, StandbyError
 from standby.text import this_user
 from standby.vault.errors import VaultUnavailable
@@ -88,10 +88,12 @@ class _Handler(logging.Handler):
     def __init__(self, console: Console) -> None:
         super().__init__()
         self._console = console
-        self.setFormatter(logging.Formatter("%(message)s"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(f"{record.levelname.lower()}: {self.format(record)}", markup=False, soft_wrap=True)
+        show(self._console, Line(f"{record.levelname.lower()}: {record.getMessage()}"))
+        if record.exc_info:
+            for line in logging.Formatter().formatException(record.exc_info).split("\n"):
+                show(self._console, Line(line, 2))
 
 
 @contextmanager

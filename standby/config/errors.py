@@ -23,7 +23,7 @@ class ConfigurationError(StandbyError):
     """The configuration cannot be used; `problems` is all that is wrong, a line each, without any value of a secret."""
 
     def __init__(self, problems: Sequence[str], next_action: str = "") -> None:
-        super().__init__("\n".join(problems), next_action)
+        super().__init__(problems, next_action)
         self.problems = tuple(problems)
 
 

@@ -31,6 +31,7 @@ from standby.recovery.readiness.wording import (
 from standby.recovery.snapshots.snapshot import SnapshotEntry, list_snapshots
 from standby.replication.serving import Severity
 from standby.service.calls import ANSWER_SECONDS
+from standby.text import clean
 from standby.vault.replica import ReplicaState, replica_state
 
 
@@ -38,7 +39,12 @@ from standby.vault.replica import ReplicaState, replica_state
 def template(package: str, name: str) -> Template:
     """Load a template from the folder `templates` of a package."""
     environment = Environment(
-        loader=PackageLoader(package), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: clean(value) if isinstance(value, str) else value,
     )
     return environment.get_template(name)
 

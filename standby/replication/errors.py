@@ -99,9 +99,8 @@ class PlanMoved(ReplicationError, GuardRefused):
     """A saved plan no longer follows from what the resources hold; nothing was done, and `moved` names the changes."""
 
     def __init__(self, made_at: datetime, moved: list[str]) -> None:
-        changes = "\n".join(f"  {change}" for change in moved)
         super().__init__(
-            f"The resources changed after the plan was made at {utc(made_at)}:\n{changes}",
+            [f"The resources changed after the plan was made at {utc(made_at)}:", *(f"  {change}" for change in moved)],
             "Make a new plan, check it, and apply it",
         )
         self.moved = tuple(moved)

@@ -22,6 +22,7 @@ from pydantic import (
 
 from standby.document import Document, JsonObject
 from standby.service.redaction import hidden
+from standby.text import clean
 
 MOST_WARNING_CHARACTERS = 300  # A warning of the service is cut there before it is carried into reports
 
@@ -82,8 +83,7 @@ def _text(item: object) -> str:
     """Make one line of a warning, which is a text or an object with `code` and `message`."""
     if isinstance(item, dict):
         item = ": ".join(str(item[key]) for key in ("code", "message") if item.get(key))
-    line = " ".join("".join(c if c.isprintable() else " " for c in hidden(str(item or ""))).split())
-    return line[:MOST_WARNING_CHARACTERS]
+    return clean(" ".join(clean(hidden(str(item or ""))).split()), MOST_WARNING_CHARACTERS)
 
 
 def _analyzer_or_none(value: object) -> object:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import quote
 
+from standby.text import clean
+
 MOST_CHARACTERS = 300  # A message of the service is cut there
 
 HIDDEN = "***"
@@ -34,10 +36,7 @@ def _spellings(secret: str) -> tuple[str, ...]:
 def one_line(text: str, secrets: Iterable[str] = ()) -> str:
     """Bring a text to one printable line of bounded length, without secrets and with no full stop at its end."""
     text = hidden(text, secrets)
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    if len(line) > MOST_CHARACTERS:
-        line = line[: MOST_CHARACTERS - 1] + "…"
-    return line.rstrip(". ")
+    return clean(" ".join(clean(text, len(text)).split()), MOST_CHARACTERS).rstrip(". ")
 
 
 def code_of(value: object) -> str | None:

@@ -1,12 +1,15 @@
-"""Names and counts, as a sentence says them."""
+"""Texts for people: what may be shown, names and counts."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from standby.text import counted, nearest, some_of, some_sentences, totals
+from standby.errors import StandbyError
+from standby.text import clean, counted, nearest, some_of, some_sentences, totals
 
 
 class Kind(StrEnum):
@@ -48,3 +51,25 @@ def test_a_name_that_nobody_knows_is_answered_with_the_nearest_or_with_what_ther
     assert nearest("invioces", ["receipts", "invoices"]) == "did you mean invoices?"
     assert nearest("zzz", ["west", "east"]) == "there is east and west"
     assert nearest("zzz", []) == "there is none"
+
+
+HARMFUL = "a\x00\x07\x08\n\r\x1b[2J\x1b]8;;http://x\x07\x7f\x85\x9b31m\u200b\u200d\u2028\u202e\u2066\ufeff\ud800z"
+
+
+@given(st.text(st.one_of(st.characters(codec=None), st.sampled_from(HARMFUL))), st.integers(1, 20))
+def test_of_any_text_only_one_printable_line_is_left(text: str, most: int) -> None:
+    line = clean(text, most)
+    assert line.isprintable()
+    assert len(line) == min(len(text), most)
+    assert clean(line, most) == line
+
+
+def test_what_may_be_shown_is_left_as_it_is() -> None:
+    assert clean("Rechnung für 東京 →  ✓") == "Rechnung für 東京 →  ✓"
+    assert clean("0123456789", 5) == "0123…"
+
+
+def test_an_error_is_cleaned_by_its_root_and_only_its_own_lines_end() -> None:
+    assert str(StandbyError(f"No {HARMFUL}", "Run\nagain")).isprintable()
+    error = StandbyError(["Two things are wrong:", "one\nforged"])
+    assert error.cause == "Two things are wrong:\none forged"

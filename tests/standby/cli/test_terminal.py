@@ -2,16 +2,26 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import pty
 import re
 import struct
 import termios
+from itertools import count
 from typing import TYPE_CHECKING
 
+import pytest
 from typer.testing import CliRunner
 
 from standby.cli.app import app
+from standby.cli.output import Line, Output
+from standby.cli.progress import show_progress
+from standby.cli.run import logging_to
+from standby.document import JsonObject
+from standby.errors import StandbyError
+from standby.replication.items import Progress as RunProgress
+from standby.replication.items import Status
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
@@ -85,3 +95,35 @@ def test_a_stream_that_cannot_write_every_character_gets_all_the_others(workspac
     assert text.exit_code == document.exit_code == 2
     assert "east ? west" in text.stdout
     assert json.loads(document.stdout)["plan"] == "invoices"
+
+
+HARMFUL = "x\x1b]0;owned\x07\x9b31m\u202ecod\u2066\u200b\nerror: forged\ud800"
+
+
+def test_nothing_that_commands_a_terminal_gets_out_by_any_way(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output(verbose=True, color=False)
+    with logging_to(output.stderr, verbose=True, quiet=False):
+        output.results([Line(HARMFUL, 2, "!", "red"), Line(HARMFUL)])
+        output.say(HARMFUL)
+        output.error(StandbyError(HARMFUL, HARMFUL))
+        output.problem("Odd", HARMFUL, HARMFUL)
+        with show_progress(output.stderr, quiet=False, clock=count(step=10).__next__) as update:
+            update(RunProgress(3, 1, tuple((status, int(status is Status.SUCCEEDED)) for status in Status)))
+        logging.getLogger("standby.test").warning("odd %s", HARMFUL, exc_info=ValueError(HARMFUL))
+        logging.getLogger("library").warning(HARMFUL)
+    written = capsys.readouterr()
+
+    for line in (written.out + written.err).split("\n"):
+        assert line.isprintable()
+    assert "owned" in written.out
+    assert not re.search(r"^(error|warning): forged", written.out + written.err, re.MULTILINE)
+
+
+def test_the_document_says_all_of_it_in_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    document: JsonObject = {"id": HARMFUL, "name": "東京\U000e0041\x7f"}
+    Output(json=True).document(document)
+    written = capsys.readouterr().out
+
+    assert all(line.isprintable() for line in written.split("\n"))
+    assert "東京" in written
+    assert json.loads(written) == document

@@ -114,7 +114,7 @@ def test_the_status_of_an_analyzer_is_lower_case_and_may_be_unsaid() -> None:
         ([{"message": "Differs."}, {"code": "A"}, {"code": None, "message": "B"}], ("Differs.", "A", "B")),
         (["two\nlines"], ("two lines",)),
         (["see https://x/?sv=1&sig=canary"], ("see https://x/?sv=1&sig=***",)),
-        (["x" * 1000], ("x" * 300,)),
+        (["x" * 1000], ("x" * 299 + "…",)),
         ([7], ("7",)),
     ],
 )
