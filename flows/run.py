@@ -7,6 +7,8 @@ progress and report through a context variable.
 from __future__ import annotations
 
 import asyncio
+import signal
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -61,16 +63,36 @@ async def to_its_report(work: Coroutine[Any, Any, T], flow_run_id: UUID | None =
     """Do work that answers a cancellation with its report; cancel it when its flow run, by default this, is."""
     doing = asyncio.create_task(work)
     cancelled = asyncio.create_task(_until_cancelled(flow_run_id or UUID(str(flow_run.id))))
+    with _cancelled_by_sigterm(doing):
+        try:
+            await asyncio.wait({doing, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass  # The report must say what is under way: the work is cancelled below, and ends with it.
+        finally:
+            cancelled.cancel()
+            await asyncio.gather(cancelled, return_exceptions=True)
+        _cancel_once(doing)
+        return await doing
+
+
+@contextmanager
+def _cancelled_by_sigterm(work: asyncio.Task[T]) -> Iterator[None]:
+    """Let SIGTERM cancel the work: Prefect's handler raises in whatever is done just then, and leaves no report."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    before = signal.signal(signal.SIGTERM, lambda *_: loop.call_soon_threadsafe(_cancel_once, work))
     try:
-        await asyncio.wait({doing, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-    except asyncio.CancelledError:
-        pass  # The report must say what is under way: the work is cancelled below, and ends with it.
+        yield
     finally:
-        cancelled.cancel()
-        await asyncio.gather(cancelled, return_exceptions=True)
-    if not doing.done():
-        doing.cancel()
-    return await doing
+        signal.signal(signal.SIGTERM, before)
+
+
+def _cancel_once(work: asyncio.Task[T]) -> None:
+    """Cancel what is not cancelled yet: a second time would interrupt it while it writes its report."""
+    if not work.cancelling():
+        work.cancel()
 
 
 async def _until_cancelled(flow_run_id: UUID) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Cancelling
+from prefect.utilities.engine import capture_sigterm
 
 from flows import run as stopping
 from flows.run import to_its_report
@@ -25,6 +27,27 @@ async def reporting(started: asyncio.Event) -> str:
     except asyncio.CancelledError:
         return "interrupted"
     return "done"
+
+
+async def test_a_worker_that_ends_the_process_gets_the_report_whatever_is_done_just_then() -> None:
+    """Prefect's own handler raises in the middle of whatever runs at that moment."""
+
+    async def work() -> str:
+        # Twice, as from a supervisor that passes on what the whole group of processes got already.
+        signal.raise_signal(signal.SIGTERM)
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(600)
+        except asyncio.CancelledError:
+            signal.raise_signal(signal.SIGTERM)
+            await asyncio.sleep(0.01)
+            return "interrupted"
+        return "done"
+
+    with capture_sigterm():
+        before = signal.getsignal(signal.SIGTERM)
+        assert await asyncio.create_task(to_its_report(work(), uuid4())) == "interrupted"
+        assert signal.getsignal(signal.SIGTERM) is before
 
 
 async def test_the_report_of_what_ended_by_itself_is_given(prefect_server: Any) -> None:
