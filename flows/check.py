@@ -10,7 +10,7 @@ from prefect.artifacts import MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import READINESS_CHANGED, PlanEvent
-from flows.outcome import FlowOutcome, bullets, item_table, page, table
+from flows.outcome import FlowOutcome, bullets, escaped, item_table, page, shown, table
 from flows.recovery import recovering
 from standby.errors import sentence
 from standby.fencing import Fence
@@ -63,7 +63,8 @@ async def publish_readiness(
     description = f"Plan **{plan}**: {wording.plan_words(found)}."
     markdown = readiness_page(plan, found, sinks, context.known.fence if context.known else None)
     await tried(
-        "the page of readiness", MarkdownArtifact(key="readiness", markdown=markdown, description=description).acreate
+        "the page of readiness",
+        shown(MarkdownArtifact(key="readiness", markdown=markdown, description=description)).acreate,
     )
     last = await read_last_states(context.vault, plan)
     changed = last.changed(found)
@@ -125,7 +126,7 @@ def _reasons(each: Readiness) -> str:
     ]
     if more := len(each.reasons) - len(shown):
         shown.append(f"and {more} more: standby status {each.plan}")
-    return page(f"## {wording.state_words(each)}", bullets(shown))
+    return page(f"## {escaped(wording.state_words(each))}", bullets(shown))
 
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:

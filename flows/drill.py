@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State
 
 from flows.events import DRILLED, PlanEvent
 from flows.limits import SHORT_WAIT, hold_targets
-from flows.outcome import FlowOutcome, bullets, page, phase_table, refused, table
+from flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, refused, table
 from flows.recovery import recovering
 from flows.run import to_its_report
 from standby.document import JsonObject
@@ -27,7 +27,7 @@ from tasks.stage import TaskStages
 def drill_page(report: DrillReport) -> str:
     """Write what was drilled, how long it took, and whether anything is left of it."""
     return page(
-        f"# {report.title}: {report.ending}",
+        f"# {escaped(f'{report.title}: {report.ending}')}",
         bullets(report.reasons),
         table(("", ""), ((fact.label, fact.text) for fact in facts(report))),
         "## Phases",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from standby.document import JsonValue
 from standby.fencing import Fence
 from standby.recovery.probe import Observation
+from standby.text import clean
 from tasks.stage import tried
 
 log = logging.getLogger("standby.flows")
@@ -95,10 +96,19 @@ class PlanEvent:
         )
 
 
+def every_text(value: Any, change: Callable[[str], str]) -> Any:
+    """Give a value as Prefect keeps it, with each text in it changed, at any depth."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {change(str(key)): every_text(each, change) for key, each in value.items()}
+    return [every_text(each, change) for each in value] if isinstance(value, list | tuple) else value
+
+
 def _emit(event: str, resource: dict[str, str], payload: dict[str, Any], related: list[Any] | None = None) -> None:
     """Emit an event. Where Prefect fails it is lost, and nothing else is."""
     try:
-        emit_event(event=event, resource=resource, payload=payload, related=related)
+        emit_event(event=event, resource=resource, payload=every_text(payload, clean), related=related)
     except Exception as error:
         log.warning("Prefect failed (%s); this goes on without: the event %s", type(error).__name__, event)
         log.debug("where that happened:", exc_info=error)

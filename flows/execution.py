@@ -9,7 +9,7 @@ from prefect.artifacts import MarkdownArtifact
 from prefect.client.schemas.objects import State
 
 from flows.events import ACTIVATED, REFUSED, ROLLED_BACK, PlanEvent, emit_observation
-from flows.outcome import FlowOutcome, bullets, page, phase_table, seconds, table
+from flows.outcome import FlowOutcome, bullets, escaped, page, phase_table, seconds, shown, table
 from flows.run import to_its_report
 from standby.errors import sentence
 from standby.fencing import Fence
@@ -71,7 +71,7 @@ async def leave_decision(record: DecisionRecord) -> None:
         markdown=decision_page(record),
         description=f"Plan **{given.plan}**: {conclusion(record.decision, given)}.",
     )
-    await tried("the page of the decision", decided.acreate, DECISION_SECONDS)
+    await tried("the page of the decision", shown(decided).acreate, DECISION_SECONDS)
 
 
 def decision_page(record: DecisionRecord) -> str:
@@ -79,8 +79,8 @@ def decision_page(record: DecisionRecord) -> str:
     given, decision = record.given, record.decision
     newest = sorted(given.observations, key=lambda each: each.at)[-LATEST:]
     return page(
-        f"# {given.plan}: {conclusion(decision, given)}",
-        f"Requested by {requester(given, record.actor)}. `standby explain {record.id}` replays the decision.",
+        f"# {escaped(f'{given.plan}: {conclusion(decision, given)}')}",
+        f"Requested by {escaped(requester(given, record.actor))}. `standby explain {record.id}` replays the decision.",
         table(
             ("guard", "outcome", "because"),
             ((result.guard.value, result.outcome.value, sentence(result.text)) for result in decision.reasons),
@@ -96,7 +96,7 @@ def decision_page(record: DecisionRecord) -> str:
 def failover_page(report: FailoverReport) -> str:
     """Write what a failover did, how long it took, and what to do next."""
     return page(
-        f"# {ending(report)}",
+        f"# {escaped(ending(report))}",
         bullets([report.next_action]) if report.next_action else "",
         table(
             ("", ""),

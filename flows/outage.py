@@ -19,7 +19,7 @@ from pydantic import Field
 
 from flows.events import PROPOSED, REFUSED, WAITING, PlanEvent, Severity, read_observations, told_lately
 from flows.execution import failover_page, leave_decision, outcome_of
-from flows.outcome import FlowOutcome
+from flows.outcome import FlowOutcome, escaped
 from flows.recovery import open_in_flow
 from flows.run import to_its_report
 from standby.config.configuration import Configuration
@@ -71,7 +71,7 @@ class Approval(RunInput):
 
 async def ask(text: str, patience: timedelta) -> Approval | None:
     """Pause this flow run until somebody fills in the form; `None` where nobody does in time."""
-    form = Approval.with_initial_data(description=text)
+    form = Approval.with_initial_data(description=escaped(text))
     seconds = patience.total_seconds()
     try:
         async with asyncio.timeout(seconds):

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prefect.artifacts import Artifact, TableArtifact
+from prefect.artifacts import Artifact, MarkdownArtifact, TableArtifact
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import BaseModel
 
-from flows.events import REPLICATED, PlanEvent
+from flows.events import REPLICATED, PlanEvent, every_text
 from flows.run import hand_over
 from standby.document import JsonObject
 from standby.errors import GuardRefused, sentence
 from standby.recovery.failover.report import PhaseTime
 from standby.replication.items import GOOD, ReplicationPlan, Status
 from standby.replication.report import Ended, Report, plan_document, plan_totals, unseen_words
-from standby.text import totals
+from standby.text import clean, totals
 from tasks.stage import tried
 
 
@@ -39,17 +40,18 @@ class FlowOutcome:
     @property
     def state(self) -> State[Any]:
         """The final state of the run."""
+        message = clean(self.message)
         if self.interrupted:
-            return Cancelled(message=self.message)
+            return Cancelled(message=message)
         data = self.report.model_dump(mode="json") if isinstance(self.report, BaseModel) else self.report
-        return (Completed if self.good else Failed)(name=self.name, message=self.message, data=data)
+        return (Completed if self.good else Failed)(name=self.name, message=message, data=data)
 
     async def finish(self) -> State[Any]:
         """Hand over the report, leave the artifact, emit the event, and give the final state."""
         if isinstance(self.report, BaseModel):
             hand_over(self.report)
         if self.artifact is not None:
-            await tried(f"the artifact {self.artifact.key}", self.artifact.acreate)
+            await tried(f"the artifact {self.artifact.key}", shown(self.artifact).acreate)
         if self.event is not None:
             self.event.emit(self.message)
         return self.state
@@ -57,7 +59,7 @@ class FlowOutcome:
 
 def refused(error: GuardRefused) -> State[Any]:
     """Give the final state of a run that a guard refused: nothing was done, and the error is its result."""
-    return Failed(name="Refused", message=str(error), data=error)
+    return Failed(name="Refused", message=clean(str(error)), data=error)
 
 
 async def finish_plan(plan: ReplicationPlan) -> State[Any]:
@@ -122,6 +124,27 @@ def _cell(value: Any) -> Any:
     return " ".join(value) if isinstance(value, tuple) else value
 
 
+MARKS = str.maketrans({**{mark: f"\\{mark}" for mark in "\\`|"}, "<": "&lt;", ">": "&gt;", "&": "&amp;"})
+
+
+def escaped(text: str) -> str:
+    """Make any text fit for a page: one line, and no link, image, HTML or column of its own."""
+    return re.sub(r"\](?=[\[(:])", r"]\\", clean(text).translate(MARKS))
+
+
+def shown(artifact: Artifact) -> Artifact:
+    """Give an artifact as it may be shown: Prefect renders description and cells as Markdown, and HTML in them.
+
+    What is in a page is escaped where it is written.
+    """
+    changes: dict[str, Any] = {"description": escaped(artifact.description or "")}
+    if isinstance(artifact, TableArtifact):
+        changes["table"] = every_text(artifact.table, escaped)
+    if isinstance(artifact, MarkdownArtifact):
+        changes["markdown"] = "\n".join(map(clean, artifact.markdown.split("\n")))
+    return artifact.model_copy(update=changes)
+
+
 def page(*parts: str) -> str:
     """Put the parts of a page below each other, without those that are empty."""
     return "\n\n".join(part for part in parts if part)
@@ -141,7 +164,7 @@ def phase_table(phases: Iterable[PhaseTime]) -> str:
 
 def bullets(lines: Iterable[str]) -> str:
     """Write a list."""
-    return "\n".join(f"- {_inline(line)}" for line in lines)
+    return "\n".join(f"- {escaped(line)}" for line in lines)
 
 
 def seconds(value: float | None) -> str:
@@ -153,8 +176,4 @@ def seconds(value: float | None) -> str:
 
 
 def _table_row(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(_inline(str(cell)).replace('|', chr(92) + '|') for cell in cells)} |"
-
-
-def _inline(text: str) -> str:
-    return " ".join(text.split())
+    return f"| {' | '.join(escaped(str(cell)) for cell in cells)} |"

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect import flow, get_client
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import TableArtifact
 from prefect.client.schemas.filters import (
     ArtifactCollectionFilter,
     ArtifactCollectionFilterKey,
@@ -24,7 +24,7 @@ from prefect.states import Cancelled
 
 from blocks import load_configuration_from_blocks
 from flows.events import emit_observation, read_observations
-from flows.outcome import FlowOutcome
+from flows.outcome import FlowOutcome, shown
 from flows.run import hand_over
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
@@ -87,7 +87,7 @@ async def publish_watch(report: WatchReport) -> bool:
     description = f"Plan **{report.plan}**: {report.states}."
     if await _last(key) == description:
         return True
-    await acreate_table_artifact(
+    table = TableArtifact(
         key=key,
         table=[
             {
@@ -101,6 +101,7 @@ async def publish_watch(report: WatchReport) -> bool:
         ],
         description=description,
     )
+    await shown(table).acreate()
     return True
 
 

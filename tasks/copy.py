@@ -22,7 +22,7 @@ from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
 from standby.replication.steps import RunContext, Verified, copy_again, verify_again
 from standby.service.protocols import CopyAuthorization
-from tasks.stage import as_task, remembered
+from tasks.stage import RunName, as_task, remembered
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,7 +38,7 @@ def retry_options(policy: RetryPolicy) -> dict[str, Any]:
 
 
 def _step(
-    name: str, run_name: str, worth_a_retry: Callable[[BaseException], bool]
+    name: str, named: str, worth_a_retry: Callable[[BaseException], bool]
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
     """Make a task of which Prefect keeps nothing, whatever the server's own defaults are.
 
@@ -50,7 +50,7 @@ def _step(
 
     as_prefect = task(
         name=name,
-        task_run_name=run_name,
+        task_run_name=RunName(named),
         retry_condition_fn=condition,
         persist_result=False,
         cache_policy=NO_CACHE,

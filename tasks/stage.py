@@ -19,15 +19,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectSignal
 from prefect.runtime import flow_run
+from prefect.tasks import TaskRunNameCallbackWithParameters
 from prefect.utilities.annotations import opaque
 
 from standby.recovery.context import Stage
+from standby.text import clean
 
 log = logging.getLogger("standby.flows")
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MOST_OF_A_NAME = 200  # Characters of a task run's name
 SHOWN_SECONDS = 15.0  # How long something that is only shown may take
 
 
@@ -92,10 +95,21 @@ async def tried(what: str, call: Callable[[], Awaitable[T]], seconds: float = SH
         return None
 
 
+@dataclass(frozen=True)
+class RunName(TaskRunNameCallbackWithParameters):
+    """Names a task run after its parameters; ids in them come from elsewhere."""
+
+    template: str
+
+    def __call__(self, parameters: dict[str, Any]) -> str:
+        """Give the name."""
+        return clean(self.template.format(**parameters), MOST_OF_A_NAME)
+
+
 # Nothing of it is tried again by Prefect: each stage knows itself what may be repeated.
 @task(
     name="stage",
-    task_run_name="{plan}: {name}",
+    task_run_name=RunName("{plan}: {name}"),
     persist_result=False,
     cache_policy=NO_CACHE,
     cache_result_in_memory=False,

@@ -6,11 +6,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+from prefect.artifacts import TableArtifact
 
+from flows.check import readiness_page
 from flows.execution import failover_page, outcome_of
-from flows.outcome import bullets, page, seconds, table
+from flows.outcome import bullets, page, seconds, shown, table
 from standby.recovery.activation.sinks import SinkResult
+from standby.recovery.durations import RtoForecast
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary
+from standby.recovery.readiness.document import Bucket, Readiness, Reason, State
+from standby.replication.serving import Severity
 
 AT = datetime(2026, 1, 31, 3, 12, tzinfo=UTC)
 
@@ -123,6 +130,42 @@ def test_markdown_is_not_broken_by_what_is_put_into_it() -> None:
     assert table(("a",), []) == ""
     assert bullets(["one\ntwo"]) == "- one two"
     assert page("a", "", "b") == "a\n\nb"
+
+
+ODD = "x\x1b[31m\u202e\n# <img src=//e> [c](//e) `|` ![i](//e) \\[d](//e) &#x202e; [r]\n\n[r]: //e <//e.x> \\"
+
+
+def test_nothing_from_elsewhere_is_more_than_text_on_a_page() -> None:
+    restored = Restored(snapshot_id="s1", taken_at=AT, created=(ODD,), failed={ODD: ODD})
+    failed_over = report(reason=ODD, missing={ODD: ODD}, problems=(ODD,), next_action=ODD, restored=restored)
+    reason = Reason(bucket=Bucket.MISSING, severity=Severity.ERROR, text=ODD, next_action=ODD, analyzers=(ODD,))
+    readiness = Readiness(
+        plan="invoices",
+        primary="east",
+        target="west",
+        active="east",
+        epoch=1,
+        state=State.NOT_READY,
+        reasons=(reason,),
+        points=(),
+        rto=RtoForecast(low=None, high=None, basis="", objective=None, met=None),
+        rpo_seconds=None,
+        retirements=(),
+        last_drill=None,
+        assessed_at=AT,
+        source_answered=True,
+        missing=(ODD,),
+        names={},
+    )
+    rows = TableArtifact(key="rows", table=[{"analyzer": ODD, "seconds": 1.5}], description=f"Plan **a**: {ODD}")
+    of_table: Any = shown(rows)
+    cell = of_table.table[0]["analyzer"]
+
+    for text in (failover_page(failed_over), readiness_page("invoices", [readiness]), cell, of_table.description):
+        assert all(line.isprintable() for line in text.split("\n"))
+        kinds = {token.type for token in SyntaxTreeNode(MarkdownIt().enable("table").parse(text)).walk()}
+        assert not kinds & {"link", "image", "html_inline", "html_block", "code_inline"}
+        assert "[c]" in text
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prefect import Task
@@ -30,7 +30,7 @@ from standby.service.errors import (
     Unreachable,
 )
 from tasks.copy import retry_options
-from tasks.stage import STAGES, as_task, remembered, tried
+from tasks.stage import STAGES, RunName, as_task, remembered, tried
 
 ALL: dict[str, Task[..., Any]] = {name: getattr(tasks, name) for name in tasks.__all__}
 each_task = pytest.mark.parametrize("task", ALL.values(), ids=ALL)
@@ -79,7 +79,10 @@ def test_the_grant_is_not_kept_even_in_memory() -> None:
 @pytest.mark.parametrize("stage", Stage)
 def test_each_stage_of_a_recovery_is_a_task_of_its_own_name_that_prefect_never_tries_again(stage: Stage) -> None:
     task = STAGES[stage]
-    assert (task.name, task.task_run_name, task.retries) == (stage.value, "{plan}: {name}", 0)
+    assert (task.name, task.retries) == (stage.value, 0)
+    named = cast(RunName, task.task_run_name)
+    assert named({"plan": "invoices", "name": "read a\nb\x1b[31m" + "c" * 300}).startswith("invoices: read a b [31mccc")
+    assert len(named({"plan": "invoices", "name": "c" * 300})) == 200
     assert (task.persist_result, task.cache_policy, task.cache_result_in_memory) == (False, NO_CACHE, False)
 
 
