@@ -15,11 +15,7 @@ JsonObject = dict[str, JsonValue]
 
 
 def from_home(path: Path) -> Path:
-    """Put the home folder of who runs this where a path begins with `~`, or that of somebody else for `~name`.
-
-    Raises:
-        ValueError: nobody here has that name.
-    """
+    """Put the home folder of who runs this where a path begins with `~`, or that of somebody else for `~name`."""
     try:
         return path.expanduser()
     except RuntimeError:

@@ -122,11 +122,7 @@ class Fence(Stored):
         return next((primary for primary, each in self.assignments.items() if each.upcoming == resource), None)
 
     def must_allow_copy(self, source: str, target: str, failover_run: str = "") -> None:
-        """Allow a copy only from a resource that serves to one that does not.
-
-        Args:
-            failover_run: run id of the failover that the copy is a part of, if it is one.
-        """
+        """Allow a copy only from a resource that serves to one that does not."""
         primary = self.primary_of(source)
         served = [assignment for assignment in self.assignments.values() if assignment.active == source]
         if primary and not served:

@@ -150,16 +150,12 @@ def common_name(
     wanted: Sequence[Globs],
     unwanted: Sequence[Globs] = (),
     *,
-    characters: Collection[str] = ID_CHARACTERS,
-    longest: int = LONGEST_ID,
+    characters: Collection[str] = ID_CHARACTERS,  # those that a name may have
+    longest: int = LONGEST_ID,  # characters of the longest name that counts
 ) -> str | None:
     """Find a shortest name that one glob of each list matches, and none of the unwanted.
 
     All globs are followed at once, a character at a time, and each combination of what is left of them only once.
-
-    Args:
-        characters: those that a name may have.
-        longest: characters of the longest name that counts.
 
     Returns:
         Such a name, `None` where there is none. Where that takes too long to decide, a glob stands for the name.

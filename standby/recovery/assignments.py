@@ -82,12 +82,6 @@ def choose_primary(plan: RecoveryPlan, fence: Fence, *, to: str = "", named: str
 
     Args:
         to: the resource that is to serve; empty where the primary itself is to serve again.
-
-    Raises:
-        NotAPrimary: the plan has no primary of that name.
-        NotATarget: the resource may not serve for it, or for any primary.
-        AlreadyActive: the resource serves for the only one.
-        SeveralPrimaries: there are several.
     """
     if named:
         must_be_able_to_serve(plan, named, to or named)

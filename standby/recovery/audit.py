@@ -124,14 +124,7 @@ async def record_action(
     *,
     epoch: int | None = None,
 ) -> AuditLine:
-    """Add a line to the plan's log; it is safe when this returns.
-
-    Raises:
-        AuditBusy: other runs write the log without a pause.
-        AuditBroken: the log's last lines, or the file that knows them, are not what they should be; or lines are
-            missing that something else knows.
-        CannotSign: only the public half of the key is here.
-    """
+    """Add a line to the plan's log; it is safe when this returns."""
     path = audit_path(context.plan.name)
     begun = context.clock.monotonic()
     while context.clock.monotonic() - begun < PATIENCE:

@@ -151,16 +151,11 @@ async def open_recovery(
     plan_name: str,
     *,
     via: Via = "direct",
-    sinks: SinkOpener = open_sinks,
-    actor: str = "",
+    sinks: SinkOpener = open_sinks,  # opens the sinks; this library alone opens files and webhooks
+    actor: str = "",  # who asks; without it, the user of this machine
     run_id: str = "",
 ) -> AsyncIterator[RecoveryContext]:
-    """Open everything a recovery of one plan needs; no call is made yet.
-
-    Args:
-        sinks: opens the sinks; this library alone opens files and webhooks.
-        actor: who asks; without it, the user of this machine.
-    """
+    """Open everything a recovery of one plan needs; no call is made yet."""
     settings = configuration.vault
     async with open_run(configuration, plan_name) as run, AsyncExitStack() as stack:
         second = None

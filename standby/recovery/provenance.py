@@ -34,12 +34,7 @@ class Provenance:
 def trace(
     plan: RecoveryPlan, primary: Inventory | None, standby: Inventory, records: Records, now: datetime
 ) -> Provenance:
-    """Trace what a standby holds.
-
-    Args:
-        primary: what the primary holds; `None` where it does not answer.
-        records: the ledger of copies from the primary to the standby.
-    """
+    """Trace what a standby holds."""
     copies = _copies(plan, primary)
     primary_ids = {name: _primary_id(plan, name, copies, records) for name in standby.analyzers}
     newest: dict[str, str] = {}

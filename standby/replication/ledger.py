@@ -167,10 +167,6 @@ async def read_owners(
     """Tell which analyzers of a target were copied there for other plans, and from where.
 
     A copy belongs to whoever noted this incarnation of it first; others may have found it equal since.
-
-    Args:
-        there: the analyzers that are asked about, as the target has them.
-        ours: the records of every source of this plan, by source.
     """
     known = {(source, name): record for source, records in ours.items() for name, record in records.items()}
     for listed in await storage.list(_folder(api_version)):

@@ -235,23 +235,12 @@ async def begin(
     selection: Selection,
     steps: Steps,
     *,
-    approved: SavedPlan | None = None,
+    approved: SavedPlan | None = None,  # a saved plan; the run does exactly what it says
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> AsyncIterator[Replication]:
     """Hold the ledgers of the pairs that are asked for, plan, and give the run that is ready to start.
 
     The ledgers are held first: what another run does meanwhile would make the plan untrue.
-
-    Args:
-        approved: a saved plan; the run does exactly what it says.
-
-    Raises:
-        LedgerBusy: another run is at one of the pairs.
-        PlanMoved: what is approved no longer follows from what the resources hold.
-        Fenced: the plan has failed over, and a pair would copy to the resource that serves.
-        ActiveElsewhere: all that is asked for serves elsewhere for other plans.
-        OtherFenceUnknown: that is not known.
-        FenceBehind: the fence is older than what the run knows.
     """
     async with _hold_ledgers(context, selection) as ledgers:
         fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)

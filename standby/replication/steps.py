@@ -247,13 +247,7 @@ async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
 
 
 async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> None:
-    """Wait until the service has finished what it was asked to make; without an operation, the analyzer is looked at.
-
-    Raises:
-        OperationFailed: the service said so.
-        OperationHung: it neither finished nor failed before the plan's deadline.
-        TargetAnalyzerGone: the operation and the analyzer are both gone.
-    """
+    """Wait until the service has finished what it was asked to make; without an operation, the analyzer is looked at."""
     client, url = context.connections[target], receipt.operation_url
     async for beat in pace(context.recovery_plan.deadlines, context.clock, receipt.begun):
         if url is None:
@@ -286,11 +280,6 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     """Read the copy back and compare it with what was to be copied.
 
     An analyzer that was edited at the source after the plan was made is compared with what it is now.
-
-    Raises:
-        TargetAnalyzerNotReady: it is still being made.
-        TargetAnalyzerFailed: the target calls it failed.
-        CopyDiffers: it is neither the planned nor the present definition.
     """
     ignore = context.recovery_plan.ignore
     analyzer = await must_find(context, item.target, item.target_analyzer)

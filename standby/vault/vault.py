@@ -87,11 +87,7 @@ class _Unopened:
 
 
 async def on_second(settings: VaultSettings, by: str, why: str) -> VaultSettings:
-    """Give the settings that open the replica as the vault, with what it may lack; nothing is changed yet.
-
-    Raises:
-        NoSecond: there is none.
-    """
+    """Give the settings that open the replica as the vault, with what it may lack; nothing is changed yet."""
     if settings.second is None:
         raise NoSecond
     async with AsyncExitStack() as stack:

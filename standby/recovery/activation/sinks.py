@@ -133,11 +133,7 @@ class ActivationSink(Protocol):
 
 
 def must_follow(sink: str, found: Activation | None, new: Activation) -> None:
-    """Replace what a sink holds only by what is newer, or by the same again.
-
-    Raises:
-        SinkAhead: it has a higher epoch; or another resource under the same one, from another vault.
-    """
+    """Replace what a sink holds only by what is newer, or by the same again."""
     if found is None or found.epoch < new.epoch:
         return
     if found.epoch > new.epoch or any(

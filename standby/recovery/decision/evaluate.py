@@ -283,18 +283,14 @@ async def evaluate(
     request: FailoverRequest,
     *,
     history: Sequence[Observation] = (),
-    recall: Recall = nothing_more,
-    rounds: int | None = None,
+    recall: Recall = nothing_more,  # gives before every round what other observers have seen by then
+    rounds: int | None = None,  # how often at most; by default as often as the policy needs, and a few times more
     limits: Limits = LIMITS,
 ) -> tuple[DecisionInput, Decision]:
     """Come to a decision.
 
     It ends with the first decision that does not wait; so it refuses as soon as the source answers again. If it
     still waits after the last round, nothing is to be done.
-
-    Args:
-        recall: gives before every round what other observers have seen by then.
-        rounds: how often at most; by default as often as the policy needs, and a few times more.
     """
 
     async def look(observations: Sequence[Observation]) -> DecisionInput:

@@ -61,10 +61,10 @@ def weigh(
     now: datetime,
     policy: FailoverPolicy,
     *,
-    since: datetime | None = None,
+    since: datetime | None = None,  # when the resource began to serve; nothing earlier counts
     gap: float = GAP,
-    same: float = SAME_LOOK,
-    clocks: timedelta = CLOCKS,
+    same: float = SAME_LOOK,  # share of a probe period within which two looks of one observer count once
+    clocks: timedelta = CLOCKS,  # by how much the clocks of two machines may differ
 ) -> OutageEvidence:
     """Find the present streak.
 
@@ -75,11 +75,6 @@ def weigh(
 
     A look dated up to a probe period ahead counts as of now, since clocks differ; what is dated further ahead is
     ignored.
-
-    Args:
-        since: when the resource began to serve; nothing earlier counts.
-        same: share of a probe period within which two looks of one observer count once.
-        clocks: by how much the clocks of two machines may differ.
     """
     believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
     known = [look for look in believed if not look.alert]

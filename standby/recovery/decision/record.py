@@ -144,12 +144,7 @@ async def first_asked(context: RecoveryContext, record: DecisionRecord) -> datet
 
 
 async def record_decision(context: RecoveryContext, given: DecisionInput, decision: Decision) -> DecisionRecord:
-    """Keep a decision in the vault, and record its digest in the audit log.
-
-    Raises:
-        AuditBroken: it is kept, and the audit log could not be added to.
-        AuditBusy: likewise.
-    """
+    """Keep a decision in the vault, and record its digest in the audit log."""
     now = context.clock.now()
     record = DecisionRecord(
         id=f"{given.plan}-{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:4]}",

@@ -44,11 +44,7 @@ class FailbackState:
 
 
 def failback_state(fence: Fence, primary: str, unfinished: str | None = None) -> FailbackState:
-    """Say from which resource a primary is failed back.
-
-    Args:
-        unfinished: the standby of a failback that was begun and has not ended.
-    """
+    """Say from which resource a primary is failed back."""
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:
         if assignment.active == primary or assignment.target != primary:
@@ -118,10 +114,6 @@ async def fail_back(
         keep: whose analyzers are kept, by id at the primary, where both have something of their own.
         force: ids at the primary of what was trained and may be replaced by what was not; it is kept there
             under another id. `SHARED` lets the primary serve although another plan has the standby serve as well.
-
-    Raises:
-        UnsettledEdits: `keep` does not say whose is kept.
-        TrainingWouldBeLost: `force` does not order that.
     """
     chosen = choose_primary(context.plan, await read_fence(context.vault, context.plan), named=primary)
     async with hold_progress(context, chosen) as held:

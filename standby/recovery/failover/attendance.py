@@ -88,11 +88,7 @@ class Attendance:
         await self._note(self._last.told)
 
     async def tell(self, primary: str, what: str, text: str, publish: Callable[[], None]) -> None:
-        """Tell people that something is not settled for a primary: when it is new, and then from time to time.
-
-        Args:
-            what: tells the same from something new.
-        """
+        """Tell people that something is not settled for a primary: when it is new, and then from time to time."""
         now, last = self.context.clock.now(), self._last.told.get(primary)
         known = {**last.earlier, last.what: last.at} if last else {}
         lately = {each: at for each, at in known.items() if abs(now - at) < TOLD_EVERY}

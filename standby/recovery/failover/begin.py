@@ -77,11 +77,7 @@ class Unfinished:
 
 
 async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | None:
-    """Find the failover of a primary that has not ended, and that no run carries out; `None` where there is none.
-
-    Raises:
-        FailoverUnderWay: a run that is alive carries it out.
-    """
+    """Find the failover of a primary that has not ended, and that no run carries out; `None` where there is none."""
     fence = await read_fence(context.vault, context.plan)
     if fence.assignments[primary].phase is not Phase.SWITCHING:
         return None

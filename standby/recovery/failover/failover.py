@@ -58,18 +58,14 @@ async def fail_over(
     request: FailoverRequest,
     stages: Stages,
     *,
-    sync: Sync = synchronise,
-    naming: Naming = keep_names,
+    sync: Sync = synchronise,  # brings the target up to what the source has, where the failover is planned
+    naming: Naming = keep_names,  # of restored analyzers; with a prefix everything is restored under it, for a drill
 ) -> FailoverReport:
     """Make another resource serve for a primary, or roll back to the one that served before.
 
     Begins, or resumes where an earlier run was interrupted. Once the plan is fenced nothing is raised any
     more: the report says what was done, what serves and what to do next. A cancellation ends it early.
     A rollback copies and restores nothing: the resource that it leads to served until the failover.
-
-    Args:
-        sync: brings the target up to what the source has, where the failover is planned.
-        naming: of restored analyzers; with a prefix everything is restored under it, for a drill.
 
     Raises:
         SinkFailed: a sink cannot be read, and that is not forced; nothing was done.
@@ -125,12 +121,6 @@ async def decide_request(
 
     Returns:
         The request as it is to be carried out; and the decision, where there was something to decide.
-
-    Raises:
-        FailoverRefused: a guard refuses; the decision is recorded all the same.
-        FailbackNeeded: edits would be lost.
-        RollbackTargetUnhealthy: the resource that a rollback leads to does not answer.
-        StandbyError: as `choose_primary`.
     """
     found = context.known.fence if context.known else None
     fence = found or await read_fence(context.vault, context.plan)

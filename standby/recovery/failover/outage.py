@@ -54,11 +54,7 @@ OUTSIDE = PAUSES[:4]
 
 
 async def to_be_attended(context: RecoveryContext, down: Collection[str]) -> list[str]:
-    """Name the resources that somebody has to attend to: what serves and is down, or has a failover that did not end.
-
-    Args:
-        down: the resources of which an outage is proved.
-    """
+    """Name what somebody has to attend to: a resource that serves and is down, or has a failover that did not end."""
     assignments = (await _fence(context)).assignments.values()
     wanted = [each.active for each in assignments if each.active in down or each.phase is Phase.SWITCHING]
     return list(dict.fromkeys(wanted))

@@ -121,9 +121,6 @@ def active_map(
 
     Args:
         named: what some primaries get instead of what the fence says; `None` for nobody.
-
-    Raises:
-        UnknownName: a resource that serves is no longer configured.
     """
     serving: dict[str, str | None] = {primary: assignment.active for primary, assignment in fence.assignments.items()}
     serving |= named or {}

@@ -52,18 +52,12 @@ async def plan_restore(
     snapshot: Snapshot,
     to: str,
     *,
-    analyzers: Sequence[str] = ("*",),
+    analyzers: Sequence[str] = ("*",),  # globs on ids as the snapshot has them; what they refer to comes along
     naming: Naming = keep_names,
-    only_missing: bool = False,
-    primary: str = "",
+    only_missing: bool = False,  # leave out whatever the target has under the id, whatever it is
+    primary: str = "",  # only what serves for this primary; everything that belongs at `to` if left out
 ) -> RestorePlan:
-    """Decide what to do about every analyzer of a snapshot at one resource; no other resource is asked.
-
-    Args:
-        analyzers: globs on ids as the snapshot has them; what they refer to comes along.
-        only_missing: leave out whatever the target has under the id, whatever it is.
-        primary: only what serves for this primary; everything that belongs at `to` if left out.
-    """
+    """Decide what to do about every analyzer of a snapshot at one resource; no other resource is asked."""
     if to not in context.plan.resources:
         raise UnknownName(f"resource of plan {context.plan.name}", to, context.plan.resources)
     parts = {name: part for name, part in snapshot.resources.items() if _belongs(context.plan, name, part, to, primary)}

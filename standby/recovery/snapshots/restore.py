@@ -145,9 +145,6 @@ async def restore(
 
     A cancellation ends it early: the report then says `interrupted` and how far each analyzer came, so its
     caller must look. What the service has begun by then goes on there, and is found by the next restore.
-
-    Raises:
-        ActiveElsewhere: all that is asked for serves there for another plan.
     """
     if plan.items and len(plan.elsewhere) == len(plan.items):
         raise next(iter(plan.elsewhere.values()))

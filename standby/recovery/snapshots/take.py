@@ -179,9 +179,6 @@ async def take_snapshot(context: RecoveryContext) -> SnapshotTaken:
 
     A resource that does not answer does not stop the others. What the last snapshot has of it is kept, so that
     the newest snapshot is always the one to restore from.
-
-    Raises:
-        NothingReachable: no resource answered; nothing was written.
     """
     plan = context.plan.name
     fence = await read_fence(context.vault, context.plan)
