@@ -247,7 +247,7 @@ async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
 
 
 async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> None:
-    """Wait until the service has finished what it was asked to make; without an operation, the analyzer is looked at."""
+    """Wait until the service has finished what it was asked to make; without an operation, look at the analyzer."""
     client, url = context.connections[target], receipt.operation_url
     async for beat in pace(context.recovery_plan.deadlines, context.clock, receipt.begun):
         if url is None:
