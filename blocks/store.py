@@ -94,9 +94,7 @@ async def save_configuration(configuration: Configuration) -> dict[str, str]:
             await _save(client, with_credentials, name, lambda block: block.to_resource("same"), saved)
         for name, plan in configuration.plans.items():
             whole = RecoveryPlan.of(plan, configuration.vault, configuration.activation)
-            await _save(
-                client, whole, name, lambda block: (block.to_plan("same"), block.to_vault(), block.to_sinks()), saved
-            )
+            await _save(client, whole, name, lambda it: (it.to_plan("same"), it.to_vault(), it.to_sinks()), saved)
     return saved
 
 

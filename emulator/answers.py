@@ -150,9 +150,8 @@ def data_plane_response(answer: Answer, headers: Iterable[Header]) -> Response:
         framing = (("Content-Length", str(len(answer.body))),)
     if answer.body:
         framing += (("Content-Type", "application/json" + ("; charset=utf-8" if failed else "")),)
-    return SpelledResponse(
-        answer.status, answer.body, (*headers, ("Date", formatdate(usegmt=True)), *ALWAYS, *framing, *answer.headers)
-    )
+    headers = (*headers, ("Date", formatdate(usegmt=True)), *ALWAYS, *framing, *answer.headers)
+    return SpelledResponse(answer.status, answer.body, headers)
 
 
 async def pause(seconds: float, receive: Receive) -> None:

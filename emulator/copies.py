@@ -112,11 +112,8 @@ def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
     token = secrets.token_urlsafe(96)
     if not isinstance(call.twist, VoidGrant):
         world.copy_tokens[token] = permitted
-    answer: JsonObject = {
-        "source": permitted.source,
-        "authorizationToken": token,
-        "expiresAt": with_fraction(permitted.expires_at),
-    }
+    expires = with_fraction(permitted.expires_at)
+    answer: JsonObject = {"source": permitted.source, "authorizationToken": token, "expiresAt": expires}
     return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
 
 

@@ -186,14 +186,8 @@ def completed(
 def copied(source: Mapping[str, JsonValue], analyzer_id: str, now: datetime) -> JsonObject:
     """Copy an analyzer: all of its definition, and nothing of its history (recording: grant copy)."""
     moment = whole_seconds(now)
-    return {
-        **source,
-        "analyzerId": analyzer_id,
-        "createdAt": moment,
-        "lastModifiedAt": moment,
-        "warnings": [],
-        "status": "creating",
-    }
+    dates = {"createdAt": moment, "lastModifiedAt": moment}
+    return {**source, "analyzerId": analyzer_id, **dates, "warnings": [], "status": "creating"}
 
 
 def echoed(analyzer_id: str, sent: Mapping[str, JsonValue]) -> JsonObject:

@@ -30,7 +30,8 @@ async def automation(plan: str, on: bool | None = None, reason: str = "") -> Sta
         if on is None:
             switch = await read_automation(context.vault)
         else:
+            name = f"automation {plan}"
             switch = await TaskStages().run(
-                Stage.AUTOMATION, f"automation {plan}", lambda: set_automation([context], on=on, reason=reason)
+                Stage.AUTOMATION, name, lambda: set_automation([context], on=on, reason=reason)
             )
     return await FlowOutcome("On" if switch.on else "Off", sentence(position_words(switch)), switch).finish()

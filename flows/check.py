@@ -62,10 +62,8 @@ async def publish_readiness(
     plan = context.plan.name
     description = f"Plan **{plan}**: {wording.plan_words(found)}."
     markdown = readiness_page(plan, found, sinks, context.known.fence if context.known else None)
-    await tried(
-        "the page of readiness",
-        shown(MarkdownArtifact(key="readiness", markdown=markdown, description=description)).acreate,
-    )
+    page = shown(MarkdownArtifact(key="readiness", markdown=markdown, description=description))
+    await tried("the page of readiness", page.acreate)
     last = await read_last_states(context.vault, plan)
     changed = last.changed(found)
     for each in changed:

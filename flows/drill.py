@@ -64,12 +64,8 @@ async def drill(
     except GuardRefused as error:
         return refused(error)
     summary = message(report)
-    payload: JsonObject = {
-        "home": report.primary,
-        "to": report.to,
-        "passed": report.passed,
-        "evidence": report.evidence,
-    }
+    payload: JsonObject = {"home": report.primary, "to": report.to, "passed": report.passed}
+    payload["evidence"] = report.evidence
     return await FlowOutcome(
         "Passed" if report.passed else "NotPassed",
         summary,

@@ -56,13 +56,11 @@ async def failover(
     async with recovering(plan) as opened:
         try:
             context = await settle(opened, force, reason)
-            served, target = choose_assignment(
-                context.plan, await read_fence(context.vault, context.plan), to=to, named=home
-            )
+            fence = await read_fence(context.vault, context.plan)
+            served, target = choose_assignment(context.plan, fence, to=to, named=home)
             planned = None if mode is None else mode == "planned"
-            request = FailoverRequest(
-                to=target, primary=served, planned=planned, reason=reason, forced=frozenset(force)
-            )
+            forced = frozenset(force)
+            request = FailoverRequest(to=target, primary=served, planned=planned, reason=reason, forced=forced)
             return await on_order(context, request)
         except GuardRefused as error:
             PlanEvent(REFUSED, plan, {"home": home, "to": to}).emit(str(error))

@@ -80,9 +80,8 @@ class Prefect:
             "reason": past_loss or "",
             "apply": None if apply is None else str(apply),
         }
-        report, interrupted = await _run_here(
-            configuration.only(plan), "replicate", {**parameters, "plan": plan}, on_progress
-        )
+        asked = {**parameters, "plan": plan}
+        report, interrupted = await _run_here(configuration.only(plan), "replicate", asked, on_progress)
         return Ended(cast(Report, report), interrupted)
 
     async def recover(
@@ -262,9 +261,8 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
-    process = await _start(
-        log, {**PROMPT, **os.environ, **settings}, "worker", "start", "--pool", pool, "--type", "process"
-    )
+    environment = {**PROMPT, **os.environ, **settings}
+    process = await _start(log, environment, "worker", "start", "--pool", pool, "--type", "process")
     try:
         yield
     finally:

@@ -67,9 +67,8 @@ async def finish_plan(plan: ReplicationPlan) -> State[Any]:
     description = f"Plan **{plan.recovery_plan.name}**: {plan_totals(plan)}. Nothing was changed."
     columns = ("analyzer", "from", "to", "action", "reason", "verdict", "as", "warnings")
     artifact = item_table("replication-plan", description, plan.items, columns)
-    return await FlowOutcome(
-        "Completed", f"{plan_totals(plan)}; nothing was changed.", plan_document(plan), artifact=artifact
-    ).finish()
+    text = f"{plan_totals(plan)}; nothing was changed."
+    return await FlowOutcome("Completed", text, plan_document(plan), artifact=artifact).finish()
 
 
 async def finish_replication(

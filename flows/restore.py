@@ -47,11 +47,8 @@ async def restore(
     """
     moment = as_of.replace(tzinfo=UTC) if as_of is not None and as_of.tzinfo is None else as_of
     try:
-        async with (
-            recovering(plan) as opened,
-            hold_targets([to], SHORT_WAIT),
-            ProgressArtifact(f"Restoring plan {plan} at {to}") as bar,
-        ):
+        title = f"Restoring plan {plan} at {to}"
+        async with recovering(plan) as opened, hold_targets([to], SHORT_WAIT), ProgressArtifact(title) as bar:
             context = await settle(opened, force, reason)
             found = await open_snapshot(context, as_of=moment)
             wanted = await plan_restore(context, found, to, analyzers=analyzers)

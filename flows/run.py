@@ -130,8 +130,9 @@ class ProgressArtifact:
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        text = self._description
         artifact = await tried(
-            "the progress bar", lambda: acreate_progress_artifact(0.0, key=PROGRESS, description=self._description)
+            "the progress bar", lambda: acreate_progress_artifact(0.0, key=PROGRESS, description=text)
         )
         # Prefect types the id loosely; it is one.
         self._artifact = None if artifact is None else UUID(str(artifact))

@@ -158,9 +158,8 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     async def recall(resource: str) -> tuple[Observation, ...]:
         return await read_observations(resource, clock.now(), patience(policy))
 
-    missed = asyncio.create_task(
-        tried("the end of what was missed", lambda: cancel_missed(policy.probe_every), PAGE_SECONDS)
-    )
+    cancelling = tried("the end of what was missed", lambda: cancel_missed(policy.probe_every), PAGE_SECONDS)
+    missed = asyncio.create_task(cancelling)
     found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
     report = WatchReport(plan=plan, observations=found.observations)
     problems = [*events.problems, *found.problems]

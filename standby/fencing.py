@@ -211,9 +211,8 @@ def fence_of_plan(plan: RecoveryPlan, found: Fence | None, where: str) -> Fence:
     if found.plan != plan.name:
         raise FenceUnreadable(where, f"it belongs to plan {found.plan}")
     # A source that was added to the plan since serves itself; one that was removed does not matter any more.
-    return found.model_copy(
-        update={"assignments": {primary: found.assignments.get(primary, steady[primary]) for primary in steady}}
-    )
+    assignments = {primary: found.assignments.get(primary, steady[primary]) for primary in steady}
+    return found.model_copy(update={"assignments": assignments})
 
 
 @dataclass(frozen=True)

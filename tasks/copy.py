@@ -30,11 +30,8 @@ R = TypeVar("R")
 
 def retry_options(policy: RetryPolicy) -> dict[str, Any]:
     """Give a plan's policy for a step as task options."""
-    return {
-        "retries": policy.attempts - 1,
-        "retry_delay_seconds": list(policy.delays),
-        "retry_jitter_factor": policy.jitter,
-    }
+    delays = list(policy.delays)
+    return {"retries": policy.attempts - 1, "retry_delay_seconds": delays, "retry_jitter_factor": policy.jitter}
 
 
 def _step(

@@ -71,9 +71,8 @@ async def command(
             automation = await read_automation(vault)
         where = vault.where(AUTOMATION_PATH)
     output.results(_lines(automation, configuration))
-    plans: JsonObject = {
-        name: {"automatic": plan.failover.automatic} for name, plan in sorted(configuration.plans.items())
-    }
+    named = sorted(configuration.plans.items())
+    plans: JsonObject = {name: {"automatic": plan.failover.automatic} for name, plan in named}
     output.document({**automation.model_dump(mode="json"), "where": where, "plans": plans})
     return Exit.DONE
 

@@ -43,10 +43,8 @@ def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iter
     if report.unforced:
         names, first = some_of(report.unforced, MOST_NAMED), report.unforced[0]
         yield Line(f"trained at {report.primary}, and not as it was at {report.standby}: {names}", wrong=True)
-        yield Line(
-            f"Keep it with --keep {first}=primary, or replace it with --keep {first}=standby --force {first}.",
-            wrong=True,
-        )
+        choice = f"Keep it with --keep {first}=primary, or replace it with --keep {first}=standby --force {first}."
+        yield Line(choice, wrong=True)
     undecided = [name for name in report.undecided if name not in report.unforced]
     if undecided:
         first = undecided[0]
@@ -196,9 +194,8 @@ def _choices(keep: list[str]) -> dict[str, Choice]:
         analyzer, _, word = each.partition("=")
         choice = CHOICES.get(word)
         if not analyzer or choice is None:
-            raise typer.BadParameter(
-                f"{each} does not say which analyzer to keep; write ID=primary or ID=standby", param_hint="--keep"
-            )
+            text = f"{each} does not say which analyzer to keep; write ID=primary or ID=standby"
+            raise typer.BadParameter(text, param_hint="--keep")
         if choices.setdefault(analyzer, choice) != choice:
             raise typer.BadParameter(f"it says both primary and standby for {analyzer}", param_hint="--keep")
     return choices

@@ -230,10 +230,8 @@ async def _lost_lines(recovery: RecoveryContext, request: FailoverRequest) -> li
     if not names:
         return [Line(f"Nothing was edited at {there} that {back} lacks.", 2)]
     lost = f"A rollback copies nothing: only {there} has what was edited there, {some_of(names, 10)}."
-    return [
-        Line(lost, 2, "!", "red"),
-        Line(f"To take it along, run standby failback {recovery.plan.name} instead.", 2, "→"),
-    ]
+    along = f"To take it along, run standby failback {recovery.plan.name} instead."
+    return [Line(lost, 2, "!", "red"), Line(along, 2, "→")]
 
 
 async def ask(
@@ -329,9 +327,8 @@ async def _confirm_commit(output: Output, recovery: RecoveryContext, primary: st
 def _guards(names: list[str]) -> frozenset[str]:
     for name in names:
         if name not in GUARDS:
-            raise typer.BadParameter(
-                f"there is no guard {name} that can be forced; there are {', '.join(GUARDS)}", param_hint="--force"
-            )
+            text = f"there is no guard {name} that can be forced; there are {', '.join(GUARDS)}"
+            raise typer.BadParameter(text, param_hint="--force")
     return frozenset(names)
 
 

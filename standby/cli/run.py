@@ -134,9 +134,8 @@ def runnable(command: Command) -> Callable[..., None]:
         output: Output = context.obj
         with logging_to(output.stderr, verbose=output.verbose, quiet=output.quiet):
             given = {name: with_home(each) for name, each in options.items()}
-            status = _status(
-                _on_second(command, context, given) if output.second else command(context, **given), output
-            )
+            work = _on_second(command, context, given) if output.second else command(context, **given)
+            status = _status(work, output)
         raise typer.Exit(status)
 
     return run

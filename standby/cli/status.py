@@ -157,9 +157,8 @@ async def report(
         content = await gather_content(recovery, await sinks_seen(recovery), seconds=wait)
     await asyncio.to_thread(_write, html, render_page(content))
     output.result(f"Written: {html}")
-    pairs: list[JsonValue] = [
-        {"home": each.primary, "target": each.target, "state": each.state.value} for each in content.readiness
-    ]
+    found = content.readiness
+    pairs: list[JsonValue] = [{"home": it.primary, "target": it.target, "state": it.state.value} for it in found]
     for each in content.readiness:
         output.result(Line(wording.state_words(each), 2))
     output.results(loss_lines(finding))

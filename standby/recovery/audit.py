@@ -144,9 +144,8 @@ async def record_action(
             tag = await context.vault.swap(path, added, log.tag if log else None)
         except Changed:
             continue
-        written = await write_head(
-            context.vault, head_of(line, context.signer, before if epoch is None else epoch), head
-        )
+        newest = head_of(line, context.signer, before if epoch is None else epoch)
+        written = await write_head(context.vault, newest, head)
         remember_end(context, written, Version(added, tag))
         return line
     raise AuditBusy(context.vault.where(path))

@@ -275,9 +275,8 @@ async def _of_sink(sink: ActivationSink, plan: str) -> Witness | None:
     published = await read_sink(sink, plan)
     if published is None:
         return None
-    serving = {
-        primary: Assignment(active=endpoint.resource) for primary, endpoint in published.sources.items() if endpoint
-    }
+    endpoints = {primary: endpoint for primary, endpoint in published.sources.items() if endpoint}
+    serving = {primary: Assignment(active=endpoint.resource) for primary, endpoint in endpoints.items()}
     return Witness(sink.name, published.epoch, serving, is_sink=True)
 
 
@@ -325,9 +324,8 @@ async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | Non
         manifest = parse_stored(vault.where(path), content or b"", Manifest)
     except ValidationError:
         raise _Unreadable(path, f"{vault.where(path)} is missing or damaged") from None
-    serving = {
-        primary: Assignment(active=name) for name, part in manifest.resources.items() for primary in part.primaries
-    }
+    parts = manifest.resources.items()
+    serving = {primary: Assignment(active=name) for name, part in parts for primary in part.primaries}
     return Witness(vault.where(path), manifest.epoch, serving, manifest.log)
 
 

@@ -47,9 +47,8 @@ def cut(items: Iterable[PlanItem], most: int = MOST) -> tuple[Chunk, ...]:
     for item in items:
         if item.action in ACTING:
             pairs.setdefault((item.source, item.target), {})[item.analyzer] = item
-    by_pair = [
-        [Chunk(*pair, analyzers) for analyzers in _pack(_components(acting), most)] for pair, acting in pairs.items()
-    ]
+    packed = {pair: _pack(_components(acting), most) for pair, acting in pairs.items()}
+    by_pair = [[Chunk(*pair, analyzers) for analyzers in parts] for pair, parts in packed.items()]
     # In turns, so that the first chunks to run already keep every target busy.
     return tuple(chunk for turn in zip_longest(*by_pair) for chunk in turn if chunk is not None)
 

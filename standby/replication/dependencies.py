@@ -64,9 +64,8 @@ def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, Json
         if absent := needed - definitions.keys():
             missing[analyzer] = frozenset(absent)
         waiting.extend(children[analyzer] - children.keys())
-    return Dependencies(
-        children=children, pulled_in=frozenset(children) - wanted, missing=missing, cycles=_cycles(children)
-    )
+    pulled_in = frozenset(children) - wanted
+    return Dependencies(children=children, pulled_in=pulled_in, missing=missing, cycles=_cycles(children))
 
 
 def _cycles(children: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:

@@ -172,9 +172,8 @@ class Connections:
 
     def slots(self, resource: str) -> asyncio.Semaphore:
         """Give the places for what is in flight at a resource: one set for all pairs, restores and syncs of a run."""
-        return self._slots.setdefault(
-            resource, asyncio.Semaphore(self.clients[resource].resource.max_concurrent_copies)
-        )
+        most = self.clients[resource].resource.max_concurrent_copies
+        return self._slots.setdefault(resource, asyncio.Semaphore(most))
 
     async def serving(self, resource: str) -> Serving:
         """Tell what a resource serves, asked at most once in `SERVING_AGE` seconds."""
@@ -198,8 +197,6 @@ async def connect(resources: Iterable[Resource]) -> AsyncIterator[Connections]:
     """Open one client per resource, and close them all."""
     tls = trusted_certificates()
     async with AsyncExitStack() as stack:
-        clients = {
-            resource.name: await stack.enter_async_context(ContentUnderstandingClient(resource, tls=tls))
-            for resource in resources
-        }
+        opened = [await stack.enter_async_context(ContentUnderstandingClient(each, tls=tls)) for each in resources]
+        clients = {client.resource.name: client for client in opened}
         yield Connections(clients)

@@ -88,9 +88,8 @@ class Pair:
         )
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
-        items = list(
-            _after_children(beside_other_plans(_apart(own), self.others, following=self.following), dependencies)
-        )
+        beside = beside_other_plans(_apart(own), self.others, following=self.following)
+        items = list(_after_children(beside, dependencies))
         needed = {
             model
             for item in items
@@ -272,9 +271,8 @@ class Pair:
         return replace(item, warnings=item.warnings + judged.errors)
 
     def _judged_models(self, item: PlanItem) -> JudgedModels:
-        return judge_models(
-            item.models, self.source.serving, self.target.serving, self.overrides, self.recovery_plan.missing_defaults
-        )
+        there, missing = self.target.serving, self.recovery_plan.missing_defaults
+        return judge_models(item.models, self.source.serving, there, self.overrides, missing)
 
 
 def _blocked(item: PlanItem, cause: str) -> PlanItem:

@@ -127,9 +127,8 @@ class Replication(Engine[PlanItem, ReportItem]):
 
     def report(self, *, run_id: str, via: Via) -> Report:
         """Put what has become of the plan so far into a report."""
-        return make_report(
-            self.plan, self.results(), run_id=run_id, via=via, seconds=self._seconds, now=self._clock.now()
-        )
+        seconds, now = self._seconds, self._clock.now()
+        return make_report(self.plan, self.results(), run_id=run_id, via=via, seconds=seconds, now=now)
 
     async def _prepare(self) -> None:
         idle = [item for item in self.plan.items if item.action not in ACTING]

@@ -64,9 +64,8 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: S
         items=plan.items,
     )
     # The last copy is a ground of the verdict, and a run finds it out again.
-    held: dict[str, Any] = shown.model_dump(
-        mode="json", exclude={"items": {"__all__": {"last"}}, **dict.fromkeys(_PROOF, True)}
-    )
+    left_out: dict[str, Any] = {"items": {"__all__": {"last"}}, **dict.fromkeys(_PROOF, True)}
+    held: dict[str, Any] = shown.model_dump(mode="json", exclude=left_out)
     content = rfc8785.dumps(held)
     held["digest"] = digest_of(content)
     held["seal"] = None if signer is None else seal_of(content, signer).model_dump(mode="json")

@@ -269,11 +269,8 @@ async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Rec
             raise operation_failed(answer.operation, resource=target, analyzer=analyzer)
     # The operation's word is not the last one: operations were seen stuck whose analyzer was ready.
     if (await must_find(context, target, analyzer)).status != "ready":
-        raise OperationHung(
-            f"{what} did not end within {context.recovery_plan.deadlines.poll:.0f} s",
-            resource=target,
-            analyzer=analyzer,
-        )
+        limit = context.recovery_plan.deadlines.poll
+        raise OperationHung(f"{what} did not end within {limit:.0f} s", resource=target, analyzer=analyzer)
 
 
 async def verify(context: RunContext, item: PlanItem) -> Verified:
@@ -358,17 +355,15 @@ class DirectSteps:
     context: RunContext
 
     async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
-        await self._retry(
-            self._retries.validate_deployments, is_transient, lambda: add_defaults(self.context, target, additions)
-        )
+        policy = self._retries.validate_deployments
+        await self._retry(policy, is_transient, lambda: add_defaults(self.context, target, additions))
 
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
         return await self._retry(self._retries.authorize, is_transient, lambda: authorize(self.context, item))
 
     async def validate_deployments(self, item: PlanItem) -> tuple[str, ...]:
-        return await self._retry(
-            self._retries.validate_deployments, is_transient, lambda: validate_deployments(self.context, item)
-        )
+        policy = self._retries.validate_deployments
+        return await self._retry(policy, is_transient, lambda: validate_deployments(self.context, item))
 
     async def copy(self, item: PlanItem, authorization: CopyAuthorization) -> Receipt:
         asked = 0

@@ -258,9 +258,8 @@ class Replicated(Guarded):
                 raise VaultUnavailable(self._where, "written", f"it is an unfinished copy of {second.of}")
             if second is not None and second.kind == "replica" and second.history == role.history:
                 return
-            if (second is not None and second.history[0] != role.history[0]) or (
-                second is None and not await self._may_become_replica()
-            ):
+            is_other = second is not None and second.history[0] != role.history[0]
+            if is_other or (second is None and not await self._may_become_replica()):
                 raise OtherRecords(self._where, self.where(""))
             if second is not None and second.kind == "vault":
                 await self._keep_what_differs(second)

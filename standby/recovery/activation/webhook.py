@@ -143,9 +143,8 @@ class WebhookActivation:
                 "Give its final address, then run again",
             )
         if status in {408, 425, 429} or response.is_server_error:
-            wait = parse_retry_after(
-                response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
-            )
+            said = response.headers
+            wait = parse_retry_after(said.get("retry-after"), date=said.get("date"), now=self._clock.now())
             raise _Again(f"it answers HTTP {status}", wait)
         raise SinkFailed(self.name, f"it answers HTTP {status}")
 

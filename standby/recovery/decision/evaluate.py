@@ -126,12 +126,8 @@ def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
 
 def _gone(readiness: Readiness) -> tuple[str, ...]:
     """Name what is not at the target at all; what is there and left alone has a reason of its own."""
-    there = {
-        name
-        for reason in readiness.reasons
-        if reason.bucket in {Bucket.BROKEN, Bucket.CREATING}
-        for name in reason.analyzers
-    }
+    unusable = [each for each in readiness.reasons if each.bucket in {Bucket.BROKEN, Bucket.CREATING}]
+    there = {name for reason in unusable for name in reason.analyzers}
     return tuple(name for name in lacked(readiness) if name not in there)
 
 
@@ -164,9 +160,8 @@ async def gather_input(
         names = (*names, request.primary)
     clients = [context.connections[name] for name in dict.fromkeys([active, *names])]
     observer = observer_here("evaluation")
-    seen = await probe_resources(
-        (client.resource for client in clients), observer, context.clock, tls=clients[0].tls, limits=limits
-    )
+    resources, tls = [client.resource for client in clients], clients[0].tls
+    seen = await probe_resources(resources, observer, context.clock, tls=tls, limits=limits)
     async with side_by_side() as group:
         tasks = [group.create_task(_candidate(context, request, fence, seen[name], seen[active])) for name in names]
     return DecisionInput(

@@ -78,9 +78,8 @@ def weigh(
     """
     believed = _in_order(observations, resource, now, policy.probe_every, since + clocks if since else None)
     known = [look for look in believed if not look.alert]
-    streak = _undisputed(
-        _streak(known, max(policy.probe_every * gap, SHORTEST_GAP), clocks), known, now, policy.probe_every * REGULAR
-    )
+    longest = max(policy.probe_every * gap, SHORTEST_GAP)
+    streak = _undisputed(_streak(known, longest, clocks), known, now, policy.probe_every * REGULAR)
     fresh = now - policy.probe_every
     by_observer = {look.observer: look for look in known}
     healthy = max((look.ended for look in known if look.healthy), default=None)

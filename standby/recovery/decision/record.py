@@ -242,9 +242,8 @@ async def explain(storage: Storage, decision_id: str, signer: Signer | None) -> 
         problems.append(f"{where} was changed after it was written: the audit log has another digest of it")
     if line is not None and (reason := unsigned(line, signer)):
         problems.append(f"Its line in {checked.where} is not valid: {reason}")
-    return Explanation(
-        where=where, record=record, again=again, same=again.is_same_as(record.decision), problems=tuple(problems)
-    )
+    same = again.is_same_as(record.decision)
+    return Explanation(where=where, record=record, again=again, same=same, problems=tuple(problems))
 
 
 def conclusion(decision: Decision, given: DecisionInput) -> str:

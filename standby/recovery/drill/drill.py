@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 from standby.concurrency import to_its_end
 from standby.document import JsonValue
@@ -168,9 +169,8 @@ class _Drill:
         manifest, phases, sandbox = self.manifest, self._phases, self.sandbox
         snapshot, plan = await phases.run(Stage.PLAN_DRILL, f"plan the drill at {manifest.to}", self._planned)
         self._snapshot, self._plan = snapshot, plan
-        request = FailoverRequest(
-            primary=manifest.primary, to=manifest.to, planned=False, reason=f"drill {manifest.run_id}"
-        )
+        reason = f"drill {manifest.run_id}"
+        request = FailoverRequest(primary=manifest.primary, to=manifest.to, planned=False, reason=reason)
         self._may_have_made = True
         report = await fail_over(sandbox.context, request, self.stages, naming=self._naming)
         self._found.failover = report
@@ -205,9 +205,8 @@ class _Drill:
             self._found.cleanup = CleanUp(proven=True)
             return
         client = self.sandbox.context.connections[manifest.to]
-        self._found.cleanup = await self._phases.run(
-            Stage.CLEAN_UP, f"clean up {manifest.to}", lambda: clean(client, manifest, clock)
-        )
+        work, name = partial(clean, client, manifest, clock), f"clean up {manifest.to}"
+        self._found.cleanup = await self._phases.run(Stage.CLEAN_UP, name, work)
 
     async def _finish(self, begun: float) -> DrillReport:
         """Write down how it ended, and take it off the list where nothing is left."""

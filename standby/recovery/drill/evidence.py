@@ -132,11 +132,8 @@ async def check_evidence(
 
 async def _against_audit_log(objects: Storage, plan: str, signer: Signer | None, run_id: str, digest: str) -> list[str]:
     check = await verify_audit(objects, plan, signer)
-    recorded = [
-        line.facts.get("evidence")
-        for line in check.lines
-        if line.action == AuditAction.DRILL_ENDED and line.run_id == run_id
-    ]
+    ends = [line for line in check.lines if line.action == AuditAction.DRILL_ENDED and line.run_id == run_id]
+    recorded = [line.facts.get("evidence") for line in ends]
     problems = []
     if not recorded:
         problems.append(f"The audit log does not say that drill {run_id} ended")

@@ -193,10 +193,8 @@ async def inspect_analyzers(
     listed = {found.analyzer_id: found for found in await client.list_analyzers()}
     context.connections.forget_serving(manifest.to)
     serving = await context.connections.serving(manifest.to)
-    sources = {
-        name: source_serving(context, name, snapshot.resources[name], serving)
-        for name in {item.resource for item in plan.items}
-    }
+    names, parts = {item.resource for item in plan.items}, snapshot.resources
+    sources = {name: source_serving(context, name, parts[name], serving) for name in names}
     return tuple(
         _inspected(context, manifest, item, listed.get(item.target_analyzer), sources[item.resource], serving)
         for item in plan.items

@@ -82,11 +82,8 @@ class Comparison:
         """What to copy from the standby to the primary: nothing but what was decided here."""
         coming = set(self.to_primary)
         rebuilt = {item.standby_analyzer for item in self.report.items if item.rebuilt}
-        left = {
-            item.standby_analyzer
-            for item in self.report.items
-            if item.keep == "home" and item.divergence in _STAYS_THERE
-        }
+        kept = [item for item in self.report.items if item.keep == "home"]
+        left = {item.standby_analyzer for item in kept if item.divergence in _STAYS_THERE}
         return Selection(
             analyzers=tuple(name for name in self.provenance.belonging if name not in left),
             on_existing="refuse",

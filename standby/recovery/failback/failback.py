@@ -170,9 +170,8 @@ class _Failback:
         if standby is None:
             return "at_home"
         if not self.state.is_back:
-            found = await self.stages.run(
-                Stage.COMPARE, f"compare {primary} with {standby}", lambda: self._compare(standby)
-            )
+            name = f"compare {primary} with {standby}"
+            found = await self.stages.run(Stage.COMPARE, name, lambda: self._compare(standby))
             self.divergence = found.report
             await self._begin(standby)
             if not self.state.is_switching and not await self._copy_before_switch(standby, found):
@@ -248,9 +247,8 @@ class _Failback:
         return await self._synchronise(standby, self.state.primary, found.selection)
 
     async def _synchronise(self, source: str, target: str, selection: Selection) -> Report:
-        return await synchronise(
-            self.context, source, target, selection=selection, steps=self.steps, on_progress=self.on_progress
-        )
+        shown = self.on_progress
+        return await synchronise(self.context, source, target, selection=selection, steps=self.steps, on_progress=shown)
 
     async def _switch(self, standby: str) -> bool:
         async def last_sync(_context: RecoveryContext, _source: str, _target: str, /) -> Report:
@@ -280,8 +278,9 @@ class _Failback:
         async def copy_to_standby() -> Report:
             found = await self._compare(standby, after_switch=True)
             await sync_ledgers(self.context, primary, standby, found.equal)
+            trained = _trained(self.force)
             selection = Selection(
-                on_existing="replace", on_foreign="refuse", force=found.to_standby, force_trained=_trained(self.force)
+                on_existing="replace", on_foreign="refuse", force=found.to_standby, force_trained=trained
             )
             return await self._synchronise(primary, standby, selection)
 

@@ -113,9 +113,8 @@ class FailoverRun:
         is_named = record.to in record.may_name
         if is_forward(record) and not record.prepared:
             self.preparation.left_out = dict(record.withheld)
-            names = await self.preparation.run(
-                record.primary, record.before.active, record.to, planned=self._is_planned
-            )
+            active = record.before.active
+            names = await self.preparation.run(record.primary, active, record.to, planned=self._is_planned)
             named = record.naming(record.to, names, self.preparation.left_out)
             self.record = named.model_copy(update={"prepared": True})
         others_are_named = bool(set(record.may_name) - {record.to})
@@ -191,12 +190,8 @@ class FailoverRun:
 
     async def _reverse(self) -> None:
         """Lead the failover back to where it began, under an epoch of its own."""
-        changed = {
-            "epoch": self.record.epoch + 1,
-            "to": self.record.from_resource,
-            "from_resource": self.record.to,
-            "published_at": None,
-        }
+        ends = {"to": self.record.from_resource, "from_resource": self.record.to}
+        changed = {"epoch": self.record.epoch + 1, **ends, "published_at": None}
         reversed_ = self.record.model_copy(update=changed)
         self.record = await begin_switching(self.context, self.held, self.file, reversed_)
 

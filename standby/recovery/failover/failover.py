@@ -79,9 +79,8 @@ async def fail_over(
             if request.action == "roll back":
                 request = await _rollback(context, held.fence, request)
             phases = Phases(stages, context.clock, request.forced)
-            file, record = await phases.run(
-                Stage.FENCE, f"fence {context.plan.name}", lambda: begin(context, held, request)
-            )
+            name = f"fence {context.plan.name}"
+            file, record = await phases.run(Stage.FENCE, name, lambda: begin(context, held, request))
             preparation = Preparation(context, phases, sync, held.fence, naming)
             run = FailoverRun(context, held, file, record, preparation, phases)
             await run.run()
@@ -366,11 +365,8 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     if not behind:
         return ()
     is_lost = bool((await look(context)).problem)
-    ahead = [
-        failed_at(sink, SinkAhead(sink.name, view.epoch, fence.epoch))
-        for sink, view in behind
-        if view.is_ahead(fence.epoch)
-    ]
+    higher = [(sink, view.epoch) for sink, view in behind if view.is_ahead(fence.epoch)]
+    ahead = [failed_at(sink, SinkAhead(sink.name, epoch, fence.epoch)) for sink, epoch in higher]
     if is_lost:
         return tuple(ahead)
     left = [sink for sink, view in behind if not view.is_ahead(fence.epoch)]

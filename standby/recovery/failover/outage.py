@@ -180,10 +180,8 @@ async def answer_outage(context: RecoveryContext, resource: str, to: str, means:
             if is_alive:
                 continue  # It may end in a moment: told only if it does not.
         except StandbyError as error:
-            text = (
-                f"{resource} was reported to be down, and what serves for plan {context.plan.name} cannot be read: "
-                f"{error}"
-            )
+            unread = f"what serves for plan {context.plan.name} cannot be read"
+            text = f"{resource} was reported to be down, and {unread}: {error}"
             answer = Answer("", AnswerState.WAITING, text, what=f"{resource}: nothing can be read")
         await _tell_once(answer, means, told)
     if answer is not None and answer.state is not AnswerState.NOT_NEEDED:
@@ -290,9 +288,8 @@ WAITS = "waits for a person"
 
 
 async def _decided(context: RecoveryContext, primary: str, resource: str, to: str, means: Means) -> DecisionRecord:
-    request = FailoverRequest(
-        primary=primary, to=to, requested_by="outage", outage_of=resource, reason=f"outage of {resource}"
-    )
+    reason = f"outage of {resource}"
+    request = FailoverRequest(primary=primary, to=to, requested_by="outage", outage_of=resource, reason=reason)
     history = tuple(means.seen)
     record = await decide_and_record(context, request, history=history, recall=means.recall(resource))
     means.seen.update(dict.fromkeys(record.given.observations))
@@ -370,6 +367,5 @@ async def _carried_out(
     if report.serves_as_asked or report.interrupted:
         return Answer(request.primary, AnswerState.CARRIED_OUT, summary(report), record=record, report=report)
     what = STOPPED if report.state == "fenced" else f"stopped: {report.state}"
-    return Answer(
-        request.primary, AnswerState.WAITING, summary(report), what=what, record=record, report=report, again=True
-    )
+    text = summary(report)
+    return Answer(request.primary, AnswerState.WAITING, text, what=what, record=record, report=report, again=True)

@@ -287,11 +287,8 @@ async def assessed(context: RecoveryContext, primary: str, to: str, fence: Fence
 
 def reasons_against(readiness: Readiness) -> list[str]:
     """Give what speaks against a target, except the failover itself."""
-    return [
-        reason.text
-        for reason in readiness.reasons
-        if reason.severity is not Severity.WARNING and reason.bucket not in BY_THE_FAILOVER
-    ]
+    serious = [each for each in readiness.reasons if each.severity is not Severity.WARNING]
+    return [reason.text for reason in serious if reason.bucket not in BY_THE_FAILOVER]
 
 
 async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ...]:

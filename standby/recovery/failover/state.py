@@ -91,9 +91,8 @@ class SwitchRecord(Stored):
         primary = primary or self.primary
         called = {**self.names.get(primary, {}), resource: dict(names)}
         without = {**self.missing.get(primary, {}), resource: dict(missing)}
-        return self.model_copy(
-            update={"names": {**self.names, primary: called}, "missing": {**self.missing, primary: without}}
-        )
+        changed = {"names": {**self.names, primary: called}, "missing": {**self.missing, primary: without}}
+        return self.model_copy(update=changed)
 
 
 async def read_record(storage: Storage, plan: str) -> SwitchRecord | None:

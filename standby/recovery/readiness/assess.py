@@ -98,12 +98,10 @@ async def _inspect(
     except ServiceError as error:
         return error
     except TimeoutError:
-        return Unreachable(
-            f"{client.resource.name} did not answer completely within {seconds:g} s", resource=client.resource.name
-        )
-    analyzers = {
-        analyzer.analyzer_id: analyzer for analyzer in listing.result() if not analyzer.analyzer_id.startswith(PREBUILT)
-    }
+        name = client.resource.name
+        return Unreachable(f"{name} did not answer completely within {seconds:g} s", resource=name)
+    custom = [each for each in listing.result() if not each.analyzer_id.startswith(PREBUILT)]
+    analyzers = {analyzer.analyzer_id: analyzer for analyzer in custom}
     inventory = Inventory(
         serving=Serving(client.resource, defaults.result(), deployments.result()),
         analyzers=analyzers,
@@ -385,10 +383,8 @@ def _asked(frame: Facts, *, ask_source: bool) -> set[str]:
 
 
 def _need_records(frames: Iterable[Facts], inspections: Inspections) -> bool:
-    return any(
-        frame.switched if frame.is_failback else not isinstance(inspections.get(frame.primary), Inspection)
-        for frame in frames
-    )
+    answered = {name for name, found in inspections.items() if isinstance(found, Inspection)}
+    return any(frame.switched if frame.is_failback else frame.primary not in answered for frame in frames)
 
 
 async def _records(context: RecoveryContext, pair: Pair) -> Records:

@@ -55,12 +55,8 @@ def analyzer_reasons(facts: Facts) -> Iterator[Reason]:
     """Give what is wrong with analyzers: each kind once, with all analyzers that it is true of."""
     if not facts.standings and facts.target_failure is None:
         yield _nothing_known(facts)
-    unserved = {
-        name
-        for fact in facts.models
-        for name in fact.analyzers
-        if fact.finding.severity is Severity.ERROR and not fact.forgiven
-    }
+    wrong = [each for each in facts.models if each.finding.severity is Severity.ERROR and not each.forgiven]
+    unserved = {name for fact in wrong for name in fact.analyzers}
     kinds: dict[Kind, list[Standing]] = {}
     for standing in facts.standings:
         if (kind := _kind(standing, facts, unserved)) is not None:

@@ -223,9 +223,8 @@ def _at_primary(
 def with_children(standing: Standing, name: str, there: Inventory, usable: Collection[str]) -> Standing:
     """Add what an analyzer refers to where it would be needed."""
     children = references(there.definitions.get(name, {}))
-    return replace(
-        standing, children=tuple(sorted(children)), unusable_children=tuple(sorted(children.difference(usable)))
-    )
+    unusable = tuple(sorted(children.difference(usable)))
+    return replace(standing, children=tuple(sorted(children)), unusable_children=unusable)
 
 
 def usable_at(there: Inventory) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from standby.document import JsonValue
 from standby.recovery.context import RecoveryContext
@@ -33,9 +34,8 @@ class BuildSteps:
             Conflict: somebody else's analyzer of this id is there by now; it is left alone.
             RestoreNotStarted: the answer was lost, and the target shows no sign of it.
         """
-        return await try_again(
-            self.context.plan.retries.copy_, _send_again, lambda: self._send(item, definition), self.context.clock
-        )
+        policy, clock = self.context.plan.retries.copy_, self.context.clock
+        return await try_again(policy, _send_again, lambda: self._send(item, definition), clock)
 
     async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
         """Wait for the build's end; it ends as `wait_for` does."""
@@ -49,9 +49,8 @@ class BuildSteps:
 
     async def verify(self, item: RestoreItem) -> Analyzer:
         """Read the analyzer back, and compare it with what the snapshot has."""
-        return await try_again(
-            self.context.plan.retries.verify, verify_again, lambda: self._verify(item), self.context.clock
-        )
+        policy, clock = self.context.plan.retries.verify, self.context.clock
+        return await try_again(policy, verify_again, lambda: self._verify(item), clock)
 
     async def find_begun(self, item: RestoreItem) -> Analyzer | None:
         """Find a build that was interrupted, where the target has it."""
@@ -61,16 +60,14 @@ class BuildSteps:
     async def _send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
         may_replace = item.over_failed and await self._make_room(item)
         try:
-            started = await self.context.connections[self.to].put_analyzer(
-                item.target_analyzer, definition, allow_replace=may_replace
-            )
+            client = self.context.connections[self.to]
+            started = await client.put_analyzer(item.target_analyzer, definition, allow_replace=may_replace)
         except NotConnected:
             raise
         except (Unreachable, ServiceUnavailable, ProtocolError):
             # It may have been taken: the target says, and a second one would be refused or overwrite.
-            there = await settle(
-                self.context.run, self.to, item.target_analyzer, lambda there: self._is_ours(item, there)
-            )
+            is_ours = partial(self._is_ours, item)
+            there = await settle(self.context.run, self.to, item.target_analyzer, is_ours)
             if there is None:
                 raise RestoreNotStarted(item.target_analyzer, self.to) from None
         except Conflict:
@@ -78,12 +75,8 @@ class BuildSteps:
             if there is None:
                 raise
         else:
-            receipt = Receipt(
-                started.operation_url,
-                started.operation_id,
-                started.analyzer.warnings,
-                begun=self.context.clock.monotonic(),
-            )
+            begun, warnings = self.context.clock.monotonic(), started.analyzer.warnings
+            receipt = Receipt(started.operation_url, started.operation_id, warnings, begun=begun)
             return receipt, started.analyzer.created_at
         return replace(ADOPTED, begun=self.context.clock.monotonic()), there.created_at
 

@@ -47,10 +47,8 @@ def _with_references(definition: Mapping[str, JsonValue], names: Mapping[str, st
         changed["baseAnalyzerId"] = names[base]
     config = changed.get("config")
     if isinstance(config, dict) and isinstance(categories := config.get("contentCategories"), dict):
-        changed["config"] = {
-            **config,
-            "contentCategories": {name: _category(category, names) for name, category in categories.items()},
-        }
+        renamed_ = {name: _category(category, names) for name, category in categories.items()}
+        changed["config"] = {**config, "contentCategories": renamed_}
     return changed
 
 

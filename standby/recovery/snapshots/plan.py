@@ -234,11 +234,8 @@ class ResourcePlan:
         items: dict[str, RestoreItem] = {}
         for analyzer in TopologicalSorter(graph).static_order():
             items[analyzer] = self._item(analyzer, changed.get(analyzer, ""), serving, items)
-        sent = {
-            item.target_analyzer: self._sent[analyzer]
-            for analyzer, item in items.items()
-            if item.action is RestoreAction.CREATE
-        }
+        built = {name: item for name, item in items.items() if item.action is RestoreAction.CREATE}
+        sent = {item.target_analyzer: self._sent[analyzer] for analyzer, item in built.items()}
         needed = {model for definition in sent.values() for _, model in models_of(definition)}
         return Decisions(
             items=(*items.values(), *self._lost()),
@@ -332,9 +329,8 @@ class ResourcePlan:
             fingerprint=self._expected[analyzer],
             warnings=self._warnings(analyzer),
         )
-        judged = judge_models(
-            models_of(self._sent[analyzer]), self.source, serving, self._overrides, self.recovery_plan.missing_defaults
-        )
+        models, missing = models_of(self._sent[analyzer]), self.recovery_plan.missing_defaults
+        judged = judge_models(models, self.source, serving, self._overrides, missing)
         if item.action is not RestoreAction.CREATE:
             # What is there stays there, but it would not work: that must not go unsaid.
             return item.model_copy(update={"warnings": item.warnings + judged.warnings + judged.errors})
