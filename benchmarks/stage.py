@@ -112,11 +112,8 @@ async def set_stage(analyzers: int, folder: Path) -> AsyncIterator[Stage]:
         if not line:
             raise RuntimeError("the emulator did not start")
         announced = json.loads(line)
-        yield Stage(
-            analyzers=tuple(name_of(number) for number in range(analyzers)),
-            control=announced["control"],
-            configuration=_configuration(announced["resources"]),
-        )
+        names = tuple(name_of(number) for number in range(analyzers))
+        yield Stage(analyzers=names, control=announced["control"], configuration=_configuration(announced["resources"]))
     finally:
         if process.returncode is None:
             process.terminate()
@@ -133,13 +130,9 @@ def _emulator(analyzers: int) -> dict[str, Any]:
         ],
     }
     at_source = [written(number) for number in range(analyzers)]
-    return {
-        "service_time": SERVICE_TIME,
-        "resources": {
-            SOURCE: {"region": "eastus", "analyzers": at_source, **served},
-            **{target: {"region": f"{target}us", **served} for target in TARGETS},
-        },
-    }
+    targets = {target: {"region": f"{target}us", **served} for target in TARGETS}
+    source = {"region": "eastus", "analyzers": at_source, **served}
+    return {"service_time": SERVICE_TIME, "resources": {SOURCE: source, **targets}}
 
 
 def _configuration(resources: Mapping[str, Any]) -> Configuration:

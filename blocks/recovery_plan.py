@@ -127,12 +127,8 @@ class RecoveryPlan(SchemaKept, Block):
         if not self.vault_path and not self.vault_url:
             raise ValueError("needs vault_path or vault_url")
         second = self._place("second")
-        return valid(
-            VaultSettings,
-            **self._place("vault"),
-            second=second if second["path"] or second["url"] else None,
-            signing=self._signing(),
-        )
+        replica = second if second["path"] or second["url"] else None
+        return valid(VaultSettings, **self._place("vault"), second=replica, signing=self._signing())
 
     def to_sinks(self) -> tuple[Sink, ...]:
         """Give the library's sinks."""

@@ -82,11 +82,9 @@ class ContentUnderstandingEntra(SchemaKept, Block):
     def to_credentials(self) -> EntraCredentials:
         """Give what the library signs in with; what a form left empty is not given."""
         secret = self.client_secret
+        secret = secret if secret and secret.get_secret_value() else None
         return valid(
-            EntraCredentials,
-            tenant_id=self.tenant_id or None,
-            client_id=self.client_id or None,
-            client_secret=secret if secret and secret.get_secret_value() else None,
+            EntraCredentials, tenant_id=self.tenant_id or None, client_id=self.client_id or None, client_secret=secret
         )
 
     def get_auth(self) -> httpx.Auth:
@@ -123,12 +121,8 @@ class ContentUnderstandingResource(SchemaKept, Block):
 
     def to_resource(self, name: str) -> Resource:
         """Give the library's resource, by the name of the block."""
-        return valid(
-            Resource,
-            name=name,
-            credentials=self.credentials.to_credentials(),
-            **{field: getattr(self, field) for field in SHARED},
-        )
+        shared = {field: getattr(self, field) for field in SHARED}
+        return valid(Resource, name=name, credentials=self.credentials.to_credentials(), **shared)
 
     @classmethod
     def of(

@@ -97,12 +97,8 @@ def defaults_not_set() -> Refusal:
 
 def already_exists(analyzer_id: str) -> Refusal:
     """The id is taken. Inferred: the body of a 409 is not established."""
-    return Refusal(
-        409,
-        "Conflict",
-        "The request conflicts with the current state of the resource.",
-        ("ModelExists", f"An analyzer with the id '{analyzer_id}' already exists."),
-    )
+    inner = ("ModelExists", f"An analyzer with the id '{analyzer_id}' already exists.")
+    return Refusal(409, "Conflict", "The request conflicts with the current state of the resource.", inner)
 
 
 def _not_found(inner_code: str, message: str) -> Refusal:

@@ -111,11 +111,8 @@ def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
     token = bearer_of(headers.get("authorization", ""))
     audience = issuer.audience(token) if token else None
     if audience is None:
-        raise Refusal(
-            401,
-            "Unauthorized",
-            f"Access token is missing, invalid, audience is incorrect ({DATA_PLANE}), or have expired.",
-        )
+        text = f"Access token is missing, invalid, audience is incorrect ({DATA_PLANE}), or have expired."
+        raise Refusal(401, "Unauthorized", text)
     if audience != DATA_PLANE:
         raise Refusal(401, "PermissionDenied", "Principal does not have access to API/Operation.")
 
@@ -127,12 +124,8 @@ def check_quota(state: ResourceState) -> None:
         state.admitted.add(now)
         return
     seconds = max(1, math.ceil(state.admitted.seconds_until_room(now)))
-    raise Refusal(
-        429,
-        "429",
-        f"Requests have exceeded the call rate limit of the resource. Please retry after {seconds} seconds.",
-        headers=(("Retry-After", str(seconds)),),
-    )
+    text = f"Requests have exceeded the call rate limit of the resource. Please retry after {seconds} seconds."
+    raise Refusal(429, "429", text, headers=(("Retry-After", str(seconds)),))
 
 
 def checked_api_version(state: ResourceState, sent: str | None) -> str:

@@ -173,12 +173,8 @@ def completed(
     body |= _present(sent, ("baseAnalyzerId",))
     body["config"] = _completed_config(_object(sent.get("config")))
     body |= _present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources"))
-    body |= {
-        "warnings": [],
-        "status": status,
-        "processingLocation": sent.get("processingLocation") or "geography",
-        "supportedModels": SUPPORTED_MODELS,
-    }
+    location = sent.get("processingLocation") or "geography"
+    body |= {"warnings": [], "status": status, "processingLocation": location, "supportedModels": SUPPORTED_MODELS}
     models = _completed_models(_present(_object(sent.get("models"))), api_version)
     return body | {"models": models} if models else body
 

@@ -86,13 +86,8 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
         await impose()
         await control.open()
         url = f"http://{HOST}:{port_of(control_port)}"
-        yield Emulator(
-            control=url,
-            arm=url,
-            resources=places,
-            identity=Identity(f"{url}/identity", world.issuer.header),
-            ca_file=made.ca_file if made else None,
-        )
+        identity, ca_file = Identity(f"{url}/identity", world.issuer.header), made.ca_file if made else None
+        yield Emulator(control=url, arm=url, resources=places, identity=identity, ca_file=ca_file)
 
 
 async def serve(config: EmulatorConfig, announce: Callable[[str], None]) -> None:

@@ -81,13 +81,8 @@ async def read_report(client: PrefectClient, flow_run_id: UUID) -> ChunkReport |
 
 
 async def _newest(client: PrefectClient, flow_run_id: UUID, key: str) -> Kept | None:
-    kept = await client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key])
-        ),
-        sort=ArtifactSort.CREATED_DESC,
-        limit=1,
-    )
+    wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run_id]), key=ArtifactFilterKey(any_=[key]))
+    kept = await client.read_artifacts(artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=1)
     return kept[0] if kept else None
 
 

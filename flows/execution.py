@@ -66,11 +66,8 @@ async def leave_decision(record: DecisionRecord) -> None:
     own = given.own_probe
     if own is not None and own.healthy:
         emit_observation(own, given.plan, Fence(plan=given.plan, epoch=given.epoch, assignments=given.assignments))
-    decided = MarkdownArtifact(
-        key="failover-decision",
-        markdown=decision_page(record),
-        description=f"Plan **{given.plan}**: {conclusion(record.decision, given)}.",
-    )
+    text = f"Plan **{given.plan}**: {conclusion(record.decision, given)}."
+    decided = MarkdownArtifact(key="failover-decision", markdown=decision_page(record), description=text)
     await tried("the page of the decision", shown(decided).acreate, DECISION_SECONDS)
 
 

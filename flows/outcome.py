@@ -99,11 +99,8 @@ def report_table(report: Report) -> TableArtifact:
 
 def replicated(report: Report) -> PlanEvent:
     """Make the event of a replication."""
-    facts: JsonObject = {
-        "seconds": report.seconds,
-        "rpo_missed": len(report.objectives.missed),
-        "totals": {status.value: count for status, count in report.totals.items()},
-    }
+    totals: JsonObject = {status.value: count for status, count in report.totals.items()}
+    facts: JsonObject = {"seconds": report.seconds, "rpo_missed": len(report.objectives.missed), "totals": totals}
     return PlanEvent(REPLICATED, report.plan, facts)
 
 

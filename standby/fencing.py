@@ -396,9 +396,6 @@ async def _read_other(
     if fence is None or fence.plan != plan:
         reason = "it is empty" if fence is None else f"it belongs to plan {fence.plan}"
         return UnknownFence(plan, where, FenceUnreadable(where, reason).cause)
-    away = tuple(
-        ElsewhereActive(plan, fence.epoch, primary, assignment)
-        for primary, assignment in fence.assignments.items()
-        if assignment.active != primary or assignment.upcoming
-    )
+    moved = ((name, each) for name, each in fence.assignments.items() if each.active != name or each.upcoming)
+    away = tuple(ElsewhereActive(plan, fence.epoch, primary, assignment) for primary, assignment in moved)
     return away if record is None else tuple(record.add_names(other) for other in away)

@@ -101,11 +101,8 @@ async def _management(client: ContentUnderstandingClient, defaults: Mapping[str,
         yield _failed(name, "deployments", error)
         return
     # A deployment of a connected resource is not in this one's list (REFERENCE, *The analyzer*).
-    missing = [
-        f"{deployment} for {model}"
-        for model, deployment in sorted(defaults.items())
-        if "/" not in deployment and deployment not in deployments
-    ]
+    named = sorted((model, name) for model, name in defaults.items() if "/" not in name)
+    missing = [f"{name} for {model}" for model, name in named if name not in deployments]
     if missing:
         detail = f"its defaults name deployments that it does not have: {', '.join(missing)}"
         action = "Create these deployments, or name others by PATCH of its /contentunderstanding/defaults"

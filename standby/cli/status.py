@@ -109,14 +109,8 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         sinks = await sinks_seen(recovery)
         fence = finding.evidence.fence
         told = since_then(await read_told(recovery.vault, plan), fence, lost=bool(finding.problem))
-    output.results(
-        [
-            *loss_lines(finding),
-            *told_lines(told),
-            *sink_lines(sinks, fence),
-            *status_lines(plan, found, replica, verbose=output.verbose),
-        ]
-    )
+    shown = status_lines(plan, found, replica, verbose=output.verbose)
+    output.results([*loss_lines(finding), *told_lines(told), *sink_lines(sinks, fence), *shown])
     output.document(
         {
             "plan": plan,

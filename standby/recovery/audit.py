@@ -110,11 +110,8 @@ class AuditCheck:
     @property
     def gaps(self) -> tuple[AuditLine, ...]:
         """The lines with which somebody went on by force though lines before were lost."""
-        return tuple(
-            line
-            for line, last in zip(self.lines, (None, *self.lines), strict=False)
-            if line.sequence != (last.sequence if last else 0) + 1
-        )
+        pairs = zip(self.lines, (None, *self.lines), strict=False)
+        return tuple(line for line, last in pairs if line.sequence != (last.sequence if last else 0) + 1)
 
 
 async def record_action(

@@ -344,15 +344,12 @@ async def _checks(
     async with side_by_side() as group:
         tasks = [group.create_task(check(name, question, limits, clock)) for name, question in questions]
     checks = [task.result() for task in tasks]
-    own = next((each.analyzer_id for each in page if _may_be_copied(each)), None)
+    usable = (each.analyzer_id for each in page if each.status == "ready")
+    own = next((name for name in usable if not name.startswith(PREBUILT)), None)
     # What fails or is slow already says enough: the look takes no longer then.
     if grant_to is None or own is None or not all(each.ok and not each.slow for each in checks):
         return checks
     return [*checks, await check(GRANT, partial(_ask_for_grant, client, own, grant_to), limits, clock)]
-
-
-def _may_be_copied(analyzer: Analyzer) -> bool:
-    return analyzer.status == "ready" and not analyzer.analyzer_id.startswith(PREBUILT)
 
 
 async def _ask_for_grant(client: ContentUnderstandingClient, analyzer: str, target: Resource) -> None:

@@ -38,7 +38,8 @@ def trace(
     copies = _copies(plan, primary)
     primary_ids = {name: _primary_id(plan, name, copies, records) for name in standby.analyzers}
     newest: dict[str, str] = {}
-    for name in sorted(primary_ids, key=lambda name: (_copied_at(records, name), name in copies, name)):
+    copied_at = {name: record.copied_at for name, record in records.items()}
+    for name in sorted(primary_ids, key=lambda name: (copied_at.get(name, LONG_AGO), name in copies, name)):
         newest[primary_ids[name]] = name
     superseded = {name for name in primary_ids if newest[primary_ids[name]] != name}
     # An old edit is an edit, too: the filter by date does not count.
@@ -70,8 +71,3 @@ def _primary_id(plan: RecoveryPlan, name: str, copies: Mapping[str, str], record
     if record is not None and record.analyzer is not None:
         return record.analyzer
     return copies.get(name) or original_id(plan.target_id, name)
-
-
-def _copied_at(records: Records, name: str) -> datetime:
-    record = records.get(name)
-    return LONG_AGO if record is None else record.copied_at

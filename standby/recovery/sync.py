@@ -146,13 +146,8 @@ async def _everything(context: RecoveryContext, primary: str, source: str, targe
         there = (await context.run.read_ledger(primary, target)).records
         names = _names_elsewhere(context.plan, provenance, inventories[source], there)
     originals = _originals(context.plan, inventories, await read_rebuilt(context.vault, source), source, target, names)
-    return Selection(
-        analyzers=provenance.belonging,
-        on_existing="replace",
-        on_foreign="refuse",
-        keep=(*provenance.superseded, *originals),
-        names=names,
-    )
+    keep = (*provenance.superseded, *originals)
+    return Selection(provenance.belonging, on_existing="replace", on_foreign="refuse", keep=keep, names=names)
 
 
 def _originals(

@@ -161,19 +161,13 @@ def _wrong_with_log(evidence: Evidence) -> str:
     lines = evidence.audit.lines
     mark = evidence.newest_line
     lost = lacking(mark, lines) if mark else ""
-    if not lines and not lost and _had_lines(evidence):
-        lost = "is gone: by other records it had lines"
-    return f"{evidence.audit.where} {lost}" if lost else ""
-
-
-def _had_lines(evidence: Evidence) -> bool:
-    """Say whether records of earlier versions, which have no mark, prove that there was a log.
-
-    One snapshot, or a failover that has not ended, may be the very first: a run may have died before its line.
-    """
+    # Records of earlier versions have no mark. One snapshot, or a failover that has not ended, may be the very first:
+    # a run may have died before its line.
     fence = evidence.fence
     failed_over = fence is not None and fence.epoch > 0 and not fence.is_under_way
-    return failed_over or len(evidence.listed or ()) > 1
+    if not lines and not lost and (failed_over or len(evidence.listed or ()) > 1):
+        lost = "is gone: by other records it had lines"
+    return f"{evidence.audit.where} {lost}" if lost else ""
 
 
 def _wrong_with_list(evidence: Evidence) -> str:

@@ -154,24 +154,13 @@ def forecast(
         return None
     deadlines = plan.recovery_plan.deadlines
     calls = _calls(plan, acting, resources)
-    at_least = max(
-        calls[name] / resources[name].operations_per_minute * MINUTE
-        if calls[name] > resources[name].operations_per_minute
-        else 0.0
-        for name in calls
-    )
+    limits = {name: resources[name].operations_per_minute for name in calls}
+    at_least = max(calls[name] / limits[name] * MINUTE if calls[name] > limits[name] else 0.0 for name in calls)
     runs = _runs(acting, resources, measured) if measured else _by_recordings(acting, resources, deadlines)
     usual, slow = max(at_least, runs.median), max(at_least, runs.high)
     minutes = max(usual / MINUTE, 1.0)
-    return Forecast(
-        calls=dict(calls),
-        quota_share={
-            name: min(1.0, count / minutes / resources[name].operations_per_minute) for name, count in calls.items()
-        },
-        usual=usual,
-        slow=slow,
-        measured=len(measured),
-    )
+    shares = {name: min(1.0, count / minutes / limits[name]) for name, count in calls.items()}
+    return Forecast(calls=dict(calls), quota_share=shares, usual=usual, slow=slow, measured=len(measured))
 
 
 def polls_of_copy(service_seconds: float, deadlines: CopyDeadlines) -> tuple[int, float]:

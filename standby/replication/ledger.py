@@ -178,11 +178,8 @@ async def read_owners(
     for (source, name), record in known.items():
         if name in there and there[name].created_at == record.target.created_at is not None:
             first[name] = min(first.get(name, (record.copied_at, source)), (record.copied_at, source))
-    return {
-        name: Owner(source, storage.where(_path(source, target, api_version)))
-        for name, (_, source) in first.items()
-        if source not in ours
-    }
+    theirs = {name: source for name, (_, source) in first.items() if source not in ours}
+    return {name: Owner(it, storage.where(_path(it, target, api_version))) for name, it in theirs.items()}
 
 
 def _folder(api_version: str) -> str:

@@ -90,12 +90,8 @@ class Pair:
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
         beside = beside_other_plans(_apart(own), self.others, following=self.following)
         items = list(_after_children(beside, dependencies))
-        needed = {
-            model
-            for item in items
-            if item.action is not Action.REFUSE and not pair._judged_models(item).errors
-            for _, model in item.models
-        }
+        done = [it for it in items if it.action is not Action.REFUSE and not pair._judged_models(it).errors]
+        needed = {model for item in done for _, model in item.models}
         return items, {name: deployment for name, deployment in added.items() if name in needed}
 
     @property
@@ -419,12 +415,8 @@ def _refuse_unknown(
     sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
     if not sources <= inventories.keys():
         return  # A name that is not known may be one of a source that could not be looked at.
-    known = {
-        name
-        for source in sources
-        for name, analyzer in inventories[source].analyzers.items()
-        if is_protected(recovery_plan, analyzer, now)
-    }
+    there = [found for source in sources for found in inventories[source].analyzers.items()]
+    known = {name for name, analyzer in there if is_protected(recovery_plan, analyzer, now)}
     must_match(selection.analyzers, known)
     everything = sorted({name for source in sources for name in inventories[source].analyzers})
     for forced in selection.force:

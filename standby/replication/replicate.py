@@ -251,14 +251,8 @@ async def begin(
         plan = await _approved_plan(context, selection, records, approved)
         _refuse_if_all_serve_elsewhere(plan, others)
         _warn_of_missing_ledgers(plan, ledgers)
-        yield Replication(
-            plan,
-            steps,
-            ledgers=ledgers,
-            slots={target: context.connections.slots(target) for _, target in ledgers},
-            clock=context.clock,
-            on_progress=on_progress,
-        )
+        slots = {target: context.connections.slots(target) for _, target in ledgers}
+        yield Replication(plan, steps, ledgers=ledgers, slots=slots, clock=context.clock, on_progress=on_progress)
 
 
 class Run(Protocol):
@@ -370,20 +364,15 @@ async def _owners(
 
 async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:
     ignore = context.recovery_plan.ignore
-    others = {
-        name: sight(target.analyzers[name], target.definitions[name], ignore)
-        for name, record in records.items()
-        if name in target.analyzers and record.target.created_at != target.analyzers[name].created_at
-    }
+    there = {name: target.analyzers[name] for name in records if name in target.analyzers}
+    other = [name for name, it in there.items() if records[name].target.created_at != it.created_at]
+    others = {name: sight(there[name], target.definitions[name], ignore) for name in other}
     return await with_begun(context.vault, context.api_version(pair[0]), pair, records, others)
 
 
 def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) -> None:
-    against = [
-        others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)
-        for item in plan.items
-        if item.action is Action.REFUSE
-    ]
+    refused = [item for item in plan.items if item.action is Action.REFUSE]
+    against = [others.against_copy(it.source, it.target, it.analyzer, it.target_analyzer) for it in refused]
     first = against[0] if against else None
     if first is not None and len(against) == len(plan.items) and all(against):
         raise first

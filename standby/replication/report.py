@@ -185,11 +185,8 @@ def _objectives(plan: ReplicationPlan, results: tuple[ReportItem, ...], now: dat
         for item, result in zip(plan.items, results, strict=True)
         if result.status not in GOOD
     )
-    missed = (
-        MissedPoint(source=point.source, target=point.target, analyzer=point.analyzer, age_seconds=point.age)
-        for point in points
-        if point.met is False
-    )
+    late = (point for point in points if point.met is False)
+    missed = (MissedPoint(source=it.source, target=it.target, analyzer=it.analyzer, age_seconds=it.age) for it in late)
     return ObjectivesReport(rpo_seconds=rpo.total_seconds() if rpo else None, missed=tuple(missed))
 
 
@@ -274,12 +271,9 @@ def drift_document(plan: ReplicationPlan) -> JsonObject:
 
 
 def _told(point: RecoveryPoint) -> JsonObject:
-    return {
-        "verified_at": point.verified_at.isoformat() if point.verified_at else None,
-        "age_seconds": point.age,
-        "source_changed": point.source_changed,
-        "met": point.met,
-    }
+    verified_at = point.verified_at.isoformat() if point.verified_at else None
+    age, changed = point.age, point.source_changed
+    return {"verified_at": verified_at, "age_seconds": age, "source_changed": changed, "met": point.met}
 
 
 def _planned(item: PlanItem) -> JsonObject:

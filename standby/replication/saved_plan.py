@@ -156,8 +156,6 @@ def _action(item: PlanItem) -> tuple[Action, str, tuple[str, ...]]:
 
 def _moved_defaults(approved: SavedPlan, now: ReplicationPlan) -> list[str]:
     present: Mapping[str, Mapping[str, str]] = now.added_defaults
-    return [
-        f"other defaults would be added at {target} now"
-        for target in sorted(approved.added_defaults.keys() | present.keys())
-        if approved.added_defaults.get(target, {}) != dict(present.get(target, {}))
-    ]
+    before = approved.added_defaults
+    other = [name for name in {**before, **present} if before.get(name, {}) != dict(present.get(name, {}))]
+    return [f"other defaults would be added at {target} now" for target in sorted(other)]

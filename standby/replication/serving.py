@@ -201,11 +201,8 @@ def judge_models(
     # An operator who configured no management plane knows that it was not asked.
     relevant = set(Severity) if target.resource.arm_endpoint else {Severity.ERROR, Severity.WARNING}
     findings = [finding for finding in checked if finding.severity in relevant]
-    errors = [
-        finding
-        for finding in findings
-        if finding.severity is Severity.ERROR and not (finding.missing and missing_defaults == "ignore")
-    ]
+    forgiven = missing_defaults == "ignore"
+    errors = [each for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)]
     return JudgedModels(tuple(map(str, errors)), tuple(str(finding) for finding in findings if finding not in errors))
 
 

@@ -171,11 +171,8 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
     )
     expires_at = authorization.expires_at
     if expires_at is not None and expires_at <= context.clock.now() + GRANT_MARGIN:
-        raise GrantVoid(
-            f"The grant for {item.analyzer} ends at {utc(expires_at)}, too soon to be used",
-            resource=item.source,
-            analyzer=item.analyzer,
-        )
+        text = f"The grant for {item.analyzer} ends at {utc(expires_at)}, too soon to be used"
+        raise GrantVoid(text, resource=item.source, analyzer=item.analyzer)
     return authorization
 
 

@@ -197,12 +197,8 @@ class ContentUnderstandingClient:
         if not location:
             raise answer.protocol_error(f"{self.resource.name} started an operation and does not say where")
         url = self._sender.absolute(location, answer.analyzer)
-        return StartedOperation(
-            operation_url=url,
-            operation_id=code_of(httpx.URL(url).path.rpartition("/")[2]) or "",
-            analyzer=analyzer,
-            warnings=warnings,
-        )
+        operation_id = code_of(httpx.URL(url).path.rpartition("/")[2]) or ""
+        return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)
 
     def _asked_first(self, path: str) -> Call:
         """Make a call that long work begins with."""

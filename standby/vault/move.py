@@ -143,14 +143,9 @@ class Move:
         history = own.history if own else known.history if known else (new_id(),)
         if self.becomes == "vault":
             history = (*history, new_id())
-        new = Role(
-            kind=self.becomes,
-            history=history,
-            at=self.clock.now(),
-            by=self.by,
-            why=f"moved from {self.source.where('')}",
-            of=self.source.where("") if self.becomes == "replica" else "",
-        )
+        here = self.source.where("")
+        of, why = here if self.becomes == "replica" else "", f"moved from {here}"
+        new = Role(kind=self.becomes, history=history, at=self.clock.now(), by=self.by, why=why, of=of)
         await self._say(new, tag)
 
     async def _say(self, role: Role, tag: str | None) -> None:

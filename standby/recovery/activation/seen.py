@@ -134,15 +134,9 @@ def _recorded(sink: ActivationSink, known: Acknowledged | None, wanted: Activati
     problem = known.reason
     if not problem and (known.epoch or 0) < under_way:
         problem = "whether it was told more since then is not known"
-    return view.model_copy(
-        update={
-            "epoch": known.epoch,
-            "serving": known.serving,
-            "current": None if wanted is None else known.meaning == wanted.meaning,
-            "acknowledged_at": known.at,
-            "problem": problem,
-        }
-    )
+    current = None if wanted is None else known.meaning == wanted.meaning
+    changed = {"epoch": known.epoch, "serving": known.serving, "current": current, "acknowledged_at": known.at}
+    return view.model_copy(update={**changed, "problem": problem})
 
 
 def under_way_words(views: Sequence[SinkView], fence: Fence | None) -> tuple[str, ...]:

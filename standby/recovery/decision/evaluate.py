@@ -67,13 +67,9 @@ class Rebuilding:
 def lacked(readiness: Readiness) -> tuple[str, ...]:
     """Name the analyzers, by their ids at the primary, of which the target has nothing that works."""
     missing = set(readiness.missing)
-    absent = {
-        name
-        for reason in readiness.reasons
-        if reason.bucket in {Bucket.MISSING, Bucket.BLOCKED, Bucket.BROKEN, Bucket.CREATING}
-        for name in reason.analyzers
-        if name in missing
-    }
+    buckets = {Bucket.MISSING, Bucket.BLOCKED, Bucket.BROKEN, Bucket.CREATING}
+    named = {name for reason in readiness.reasons if reason.bucket in buckets for name in reason.analyzers}
+    absent = named.intersection(missing)
     return tuple(sorted(absent))
 
 
@@ -216,11 +212,8 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
         served_until: when the resource served itself, UTC: what it has was current then.
     """
     # That a failover of the primary has not ended does not speak against ending it: another guard asks that.
-    against = [
-        reason
-        for reason in readiness.reasons
-        if reason.severity is not Severity.WARNING and reason.bucket is not Bucket.SWITCH_UNDER_WAY
-    ]
+    errors = [reason for reason in readiness.reasons if reason.severity is not Severity.WARNING]
+    against = [reason for reason in errors if reason.bucket is not Bucket.SWITCH_UNDER_WAY]
     absent = lacked(readiness)
     whole = any(reason in against for reason in readiness.against_the_target)
     unusable = readiness.unusable(rebuilding.faithful)

@@ -100,11 +100,9 @@ def proved_at(evidence: OutageEvidence, policy: FailoverPolicy) -> datetime | No
         return None
     own = max(min(OWN_LOOKS, policy.quorum), policy.quorum - (evidence.votes - len(evidence.counted)))
     enough = evidence.counted[own - 1].at
-    proofs = (
-        look.ended
-        for look in evidence.streak
-        if look.at >= enough and _lasted_until(look, evidence.streak, evidence.clocks) >= policy.minimum_outage
-    )
+    streak, minimum = evidence.streak, policy.minimum_outage
+    late = (look for look in streak if look.at >= enough)
+    proofs = (look.ended for look in late if _lasted_until(look, streak, evidence.clocks) >= minimum)
     return min(proofs, default=None)
 
 
@@ -161,11 +159,9 @@ def _in_order(
 
     What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
     """
-    believed = [
-        look.model_copy(update={"at": now}) if look.at > now else look
-        for look in observations
-        if look.resource == resource and look.healthy is not None and look.at <= now + ahead
-    ]
+    known = [look for look in observations if look.resource == resource and look.healthy is not None]
+    known = [look for look in known if look.at <= now + ahead]
+    believed = [look.model_copy(update={"at": now}) if look.at > now else look for look in known]
     return sorted((look for look in believed if since is None or look.at > since), key=_order)
 
 

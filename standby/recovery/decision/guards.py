@@ -214,11 +214,8 @@ def staleness(given: DecisionInput, candidate: Candidate) -> GuardResult:
     unusable = _left_out(given, fitness, Guard.READINESS, fitness.unusable)
     # What is not there at all is left out by that force, too.
     forced = fitness.unusable if Guard.READINESS in given.forced else {}
-    stale = [
-        copy
-        for copy in _stale(given, fitness)
-        if copy.analyzer not in unusable and not (copy.analyzer in forced and copy.verified_at is None)
-    ]
+    old = [copy for copy in _stale(given, fitness) if copy.analyzer not in unusable]
+    stale = [copy for copy in old if copy.analyzer not in forced or copy.verified_at is not None]
     out = _left_out(given, fitness, Guard.STALENESS, _stale_words(stale, limit) | unusable)
     if stale and out:
         text = _without(candidate.resource, {name: out[name] for name in out if name not in unusable}, fitness)
@@ -347,7 +344,10 @@ def decide(given: DecisionInput) -> Decision:
     candidate, fitness = _choose(given)
     to = candidate.resource if candidate is not None else None
     results = [*fence(given), off_switch(given), already_active(given, to), one_at_a_time(given, to), cool_down(given)]
-    results += _of_the_source(given, evidence)
+    if given.requested_by == "outage":
+        results += [quorum(given, evidence), minimum_outage(given, evidence), observers_agree(given, evidence)]
+    elif given.planned:
+        results.append(source_answers(given, evidence))
     results += fitness
     reasons = tuple(_forced(given, result) for result in results)
     is_outage = given.requested_by == "outage"
@@ -364,24 +364,15 @@ def decide(given: DecisionInput) -> Decision:
     )
 
 
-def _of_the_source(given: DecisionInput, evidence: OutageEvidence) -> list[GuardResult]:
-    if given.requested_by == "outage":
-        return [quorum(given, evidence), minimum_outage(given, evidence), observers_agree(given, evidence)]
-    return [source_answers(given, evidence)] if given.planned else []
-
-
 def _choose(given: DecisionInput) -> tuple[Candidate | None, list[GuardResult]]:
-    judged = [(candidate, _of_the_target(given, candidate)) for candidate in given.candidates]
+    of_a_target = (standby_health, readiness, staleness)
+    judged = [(candidate, [guard(given, candidate) for guard in of_a_target]) for candidate in given.candidates]
     for stopping in (_STOPPING, frozenset({GuardOutcome.REFUSE})):
         able = [each for each in judged if not any(_forced(given, result).outcome in stopping for result in each[1])]
         if able:
             # Of several, the one that leaves out the fewest; then the plan's preference decides.
             return min(able, key=lambda each: len(left_out(given, each[0])))
     return judged[0] if judged else (None, [])
-
-
-def _of_the_target(given: DecisionInput, candidate: Candidate) -> list[GuardResult]:
-    return [standby_health(given, candidate), readiness(given, candidate), staleness(given, candidate)]
 
 
 def _forced(given: DecisionInput, result: GuardResult) -> GuardResult:

@@ -156,14 +156,8 @@ async def record_decision(context: RecoveryContext, given: DecisionInput, decisi
         decision=decision,
     )
     record, content = await _keep(context.vault, record)
-    facts = {
-        "decision": record.id,
-        "home": given.primary,
-        "outcome": decision.outcome.value,
-        "to": decision.to,
-        "requested_by": given.requested_by,
-        "digest": digest_of(content),
-    }
+    facts = {"decision": record.id, "home": given.primary, "outcome": decision.outcome.value, "to": decision.to}
+    facts |= {"requested_by": given.requested_by, "digest": digest_of(content)}
     try:
         await record_action(context, AuditAction.DECIDED, facts, epoch=given.epoch)
     except AuditBroken as error:

@@ -18,7 +18,7 @@ from pydantic import AwareDatetime, Field
 from standby.clock import Clock
 from standby.concurrency import side_by_side, to_its_end
 from standby.config.errors import UnknownName
-from standby.document import Document, JsonValue
+from standby.document import Document, JsonObject
 from standby.recovery.audit import AuditAction, record_action
 from standby.recovery.context import RecoveryContext, Stage, Stages
 from standby.recovery.drill.errors import DrillUnderWay, LeftBehind, ManifestUnreadable
@@ -167,13 +167,9 @@ async def _remove(context: RecoveryContext, drills: HeldDrills, manifest: DrillM
     cleanup = await to_its_end(stages.run(Stage.CLEAN_UP, name, lambda: _cleaned(context, manifest)))
     if cleanup.proven:
         await drills.end(manifest.run_id)
-        facts: dict[str, JsonValue] = {
-            "drill": manifest.run_id,
-            "to": manifest.to,
-            "passed": False,
-            "reason": "it did not finish, and was cleaned up later",
-            "deleted": len(cleanup.deleted),
-        }
+        reason = "it did not finish, and was cleaned up later"
+        facts: JsonObject = {"drill": manifest.run_id, "to": manifest.to, "passed": False, "reason": reason}
+        facts["deleted"] = len(cleanup.deleted)
         await record_action(context, AuditAction.DRILL_ENDED, facts)
     return CleanedUp(run_id=manifest.run_id, to=manifest.to, begun_at=manifest.begun_at, cleanup=cleanup)
 

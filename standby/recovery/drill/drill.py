@@ -178,11 +178,8 @@ class _Drill:
         self._found.published = await sandbox.sink.published()
         self._found.interrupted = report.interrupted
         if not report.interrupted:
-            self._found.analyzers = await phases.run(
-                Stage.VERIFY,
-                f"inspect {manifest.to}",
-                lambda: inspect_analyzers(sandbox.context, manifest, snapshot, plan),
-            )
+            inspect = partial(inspect_analyzers, sandbox.context, manifest, snapshot, plan)
+            self._found.analyzers = await phases.run(Stage.VERIFY, f"inspect {manifest.to}", inspect)
 
     async def _planned(self) -> tuple[Snapshot, RestorePlan]:
         context, manifest = self.sandbox.context, self.manifest

@@ -74,13 +74,9 @@ async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillR
     await context.vault.write(path, content)
     if signer is not None:
         await context.vault.write(f"{path}{SEAL}", sealed(content, signer))
-    report = evidence.report.model_copy(
-        update={
-            "evidence": context.vault.where(path),
-            "evidence_digest": digest_of(content),
-            "key_id": signer.key_id if signer else None,
-        }
-    )
+    where, key_id = context.vault.where(path), signer.key_id if signer else None
+    written = {"evidence": where, "evidence_digest": digest_of(content), "key_id": key_id}
+    report = evidence.report.model_copy(update=written)
     page = evidence_page(evidence.model_copy(update={"report": report}))
     await context.vault.write(path.replace(".json", ".html"), page.encode())
     return report

@@ -61,21 +61,14 @@ class Comparison:
     @property
     def to_primary(self) -> tuple[str, ...]:
         """Ids at the standby of what is to be copied to the primary."""
-        return tuple(
-            item.standby_analyzer
-            for item in self.report.items
-            if item.keep == "standby" and item.standby_analyzer and item.divergence is not Divergence.IN_SYNC
-        )
+        other = (each for each in self.report.items if each.divergence is not Divergence.IN_SYNC)
+        return tuple(each.standby_analyzer for each in other if each.keep == "standby" and each.standby_analyzer)
 
     @property
     def to_standby(self) -> tuple[str, ...]:
         """Ids at the primary of what the standby must take over, whatever was edited there."""
-        return tuple(
-            item.analyzer
-            for item in self.report.items
-            if item.keep == "home"
-            and item.divergence in CONFLICTS | {Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
-        )
+        edited = CONFLICTS | {Divergence.EDITED_AT_PRIMARY, Divergence.EDITED_AT_STANDBY}
+        return tuple(it.analyzer for it in self.report.items if it.keep == "home" and it.divergence in edited)
 
     @property
     def selection(self) -> Selection:
@@ -277,13 +270,14 @@ def _decided(
         if analyzer in gone and analyzer not in earlier:
             raise NothingThere(analyzer, standby)
     keep = {name: choice for name, choice in keep.items() if name not in gone}
-    return tuple(_with_orders(item, keep.get(item.analyzer), forced=item.analyzer in force) for item in items)
-
-
-def _with_orders(item: DivergenceItem, choice: Choice | None, *, forced: bool) -> DivergenceItem:
-    # An order to replace what is trained decides where nothing else is open.
-    implied: Choice | None = "standby" if forced and item.divergence in COPIED_TO_PRIMARY else None
-    return item.model_copy(update={"keep": choice or item.keep or implied, "forced": forced})
+    decided = []
+    for item in items:
+        forced = item.analyzer in force
+        # An order to replace what is trained decides where nothing else is open.
+        implied = "standby" if forced and item.divergence in COPIED_TO_PRIMARY else None
+        choice = keep.get(item.analyzer) or item.keep or implied
+        decided.append(item.model_copy(update={"keep": choice, "forced": forced}))
+    return tuple(decided)
 
 
 def diverge(

@@ -179,7 +179,9 @@ class _Failback:
                 failed = self.sync and any(item.status is Status.FAILED for item in self.sync.items)
                 return await self._end("incomplete" if failed else "refused")
             if not await self._switch(standby):
-                return await self._end(self._ending_of_switch)
+                if self.failover is None or self.failover.interrupted:
+                    return await self._end("interrupted")
+                return await self._end("unfinished" if self.failover.state == "fenced" else "incomplete")
         await self._begin(standby)
         self.committed = await self.stages.run(Stage.COMMIT, f"commit {primary}", lambda: commit(self.context, primary))
         self.problems += self.committed.problems
@@ -218,11 +220,8 @@ class _Failback:
 
     async def _compare(self, standby: str, *, after_switch: bool = False) -> Comparison:
         begun_at = self.progress.begun_at if self.progress else None
-        found = await compare(
-            *(self.context, self.state.primary, standby, self.keep, begun_at),
-            force=_trained(self.force),
-            earlier=self.earlier,
-        )
+        given = (self.context, self.state.primary, standby, self.keep, begun_at)
+        found = await compare(*given, force=_trained(self.force), earlier=self.earlier)
         if found.report.unforced and not after_switch:
             raise TrainingWouldBeLost(self.context.plan.name, self.state.primary, standby, found.report.unforced)
         if found.report.undecided and not after_switch:
@@ -259,13 +258,8 @@ class _Failback:
 
         primary = self.state.primary
         reason = f"failback from {standby}"
-        request = FailoverRequest(
-            primary=primary,
-            to=primary,
-            planned=True,
-            reason=reason,
-            forced=frozenset({SHARED}.intersection(self.force)),
-        )
+        forced = frozenset({SHARED}.intersection(self.force))
+        request = FailoverRequest(primary=primary, to=primary, planned=True, reason=reason, forced=forced)
         self.failover = await fail_over(self.context, request, self.stages, sync=last_sync)
         self.problems += self.failover.problems
         self.next_action = self.failover.next_action
@@ -312,12 +306,6 @@ class _Failback:
         if is_whole and self.progress is not None:
             await self.held.write(self.progress.model_copy(update={"ended": True}))
         return ending
-
-    @property
-    def _ending_of_switch(self) -> Ending:
-        if self.failover is None or self.failover.interrupted:
-            return "interrupted"
-        return "unfinished" if self.failover.state == "fenced" else "incomplete"
 
     async def report(self, ending: Ending) -> FailbackReport:
         context = self.context

@@ -147,11 +147,8 @@ class DivergenceReport(Document):
     @property
     def untrained(self) -> tuple[str, ...]:
         """Ids of what is copied to the primary, and was not trained as its original was."""
-        return tuple(
-            item.analyzer
-            for item in self.items
-            if item.rebuilt and item.keep == "standby" and item.divergence is not Divergence.IN_SYNC
-        )
+        rebuilt = (item for item in self.items if item.rebuilt and item.keep == "standby")
+        return tuple(item.analyzer for item in rebuilt if item.divergence is not Divergence.IN_SYNC)
 
     def what_became(self, kind: Divergence) -> str:
         """Say how the analyzers of one kind changed."""
@@ -225,10 +222,6 @@ def joined(first: Report, then: Report) -> Report:
     done = {item.key: item for item in first.items if item.status is Status.SUCCEEDED}
     items = {item.key: item for item in (*first.items, *then.items)}
     items |= {item.key: done.get(item.key, item) for item in then.items if item.status is Status.SKIPPED}
-    return then.model_copy(
-        update={
-            "seconds": round(first.seconds + then.seconds, 3),
-            "totals": count(items.values()),
-            "items": tuple(items.values()),
-        }
-    )
+    seconds = round(first.seconds + then.seconds, 3)
+    changed = {"seconds": seconds, "totals": count(items.values()), "items": tuple(items.values())}
+    return then.model_copy(update=changed)

@@ -128,13 +128,8 @@ async def attending(context: RecoveryContext, resource: str = "") -> AsyncIterat
         except Held:
             raise EvaluatedElsewhere(plan, await _holder(context, path)) from None
         before, is_ours = _parsed(file.where, file.found)
-        present = Evaluation(
-            run_id=context.run_id,
-            actor=context.actor,
-            since=context.clock.now(),
-            resource=resource,
-            told=before.told if before else {},
-        )
+        since, told = context.clock.now(), before.told if before else {}
+        present = Evaluation(run_id=context.run_id, actor=context.actor, since=since, resource=resource, told=told)
         attendance = Attendance(context, file, present, is_ours)
         await attendance.begin()
         yield attendance

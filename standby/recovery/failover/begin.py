@@ -51,8 +51,11 @@ async def begin(
     file = await open_record(context.vault, context.plan.name)
     must_have_ended(held.fence, file.found, but=request.primary)
     record = _record(context, held.fence, request, file.found)
-    _must_be_current(held.fence, request)
-    if not is_undoing(held.fence, record):
+    fence, assignment = held.fence, held.fence.assignments[request.primary]
+    if request.epoch not in (None, fence.epoch):
+        # It was decided before the last change of what serves.
+        raise DecidedBefore(fence.plan, request.primary, assignment.active, request.epoch, fence.epoch)
+    if assignment.phase is not Phase.SWITCHING or record.to != record.before.active:
         await must_share(context, record.primary, record.to, names_during(record), forced=record.forced, fresh=False)
     highest = await _highest_epoch(context, held.fence, record, forced=SINKS in request.forced)
     await record_missed_end(context, held.fence, file)
@@ -102,12 +105,6 @@ async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | Non
     )
 
 
-def is_undoing(fence: Fence, record: SwitchRecord) -> bool:
-    """Say whether a failover that has not ended is led back to where it began."""
-    is_under_way = fence.assignments[record.primary].phase is Phase.SWITCHING
-    return is_under_way and record.to == record.before.active
-
-
 async def must_share(
     context: RecoveryContext,
     primary: str,
@@ -144,13 +141,6 @@ def _record(
     # It served until just now: nothing has to be copied there.
     fresh = _fresh(context, assignment, request, known, "rollback")
     return fresh.model_copy(update={"prepared": True})
-
-
-def _must_be_current(fence: Fence, request: FailoverRequest) -> None:
-    """Let nothing begin that was decided before the last change of what serves."""
-    if request.epoch not in (None, fence.epoch):
-        active = fence.assignments[request.primary].active
-        raise DecidedBefore(fence.plan, request.primary, active, request.epoch, fence.epoch)
 
 
 def must_have_ended(fence: Fence, record: SwitchRecord | None, *, but: str = "") -> None:

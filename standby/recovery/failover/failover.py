@@ -357,11 +357,8 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     wanted = _current_map(context, fence, record)
     views = await see_sinks(context.sinks, context.plan.name, wanted, known)
     # Prefect's variables are read and published to in flows alone.
-    behind = [
-        (sink, view)
-        for sink, view in zip(context.sinks, views, strict=True)
-        if not view.current and not isinstance(sink, DeferredSink)
-    ]
+    published = [each for each in zip(context.sinks, views, strict=True) if not isinstance(each[0], DeferredSink)]
+    behind = [(sink, view) for sink, view in published if not view.current]
     if not behind:
         return ()
     is_lost = bool((await look(context)).problem)

@@ -301,14 +301,9 @@ def _not_done(primary: str, record: DecisionRecord) -> Answer:
     if nothing_is_wrong(record):
         text = f"{sentence(reasons_against(record.decision))} standby explain {record.id} shows all of it."
         return Answer(primary, AnswerState.NOT_NEEDED, text, record=record)
-    waits = record.decision.outcome is Outcome.WAIT
-    return Answer(
-        primary,
-        AnswerState.WAITING if waits else AnswerState.REFUSED,
-        unanswered(record),
-        what=",".join(result.guard for result in record.decision.against),
-        record=record,
-    )
+    state = AnswerState.WAITING if record.decision.outcome is Outcome.WAIT else AnswerState.REFUSED
+    what = ",".join(result.guard for result in record.decision.against)
+    return Answer(primary, state, unanswered(record), what=what, record=record)
 
 
 async def _take_up(context: RecoveryContext, begun: Unfinished, means: Means) -> Answer:

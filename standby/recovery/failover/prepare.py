@@ -85,11 +85,8 @@ class Preparation:
     async def synchronise(self, primary: str, source: str, to: str) -> Report:
         """Bring the target up to what the source has; what could not be copied is left out, where that is allowed."""
         report = await sync_wholly(self.context, self.sync, source, to, serve_rest=self.serve_rest)
-        left = {
-            item.analyzer if source == primary else item.target_analyzer: f"{item.analyzer}: {item.reason}"
-            for item in report.items
-            if item.status not in GOOD
-        }
+        bad = [item for item in report.items if item.status not in GOOD]
+        left = {(it.analyzer if source == primary else it.target_analyzer): f"{it.analyzer}: {it.reason}" for it in bad}
         self.left_out = with_parents({**self.left_out, **left}, self.needs)
         return report
 
@@ -100,9 +97,11 @@ class Preparation:
         async def look_when_built() -> Readiness:
             clock = self.context.clock
             end = clock.monotonic() + BUILDING_SECONDS
-            while _is_being_built(found := await look()) and clock.monotonic() < end:
+            while True:
+                found = await look()
+                if clock.monotonic() >= end or all(each.bucket is not Bucket.CREATING for each in found.reasons):
+                    return found
                 await clock.sleep(BUILDING_PAUSE)
-            return found
 
         readiness = await self.phases.run(Stage.READINESS, f"readiness of {to}", look_when_built)
         if set(readiness.missing) - self.left_out.keys():
@@ -139,11 +138,8 @@ class Preparation:
         inventory = await listing(context, primary)
         there = {each.analyzer_id: each for each in inventory if not each.analyzer_id.startswith(PREBUILT)}
         now = context.clock.now()
-        unusable = {
-            name: f"{name} is {each.status} at {primary}"
-            for name, each in there.items()
-            if each.status != "ready" and is_protected(context.plan, each, now)
-        }
+        wanted = {name: each for name, each in there.items() if is_protected(context.plan, each, now)}
+        unusable = {name: f"{name} is {it.status} at {primary}" for name, it in wanted.items() if it.status != "ready"}
         self.left_out = {**self.left_out, **unusable}
         usable = [name for name, each in there.items() if each.status == "ready" and name not in self.left_out]
         if self.left_out and not usable:
@@ -232,10 +228,6 @@ async def _back_again(context: RecoveryContext, fence: Fence, primary: str, reco
     names = readiness.names
     missing = record.missing_at(primary, assignment.active)
     return {name: names[name] for name in missing if name in names and name not in out}
-
-
-def _is_being_built(readiness: Readiness) -> bool:
-    return any(reason.bucket is Bucket.CREATING for reason in readiness.reasons)
 
 
 async def wait_for_replication(context: RecoveryContext, to: str) -> None:

@@ -164,13 +164,8 @@ def names_during(record: SwitchRecord) -> dict[str, Mapping[str, str]]:
 
 def fence_during(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
     """Give the fence while a failover is under way."""
-    changed = {
-        "phase": Phase.SWITCHING,
-        "target": record.to,
-        "run_id": record.run_id,
-        "since": now,
-        "scope": scope_of(plan, names_during(record), complete=record.prepared),
-    }
+    scope = scope_of(plan, names_during(record), complete=record.prepared)
+    changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now, "scope": scope}
     return _with(fence, record, record.before.model_copy(update=changed))
 
 

@@ -102,11 +102,9 @@ async def _inspect(
         return Unreachable(f"{name} did not answer completely within {seconds:g} s", resource=name)
     custom = [each for each in listing.result() if not each.analyzer_id.startswith(PREBUILT)]
     analyzers = {analyzer.analyzer_id: analyzer for analyzer in custom}
-    inventory = Inventory(
-        serving=Serving(client.resource, defaults.result(), deployments.result()),
-        analyzers=analyzers,
-        definitions={name: analyzer.to_json() for name, analyzer in analyzers.items()},
-    )
+    serving = Serving(client.resource, defaults.result(), deployments.result())
+    definitions = {name: analyzer.to_json() for name, analyzer in analyzers.items()}
+    inventory = Inventory(serving=serving, analyzers=analyzers, definitions=definitions)
     return Inspection(inventory, models.result() if models else ())
 
 
@@ -224,11 +222,9 @@ def _rebuilt(known: Known, target: str, names: Mapping[str, str]) -> tuple[str, 
     if there is None:
         return ()
     at_primary = {at_target: name for name, at_target in names.items()}
-    found = {
-        at_primary.get(name, each.original)
-        for name, each in known.rebuilt.get(target, {}).items()
-        if each.trained and each.is_incarnation_of(there.analyzers.get(name))
-    }
+    rebuilt, here = known.rebuilt.get(target, {}), there.analyzers
+    present = {name: it for name, it in rebuilt.items() if it.trained and it.is_incarnation_of(here.get(name))}
+    found = {at_primary.get(name, each.original) for name, each in present.items()}
     # What another plan rebuilt there does not matter here.
     return tuple(sorted(found & names.keys()))
 
@@ -404,12 +400,8 @@ async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
         log.warning("Readiness is assessed without a snapshot: %s", error)
         return {}
     own_ids = context.plan.target_id == PLACE_OF_ID
-    return {
-        primary: _in_snapshot(part)
-        for name, part in snapshot.resources.items()
-        for primary in part.primaries
-        if name == primary or own_ids
-    }
+    parts = [(primary, name, part) for name, part in snapshot.resources.items() for primary in part.primaries]
+    return {primary: _in_snapshot(part) for primary, name, part in parts if name == primary or own_ids}
 
 
 def _in_snapshot(part: ResourceSnapshot) -> InSnapshot:

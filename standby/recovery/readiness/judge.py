@@ -253,12 +253,9 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
 
 
 def _unread(failure: StandbyError, facts: Facts, bucket: Bucket, text: str, severity: Severity) -> Reason:
-    return _reason(
-        Bucket.PERMISSION if isinstance(failure, NotAuthorized) else bucket,
-        text,
-        failure.next_action or f"See standby doctor {facts.plan.name}",
-        severity=severity,
-    )
+    bucket = Bucket.PERMISSION if isinstance(failure, NotAuthorized) else bucket
+    action = failure.next_action or f"See standby doctor {facts.plan.name}"
+    return _reason(bucket, text, action, severity=severity)
 
 
 def _severity_at_target(failure: StandbyError) -> Severity:

@@ -146,13 +146,8 @@ def _recorded(
     last_run = recorded.last_run.analyzers.get(name)
     status = status_of(analyzer, now, plan.deadlines.poll) if analyzer else None
     if analyzer is None or status in {"deleting", "creating"} | HOLDS_NOTHING:
-        return Standing(
-            analyzer=name,
-            target_analyzer=there,
-            verdict=Verdict.CREATING if status == "creating" else Verdict.MISSING,
-            status=status,
-            source_changed=True,
-        )
+        kind = Verdict.CREATING if status == "creating" else Verdict.MISSING
+        return Standing(analyzer=name, target_analyzer=there, verdict=kind, status=status, source_changed=True)
     found = sight(analyzer, target.definitions[there], plan.ignore)
     record = recorded.records.get(there)
     if record is not None and record.target.created_at != found.created_at:

@@ -40,12 +40,9 @@ class BuildSteps:
     async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
         """Wait for the build's end; it ends as `wait_for` does."""
         what = f"The build of {item.target_analyzer} at {self.to}"
-        await try_again(
-            self.context.plan.retries.poll,
-            is_transient,
-            lambda: wait_for(self.context.run, self.to, item.target_analyzer, receipt, what),
-            self.context.clock,
-        )
+        policy, clock = self.context.plan.retries.poll, self.context.clock
+        wait = partial(wait_for, self.context.run, self.to, item.target_analyzer, receipt, what)
+        await try_again(policy, is_transient, wait, clock)
 
     async def verify(self, item: RestoreItem) -> Analyzer:
         """Read the analyzer back, and compare it with what the snapshot has."""

@@ -278,11 +278,8 @@ def _location(source: JsonObject) -> Location:
 
 def _changed(then: Sequence[Blob], now: Sequence[Blob]) -> list[str]:
     before, found = {blob.name: blob for blob in then}, {blob.name: blob for blob in now}
-    return sorted(
-        name
-        for name in before.keys() | found.keys()
-        if name not in before or name not in found or not _is_same(before[name], found[name])
-    )
+    same = {name for name in before.keys() & found.keys() if _is_same(before[name], found[name])}
+    return sorted((before.keys() | found.keys()) - same)
 
 
 def _is_same(one: Blob, other: Blob) -> bool:

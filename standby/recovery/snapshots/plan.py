@@ -221,13 +221,9 @@ class ResourcePlan:
     def decide(self, changed: Mapping[str, str]) -> Decisions:
         """Decide about each analyzer; `changed` says why labelled data is not proven to be what it was."""
         creating = [analyzer for analyzer, held in self.holdings.items() if action(held) is RestoreAction.CREATE]
-        serving, added = with_added_defaults(
-            (model for analyzer in creating for model in models_of(self._sent[analyzer])),
-            self.source,
-            self.target.serving,
-            self._overrides,
-            self.recovery_plan.missing_defaults,
-        )
+        models = [model for analyzer in creating for model in models_of(self._sent[analyzer])]
+        there, missing = self.target.serving, self.recovery_plan.missing_defaults
+        serving, added = with_added_defaults(models, self.source, there, self._overrides, missing)
         # Children first; those in a circle come as they are.
         cycles, children = self._dependencies.cycles, self._dependencies.children
         graph = {analyzer: () if analyzer in cycles else needed for analyzer, needed in children.items()}
@@ -237,11 +233,8 @@ class ResourcePlan:
         built = {name: item for name, item in items.items() if item.action is RestoreAction.CREATE}
         sent = {item.target_analyzer: self._sent[analyzer] for analyzer, item in built.items()}
         needed = {model for definition in sent.values() for _, model in models_of(definition)}
-        return Decisions(
-            items=(*items.values(), *self._lost()),
-            definitions=sent,
-            added_defaults={name: to for name, to in added.items() if name in needed},
-        )
+        defaults = {name: to for name, to in added.items() if name in needed}
+        return Decisions(items=(*items.values(), *self._lost()), definitions=sent, added_defaults=defaults)
 
     @property
     def _to(self) -> str:
@@ -380,11 +373,8 @@ class ResourcePlan:
             warnings.append("Not selected, but needed by one that is.")
         if entry.status != "ready":
             warnings.append(f"It was {entry.status} when the snapshot was taken.")
-        warnings += [
-            f"Training needs access to {each.container}: the signature in its URL is not stored."
-            for each in entry.labelled
-            if each.access_cut
-        ]
+        cut = [each.container for each in entry.labelled if each.access_cut]
+        warnings += [f"Training needs access to {name}: the signature in its URL is not stored." for name in cut]
         return tuple(dict.fromkeys(warnings))
 
     def _lost(self) -> Iterable[RestoreItem]:

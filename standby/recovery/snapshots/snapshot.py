@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from standby.recovery.snapshots.store import (
     FILES_AT_ONCE,
     Found,
     Store,
-    from_object,
     index_path,
     read_object,
     stores_of,
@@ -80,7 +80,7 @@ async def readable_definitions(
         return await read_object(stores, plan, entries[analyzer].digest)
 
     found = dict(zip(entries, await do_for_each(entries, read, FILES_AT_ONCE), strict=True))
-    definitions = {name: from_object(each.content) for name, each in found.items() if each.content is not None}
+    definitions = {name: json.loads(each.content) for name, each in found.items() if each.content is not None}
     for name in definitions:
         for problem in found[name].problems:
             log.warning("%s", problem)

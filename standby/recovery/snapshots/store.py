@@ -42,12 +42,6 @@ def to_object(definition: Mapping[str, JsonValue]) -> bytes:
     return json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()
 
 
-def from_object(content: bytes) -> dict[str, JsonValue]:
-    """Give the definition of an object whose digest was checked."""
-    found: dict[str, JsonValue] = json.loads(content)
-    return found
-
-
 log = logging.getLogger("standby.recovery")
 
 CHANGED = "was changed after it was written"  # What is wrong with a file, behind its path

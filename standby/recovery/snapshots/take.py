@@ -275,13 +275,8 @@ async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, 
 async def _record(
     context: RecoveryContext, entry: IndexEntry, gathered: Gathered, new_objects: int, epoch: int
 ) -> None:
-    facts: dict[str, JsonValue] = {
-        "id": entry.id,
-        "digest": entry.digest,
-        "analyzers": dict(entry.resources),
-        "missing": dict(gathered.missing),
-        "new_objects": new_objects,
-    }
+    facts: dict[str, JsonValue] = {"id": entry.id, "digest": entry.digest, "analyzers": dict(entry.resources)}
+    facts |= {"missing": dict(gathered.missing), "new_objects": new_objects}
     await record_action(context, AuditAction.SNAPSHOT_TAKEN, facts, epoch=epoch)
 
 
