@@ -26,20 +26,16 @@ class BlockMissing(ConfigurationError):
     """A run needs blocks that the Prefect server does not have."""
 
     def __init__(self, slugs: tuple[str, ...]) -> None:
-        super().__init__(
-            [f"The Prefect server has no block {slug}" for slug in slugs],
-            "Save it in the Prefect UI, or run standby bootstrap to save what the configuration file says",
-        )
+        action = "Save it in the Prefect UI, or run standby bootstrap to save what the configuration file says"
+        super().__init__([f"The Prefect server has no block {slug}" for slug in slugs], action)
 
 
 class BlockUnusable(ConfigurationError):
     """A block was saved with values that are not valid, or by another version."""
 
     def __init__(self, slug: str, reason: str) -> None:
-        super().__init__(
-            [f"The block {slug} cannot be used: {reason}"],
-            "Correct it in the Prefect UI, or run standby bootstrap to save it again",
-        )
+        cause = [f"The block {slug} cannot be used: {reason}"]
+        super().__init__(cause, "Correct it in the Prefect UI, or run standby bootstrap to save it again")
 
 
 async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -> Configuration:

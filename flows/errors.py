@@ -17,30 +17,24 @@ class DeployFailed(StandbyError):
     """`prefect deploy` ended with an error."""
 
     def __init__(self, last_words: list[str]) -> None:
-        super().__init__(
-            f"prefect deploy failed: {' '.join(last_words) or 'it gave no reason'}",
-            "Run prefect deploy --all to see its whole output",
-        )
+        cause = f"prefect deploy failed: {' '.join(last_words) or 'it gave no reason'}"
+        super().__init__(cause, "Run prefect deploy --all to see its whole output")
 
 
 class NotificationBlockUnusable(ConfigurationError):
     """A block under notifications cannot notify."""
 
     def __init__(self, block: str, reason: str) -> None:
-        super().__init__(
-            [f"The block {block} under notifications {reason}"],
-            "Save a notification block of that type and name in the Prefect UI, or name another one",
-        )
+        action = "Save a notification block of that type and name in the Prefect UI, or name another one"
+        super().__init__([f"The block {block} under notifications {reason}"], action)
 
 
 class NoChunkDeployment(StandbyError):
     """The run is to be done by workers, and the server has no deployment for its chunks."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"The Prefect server has no deployment {name}, which workers need to copy in chunks",
-            "Run standby bootstrap, or start the run with dispatch: inline",
-        )
+        cause = f"The Prefect server has no deployment {name}, which workers need to copy in chunks"
+        super().__init__(cause, "Run standby bootstrap, or start the run with dispatch: inline")
 
 
 class NoReport(StandbyError):
@@ -54,20 +48,16 @@ class RunLost(StandbyError):
     """The Prefect server failed before there was a report."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(
-            f"The Prefect server did not keep the flow run: {reason}",
-            "See standby status for what serves; run it again, or with --via direct, which needs no server",
-        )
+        action = "See standby status for what serves; run it again, or with --via direct, which needs no server"
+        super().__init__(f"The Prefect server did not keep the flow run: {reason}", action)
 
 
 class NoServer(StandbyError):
     """No Prefect server is configured."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "No Prefect server is configured",
-            "Start one with prefect server start and set PREFECT_API_URL, or use --via direct",
-        )
+        cause = "No Prefect server is configured"
+        super().__init__(cause, "Start one with prefect server start and set PREFECT_API_URL, or use --via direct")
 
 
 class ServerUnreachable(StandbyError):
@@ -90,7 +80,5 @@ class SlotTaken(StandbyError):
     """Another run holds the slot that this one needs."""
 
     def __init__(self, name: str, seconds: float) -> None:
-        super().__init__(
-            f"Another run has held the concurrency limit {name} for more than {seconds:.0f} s",
-            "Find that flow run in the Prefect UI, and cancel it or wait until it ends",
-        )
+        cause = f"Another run has held the concurrency limit {name} for more than {seconds:.0f} s"
+        super().__init__(cause, "Find that flow run in the Prefect UI, and cancel it or wait until it ends")

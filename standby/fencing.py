@@ -45,30 +45,24 @@ class Fenced(GuardRefused):
 
 class FailoverUnderWay(GuardRefused):
     def __init__(self, plan: str, where: str) -> None:
-        super().__init__(
-            f"Another run is changing which resource serves in plan {plan} (it has locked {where})",
-            f"Wait until it ends, then see standby status {plan}",
-        )
+        cause = f"Another run is changing which resource serves in plan {plan} (it has locked {where})"
+        super().__init__(cause, f"Wait until it ends, then see standby status {plan}")
 
 
 class FenceUnreadable(StandbyError):
     """The fence cannot be understood; nothing is assumed about what serves."""
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(
-            f"{where}, which says which resource serves, cannot be read: {reason}",
-            "Restore an older version of that file; standby audit verify shows the last epoch",
-        )
+        cause = f"{where}, which says which resource serves, cannot be read: {reason}"
+        super().__init__(cause, "Restore an older version of that file; standby audit verify shows the last epoch")
 
 
 class FenceBehind(GuardRefused):
     """The fence is not the one that was written last: what it says of who serves may be long gone."""
 
     def __init__(self, plan: str, where: str, epoch: int, known: int) -> None:
-        super().__init__(
-            f"{where} is at epoch {epoch}, and plan {plan} was at {known} already: it was lost or is an older copy",
-            f"See standby status {plan}; nothing was changed",
-        )
+        cause = f"{where} is at epoch {epoch}, and plan {plan} was at {known} already: it was lost or is an older copy"
+        super().__init__(cause, f"See standby status {plan}; nothing was changed")
 
 
 class Phase(StrEnum):
@@ -273,10 +267,8 @@ class OtherFenceUnknown(GuardRefused):
     """It is not known what serves for another plan, which may protect the same analyzers."""
 
     def __init__(self, plan: str, what: str, other: UnknownFence) -> None:
-        super().__init__(
-            f"Plan {plan} {what}, since it is not known what serves for plan {other.plan}: {other.reason}",
-            f"Restore {other.where} as it was; standby audit verify shows the last epoch",
-        )
+        cause = f"Plan {plan} {what}, since it is not known what serves for plan {other.plan}: {other.reason}"
+        super().__init__(cause, f"Restore {other.where} as it was; standby audit verify shows the last epoch")
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ class NoServer(StandbyError):
     """There is no Prefect server to save anything on."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(
-            f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}",
-            "Start one with prefect server start, set PREFECT_API_URL to what it shows, and run this again",
-        )
+        action = "Start one with prefect server start, set PREFECT_API_URL to what it shows, and run this again"
+        super().__init__(f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}", action)
 
 
 async def command(context: typer.Context) -> Exit:

@@ -104,10 +104,8 @@ class NoEmulatorFile(StandbyError):
     """It was not said what to serve."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "standby emulator needs its own file, which lists the resources to serve",
-            f"Name it with --config; {EXAMPLE} is an example",
-        )
+        cause = "standby emulator needs its own file, which lists the resources to serve"
+        super().__init__(cause, f"Name it with --config; {EXAMPLE} is an example")
 
 
 async def emulator(context: typer.Context) -> Exit:

@@ -27,19 +27,15 @@ class NotATarget(StandbyError):
 class SeveralPrimaries(StandbyError):
     def __init__(self, plan: str, primaries: Iterable[str]) -> None:
         names = sorted(primaries)
-        super().__init__(
-            f"Plan {plan} has several primaries, and it is not clear which one is meant: {', '.join(names)}",
-            f"Name one of them, such as --primary {names[0]}",
-        )
+        cause = f"Plan {plan} has several primaries, and it is not clear which one is meant: {', '.join(names)}"
+        super().__init__(cause, f"Name one of them, such as --primary {names[0]}")
 
 
 class AlreadyActive(GuardRefused):
     def __init__(self, plan: str, primary: str, resource: str) -> None:
         place = "" if resource == primary else f" for {primary}"
-        super().__init__(
-            f"{resource} already serves{place} in plan {plan}",
-            f"See standby status {plan}; standby commit {plan} publishes to every sink once more",
-        )
+        cause = f"{resource} already serves{place} in plan {plan}"
+        super().__init__(cause, f"See standby status {plan}; standby commit {plan} publishes to every sink once more")
         self.resource = resource
 
 

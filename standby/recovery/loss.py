@@ -30,10 +30,8 @@ class ReasonMissing(GuardRefused):
     """Nobody goes on past lost records without saying why."""
 
     def __init__(self, plan: str) -> None:
-        super().__init__(
-            f"Records of plan {plan} were lost, and --force {FENCE} goes on only with a reason",
-            'Say why with --reason "..."; it goes into the audit log',
-        )
+        cause = f"Records of plan {plan} were lost, and --force {FENCE} goes on only with a reason"
+        super().__init__(cause, 'Say why with --reason "..."; it goes into the audit log')
 
 
 async def settle(context: RecoveryContext, forced: Collection[str] = (), reason: str = "") -> RecoveryContext:

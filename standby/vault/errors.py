@@ -77,10 +77,8 @@ class TakenOver(VaultError):
     """Another run assumed that this one had died."""
 
     def __init__(self, where: str) -> None:
-        super().__init__(
-            f"Another run took over {where}, so what this run does from now on is not recorded there",
-            "Run again when both have ended; what is in sync is then recorded",
-        )
+        cause = f"Another run took over {where}, so what this run does from now on is not recorded there"
+        super().__init__(cause, "Run again when both have ended; what is in sync is then recorded")
 
 
 class FormatUnknown(VaultError):
@@ -91,10 +89,8 @@ class NewerFormat(FormatUnknown):
     """Nothing is taken for missing, and nothing is overwritten, of what a newer version wrote."""
 
     def __init__(self, where: str, number: int, known: int) -> None:
-        super().__init__(
-            f"{where} was written by a newer version of Standby, in format {number}; this one reads up to {known}",
-            "Upgrade Standby on this machine to the version that wrote it, then run again",
-        )
+        cause = f"{where} was written by a newer version of Standby, in format {number}; this one reads up to {known}"
+        super().__init__(cause, "Upgrade Standby on this machine to the version that wrote it, then run again")
 
 
 class OlderFormat(FormatUnknown):
@@ -204,10 +200,8 @@ class OtherRecords(VaultError):
 
 class RoleUnreadable(VaultError):
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(
-            f"{where}, which says whether this is the vault or its replica, cannot be read: {reason}",
-            "Put an older version of that file back, or remove it",
-        )
+        cause = f"{where}, which says whether this is the vault or its replica, cannot be read: {reason}"
+        super().__init__(cause, "Put an older version of that file back, or remove it")
 
 
 class IsReplica(GuardRefused):
@@ -255,18 +249,14 @@ class NoSecond(VaultError):
 
 class NothingReplicated(GuardRefused):
     def __init__(self, where: str, vault: str) -> None:
-        super().__init__(
-            f"Nothing was ever replicated to {where}, so it cannot take the place of the vault at {vault}",
-            "Correct vault.second, or the vault itself",
-        )
+        cause = f"Nothing was ever replicated to {where}, so it cannot take the place of the vault at {vault}"
+        super().__init__(cause, "Correct vault.second, or the vault itself")
 
 
 class Unfinished(GuardRefused):
     def __init__(self, where: str, source: str) -> None:
-        super().__init__(
-            f"{where} is an unfinished copy of the vault at {source}, so it is not used",
-            "Run standby vault move again: it goes on where it was interrupted",
-        )
+        cause = f"{where} is an unfinished copy of the vault at {source}, so it is not used"
+        super().__init__(cause, "Run standby vault move again: it goes on where it was interrupted")
 
 
 class NothingToMove(VaultError):
@@ -276,23 +266,17 @@ class NothingToMove(VaultError):
 
 class OtherVault(GuardRefused):
     def __init__(self, where: str, source: str) -> None:
-        super().__init__(
-            f"{where} holds what {source} has not, or has as it was before, and it would be lost",
-            "Name an empty place as TO; standby audit show tells what each of them knows",
-        )
+        cause = f"{where} holds what {source} has not, or has as it was before, and it would be lost"
+        super().__init__(cause, "Name an empty place as TO; standby audit show tells what each of them knows")
 
 
 class RunUnderWay(GuardRefused):
     def __init__(self, where: str) -> None:
-        super().__init__(
-            f"A run holds {where}, so a copy of the vault would not be whole",
-            "Pause the schedules, wait until the run ends, then run it again",
-        )
+        cause = f"A run holds {where}, so a copy of the vault would not be whole"
+        super().__init__(cause, "Pause the schedules, wait until the run ends, then run it again")
 
 
 class StillWritten(GuardRefused):
     def __init__(self, where: str) -> None:
-        super().__init__(
-            f"Runs write to {where} all the time, so a copy of it would not be whole",
-            "Pause the schedules, then run it again: what was copied is not copied again",
-        )
+        cause = f"Runs write to {where} all the time, so a copy of it would not be whole"
+        super().__init__(cause, "Pause the schedules, then run it again: what was copied is not copied again")

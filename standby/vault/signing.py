@@ -22,10 +22,8 @@ class CannotSign(ConfigurationError):
     """Only the public key is here."""
 
     def __init__(self) -> None:
-        super().__init__(
-            ["vault.signing has only a public key, which cannot sign"],
-            "Add private_key, or run this on a machine that has it",
-        )
+        cause = ["vault.signing has only a public key, which cannot sign"]
+        super().__init__(cause, "Add private_key, or run this on a machine that has it")
 
 
 class KeyUnusable(ConfigurationError):
@@ -39,10 +37,8 @@ class KeysApart(ConfigurationError):
     """The two keys of `vault.signing` are not a pair: what is signed here would never be verified here."""
 
     def __init__(self) -> None:
-        super().__init__(
-            ["vault.signing.public_key is not the public half of vault.signing.private_key"],
-            "Leave public_key out, or give the one that belongs to private_key",
-        )
+        cause = ["vault.signing.public_key is not the public half of vault.signing.private_key"]
+        super().__init__(cause, "Leave public_key out, or give the one that belongs to private_key")
 
 
 class Signer(Protocol):

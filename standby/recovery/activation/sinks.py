@@ -97,10 +97,8 @@ class SinkAhead(GuardRefused):
 
     def __init__(self, sink: str, there: int | None, ours: int) -> None:
         known = "a higher epoch" if there is None else f"epoch {there}"
-        super().__init__(
-            f"{sink} already has {known}, and this run has epoch {ours}",
-            "This is another vault, or an older copy, than the one that was used last: find that one and use it",
-        )
+        action = "This is another vault, or an older copy, than the one that was used last: find that one and use it"
+        super().__init__(f"{sink} already has {known}, and this run has epoch {ours}", action)
 
 
 class ActivationSink(Protocol):

@@ -31,18 +31,14 @@ class AutomationUnreadable(StandbyError):
     """The off switch cannot be read; neither position is assumed."""
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(
-            f"{where}, which says whether outages may start a failover, cannot be read: {reason}",
-            "Set it again with standby automation on or standby automation off",
-        )
+        cause = f"{where}, which says whether outages may start a failover, cannot be read: {reason}"
+        super().__init__(cause, "Set it again with standby automation on or standby automation off")
 
 
 class AutomationNotRecorded(StandbyError):
     def __init__(self, on: bool, cause: str, next_action: str) -> None:
-        super().__init__(
-            f"Automation is {'on' if on else 'off'} now, but that could not be recorded in the audit log: {cause}",
-            next_action,
-        )
+        text = f"Automation is {'on' if on else 'off'} now, but that could not be recorded in the audit log: {cause}"
+        super().__init__(text, next_action)
 
 
 class Automation(Stored):

@@ -36,20 +36,16 @@ log = logging.getLogger("standby.recovery")
 
 class NoSuchDecision(StandbyError):
     def __init__(self, decision_id: str, where: str) -> None:
-        super().__init__(
-            f"No decision {decision_id} is recorded: there is no {where}",
-            "Take an id from a report, an event or the audit log, such as invoices-20260131T031402Z-1a2b",
-        )
+        action = "Take an id from a report, an event or the audit log, such as invoices-20260131T031402Z-1a2b"
+        super().__init__(f"No decision {decision_id} is recorded: there is no {where}", action)
 
 
 class DecisionUnreadable(StandbyError):
     """The file of this id does not hold a decision."""
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(
-            f"{where} cannot be read as the record of a decision: {reason}",
-            "Restore an older version of that file; standby audit verify checks the audit log",
-        )
+        cause = f"{where} cannot be read as the record of a decision: {reason}"
+        super().__init__(cause, "Restore an older version of that file; standby audit verify checks the audit log")
 
 
 _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")

@@ -10,18 +10,14 @@ from standby.text import some_of
 
 class DrillUnderWay(GuardRefused):
     def __init__(self, plan: str, where: str) -> None:
-        super().__init__(
-            f"Another drill of plan {plan} is running (it has locked {where})",
-            "Wait until it has ended, then run again",
-        )
+        cause = f"Another drill of plan {plan} is running (it has locked {where})"
+        super().__init__(cause, "Wait until it has ended, then run again")
 
 
 class ServesAlready(GuardRefused):
     def __init__(self, plan: str, primary: str, resource: str) -> None:
-        super().__init__(
-            f"{resource} already serves for {primary} in plan {plan}, so there is no failover to drill",
-            f"Choose another target, or run standby failback {plan} first",
-        )
+        cause = f"{resource} already serves for {primary} in plan {plan}, so there is no failover to drill"
+        super().__init__(cause, f"Choose another target, or run standby failback {plan} first")
 
 
 class ScratchUnfit(GuardRefused):
@@ -37,10 +33,8 @@ class ScratchUnfit(GuardRefused):
 
 class NothingToDrill(StandbyError):
     def __init__(self, plan: str, primary: str) -> None:
-        super().__init__(
-            f"The newest snapshot of plan {plan} has no analyzer of {primary}, so a drill would prove nothing",
-            f"Take one with standby snapshot {plan} while {primary} answers",
-        )
+        cause = f"The newest snapshot of plan {plan} has no analyzer of {primary}, so a drill would prove nothing"
+        super().__init__(cause, f"Take one with standby snapshot {plan} while {primary} answers")
 
 
 class LeftBehind(StandbyError):
@@ -58,10 +52,8 @@ class ManifestUnreadable(StandbyError):
     """The list of unfinished drills cannot be understood, so what they left cannot be found."""
 
     def __init__(self, where: str, reason: str) -> None:
-        super().__init__(
-            f"{where}, which lists what unfinished drills have made, cannot be read: {reason}",
-            "Put back an older version of it; or delete every analyzer with the tag standby-drill, then the file",
-        )
+        action = "Put back an older version of it; or delete every analyzer with the tag standby-drill, then the file"
+        super().__init__(f"{where}, which lists what unfinished drills have made, cannot be read: {reason}", action)
 
 
 class NoEvidence(StandbyError):

@@ -15,10 +15,8 @@ class NothingThere(StandbyError):
 
 class NotCompared(StandbyError):
     def __init__(self, plan: str, analyzer: str, primary: str, standby: str) -> None:
-        super().__init__(
-            f"Neither {primary} nor {standby} has an analyzer {analyzer} of plan {plan}",
-            f"Use its id at {primary}; standby failback {plan} --dry-run lists the analyzers that differ",
-        )
+        action = f"Use its id at {primary}; standby failback {plan} --dry-run lists the analyzers that differ"
+        super().__init__(f"Neither {primary} nor {standby} has an analyzer {analyzer} of plan {plan}", action)
 
 
 class UnsettledEdits(GuardRefused):
@@ -53,15 +51,11 @@ class PrimaryDoesNotAnswer(GuardRefused):
     """Nothing can be copied to a resource that does not answer."""
 
     def __init__(self, plan: str, primary: str, reason: str) -> None:
-        super().__init__(
-            f"The analyzers of {primary} cannot be read: {reason.removesuffix('.')}",
-            f"Fix that (standby doctor {plan} helps), then run again",
-        )
+        cause = f"The analyzers of {primary} cannot be read: {reason.removesuffix('.')}"
+        super().__init__(cause, f"Fix that (standby doctor {plan} helps), then run again")
 
 
 class FailbackUnderWay(GuardRefused):
     def __init__(self, plan: str, primary: str, where: str) -> None:
-        super().__init__(
-            f"Another run is failing plan {plan} back to {primary} (it has locked {where})",
-            f"Wait until it has ended, then see standby status {plan}",
-        )
+        cause = f"Another run is failing plan {plan} back to {primary} (it has locked {where})"
+        super().__init__(cause, f"Wait until it has ended, then see standby status {plan}")

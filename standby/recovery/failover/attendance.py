@@ -63,10 +63,8 @@ class EvaluatedElsewhere(GuardRefused):
         self.resource = holder.resource if holder else ""
         who = f"{holder.actor} (run {holder.run_id})" if holder else "another run"
         since = f" since {utc(holder.since)}" if holder else ""
-        super().__init__(
-            f"{who[:1].upper()}{who[1:]} has attended to the outages of plan {plan}{since}, and is alive",
-            f"See that run; standby status {plan} shows what serves",
-        )
+        cause = f"{who[:1].upper()}{who[1:]} has attended to the outages of plan {plan}{since}, and is alive"
+        super().__init__(cause, f"See that run; standby status {plan} shows what serves")
 
 
 def evaluation_path(plan: str) -> str:

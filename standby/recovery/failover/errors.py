@@ -66,33 +66,24 @@ class SyncIncomplete(FailoverStopped):
     """The last sync left something behind."""
 
     def __init__(self, source: str, target: str, reasons: Sequence[str]) -> None:
-        super().__init__(
-            f"The last sync from {source} to {target} is not complete: {some_sentences(reasons, 1)}",
-            "Fix that and run again, or continue without those edits with --force sync",
-            "sync",
-        )
+        cause = f"The last sync from {source} to {target} is not complete: {some_sentences(reasons, 1)}"
+        super().__init__(cause, "Fix that and run again, or continue without those edits with --force sync", "sync")
 
 
 class TargetNotReady(FailoverStopped):
     """The target could not serve."""
 
     def __init__(self, target: str, reasons: Sequence[str]) -> None:
-        super().__init__(
-            f"{target} is not ready: {some_sentences(reasons)}",
-            "Fix that and run again, or fail over anyway with --force readiness",
-            "readiness",
-        )
+        cause = f"{target} is not ready: {some_sentences(reasons)}"
+        super().__init__(cause, "Fix that and run again, or fail over anyway with --force readiness", "readiness")
 
 
 class NotPublished(FailoverStopped):
     """The active map could not be published to a sink, or the sink holds another one now."""
 
     def __init__(self, reasons: Sequence[str]) -> None:
-        super().__init__(
-            " ".join(sentence(reason) for reason in reasons).removesuffix("."),
-            "Fix the sink and run again, or continue without it with --force sinks",
-            "sinks",
-        )
+        cause = " ".join(sentence(reason) for reason in reasons).removesuffix(".")
+        super().__init__(cause, "Fix the sink and run again, or continue without it with --force sinks", "sinks")
 
 
 class FailbackNeeded(GuardRefused):
@@ -107,10 +98,8 @@ class FailbackNeeded(GuardRefused):
 
 class RollbackTargetUnhealthy(GuardRefused):
     def __init__(self, plan: str, resource: str, summary: str) -> None:
-        super().__init__(
-            f"Plan {plan} is not rolled back to {resource}, which is not known to be healthy: {summary}",
-            "Wait until it answers, or roll back anyway with --force standby-health",
-        )
+        cause = f"Plan {plan} is not rolled back to {resource}, which is not known to be healthy: {summary}"
+        super().__init__(cause, "Wait until it answers, or roll back anyway with --force standby-health")
 
 
 class FailoverRefused(GuardRefused):

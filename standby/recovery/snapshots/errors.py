@@ -17,10 +17,8 @@ class NoSnapshot(SnapshotError):
     """There is nothing to restore from."""
 
     def __init__(self, plan: str, asked: str = "") -> None:
-        super().__init__(
-            f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}",
-            f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}",
-        )
+        cause = f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}"
+        super().__init__(cause, f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}")
 
 
 class NewestSnapshotLost(SnapshotError, GuardRefused):
@@ -42,50 +40,38 @@ class SnapshotTampered(SnapshotError):
     """A manifest is not the one that was written, or not signed by the key that is configured."""
 
     def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
-        super().__init__(
-            f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}",
-            "Restore from another one with --as-of, and find out who changed this one",
-        )
+        cause = f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}"
+        super().__init__(cause, "Restore from another one with --as-of, and find out who changed this one")
 
 
 class NothingReachable(SnapshotError):
     def __init__(self, plan: str, missing: Mapping[str, str]) -> None:
         causes = " ".join(f"{name}: {sentence(reason)}" for name, reason in missing.items())
-        super().__init__(
-            f"No snapshot of plan {plan} was taken, because no resource that serves it answers. {causes}",
-            f"See standby doctor {plan}; earlier snapshots are unchanged",
-        )
+        cause = f"No snapshot of plan {plan} was taken, because no resource that serves it answers. {causes}"
+        super().__init__(cause, f"See standby doctor {plan}; earlier snapshots are unchanged")
 
 
 class NotOfThisPlan(SnapshotError):
     def __init__(self, plan: str, resource: str, taken_at: datetime) -> None:
-        super().__init__(
-            f"The snapshot of plan {plan} of {utc(taken_at)} has nothing for {resource}",
-            "Name a source or a target of the plan",
-        )
+        cause = f"The snapshot of plan {plan} of {utc(taken_at)} has nothing for {resource}"
+        super().__init__(cause, "Name a source or a target of the plan")
 
 
 class RestoreNotStarted(SnapshotError):
     def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"The answer to the build of {analyzer} was lost on the way, and {target} does not have it",
-            "Run again: nothing was started",
-        )
+        cause = f"The answer to the build of {analyzer} was lost on the way, and {target} does not have it"
+        super().__init__(cause, "Run again: nothing was started")
 
 
 class RestoredDiffers(SnapshotError):
     def __init__(self, analyzer: str, target: str) -> None:
-        super().__init__(
-            f"{analyzer} at {target} differs from the snapshot: somebody else made or edited it during the restore",
-            "Run again to plan from what is there now",
-        )
+        cause = f"{analyzer} at {target} differs from the snapshot: somebody else made or edited it during the restore"
+        super().__init__(cause, "Run again to plan from what is there now")
 
 
 class RestoredFailed(SnapshotError):
     """The target made something of the definition that it does not call ready."""
 
     def __init__(self, analyzer: str, target: str, status: str) -> None:
-        super().__init__(
-            f"{analyzer} at {target} became {status!r} instead of ready",
-            "Read its warnings there, delete it, and run again",
-        )
+        cause = f"{analyzer} at {target} became {status!r} instead of ready"
+        super().__init__(cause, "Read its warnings there, delete it, and run again")
