@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from standby.config.resource import Credentials, EntraCredentials, KeyCredentials
 from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
-from standby.service.redaction import one_line
+from standby.service.redaction import keep_secret, one_line
 
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
 """Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
@@ -38,6 +38,7 @@ class KeyAuth(httpx.Auth):
         self._key = key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        keep_secret(self._key)
         request.headers[KEY_HEADER] = self._key.get_secret_value()
         yield request
 
@@ -51,7 +52,6 @@ class EntraAuth(httpx.Auth):
         scope: str,
         *,
         tenant_id: str | None = None,
-        secrets: tuple[SecretStr, ...] = (),
     ) -> None:
         """Prepare to sign; no token is asked for yet.
 
@@ -59,12 +59,10 @@ class EntraAuth(httpx.Auth):
             make_credential: makes an azure-identity credential. A new one is made after a 401, because each
                 keeps its tokens to itself until they end, revoked or not.
             tenant_id: the tenant they come from, where it is not the credential's own.
-            secrets: values that must not come back in an error message.
         """
         self._make_credential = make_credential
         self._scope = scope
         self._options: dict[str, Any] = {"tenant_id": tenant_id} if tenant_id else {}
-        self._secrets = secrets
         self._credential: AsyncTokenCredential | None = None
         self._token: AccessToken | None = None
         self._lock = asyncio.Lock()
@@ -94,6 +92,7 @@ class EntraAuth(httpx.Auth):
                 await self.aclose()
             if self._token is None or self._token.expires_on - REFRESH_MARGIN < time.time():
                 self._token = await self._ask()
+            keep_secret(SecretStr(self._token.token))
             return self._token
 
     async def aclose(self) -> None:
@@ -121,7 +120,7 @@ class EntraAuth(httpx.Auth):
     def _first_line(self, error: Exception) -> str:
         message = error.message if isinstance(error, AzureError) else str(error)
         lines = message.strip().splitlines() or [type(error).__name__]
-        return one_line(lines[0], (secret.get_secret_value() for secret in self._secrets))
+        return one_line(lines[0])
 
 
 def auth_for(credentials: Credentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
@@ -137,9 +136,8 @@ def auth_for(credentials: Credentials, scope: str = DATA_SCOPE) -> KeyAuth | Ent
 
 def entra_auth(credentials: EntraCredentials, scope: str) -> EntraAuth:
     """Make what gives the tokens of an Entra identity."""
-    secret = credentials.client_secret
-    make = partial(_credential, credentials)
-    return EntraAuth(make, scope, tenant_id=credentials.tenant_id, secrets=() if secret is None else (secret,))
+    keep_secret(credentials.client_secret)
+    return EntraAuth(partial(_credential, credentials), scope, tenant_id=credentials.tenant_id)
 
 
 def _credential(credentials: EntraCredentials) -> AsyncTokenCredential:

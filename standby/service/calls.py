@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 import httpx
-from pydantic import BaseModel, JsonValue, SecretStr, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from standby.service.errors import ProtocolError, UntrustedCertificate
 from standby.service.redaction import code_of, one_line
@@ -67,7 +67,6 @@ class Call:
     body: Mapping[str, JsonValue] | None = field(default=None, repr=False)
     merge_patch: bool = False
     analyzer: str | None = None  # id of the analyzer it is about, for errors
-    secrets: tuple[SecretStr, ...] = ()  # values in the body that must not come back in an error message
     repeat: Repeat = Repeat.ALWAYS
     # Seconds in all, over every attempt, in which there must be an answer of any kind; for what is asked before long
     # work begins, so that a resource that hangs is given up soon.

@@ -11,7 +11,6 @@ import httpx
 from pydantic import ValidationError
 
 from standby.service import errors
-from standby.service.auth import KEY_HEADER
 from standby.service.calls import Call
 from standby.service.models import ErrorDetail
 from standby.service.redaction import code_of, one_line
@@ -46,7 +45,7 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     detail = _detail(response)
     message = (detail.innermost.message or detail.message or "") if detail else ""
     kind = _kind(response.status_code, detail, call)
-    text = one_line(message, _secrets(response.request, call))
+    text = one_line(message)
     about = f"{call.analyzer} at {resource}" if call.analyzer else resource
     return kind(
         f"{about}: {text}" if text else f"{about} answered HTTP {response.status_code}",
@@ -99,12 +98,6 @@ def _detail(response: httpx.Response) -> ErrorDetail | None:
     except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
         # A gateway in between answers in its own words; the status has to be enough.
         return None
-
-
-def _secrets(request: httpx.Request, call: Call) -> Iterator[str]:
-    yield from (secret.get_secret_value() for secret in call.secrets)
-    yield request.headers.get(KEY_HEADER, "")
-    yield request.headers.get("Authorization", "").removeprefix("Bearer ")
 
 
 def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:

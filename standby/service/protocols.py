@@ -19,7 +19,7 @@ from standby.service import errors
 from standby.service.calls import Call
 from standby.service.client import ContentUnderstandingClient
 from standby.service.models import Analyzer, Grant, StartedOperation
-from standby.service.redaction import hidden
+from standby.service.redaction import keep_secret
 from standby.service.retries import Repeat
 
 
@@ -41,7 +41,6 @@ async def start_copy(
     authorization: CopyAuthorization,
     body: JsonObject,
     params: Mapping[str, str],
-    secrets: tuple[SecretStr, ...] = (),
 ) -> StartedOperation:
     """Send `:copy` to a target; `CopyOutcomeUnknown` where no answer says whether it was taken."""
     analyzer = authorization.target_analyzer
@@ -51,15 +50,12 @@ async def start_copy(
         params,
         body,
         analyzer=analyzer,
-        secrets=secrets,
         repeat=Repeat.IF_NOT_TAKEN,
     )
     try:
         answer = await target.post(call)
         copied = answer.read(Analyzer)
-        values = [secret.get_secret_value() for secret in secrets]
-        warnings = tuple(hidden(warning, values) for warning in copied.warnings)
-        return target.started(answer, copied, warnings)
+        return target.started(answer, copied, copied.warnings)
     except errors.NotConnected:
         raise
     except (errors.Unreachable, errors.ServiceUnavailable, errors.ProtocolError) as error:
@@ -135,6 +131,7 @@ class Preview2025Protocol:
         key = key_for_copy(encryption)
         body: JsonObject = {"target": locked_to}
         if key is not None:
+            keep_secret(key)
             body["encryptionKey"] = key.get_secret_value()
         answer = await source.post(
             Call(
@@ -143,10 +140,10 @@ class Preview2025Protocol:
                 source.version,
                 body,
                 analyzer=analyzer,
-                secrets=() if key is None else (key,),
             )
         )
         grant = answer.read(Grant)
+        keep_secret(grant.token)
         if not grant.token or not grant.source:
             raise answer.protocol_error(f"{source.resource.name} granted the copy without a token")
         if grant.target is not None and grant.target.lower() != locked_to.lower():
@@ -177,7 +174,6 @@ class Preview2025Protocol:
                 resource=target.resource.name,
                 analyzer=authorization.target_analyzer,
             )
-        secrets = [value for value in (authorization.token, authorization.decryption_key) if value]
         body: JsonObject = {"source": authorization.source_url}
         if authorization.token is not None:
             body["authorizationToken"] = authorization.token.get_secret_value()
@@ -186,7 +182,7 @@ class Preview2025Protocol:
         chosen = overrides.model_dump(by_alias=True, exclude_none=True)
         if chosen:
             body["deployments"] = chosen
-        return await start_copy(target, authorization, body, target.version, tuple(secrets))
+        return await start_copy(target, authorization, body, target.version)
 
 
 CopyProtocol = ReleasedProtocol | Preview2025Protocol

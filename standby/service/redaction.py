@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from urllib.parse import quote
+
+from pydantic import SecretStr
 
 from standby.text import clean
 
@@ -20,39 +22,70 @@ _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ALWAYS_SECRET = re.compile(r"(?i)(?<=[?&]sig=)[^&\s'\"]+|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
 
 
-def hidden(text: str, secrets: Iterable[str] = ()) -> str:
-    """Hide in a text what is secret by its looks, and the given secrets in any usual encoding."""
-    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
-    for spelling in sorted(spellings, key=len, reverse=True):
+MOST_KEPT = 1000  # Secrets that are known at once: those of the copies in flight, and the keys of resources
+LEAST_SECRET = 6  # Characters of one: less would hide ordinary words
+
+
+class _Secrets:
+    """What this process holds that is secret, in every usual spelling: whoever is sent it may quote it later."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, set[str]] = {}
+        self.longest_first: list[str] = []
+
+    def keep(self, secret: str) -> None:
+        """Know a secret, as the one that was used last; the one that was not used for longest is forgotten."""
+        known = self._kept.pop(secret, None)
+        self._kept[secret] = known or _spellings(secret)
+        if known is None:
+            if len(self._kept) > MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self.longest_first = sorted({each for every in self._kept.values() for each in every}, key=len)[::-1]
+
+
+_SECRETS = _Secrets()
+
+
+def keep_secret(secret: SecretStr | None) -> None:
+    """Have it hidden from now on in whatever a service says: in messages, codes, ids, headers and links."""
+    if secret is not None and len(value := secret.get_secret_value()) >= LEAST_SECRET:
+        _SECRETS.keep(value)
+
+
+def hidden(text: str) -> str:
+    """Hide in a text of a service what is secret by its looks, and every secret that it may have from us."""
+    for spelling in _SECRETS.longest_first:
         text = text.replace(spelling, HIDDEN)
     return _ALWAYS_SECRET.sub(HIDDEN, text)
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
+def _spellings(secret: str) -> set[str]:
     in_json = json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]
-    return secret, quote(secret, safe=""), quote(secret), *in_json
+    # A host is written in lower case.
+    return {secret, quote(secret, safe=""), quote(secret), *in_json, secret.lower()}
 
 
-def one_line(text: str, secrets: Iterable[str] = ()) -> str:
+def one_line(text: str) -> str:
     """Bring a text to one printable line of bounded length, without secrets and with no full stop at its end."""
-    text = hidden(text, secrets)
+    text = hidden(text)
     return clean(" ".join(clean(text, len(text)).split()), MOST_CHARACTERS).rstrip(". ")
 
 
 def code_of(value: object) -> str | None:
     """Take an error code or a request id as it is, or not at all."""
-    return value if isinstance(value, str) and _CODE.fullmatch(value) else None
+    return value if isinstance(value, str) and _CODE.fullmatch(value) and hidden(value) == value else None
 
 
 _SECRET: ContextVar[bool] = ContextVar("standby_secret_address", default=False)
 
 
 class _Silence(logging.Filter):
-    def filter(self, _record: logging.LogRecord) -> bool:
-        return not _SECRET.get()
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _SECRET.get() and hidden(said := record.getMessage()) == said
 
 
-logging.getLogger("httpx").addFilter(_Silence())
+for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
+    logging.getLogger(_name).addFilter(_Silence())
 
 
 @contextmanager

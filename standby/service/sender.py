@@ -16,7 +16,7 @@ from standby.service.auth import EntraAuth, KeyAuth
 from standby.service.calls import Answer, Call, Tls, origin_of, spelled
 from standby.service.errors import ForeignOrigin, ServiceError, Unreachable
 from standby.service.failures import error_of_answer, error_of_transport
-from standby.service.redaction import code_of
+from standby.service.redaction import code_of, hidden
 from standby.service.retries import HttpRetries, Patience, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
@@ -103,7 +103,7 @@ class Sender:
     def _refuse_foreign(self, place: httpx.URL, analyzer: str | None) -> None:
         origin = origin_of(place)
         if origin != self._origin:
-            cause = f"{self._name} is at {spelled(self._origin)} but points to {spelled(origin)}"
+            cause = f"{self._name} is at {spelled(self._origin)} but points to {hidden(spelled(origin))}"
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
 
     async def _attempt(self, call: Call, patience: Patience) -> Answer:
@@ -133,7 +133,7 @@ class Sender:
         ours = str(uuid4())
         request = self._request(call, ours)
         # What the service put into the query of its own links is not for logs.
-        path = request.url.raw_path.partition(b"?")[0].decode("ascii")
+        path = hidden(request.url.raw_path.partition(b"?")[0].decode("ascii"))
         started = self._clock.monotonic()
         failure: ServiceError
         try:

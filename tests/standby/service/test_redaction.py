@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
-from standby.service.redaction import MOST_CHARACTERS, code_of, hidden, one_line
+from standby.service.redaction import MOST_CHARACTERS, code_of, hidden, keep_secret, one_line
 
-SECRETS = st.text(st.characters(codec="utf-8"), min_size=6).filter(lambda text: "*" not in text)
+SECRETS = st.text(st.characters(codec="utf-8")).filter(lambda text: "*" not in text).map("canary{}".format)
 
 
 @pytest.mark.parametrize(
@@ -34,18 +36,39 @@ def test_a_message_becomes_one_line_without_what_looks_secret(text: str, line: s
     assert one_line(text) == line
 
 
-@pytest.mark.parametrize("secret", ["canary/+=", "canary key", "clé", "50%", 'a"b\\c'])
+@pytest.mark.parametrize("secret", ["canary/+=", "canary key", "clé-canary", "50%-Canary", 'a"b\\c-canary'])
 def test_a_known_secret_is_hidden_in_any_usual_encoding(secret: str) -> None:
     spelled = [secret, quote(secret), quote(secret, safe=""), json.dumps(secret)]
-    assert one_line(" ".join(spelled), [secret]) == '*** *** *** "***"'
+    keep_secret(SecretStr(secret))
+    assert one_line(" ".join(spelled)) == '*** *** *** "***"'
+    assert hidden(f"https://{secret.lower()}.example") == "https://***.example"
 
 
 def test_of_two_secrets_the_longer_one_goes_first() -> None:
-    assert hidden("canary-long", ["canary", "canary-long"]) == "***"
+    for secret in ("canary", "canary-long"):
+        keep_secret(SecretStr(secret))
+    assert hidden("canary-long") == "***"
 
 
-def test_an_empty_secret_hides_nothing() -> None:
-    assert one_line("Not found", [""]) == "Not found"
+@pytest.mark.parametrize("secret", [None, SecretStr(""), SecretStr("found")])
+def test_what_is_no_secret_or_too_short_for_one_hides_nothing(secret: SecretStr | None) -> None:
+    keep_secret(secret)
+    assert one_line("Not found") == "Not found"
+
+
+def test_a_secret_in_use_stays_known_however_many_come_and_go() -> None:
+    for number in range(3000):
+        keep_secret(SecretStr("canary-of-a-resource"))
+        keep_secret(SecretStr(f"canary-{number:04}"))
+    assert hidden("canary-of-a-resource canary-2999") == "*** ***"
+    assert len(hidden("canary-0000")) == len("canary-0000")
+
+
+@pytest.mark.parametrize("spell", [str, quote])
+def test_a_secret_is_no_code_and_no_id(spell: Callable[[str], str]) -> None:
+    keep_secret(SecretStr("canary-key.1"))
+    assert code_of(spell("canary-key.1")) is None
+    assert code_of("before-canary-key.1-after") is None
 
 
 @given(st.text())
@@ -59,7 +82,8 @@ def test_a_line_is_printable_bounded_and_has_no_full_stop(text: str) -> None:
 
 @given(st.text(), SECRETS, st.text())
 def test_no_known_secret_is_left_in_a_text(before: str, secret: str, after: str) -> None:
-    assert secret not in hidden(before + secret + after, [secret])
+    keep_secret(SecretStr(secret))
+    assert secret not in hidden(before + secret + after)
 
 
 @pytest.mark.parametrize("code", ["NotFound", "a", "0-1.2_3", "x" * 100])

@@ -18,7 +18,7 @@ from standby.config.resource import EntraCredentials
 from standby.errors import StandbyError
 from standby.service.auth import EntraAuth, auth_for
 from standby.service.calls import Answer, Call
-from standby.service.errors import NotAuthorized, ServiceError
+from standby.service.errors import NotAuthorized, ServiceError, operation_failed
 from standby.service.models import Grant
 from standby.service.protocols import CopyAuthorization
 
@@ -46,8 +46,10 @@ def echo(headers: Mapping[str, str], content: bytes) -> str:
 
 def refusal(request: httpx.Request, status: int) -> httpx.Response:
     told = echo(request.headers, request.content)
-    body = {"error": {"code": "A", "message": told, "innererror": {"code": "B", "message": told}}}
-    return httpx.Response(status, json=body, headers={"x-canary": "canary", "Retry-After": "0"})
+    quoted = told.split()[1]
+    body = {"error": {"code": quoted, "message": told, "innererror": {"code": f"B-{quoted}", "message": told}}}
+    headers = {"x-canary": "canary", "Retry-After": "0", "apim-request-id": quoted, "x-ms-error-code": quoted}
+    return httpx.Response(status, json=body, headers=headers)
 
 
 def ways_to_fail() -> Iterator[Any]:
@@ -174,6 +176,29 @@ async def test_no_step_of_a_copy_tells_its_token_or_its_key_when_it_fails(
         assert step == "authorize"
 
 
+SENT = ("canary-key-of-west", "canary-token", "canary-encryption")
+
+
+@pytest.mark.parametrize("secret", [*SENT, "x".join(SENT)])
+async def test_no_operation_quotes_what_the_service_was_sent_before(
+    seed: Pair, caplog: pytest.LogCaptureFixture, secret: str
+) -> None:
+    leave = await seed.granted(GIVEN)
+    operation = f"{seed.target.resource.endpoint}/contentunderstanding/operations/{secret}?api-version=x"
+    headers = {"Operation-Location": operation, "apim-request-id": secret}
+    body = {"analyzerId": "a", "warnings": [secret, {"code": secret, "message": f"It was {secret}."}]}
+    seed.service.will(httpx.Response(200, json=body, headers=headers))
+    started = await seed.copy(leave)
+    detail = {"code": secret, "message": f"{secret} is void", "innererror": {"code": f"x{secret}", "message": secret}}
+    failed = {"id": secret, "status": f"failed {secret}", "error": detail}
+    seed.service.will(httpx.Response(200, json=failed, headers=headers))
+    answer = await seed.target.poll(started.operation_url, "a")
+
+    assert (started.operation_id, started.warnings[0]) == ("", "***")
+    assert "canary" not in repr(started.warnings)
+    assert_tells_nothing(operation_failed(answer.operation, resource="west", analyzer="a"), caplog)
+
+
 async def test_what_a_service_says_is_told_but_for_what_it_quotes(connect: Connect, service: Service) -> None:
     service.will(partial(refusal, status=400))
     with pytest.raises(ServiceError) as caught:
@@ -251,6 +276,6 @@ async def test_no_library_below_logs_a_secret_either(
 def test_no_value_shows_what_it_keeps(pair: Pair) -> None:
     token = Grant.model_validate({"authorizationToken": "canary"})
     leave = CopyAuthorization(pair.source.resource, "a", "a", None, token=token.token, decryption_key=GIVEN.key)
-    call = Call("POST", "/x", body={"authorizationToken": "canary"}, secrets=(GIVEN.key,))
+    call = Call("POST", "/x", body={"authorizationToken": "canary"})
     answer = Answer(200, httpx.Headers({"x": "canary"}), b"canary", "west", "a")
     assert "canary" not in repr([pair.source.resource, token, leave, GIVEN, call, answer])
