@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 from pathlib import Path
 from typing import Annotated
 
 import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue
 
-__all__ = ["Document", "JsonObject", "JsonValue", "LocalPath", "Strict", "digest_of", "digest_of_json", "from_home"]
+__all__ = [
+    "Document",
+    "JsonObject",
+    "JsonValue",
+    "LocalPath",
+    "Strict",
+    "digest_of",
+    "digest_of_json",
+    "from_home",
+    "oddity",
+    "read_json",
+]
 
 JsonObject = dict[str, JsonValue]
 
@@ -45,3 +58,75 @@ def digest_of(content: bytes) -> str:
 def digest_of_json(value: JsonValue) -> str:
     """Give the SHA-256 of a value's canonical JSON (RFC 8785): the same however it was written."""
     return digest_of(rfc8785.dumps(value))
+
+
+MOST_LEVELS = 100
+"""Values nested deeper than this are not worked with; the deepest known analyzer has 12 levels."""
+
+_CUT_LEVEL = MOST_LEVELS + 10
+"""Below this level nothing is read where all of it is too deep: enough is left to see that a value is too deep."""
+
+_MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+def read_json(content: bytes) -> JsonValue:
+    """Read JSON with whatever odd value in it, so that this costs no more than itself: `oddity` tells.
+
+    Bytes that are not UTF-8 become halves of surrogate pairs, and a number of too many digits becomes infinite.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    text = content.decode("utf-8-sig", "surrogateescape")
+    try:
+        found: JsonValue = json.loads(text, parse_int=_integer, strict=False)
+    except RecursionError:
+        found = json.loads(_cut(text), parse_int=_integer, strict=False)
+    return found
+
+
+def oddity(value: JsonValue) -> str:
+    """Say what about a value keeps others from reading or hashing it; empty where nothing does."""
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            break
+    else:
+        return f"is nested deeper than {MOST_LEVELS} levels"
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "has text that is not Unicode"
+    except ValueError:
+        return "has a number that is none, or too large"
+    return ""
+
+
+def _integer(digits: str) -> float:
+    try:
+        return int(digits)
+    except ValueError:  # Python reads so many digits and no more.
+        return float("inf")
+
+
+def _cut(text: str) -> str:
+    """Empty what is nested deeper than can be read."""
+    kept: list[str] = []
+    level = begin = 0
+    for mark in _MARK.finditer(text):
+        if mark[0] in {"[", "{"}:
+            level += 1
+            if level == _CUT_LEVEL:
+                kept.append(text[begin : mark.end()])
+                begin = len(text)
+        elif mark[0] in {"]", "}"}:
+            if level == _CUT_LEVEL:
+                begin = mark.start()
+            level -= 1
+    return "".join(kept) + text[begin:]

@@ -47,16 +47,15 @@ class Inventory:
 async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
     """List a resource's custom analyzers, its defaults and its deployments."""
     async with side_by_side() as group:
-        listing = group.create_task(client.list_analyzers())
+        listing = group.create_task(client.list_readable())
         serving = group.create_task(read_serving(client))
-    analyzers = {
-        analyzer.analyzer_id: analyzer for analyzer in listing.result() if not analyzer.analyzer_id.startswith(PREBUILT)
-    }
-    return Inventory(
-        serving=serving.result(),
-        analyzers=analyzers,
-        definitions={name: analyzer.to_json() for name, analyzer in analyzers.items()},
-    )
+    return inventory_of(serving.result(), listing.result())
+
+
+def inventory_of(serving: Serving, listing: Iterable[Analyzer]) -> Inventory:
+    """Put together what a resource serves and what it lists."""
+    analyzers = {each.analyzer_id: each for each in listing if not each.analyzer_id.startswith(PREBUILT)}
+    return Inventory(serving, analyzers, {name: each.to_json() for name, each in analyzers.items()})
 
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:
@@ -122,14 +121,23 @@ DRILL_TAG = "standby-drill"
 def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
     """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen.
 
-    A side copy that was kept of a trained analyzer is chosen only by a filter that names such copies.
+    A side copy that was kept of a trained analyzer is chosen only by a filter that names such copies. Where something
+    cannot be read, only filters by name leave it out: it may be what the others choose.
     """
+    if analyzer.is_nameless:
+        return True
     return (
         DRILL_TAG not in analyzer.tags
         and (not is_side_copy(analyzer.analyzer_id) or any("_kept_" in pattern for pattern in plan.include))
         and matches(analyzer.analyzer_id, plan.include)
         and not matches(analyzer.analyzer_id, plan.exclude)
-        and all(_has_tag(analyzer, wanted) for wanted in plan.tags)
+        and (bool(analyzer.wrong) or _is_chosen(plan, analyzer, now))
+    )
+
+
+def _is_chosen(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
+    return (
+        all(_has_tag(analyzer, wanted) for wanted in plan.tags)
         and matches(analyzer.base_analyzer_id or "", plan.base)
         and _changed_since(analyzer, plan.modified_since, now)
     )

@@ -131,12 +131,24 @@ class Pair:
             differences=self._differences(definition, target_name, found, expected),
             warnings=dependencies.warnings_of(name),
         )
+        if wrong := self._unreadable(name, target_name):
+            return _blocked(item, wrong)
         if why is not None:
             item = guarded(item, why, self._side_copy)
         item = replace(item, warnings=item.warnings + force_warnings(item))
         if name not in self.selection.force and (cause := self._belongs_elsewhere(item)):
             return _blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
         return self._against_models(_against_source(self._against_target(item), dependencies))
+
+    def _unreadable(self, name: str, target_name: str) -> str:
+        """Say what cannot be read of an analyzer, or of what the target has under its name, where that matters."""
+        if name in self.selection.keep:
+            return ""
+        there = self.target.analyzers.get(target_name) if name not in self.selection.force else None
+        for place, analyzer in ((self.source, self.source.analyzers[name]), (self.target, there)):
+            if analyzer is not None and analyzer.wrong:
+                return analyzer.unreadable(place.serving.resource.name)
+        return ""
 
     def _belongs_elsewhere(self, item: PlanItem) -> str:
         """Say whose analyzer would be replaced, where it is not of this pair alone."""

@@ -11,6 +11,7 @@ from typing import TypeAlias, TypeVar
 import httpx
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from standby.document import read_json
 from standby.service.errors import ProtocolError, UntrustedCertificate
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import Repeat
@@ -96,11 +97,11 @@ class Answer:
     def read(self, model: type[M]) -> M:
         """Read the body; `ProtocolError`, without a value of it, where it is not what this call answers."""
         try:
-            return model.model_validate(json.loads(self.content))
+            return model.model_validate(read_json(self.content))
         except ValidationError as error:
             where = one_line("; ".join(".".join(map(str, found["loc"])) for found in error.errors()))
             cause = f"An answer of {self.resource} lacks {where or 'an object'}"
-        except (ValueError, RecursionError):
+        except ValueError:
             cause = f"{self.resource} answered something that is not JSON"
         # Raised here and not above: those errors hold the body, even as a context.
         raise self.protocol_error(cause)

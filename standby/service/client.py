@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, Resource
@@ -17,13 +16,11 @@ from standby.document import JsonValue
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
 from standby.service.calls import ANSWER_SECONDS, Answer, Call, Tls, trusted_certificates
-from standby.service.errors import ArmUnavailable, InvalidRequest
+from standby.service.errors import ArmUnavailable, ForeignOrigin, InvalidRequest, ProtocolError, ServiceError
 from standby.service.models import Analyzer, Defaults, Operation, PollAnswer, StartedOperation, has_id
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Repeat, quota
 from standby.service.sender import Sender
-
-log = logging.getLogger("standby.service")
 
 BASE = "/contentunderstanding"
 
@@ -32,23 +29,25 @@ MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more
 MOST_CONNECTIONS = 10  # httpx searches its whole pool at every request, so more connections would make it slower
 
 
-def _with_ids(value: object) -> object:
-    """Leave out entries that have no id: nothing can be said or done about them, and the others are as they are."""
-    if not isinstance(value, list):
-        return value
-    named = [entry for entry in value if has_id(entry)]
-    if not named:
-        return value  # Then it is no list of analyzers, rather than an empty one.
-    if len(named) < len(value):
-        log.warning("%d entries of a list of analyzers have no id and are left out", len(value) - len(named))
-    return named
+_NO_ID = "this entry of the list of analyzers has no id. Find it there, correct or delete it, and run again"
+
+
+def _names_something(value: list[Any]) -> list[Any]:
+    if value and not any(map(has_id, value)):
+        raise ValueError("no list of analyzers")  # Rather than an empty one.
+    return value
 
 
 class _Page(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    value: Annotated[tuple[Analyzer, ...], BeforeValidator(_with_ids)]
+    value: Annotated[list[Any], AfterValidator(_names_something)]
     next_link: str | None = Field(None, alias="nextLink")
+
+    def analyzers(self, before: int = 0) -> Iterator[Analyzer]:
+        """Read each entry by itself; one without an id is told by its place in the whole list."""
+        for place, entry in enumerate(self.value, before + 1):
+            yield Analyzer.model_validate(entry) if has_id(entry) else Analyzer.nameless(f"entry {place}", _NO_ID)
 
 
 class ContentUnderstandingClient:
@@ -100,17 +99,24 @@ class ContentUnderstandingClient:
 
     async def list_analyzers(self) -> tuple[Analyzer, ...]:
         """List every analyzer, prebuilt ones too; `ForeignOrigin` or `ProtocolError` where its pages lead astray."""
-        found: dict[str, Analyzer] = {}
-        async for page in self._pages():
-            for analyzer in page.value:
-                # One that was added meanwhile moves others on to the next page: they are listed once.
-                found.setdefault(analyzer.analyzer_id, analyzer)
-        return tuple(found.values())
+        found, trouble = await self._listed()
+        if trouble is not None:
+            raise trouble
+        return tuple(analyzer for analyzer in found if not analyzer.is_nameless)
+
+    async def list_readable(self) -> tuple[Analyzer, ...]:
+        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it."""
+        found, trouble = await self._listed()
+        if trouble is None:
+            return found
+        if not found:
+            raise trouble
+        return (*found, Analyzer.nameless(f"all after the first {len(found)}", f"the list goes on, but {trouble}"))
 
     async def list_first_page(self) -> tuple[Analyzer, ...]:
         """List what the first page holds, in one call: whether listing works at all."""
         answer = await self._sender.send(self._asked_first(f"{BASE}/analyzers"))
-        return answer.read(_Page).value
+        return tuple(answer.read(_Page).analyzers())
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
         """Read one analyzer; `AnalyzerNotFound` where there is none under this api-version."""
@@ -207,6 +213,20 @@ class ContentUnderstandingClient:
     def _about(self, analyzer: str, method: str) -> Call:
         return Call(method, self.path(analyzer), self.version, analyzer=analyzer)
 
+    async def _listed(self) -> tuple[tuple[Analyzer, ...], ServiceError | None]:
+        """List the analyzers as far as the pages can be read, and say why that is not to their end."""
+        found: dict[str, Analyzer] = {}
+        entries = 0
+        try:
+            async for page in self._pages():
+                for analyzer in page.analyzers(entries):
+                    # One that was added meanwhile moves others on to the next page: they are listed once.
+                    found.setdefault(analyzer.analyzer_id, analyzer)
+                entries += len(page.value)
+        except (ProtocolError, ForeignOrigin) as error:
+            return tuple(found.values()), error
+        return tuple(found.values()), None
+
     async def _pages(self) -> AsyncIterator[_Page]:
         call = self._asked_first(f"{BASE}/analyzers")
         seen: set[str] = set()
@@ -216,7 +236,7 @@ class ContentUnderstandingClient:
             answer = await self._sender.send(call)
             page = answer.read(_Page)
             yield page
-            names = {analyzer.analyzer_id for analyzer in page.value}
+            names = {str(entry["analyzerId"]) for entry in page.value if has_id(entry)}
             if not page.next_link:
                 return
             link = self._sender.absolute(page.next_link)

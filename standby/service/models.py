@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-from standby.document import Document, JsonObject
-from standby.service.redaction import hidden
-from standby.text import clean
+from standby.document import Document, JsonObject, oddity
+from standby.service.redaction import hidden, one_line
+from standby.text import clean, sentence
 
 MOST_WARNING_CHARACTERS = 300  # A warning of the service is cut there before it is carried into reports
 
@@ -127,36 +128,83 @@ class ErrorDetail(_Wire):
         return self.innererror.innermost if self.innererror else self
 
 
-UNREADABLE = "unreadable"  # The status of an analyzer of which only the id could be read
+UNREADABLE = "unreadable"
+"""The status of an analyzer of which something cannot be read; also stands for what cannot."""
+
+NAMELESS = "no id "
+"""How the names begin of what a list of analyzers has and nothing names: no id begins so."""
+
+_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
+"""What the service allows an id to be (REFERENCE, *The analyzer*)."""
+
+_MOST_OF_A_NAME = 80
 
 
 class Analyzer(_Wire):
-    """One analyzer, as far as it is read here: where nothing but its id can be, its status is `UNREADABLE`."""
+    """One analyzer, as far as it is read here: where something of it cannot be, its status is `UNREADABLE`.
+
+    Attributes:
+        status: lower case: creating, ready, deleting, failed, undefined, unreadable, or one not known yet.
+        created_at: `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
+        models: model name by role: completion, embedding.
+        warnings: one line each.
+    """
 
     analyzer_id: str = Field(alias="analyzerId")
-    # Lower case: creating, ready, deleting, failed, undefined, unreadable, or one not known yet.
     status: Annotated[str, BeforeValidator(_lower)] = "undefined"
-    # `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
     created_at: Timestamp = Field(None, alias="createdAt")
     last_modified_at: Timestamp = Field(None, alias="lastModifiedAt")
     description: str | None = None
     base_analyzer_id: str | None = Field(None, alias="baseAnalyzerId")
-    # Model name by role: completion, embedding.
     models: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     tags: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
-    warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()  # one line each
+    warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+
+    _wrong: str = PrivateAttr("")
 
     @model_validator(mode="wrap")
     @classmethod
     def _costs_itself_only(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
+        if not has_id(data):
             return handler(data)
-        except ValidationError:
-            if not has_id(data):
-                raise
-        made = cls.model_validate({"analyzerId": data["analyzerId"], "status": UNREADABLE})
-        made._sent = data
+        name = str(data["analyzerId"])
+        odd = {key: why for key in data if (why := oddity({key: data[key]}))} if oddity(data) else {}
+        wrong = odd if _ID.fullmatch(name) else {"analyzerId": "is not as ids are"} | odd
+        try:
+            made = handler(data)
+            if not wrong:
+                return made
+        except ValidationError as error:
+            wrong = {str(found["loc"][0]): "has the wrong type" for found in error.errors()} | wrong
+        shown = one_line(name)[:_MOST_OF_A_NAME] or f"{NAMELESS}that can be shown"
+        rest = {key: value for key, value in data.items() if key not in wrong}
+        made = handler({**rest, "analyzerId": shown, "status": UNREADABLE})
+        # What no hash can be made of is left out, and seen to be there all the same.
+        made._sent = {one_line(key): UNREADABLE if key in odd else data[key] for key in data} if odd else data
+        made._wrong = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())
         return made
+
+    @classmethod
+    def nameless(cls, what: str, wrong: str) -> Analyzer:
+        """Stand for what a list has and nothing names, such as an entry without an id, so that it is not lost."""
+        made = cls.model_validate({"analyzerId": f"{NAMELESS}({what})"})
+        made._wrong = wrong
+        return made
+
+    @property
+    def is_nameless(self) -> bool:
+        """Whether it stands for something in a list that has no name."""
+        return self.analyzer_id.startswith(NAMELESS)
+
+    @property
+    def wrong(self) -> str:
+        """What of it cannot be read, and why; empty where all of it can."""
+        return self._wrong
+
+    def unreadable(self, where: str) -> str:
+        """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""
+        advice = "" if self.is_nameless else " Correct or delete it there, and run again."
+        return f"{sentence(f'It cannot be read at {where}: {self._wrong}')}{advice}"
 
 
 def has_id(entry: object) -> TypeGuard[JsonObject]:

@@ -287,7 +287,7 @@ async def listing(context: RecoveryContext, resource: str) -> tuple[Analyzer, ..
     """List the analyzers of a resource, in bounded time; `TargetNotReady` where it does not answer."""
     try:
         async with asyncio.timeout(LISTING_SECONDS):
-            return await context.connections[resource].list_analyzers()
+            return await context.connections[resource].list_readable()
     except ServiceError as error:
         raise TargetNotReady(resource, [str(error)]) from None
     except TimeoutError:

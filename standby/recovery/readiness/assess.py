@@ -38,8 +38,8 @@ from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.witnesses import looked
-from standby.replication.dependencies import PLACE_OF_ID, PREBUILT
-from standby.replication.inventory import Connections, Inventory, read_defaults, read_deployments
+from standby.replication.dependencies import PLACE_OF_ID
+from standby.replication.inventory import Connections, Inventory, inventory_of, read_defaults, read_deployments
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.plan import make_plan
@@ -91,7 +91,7 @@ async def _inspect(
     shorter = min(seconds / 2, MANAGEMENT_SECONDS)
     try:
         async with asyncio.timeout(seconds), side_by_side() as group:
-            listing = group.create_task(client.list_analyzers())
+            listing = group.create_task(client.list_readable())
             defaults = group.create_task(read_defaults(client))
             deployments = group.create_task(_deployments(client, shorter))
             models = group.create_task(_models_of(client, shorter)) if ask_models else None
@@ -100,11 +100,8 @@ async def _inspect(
     except TimeoutError:
         name = client.resource.name
         return Unreachable(f"{name} did not answer completely within {seconds:g} s", resource=name)
-    custom = [each for each in listing.result() if not each.analyzer_id.startswith(PREBUILT)]
-    analyzers = {analyzer.analyzer_id: analyzer for analyzer in custom}
     serving = Serving(client.resource, defaults.result(), deployments.result())
-    definitions = {name: analyzer.to_json() for name, analyzer in analyzers.items()}
-    inventory = Inventory(serving=serving, analyzers=analyzers, definitions=definitions)
+    inventory = inventory_of(serving, listing.result())
     return Inspection(inventory, models.result() if models else ())
 
 
