@@ -161,6 +161,7 @@ class Analyzer(_Wire):
     warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
     _wrong: str = PrivateAttr("")
+    _is_whole: bool = PrivateAttr(True)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -181,6 +182,7 @@ class Analyzer(_Wire):
         made = handler({**rest, "analyzerId": shown, "status": UNREADABLE})
         # What no hash can be made of is left out, and seen to be there all the same.
         made._sent = {one_line(key): UNREADABLE if key in odd else data[key] for key in data} if odd else data
+        made._is_whole = not odd and "analyzerId" not in wrong
         made._wrong = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())
         return made
 
@@ -200,6 +202,11 @@ class Analyzer(_Wire):
     def wrong(self) -> str:
         """What of it cannot be read, and why; empty where all of it can."""
         return self._wrong
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its definition can be kept, and built again, whatever else of it cannot be read."""
+        return self._is_whole
 
     def unreadable(self, where: str) -> str:
         """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""

@@ -52,6 +52,7 @@ class Gathered:
     objects: Mapping[str, bytes]  # their definitions as they are stored, by digest
     missing: Mapping[str, str]
     unseen: frozenset[str]  # the primaries that those resources serve for
+    unreadable: Mapping[str, Mapping[str, Analyzer]]  # by resource: of which something cannot be read
 
 
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
@@ -62,13 +63,14 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
     resources: dict[str, ResourceSnapshot] = {}
     objects: dict[str, bytes] = {}
     missing: dict[str, str] = {}
+    unreadable: dict[str, Mapping[str, Analyzer]] = {}
 
     async def read(name: str) -> None:
         if name not in context.connections.clients:
             missing[name] = f"{name} serves, but is not a resource of the plan any more"
             return
         try:
-            resources[name], found = await _read(context, name, primaries[name])
+            resources[name], found, unreadable[name] = await _read(context, name, primaries[name])
             objects.update(found)
         except ServiceError as error:
             missing[name] = str(error)
@@ -77,16 +79,20 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
         for name in primaries:
             group.create_task(read(name))
     unseen = frozenset(primary for name in missing for primary in primaries[name])
-    return Gathered(resources, objects, missing, unseen)
+    return Gathered(resources, objects, missing, unseen, unreadable)
 
 
 async def _read(
     context: RecoveryContext, name: str, primaries: tuple[str, ...]
-) -> tuple[ResourceSnapshot, dict[str, bytes]]:
+) -> tuple[ResourceSnapshot, dict[str, bytes], Mapping[str, Analyzer]]:
     client = context.connections[name]
     inventory = await take_inventory(client)
     deployments, seen_at = inventory.serving.deployments, context.clock.now()
     protected = _protected(context, name, primaries, inventory, seen_at)
+    unreadable = {analyzer: found for analyzer in protected if (found := inventory.analyzers[analyzer]).wrong}
+    protected = {
+        analyzer: definition for analyzer, definition in protected.items() if inventory.analyzers[analyzer].is_whole
+    }
     labelled = await see_labelled(protected, client.resource, client.tls)
     clean = {analyzer: without_access(definition) for analyzer, definition in sorted(protected.items())}
     objects = {analyzer: to_object(definition) for analyzer, definition in clean.items()}
@@ -111,7 +117,7 @@ async def _read(
             for analyzer, definition in clean.items()
         },
     )
-    return part, {digest_of(content): content for content in objects.values()}
+    return part, {digest_of(content): content for content in objects.values()}, unreadable
 
 
 def _protected(
@@ -240,9 +246,20 @@ async def _served_elsewhere(context: RecoveryContext, fence: Fence, gathered: Ga
 async def _manifest(
     context: RecoveryContext, catalog: Catalog, fence: Fence, gathered: Gathered
 ) -> tuple[Manifest, list[str]]:
-    """Make the manifest; also give what is wrong with earlier snapshots that are needed for it."""
-    earlier, problems = await _earlier(catalog, gathered.unseen)
+    """Make the manifest; also give what cannot be read, and what is wrong with earlier snapshots that it needs."""
+    earlier, problems = await _earlier(catalog, gathered)
     now = context.clock.now()
+    resources = {**earlier, **gathered.resources}
+    for name, unreadable in gathered.unreadable.items():
+        before = earlier[name].analyzers if name in earlier else {}
+        kept = {analyzer: before[analyzer] for analyzer in unreadable.keys() & before.keys()}
+        now_there = gathered.resources[name].analyzers
+        resources[name] = gathered.resources[name].model_copy(update={"analyzers": {**kept, **now_there}})
+        for analyzer, found in sorted(unreadable.items()):
+            has = (
+                "has it as it is" if analyzer in now_there else "has an earlier one" if analyzer in kept else "lacks it"
+            )
+            problems.append(f"{analyzer}: {found.unreadable(name)} The snapshot {has}")
     manifest = Manifest(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
         plan=catalog.plan,
@@ -251,24 +268,27 @@ async def _manifest(
         previous=catalog.listed[-1].digest if catalog.listed else None,
         epoch=fence.epoch,
         log=context.known.log if context.known else None,
-        resources=dict(sorted({**earlier, **gathered.resources}.items())),
+        resources=dict(sorted(resources.items())),
     )
     return manifest, problems
 
 
-async def _earlier(catalog: Catalog, unseen: frozenset[str]) -> tuple[dict[str, ResourceSnapshot], list[str]]:
-    """Give what earlier snapshots have of primaries that cannot be read; also what is wrong with these."""
+async def _earlier(catalog: Catalog, gathered: Gathered) -> tuple[dict[str, ResourceSnapshot], list[str]]:
+    """Give what earlier snapshots have of what cannot be read; also what is wrong with these snapshots."""
     earlier: dict[str, ResourceSnapshot] = {}
     problems: list[str] = []
+    unseen = gathered.unseen
+    partly = {name for name, found in gathered.unreadable.items() if any(not each.is_whole for each in found.values())}
     for entry in reversed(catalog.listed[-LOOKED_BACK:]):
-        if not unseen:
+        if not unseen and not partly:
             break
         found = await catalog.manifest(entry)
         problems += found.problems
         for name, part in found.manifest.resources.items() if found.manifest else ():
-            if unseen.intersection(part.primaries):
+            if unseen.intersection(part.primaries) or name in partly:
                 earlier.setdefault(name, part)
                 unseen = unseen.difference(part.primaries)
+                partly.discard(name)
     return earlier, problems
 
 
