@@ -55,7 +55,7 @@ async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
 def inventory_of(serving: Serving, listing: Iterable[Analyzer]) -> Inventory:
     """Put together what a resource serves and what it lists."""
     analyzers = {each.analyzer_id: each for each in listing if not each.analyzer_id.startswith(PREBUILT)}
-    return Inventory(serving, analyzers, {name: each.to_json() for name, each in analyzers.items()})
+    return Inventory(serving, analyzers, {name: each.definition() for name, each in analyzers.items()})
 
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:

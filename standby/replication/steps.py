@@ -108,7 +108,7 @@ async def save_replaced(context: RunContext, target: str, analyzer: Analyzer) ->
     name = analyzer.analyzer_id
     moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
     path = f"replaced/{target}/{name}/{moment}.json"
-    text = json.dumps(without_access(analyzer.to_json()), indent=1, ensure_ascii=False)
+    text = json.dumps(without_access(analyzer.definition()), indent=1, ensure_ascii=False)
     await context.vault.write(path, text.encode())
     sentence = f"The analyzer {name} that {target} had before is saved in {context.vault.where(path)}."
     log.info("%s", sentence)
@@ -281,14 +281,14 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
         raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
     if analyzer.status != "ready":
         raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
-    target = sight(analyzer, analyzer.to_json(), ignore)
+    target = sight(analyzer, analyzer.definition(), ignore)
     if item.expected.rebuilt:
         await note_rebuilt(context.vault, item, analyzer)
     if target.fingerprint == item.expected.fingerprint:
         return Verified(source=item.expected, target=target)
     edited = await context.connections[item.source].get_analyzer(item.analyzer)
     definition = expected_definition(
-        edited.to_json(), context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
+        edited.definition(), context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
     )
     source = replace(sight(edited, definition, ignore), rebuilt=item.expected.rebuilt)
     if target.fingerprint != source.fingerprint:
@@ -329,13 +329,13 @@ def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     if there.status == "creating":
         # What was stuck before is nobody's.
         return not (item.over_nothing and _is_as_found(context, item, there))
-    seen = sight(there, there.to_json(), context.recovery_plan.ignore)
+    seen = sight(there, there.definition(), context.recovery_plan.ignore)
     return seen.fingerprint == item.expected.fingerprint and not _is_as_found(context, item, there)
 
 
 def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether what the target holds is still what the plan was made from."""
-    seen = sight(there, there.to_json(), context.recovery_plan.ignore)
+    seen = sight(there, there.definition(), context.recovery_plan.ignore)
     if item.over_nothing and there.status not in {"failed", "creating"}:
         return False
     return item.found is not None and (seen.fingerprint, seen.created_at, seen.changed_at) == (

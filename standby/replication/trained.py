@@ -222,7 +222,7 @@ def _inferred(begun: _RestoreLine, until: datetime, there: Mapping[str, Analyzer
         analyzer = there.get(name)
         made_at = analyzer.created_at if analyzer else None
         if analyzer and made_at and begun.at - CLOCKS <= made_at <= until + CLOCKS and fidelity != "exact":
-            definition = analyzer.to_json()
+            definition = analyzer.definition()
             found[name] = Rebuilt(
                 analyzer=name,
                 created_at=made_at,

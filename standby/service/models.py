@@ -161,6 +161,7 @@ class Analyzer(_Wire):
     warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
     _wrong: str = PrivateAttr("")
+    _odd: frozenset[str] = PrivateAttr(frozenset())
     _is_whole: bool = PrivateAttr(True)
 
     @model_validator(mode="wrap")
@@ -180,8 +181,8 @@ class Analyzer(_Wire):
         shown = one_line(name)[:_MOST_OF_A_NAME] or f"{NAMELESS}that can be shown"
         rest = {key: value for key, value in data.items() if key not in wrong}
         made = handler({**rest, "analyzerId": shown, "status": UNREADABLE})
-        # What no hash can be made of is left out, and seen to be there all the same.
-        made._sent = {one_line(key): UNREADABLE if key in odd else data[key] for key in data} if odd else data
+        made._sent = data
+        made._odd = frozenset(odd)
         made._is_whole = not odd and "analyzerId" not in wrong
         made._wrong = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())
         return made
@@ -192,6 +193,12 @@ class Analyzer(_Wire):
         made = cls.model_validate({"analyzerId": f"{NAMELESS}({what})"})
         made._wrong = wrong
         return made
+
+    def definition(self) -> JsonObject:
+        """Give what the service sent, but for what no hash can be made of: that is only seen to be there."""
+        if not self._odd:
+            return self.to_json()
+        return {one_line(key): UNREADABLE if key in self._odd else deepcopy(self._sent[key]) for key in self._sent}
 
     @property
     def is_nameless(self) -> bool:

@@ -210,7 +210,7 @@ def _inspected(
     serving: Serving,
 ) -> DrilledAnalyzer:
     # As it is there: an embedding model that the service filled in is used like one that was named.
-    definition = found.to_json() if found else {}
+    definition = found.definition() if found else {}
     findings = check_models(models_of(definition), source, serving, context.plan.overrides(manifest.to))
     forgiven = context.plan.missing_defaults == "ignore"
     errors = [str(each) for each in findings if each.severity is Severity.ERROR and not (each.missing and forgiven)]

@@ -92,13 +92,13 @@ class BuildSteps:
             raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
         if analyzer.status != "ready":
             raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
-        if meaning(analyzer.to_json(), self.context.plan.ignore) != item.fingerprint:
+        if meaning(analyzer.definition(), self.context.plan.ignore) != item.fingerprint:
             raise RestoredDiffers(item.target_analyzer, self.to)
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
         """Say whether what the target holds may be this build; the verification has the last word on it."""
-        return there.status == "creating" or meaning(there.to_json(), self.context.plan.ignore) == item.fingerprint
+        return there.status == "creating" or meaning(there.definition(), self.context.plan.ignore) == item.fingerprint
 
 
 def _send_again(error: BaseException) -> bool:
