@@ -194,7 +194,8 @@ async def test_no_operation_quotes_what_the_service_was_sent_before(
     seed.service.will(httpx.Response(200, json=failed, headers=headers))
     answer = await seed.target.poll(started.operation_url, "a")
 
-    assert (started.operation_id, started.warnings[0]) == ("", "***")
+    assert started.operation_id == ""
+    assert "***" in started.warnings[0]
     assert "canary" not in repr(started.warnings)
     assert_tells_nothing(operation_failed(answer.operation, resource="west", analyzer="a"), caplog)
 
