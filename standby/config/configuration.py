@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import combinations
 from operator import eq
 from pathlib import Path
@@ -161,7 +162,7 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     if not isinstance(file.data, dict):
         what = "is empty" if file.data is None else "is not a mapping"
         raise ConfigurationError([f"{path} {what}"], "Add resources: and plans: to it")
-    schema = Configuration.model_json_schema()
+    schema = _schema()
     filled = fill(file.data, environ, secrets_of(schema))
     found = _validate(filled.data, schema)
     if isinstance(found, Configuration) and not filled.problems:
@@ -173,6 +174,11 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
         problems += [each for each in found if not any(all(map(eq, each.where, where)) for where in unfilled)]
     hidden = [Problem(problem.where, filled.hide(problem.message)) for problem in problems]
     raise ConfigurationError(_lines(path, file, hidden))
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Configuration.model_json_schema()
 
 
 def _read(path: Path) -> str:
