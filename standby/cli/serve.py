@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from emulator.config import load_emulator_config
 from emulator.serve import serve as serve_emulated
@@ -28,8 +29,40 @@ from standby.service.calls import trusted_certificates
 from standby.vault.vault import open_vault
 
 CONNECTIONS = 200  # Connections at once; more are answered 503
-KEEP_ALIVE = 30  # Seconds that an idle connection is kept
+OF_ONE_CLIENT = 50  # Connections at once from one address, which may be a proxy's
+KEEP_ALIVE = 5  # Seconds in which the head of a request must be there, or a connection is closed
 GRACE = 10  # Seconds that a delivery may still take when the gateway stops
+
+
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 30\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class _Connection(H11Protocol):
+    """A connection that ends soon where no request becomes complete: uvicorn itself would wait for ever."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        addresses = [(getattr(each, "client", None) or ("",))[0] for each in self.connections]
+        if len(addresses) > CONNECTIONS or (self.client and addresses.count(self.client[0]) > OF_ONE_CLIENT):
+            self.transport.write(BUSY)
+            self.transport.close()
+        else:
+            self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Count the seconds, however slowly something comes, unless a request is being answered."""
+        answering = not getattr(self.cycle, "response_complete", True)
+        if not answering and self._waiting is None:
+            self._waiting = self.loop.call_later(self.timeout_keep_alive, self.transport.close)
+        elif answering and self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
 
 
 class _Server(uvicorn.Server):
@@ -68,7 +101,7 @@ def url_of(taken: socket.socket) -> str:
     return f"http://[{host}]:{port}" if taken.family == socket.AF_INET6 else f"http://{host}:{port}"
 
 
-async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None]) -> None:
+async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None], keep_alive: int = KEEP_ALIVE) -> None:
     """Serve on an address that was taken, until cancelled; deliveries that were begun are still answered.
 
     The access log stays off: it would show the token of the URL.
@@ -82,8 +115,8 @@ async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None]
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=CONNECTIONS,
-            timeout_keep_alive=KEEP_ALIVE,
+            timeout_keep_alive=keep_alive,
+            http=_Connection,
             timeout_graceful_shutdown=GRACE,
         ),
         announce,

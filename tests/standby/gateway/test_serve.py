@@ -6,13 +6,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from standby.cli.serve import bound, serve, url_of
+from standby.cli.serve import KEEP_ALIVE, OF_ONE_CLIENT, bound, serve, url_of
 from standby.gateway.errors import AddressUnusable
 from tests.patience import PATIENCE
 from tests.standby.gateway.conftest import TOKEN, UNHEALTHY
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 @asynccontextmanager
-async def served(gateway: Gateway) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
+async def served(gateway: Gateway, keep_alive: int = KEEP_ALIVE) -> AsyncIterator[tuple[str, asyncio.Task[None]]]:
     ready = asyncio.Event()
     with bound("127.0.0.1", 0) as taken:
-        task = asyncio.create_task(serve(gateway.app, taken, ready.set))
+        task = asyncio.create_task(serve(gateway.app, taken, ready.set, keep_alive))
         try:
             async with asyncio.timeout(PATIENCE):
                 await ready.wait()
@@ -51,6 +51,43 @@ async def test_it_serves_on_a_real_port_and_no_log_has_the_token(
     # The client of this test logs its own requests.
     lines = [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     assert not [line for line in lines if TOKEN in line]
+
+
+HEAD = b"POST /azure-monitor HTTP/1.1\r\nHost: x\r\n"
+LATER = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def test_connections_without_a_complete_request_end_soon_however_they_drip(gateway: Gateway) -> None:
+    refused = HEAD + b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    async with served(gateway, keep_alive=1) as (url, _), httpx.AsyncClient(base_url=url) as http:
+        address = httpx.URL(url)
+
+        async def drip(first: bytes) -> None:
+            reader, writer = await asyncio.open_connection(address.host, address.port)
+            ended = asyncio.create_task(reader.read())
+            writer.write(first)
+            while not ended.done():
+                writer.write(b"a" if first else b"")
+                await asyncio.wait({ended}, timeout=0.05)
+            assert isinstance(ended.exception(), ConnectionError | None)
+            writer.close()
+
+        async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as dripping:
+            for first in (b"", HEAD, LATER + HEAD, refused):
+                dripping.create_task(drip(first))
+            # The others are answered meanwhile.
+            assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_one_client_has_only_so_many_connections(gateway: Gateway) -> None:
+    async with served(gateway) as (url, _), AsyncExitStack() as stack:
+        address = httpx.URL(url)
+        for _ in range(OF_ONE_CLIENT):
+            _, writer = await asyncio.open_connection(address.host, address.port)
+            stack.callback(writer.close)
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        stack.callback(writer.close)
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_what_is_no_http_is_refused(gateway: Gateway) -> None:
