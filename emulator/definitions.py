@@ -160,19 +160,26 @@ def check_tags(tags: Mapping[str, JsonValue]) -> None:
 
 
 def completed(
-    analyzer_id: str, sent: Mapping[str, JsonValue], *, api_version: str, now: datetime, status: str
+    analyzer_id: str,
+    sent: Mapping[str, JsonValue],
+    base: Mapping[str, JsonValue],
+    *,
+    api_version: str,
+    now: datetime,
+    status: str,
 ) -> JsonObject:
     """Make the analyzer of a definition, with every default filled in (recordings: create, classifier).
 
-    Read-only and unknown fields of the definition are ignored.
+    The configuration of its base is inherited, and its own settings override it (product documentation). Read-only
+    and unknown fields of the definition are ignored.
     """
     moment = whole_seconds(now)
     body: JsonObject = {"analyzerId": analyzer_id}
     body |= _present(sent, ("description", "tags"))
     body |= {"createdAt": moment, "lastModifiedAt": moment}
     body |= _present(sent, ("baseAnalyzerId",))
-    body["config"] = _completed_config(_object(sent.get("config")))
-    body |= _present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources"))
+    body["config"] = _completed_config(_object(sent.get("config")), _object(base.get("config")))
+    body |= _present(sent, ("fieldSchema", "dynamicFieldSchema", "knowledgeSources", "mode", "scenario"))
     location = sent.get("processingLocation") or "geography"
     body |= {"warnings": [], "status": status, "processingLocation": location, "supportedModels": SUPPORTED_MODELS}
     models = _completed_models(_present(_object(sent.get("models"))), api_version)
@@ -210,8 +217,9 @@ def models_of(body: Mapping[str, JsonValue]) -> dict[str, str]:
     return {role: name for role, name in _object(body.get("models")).items() if isinstance(name, str)}
 
 
-def _completed_config(sent: Mapping[str, JsonValue]) -> JsonObject:
-    said = {key: value for key, value in sent.items() if value is not None and not key.startswith("_")}
+def _completed_config(sent: Mapping[str, JsonValue], inherited: Mapping[str, JsonValue]) -> JsonObject:
+    settings = (*inherited.items(), *sent.items())
+    said = {key: value for key, value in settings if value is not None and not key.startswith("_")}
     own: JsonObject = {"_experimental": EXPERIMENTAL} if said.get("contentCategories") else {}
     return {**CONFIG_DEFAULTS, **said, **own}
 

@@ -79,7 +79,8 @@ def put_analyzer(_: World, state: ResourceState, call: Call) -> Answer:
         raise answers.defaults_not_set()
     ending = ending_of(call.twist)
     status = "creating" if takes_time(call.body) or ending != Ending() else "ready"
-    body = completed(call.analyzer, call.body, api_version=call.api_version, now=call.now, status=status)
+    base = state.base_of(call.api_version, call.body)
+    body = completed(call.analyzer, call.body, base, api_version=call.api_version, now=call.now, status=status)
     operation = state.begin(call.id, call.api_version, body, is_copy=False, ending=ending)
     # Inferred: 201 on replace, too.
     return Answer(201, operation.analyzer.encoded, call.operation_location("Operation-Location"))

@@ -139,6 +139,12 @@ class ResourceState:
             raise analyzer_not_found()
         return found
 
+    def base_of(self, api_version: str, definition: JsonObject) -> Mapping[str, JsonValue]:
+        """Give the analyzer whose configuration a definition inherits; nothing where it is not there."""
+        base = str(definition.get("baseAnalyzerId"))
+        found = self.own(api_version, base) or PREBUILT_ANALYZERS.get(base)
+        return found.body if found else {}
+
     def offers(self, api_version: str) -> bool:
         return api_version in self._registrations
 
@@ -218,12 +224,28 @@ class ResourceState:
 
 def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
     now = datetime.now(UTC)
-    return {str(sent["analyzerId"]): Stored(_seed(sent, api_version, settings, now)) for sent in config.analyzers}
+    sent = {str(each["analyzerId"]): each for each in config.analyzers}
+    made: dict[str, Stored] = {}
+
+    def make(analyzer_id: str, below: tuple[str, ...] = ()) -> Mapping[str, JsonValue]:
+        """Make an analyzer after its base, wherever the file has that; one that is its own base inherits nothing."""
+        if analyzer_id not in sent or analyzer_id in below:
+            return {}
+        if analyzer_id not in made:
+            base = make(str(sent[analyzer_id].get("baseAnalyzerId")), (*below, analyzer_id))
+            made[analyzer_id] = Stored(_seed(sent[analyzer_id], base, api_version, settings, now))
+        return made[analyzer_id].body
+
+    for analyzer_id in sent:
+        make(analyzer_id)
+    return {analyzer_id: made[analyzer_id] for analyzer_id in sent}
 
 
-def _seed(sent: JsonObject, api_version: str, settings: Settings, now: datetime) -> JsonObject:
+def _seed(
+    sent: JsonObject, base: Mapping[str, JsonValue], api_version: str, settings: Settings, now: datetime
+) -> JsonObject:
     analyzer_id = str(sent["analyzerId"])
-    body = completed(analyzer_id, sent, api_version=RELEASED, now=now, status="ready")
+    body = completed(analyzer_id, sent, base, api_version=RELEASED, now=now, status="ready")
     if api_version == PREVIEW_2025 and "models" in body:
         body["models"] = _deployments(models_of(body), models_of(sent), settings)
     # What the file says about an analyzer's past is believed.

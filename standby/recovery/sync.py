@@ -16,9 +16,9 @@ from standby.fencing import Fence, read_fence
 from standby.recovery.assignments import may_serve
 from standby.recovery.context import RecoveryContext
 from standby.recovery.provenance import Provenance, trace
-from standby.recovery.snapshots.store import meaning
 from standby.replication.dependencies import TargetNames, referenced_anywhere
 from standby.replication.errors import LedgerBusy
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, take_inventories
 from standby.replication.items import Progress, Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
@@ -164,9 +164,9 @@ def _originals(
         there = at_target.definitions.get(names.get(name, name))
         if there is None or not built.trained or not built.is_incarnation_of(at_source.analyzers.get(name)):
             continue
-        if meaning(at_source.definitions[name], plan.ignore) != built.fingerprint:
+        if not same_meaning(fingerprint(at_source.definitions[name], plan.ignore), built.fingerprint):
             continue  # It was edited since.
-        if built.origin == target or meaning(there, plan.ignore) == built.fingerprint:
+        if built.origin == target or same_meaning(fingerprint(there, plan.ignore), built.fingerprint):
             yield name
 
 

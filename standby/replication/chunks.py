@@ -14,6 +14,7 @@ from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.document import Document
 from standby.fencing import read_fence
+from standby.replication.fingerprint import same_meaning
 from standby.replication.items import Key, PlanItem, Progress, Records, ReplicationPlan, Selection, Status, part
 from standby.replication.replicate import Replication, Steps, make_plan_now
 from standby.replication.report import ReportItem, end_of
@@ -177,7 +178,7 @@ def hold_to(plan: ReplicationPlan, expected: Mapping[str, str]) -> ReplicationPl
 
 
 def _held(item: PlanItem, fingerprint: str | None) -> PlanItem:
-    if item.action not in ACTING or fingerprint in (None, item.expected.fingerprint):
+    if item.action not in ACTING or fingerprint is None or same_meaning(fingerprint, item.expected.fingerprint):
         return item
     reason = f"It was edited at {item.source} since the plan was approved. Make a new plan, check it, and apply it."
     return replace(item, action=Action.REFUSE, reason=reason)

@@ -1,22 +1,28 @@
 """The fingerprint: the meaning of an analyzer as one hash, and the differences between two analyzers.
 
-Two definitions have the same fingerprint exactly when the service would treat them alike: read-only fields,
-the service's own `_` keys, its defaults written out, nulls and key order carry no meaning.
+Two definitions have the same meaning exactly when the service would treat them alike: read-only fields, the service's
+own `_` keys, what it fills in where it is known to, signatures in URLs, nulls and key order carry none.
+
+A base's configuration is inherited, and an analyzer's own settings override it. So a value that equals a default of
+the service can be an override: it is left out only for a base that is known to have it, and always sent.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 from standby.document import JsonValue, digest_of_json
 
 READ_ONLY = frozenset({"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"})
 """Fields only the service writes (REFERENCE, *The analyzer*)."""
 
-NAMED_BY_USERS = frozenset({"fields", "properties", "definitions", "contentCategories", "tags"})
+FIELD_MAPS = frozenset({"fields", "properties", "definitions", "$defs"})
+
+NAMED_BY_USERS = FIELD_MAPS | {"contentCategories", "enumDescriptions", "tags"}
 """Maps whose keys the analyzer's author chose: a leading `_` there is a name, not the service's mark."""
 
 SERVICE_DEFAULTS: Mapping[str, JsonValue] = {
@@ -39,6 +45,12 @@ SERVICE_DEFAULTS: Mapping[str, JsonValue] = {
 }
 """Values that the service fills in where a definition has none (recordings: create, create with labels, classifier)."""
 
+FILLED_IN: Mapping[JsonValue, Mapping[str, JsonValue]] = {"prebuilt-document": SERVICE_DEFAULTS}
+"""What the service fills in, by base: of others nothing was recorded, and a custom one may override anything."""
+
+RULES = "2"
+"""Begins each fingerprint; those of the first rules were a hash and nothing else."""
+
 _EXACT_INTEGERS = 2**53
 
 
@@ -51,19 +63,41 @@ class Difference:
     target: JsonValue
 
 
+def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Give what is sent to build an analyzer again: all that the service sent, but what only the service writes.
+
+    A setting that is null is not sent either: nothing was set.
+    """
+    return _analyzer(definition, lambda own: own)
+
+
 def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> dict[str, JsonValue]:
-    """Reduce a definition to what its author decided, without paths such as `tags.projectId`; `*` is anything."""
-    kept = _authored(definition)
-    if not ignore:
-        return kept
-    return _without_empty(
-        {key: _without_ignored(value, key, ignore) for key, value in kept.items() if not _is_ignored(key, ignore)}
-    )
+    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything."""
+    shown = {key: _without_nulls(value) for key, value in without_access(definition).items() if value is not None}
+    return _but_ignored(_analyzer(shown, _authored), ignore)
 
 
 def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> str:
-    """Hash the meaning of a definition: SHA-256 in hex over its RFC 8785 form."""
-    return digest_of_json(_exact(writable(definition, ignore)))
+    """Hash the meaning of a definition: the number of the rules, and SHA-256 over its RFC 8785 form.
+
+    Where these say something else than the first rules did, the hashes that those gave follow: stored fingerprints of
+    an earlier version are compared with them.
+    """
+    hashed = [writable(definition, ignore)]
+    safe = without_access(definition)
+    for each in (safe,) if safe == definition else (safe, definition):
+        earlier = _but_ignored(_by_first_rules(each), ignore)
+        if earlier not in hashed:
+            hashed.append(earlier)
+    return ":".join((RULES, *(digest_of_json(_exact(each)) for each in hashed)))
+
+
+def same_meaning(one: str, other: str) -> bool:
+    """Say whether two fingerprints are of one meaning; an earlier version may have stored either of them."""
+    ours, theirs = one.split(":"), other.split(":")
+    if ours[0] == theirs[0] == RULES:
+        return ours[1] == theirs[1]
+    return not set(ours).isdisjoint(theirs)
 
 
 def differences(
@@ -74,7 +108,79 @@ def differences(
     return tuple(sorted(found, key=lambda difference: difference.path))
 
 
-def _authored(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+
+
+def _analyzer(definition: Mapping[str, JsonValue], finish: Finish) -> dict[str, JsonValue]:
+    """Leave out what only the service writes, of the analyzer and of those that are written out inside it.
+
+    A key with a leading `_` is the service's own in an object of the service. In a map of names that people chose,
+    and in what is not known here, it stays.
+    """
+    parts: Mapping[str, Callable[[JsonValue], JsonValue]] = {
+        "config": partial(_config, finish=finish),
+        "fieldSchema": _field,
+        "dynamicFieldSchema": _field,
+        "knowledgeSources": _own,
+        "models": _own,
+    }
+    own = {key: value for key, value in definition.items() if key not in READ_ONLY and value is not None}
+    return finish(_each_own(own, parts))
+
+
+def _each_own(
+    value: Mapping[str, JsonValue], parts: Mapping[str, Callable[[JsonValue], JsonValue]]
+) -> dict[str, JsonValue]:
+    return {
+        key: parts[key](inner) if key in parts else inner for key, inner in value.items() if not key.startswith("_")
+    }
+
+
+def _own(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [_own(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _own(inner) for key, inner in value.items() if inner is not None and not key.startswith("_")}
+
+
+def _config(value: JsonValue, finish: Finish) -> JsonValue:
+    if not isinstance(value, dict):
+        return value
+    own = {key: inner for key, inner in value.items() if inner is not None}
+    return _each_own(own, dict.fromkeys(own, _own) | {"contentCategories": partial(_categories, finish=finish)})
+
+
+def _categories(value: JsonValue, finish: Finish) -> JsonValue:
+    return {name: _category(each, finish) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def _category(value: JsonValue, finish: Finish) -> JsonValue:
+    if not isinstance(value, dict):
+        return value
+    return _each_own(value, {"analyzer": lambda each: _analyzer(each, finish) if isinstance(each, dict) else each})
+
+
+def _field(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [_field(each) for each in value]
+    return _each_own(value, FIELD_PARTS) if isinstance(value, dict) else value
+
+
+def _fields(value: JsonValue) -> JsonValue:
+    return {name: _field(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+FIELD_PARTS: Mapping[str, Callable[[JsonValue], JsonValue]] = {**dict.fromkeys(FIELD_MAPS, _fields), "items": _field}
+
+
+def _authored(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    base = own.get("baseAnalyzerId")
+    return _without_empty(_without_defaults(own, FILLED_IN.get(base, {}) if isinstance(base, str) else {}))
+
+
+def _by_first_rules(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Reduce a definition as it was done before: every base was taken for one that fills in the same."""
     own = {
         key: _stripped(value, key)
         for key, value in definition.items()
@@ -93,12 +199,21 @@ def _stripped(value: JsonValue, key: str) -> JsonValue:
     if not isinstance(value, dict):
         return value
     if key == "analyzer":
-        return _authored(value)
+        return _by_first_rules(value)
+    named_by_users = key in {"fields", "properties", "definitions", "contentCategories", "tags"}
     return {
-        name: _stripped(inner, "" if key in NAMED_BY_USERS else name)
+        name: _stripped(inner, "" if named_by_users else name)
         for name, inner in value.items()
-        if inner is not None and (key in NAMED_BY_USERS or not name.startswith("_"))
+        if inner is not None and (named_by_users or not name.startswith("_"))
     }
+
+
+def _without_nulls(value: JsonValue) -> JsonValue:
+    if isinstance(value, list):
+        return [_without_nulls(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
 
 
 def _without_defaults(value: dict[str, JsonValue], defaults: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -110,6 +225,14 @@ def _without_defaults(value: dict[str, JsonValue], defaults: Mapping[str, JsonVa
         elif default is None or type(inner) is not type(default) or inner != default:
             kept[key] = inner
     return kept
+
+
+def _but_ignored(kept: dict[str, JsonValue], ignore: Sequence[str]) -> dict[str, JsonValue]:
+    if not ignore:
+        return kept
+    return _without_empty(
+        {key: _without_ignored(value, key, ignore) for key, value in kept.items() if not _is_ignored(key, ignore)}
+    )
 
 
 def _without_ignored(value: JsonValue, path: str, ignore: Sequence[str]) -> JsonValue:
@@ -161,9 +284,9 @@ def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 def _cut(value: JsonValue, key: str) -> JsonValue:
     if isinstance(value, dict):
-        return {name: _cut(inner, name) for name, inner in value.items()}
+        return {name: _cut(inner, "" if key in NAMED_BY_USERS else name) for name, inner in value.items()}
     if isinstance(value, list):
         return [_cut(inner, key) for inner in value]
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "?" not in value:
         return value
     return value.partition("?")[0] if key == "containerUrl" else _SIGNED_URL.sub(r"\1", value)

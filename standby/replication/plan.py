@@ -15,7 +15,7 @@ from standby.document import JsonValue
 from standby.fencing import OtherPlans
 from standby.replication.dependencies import Dependencies, TargetNames, referenced_anywhere, resolve
 from standby.replication.errors import NothingSelected
-from standby.replication.fingerprint import differences
+from standby.replication.fingerprint import differences, same_meaning
 from standby.replication.inventory import Inventory, is_protected, must_match
 from standby.replication.items import (
     PlanItem,
@@ -100,10 +100,7 @@ class Pair:
 
     def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
         source, target = self.source.serving.resource, self.target.serving.resource
-        definition = expected_definition(self.source.definitions[name], target, self.overrides)
-        seen = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
-        target_name, found = self._counterpart(name, self._of_source(name, seen, self.names.of(name)))
-        expected = self._of_source(name, seen, target_name)
+        target_name, expected, found = self._counterpart(name)
         verdict = self._verdict(name, target_name, expected, found)
         last = self._last(target_name, found)
         action = self._action(name, verdict)
@@ -112,7 +109,7 @@ class Pair:
         why = guard(verdict, expected, found, last)
         if action is Action.REPLACE and why is not None and name not in self._forced(why):
             action = Action.REFUSE
-        equal = found is not None and found.fingerprint == expected.fingerprint
+        equal = found is not None and same_meaning(found.fingerprint, expected.fingerprint)
         item = PlanItem(
             source=source.name,
             target=target.name,
@@ -128,7 +125,7 @@ class Pair:
             expected=expected,
             found=found,
             last=last,
-            differences=self._differences(definition, target_name, found, expected),
+            differences=() if equal else self._differences(name, target_name),
             warnings=dependencies.warnings_of(name),
         )
         if wrong := self._unreadable(name, target_name):
@@ -199,24 +196,28 @@ class Pair:
             if kept not in self.names.taken or is_side_copy_of(self._sight_target(kept), found)
         )
 
-    def _counterpart(self, name: str, expected: Sighting) -> tuple[str, Sighting | None]:
-        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it."""
+    def _counterpart(self, name: str) -> tuple[str, Sighting, Sighting | None]:
+        """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it.
+
+        Returns:
+            Its id there, what a copy of the analyzer would be there, and what is there.
+        """
         own = self.names.of(name)
-        found = self._sight_target(own)
+        expected, found = self._expected(name, own), self._sight_target(own)
         verdict = judge(expected, found, self.records.get(own))
         if verdict is Verdict.MISSING or verdict in AT_HAND or name in self.selection.names:
-            return own, found
+            return own, expected, found
         for version in self.names.versions(name, self.target.analyzers):
             if version in self.source.analyzers:
                 continue  # It is called like a version, and is none.
-            candidate = self._sight_target(version)
+            candidate, wanted = self._sight_target(version), self._expected(name, version)
             if (
                 candidate is not None
-                and candidate.fingerprint == expected.fingerprint
-                and judge(expected, candidate, self.records.get(version)) in AT_HAND
+                and same_meaning(candidate.fingerprint, wanted.fingerprint)
+                and judge(wanted, candidate, self.records.get(version)) in AT_HAND
             ):
-                return version, candidate
-        return own, found
+                return version, wanted, candidate
+        return own, expected, found
 
     def _last(self, target_name: str, found: Sighting | None) -> CopyRecord | None:
         """Give the record of the last copy, unless the target's analyzer is another one by now."""
@@ -238,21 +239,24 @@ class Pair:
         is_rebuilt = listed is not None and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=recorded or is_rebuilt)
 
-    def _of_source(self, name: str, seen: Sighting, target_name: str) -> Sighting:
+    def _definition(self, name: str, target_name: str) -> Mapping[str, JsonValue]:
+        target, there = self.target.serving.resource, self.target.definitions.get(target_name)
+        return expected_definition(self.source.definitions[name], target, self.overrides, there)
+
+    def _expected(self, name: str, target_name: str) -> Sighting:
+        definition = self._definition(name, target_name)
+        seen = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
         record = self.records.get(target_name)
         listed = name in self.rebuilt.get(self.source.serving.resource.name, {})
         recorded = record is not None and record.source.rebuilt and record.source.created_at == seen.created_at
         return replace(seen, rebuilt=listed or recorded)
 
-    def _differences(
-        self, definition: Mapping[str, JsonValue], target_name: str, found: Sighting | None, expected: Sighting
-    ) -> tuple[str, ...]:
-        if found is None or found.fingerprint == expected.fingerprint:
+    def _differences(self, name: str, target_name: str) -> tuple[str, ...]:
+        there = self.target.definitions.get(target_name)
+        if there is None:
             return ()
-        return tuple(
-            difference.path
-            for difference in differences(definition, self.target.definitions[target_name], self.recovery_plan.ignore)
-        )
+        found = differences(self._definition(name, target_name), there, self.recovery_plan.ignore)
+        return tuple(difference.path for difference in found)
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version

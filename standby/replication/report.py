@@ -12,6 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from standby.config.durations import format_duration, roughly
 from standby.document import Document, JsonObject
+from standby.replication.fingerprint import same_meaning
 from standby.replication.items import GOOD, Key, PlanItem, ReplicationPlan, Status, count
 from standby.replication.verdict import Action, Verdict
 from standby.text import totals
@@ -55,9 +56,9 @@ def _source_changed(item: PlanItem) -> bool:
         return True  # Also by labelled data alone, under the same definition.
     if item.verdict is Verdict.IN_SYNC and not item.is_in_sync:
         return True  # What serves elsewhere may have been edited there.
-    if item.found is not None and item.found.fingerprint == item.expected.fingerprint:
+    if item.found is not None and same_meaning(item.found.fingerprint, item.expected.fingerprint):
         return item.found.status != "ready"
-    return item.last is None or item.last.source.fingerprint != item.expected.fingerprint
+    return item.last is None or not same_meaning(item.last.source.fingerprint, item.expected.fingerprint)
 
 
 Via = Literal["direct", "prefect"]

@@ -17,6 +17,7 @@ import rfc8785
 from standby.config.plan import OnExisting
 from standby.document import digest_of, from_home
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
+from standby.replication.fingerprint import same_meaning
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
 from standby.vault.documents import Stored, Upgrade, parse_stored
@@ -136,7 +137,7 @@ def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
         return "is gone"
     unseen = sorted(set(now.warnings) - set(then.warnings))
     changes = (
-        (then.expected.fingerprint != now.expected.fingerprint, "was edited at the source"),
+        (not same_meaning(then.expected.fingerprint, now.expected.fingerprint), "was edited at the source"),
         (then.expected.created_at != now.expected.created_at, "was deleted and created again at the source"),
         (then.expected.changed_at != now.expected.changed_at, "was changed at the source, with the same definition"),
         (then.found != now.found, "changed at the target"),

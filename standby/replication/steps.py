@@ -25,13 +25,13 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
-from standby.replication.fingerprint import without_access
+from standby.replication.fingerprint import fingerprint, same_meaning, without_access
 from standby.replication.inventory import Connections
 from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.serving import judge_models
 from standby.replication.trained import note_begun, note_rebuilt
-from standby.replication.verdict import Action, Sighting, expected_definition, sight
+from standby.replication.verdict import Action, Sighting, expected_definition, sight, with_overrides
 from standby.service.errors import (
     AnalyzerNotFound,
     Conflict,
@@ -284,14 +284,13 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     target = sight(analyzer, analyzer.definition(), ignore)
     if item.expected.rebuilt:
         await note_rebuilt(context.vault, item, analyzer)
-    if target.fingerprint == item.expected.fingerprint:
-        return Verified(source=item.expected, target=target)
+    if _is_as_planned(context, item, analyzer):
+        return Verified(source=replace(item.expected, fingerprint=target.fingerprint), target=target)
     edited = await context.connections[item.source].get_analyzer(item.analyzer)
-    definition = expected_definition(
-        edited.definition(), context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
-    )
+    resource, overrides = context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
+    definition = expected_definition(edited.definition(), resource, overrides, analyzer.definition())
     source = replace(sight(edited, definition, ignore), rebuilt=item.expected.rebuilt)
-    if target.fingerprint != source.fingerprint:
+    if not same_meaning(target.fingerprint, source.fingerprint):
         raise CopyDiffers(item.target_analyzer, item.target)
     return Verified(source, target, ("It was edited at the source during the run; the edit was copied.",))
 
@@ -329,20 +328,24 @@ def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     if there.status == "creating":
         # What was stuck before is nobody's.
         return not (item.over_nothing and _is_as_found(context, item, there))
-    seen = sight(there, there.definition(), context.recovery_plan.ignore)
-    return seen.fingerprint == item.expected.fingerprint and not _is_as_found(context, item, there)
+    return _is_as_planned(context, item, there) and not _is_as_found(context, item, there)
+
+
+def _is_as_planned(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
+    """Say whether it has the definition that was to be copied, whichever way it shows overridden deployments."""
+    definition = there.definition()
+    if context.connections[item.target].resource.api_version == PREVIEW_2025 and item.models:
+        definition = with_overrides(definition, context.recovery_plan.overrides(item.target), dict(item.models))
+    return same_meaning(fingerprint(definition, context.recovery_plan.ignore), item.expected.fingerprint)
 
 
 def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether what the target holds is still what the plan was made from."""
-    seen = sight(there, there.definition(), context.recovery_plan.ignore)
-    if item.over_nothing and there.status not in {"failed", "creating"}:
+    if item.found is None or (item.over_nothing and there.status not in {"failed", "creating"}):
         return False
-    return item.found is not None and (seen.fingerprint, seen.created_at, seen.changed_at) == (
-        item.found.fingerprint,
-        item.found.created_at,
-        item.found.changed_at,
-    )
+    dates = (there.created_at, there.last_modified_at)
+    seen = fingerprint(there.definition(), context.recovery_plan.ignore)
+    return dates == (item.found.created_at, item.found.changed_at) and same_meaning(seen, item.found.fingerprint)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from standby.concurrency import do_for_each
 from standby.document import Document
 from standby.replication.dependencies import fitting_id
-from standby.replication.fingerprint import fingerprint
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.items import PlanItem, Records
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
 from standby.replication.verdict import OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, is_trained_again
@@ -111,7 +111,7 @@ def side_copy_names(analyzer: str, day: date) -> Iterator[str]:
 
 def is_side_copy_of(there: Sighting | None, found: Sighting) -> bool:
     """Say whether an analyzer keeps another one of its resource as it is now; one clock dated both."""
-    if there is None or there.fingerprint != found.fingerprint or there.created_at is None:
+    if there is None or there.created_at is None or not same_meaning(there.fingerprint, found.fingerprint):
         return False
     return found.changed_at is not None and there.created_at >= found.changed_at
 
@@ -311,7 +311,9 @@ async def with_begun(
 
 
 def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord) -> bool:
-    if found.created_at is None or found.fingerprint != note.source.fingerprint or last.copied_at >= note.begun_at:
+    if found.created_at is None or last.copied_at >= note.begun_at:
+        return False
+    if not same_meaning(found.fingerprint, note.source.fingerprint):
         return False
     if note.found is not None and note.found.created_at == found.created_at:
         return False

@@ -10,7 +10,7 @@ from enum import StrEnum
 from standby.config.plan import OnExisting
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
-from standby.replication.fingerprint import fingerprint
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.service.models import Analyzer
 
 
@@ -88,16 +88,17 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) ->
     if target.status == "creating":
         return Verdict.CREATING
     ours = last if last is not None and last.target.created_at == target.created_at else None
-    if target.fingerprint == source.fingerprint:
+    if same_meaning(target.fingerprint, source.fingerprint):
         return _of_equals(source, target, last, ours)
     if ours is None:
         return Verdict.FOREIGN
     source_changed = (
         is_trained_again(source, ours.source)
-        or source.fingerprint != ours.source.fingerprint
+        or not same_meaning(source.fingerprint, ours.source.fingerprint)
         or source.created_at != ours.source.created_at
     )
-    target_changed = is_trained_again(target, ours.target) or target.fingerprint != ours.target.fingerprint
+    is_edited = not same_meaning(target.fingerprint, ours.target.fingerprint)
+    target_changed = is_edited or is_trained_again(target, ours.target)
     if source_changed and target_changed:
         return Verdict.DIVERGED
     return Verdict.TARGET_AHEAD if target_changed else Verdict.SOURCE_AHEAD
@@ -141,18 +142,36 @@ def is_later(moment: datetime | None, than: datetime | None) -> bool:
 
 
 def expected_definition(
-    definition: Mapping[str, JsonValue], target: Resource, overrides: DeploymentOverrides
+    definition: Mapping[str, JsonValue],
+    target: Resource,
+    overrides: DeploymentOverrides,
+    there: Mapping[str, JsonValue] | None = None,
 ) -> dict[str, JsonValue]:
     """Give the definition that a copy of an analyzer has at a target.
 
-    Inferred: in the `2025-05-01-preview` protocol an overridden deployment stands in the copy's `models`.
+    Inferred: in the `2025-05-01-preview` protocol an overridden deployment stands in the copy's `models`. That is not
+    established: where what is `there` shows the analyzer's own name, or none, that is what a copy has.
     """
-    expected = dict(definition)
     models = definition.get("models")
-    if target.api_version == PREVIEW_2025 and isinstance(models, dict):
-        chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
-        expected["models"] = models | {role: name for role, name in chosen.items() if name and role in models}
+    if target.api_version != PREVIEW_2025 or not isinstance(models, dict):
+        return dict(definition)
+    expected = with_overrides(definition, overrides, models)
+    if there is not None and with_overrides(there, overrides, models).get("models") == expected["models"]:
+        expected["models"] = there.get("models")
     return expected
+
+
+def with_overrides(
+    there: Mapping[str, JsonValue], overrides: DeploymentOverrides, own: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Put overridden deployments into the models of a copy where it shows the `own` ones of its analyzer, or none."""
+    shown = there.get("models")
+    models = dict(shown) if isinstance(shown, dict) else {}
+    chosen = {"completion": overrides.chat_completion, "embedding": overrides.embedding}
+    models |= {
+        role: name for role, name in chosen.items() if name and role in own and models.get(role, own[role]) == own[role]
+    }
+    return {**there, "models": models}
 
 
 def sight(analyzer: Analyzer, definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> Sighting:

@@ -20,7 +20,7 @@ from standby.recovery.failover.report import FailoverReport, PhaseTime
 from standby.recovery.snapshots.fidelity import Fidelity, RestoreItem, RestorePlan
 from standby.recovery.snapshots.plan import source_serving
 from standby.recovery.snapshots.snapshot import Snapshot
-from standby.replication.fingerprint import fingerprint
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.report import Via
 from standby.replication.serving import Serving, Severity, check_models, models_of
 from standby.service.models import Analyzer
@@ -233,4 +233,4 @@ def _problem(manifest: DrillManifest, item: RestoreItem, found: Analyzer | None,
         return f"{manifest.to} has another analyzer under its id {item.target_analyzer}"
     if found.status != "ready":
         return f"it is {found.status} at {manifest.to}"
-    return "" if seen == item.fingerprint else f"at {manifest.to} it differs from the snapshot"
+    return "" if same_meaning(seen, item.fingerprint) else f"at {manifest.to} it differs from the snapshot"

@@ -24,10 +24,9 @@ from standby.recovery.failback.report import (
     DivergenceReport,
 )
 from standby.recovery.provenance import Provenance, trace
-from standby.recovery.snapshots.store import meaning
 from standby.recovery.sync import newer_records, reversed_records
 from standby.replication.dependencies import resolve
-from standby.replication.fingerprint import differences
+from standby.replication.fingerprint import differences, fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected, take_inventory
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import Rebuilt, RebuiltThere
@@ -167,11 +166,13 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
     """Say how every analyzer of a plan changed, and which are equal."""
     plan, primary, standby, records = facts.plan, facts.primary, facts.standby, facts.records
     overrides = plan.overrides(standby.serving.resource.name)
+    counterparts = facts.provenance.standby_ids
     expected = {
-        name: expected_definition(definition, standby.serving.resource, overrides)
+        name: expected_definition(
+            definition, standby.serving.resource, overrides, standby.definitions.get(counterparts.get(name, ""))
+        )
         for name, definition in primary.definitions.items()
     }
-    counterparts = facts.provenance.standby_ids
     ordered = sorted(records.items(), key=lambda entry: entry[1].copied_at)
     last = {record.analyzer or name: record for name, record in ordered}
     protected = [name for name, analyzer in primary.analyzers.items() if is_protected(plan, analyzer, facts.now)]
@@ -190,17 +191,10 @@ def _compared(facts: _Facts) -> tuple[list[DivergenceItem], dict[str, CopyRecord
         known = last.get(analyzer) if there is None else records.get(there)
         found = diverge(at_primary, at_standby, known, facts.begun_at)
         if built_at_primary and at_primary and at_primary.rebuilt and at_standby:
-            is_edited = meaning(primary.definitions[analyzer], plan.ignore) != built_at_primary.fingerprint
+            is_edited = _is_edited(primary.definitions[analyzer], built_at_primary, plan)
             found = _rebuilt_at_primary(found, at_standby, is_edited=is_edited)
         elif built and at_primary and at_standby and original and _is_still_rebuilt(built, standby, plan):
-            against = Against(
-                rebuilt=built,
-                primary=at_primary,
-                last=known,
-                primary_meaning=meaning(original, plan.ignore),
-                standby_meaning=meaning(standby.definitions[built.analyzer], plan.ignore),
-                equal=at_primary.fingerprint == at_standby.fingerprint,
-            )
+            against = Against(rebuilt=built, primary=at_primary, standby=at_standby, last=known)
             found = with_rebuilt(found, against, primary.serving.resource.name)
         paths: tuple[str, ...] = ()
         if there is not None and original is not None:
@@ -234,8 +228,12 @@ def _sight(
 
 def _is_still_rebuilt(built: Rebuilt, there: Inventory, plan: RecoveryPlan) -> bool:
     """Say whether it is certain: one with another date and its definition still may have been trained in its place."""
-    is_edited = meaning(there.definitions[built.analyzer], plan.ignore) != built.fingerprint
+    is_edited = _is_edited(there.definitions[built.analyzer], built, plan)
     return built.is_certain and (is_edited or not built.is_older_than(there.analyzers[built.analyzer]))
+
+
+def _is_edited(definition: Mapping[str, JsonValue], built: Rebuilt, plan: RecoveryPlan) -> bool:
+    return not same_meaning(fingerprint(definition, plan.ignore), built.fingerprint)
 
 
 def _costs_training(primary: Sighting | None, standby: Sighting | None) -> bool:
@@ -310,7 +308,7 @@ def _there(sighting: Sighting | None) -> Sighting | None:
 
 
 def _between(primary: Sighting, standby: Sighting, last: CopyRecord | None, begun_at: datetime | None) -> Divergence:
-    equal = primary.fingerprint == standby.fingerprint
+    equal = same_meaning(primary.fingerprint, standby.fingerprint)
     if equal and (not (primary.trained or standby.trained) or _is_our_copy(primary, standby, begun_at)):
         return Divergence.IN_SYNC
     if last is None:
@@ -328,7 +326,7 @@ def _between(primary: Sighting, standby: Sighting, last: CopyRecord | None, begu
 
 
 def _changed(now: Sighting, then: Sighting) -> bool:
-    return now.fingerprint != then.fingerprint or is_trained_again(now, then)
+    return is_trained_again(now, then) or not same_meaning(now.fingerprint, then.fingerprint)
 
 
 def _is_made_after(one: Sighting, other: Sighting) -> bool:
@@ -354,20 +352,23 @@ class Against:
 
     rebuilt: Rebuilt  # as it was built
     primary: Sighting
+    standby: Sighting
     last: CopyRecord | None  # the last verified copy, likely of an earlier incarnation
-    primary_meaning: str  # fingerprint of what a copy from the primary would be, without access
-    standby_meaning: str  # fingerprint of what the standby has now, without access
-    equal: bool  # whether the two definitions are equal, access included
 
     @property
     def is_edited(self) -> bool:
         """Whether somebody edited it after it was rebuilt."""
-        return self.standby_meaning != self.rebuilt.fingerprint
+        return not same_meaning(self.standby.fingerprint, self.rebuilt.fingerprint)
 
     @property
     def primary_is_what_was_built(self) -> bool:
         """Whether the primary still has what was rebuilt, and did not train it again since."""
-        return self.primary_meaning == self.rebuilt.fingerprint and not self._primary_changed
+        return self.primary_has_what_was_built and not self._primary_changed
+
+    @property
+    def primary_has_what_was_built(self) -> bool:
+        """Whether the primary's definition is the one that was rebuilt, whatever trained it since."""
+        return same_meaning(self.primary.fingerprint, self.rebuilt.fingerprint)
 
     @property
     def _primary_changed(self) -> bool:
@@ -377,7 +378,7 @@ class Against:
         if self.last is None:
             return False
         then = self.last.source
-        is_same = (now.fingerprint, now.created_at) == (then.fingerprint, then.created_at)
+        is_same = now.created_at == then.created_at and same_meaning(now.fingerprint, then.fingerprint)
         return not is_same or is_later(now.changed_at, then.changed_at)
 
 
@@ -396,10 +397,8 @@ def with_rebuilt(found: Divergence, against: Against, primary: str) -> Divergenc
         return Divergence.EDITED_AT_STANDBY if against.primary_is_what_was_built else found
     if not against.rebuilt.trained:
         return found
-    if against.primary_meaning == against.rebuilt.fingerprint:
-        # A signature that a restore could not send makes them differ: the standby gets that of the primary.
-        is_same = against.primary_is_what_was_built and against.equal
-        return Divergence.IN_SYNC if is_same else Divergence.EDITED_AT_PRIMARY
+    if against.primary_has_what_was_built:
+        return Divergence.IN_SYNC if against.primary_is_what_was_built else Divergence.EDITED_AT_PRIMARY
     if against.rebuilt.origin != primary:
         return found  # It has what was edited at the standby, which the primary never had.
     # An earlier version of the primary's was restored: on purpose, or was the primary's edited since?

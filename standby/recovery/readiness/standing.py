@@ -12,7 +12,7 @@ from standby.recovery.provenance import LONG_AGO, trace
 from standby.recovery.readiness.document import ModelFact, Retirement, Standing
 from standby.recovery.readiness.last_runs import AnalyzerRun, PairRun
 from standby.replication.dependencies import PLACE_OF_ID, references
-from standby.replication.fingerprint import fingerprint
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.inventory import Inventory, is_protected
 from standby.replication.items import PlanItem, Records
 from standby.replication.report import RecoveryPoint
@@ -75,8 +75,9 @@ def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None,
 def _has_the_original(item: PlanItem) -> bool:
     """Say whether the target has, as it was trained, what the source has only as it was rebuilt."""
     there, expected = item.found, item.expected
-    is_original = there is not None and there.has_training and there.fingerprint == expected.fingerprint
-    return is_original and expected.rebuilt and there is not None and there.status == "ready"
+    if there is None or not there.has_training or not expected.rebuilt or there.status != "ready":
+        return False
+    return same_meaning(there.fingerprint, expected.fingerprint)
 
 
 def from_records(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> tuple[Standing, ...]:
@@ -167,10 +168,11 @@ def _recorded(
 
 def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot, name: str) -> Verdict | None:
     expected = snapshot.fingerprints.get(name)
-    if found.fingerprint == expected:
+    if expected is not None and same_meaning(found.fingerprint, expected):
         return Verdict.IN_SYNC
     if record is not None:
-        return Verdict.IN_SYNC if found.fingerprint == record.target.fingerprint else Verdict.TARGET_AHEAD
+        is_as_copied = same_meaning(found.fingerprint, record.target.fingerprint)
+        return Verdict.IN_SYNC if is_as_copied else Verdict.TARGET_AHEAD
     return None if expected is None or name in snapshot.altered else Verdict.FOREIGN
 
 
@@ -179,7 +181,7 @@ def _moments(
 ) -> tuple[datetime | None, ...]:
     """Give when source and target were known to be equal."""
     expected = snapshot.fingerprints.get(name)
-    in_snapshot = expected is not None and (record is None or record.source.fingerprint == expected)
+    in_snapshot = expected is not None and (record is None or same_meaning(record.source.fingerprint, expected))
     return (
         record.copied_at if record else None,
         last_run.at if record and last_run and not last_run.behind else None,
@@ -191,7 +193,8 @@ def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot, name: 
     """Say whether a snapshot that was taken after the last copy has something else than was copied."""
     if record is None or name in snapshot.altered or snapshot.seen_at <= record.copied_at:
         return False
-    return snapshot.fingerprints.get(name, record.source.fingerprint) != record.source.fingerprint
+    copied = record.source.fingerprint
+    return not same_meaning(snapshot.fingerprints.get(name, copied), copied)
 
 
 def _at_primary(
@@ -202,8 +205,9 @@ def _at_primary(
     equal: bool | None = None
     if analyzer is not None and active is not None and serving is not None:
         resource = active.serving.resource
-        expected = expected_definition(primary.definitions[name], resource, plan.overrides(resource.name))
-        equal = fingerprint(expected, plan.ignore) == fingerprint(serving, plan.ignore)
+        overrides = plan.overrides(resource.name)
+        expected = expected_definition(primary.definitions[name], resource, overrides, serving)
+        equal = same_meaning(fingerprint(expected, plan.ignore), fingerprint(serving, plan.ignore))
     verdicts = {True: Verdict.IN_SYNC, False: Verdict.SOURCE_AHEAD, None: Verdict.IN_SYNC}
     return Standing(
         analyzer=name,

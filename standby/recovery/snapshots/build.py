@@ -11,9 +11,9 @@ from standby.document import JsonValue
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
 from standby.recovery.snapshots.fidelity import RestoreItem
-from standby.recovery.snapshots.store import meaning
 from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import TargetAnalyzerNotReady
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.steps import ADOPTED, find, make_room, must_find, settle, verify_again, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
@@ -92,13 +92,16 @@ class BuildSteps:
             raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
         if analyzer.status != "ready":
             raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
-        if meaning(analyzer.definition(), self.context.plan.ignore) != item.fingerprint:
+        if not self._is_as_sent(item, analyzer):
             raise RestoredDiffers(item.target_analyzer, self.to)
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
         """Say whether what the target holds may be this build; the verification has the last word on it."""
-        return there.status == "creating" or meaning(there.definition(), self.context.plan.ignore) == item.fingerprint
+        return there.status == "creating" or self._is_as_sent(item, there)
+
+    def _is_as_sent(self, item: RestoreItem, there: Analyzer) -> bool:
+        return same_meaning(fingerprint(there.definition(), self.context.plan.ignore), item.fingerprint)
 
 
 def _send_again(error: BaseException) -> bool:

@@ -13,10 +13,10 @@ from pydantic import Field
 from standby.document import Document, JsonObject, JsonValue
 from standby.errors import GuardRefused
 from standby.recovery.snapshots.manifest import AnalyzerEntry
-from standby.recovery.snapshots.store import meaning
+from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.items import Key
 from standby.replication.ledger import Rebuilt
-from standby.replication.verdict import HOLDS_NOTHING, CopyRecord, is_later, sight
+from standby.replication.verdict import HOLDS_NOTHING, CopyRecord, is_later
 from standby.service.models import Analyzer
 
 
@@ -144,7 +144,7 @@ def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Se
         return Holding.UNFINISHED if found.status == "creating" else Holding.UNUSABLE
     # What was only found equal is recorded as a copy is.
     is_copy = found.rebuilt is None and _is_recorded(found, ignore)
-    if meaning(found.definition, ignore) != expected:
+    if not same_meaning(fingerprint(found.definition, ignore), expected):
         return Holding.OTHER_VERSION if is_copy else Holding.SOMETHING_ELSE
     if found.record is None or not is_copy:
         return Holding.SAME_DEFINITION if found.rebuilt is None else Holding.REBUILT
@@ -214,9 +214,9 @@ def _is_recorded(found: Found, ignore: Sequence[str]) -> bool:
     """Say whether what is there is still the verified copy that the ledger has."""
     if found.record is None:
         return False
-    seen = sight(found.analyzer, found.definition, ignore)
     then = found.record.target
-    return (seen.fingerprint, seen.created_at) == (then.fingerprint, then.created_at)
+    is_same = same_meaning(fingerprint(found.definition, ignore), then.fingerprint)
+    return is_same and found.analyzer.created_at == then.created_at
 
 
 def _trained_since(entry: AnalyzerEntry, record: CopyRecord) -> bool:

@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 from standby.config.errors import UnknownName
 from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import DeploymentOverrides
+from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.fencing import ActiveElsewhere, OtherFenceUnknown, OtherPlans
@@ -36,9 +36,8 @@ from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, re
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
-from standby.recovery.snapshots.store import meaning
 from standby.replication.dependencies import Dependencies, TargetNames, resolve
-from standby.replication.fingerprint import writable
+from standby.replication.fingerprint import fingerprint, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
@@ -256,21 +255,18 @@ class ResourcePlan:
 
     @cached_property
     def _sent(self) -> Mapping[str, dict[str, JsonValue]]:
-        """What a build of each analyzer sends: what its author decided, under the new names."""
-        return {
-            analyzer: writable(
-                renamed(
-                    expected_definition(self.definitions[analyzer], self.target.serving.resource, self._overrides),
-                    self._new_names,
-                    self.naming.tags,
-                )
-            )
-            for analyzer in self._dependencies.children
-        }
+        """What a build of each analyzer sends: all that the service showed, under the new names."""
+        return {analyzer: self._as_there(analyzer, None) for analyzer in self._dependencies.children}
+
+    def _as_there(self, analyzer: str, there: Mapping[str, JsonValue] | None) -> dict[str, JsonValue]:
+        own, resource = self.definitions[analyzer], self.target.serving.resource
+        expected = expected_definition(own, resource, self._overrides, there)
+        return sendable(renamed(expected, self._new_names, self.naming.tags))
 
     @cached_property
     def _expected(self) -> Mapping[str, str]:
-        return {analyzer: meaning(definition, self.recovery_plan.ignore) for analyzer, definition in self._sent.items()}
+        ignore = self.recovery_plan.ignore
+        return {analyzer: fingerprint(definition, ignore) for analyzer, definition in self._sent.items()}
 
     @cached_property
     def _counterparts(self) -> Mapping[str, tuple[str, Holding]]:
@@ -292,7 +288,10 @@ class ResourcePlan:
         if there is not None:
             definition, record = self.target.definitions[at_target], self.records.get(at_target)
             found = Found(there, definition, record, self._status(there), self.rebuilt.get(at_target))
-        return holding(self.stored.analyzers[analyzer], self._expected[analyzer], found, self.recovery_plan.ignore)
+        ignore, expected = self.recovery_plan.ignore, self._expected[analyzer]
+        if found is not None and self.target.serving.resource.api_version == PREVIEW_2025:
+            expected = fingerprint(self._as_there(analyzer, found.definition), ignore)
+        return holding(self.stored.analyzers[analyzer], expected, found, ignore)
 
     def _status(self, there: Analyzer) -> str:
         return status_of(there, self.now, self.recovery_plan.deadlines.poll)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from standby.concurrency import do_for_each
 from standby.document import JsonValue, digest_of
 from standby.errors import GuardRefused
 from standby.recovery.context import RecoveryContext
-from standby.replication.fingerprint import fingerprint, without_access
 from standby.vault.errors import VaultError
 from standby.vault.storage import Storage
 
@@ -32,14 +31,9 @@ def object_path(plan: str, digest: str) -> str:
     return f"objects/{plan}/{digest[:2]}/{digest}"
 
 
-def meaning(definition: Mapping[str, JsonValue], ignore: Sequence[str]) -> str:
-    """Give the fingerprint of a definition without what would give access."""
-    return fingerprint(without_access(definition), ignore)
-
-
 def to_object(definition: Mapping[str, JsonValue]) -> bytes:
-    """Give the bytes of a definition's object; equal definitions have equal ones."""
-    return json.dumps(definition, sort_keys=True, separators=(",", ":")).encode()
+    """Give the bytes of a definition's object, in the order in which it was received."""
+    return json.dumps(definition, separators=(",", ":")).encode()
 
 
 log = logging.getLogger("standby.recovery")
