@@ -34,7 +34,6 @@ from standby.recovery.readiness.standing import (
 )
 from standby.recovery.snapshots.errors import NoSnapshot, NotOfThisPlan, SnapshotError
 from standby.recovery.snapshots.fidelity import RestoreAction
-from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.witnesses import looked
@@ -398,10 +397,8 @@ async def _in_snapshots(context: RecoveryContext) -> Mapping[str, InSnapshot]:
         return {}
     own_ids = context.plan.target_id == PLACE_OF_ID
     parts = [(primary, name, part) for name, part in snapshot.resources.items() for primary in part.primaries]
-    return {primary: _in_snapshot(part) for primary, name, part in parts if name == primary or own_ids}
-
-
-def _in_snapshot(part: ResourceSnapshot) -> InSnapshot:
-    # A signature for labelled data is removed from what is stored.
-    cut = (name for name, entry in part.analyzers.items() if any(data.access_cut for data in entry.labelled))
-    return InSnapshot(part.seen_at, {name: entry.fingerprint for name, entry in part.analyzers.items()}, frozenset(cut))
+    return {
+        primary: InSnapshot(part.seen_at, {analyzer: entry.fingerprint for analyzer, entry in part.analyzers.items()})
+        for primary, name, part in parts
+        if name == primary or own_ids
+    }

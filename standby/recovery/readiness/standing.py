@@ -37,8 +37,6 @@ class InSnapshot:
 
     seen_at: datetime  # when the source held it, UTC
     fingerprints: Mapping[str, str]
-    # Ids of those that are not stored unchanged, so that a difference means nothing.
-    altered: frozenset[str] = frozenset()
 
 
 NO_SNAPSHOT = InSnapshot(LONG_AGO, {})  # Nothing is known from a snapshot
@@ -173,7 +171,7 @@ def _verdict_of(found: Sighting, record: CopyRecord | None, snapshot: InSnapshot
     if record is not None:
         is_as_copied = same_meaning(found.fingerprint, record.target.fingerprint)
         return Verdict.IN_SYNC if is_as_copied else Verdict.TARGET_AHEAD
-    return None if expected is None or name in snapshot.altered else Verdict.FOREIGN
+    return None if expected is None else Verdict.FOREIGN
 
 
 def _moments(
@@ -191,7 +189,7 @@ def _moments(
 
 def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot, name: str) -> bool:
     """Say whether a snapshot that was taken after the last copy has something else than was copied."""
-    if record is None or name in snapshot.altered or snapshot.seen_at <= record.copied_at:
+    if record is None or snapshot.seen_at <= record.copied_at:
         return False
     copied = record.source.fingerprint
     return not same_meaning(snapshot.fingerprints.get(name, copied), copied)

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from standby.replication.fingerprint import READ_ONLY, SERVICE_DEFAULTS, differences, fingerprint, writable
+from standby.document import digest_of_json
+from standby.replication.fingerprint import (
+    FILLED_IN,
+    READ_ONLY,
+    SERVICE_DEFAULTS,
+    differences,
+    fingerprint,
+    same_meaning,
+    sendable,
+    without_access,
+    writable,
+)
 
 NAMES = st.text("abcdefgh", min_size=1, max_size=6)
 SCALARS = st.booleans() | st.integers(-(10**20), 10**20) | st.floats(-1e6, 1e6) | st.text(max_size=8)
@@ -114,9 +127,10 @@ def test_what_means_nothing_is_not_seen(definition: dict[str, Any], data: Any) -
         noisy[name] = data.draw(SCALARS)
     noisy["_mark"] = noisy["config"]["_experimental"] = {"_x": 1}
     noisy["dynamicFieldSchema"] = None
-    noisy["config"]["chartFormat"] = "chartjs"
-    noisy["processingLocation"] = "geography"
-    noisy.setdefault("models", {})["embedding"] = "text-embedding-3-large"
+    if noisy["baseAnalyzerId"] in FILLED_IN:
+        noisy["config"]["chartFormat"] = "chartjs"
+        noisy["processingLocation"] = "geography"
+        noisy.setdefault("models", {})["embedding"] = "text-embedding-3-large"
     noisy["knowledgeSources"] = []
     noisy = _shuffled(noisy, data.draw)
     assert fingerprint(noisy) == fingerprint(definition)
@@ -146,6 +160,201 @@ def test_a_users_field_that_begins_with_an_underscore_is_the_users() -> None:
 def test_the_services_marks_inside_a_users_field_are_not() -> None:
     marked: dict[str, Any] = {"fieldSchema": {"fields": {"total": {"type": "number", "_score": 1}}}}
     assert fingerprint(marked) == fingerprint({"fieldSchema": {"fields": {"total": {"type": "number"}}}})
+
+
+OF_PEOPLE: dict[str, Any] = {
+    "fields": {"fieldSchema": {"fields": {"_x": {"type": "string"}}}},
+    "properties": {"fieldSchema": {"fields": {"a": {"type": "object", "properties": {"_x": {"type": "string"}}}}}},
+    "properties of items": {"fieldSchema": {"fields": {"a": {"items": {"properties": {"_x": {}}}}}}},
+    "definitions": {"fieldSchema": {"definitions": {"_x": {"type": "string"}}}},
+    "$defs": {"fieldSchema": {"$defs": {"_x": {"type": "string"}}}},
+    "fields of a definition": {"fieldSchema": {"$defs": {"D": {"properties": {"_x": {"type": "string"}}}}}},
+    "descriptions of values": {"fieldSchema": {"fields": {"a": {"enumDescriptions": {"_x": "none of these"}}}}},
+    "descriptions of a definition": {"fieldSchema": {"definitions": {"D": {"enumDescriptions": {"_x": "y"}}}}},
+    "dynamic fields": {"dynamicFieldSchema": {"fields": {"_x": {"type": "string"}}}},
+    "categories": {"config": {"contentCategories": {"_x": {"description": "d"}}}},
+    "fields of an inline analyzer": {
+        "config": {"contentCategories": {"c": {"analyzer": {"fieldSchema": {"fields": {"_x": {"type": "date"}}}}}}}
+    },
+    "tags": {"tags": {"_x": "y"}},
+    "a map that nobody knows yet": {"fieldSchema": {"fields": {"a": {"labels": {"_x": "y"}}}}},
+    "a field that is called like a part of the service": {
+        "fieldSchema": {"fields": {"config": {"properties": {"_x": {}}}}}
+    },
+}
+"""Where people choose names, which may begin with an underscore."""
+
+OF_THE_SERVICE: dict[str, Any] = {
+    "the analyzer": {"_x": 1, "description": "d"},
+    "its configuration": {"config": {"_x": {"_y": 1}, "returnDetails": True}},
+    "a part of its configuration": {"config": {"chunking": {"size": 1, "_x": 2}}},
+    "a schema": {"fieldSchema": {"name": "n", "_x": 1}},
+    "a field": {"fieldSchema": {"fields": {"a": {"type": "string", "_x": 1}}}},
+    "an item": {"fieldSchema": {"fields": {"a": {"items": {"type": "string", "_x": 1}}}}},
+    "a category": {"config": {"contentCategories": {"c": {"description": "d", "_x": 1}}}},
+    "an inline analyzer": {"config": {"contentCategories": {"c": {"analyzer": {"description": "d", "_x": 1}}}}},
+    "a source": {"knowledgeSources": [{"kind": "labeledData", "_x": 1}]},
+    "models": {"models": {"completion": "gpt-4.1", "_x": "y"}},
+}
+"""Where only the service chooses names."""
+
+
+def _without_mark(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_mark(each) for each in value]
+    return (
+        {key: _without_mark(each) for key, each in value.items() if key != "_x"} if isinstance(value, dict) else value
+    )
+
+
+@pytest.mark.parametrize("place", OF_PEOPLE)
+def test_a_name_that_begins_with_an_underscore_is_kept_where_people_choose_names(place: str) -> None:
+    definition = OF_PEOPLE[place]
+    assert sendable(definition) == definition
+    assert not same_meaning(fingerprint(definition), fingerprint(_without_mark(definition)))
+    assert differences(definition, _without_mark(definition))
+
+
+@pytest.mark.parametrize("place", OF_THE_SERVICE)
+def test_a_mark_of_the_service_is_neither_sent_nor_compared(place: str) -> None:
+    definition = OF_THE_SERVICE[place]
+    assert sendable(definition) == _without_mark(definition)
+    assert same_meaning(fingerprint(definition), fingerprint(_without_mark(definition)))
+    assert differences(definition, _without_mark(definition)) == ()
+
+
+@pytest.mark.parametrize("base", ["mine", "prebuilt-audio", "prebuilt-documentSearch", None])
+@pytest.mark.parametrize(
+    "setting", ["config.enableOcr", "config.chartFormat", "processingLocation", "models.embedding"]
+)
+def test_a_value_like_a_default_is_a_setting_where_the_base_may_say_something_else(
+    base: str | None, setting: str
+) -> None:
+    bare: dict[str, Any] = {"description": "d"} | ({"baseAnalyzerId": base} if base else {})
+    defaults: dict[str, Any] = dict(SERVICE_DEFAULTS)
+    part, _, key = setting.rpartition(".")
+    own = {**bare, **({part: {key: defaults[part][key]}} if part else {key: defaults[key]})}
+
+    for wrap in (dict[str, Any], _inline):
+        assert sendable(wrap(own)) == wrap(own)
+        assert not same_meaning(fingerprint(wrap(own)), fingerprint(wrap(bare)))
+        known, shown = ({**each, "baseAnalyzerId": "prebuilt-document"} for each in (bare, own))
+        assert same_meaning(fingerprint(wrap(known)), fingerprint(wrap(shown)))
+
+
+def _inline(definition: dict[str, Any]) -> dict[str, Any]:
+    return {"config": {"contentCategories": {"c": {"analyzer": definition}}}}
+
+
+SIGNED = "https://a.blob.core.windows.net/c?sv=1&sig=x"
+
+
+def test_a_signature_is_no_difference_and_another_container_is_one() -> None:
+    def learns_from(url: str) -> dict[str, Any]:
+        return {"knowledgeSources": [{"kind": "labeledData", "containerUrl": url, "fileListPath": ""}]}
+
+    signed, bare = learns_from(SIGNED), learns_from(SIGNED.partition("?")[0])
+    assert same_meaning(fingerprint(signed), fingerprint(bare))
+    assert same_meaning(fingerprint(signed), fingerprint(learns_from(SIGNED.replace("sig=x", "sig=y"))))
+    assert differences(signed, bare) == ()
+    assert not same_meaning(fingerprint(signed), fingerprint(learns_from(SIGNED.replace("/c?", "/d?"))))
+    assert sendable(signed) == signed
+    assert without_access(signed) == bare
+
+
+def test_only_what_gives_access_is_cut() -> None:
+    fields = {
+        "containerUrl": {
+            "description": f"Is it {SIGNED} or not? Say which.",
+            "enumDescriptions": {"containerUrl": "a?b"},
+        }
+    }
+    definition: dict[str, Any] = {"tags": {"containerUrl": "why?"}, "fieldSchema": {"fields": fields}}
+    cut = copy.deepcopy(definition)
+    cut["fieldSchema"]["fields"]["containerUrl"]["description"] = (
+        "Is it https://a.blob.core.windows.net/c or not? Say which."
+    )
+    assert without_access(definition) == cut
+
+
+STORED: dict[str, tuple[dict[str, Any], set[str]]] = {
+    "plain": (
+        {
+            "baseAnalyzerId": "prebuilt-document",
+            "description": "d",
+            "config": {"enableOcr": True},
+            "models": {"completion": "gpt-4.1"},
+        },
+        {"2a65b2db03544972fc246f01f3a51fba1829a139b18f31b505db4e8b32305255"},
+    ),
+    "another base": (
+        {
+            "baseAnalyzerId": "prebuilt-audio",
+            "processingLocation": "geography",
+            "config": {"enableOcr": True, "locales": ["en-US"]},
+        },
+        {"baea464d02e6f3e167c84531a73104bc1a7df742af2597653c08bcdcd790ed1a"},
+    ),
+    "names of people": (
+        {
+            "baseAnalyzerId": "prebuilt-document",
+            "fieldSchema": {
+                "fields": {"a": {"enumDescriptions": {"_none": "n", "x": "y"}}},
+                "$defs": {"_D": {"type": "string"}},
+            },
+        },
+        {"ad07df3e36b75751fb080ab459e5de57bbbafa32fbcf45262affb12c578695ce"},
+    ),
+    # With its signature in a ledger, without it in a snapshot and in what was rebuilt.
+    "a signature": (
+        {
+            "baseAnalyzerId": "prebuilt-document",
+            "knowledgeSources": [{"kind": "labeledData", "containerUrl": SIGNED, "fileListPath": ""}],
+        },
+        {
+            "3f4214f1b04fefde0b4afc3ea8a8d2de30bd77737541e5f35ab291a0683ecbad",
+            "debcd5be82eea1c47b6691bfac2ec770e7c4ec9726bbec571871befc1f1ff813",
+        },
+    ),
+}
+"""Definitions, and the fingerprints that the first rules gave them, as vaults of earlier versions have them."""
+
+
+@pytest.mark.parametrize("kind", STORED)
+def test_a_stored_fingerprint_of_an_earlier_version_still_compares(kind: str) -> None:
+    definition, stored = STORED[kind]
+    now, edited = fingerprint(definition), fingerprint({**definition, "description": "edited"})
+    for earlier in stored:
+        assert same_meaning(now, earlier)
+        assert same_meaning(earlier, now)
+        assert same_meaning(earlier, earlier)
+        assert not same_meaning(edited, earlier)
+
+
+def test_what_the_first_rules_did_not_see_is_seen_of_what_this_version_stored() -> None:
+    definition = STORED["names of people"][0]
+    before = copy.deepcopy(definition)
+    del before["fieldSchema"]["$defs"]["_D"]
+    del before["fieldSchema"]["fields"]["a"]["enumDescriptions"]["_none"]
+    stored = fingerprint(before)
+    assert not same_meaning(stored, fingerprint(definition))
+    assert not same_meaning(fingerprint(definition), stored)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_the_quick_way_to_hash_gives_what_rfc_8785_says(value: Any) -> None:
+    assert digest_of_json(value) == sha256(rfc8785.dumps(value)).hexdigest()
 
 
 def test_an_inline_analyzer_is_reduced_like_any_other() -> None:
