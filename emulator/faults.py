@@ -139,6 +139,14 @@ class LoopingNextLink(Twist):
     kind: Literal["looping_next_link"] = "looping_next_link"
 
 
+class Rewritten(Twist):
+    """Answer with the first match of a pattern, or of its group, replaced by a text, whose characters are bytes."""
+
+    kind: Literal["rewritten"] = "rewritten"
+    pattern: str
+    text: str
+
+
 Replacement = Status | Drop | Hang | Malformed | Redirect  # What can be answered instead
 
 Fault = Annotated[
@@ -151,7 +159,8 @@ Fault = Annotated[
     | OperationVanishes
     | AnalyzerFails
     | ForeignLocation
-    | LoopingNextLink,
+    | LoopingNextLink
+    | Rewritten,
     Field(discriminator="kind"),
 ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from time import monotonic
 from typing import ClassVar, Protocol, assert_never
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
-from emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Status, Twist
+from emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Rewritten, Status, Twist
 from emulator.world import ResourceState, World
 
 NOT_JSON = b"<html><body>Not what you asked for.</body></html>"
@@ -84,9 +85,14 @@ class Gate:
         state = self.world.resources[self.resource]
         state.settle()
         try:
-            return self.plane.answer(self.world, state, arrival)
+            answer = self.plane.answer(self.world, state, arrival)
         except Refusal as refusal:
             return refusal.answer()
+        twist = arrival.twist
+        if isinstance(twist, Rewritten) and (found := re.search(twist.pattern.encode(), answer.body)):
+            begin, end = found.span(found.re.groups and 1)
+            return replace(answer, body=answer.body[:begin] + twist.text.encode("latin-1") + answer.body[end:])
+        return answer
 
     def _instead(self, arrival: Arrival, fault: Replacement) -> Response:
         match fault:

@@ -29,7 +29,7 @@ MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more
 MOST_CONNECTIONS = 10  # httpx searches its whole pool at every request, so more connections would make it slower
 
 
-_NO_ID = "this entry of the list of analyzers has no id. Find it there, correct or delete it, and run again"
+_NO_ID = "this entry of its list of analyzers has no id. Correct it there, and run again"
 
 
 def _names_something(value: list[Any]) -> list[Any]:

@@ -137,6 +137,8 @@ NAMELESS = "no id "
 _ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
 """What the service allows an id to be (REFERENCE, *The analyzer*)."""
 
+_STATUSES = {"creating", "ready", "deleting", "failed", "undefined", UNREADABLE}
+
 _MOST_OF_A_NAME = 80
 
 
@@ -144,7 +146,7 @@ class Analyzer(_Wire):
     """One analyzer, as far as it is read here: where something of it cannot be, its status is `UNREADABLE`.
 
     Attributes:
-        status: lower case: creating, ready, deleting, failed, undefined, unreadable, or one not known yet.
+        status: lower case: creating, ready, deleting, failed, undefined, or unreadable.
         created_at: `None` where it was not sent, as in the answer to a PATCH, or cannot be read.
         models: model name by role: completion, embedding.
         warnings: one line each.
@@ -174,6 +176,8 @@ class Analyzer(_Wire):
         wrong = odd if _ID.fullmatch(name) else {"analyzerId": "is not as ids are"} | odd
         try:
             made = handler(data)
+            if made.status not in _STATUSES:
+                wrong |= {"status": f"is {one_line(made.status)}, which is not known"}
             if not wrong:
                 return made
         except ValidationError as error:
@@ -217,7 +221,7 @@ class Analyzer(_Wire):
 
     def unreadable(self, where: str) -> str:
         """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""
-        advice = "" if self.is_nameless else " Correct or delete it there, and run again."
+        advice = "" if self.is_nameless else " Correct it there, or exclude it from the plan."
         return f"{sentence(f'It cannot be read at {where}: {self._wrong}')}{advice}"
 
 

@@ -28,7 +28,7 @@ from standby.replication.verdict import (
     sight,
     status_of,
 )
-from standby.service.models import CatalogModel
+from standby.service.models import UNREADABLE, CatalogModel
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,10 @@ class Recorded:
 
 def surveyed(item: PlanItem, point: RecoveryPoint, last_run: AnalyzerRun | None, now: datetime) -> Standing:
     """Give the state of an analyzer from what a replication would do about it."""
-    # A plan calls blocked what it cannot copy; whether what is there can serve is another question.
-    verdict = judge(item.expected, item.found, item.last) if item.verdict is Verdict.BLOCKED else item.verdict
+    # A plan calls blocked what it cannot copy; whether what is there can serve is another question. Of what cannot be
+    # read at the source nobody can say how what is there differs.
+    is_known = item.verdict is Verdict.BLOCKED and item.expected.status != UNREADABLE
+    verdict = judge(item.expected, item.found, item.last) if is_known else item.verdict
     if _has_the_original(item):
         verdict = Verdict.IN_SYNC
     moments = (point.verified_at, last_run.at if last_run and not last_run.behind and item.last else None)

@@ -1,0 +1,104 @@
+"""One odd entry in a list of analyzers costs itself only, in every operation, and nothing is called well.
+
+`claim` is odd at one of the resources, and `invoice` has nothing to do with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from standby.recovery.readiness.assess import assess
+from standby.recovery.readiness.document import State
+from standby.recovery.snapshots.snapshot import open_snapshot
+from standby.recovery.snapshots.take import take_snapshot
+from standby.replication.items import Selection, Status
+from standby.replication.replicate import survey
+from standby.replication.verdict import Verdict
+from tests.conftest import SceneMaker
+from tests.standby.recovery.test_broken_copies import Place, place
+
+SAYS = '"description":"(Reads claim)"'
+HAS = '"description":"Reads claim"()'
+
+ODD: dict[str, tuple[str, str]] = {
+    "half a surrogate pair": (SAYS, "Reads \\ud800"),
+    "no UTF-8": (SAYS, "Reads \xff"),
+    "not a number": (HAS, ',"score":NaN'),
+    "a number too large": (HAS, ',"score":1e999'),
+    "too many digits": (HAS, f',"score":{"9" * 5000}'),
+    "900 levels": (HAS, f',"deep":{"[" * 900}{"]" * 900}'),
+    "20,000 levels": (HAS, f',"deep":{"[" * 20_000}{"]" * 20_000}'),
+    "a number as description": ('"description":("Reads claim")', "7"),
+    "a number as tag": (HAS, ',"tags":{"n":7}'),
+    "a list as models": (r'"Reads claim".*?"models":(\{[^}]*\})', '["gpt-4.1"]'),
+    "null as status": (r'"Reads claim".*?"status":("ready")', "null"),
+    "another status": (r'"Reads claim".*?"status":("ready")', '"Sleeping"'),
+    "an id that is none": (r'"analyzerId":("claim"),"desc', '"cl aim/\\u001b[31m"'),
+    "no id": (r'("analyzerId":"claim",)"desc', ""),
+    "no object": (r'(\{"analyzerId":"claim","desc.*?\}),\{"analyzerId"', "7"),
+}
+"""What the service says of `claim`: of which pattern, and what instead of its group."""
+
+NAMES = {"an id that is none": "cl aim/ [31m", "no id": "no id (entry 89)", "no object": "no id (entry 89)"}
+
+each = pytest.mark.parametrize("odd", ODD)
+
+
+async def make_odd(found: Place, odd: str, resource: str) -> None:
+    pattern, text = ODD[odd]
+    fault = {"kind": "rewritten", "pattern": pattern, "text": text}
+    rules = [{"resource": resource, "call": call, "times": None, "fault": fault} for call in ("list", "get")]
+    await found.scene.control("/faults", rules)
+
+
+async def is_not_ready(found: Place, name: str) -> None:
+    async with found.context() as context:
+        readiness = await assess(context, "east", "west")
+    assert readiness.state is State.NOT_READY
+    assert any(name in reason.analyzers for reason in readiness.reasons), readiness.reasons
+
+
+@each
+async def test_one_at_the_source_is_blocked_by_name_and_its_last_definition_stays_in_the_snapshot(
+    odd: str, make_scene: SceneMaker, make_analyzer: Any, tmp_path: Path
+) -> None:
+    name = NAMES.get(odd, "claim")
+    async with place(make_scene, make_analyzer, tmp_path) as found:
+        await found.snapshot()
+        await make_odd(found, odd, "east")
+        async with found.context() as context:
+            checked = {item.analyzer: item for item in (await survey(context.run, Selection())).items}
+        report = await found.replicate()
+        ends = {item.analyzer: item for item in report.items}
+        async with found.context() as context:
+            taken = await take_snapshot(context)
+            kept = (await open_snapshot(context)).resources["east"].analyzers
+        await is_not_ready(found, name)
+
+    assert (checked[name].verdict, checked["invoice"].verdict) == (Verdict.BLOCKED, Verdict.IN_SYNC)
+    assert (ends[name].status, ends["invoice"].status) == (Status.BLOCKED, Status.SKIPPED)
+    assert not report.complete
+    assert ends[name].reason.startswith("It cannot be read at east: ")
+    assert any(problem.startswith(f"{name}: It cannot be read at east") for problem in taken.problems)
+    if name == "claim":
+        assert set(kept) == {"invoice", "claim", "mailroom"}
+
+
+@each
+async def test_one_at_the_target_is_blocked_by_name_and_left_out_of_a_failover(
+    odd: str, make_scene: SceneMaker, make_analyzer: Any, tmp_path: Path
+) -> None:
+    async with place(make_scene, make_analyzer, tmp_path) as found:
+        await make_odd(found, odd, "west")
+        await found.replicate()
+        await is_not_ready(found, "claim")
+        await found.dark()
+        failover = await found.fail_over()
+
+    assert (failover.state, failover.serving) == ("activated", "west")
+    assert tuple(failover.missing) == ("claim", "mailroom")
+    assert set(found.active.analyzers) == {"invoice"}
+    assert not failover.complete
