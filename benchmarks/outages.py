@@ -263,14 +263,11 @@ class _Trial:
 
         looks = await self._looks("unhealthy", begun - timedelta(seconds=10))
         outage.first, outage.second = (after(looks[n]) if len(looks) > n else None for n in (0, 1))
-        runs = await self.site.prefect.post(
-            "/flow_runs/filter",
-            json={
-                "deployments": {"name": {"any_": ["on-outage"]}},
-                "flow_runs": {"start_time": {"after_": begun.isoformat()}},
-                "sort": "START_TIME_ASC",
-            },
-        )
+        wanted = {
+            "deployments": {"name": {"any_": ["on-outage"]}},
+            "flow_runs": {"start_time": {"after_": begun.isoformat()}},
+        }
+        runs = await self.site.prefect.post("/flow_runs/filter", json={**wanted, "sort": "START_TIME_ASC"})
         started = [datetime.fromisoformat(run["start_time"]) for run in runs.raise_for_status().json()]
         outage.evaluated = after(started[0]) if started else None
         vault = LocalFolder(self.folder / "vault")

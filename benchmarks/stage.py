@@ -158,8 +158,6 @@ def _configuration(resources: Mapping[str, Any]) -> Configuration:
         }
     )
     # A copy of a model is not validated, so this passes a quota that no real resource may have.
-    unlimited = {
-        name: resource.model_copy(update={"operations_per_minute": UNLIMITED})
-        for name, resource in configuration.resources.items()
-    }
+    changed = {"operations_per_minute": UNLIMITED}
+    unlimited = {name: each.model_copy(update=changed) for name, each in configuration.resources.items()}
     return configuration.model_copy(update={"resources": unlimited})

@@ -171,9 +171,8 @@ def _check_models(
     for role, name in at_target.items():
         deployment = target.settings.deployments.get(name)
         if deployment is None:
-            raise invalid_request(
-                "DeploymentNotFound", f"The deployment '{name}' was not found in the target resource."
-            )
+            text = f"The deployment '{name}' was not found in the target resource."
+            raise invalid_request("DeploymentNotFound", text)
         original = source.settings.deployments.get(at_source[role])
         if original is None or original.model == deployment.model:
             continue

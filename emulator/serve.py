@@ -54,10 +54,8 @@ class Emulator:
         said: JsonObject = {"control": self.control, "arm": self.arm, "identity": asdict(self.identity)}
         if self.ca_file is not None:
             said["ca_file"] = str(self.ca_file)
-        resources: JsonObject = {
-            name: {key: value for key, value in asdict(place).items() if key != "name"}
-            for name, place in self.resources.items()
-        }
+        places = {name: asdict(place) for name, place in self.resources.items()}
+        resources: JsonObject = {name: {key: it[key] for key in it if key != "name"} for name, it in places.items()}
         return {**said, "resources": resources}
 
 
@@ -100,13 +98,9 @@ async def serve(config: EmulatorConfig, announce: Callable[[str], None]) -> None
 
 def _place(name: str, config: EmulatorConfig, port: int, tls: ssl.SSLContext | None) -> Place:
     resource = config.resources[name]
-    return Place(
-        name=name,
-        endpoint=f"{'http' if tls is None else 'https'}://{HOST}:{port}",
-        region=resource.region,
-        resource_id=f"{RESOURCE_ID}{name}",
-        key=resource.key or secrets.token_hex(16),
-    )
+    endpoint = f"{'http' if tls is None else 'https'}://{HOST}:{port}"
+    key = resource.key or secrets.token_hex(16)
+    return Place(name, endpoint=endpoint, region=resource.region, resource_id=f"{RESOURCE_ID}{name}", key=key)
 
 
 @dataclass(frozen=True)

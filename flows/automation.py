@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -30,8 +31,6 @@ async def automation(plan: str, on: bool | None = None, reason: str = "") -> Sta
         if on is None:
             switch = await read_automation(context.vault)
         else:
-            name = f"automation {plan}"
-            switch = await TaskStages().run(
-                Stage.AUTOMATION, name, lambda: set_automation([context], on=on, reason=reason)
-            )
+            work = partial(set_automation, [context], on=on, reason=reason)
+            switch = await TaskStages().run(Stage.AUTOMATION, f"automation {plan}", work)
     return await FlowOutcome("On" if switch.on else "Off", sentence(position_words(switch)), switch).finish()

@@ -90,12 +90,10 @@ def _schedule(schedule: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
 
 
 def _trigger(trigger: dict[str, Any], plan: RecoveryPlan) -> dict[str, Any]:
-    return {
-        **_for_plan(trigger, plan),
-        "name": f"{OUTAGE} {plan.name}",
-        "match_related": {**trigger["match_related"], "prefect.resource.id": plan_id(plan.name)},
-        "within": max(PROBES * probe_period(plan), SHORTEST_WINDOW),
-    }
+    related = {**trigger["match_related"], "prefect.resource.id": plan_id(plan.name)}
+    within = max(PROBES * probe_period(plan), SHORTEST_WINDOW)
+    named = f"{OUTAGE} {plan.name}"
+    return {**_for_plan(trigger, plan), "name": named, "match_related": related, "within": within}
 
 
 def probe_period(plan: RecoveryPlan) -> float:

@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from flows.events import READINESS_CHANGED, PlanEvent
 from flows.outcome import FlowOutcome, bullets, escaped, item_table, page, shown, table
 from flows.recovery import recovering
+from standby.document import JsonValue
 from standby.errors import sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
@@ -50,9 +51,8 @@ async def check(plan: str) -> State[dict[str, Any]]:
     name = "Completed" if document["in_sync"] else "Drifted"
     problem = context.known.problem if context.known else ""
     message = f"{sentence(problem)} {sentence(HOW_TO_GO_ON)}" if problem else f"{drift_totals(proposal)}."
-    return await FlowOutcome(
-        "RecordsLost" if problem else name, message, document, good=not problem, artifact=drift_table(proposal)
-    ).finish()
+    name = "RecordsLost" if problem else name
+    return await FlowOutcome(name, message, document, good=not problem, artifact=drift_table(proposal)).finish()
 
 
 async def publish_readiness(
@@ -74,16 +74,9 @@ async def publish_readiness(
 
 def _emit(each: Readiness, before: TargetState | None) -> None:
     worst = f" {sentence(each.reasons[0].text)}" if each.reasons and each.state is not TargetState.READY else ""
-    PlanEvent(
-        READINESS_CHANGED,
-        each.plan,
-        {
-            "home": each.primary,
-            "target": each.target,
-            "before": before.value if before else None,
-            "state": each.state.value,
-        },
-    ).emit(f"{wording.state_words(each)}.{worst}")
+    facts: dict[str, JsonValue] = {"home": each.primary, "target": each.target, "state": each.state.value}
+    facts["before"] = before.value if before else None
+    PlanEvent(READINESS_CHANGED, each.plan, facts).emit(f"{wording.state_words(each)}.{worst}")
 
 
 def readiness_page(

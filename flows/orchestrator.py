@@ -127,11 +127,8 @@ class Prefect:
         await register_types()
         # First of all, since a notification block that is missing is an error.
         automations = await wanted_automations(configuration)
-        return [
-            *await save_what_runs_need(configuration),
-            *await save_what_starts_runs(configuration),
-            *await save_automations(automations),
-        ]
+        saved = [*await save_what_runs_need(configuration), *await save_what_starts_runs(configuration)]
+        return [*saved, *await save_automations(automations)]
 
     async def pause_schedules(self) -> None:
         """Pause all schedules, until somebody resumes them."""

@@ -107,9 +107,8 @@ async def publish_watch(report: WatchReport) -> bool:
 
 async def _last(key: str) -> str | None:
     async with get_client() as client:
-        found = await client.read_latest_artifacts(
-            artifact_filter=ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key])), limit=1
-        )
+        wanted = ArtifactCollectionFilter(key=ArtifactCollectionFilterKey(any_=[key]))
+        found = await client.read_latest_artifacts(artifact_filter=wanted, limit=1)
     return found[0].description if found else None
 
 

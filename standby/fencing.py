@@ -345,11 +345,9 @@ async def read_other_plans(storage: Storage, plan: str) -> OtherPlans:
     async with side_by_side() as group:
         tasks = [group.create_task(_read_other(storage, name, files)) for name, files in sorted(found.items())]
     results = [task.result() for task in tasks]
-    return OtherPlans(
-        plan=plan,
-        active=tuple(other for result in results if not isinstance(result, UnknownFence) for other in result),
-        unknown=tuple(result for result in results if isinstance(result, UnknownFence)),
-    )
+    unknown = tuple(result for result in results if isinstance(result, UnknownFence))
+    known = (result for result in results if not isinstance(result, UnknownFence))
+    return OtherPlans(plan, active=tuple(other for result in known for other in result), unknown=unknown)
 
 
 class _Failover(Stored):

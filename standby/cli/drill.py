@@ -48,13 +48,9 @@ def clean_up_lines(report: CleanUpReport) -> Iterator[Line]:
     """Show the leftovers of earlier drills, and whether they were removed."""
     for cleaned in report.drills:
         proven = cleaned.cleanup.proven
-        yield Line(
-            f"Drill {cleaned.run_id} of {cleaned.begun_at:%Y-%m-%d %H:%M} UTC at {cleaned.to}: "
-            f"{cleaned.cleanup.outcome}.",
-            mark="✓" if proven else "✗",
-            style="green" if proven else "red",
-            wrong=not proven,
-        )
+        mark, style = ("✓", "green") if proven else ("✗", "red")
+        drill = f"Drill {cleaned.run_id} of {cleaned.begun_at:%Y-%m-%d %H:%M} UTC at {cleaned.to}"
+        yield Line(f"{drill}: {cleaned.cleanup.outcome}.", 0, mark, style, wrong=not proven)
         if not proven:
             yield Line(sentence(cleaned.cleanup.problem), 2, wrong=True)
     if not report.drills:

@@ -69,10 +69,8 @@ async def command(
     Exit status: 0 all of it is usable at its targets, 3 some of it is not, 4 the saved plan no longer holds.
     """
     if apply and (analyzer or target or on_existing or except_fence(force or [])):
-        raise typer.BadParameter(
-            "a saved plan already says what to do; leave out --analyzer, --target and --on-existing",
-            param_hint="--apply",
-        )
+        text = "a saved plan already says what to do; leave out --analyzer, --target and --on-existing"
+        raise typer.BadParameter(text, param_hint="--apply")
     approved = apply.absolute() if apply else None
     asked = selection(analyzer, target, on_existing, force)
     past_loss = reason if FENCE in (force or []) else None

@@ -14,7 +14,7 @@ from standby.cli.output import Line, Output, failure_lines, loss_lines, named, p
 from standby.cli.progress import show_progress
 from standby.cli.run import Exit, exit_of
 from standby.config.durations import moment_of
-from standby.document import JsonObject
+from standby.document import JsonObject, JsonValue
 from standby.errors import sentence
 from standby.orchestrator import run_flow
 from standby.recovery.context import RecoveryContext, open_recovery
@@ -101,14 +101,9 @@ async def show(
     output.results([*loss_lines(finding), *entry_lines(plan, entries, problems=found is None)])
     if found is not None:
         output.results([*problem_lines(found.problems), Line(found.summary, wrong=not found.whole)])
-    output.document(
-        {
-            "plan": plan,
-            "snapshots": [entry.model_dump(mode="json") for entry in entries],
-            "fence": finding.to_json(),
-            "verification": None if found is None else found.model_dump(mode="json"),
-        }
-    )
+    verification = None if found is None else found.model_dump(mode="json")
+    listed: list[JsonValue] = [entry.model_dump(mode="json") for entry in entries]
+    output.document({"plan": plan, "snapshots": listed, "fence": finding.to_json(), "verification": verification})
     problems = any(entry.problems for entry in entries) or (found is not None and not found.whole)
     return exit_of(complete=not (problems or finding.problem or finding.snapshots))
 

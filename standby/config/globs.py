@@ -137,13 +137,8 @@ def scope_of(plan: RecoveryPlan, names: Mapping[str, Mapping[str, str]], *, comp
         complete: they are all that the plan's filters choose now.
     """
     by_id_alone = not plan.tags and plan.base == ("*",) and plan.modified_since is None
-    return Scope(
-        names={resource: dict(ids) for resource, ids in names.items()},
-        include=plan.include,
-        exclude=plan.exclude,
-        target_id=plan.target_id,
-        open=by_id_alone or not complete,
-    )
+    known, is_open = {resource: dict(ids) for resource, ids in names.items()}, by_id_alone or not complete
+    return Scope(names=known, include=plan.include, exclude=plan.exclude, target_id=plan.target_id, open=is_open)
 
 
 def common_name(

@@ -177,13 +177,9 @@ class _Gateway:
         """Answer whether CloudEvents may be delivered here."""
         origin = allowed_origin(request.headers.get("webhook-request-origin"))
         log.info("%s asked for permission to deliver here, and has it", origin)
-        return Response(
-            headers={
-                "Allow": "POST, OPTIONS",
-                "WebHook-Allowed-Origin": origin,
-                "WebHook-Allowed-Rate": str(self.pace.per_minute),
-            }
-        )
+        rate = str(self.pace.per_minute)
+        permission = {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": rate}
+        return Response(headers={"Allow": "POST, OPTIONS", **permission})
 
     def _admit(self, request: Request) -> None:
         # Senders without the token do not use up the rate of those who have it.

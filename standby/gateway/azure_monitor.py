@@ -174,14 +174,8 @@ def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
     healthy = RESOLVED.get(stage)
     if healthy is None:
         return Ignored(f"The stage of the Service Health incident is {stage or 'unknown'}, neither active nor resolved")
-    regions = tuple(
-        dict.fromkeys(
-            region.name
-            for service in found.impacted
-            if " ".join(service.name.lower().split()) in SERVICES
-            for region in service.regions
-        )
-    )
+    hit = [each for each in found.impacted if " ".join(each.name.lower().split()) in SERVICES]
+    regions = tuple(dict.fromkeys(region.name for service in hit for region in service.regions))
     if not regions:
         return Ignored("The Service Health incident is about other services")
     return Notice(

@@ -161,13 +161,6 @@ async def open_recovery(
         second = None
         if settings.second is not None and settings.promotion is None:
             second = await open_either(stack, settings.second)
-        yield RecoveryContext(
-            configuration=configuration,
-            run=run,
-            second=second,
-            signer=signer_for(settings.signing),
-            sinks=sinks(configuration.activation),
-            via=via,
-            actor=actor or this_user(),
-            run_id=run_id or uuid4().hex[:12],
-        )
+        opened, signer = sinks(configuration.activation), signer_for(settings.signing)
+        actor, run_id = actor or this_user(), run_id or uuid4().hex[:12]
+        yield RecoveryContext(configuration, run, second, signer, opened, via, actor, run_id)

@@ -51,10 +51,8 @@ async def read_durations(storage: Storage, plan: str) -> Durations:
 
 async def add_durations(storage: Storage, plan: str, seconds: Mapping[Kind, Iterable[float]]) -> None:
     """Add measurements to those of a plan; a negative or infinite one is left out."""
-    measured = {
-        kind: tuple(round(each, 3) for each in found if math.isfinite(each) and each >= 0)
-        for kind, found in seconds.items()
-    }
+    valid = {kind: [each for each in found if math.isfinite(each) and each >= 0] for kind, found in seconds.items()}
+    measured = {kind: tuple(round(each, 3) for each in found) for kind, found in valid.items()}
     if not any(measured.values()):
         return
 

@@ -53,9 +53,9 @@ def patience(policy: FailoverPolicy) -> timedelta:
 
 def is_known(found: Observation, known: Sequence[Observation], policy: FailoverPolicy) -> bool:
     """Say whether further looks would add nothing: the resource is healthy, or its outage is proved."""
-    return bool(found.healthy) or (
-        found.healthy is False and proved_at(weigh(known, found.resource, found.ended, policy), policy) is not None
-    )
+    if found.healthy is False:
+        return proved_at(weigh(known, found.resource, found.ended, policy), policy) is not None
+    return found.healthy is True
 
 
 def is_news(found: Observation, reported: Sequence[Observation], policy: FailoverPolicy) -> bool:

@@ -167,9 +167,9 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         """Do everything the plan says; only a cancellation raises."""
         await self._prepare()
         todo = {key: item for key, item in self._items.items() if key not in self._results}
-        sorter: TopologicalSorter[Key] = TopologicalSorter(
-            {key: [child for child in self._children(item).values() if child in todo] for key, item in todo.items()}
-        )
+        children = {key: self._children(item).values() for key, item in todo.items()}
+        graph = {key: [child for child in known if child in todo] for key, known in children.items()}
+        sorter: TopologicalSorter[Key] = TopologicalSorter(graph)
         sorter.prepare()
         ended: asyncio.Queue[Key] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:

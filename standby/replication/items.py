@@ -144,15 +144,10 @@ def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
     What they need outside of it was found good by the plan: else they would be blocked in it.
     """
     wanted = set(keys)
-    return replace(
-        plan,
-        unseen={},
-        items=tuple(
-            replace(item, needs=tuple(child for child in item.needs if (item.source, item.target, child) in wanted))
-            for item in plan.items
-            if item.key in wanted
-        ),
-    )
+    chosen = [item for item in plan.items if item.key in wanted]
+    needs = [tuple(it for it in item.needs if (item.source, item.target, it) in wanted) for item in chosen]
+    items = tuple(replace(item, needs=needed) for item, needed in zip(chosen, needs, strict=True))
+    return replace(plan, unseen={}, items=items)
 
 
 def unseen_items(
@@ -182,11 +177,8 @@ def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, follo
 
     A run that follows is a part of a failover, which may lead to where an analyzer serves for another plan already.
     """
-    served = {
-        name: other
-        for name, item in own.items()
-        if (other := others.serving(item.target, item.target_analyzer)) is not None
-    }
+    theirs = {name: others.serving(item.target, item.target_analyzer) for name, item in own.items()}
+    served = {name: other for name, other in theirs.items() if other is not None}
     # It is usable where it serves: what needs it there can be copied.
     usable = {name for name in served if (found := own[name].found) is not None and found.status == "ready"}
 

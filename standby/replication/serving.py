@@ -53,13 +53,9 @@ class Finding:
 
 def models_of(definition: Mapping[str, JsonValue]) -> tuple[tuple[str, str], ...]:
     """Give role and model name of every model a definition names, inline analyzers included."""
-    found = {
-        (role, name)
-        for analyzer in (definition, *inline_analyzers(definition))
-        if isinstance(models := analyzer.get("models"), dict)
-        for role, name in models.items()
-        if isinstance(name, str) and name
-    }
+    named = [analyzer.get("models") for analyzer in (definition, *inline_analyzers(definition))]
+    pairs = [pair for models in named if isinstance(models, dict) for pair in models.items()]
+    found = {(role, name) for role, name in pairs if isinstance(name, str) and name}
     return tuple(sorted(found))
 
 
@@ -154,11 +150,9 @@ def _source_deployment(name: str, source: Serving) -> Deployment | None:
 
 def _no_default(role: str, name: str, target: Serving, proposed: str | None) -> Finding:
     where = target.resource
-    cause = (
-        f"{where.name} has no defaults, so model {name} leads to no deployment"
-        if target.defaults is None
-        else f"{where.name} has no default deployment for model {name}"
-    )
+    cause = f"{where.name} has no default deployment for model {name}"
+    if target.defaults is None:
+        cause = f"{where.name} has no defaults, so model {name} leads to no deployment"
     body = json.dumps({"modelDeployments": {name: proposed or "DEPLOYMENT"}})
     call = f"PATCH {where.endpoint}/contentunderstanding/defaults?api-version={where.api_version} with {body}"
     return Finding(Severity.ERROR, role, name, None, cause, f"Fix it with {call}", missing=True)

@@ -291,13 +291,11 @@ class Replicated(Guarded):
                 return await work()
         except (VaultError, GuardRefused) as error:
             refused = isinstance(error, GuardRefused)
-            return ReplicaState(
-                where=self._where, behind=None, problem=error.cause, next_action=error.next_action, refused=refused
-            )
+            cause, action = error.cause, error.next_action
+            return ReplicaState(where=self._where, behind=None, problem=cause, next_action=action, refused=refused)
         except TimeoutError:
-            return ReplicaState(
-                where=self._where, behind=None, problem=f"{self._where} did not answer within {seconds:.0f} s"
-            )
+            problem = f"{self._where} did not answer within {seconds:.0f} s"
+            return ReplicaState(where=self._where, behind=None, problem=problem)
 
     async def _compare_and_say(self) -> ReplicaState:
         await must_still_lead(self._first, self._second)

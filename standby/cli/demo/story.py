@@ -180,9 +180,9 @@ class Story:
         self, selection: Selection | None = None, *, configuration: Configuration | None = None
     ) -> Report:
         with show_progress(self.output.stderr, quiet=self.output.quiet) as on_progress:
-            ended = await self.stage.orchestrator.replicate(
-                configuration or self.configuration, PLAN, selection or Selection(), apply=None, on_progress=on_progress
-            )
+            wanted, selection = configuration or self.configuration, selection or Selection()
+            replicate = self.stage.orchestrator.replicate
+            ended = await replicate(wanted, PLAN, selection, apply=None, on_progress=on_progress)
         if ended.interrupted:
             raise asyncio.CancelledError
         self.output.results(report_lines(ended.report))

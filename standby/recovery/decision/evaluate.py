@@ -111,13 +111,9 @@ def _named(primary: str, at_primary: Mapping[str, str], plan: RestorePlan) -> It
 
 
 def _restorable(name: str, item: RestoreItem, snapshot: Snapshot) -> Restorable:
-    return Restorable(
-        analyzer=name,
-        fidelity=item.fidelity,
-        snapshot=snapshot.id,
-        seen_at=snapshot.resources[item.resource].seen_at,
-        doubt=item.reason if item.fidelity is Fidelity.UNFAITHFUL else "",
-    )
+    seen_at = snapshot.resources[item.resource].seen_at
+    doubt = item.reason if item.fidelity is Fidelity.UNFAITHFUL else ""
+    return Restorable(analyzer=name, fidelity=item.fidelity, snapshot=snapshot.id, seen_at=seen_at, doubt=doubt)
 
 
 def _gone(readiness: Readiness) -> tuple[str, ...]:
@@ -217,11 +213,9 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
     absent = lacked(readiness)
     whole = any(reason in against for reason in readiness.against_the_target)
     unusable = readiness.unusable(rebuilding.faithful)
-    doubts = {
-        each.analyzer: f"{each.analyzer} would be unfaithful{': ' + each.doubt if each.doubt else ''}"
-        for each in rebuilding.restorable
-        if each.fidelity is Fidelity.UNFAITHFUL
-    }
+    unfaithful = [each for each in rebuilding.restorable if each.fidelity is Fidelity.UNFAITHFUL]
+    words = {each.analyzer: f": {each.doubt}" if each.doubt else "" for each in unfaithful}
+    doubts = {name: f"{name} would be unfaithful{doubt}" for name, doubt in words.items()}
     causes = {
         name: doubts.get(name) or "; ".join(filter(None, (cause, rebuilding.why.get(name))))
         for name, cause in unusable.items()

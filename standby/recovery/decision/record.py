@@ -287,13 +287,8 @@ def by_hand(record: DecisionRecord) -> str:
 def request_of(record: DecisionRecord) -> FailoverRequest:
     """Make the request that a decision about an outage answered once more."""
     given = record.given
-    return FailoverRequest(
-        primary=given.primary,
-        to=str(record.decision.to),
-        requested_by="outage",
-        outage_of=given.outage_of,
-        reason=given.reason,
-    )
+    to, outage_of, reason = str(record.decision.to), given.outage_of, given.reason
+    return FailoverRequest(primary=given.primary, to=to, requested_by="outage", outage_of=outage_of, reason=reason)
 
 
 def proposal(record: DecisionRecord) -> str:

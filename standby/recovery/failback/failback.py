@@ -230,9 +230,8 @@ class _Failback:
 
     async def _copy_before_switch(self, standby: str, found: Comparison) -> bool:
         """Copy while the standby still serves, so that little is left to copy while nobody serves."""
-        self.sync = await self.stages.run(
-            Stage.SYNC, f"copy {standby} to {self.state.primary}", lambda: self._copy_to_primary(standby, found)
-        )
+        copy = partial(self._copy_to_primary, standby, found)
+        self.sync = await self.stages.run(Stage.SYNC, f"copy {standby} to {self.state.primary}", copy)
         coming = set(found.to_primary)
         left = [item for item in self.sync.items if item.analyzer in coming and item.status not in GOOD]
         if left:

@@ -86,9 +86,8 @@ def facts_of(record: DecisionRecord) -> dict[str, JsonValue]:
 
 def nothing_is_wrong(record: DecisionRecord) -> bool:
     """Say whether nothing is wrong: the resource that serves answers, or the outage is that of another one."""
-    return outage_is_elsewhere(record.given) or any(
-        result.guard is Guard.QUORUM and result.outcome is GuardOutcome.REFUSE for result in record.decision.against
-    )
+    refused = [it.guard for it in record.decision.against if it.outcome is GuardOutcome.REFUSE]
+    return outage_is_elsewhere(record.given) or Guard.QUORUM in refused
 
 
 class AnswerState(StrEnum):

@@ -340,15 +340,9 @@ def judge_readiness(facts: Facts) -> Readiness:
 
 def _needs(facts: Facts) -> dict[str, tuple[str, ...]]:
     at_primary = {there: name for name, there in facts.names.items()}
-    needs = {
-        each.analyzer: tuple(
-            at_primary.get(child, child)
-            for child in each.children
-            if child in at_primary or child in each.unusable_children
-        )
-        for each in facts.standings
-        if each.status == "ready"
-    }
+    ready = [each for each in facts.standings if each.status == "ready"]
+    wanted = {it.analyzer: [c for c in it.children if c in at_primary or c in it.unusable_children] for it in ready}
+    needs = {name: tuple(at_primary.get(child, child) for child in children) for name, children in wanted.items()}
     return {name: needed for name, needed in needs.items() if needed}
 
 

@@ -199,11 +199,9 @@ def differing(catalog: Catalog) -> tuple[str, ...]:
 
 def gaps(entries: Sequence[IndexEntry]) -> tuple[str, ...]:
     """Say where a manifest does not follow from the one that is listed before it."""
-    return tuple(
-        f"Snapshot {later.id} does not follow from {earlier.id}: a snapshot between them was removed or added"
-        for earlier, later in pairwise(entries)
-        if later.previous != earlier.digest
-    )
+    apart = [(earlier.id, later.id) for earlier, later in pairwise(entries) if later.previous != earlier.digest]
+    words = "Snapshot {1} does not follow from {0}: a snapshot between them was removed or added"
+    return tuple(words.format(*ids) for ids in apart)
 
 
 async def inspect_manifest(store: Store, plan: str, entry: IndexEntry, signer: Signer | None) -> StoredManifest:

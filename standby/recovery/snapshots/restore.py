@@ -148,16 +148,9 @@ async def restore(
     """
     if plan.items and len(plan.elsewhere) == len(plan.items):
         raise next(iter(plan.elsewhere.values()))
-    await record_action(
-        context,
-        AuditAction.RESTORE_BEGUN,
-        {
-            "snapshot": plan.snapshot_id,
-            "to": plan.to,
-            "analyzers": len(plan.items),
-            "fidelity": {item.target_analyzer: item.fidelity.value for item in plan.items},
-        },
-    )
+    fidelity: dict[str, JsonValue] = {item.target_analyzer: item.fidelity.value for item in plan.items}
+    facts: dict[str, JsonValue] = {"snapshot": plan.snapshot_id, "to": plan.to, "analyzers": len(plan.items)}
+    await record_action(context, AuditAction.RESTORE_BEGUN, {**facts, "fidelity": fidelity})
     restoration = Restoration(context, plan, on_progress)
     interrupted = False
     try:
@@ -174,13 +167,8 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
     """One restore: each analyzer is built, polled and verified."""
 
     def __init__(self, context: RecoveryContext, plan: RestorePlan, on_progress: Callable[[Progress], None]) -> None:
-        super().__init__(
-            plan.items,
-            target=lambda _: plan.to,
-            slots={plan.to: context.connections.slots(plan.to)},
-            clock=context.clock,
-            on_progress=on_progress,
-        )
+        slots, clock = {plan.to: context.connections.slots(plan.to)}, context.clock
+        super().__init__(plan.items, target=lambda _: plan.to, slots=slots, clock=clock, on_progress=on_progress)
         self.rebuilt = RebuiltLog(context, plan)
         self._context = context
         self._plan = plan
