@@ -3,8 +3,6 @@
 A ratio is a `Figure`, with what it should be and how the two compare.
 """
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`python -m benchmarks`: measures, and prints ratios."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import json

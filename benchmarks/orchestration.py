@@ -1,7 +1,5 @@
 """What the engine costs, directly and under Prefect, against the same calls by hand."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """Three emulated regions in a process of their own, whose work is not counted as ours."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

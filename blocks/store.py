@@ -1,7 +1,5 @@
 """Saves a configuration as blocks, and reads one plan of it back."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The emulator's file: which resources there are, and what is in them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -6,8 +6,6 @@ Inferred throughout of the latter: the codes of refusals, that `models` names de
 models which the analyzer does not have mean nothing.
 """
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Mapping
 from datetime import datetime, timedelta

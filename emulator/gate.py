@@ -38,11 +38,9 @@ class Plane(Protocol):
 
     def answer(self, world: World, state: ResourceState, arrival: Arrival) -> Answer:
         """Carry the call out, or raise a `Refusal`."""
-        ...
 
     def respond(self, state: ResourceState, arrival: Arrival, answer: Answer) -> Response:
         """Put the headers of this plane around an answer."""
-        ...
 
 
 @dataclass(frozen=True)

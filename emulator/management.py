@@ -1,7 +1,5 @@
 """The management plane (ARM), as far as it knows resources and their deployments."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC
 from typing import ClassVar

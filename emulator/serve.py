@@ -1,7 +1,5 @@
 """Serves the emulator in the running event loop, each resource on a port that can be closed and opened again."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import secrets

@@ -1,7 +1,5 @@
 """The global off switch, where flows keep it."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

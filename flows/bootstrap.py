@@ -1,7 +1,5 @@
 """Saves everything that a configuration needs on a Prefect server; a second time changes nothing."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys

@@ -1,7 +1,5 @@
 """Compare the copies of a plan with their sources, and say whether the targets could take over."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

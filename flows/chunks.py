@@ -1,7 +1,5 @@
 """A large run in chunks: sent to the workers of a work pool, done there, and put into one report at the end."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

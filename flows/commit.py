@@ -1,7 +1,5 @@
 """Commit a failover."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any

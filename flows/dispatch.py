@@ -1,7 +1,5 @@
 """Sends chunks to the workers of a work pool, and follows each until its end is known."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """Test a failover, and prove that nothing of it is left."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The events that Standby emits: they trigger automations and notifications."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

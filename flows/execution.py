@@ -1,7 +1,5 @@
 """A failover carried out in a flow run: stages as task runs, report and decision as pages, an event, a final state."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

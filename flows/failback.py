@@ -1,7 +1,5 @@
 """Let the primary of a plan serve again, with the edits of both resources."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fail a plan over to another resource, because an operator asks for it or an outage was reported."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Whether what runs by itself runs: the workers of each work pool, and the watch of each plan."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Prefect's global concurrency limits: one run at a time per target, on whichever machine it runs."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager

@@ -5,8 +5,6 @@ the watch that is down, or the Prefect server's own network. Where no block is c
 Prefect (`prefect.automation.triggered`), and `standby doctor` says it.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from datetime import timedelta
 from uuid import UUID

@@ -4,8 +4,6 @@ Prefect reads its settings when it is first imported, and importing it takes sec
 of this module are inside its functions.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

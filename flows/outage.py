@@ -1,7 +1,5 @@
 """The answer to an outage in a flow run: its events and pages, the form for an approval, and its final state."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """The end of a flow run, the same for every flow: its report, an artifact, an event and a final state."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A recovery inside a flow run: everything it needs comes from blocks, and a Prefect variable can be its sink."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

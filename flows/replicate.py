@@ -3,8 +3,6 @@
 Authorize, validate-deployments, copy and poll (then verify) are tasks: `tasks/copy.py`. This flow composes them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Rebuild analyzers from the vault, without the resource they came from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any

@@ -4,8 +4,6 @@ A flow's parameters are stored, and its result is lost when it is cancelled. So 
 progress and report through a context variable.
 """
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import threading

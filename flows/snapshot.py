@@ -1,7 +1,5 @@
 """Write a snapshot of what a plan protects to the vault."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from prefect import flow

@@ -1,7 +1,5 @@
 """Probe whether the resources of a plan do their work, and emit an event for each."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,7 +1,5 @@
 """Time, as something that can be handed in."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from datetime import UTC, datetime
@@ -13,15 +11,12 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The date and time, UTC."""
-        ...
 
     def monotonic(self) -> float:
         """Seconds that never run backwards."""
-        ...
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
-        ...
 
 
 class SystemClock:

@@ -1,7 +1,5 @@
 """The root of every error that an operator may see."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 The library runs without any. The `flows` package offers one under the entry point `standby.orchestrators`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -58,7 +56,6 @@ class Orchestrator(Protocol):
         Args:
             past_loss: why it goes on although the fence or the audit log was lost; `None` where it does not.
         """
-        ...
 
     async def recover(
         self, configuration: Configuration, plan: str, flow: str, parameters: Mapping[str, JsonValue]
@@ -75,31 +72,24 @@ class Orchestrator(Protocol):
         Raises:
             StandbyError: what ended it before there was a report.
         """
-        ...
 
     async def bootstrap(self, configuration: Configuration) -> list[str]:
         """Save everything a configuration needs; give a line for each thing that changed."""
-        ...
 
     async def pause_schedules(self) -> None:
         """Keep schedules from starting anything until they are resumed."""
-        ...
 
     async def health(self) -> Health:
         """See whether the server answers."""
-        ...
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks; give it by what it is about."""
-        ...
 
     def own_server(self, home: Path) -> AbstractAsyncContextManager[str]:
         """Run a server of our own, with everything it keeps in a folder; give the URL of its UI."""
-        ...
 
     def own_workers(self, folder: Path) -> AbstractAsyncContextManager[None]:
         """Run a worker of each work pool against the server that this process uses; what they say goes to a folder."""
-        ...
 
 
 def load_orchestrator() -> Orchestrator:

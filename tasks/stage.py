@@ -5,8 +5,6 @@ people would have seen, and not the failover. Every call to Prefect inside a rec
 here: `as_task`, where work is done as a task run, and `tried`, where something is only shown.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine

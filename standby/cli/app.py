@@ -1,7 +1,5 @@
 """The `standby` command: its list of commands, and the global options that may stand anywhere."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """`standby audit` and `standby explain`: who did what, whether the log of it is whole, and a decision replayed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 

@@ -1,7 +1,5 @@
 """`standby automation`: the off switch of failovers after an outage."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Annotated, Literal

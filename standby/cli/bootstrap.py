@@ -1,7 +1,5 @@
 """`standby bootstrap`: save a configuration on a Prefect server."""
 
-from __future__ import annotations
-
 import typer
 
 from standby.cli.output import Output

@@ -1,7 +1,5 @@
 """`standby doctor`: what is in place, and what to do about the rest."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """`standby drill`: test a failover, remove what an earlier drill left, or check the evidence of one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """`standby failback`: let the primary serve again, with the edits of both resources."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`standby failover` and `standby commit`: make another resource serve, resume that, roll it back, or commit it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """`standby plan` and `standby check`: what a replication would do, and where the copies differ."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How far a run is: a live line on a terminal, elsewhere a plain line every few seconds."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator

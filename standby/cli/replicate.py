@@ -1,7 +1,5 @@
 """`standby replicate`: do what the plan says, with Prefect or without."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`standby emulator` and `standby gateway`: what serves until it is interrupted."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket

@@ -1,7 +1,5 @@
 """`standby snapshot`, `standby snapshots` and `standby restore`: take one, list and verify them, rebuild from one."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """`standby status` and `standby report`: whether each target could take over now, and why not."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """`standby vault move`: the vault goes to another place."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """Durations as people write them: 90s, 15m, 24h, 7d, 1h30m, or ISO 8601."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

@@ -1,7 +1,5 @@
 """A recovery plan: what is copied from where to where, and under which policies."""
 
-from __future__ import annotations
-
 import secrets
 from collections import Counter
 from datetime import timedelta

@@ -4,8 +4,6 @@ A new kind of sink is a model here with its fields in `SinkForm`, a module in `r
 in `recovery/context.py`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from base64 import b64decode

@@ -1,7 +1,5 @@
 """The routes: each delivery is admitted, read, posted to Prefect, and answered; nothing is decided here."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import logging

@@ -8,8 +8,6 @@ Of Service Health, each update of an incident fires an alert of its own, and its
 regions is JSON escaped in a text.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field

@@ -1,7 +1,5 @@
 """The body of a delivery: JSON, bounded in size, time and depth, also where it is escaped inside JSON."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -5,8 +5,6 @@ https://learn.microsoft.com/azure/event-grid/end-point-validation-event-grid-eve
 end-point-validation-cloud-events-schema for the two ways in which Event Grid asks whether it may deliver.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """An alert about configured resources, and the Prefect event made of it, like the events of the watch."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Posts events to a Prefect server over its API, without importing Prefect, which would take seconds."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Which primary an operation is about, and which resource may serve for it: asked here by every operation."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import assert_never
 

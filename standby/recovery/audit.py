@@ -1,7 +1,5 @@
 """The audit log: who did what and why, as JSON lines in the vault, each chained to the one before it: `chain.py`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ key. The head, a second file, says which line is the newest, so that lines cut o
 both were lost, what was written beside them still has a mark of the newest line: `LogMark`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The context of a recovery: plan, clients, vault, and the sinks as far as this library can open them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager

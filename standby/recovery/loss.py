@@ -1,7 +1,5 @@
 """Where the fence or the audit log was lost nothing is done, unless an operator goes on by what is still known."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress

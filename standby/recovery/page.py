@@ -1,7 +1,5 @@
 """The HTML page about a plan: one file that needs nothing else; text from elsewhere is escaped."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

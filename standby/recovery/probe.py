@@ -1,7 +1,5 @@
 """The probe: does a resource's data plane do its work, seen from here."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

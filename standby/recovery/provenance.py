@@ -1,7 +1,5 @@
 """Which analyzer of the primary each analyzer of a standby is a copy of: copies may have other ids."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime

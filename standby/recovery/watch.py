@@ -4,8 +4,6 @@ A look waits for nothing but the resource. What follows it, such as an event, ha
 server that does not answer delays no look, and one resource never delays another.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

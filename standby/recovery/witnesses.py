@@ -6,8 +6,6 @@ were is known by other records and by the sinks. Where one of these knows more, 
 is lost, unless an operator says so: `settle`.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

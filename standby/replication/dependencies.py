@@ -1,7 +1,5 @@
 """Which analyzers an analyzer needs, and in what order they can be copied."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter

@@ -4,8 +4,6 @@ What is done about an item is said by the kind of run: replicating (`replicate.p
 are both driven from here, so order, slots, retries, waits and endings are the same for both.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

@@ -1,7 +1,5 @@
 """The selection of a run, the items of a plan, and their progress."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime

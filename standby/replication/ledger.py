@@ -8,8 +8,6 @@ one as its original, and may give other results. Only this list distinguishes th
 incarnation: whatever takes its place, such as a copy, is no longer meant.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Mapping

@@ -4,8 +4,6 @@ An analyzer that is `ready` still fails its first analysis where a model name le
 (REFERENCE, *Two protocols*); this check, made before the copy, is the only thing that notices.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """How requests are signed: a subscription key, or an Entra token that is kept fresh."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator

@@ -1,7 +1,5 @@
 """Texts of the service made fit to be shown: one line, bounded, and without anything secret."""
 
-from __future__ import annotations
-
 import json
 import logging
 import re

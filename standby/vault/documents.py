@@ -10,8 +10,6 @@ is written so when it is written next. A file of a newer version is refused, wha
 understood: taken for missing, it would be overwritten.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping

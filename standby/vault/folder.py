@@ -4,8 +4,6 @@ The lock of a swap is that of the folder that holds the file: it cannot be lost 
 that holds a file is a file beside it; where somebody removes that, the next write of one of the two runs fails.
 """
 
-from __future__ import annotations
-
 import asyncio
 import errno
 import fcntl

@@ -1,7 +1,5 @@
 """Copies a vault to another place, file by file, each compared after it was written; the source stays as it is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal

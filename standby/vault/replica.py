@@ -1,7 +1,5 @@
 """The replica of a vault: a second place that gets everything after the first, and never stops or slows it."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -5,8 +5,6 @@ replica was promoted is not written any more, and becomes the replica of the oth
 names them so.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,7 +1,5 @@
 """Signatures over what must not be changed unseen: manifests, evidence, the audit log."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac
@@ -47,15 +45,12 @@ class Signer(Protocol):
     @property
     def key_id(self) -> str:
         """Tells keys apart, and nothing about them."""
-        ...
 
     def sign(self, content: bytes) -> str:
         """Give the signature, as `algorithm:base64`; `CannotSign` where only the public half of the key is here."""
-        ...
 
     def verifies(self, content: bytes, signature: str) -> bool:
         """Say whether a signature is of this content and of this key."""
-        ...
 
 
 def signer_for(settings: Signing | None) -> Signer | None:

@@ -33,22 +33,18 @@ class Storage(Protocol):
 
     def where(self, path: str) -> str:
         """Say where a file is, for people."""
-        ...
 
     async def read(self, path: str) -> bytes | None:
         """Give what a file holds; `None` only where it is certain that there is no such file."""
-        ...
 
     async def read_version(self, path: str) -> Version | None:
         """Give what a file holds, and the tag for `swap`; `None` only where there is certainly no such file."""
-        ...
 
     async def write(self, path: str, content: bytes) -> None:
         """Replace a file, whatever it holds; the new content is safe when this returns.
 
         Readers, also after a crash or `VaultUnavailable`, see the old content or the new.
         """
-        ...
 
     async def swap(self, path: str, content: bytes, tag: str | None) -> str:
         """Replace a file only if it is still as it was read: of several writers one at most succeeds.
@@ -63,19 +59,15 @@ class Storage(Protocol):
             Changed: somebody else wrote it since; nothing was written.
             VaultUnavailable: it may or may not have been written.
         """
-        ...
 
     async def remove(self, path: str) -> None:
         """Remove a file, which need not be there; after `VaultUnavailable` it may or may not be."""
-        ...
 
     async def list(self, prefix: str = "") -> tuple[Listed, ...]:
         """List the files below a folder such as `recovery/`, or all of them, by path; locks are left out."""
-        ...
 
     def hold(self, path: str) -> AbstractAsyncContextManager[HeldFile]:
         """Keep other runs from holding the same file meanwhile; `Held` where another one has it."""
-        ...
 
 
 class HeldFile:

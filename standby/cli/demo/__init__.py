@@ -1,7 +1,5 @@
 """`standby demo`: the main job end to end, on this machine alone."""
 
-from __future__ import annotations
-
 import asyncio
 import tempfile
 from pathlib import Path

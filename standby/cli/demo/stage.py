@@ -1,7 +1,5 @@
 """The stage of the demo: emulated regions, a Prefect server with workers, and a configuration."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil

@@ -1,7 +1,5 @@
 """The demo, scene by scene: analyzers are replicated, a region is lost, and it is recovered with nothing lost."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path

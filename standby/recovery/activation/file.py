@@ -1,7 +1,5 @@
 """The active endpoint map in a local file, which several plans may share."""
 
-from __future__ import annotations
-
 import stat
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager

@@ -5,8 +5,6 @@ that earlier versions sent are sent as well. The receiver keeps the highest epoc
 one.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import logging

@@ -4,8 +4,6 @@ The off switch is one object of the vault, for all of its plans; it does not sto
 automation is on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

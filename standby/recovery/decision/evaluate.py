@@ -1,7 +1,5 @@
 """An evaluation: probe, gather, decide, and again while there is reason to wait."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The outage evidence in the observations of one resource: who saw it fail, since when, and who contradicts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """The guards, each one question about a decision input, and the decision: act, wait or refuse, by their answers."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta

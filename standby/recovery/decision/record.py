@@ -1,7 +1,5 @@
 """Recorded decisions: kept in the vault, replayed from there, and put into the same sentences everywhere."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ One object in the vault lists the drills of a plan that were begun and are not p
 while it runs, so that nobody takes its analyzers for leftovers; a run that is killed releases it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator

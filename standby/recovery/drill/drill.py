@@ -5,8 +5,6 @@ newest snapshot and with no call to the source. Its result is inspected, everyth
 only a proven clean-up lets the drill pass.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The reasons for which a drill does not begin."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from standby.errors import GuardRefused, StandbyError

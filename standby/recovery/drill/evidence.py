@@ -4,8 +4,6 @@ The signature is over the very bytes of the file, so that any tool can check it.
 so that it cannot be rewritten later, also where there is no key.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal

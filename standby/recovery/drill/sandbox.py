@@ -1,7 +1,5 @@
 """Where a drill runs: the plan and its resources as they are, with a vault and a sink of its own."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace

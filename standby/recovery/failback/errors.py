@@ -1,7 +1,5 @@
 """The reasons for which a failback does not begin, or stops."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from standby.errors import GuardRefused, StandbyError

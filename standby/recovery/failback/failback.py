@@ -1,7 +1,5 @@
 """Fails a plan back to a primary, with every edit that was made at either resource meanwhile."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Collection
 from contextlib import AbstractAsyncContextManager

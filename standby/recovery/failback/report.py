@@ -1,7 +1,5 @@
 """The report of a failback, and the sentences about it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime

@@ -4,8 +4,6 @@ Which run that is the vault says, not Prefect: whoever holds the object there sh
 by another one if it dies.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress

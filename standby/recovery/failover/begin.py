@@ -1,7 +1,5 @@
 """Whether a failover may begin, be resumed or be rolled back, and the record it begins with."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 

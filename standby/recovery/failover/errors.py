@@ -1,7 +1,5 @@
 """The reasons for which a failover does not begin, or stops."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from standby.errors import GuardRefused, StandbyError, sentence

@@ -1,7 +1,5 @@
 """One run of a failover: each step is written down before it is taken, so that another run can resume."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field

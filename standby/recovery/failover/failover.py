@@ -1,7 +1,5 @@
 """The failover of a plan: decide it, carry it out, roll it back and commit it."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Collection, Sequence

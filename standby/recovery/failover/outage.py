@@ -1,7 +1,5 @@
 """The answer to an outage: what was begun is taken up, what is proved is answered, and what is not settled is told."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The preparation of the target before it is published, and the checks that it must pass."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace

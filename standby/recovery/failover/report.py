@@ -1,7 +1,5 @@
 """The reports of a failover and a commit, and the sentences that terminal, Prefect and pages show."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from collections.abc import Awaitable, Callable

@@ -3,8 +3,6 @@
 The source is never needed: where it does not answer, records are used instead.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping

@@ -1,7 +1,5 @@
 """The models of readiness: the facts it is judged by, and the result for people, programs and the decision."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Judges readiness from facts: a pure function. The worst reason decides."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import timedelta

@@ -4,8 +4,6 @@ The ledger says what was copied. But an analyzer that does not change for months
 every later run, which only this file says. It also has the id at the primary that a copy belongs to.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime

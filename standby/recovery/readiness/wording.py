@@ -1,7 +1,5 @@
 """The sentences of readiness, each once: for the terminal, the Prefect artifact and the HTML page."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The lists only lead to manifests. What a list says is believed when the manifest
 that one store lost or damaged is repaired from the other.
 """
 
-from __future__ import annotations
-
 import bisect
 import logging
 from collections.abc import Iterable, Sequence

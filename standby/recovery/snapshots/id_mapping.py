@@ -1,7 +1,5 @@
 """The id of an analyzer at each resource of a plan: copies may have other ids."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 

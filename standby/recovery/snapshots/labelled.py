@@ -5,8 +5,6 @@ the resource itself is on it; redirects are not followed, and a token goes to th
 the vault follows redirects, and gives no content hashes, so it is not used here.
 """
 
-from __future__ import annotations
-
 import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -7,8 +7,6 @@ The list has a JSON line for each snapshot, oldest first, each with a checksum, 
 manifest is damaged.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

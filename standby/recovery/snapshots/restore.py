@@ -1,7 +1,5 @@
 """Does what a restore plan says: children before parents, the rest side by side, nothing overwritten."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter

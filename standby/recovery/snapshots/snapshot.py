@@ -1,7 +1,5 @@
 """Snapshots as they are read: one is opened, all are listed, every file of them is verified."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

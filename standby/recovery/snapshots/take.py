@@ -1,7 +1,5 @@
 """Takes a snapshot: reads what the resources of a plan hold, writes it to the vault, removes old snapshots."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
