@@ -88,9 +88,10 @@ DEPLOYMENT = "replicate-chunk/worker"
 
 ATTEMPTS = 3  # How often a chunk is sent, when its flow run crashes or is lost with its worker
 
+# Seconds between two checks of a flow run: they grow while nothing happens.
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 5.0
-GROWTH = 1.3  # Seconds between two checks of a flow run: they grow while nothing happens
+GROWTH = 1.3
 STOPPING = 20.0  # Seconds in which a cancelled chunk should end: a worker kills a cancelled parent after 30
 
 

@@ -27,8 +27,9 @@ log = logging.getLogger("standby.recovery")
 TOO_LONG = timedelta(minutes=20)
 """After which a run that attends to an outage, and seems to be alive, counts as one that does nothing any more."""
 
+# What people are told of a failover that was begun, or begun again, and has not ended.
 UNFINISHED = "unfinished"
-STOPPED = "stopped: fenced"  # What people are told of a failover that was begun, or begun again, and has not ended
+STOPPED = "stopped: fenced"
 TOLD_EVERY = timedelta(minutes=15)  # After which people are told again of what is still not settled
 BEGINNING = 5.0  # Seconds in which a run that begins to attend writes that down
 
