@@ -11,6 +11,7 @@ from typing import Annotated
 
 import httpx
 import typer
+from pydantic import SecretStr
 
 from standby.cli.output import Line, Output, cause_of
 from standby.cli.run import Exit
@@ -29,6 +30,7 @@ from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
 from standby.service.models import Account
+from standby.service.redaction import LEAST_SECRET
 from standby.service.retries import HttpRetries
 from standby.text import counted, some_of
 from standby.vault.errors import VaultError, VaultUnavailable
@@ -170,7 +172,8 @@ async def command(
         vault = group.create_task(_vault(configuration, plans))
         records = group.create_task(_records(configuration, plan))
         prefect = group.create_task(_prefect([configuration.plan(name) for name in plans]))
-    checks = [check for found in [*resources, vault, records, prefect] for check in found.result()]
+        workers = await asyncio.to_thread(_workers, configuration)
+    checks = [check for found in [*resources, vault, records, prefect] for check in found.result()] + workers
     output.results(_lines(checks))
     output.document({"checks": [asdict(check) for check in checks]})
     return Exit.ERROR if any(check.well is False for check in checks) else Exit.DONE
@@ -217,6 +220,44 @@ async def _prefect(plans: Sequence[RecoveryPlan]) -> list[Check]:
     checks = [Check("prefect", "server", health.well or None, health.detail, health.next_action)]
     parts = await orchestrator.watching(plans) if health.well else {}
     return checks + [Check("prefect", name, each.well, each.detail, each.next_action) for name, each in parts.items()]
+
+
+OF_AZURE = {"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD"}
+PROCESSES = Path("/proc")  # Where Linux tells of every process
+
+
+def _workers(configuration: Configuration) -> list[Check]:
+    """Find workers on this machine whose environment has secrets: Prefect writes it into a file for each run."""
+    secrets = {secret.encode() for secret in _secrets(configuration.model_dump()) if len(secret) >= LEAST_SECRET}
+    found: dict[str, set[str]] = {}
+    for process in PROCESSES.glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if b"worker" not in command or not any(part.endswith(b"prefect") for part in command):
+                continue
+            given = [pair.partition(b"=") for pair in (process / "environ").read_bytes().split(b"\0")]
+        except OSError:
+            continue  # It has ended, or is somebody else's.
+        names = {name.decode(errors="replace") for name, _, value in given if any(each in value for each in secrets)}
+        names |= OF_AZURE & {name.decode(errors="replace") for name, _, value in given if value}
+        found |= {process.name: names} if names else {}
+    if not found:
+        return []
+    named = sorted({name for names in found.values() for name in names})
+    detail = (
+        f"{counted(len(found), 'worker process')} ({some_of(sorted(found))}) with secrets in the environment, "
+        f"which Prefect writes into a file for each run: {some_of(named, 10)}"
+    )
+    action = f"Start it without: env {' '.join(f'-u {name}' for name in named)} prefect worker start; runs read blocks"
+    return [Check("prefect", "secrets of workers", True, detail, action, warns=True)]
+
+
+def _secrets(value: object) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, dict | list | tuple):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _secrets(each)
 
 
 LOST = (

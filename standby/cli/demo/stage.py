@@ -46,9 +46,11 @@ async def set_stage(folder: Path) -> AsyncIterator[Stage]:
         # This process becomes what it would be in Azure: one that has a managed identity and no other.
         for name in [name for name in os.environ if name.startswith("AZURE_")]:
             del os.environ[name]
-        os.environ.update(variables)
+        os.environ.update({name: value for name, value in variables.items() if name.startswith("IDENTITY_")})
         stage = Stage(file, variables, emulator.control, ui, orchestrator)
         async with orchestrator.own_workers(folder):
+            # Not before: Prefect writes the environment of a worker into a file for each run.
+            os.environ.update(variables)
             await orchestrator.bootstrap(stage.configuration())
             # The story starts the flows itself, and this machine may have few cores.
             await orchestrator.pause_schedules()

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -375,6 +376,22 @@ def test_a_vault_that_others_may_read_is_warned_of_until_that_is_changed(workspa
     assert "others may read 1 path" in check["detail"]
     subprocess.run(check["next_action"].removeprefix("Run ").split(), check=True)
     assert "permissions" not in workspace.run("doctor").out
+
+
+def test_a_worker_with_secrets_in_its_environment_is_warned_of_by_their_names(workspace: Workspace) -> None:
+    secret = workspace.environment["EAST_KEY"]
+    command = (sys.executable, "-c", "input()", "prefect", "worker", "start")
+    environment = {"EAST": f"key={secret}", "HARMLESS": "x"}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as worker:
+        ran = workspace.run("doctor", "--json")
+        worker.terminate()
+    check = found(ran, "prefect", "secrets of workers")
+    assert (ran.status, check["well"], check["warns"]) == (0, True, True)
+    assert check["detail"].startswith(f"1 worker process ({worker.pid}) with secrets in the environment")
+    assert check["detail"].endswith(": EAST")
+    assert "env -u EAST prefect worker start" in check["next_action"]
+    assert secret not in ran.out + ran.err
+    assert "secrets of workers" not in workspace.run("doctor").out
 
 
 def test_a_replica_that_is_behind_is_warned_of_and_one_that_was_promoted_is_wrong(workspace: Workspace) -> None:
