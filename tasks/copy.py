@@ -20,7 +20,7 @@ from standby.config.plan import RetryPolicy
 from standby.replication import steps
 from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
-from standby.replication.steps import RunContext, Verified, copy_again, verify_again
+from standby.replication.steps import RunContext, Verified, copy_again
 from standby.service.protocols import CopyAuthorization
 from tasks.stage import RunName, as_task, remembered
 
@@ -82,7 +82,7 @@ async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
     await steps.poll(context, item, receipt)
 
 
-@_step("verify", "verify {item.analyzer} at {item.target}", verify_again)
+@_step("verify", "verify {item.analyzer} at {item.target}", is_transient)
 async def verify(context: RunContext, item: PlanItem) -> Verified:
     """Read the copy back and compare it with its source."""
     return await steps.verify(context, item)

@@ -76,8 +76,13 @@ class TargetAnalyzerNotReady(CopyFailed):
 
 
 class CopyNotStarted(CopyFailed):
-    _cause = "The answer to the copy of {analyzer} was lost on the way, and {target} does not have it"
-    _advice = "Run again: nothing was started"
+    _cause = "The answer to the copy of {analyzer} was lost on the way, and {target} does not show it"
+    _advice = "Run again: a copy that shows by then is not started a second time"
+
+
+class MayBeUnderWay(CopyFailed):
+    _cause = "The answer was lost on the way when {target} was asked to make {analyzer}; it may still be doing so"
+    _advice = "Wait some minutes, then run again: what is there by then is not made a second time"
 
 
 class PlanUnreadable(ReplicationError):

@@ -9,16 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 from standby.clock import Clock, SystemClock
-from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
+from standby.config.plan import CopyDeadlines, RecoveryPlan, RetryPolicy, StepRetries
 from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
 from standby.replication.engine import Receipt, is_transient, pace, try_again
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
+    MayBeUnderWay,
     ModelsNotServed,
     TargetAnalyzerFailed,
     TargetAnalyzerGone,
@@ -38,6 +40,7 @@ from standby.service.errors import (
     CopyOutcomeUnknown,
     GrantVoid,
     OperationHung,
+    ServiceError,
     operation_failed,
 )
 from standby.service.models import Analyzer
@@ -129,15 +132,13 @@ def copy_again(error: BaseException) -> bool:
     return is_transient(error) or isinstance(error, CopyNotStarted)
 
 
-def verify_again(error: BaseException) -> bool:
-    """A copy that is over can be a moment late to be ready."""
-    return is_transient(error) or isinstance(error, TargetAnalyzerNotReady)
-
-
 GRANT_MARGIN = timedelta(minutes=5)  # A grant that ends sooner than this is not used
 
-SETTLING = (0.0, 1.0, 3.0)
-"""Seconds before each check of a target whose answer to a copy was lost: it may be late to show the copy."""
+SETTLING = 4.0
+"""Seconds for which a target is looked at after a lost answer, where it would refuse a second copy."""
+
+LATE = 45.0
+"""Seconds by which a target may be late to show what it has: a copy, or that it is ready."""
 
 ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
 """Stands for a copy that was already there or under way."""
@@ -197,7 +198,9 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     A lost answer, or a conflict, is resolved by looking at the target: a copy that is there is adopted.
 
     Raises:
-        CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again.
+        CopyNotStarted: the answer was lost and the target shows no sign of the copy; safe to ask again, as it would
+            be refused if it was begun.
+        MayBeUnderWay: the answer was lost, and what was asked for would be done twice if it was asked for again.
         TargetMoved: what is to be replaced is not what the plan was made from.
         VaultUnavailable: what is to be replaced could not be saved, so it is not replaced.
         ActiveElsewhere: by now the analyzer serves elsewhere for another plan.
@@ -208,7 +211,7 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     target = context.connections[item.target]
     protocol = protocol_for(context.connections[item.source].resource, target.resource)
     replaced: tuple[str, ...] = ()
-    may_replace = item.action is Action.REPLACE
+    may_replace = False
     if item.action is Action.REPLACE and (there := await find(context, item.target, item.target_analyzer)) is not None:
         if not _is_as_found(context, item, there):
             if _is_ours(context, item, there):
@@ -216,20 +219,23 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
             raise TargetMoved(item.target_analyzer, item.target)
         may_replace, saved = await make_room(context, item.target, there)
         replaced = (saved,)
-    elif context.connections[item.target].resource.api_version == PREVIEW_2025:
-        may_replace = False
     if item.expected.trained and item.source != item.target:
         await note_begun(context.vault, target.resource.api_version, item, context.clock.now())
+    there_is, is_ours = (context, item.target, item.target_analyzer), partial(_is_ours, context, item)
     try:
         started = await protocol.copy(
             target, authorization, overrides=context.recovery_plan.overrides(item.target), allow_replace=may_replace
         )
     except CopyOutcomeUnknown:
-        if not await settle(context, item.target, item.target_analyzer, lambda there: _is_ours(context, item, there)):
-            raise CopyNotStarted(item.target_analyzer, item.target) from None
+        if not await settle(*there_is, is_ours, LATE if may_replace else SETTLING):
+            kind = MayBeUnderWay if may_replace else CopyNotStarted
+            raise kind(item.target_analyzer, item.target) from None
     except Conflict:
-        there = await find(context, item.target, item.target_analyzer)
-        if there is None or not _is_ours(context, item, there):
+        # There is one: what is not shown, or shown as it was, may be ours that shows late.
+        there = await find(*there_is)
+        if there is None or _is_as_found(context, item, there):
+            there = await settle(*there_is, is_ours, LATE)
+        if there is None or not is_ours(there):
             raise
     else:
         warnings, begun = replaced + started.warnings, context.clock.monotonic()
@@ -276,7 +282,7 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     An analyzer that was edited at the source after the plan was made is compared with what it is now.
     """
     ignore = context.recovery_plan.ignore
-    analyzer = await must_find(context, item.target, item.target_analyzer)
+    analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
     if analyzer.status == "creating":
         raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
     if analyzer.status != "ready":
@@ -303,24 +309,54 @@ async def find(context: RunContext, target: str, analyzer: str) -> Analyzer | No
         return None
 
 
-async def must_find(context: RunContext, target: str, analyzer: str) -> Analyzer:
-    """Read an analyzer that should be there; `TargetAnalyzerGone` where it is not."""
-    found = await find(context, target, analyzer)
+async def must_find(
+    context: RunContext, target: str, analyzer: str, is_shown: Callable[[Analyzer], bool] = lambda _: True
+) -> Analyzer:
+    """Read an analyzer that should be there by now; `TargetAnalyzerGone` where it is not shown for long."""
+    found: Analyzer | None = None
+    async for _ in pace(_looks(min(LATE, context.recovery_plan.deadlines.poll)), context.clock):
+        found = await find(context, target, analyzer)
+        if found is not None and is_shown(found):
+            return found
     if found is None:
         raise TargetAnalyzerGone(analyzer, target)
     return found
 
 
 async def settle(
-    context: RunContext, target: str, analyzer: str, is_ours: Callable[[Analyzer], bool]
+    context: RunContext, target: str, analyzer: str, is_ours: Callable[[Analyzer], bool], seconds: float = SETTLING
 ) -> Analyzer | None:
-    """Find what was asked for where the answer was lost; `None` when it is certain that nothing was started."""
-    for wait in SETTLING:
-        await context.clock.sleep(wait)
-        there = await find(context, target, analyzer)
+    """Find what was asked for where the answer was lost; `None` where the target does not show it for so long.
+
+    Raises:
+        MayBeUnderWay: the target cannot be looked at.
+    """
+    begun, seen = context.clock.monotonic(), False
+    async for _ in pace(_looks(LATE), context.clock):
+        try:
+            there = await find(context, target, analyzer)
+        except ServiceError as error:
+            log.warning("whether %s is at %s cannot be seen: %s", analyzer, target, error)
+            seen = False
+            continue
+        seen = True
         if there is not None and is_ours(there):
             return there
+        if context.clock.monotonic() - begun >= seconds:
+            return None
+    if not seen:
+        raise MayBeUnderWay(analyzer, target)
     return None
+
+
+def _looks(seconds: float) -> CopyDeadlines:
+    return CopyDeadlines(poll=seconds, first_interval=1.0, longest_interval=5.0)
+
+
+def _is_shown(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
+    """Say whether the target shows what a copy has made, and not what it held before."""
+    is_old = item.action is Action.REPLACE and _is_as_found(context, item, there)
+    return there.status != "creating" and not is_old
 
 
 def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
@@ -380,7 +416,7 @@ class DirectSteps:
         await self._retry(self._retries.poll, is_transient, lambda: poll(self.context, item, receipt))
 
     async def verify(self, item: PlanItem) -> Verified:
-        return await self._retry(self._retries.verify, verify_again, lambda: verify(self.context, item))
+        return await self._retry(self._retries.verify, is_transient, lambda: verify(self.context, item))
 
     @property
     def _retries(self) -> StepRetries:

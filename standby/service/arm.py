@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import httpx
-from pydantic import BaseModel, Field
 
 from standby.clock import Clock
 from standby.config.resource import EntraCredentials, Resource
 from standby.service.auth import ARM_SCOPE, auth_for
-from standby.service.calls import ANSWER_SECONDS, Answer, Call, Tls
+from standby.service.calls import Call, Page, Tls
 from standby.service.errors import NotAuthorized
 from standby.service.models import Account, CatalogModel, Deployment
 from standby.service.retries import HttpRetries
@@ -21,13 +22,11 @@ API_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices
 CONNECTIONS = 2
 MOST_PAGES = 100
 
-
 E = TypeVar("E", Deployment, CatalogModel)
 
 
-class _Page(BaseModel, Generic[E]):
+class _Page(Page, Generic[E]):
     value: tuple[E, ...]
-    next_link: str | None = Field(None, alias="nextLink")
 
 
 class ArmClient:
@@ -60,7 +59,8 @@ class ArmClient:
 
     async def get_account(self) -> Account:
         """Read the resource: its id in Azure's own spelling, its region, its endpoints."""
-        return (await self._get(self._path())).read(Account)
+        with self._as_reader():
+            return (await self._sender.read(self._asked("", "the resource"), Account))[1]
 
     async def list_deployments(self) -> tuple[Deployment, ...]:
         """List the model deployments of the resource, over as many pages as there are."""
@@ -75,24 +75,18 @@ class ArmClient:
         return await self._list("models", _Page[CatalogModel])
 
     async def _list(self, what: str, kind: type[_Page[E]]) -> tuple[E, ...]:
-        found: list[E] = []
-        answer = await self._get(self._path(f"/{what}"))
-        for _ in range(MOST_PAGES):
-            page = answer.read(kind)
-            found += page.value
-            if not page.next_link:
-                return tuple(found)
-            answer = await self._get(page.next_link, params={})
-        raise answer.protocol_error(f"The list of {what} of {self._resource.name} does not end")
+        with self._as_reader():
+            call = self._asked(f"/{what}", f"the list of {what}")
+            return tuple([each async for _, page in self._sender.pages(call, kind, MOST_PAGES) for each in page.value])
 
-    def _path(self, below: str = "") -> str:
-        return f"{self._resource.resource_id}{below}"
+    def _asked(self, below: str, kind: str) -> Call:
+        query = {"api-version": API_VERSION}
+        return Call("GET", f"{self._resource.resource_id}{below}", query, kind=kind, first=True)
 
-    async def _get(self, url: str, params: dict[str, str] | None = None) -> Answer:
-        query = {"api-version": API_VERSION} if params is None else params
-        call = Call("GET", url, query, patience=ANSWER_SECONDS)
+    @contextmanager
+    def _as_reader(self) -> Iterator[None]:
         try:
-            return await self._sender.send(call)
+            yield
         except NotAuthorized as error:
             if error.status is not None:  # Else Entra gave no token: a role would not help.
                 name = error.resource = self._resource.name

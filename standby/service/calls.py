@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import ssl
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar, cast
 
 import httpx
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from standby.document import read_json
-from standby.service.errors import ProtocolError, UntrustedCertificate
+from standby.service.errors import AnswerUnreadable, ProtocolError, UntrustedCertificate
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import Repeat
 
@@ -69,9 +70,9 @@ class Call:
     merge_patch: bool = False
     analyzer: str | None = None  # id of the analyzer it is about, for errors
     repeat: Repeat = Repeat.ALWAYS
-    # Seconds in all, over every attempt, in which there must be an answer of any kind; for what is asked before long
-    # work begins, so that a resource that hangs is given up soon.
-    patience: float | None = None
+    kind: str = "an analyzer"  # what is asked for, whichever analyzer it is about
+    # Whether long work begins with it: then a resource that hangs is given up as soon as one call was in vain.
+    first: bool = False
 
     @property
     def content(self) -> bytes | None:
@@ -83,6 +84,48 @@ class Call:
         return "application/merge-patch+json" if self.merge_patch else "application/json"
 
 
+MOST_BYTES = 64 * 2**20
+"""Bytes of one answer when decompressed; the largest page that was recorded has one million."""
+
+MOST_VALUES = 4_000_000
+"""Values in one answer: those that are nearly empty need many times their bytes in memory."""
+
+CODINGS = "gzip, deflate"
+"""How an answer may be compressed; what zlib decompresses can be stopped at any byte."""
+
+
+async def read_bounded(response: httpx.Response, origin: str) -> bytes:
+    """Read and decompress a body as it comes, and no more of it than `MOST_BYTES`; else `AnswerUnreadable`."""
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
+        raise AnswerUnreadable(f"its answer is compressed as nobody asked for (from {origin})")
+    decoder = None if coding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
+    body = bytearray()
+    try:
+        async for part in cast(httpx.AsyncByteStream, response.stream):
+            if decoder is None:
+                body += part
+            elif not decoder.eof:
+                body += decoder.decompress(part, MOST_BYTES + 1 - len(body))
+            if len(body) > MOST_BYTES:
+                raise AnswerUnreadable(f"its answer has more than {MOST_BYTES >> 20} MiB (from {origin})")
+    except zlib.error:
+        raise AnswerUnreadable(f"its answer cannot be decompressed (from {origin})") from None
+    if decoder and body and not decoder.eof:
+        raise AnswerUnreadable(f"its answer is cut off (from {origin})")
+    if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
+        raise AnswerUnreadable(f"its answer has more than {MOST_VALUES} values (from {origin})")
+    return bytes(body)
+
+
+class Page(BaseModel):
+    """One page of a list; a `next_link` leads to the next."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    next_link: str | None = Field(None, alias="nextLink")
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer that says the call was done."""
@@ -91,24 +134,32 @@ class Answer:
     headers: httpx.Headers = field(repr=False)
     content: bytes = field(repr=False)
     resource: str
+    origin: str
     analyzer: str | None
     retry_after: float | None = None
 
     def read(self, model: type[M]) -> M:
-        """Read the body; `ProtocolError`, without a value of it, where it is not what this call answers."""
+        """Read the body; `AnswerUnreadable`, without a value of it, where it is not what this call answers."""
         try:
             return model.model_validate(read_json(self.content))
         except ValidationError as error:
             where = one_line("; ".join(".".join(map(str, found["loc"])) for found in error.errors()))
-            cause = f"An answer of {self.resource} lacks {where or 'an object'}"
+            cause = f"An answer of {self.resource} lacks {where or 'an object'} (from {self.origin})"
         except ValueError:
-            cause = f"{self.resource} answered something that is not JSON"
+            cause = f"{self.resource} answered something that is not JSON ({self._looks}, from {self.origin})"
         # Raised here and not above: those errors hold the body, even as a context.
-        raise self.protocol_error(cause)
+        raise self.protocol_error(cause, AnswerUnreadable)
 
-    def protocol_error(self, cause: str) -> ProtocolError:
+    @property
+    def _looks(self) -> str:
+        start = self.content[:1000].strip()
+        if not start:
+            return "nothing at all"
+        return "a web page" if start.startswith(b"<") else "cut off, or in a form of its own"
+
+    def protocol_error(self, cause: str, kind: type[ProtocolError] = ProtocolError) -> ProtocolError:
         """Make the error of an answer that breaks the protocol."""
-        return ProtocolError(
+        return kind(
             cause,
             status=self.status,
             request_id=code_of(self.headers.get("apim-request-id")),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import replace
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 import httpx
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, Resource
-from standby.document import JsonValue
+from standby.document import JsonObject, JsonValue
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
-from standby.service.calls import ANSWER_SECONDS, Answer, Call, Tls, trusted_certificates
+from standby.service.calls import Answer, Call, Page, Tls, trusted_certificates
 from standby.service.errors import ArmUnavailable, ForeignOrigin, InvalidRequest, ProtocolError, ServiceError
-from standby.service.models import Analyzer, Defaults, Operation, PollAnswer, StartedOperation, has_id
+from standby.service.models import Analyzer, Defaults, Grant, Operation, PollAnswer, StartedOperation, has_id
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Repeat, quota
 from standby.service.sender import Sender
@@ -38,11 +37,8 @@ def _names_something(value: list[Any]) -> list[Any]:
     return value
 
 
-class _Page(BaseModel):
-    model_config = ConfigDict(hide_input_in_errors=True)
-
+class _Page(Page):
     value: Annotated[list[Any], AfterValidator(_names_something)]
-    next_link: str | None = Field(None, alias="nextLink")
 
     def analyzers(self, before: int = 0) -> Iterator[Analyzer]:
         """Read each entry by itself; one without an id is told by its place in the whole list."""
@@ -115,13 +111,13 @@ class ContentUnderstandingClient:
 
     async def list_first_page(self) -> tuple[Analyzer, ...]:
         """List what the first page holds, in one call: whether listing works at all."""
-        answer = await self._sender.send(self._asked_first(f"{BASE}/analyzers"))
-        return tuple(answer.read(_Page).analyzers())
+        _, page = await self._sender.read(self._asked_first("analyzers", "the list of analyzers"), _Page)
+        return tuple(page.analyzers())
 
     async def get_analyzer(self, analyzer: str) -> Analyzer:
         """Read one analyzer; `AnalyzerNotFound` where there is none under this api-version."""
-        answer = await self._sender.send(self._about(analyzer, "GET"))
-        return answer.read(Analyzer)
+        _, found = await self._sender.read(self._about(analyzer, "GET"), Analyzer)
+        return found
 
     async def put_analyzer(
         self, analyzer: str, definition: Mapping[str, JsonValue], *, allow_replace: bool = False
@@ -134,6 +130,7 @@ class ContentUnderstandingClient:
             body=definition,
             analyzer=analyzer,
             repeat=Repeat.ALWAYS if allow_replace else Repeat.IF_NOT_TAKEN,
+            kind="a build",
         )
         answer = await self._sender.send(call)
         return self.started(answer, answer.read(Analyzer))
@@ -157,23 +154,29 @@ class ContentUnderstandingClient:
 
     async def get_defaults(self) -> Defaults:
         """Read which deployment serves which model name; `DefaultsNotSet` where none was set, as on a new resource."""
-        answer = await self._sender.send(self._asked_first(f"{BASE}/defaults"))
-        return answer.read(Defaults)
+        _, defaults = await self._sender.read(self._asked_first("defaults", "the defaults"), Defaults)
+        return defaults
 
     async def patch_defaults(self, model_deployments: Mapping[str, str]) -> Defaults:
         """Add or change model names in the defaults; others are left as they are."""
         body: dict[str, JsonValue] = {"modelDeployments": dict(model_deployments)}
-        call = Call("PATCH", f"{BASE}/defaults", self.version, body, merge_patch=True)
-        return (await self._sender.send(call)).read(Defaults)
+        call = Call("PATCH", f"{BASE}/defaults", self.version, body, merge_patch=True, kind="a change of defaults")
+        return (await self._sender.read(call, Defaults))[1]
 
     async def post(self, call: Call) -> Answer:
-        """Send a call of a copy protocol, under this resource's api-version."""
+        """Send the `:copy` of a copy protocol."""
         return await self._sender.send(call)
+
+    async def ask_for_grant(self, analyzer: str, action: str, body: JsonObject) -> tuple[Answer, Grant]:
+        """Ask for the grant of a copy protocol, under this resource's api-version."""
+        call = Call("POST", self.path(analyzer, action), self.version, body, analyzer=analyzer, kind="a grant")
+        return await self._sender.read(call, Grant)
 
     async def poll(self, operation_url: str, analyzer: str | None = None) -> PollAnswer:
         """Look at an operation once; `AnalyzerNotFound` where it is unknown by now, `ForeignOrigin` if elsewhere."""
-        answer = await self._sender.send(Call("GET", operation_url, analyzer=analyzer or "the operation"))
-        return PollAnswer(answer.read(Operation), answer.retry_after)
+        call = Call("GET", operation_url, analyzer=analyzer or "the operation", kind="an operation")
+        answer, operation = await self._sender.read(call, Operation)
+        return PollAnswer(operation, answer.retry_after)
 
     @property
     def arm(self) -> ArmClient:
@@ -206,9 +209,9 @@ class ContentUnderstandingClient:
         operation_id = code_of(httpx.URL(url).path.rpartition("/")[2]) or ""
         return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)
 
-    def _asked_first(self, path: str) -> Call:
+    def _asked_first(self, what: str, kind: str) -> Call:
         """Make a call that long work begins with."""
-        return Call("GET", path, self.version, patience=ANSWER_SECONDS)
+        return Call("GET", f"{BASE}/{what}", self.version, kind=kind, first=True)
 
     def _about(self, analyzer: str, method: str) -> Call:
         return Call(method, self.path(analyzer), self.version, analyzer=analyzer)
@@ -228,21 +231,12 @@ class ContentUnderstandingClient:
         return tuple(found.values()), None
 
     async def _pages(self) -> AsyncIterator[_Page]:
-        call = self._asked_first(f"{BASE}/analyzers")
         seen: set[str] = set()
-        links: set[str] = set()
         empty = 0
-        while True:
-            answer = await self._sender.send(call)
-            page = answer.read(_Page)
+        async for answer, page in self._sender.pages(self._asked_first("analyzers", "the list of analyzers"), _Page):
             yield page
             names = {str(entry["analyzerId"]) for entry in page.value if has_id(entry)}
-            if not page.next_link:
-                return
-            link = self._sender.absolute(page.next_link)
             empty = 0 if names else empty + 1
-            if link in links or (names and names <= seen) or empty > MOST_EMPTY_PAGES:
+            if page.next_link and ((names and names <= seen) or empty > MOST_EMPTY_PAGES):
                 raise answer.protocol_error(f"The pages of the list of analyzers of {self.resource.name} repeat")
-            links.add(link)
             seen |= names
-            call = replace(call, url=link, params={})

@@ -8,10 +8,12 @@ ServiceError
 ├── Throttled              429, after retries                                      (transient)
 ├── Unreachable            no answer, so it may have seen the request             (transient)
 │   └── NotConnected       not even a connection: the service never saw the request
-│       └── TokenUnavailable   Entra gave no answer, so the service was not even called
+│       ├── TokenUnavailable   Entra gave no answer, so the service was not even called
+│       └── StillSilent    calls of this kind were in vain a moment ago, so it was not called
 ├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
 ├── Conflict               it exists already, or is being changed
 ├── InvalidRequest         the request itself is wrong
+├── ApiVersionRetired      the service no longer speaks this api-version
 ├── DefaultsNotSet         the resource has no model defaults yet
 ├── DeploymentMissing      a named deployment is not at the target
 ├── EmbeddingMismatch      the target's embedding model is another one; vectors of two do not compare
@@ -23,6 +25,7 @@ ServiceError
 ├── UntrustedCertificate   the endpoint is not who it should be
 ├── ArmUnavailable         the management plane cannot be asked
 └── ProtocolError          the service answered what it must not
+    └── AnswerUnreadable   it answered what nobody can read, or what was not asked for (transient)
 
 None carries a body, a header, a token or a key.
 """
@@ -107,6 +110,10 @@ class TokenUnavailable(NotConnected):
     advice = "Check that Entra can be reached from where this runs"
 
 
+class StillSilent(NotConnected):
+    transient = False
+
+
 class ServiceUnavailable(ServiceError):
     transient = True
     advice = "Run again later; if the region is down, fail over"
@@ -118,6 +125,10 @@ class Conflict(ServiceError):
 
 class InvalidRequest(ServiceError):
     advice = "Correct what the message names"
+
+
+class ApiVersionRetired(ServiceError):
+    advice = "Set another api_version for the resource, and for those it copies from or to"
 
 
 class DefaultsNotSet(ServiceError):
@@ -162,6 +173,14 @@ class ArmUnavailable(ServiceError):
 
 class ProtocolError(ServiceError):
     advice = "Check that the endpoint is a Content Understanding resource, and its api_version"
+
+
+class AnswerUnreadable(ProtocolError):
+    transient = True
+    advice = (
+        "Check that the endpoint is a Content Understanding resource; if it is, find out whether a proxy or gateway on "
+        "the way answers in its place or cuts its answers, then run again"
+    )
 
 
 def operation_failed(operation: Operation, *, resource: str, analyzer: str | None = None) -> OperationFailed:

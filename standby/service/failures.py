@@ -6,10 +6,12 @@ import json
 import ssl
 from collections.abc import Iterator
 from datetime import datetime
+from typing import get_args
 
 import httpx
 from pydantic import ValidationError
 
+from standby.config.resource import PREVIEW_2025, ApiVersion
 from standby.service import errors
 from standby.service.calls import Call
 from standby.service.models import ErrorDetail
@@ -25,11 +27,13 @@ _BY_STATUS: dict[int, type[errors.ServiceError]] = {
     403: errors.NotAuthorized,
     408: errors.ServiceUnavailable,
     409: errors.Conflict,
+    410: errors.ApiVersionRetired,
     429: errors.Throttled,
 }
 
 # Inferred: the codes of the two refusals of `2025-05-01-preview` are not recorded anywhere.
 _BY_CODE: dict[str, type[errors.ServiceError]] = {
+    "ApiVersionRetired": errors.ApiVersionRetired,
     "DefaultsNotSet": errors.DefaultsNotSet,
     "DeploymentNotFound": errors.DeploymentMissing,
     "ModelDeploymentNotFound": errors.DeploymentMissing,
@@ -47,8 +51,13 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     kind = _kind(response.status_code, detail, call)
     text = one_line(message)
     about = f"{call.analyzer} at {resource}" if call.analyzer else resource
+    next_action = None
+    if kind is errors.ApiVersionRetired:
+        version = code_of(response.request.url.params.get("api-version")) or "of this call"
+        about, next_action = f"{resource} no longer speaks api-version {version}", _other_version(version, resource)
     return kind(
         f"{about}: {text}" if text else f"{about} answered HTTP {response.status_code}",
+        next_action,
         status=response.status_code,
         code=code_of(detail.code) if detail else code_of(response.headers.get("x-ms-error-code")),
         inner_code=code_of(detail.innermost.code) if detail and detail.innererror else None,
@@ -67,7 +76,7 @@ def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoi
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
     elif isinstance(error, NEVER_SENT):
         kind, cause = errors.NotConnected, f"No connection to {where}: {what}"
-    elif isinstance(error, httpx.DecodingError | httpx.LocalProtocolError):
+    elif isinstance(error, httpx.LocalProtocolError):
         kind, cause = errors.ProtocolError, f"The answer of {where} cannot be read: {what}"
     else:
         kind, cause = errors.Unreachable, f"No answer from {where}: {what}"
@@ -89,6 +98,14 @@ def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[errors.Se
     if 400 <= status < 500:
         return errors.InvalidRequest
     return errors.ServiceUnavailable if status >= 500 else errors.ProtocolError
+
+
+def _other_version(version: str, resource: str) -> str:
+    known = get_args(ApiVersion)
+    others = " or ".join(each for each in known if each not in {version, PREVIEW_2025})
+    if version not in known:
+        return "Install a newer Standby, which asks by another one"
+    return f"Set api_version: {others} for {resource} and for every resource it copies from or to, then copy again"
 
 
 def _detail(response: httpx.Response) -> ErrorDetail | None:

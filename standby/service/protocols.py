@@ -18,7 +18,7 @@ from standby.document import JsonObject
 from standby.service import errors
 from standby.service.calls import Call
 from standby.service.client import ContentUnderstandingClient
-from standby.service.models import Analyzer, Grant, StartedOperation
+from standby.service.models import Analyzer, StartedOperation
 from standby.service.redaction import keep_secret
 from standby.service.retries import Repeat
 
@@ -51,6 +51,7 @@ async def start_copy(
         body,
         analyzer=analyzer,
         repeat=Repeat.IF_NOT_TAKEN,
+        kind="a copy",
     )
     try:
         answer = await target.post(call)
@@ -82,10 +83,7 @@ class ReleasedProtocol:
     ) -> CopyAuthorization:
         """Have the source note that this target may copy this analyzer; `ProtocolError` if it granted another one."""
         body: JsonObject = {"targetAzureResourceId": target.resource_id, "targetRegion": target.region}
-        answer = await source.post(
-            Call("POST", source.path(analyzer, ":grantCopyAuthorization"), source.version, body, analyzer=analyzer)
-        )
-        grant = answer.read(Grant)
+        answer, grant = await source.ask_for_grant(analyzer, ":grantCopyAuthorization", body)
         granted = grant.target_resource_id
         if granted is not None and granted.lower() != target.resource_id.lower():
             raise answer.protocol_error(f"{source.resource.name} granted the copy to another target")
@@ -133,16 +131,7 @@ class Preview2025Protocol:
         if key is not None:
             keep_secret(key)
             body["encryptionKey"] = key.get_secret_value()
-        answer = await source.post(
-            Call(
-                "POST",
-                source.path(analyzer, ":getCopyAuthorization"),
-                source.version,
-                body,
-                analyzer=analyzer,
-            )
-        )
-        grant = answer.read(Grant)
+        answer, grant = await source.ask_for_grant(analyzer, ":getCopyAuthorization", body)
         keep_secret(grant.token)
         if not grant.token or not grant.source:
             raise answer.protocol_error(f"{source.resource.name} granted the copy without a token")

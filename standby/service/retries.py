@@ -42,6 +42,10 @@ class Repeat(Enum):
     """Only when the service certainly did not act: no connection, or 429. Starting a copy; creating."""
 
 
+SILENCE_SECONDS = 50.0
+"""What the tries of a step take where each is in vain: so long a resource may answer no call of one kind."""
+
+
 @dataclass(frozen=True)
 class HttpRetries:
     """How hard the client tries before a failure reaches its caller."""
@@ -52,33 +56,74 @@ class HttpRetries:
     wait_max: float = 5.0
     wait_jitter: float = 0.25
     retry_after_cap: float = 60.0  # a longer Retry-After than this many seconds is cut to it
+    silence: float | None = SILENCE_SECONDS  # all calls of one kind may go unanswered; `None`: each by itself
+
+
+QUIET_SECONDS = 20.0
+"""A resource that was given up is not called again until nobody has called it for so long."""
+
+
+@dataclass
+class Silence:
+    """How long a resource has answered no call of one kind, whoever made it; after `most` seconds it is given up."""
+
+    most: float
+    _since: float | None = None
+    _last: float = 0.0
+
+    def left(self, now: float) -> float:
+        """How long a call that begins now may wait."""
+        if self._since is None or now - self._last > QUIET_SECONDS:
+            return self.most
+        return max(0.0, self._since + self.most - now)
+
+    def sent(self, now: float) -> None:
+        if self._since is None or now - self._last > QUIET_SECONDS:
+            self._since = now
+        self._last = now
+
+    def ended(self, now: float, *, answered: bool) -> None:
+        if answered:
+            self._since = None
+        self._last = now
 
 
 @dataclass
 class Patience:
-    """How long attempts may go unanswered in all (`None`: each by itself); any answer, a refusal too, renews it."""
+    """How long a call may go unanswered, over all its attempts; any answer, a refusal too, renews it once."""
 
-    seconds: float | None
-    _spent: float = 0.0
+    seconds: float
+    silence: Silence | None = None
+    _unanswered: float = 0.0
+    in_all: float = 0.0
     _since: float = 0.0
+    _sent: bool = False
 
-    @property
-    def left(self) -> float | None:
-        """What the next attempt may take; `None` where it has its own time."""
-        return None if self.seconds is None else max(0.0, self.seconds - self._spent)
+    def left(self, now: float) -> float:
+        """What the next attempt may take; little where other calls were in vain."""
+        left = min(self.seconds - self._unanswered, 2 * self.seconds - self.in_all)
+        return max(0.0, left if self.silence is None else min(left, self.silence.left(now)))
 
-    @property
-    def is_lost(self) -> bool:
+    def is_lost(self, now: float) -> bool:
         """Whether another attempt would have no time in which an answer could come."""
-        return self.left is not None and self.left < WORTH_AN_ATTEMPT
+        return self.left(now) < WORTH_AN_ATTEMPT
 
     def begin(self, now: float) -> None:
-        """Begin to count; what a request waited for its turn does not count."""
-        self._since = now
+        self._since, self._sent = now, False
+
+    def sent(self, now: float) -> None:
+        """Begin to count anew: what a request waited for its turn does not count."""
+        self._since, self._sent = now, True
+        if self.silence is not None:
+            self.silence.sent(now)
 
     def end(self, now: float, *, answered: bool) -> None:
         """Count what an attempt took."""
-        self._spent = 0.0 if answered else self._spent + now - self._since
+        took = now - self._since
+        self.in_all += took
+        self._unanswered = 0.0 if answered else self._unanswered + took
+        if self.silence is not None and self._sent:
+            self.silence.ended(now, answered=answered)
 
 
 WORTH_AN_ATTEMPT = 1.0  # Seconds without which no other attempt is made
@@ -92,9 +137,11 @@ async def send_again(
     started = loop.time()
 
     def hook(error: Exception) -> bool | float:
-        if not isinstance(error, ServiceError) or (patience is not None and patience.is_lost):
+        if not isinstance(error, ServiceError) or not error.transient:
             return False
-        if not (error.transient if repeat is Repeat.ALWAYS else isinstance(error, NotConnected | Throttled)):
+        if patience is not None and patience.is_lost(loop.time()):
+            return False
+        if repeat is not Repeat.ALWAYS and not isinstance(error, NotConnected | Throttled):
             return False
         wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
         if loop.time() - started + (wait or 0.0) > retries.total:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import TypeVar, cast
 from uuid import uuid4
 
 import httpx
@@ -13,22 +16,47 @@ from standby import __version__
 from standby.clock import Clock
 from standby.config.resource import is_loopback
 from standby.service.auth import EntraAuth, KeyAuth
-from standby.service.calls import Answer, Call, Tls, origin_of, spelled
-from standby.service.errors import ForeignOrigin, ServiceError, Unreachable
+from standby.service.calls import (
+    ANSWER_SECONDS,
+    CODINGS,
+    Answer,
+    Call,
+    M,
+    Page,
+    Tls,
+    origin_of,
+    read_bounded,
+    spelled,
+)
+from standby.service.errors import (
+    AnswerUnreadable,
+    ForeignOrigin,
+    ServiceError,
+    StillSilent,
+    TokenUnavailable,
+    Unreachable,
+)
 from standby.service.failures import error_of_answer, error_of_transport
 from standby.service.redaction import code_of, hidden
-from standby.service.retries import HttpRetries, Patience, parse_retry_after, send_again
+from standby.service.retries import HttpRetries, Patience, Silence, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
 
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=60.0)
 """Seconds for a connection, for each read and write, and for a free place in the pool."""
 
-ATTEMPT_SECONDS = 120.0  # What one attempt may take in all, however slowly an answer trickles in
+SIGN_IN_SECONDS = 30.0  # How long Entra may take to give a token
+
+MOST_PAGES = 2_000
+MOST_LIST_BYTES = 256 * 2**20
+PAGE_SECONDS = 2.0
+"""What each page adds to the time in which a list has to come: a list that trickles in does not end either."""
+
+P = TypeVar("P", bound=Page)
 
 USER_AGENT = f"standby/{__version__}"
 BUDGET = "standby.budget"
-"""Where a request keeps the time limit of its attempt, how long that is, and the patience of its call."""
+"""Where a request keeps the time limit of its attempt, and the patience of its call."""
 
 
 class Sender:
@@ -55,14 +83,17 @@ class Sender:
         self._limiter = limiter
         self._retries = retries
         self._clock = clock
+        # Waited for here and not in httpx's pool, where the time limit of an attempt would run.
+        self._places = asyncio.Semaphore(connections)
+        self._silences: dict[str, Silence] = {}
         url = httpx.URL(endpoint)
         self._http = httpx.AsyncClient(
             base_url=url,
             auth=auth,
-            event_hooks={"request": [self._count]},
+            event_hooks={"request": [self._count], "response": [self._receive]},
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            headers={"User-Agent": USER_AGENT},
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": CODINGS},
             follow_redirects=False,
             # A proxy of the environment would carry what must stay on this machine, in plain text, elsewhere.
             trust_env=not is_loopback(url.host),
@@ -77,14 +108,62 @@ class Sender:
 
     async def sign_in(self) -> None:
         """Have a token ready, where one is needed; nothing is asked of the origin."""
-        if isinstance(self._auth, EntraAuth):
-            await self._auth.sign_in()
+        if not isinstance(self._auth, EntraAuth):
+            return
+        silence, now = self._silences.setdefault("a token", Silence(SIGN_IN_SECONDS)), asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(silence.left(now())):
+                silence.sent(now())
+                await self._auth.sign_in()
+        except TimeoutError:
+            raise TokenUnavailable(f"Entra gave no token within {SIGN_IN_SECONDS:.0f} s") from None
+        silence.ended(now(), answered=True)
 
     async def send(self, call: Call) -> Answer:
         """Send a call, again where its `repeat` and the failure allow it; `ForeignOrigin` where nothing was sent."""
         self.absolute(call.url, call.analyzer)
-        patience = Patience(call.patience)
+        patience = self._patience(call)
         return await send_again(self._retries, call.repeat, lambda: self._attempt(call, patience), patience)
+
+    async def read(self, call: Call, model: type[M], patience: Patience | None = None) -> tuple[Answer, M]:
+        """Send a call that may be repeated, and read its answer: one that cannot be read is asked for again."""
+        self.absolute(call.url, call.analyzer)
+        patient = patience or self._patience(call)
+
+        async def attempt() -> tuple[Answer, M]:
+            answer = await self._attempt(call, patient)
+            return answer, answer.read(model)
+
+        return await send_again(self._retries, call.repeat, attempt, patient)
+
+    async def pages(self, call: Call, model: type[P], most: int = MOST_PAGES) -> AsyncIterator[tuple[Answer, P]]:
+        """Read a list; `ProtocolError` or `Unreachable` where it does not end, `ForeignOrigin` where it leads away."""
+        links: set[str] = set()
+        spent, size = 0.0, 0
+        while True:
+            patience = self._patience(call)
+            answer, page = await self.read(call, model, patience)
+            yield answer, page
+            if not page.next_link:
+                return
+            link = self.absolute(page.next_link)
+            spent, size = spent + patience.in_all, size + len(answer.content)
+            if link in links:
+                raise answer.protocol_error(f"The pages of {call.kind} of {self._name} repeat")
+            links.add(link)
+            if len(links) >= most or size > MOST_LIST_BYTES:
+                cause = f"There is no end to {call.kind} of {self._name} after {len(links)} pages"
+                raise answer.protocol_error(cause)
+            if spent > ANSWER_SECONDS + PAGE_SECONDS * len(links):
+                cause = f"{self._name} gave only {len(links)} pages of {call.kind} in {spent:.0f} s"
+                raise Unreachable(cause, resource=self._name)
+            call = replace(call, url=link, params={})
+
+    def _patience(self, call: Call) -> Patience:
+        if self._retries.silence is None:
+            return Patience(ANSWER_SECONDS)
+        most = ANSWER_SECONDS if call.first else self._retries.silence
+        return Patience(ANSWER_SECONDS, self._silences.setdefault(call.kind, Silence(most)))
 
     def absolute(self, url: str, analyzer: str | None = None) -> str:
         """Give in full a URL that the service named; `ForeignOrigin`, with both, where it leads to another origin."""
@@ -108,12 +187,16 @@ class Sender:
 
     async def _attempt(self, call: Call, patience: Patience) -> Answer:
         loop, answered = asyncio.get_running_loop(), False
-        patience.begin(loop.time())
-        try:
-            response = await self._exchange(call, patience)
-            answered = True
-        finally:
-            patience.end(loop.time(), answered=answered)
+        async with self._places:
+            patience.begin(loop.time())
+            try:
+                response = await self._exchange(call, patience)
+                answered = True
+            except AnswerUnreadable:
+                answered = True
+                raise
+            finally:
+                patience.end(loop.time(), answered=answered)
         if response.is_redirect:
             raise self._redirected(response, call)
         if not response.is_success:
@@ -123,6 +206,7 @@ class Sender:
             headers=response.headers,
             content=response.content,
             resource=self._name,
+            origin=spelled(self._origin),
             analyzer=call.analyzer,
             retry_after=parse_retry_after(
                 response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
@@ -136,10 +220,13 @@ class Sender:
         path = hidden(request.url.raw_path.partition(b"?")[0].decode("ascii"))
         started = self._clock.monotonic()
         failure: ServiceError
+        if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
+            cause = f"{self._name} has answered no call for {call.kind} for {patience.silence.most:.0f} s"
+            raise StillSilent(f"{cause}, so it was not asked again", resource=self._name, analyzer=call.analyzer)
         try:
-            seconds = ATTEMPT_SECONDS if patience.left is None else min(ATTEMPT_SECONDS, patience.left)
-            async with asyncio.timeout(seconds) as budget:
-                request.extensions[BUDGET] = budget, seconds, patience
+            await self.sign_in()
+            async with asyncio.timeout(None) as budget:
+                request.extensions[BUDGET] = budget, patience
                 response = await self._http.send(request)
         except ServiceError as error:
             # No token could be had; what signs knows nothing of resources.
@@ -149,11 +236,8 @@ class Sender:
             log.debug("%s %s %s: %s (%s)", self._name, call.method, path, type(error).__name__, ours)
             failure = error_of_transport(error, call, self._name, self._endpoint)
         except TimeoutError:
-            failure = Unreachable(
-                f"No complete answer from {self._name} within {call.patience or ATTEMPT_SECONDS:.0f} s",
-                resource=self._name,
-                analyzer=call.analyzer,
-            )
+            cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
+            failure = Unreachable(cause, resource=self._name, analyzer=call.analyzer)
         else:
             log.debug(
                 "%s %s %s: %d in %.0f ms (%s, %s)",
@@ -182,16 +266,22 @@ class Sender:
         If they were counted earlier, those that waited for a token would be sent together. The attempt's time
         limit does not run while it waits.
         """
-        if self._limiter is None:
-            return
         budget: asyncio.Timeout
         patience: Patience
-        budget, seconds, patience = request.extensions[BUDGET]
+        budget, patience = request.extensions[BUDGET]
         budget.reschedule(None)
-        await self._limiter.acquire()
+        if self._limiter is not None:
+            await self._limiter.acquire()
         now = asyncio.get_running_loop().time()
-        patience.begin(now)
-        budget.reschedule(now + seconds)
+        budget.reschedule(now + patience.left(now))
+        patience.sent(now)
+
+    async def _receive(self, response: httpx.Response) -> None:
+        """Take in a body within bounds, before anybody else can read it without."""
+        body = await read_bounded(response, spelled(self._origin))
+        await cast(httpx.AsyncByteStream, response.stream).aclose()
+        response.stream = httpx.ByteStream(body)
+        response.headers.pop("content-encoding", None)
 
     def _redirected(self, response: httpx.Response, call: Call) -> ServiceError:
         try:

@@ -17,7 +17,7 @@ import tasks
 from standby.config.plan import RetryPolicy
 from standby.errors import StandbyError
 from standby.recovery.context import Stage
-from standby.replication.errors import CopyDiffers, CopyNotStarted, ModelsNotServed, TargetAnalyzerNotReady
+from standby.replication.errors import CopyDiffers, CopyNotStarted, ModelsNotServed
 from standby.service.errors import (
     Conflict,
     CopyOutcomeUnknown,
@@ -106,11 +106,6 @@ def test_failures_that_stay_are_not(task: Task[..., Any], error: Exception) -> N
 def test_a_copy_that_is_known_not_to_have_started_is_asked_for_again() -> None:
     error = CopyNotStarted("invoice", "west")
     assert [name for name, task in ALL.items() if would_retry(task, error)] == ["copy"]
-
-
-def test_a_copy_that_is_a_moment_late_to_be_ready_is_looked_at_again() -> None:
-    error = TargetAnalyzerNotReady("invoice", "west")
-    assert [name for name, task in ALL.items() if would_retry(task, error)] == ["verify"]
 
 
 @each_task

@@ -260,7 +260,8 @@ def _severity_at_target(failure: StandbyError) -> Severity:
     if isinstance(failure, NotAuthorized):
         # Without a status there was no token: that says nothing about the resource.
         return Severity.ERROR if failure.status is not None else Severity.UNKNOWN
-    return Severity.UNKNOWN if isinstance(failure, ServiceError) and failure.transient else Severity.ERROR
+    passes = isinstance(failure, Unreachable) or (isinstance(failure, ServiceError) and failure.transient)
+    return Severity.UNKNOWN if passes else Severity.ERROR
 
 
 def _retiring(retirement: Retirement, left: timedelta) -> Reason:

@@ -14,7 +14,7 @@ from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import TargetAnalyzerNotReady
 from standby.replication.fingerprint import fingerprint, same_meaning
-from standby.replication.steps import ADOPTED, find, make_room, must_find, settle, verify_again, wait_for
+from standby.replication.steps import ADOPTED, LATE, find, make_room, must_find, settle, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
@@ -47,7 +47,7 @@ class BuildSteps:
     async def verify(self, item: RestoreItem) -> Analyzer:
         """Read the analyzer back, and compare it with what the snapshot has."""
         policy, clock = self.context.plan.retries.verify, self.context.clock
-        return await try_again(policy, verify_again, lambda: self._verify(item), clock)
+        return await try_again(policy, is_transient, lambda: self._verify(item), clock)
 
     async def find_begun(self, item: RestoreItem) -> Analyzer | None:
         """Find a build that was interrupted, where the target has it."""
@@ -56,6 +56,7 @@ class BuildSteps:
 
     async def _send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
         may_replace = item.over_failed and await self._make_room(item)
+        there_is, is_ours = (self.context.run, self.to, item.target_analyzer), partial(self._is_ours, item)
         try:
             client = self.context.connections[self.to]
             started = await client.put_analyzer(item.target_analyzer, definition, allow_replace=may_replace)
@@ -63,13 +64,14 @@ class BuildSteps:
             raise
         except (Unreachable, ServiceUnavailable, ProtocolError):
             # It may have been taken: the target says, and a second one would be refused or overwrite.
-            is_ours = partial(self._is_ours, item)
-            there = await settle(self.context.run, self.to, item.target_analyzer, is_ours)
+            there = await settle(*there_is, is_ours)
             if there is None:
                 raise RestoreNotStarted(item.target_analyzer, self.to) from None
         except Conflict:
-            there = await self.find_begun(item)
+            there = await find(*there_is)
             if there is None:
+                there = await settle(*there_is, is_ours, LATE)
+            if there is None or not is_ours(there):
                 raise
         else:
             begun, warnings = self.context.clock.monotonic(), started.analyzer.warnings
@@ -87,7 +89,8 @@ class BuildSteps:
         return may_replace
 
     async def _verify(self, item: RestoreItem) -> Analyzer:
-        analyzer = await must_find(self.context.run, self.to, item.target_analyzer)
+        there_is = self.context.run, self.to, item.target_analyzer
+        analyzer = await must_find(*there_is, lambda there: there.status != "creating")
         if analyzer.status == "creating":
             raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
         if analyzer.status != "ready":

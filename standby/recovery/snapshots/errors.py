@@ -59,8 +59,8 @@ class NotOfThisPlan(SnapshotError):
 
 class RestoreNotStarted(SnapshotError):
     def __init__(self, analyzer: str, target: str) -> None:
-        cause = f"The answer to the build of {analyzer} was lost on the way, and {target} does not have it"
-        super().__init__(cause, "Run again: nothing was started")
+        cause = f"The answer to the build of {analyzer} was lost on the way, and {target} does not show it"
+        super().__init__(cause, "Run again: a build that shows by then is not started a second time")
 
 
 class RestoredDiffers(SnapshotError):

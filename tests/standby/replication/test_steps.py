@@ -19,6 +19,7 @@ from standby.replication.engine import Receipt
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
+    MayBeUnderWay,
     ModelsNotServed,
     TargetAnalyzerFailed,
     TargetAnalyzerGone,
@@ -28,7 +29,7 @@ from standby.replication.errors import (
 from standby.replication.inventory import SERVING_AGE, connect
 from standby.replication.items import PlanItem, Selection
 from standby.replication.replicate import survey
-from standby.replication.steps import ADOPTED, SETTLING, RunContext
+from standby.replication.steps import ADOPTED, LATE, SETTLING, DirectSteps, RunContext
 from standby.replication.verdict import Action
 from standby.service.errors import (
     AnalyzerNotFound,
@@ -36,7 +37,6 @@ from standby.service.errors import (
     GrantVoid,
     OperationFailed,
     OperationHung,
-    ServiceUnavailable,
 )
 from standby.vault.errors import VaultUnavailable
 from tests.standby.replication.world import (
@@ -223,31 +223,63 @@ async def test_a_copy_that_is_not_wholly_there_yet_is_adopted(on: Stage) -> None
     assert await steps.copy(on.context, item, authorization) == replace(ADOPTED, attempts=1)
 
 
-async def test_a_copy_that_shows_late_at_the_target_is_adopted_all_the_same(on: Stage) -> None:
-    """Looked for several times: a second copy must not be begun for the first one's being slow."""
-    not_yet = refusal(404, "NotFound", "ModelNotFound", "Not found.")
+def shown_late(service: Service, seconds: float, *, lost: bool) -> Callable[[str, httpx.Request], Any]:
+    """Show what the target had before, for so long after a copy was taken, whose answer may be lost."""
+    before = dict(service.region("west").analyzers)
+    shown: list[float] = []
 
     def late(when: str, request: httpx.Request) -> httpx.Response | None:
-        if when == "after" and request.url.path.endswith(":copy"):
-            raise LOST
-        shown = on.service.clock.seconds >= SETTLING[1]
-        return not_yet if request.method == "GET" and not shown else None
+        if when == "after" and request.url.path.endswith(":copy") and not shown:
+            shown.append(service.clock.seconds + seconds)
+            if lost:
+                raise LOST
+        if request.method == "GET" and request.url.path.endswith("/a") and shown and service.clock.seconds < shown[0]:
+            old = before.get("a")
+            return httpx.Response(200, json=old) if old else refusal(404, "NotFound", "ModelNotFound", "Not found.")
+        return None
 
+    return late
+
+
+@pytest.mark.parametrize("on_existing", ["refuse", "replace"])
+@pytest.mark.parametrize("seconds", [0.5, 3, 12, 30])
+@pytest.mark.parametrize("lost", [True, False], ids=["answer lost", "answered"])
+async def test_a_copy_that_shows_late_is_waited_for_and_never_begun_twice(
+    on: Stage, on_existing: str, seconds: float, lost: bool
+) -> None:
+    if on_existing == "replace":
+        on.service.hold("west", definition("a", description="theirs"))
+    item = await on.plan(on_existing)
+    direct = DirectSteps(replace(on.context, recovery_plan=recovery_plan()))
+    authorization = await direct.authorize(item)
+    on.service.intervene = shown_late(on.service, seconds, lost=lost)
+
+    receipt = await direct.copy(item, authorization)
+    await direct.poll(item, receipt)
+    await direct.verify(item)
+
+    assert on.service.accepted["west", "a"] == 1
+
+
+async def test_what_does_not_show_within_the_deadline_is_gone_and_one_that_is_deleted_is_too(on: Stage) -> None:
     item = await on.plan()
-    authorization = await steps.authorize(on.context, item)
-    on.service.intervene = late
-    assert (await steps.copy(on.context, item, authorization)).operation_url is None
-    assert on.service.clock.seconds < sum(SETTLING)
+    on.service.intervene = shown_late(on.service, 1000, lost=False)
+    receipt = await steps.copy(on.context, item, await steps.authorize(on.context, item))
+    await steps.poll(on.context, item, receipt)
+    begun = on.service.clock.seconds
+    with pytest.raises(TargetAnalyzerGone):
+        await steps.verify(on.context, item)
+    assert on.service.clock.seconds - begun == POLL_10_S.poll
 
 
 @pytest.mark.parametrize("lost", [LOST, GATEWAY])
-async def test_a_copy_whose_request_was_lost_is_known_not_to_have_started(
+async def test_a_copy_that_does_not_show_after_a_lost_answer_may_be_asked_for_again(
     on: Stage, lost: httpx.Response | Exception
 ) -> None:
     on.service.intervene = answering("POST", ":copy", lost)
-    with pytest.raises(CopyNotStarted, match="nothing was started"):
+    with pytest.raises(CopyNotStarted, match="not started a second time"):
         await on.copied()
-    assert on.service.clock.waits == list(SETTLING)
+    assert SETTLING <= on.service.clock.seconds < LATE
 
 
 async def test_a_conflict_with_our_own_copy_is_adopted(on: Stage) -> None:
@@ -376,7 +408,7 @@ async def test_a_replacement_is_not_begun_twice_when_even_the_look_at_the_target
         return GATEWAY if when == "after" and on.service.accepted else None
 
     on.service.intervene = broken
-    with pytest.raises(ServiceUnavailable):
+    with pytest.raises(MayBeUnderWay, match="run again: what is there by then is not made a second time"):
         await steps.copy(on.context, item, authorization)
     if over:
         on.service.settle()
@@ -390,7 +422,7 @@ async def test_a_replacement_by_an_equal_retrained_analyzer_is_told_from_the_old
     on.service.hold("east", labelled("a", changed_at="2026-01-02T00:00:00Z"))
     on.service.hold("west", labelled("a"))
     on.service.intervene = answering("POST", ":copy", LOST)
-    with pytest.raises(CopyNotStarted):
+    with pytest.raises(MayBeUnderWay):
         await on.copied("replace", "a")
     on.service.intervene = answering("POST", ":copy", LOST, when="after")
     assert (await on.copied("replace", "a"))[1].operation_url is None
@@ -507,7 +539,8 @@ async def test_a_copy_that_is_what_was_planned_is_verified_as_both_sides_are(on:
 
 
 async def test_a_copy_that_is_still_made_is_not_ready(on: Stage) -> None:
-    item, _ = await on.copied()
+    item = await ready(on)
+    on.service.region("west").analyzers["a"]["status"] = "creating"
     with pytest.raises(TargetAnalyzerNotReady):
         await steps.verify(on.context, item)
 

@@ -13,6 +13,7 @@ from standby.errors import StandbyError
 from standby.service import errors
 from standby.service.errors import (
     AnalyzerNotFound,
+    AnswerUnreadable,
     Conflict,
     DefaultsNotSet,
     DeploymentMissing,
@@ -201,7 +202,7 @@ async def test_how_long_the_service_wants_us_to_wait_is_kept(
         (httpx.CloseError, Unreachable),
         (httpx.RemoteProtocolError, Unreachable),
         (httpx.LocalProtocolError, ProtocolError),
-        (httpx.DecodingError, ProtocolError),
+        (httpx.DecodingError, Unreachable),
     ],
 )
 async def test_no_answer_is_told_by_what_went_wrong(
@@ -271,6 +272,7 @@ def test_only_what_passes_is_transient() -> None:
         Unreachable,
         NotConnected,
         ServiceUnavailable,
+        AnswerUnreadable,
     }
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from standby.config.plan import NoEncryption
 from standby.service.errors import (
+    AnswerUnreadable,
     ApiVersionMismatch,
     Conflict,
     CopyOutcomeUnknown,
     ForeignOrigin,
     NotConnected,
-    ProtocolError,
     Throttled,
 )
 from standby.service.protocols import protocol_for
@@ -58,8 +58,8 @@ async def test_the_api_version_decides_which_protocol_is_spoken(
 
 @pytest.mark.parametrize("when", ["soon", "2026-13-01T00:00:00Z", 5])
 async def test_a_grant_that_ends_at_no_time_is_an_error(pair: Pair, when: object) -> None:
-    pair.service.will(pair.grant(expiresAt=when))
-    with pytest.raises(ProtocolError, match="lacks expiresAt"):
+    pair.service.always(lambda _: pair.grant(expiresAt=when))
+    with pytest.raises(AnswerUnreadable, match="lacks expiresAt"):
         await pair.authorize()
 
 

@@ -53,13 +53,6 @@ async def test_what_stays_is_not_tried_again(connect: Connect, service: Service,
     assert len(service.requests) == 1
 
 
-async def test_an_answer_that_cannot_be_understood_is_not_asked_for_again(connect: Connect, service: Service) -> None:
-    service.will(httpx.Response(200, text="?"))
-    with pytest.raises(ServiceError):
-        await connect(service).get_analyzer("a")
-    assert len(service.requests) == 1
-
-
 async def test_every_attempt_has_a_request_id_of_its_own(connect: Connect, service: Service, failure: Failure) -> None:
     service.will(failure(503), failure(503), FOUND)
     await connect(service).get_analyzer("a")

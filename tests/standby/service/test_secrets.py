@@ -278,5 +278,5 @@ def test_no_value_shows_what_it_keeps(pair: Pair) -> None:
     token = Grant.model_validate({"authorizationToken": "canary"})
     leave = CopyAuthorization(pair.source.resource, "a", "a", None, token=token.token, decryption_key=GIVEN.key)
     call = Call("POST", "/x", body={"authorizationToken": "canary"})
-    answer = Answer(200, httpx.Headers({"x": "canary"}), b"canary", "west", "a")
+    answer = Answer(200, httpx.Headers({"x": "canary"}), b"canary", "west", "https://west", "a")
     assert "canary" not in repr([pair.source.resource, token, leave, GIVEN, call, answer])
