@@ -250,13 +250,16 @@ async def _manifest(
     resources = {**earlier, **gathered.resources}
     for name, unreadable in gathered.unreadable.items():
         before = earlier[name].analyzers if name in earlier else {}
-        kept = {analyzer: before[analyzer] for analyzer in unreadable.keys() & before.keys()}
+        # What has no name may be any of those that are not listed.
+        meant = before.keys() if any(found.is_nameless for found in unreadable.values()) else unreadable.keys()
         now_there = gathered.resources[name].analyzers
+        kept = {analyzer: before[analyzer] for analyzer in before.keys() & meant}
         resources[name] = gathered.resources[name].model_copy(update={"analyzers": {**kept, **now_there}})
         for analyzer, found in sorted(unreadable.items()):
             has = (
                 "has it as it is" if analyzer in now_there else "has an earlier one" if analyzer in kept else "lacks it"
             )
+            has = "keeps what an earlier one has of what is not listed" if found.is_nameless else has
             problems.append(f"{analyzer}: {found.unreadable(name)} The snapshot {has}")
     manifest = Manifest(
         id=f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:6]}",
