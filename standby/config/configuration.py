@@ -149,6 +149,8 @@ _IN_TURN = "{} and {} may both write the same analyzer at {}, for example {}, an
 
 M = TypeVar("M", bound=BaseModel)
 
+CORRECT = "Correct that, then run again"
+
 
 def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read a configuration file; relative paths are taken from its folder, and `${NAME}` from `environ`.
@@ -158,7 +160,7 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     """
     file = read_yaml(_read(path))
     if file.problems:
-        raise ConfigurationError(_lines(path, file, file.problems))
+        raise ConfigurationError(_lines(path, file, file.problems), CORRECT)
     if not isinstance(file.data, dict):
         what = "is empty" if file.data is None else "is not a mapping"
         raise ConfigurationError([f"{path} {what}"], "Add resources: and plans: to it")
@@ -173,7 +175,7 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     if not isinstance(found, Configuration):
         problems += [each for each in found if not any(all(map(eq, each.where, where)) for where in unfilled)]
     hidden = [Problem(problem.where, filled.hide(problem.message)) for problem in problems]
-    raise ConfigurationError(_lines(path, file, hidden))
+    raise ConfigurationError(_lines(path, file, hidden), CORRECT)
 
 
 @cache

@@ -31,7 +31,8 @@ class UnknownName(ConfigurationError):
     """Somebody asked for a plan or a resource that the configuration does not have."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__([f"There is no {kind} named {name}: {nearest(name, known)}"])
+        problem = f"There is no {kind} named {name}: {nearest(name, known)}"
+        super().__init__([problem], "Correct the name, or add it to the configuration")
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,14 @@ class TooSlow(Refused):
     status = 408
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"The body did not arrive within {seconds:.0f} s")
+        super().__init__(f"The body did not arrive within {seconds:.0f} s", "Send it again")
 
 
 class TooLarge(Refused):
     status = 413
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"The body has more than {most} bytes")
+        super().__init__(f"The body has more than {most} bytes", "Send fewer events at once")
 
 
 class NotJson(Refused):
@@ -54,7 +54,7 @@ class NotJson(Refused):
 class Malformed(Refused):
     status = 400
 
-    def __init__(self, what: str, reason: str, next_action: str = "") -> None:
+    def __init__(self, what: str, reason: str, next_action: str = "Correct what sends it") -> None:
         super().__init__(f"The request is not a valid {what}: {reason}", next_action)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar
 
@@ -21,12 +22,18 @@ class LedgerBusy(ReplicationError):
 
 
 class NothingSelected(ReplicationError):
-    def __init__(self, kind: str, pattern: str, known: list[str]) -> None:
-        super().__init__(f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}")
+    def __init__(self, kind: str, pattern: str, known: list[str], option: str = "") -> None:
+        super().__init__(
+            f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}",
+            f"Correct the name, or leave out --{option or kind}",
+        )
 
 
 class ModelsNotServed(ReplicationError):
-    """The target cannot serve a model that the analyzer names."""
+    """The target cannot serve models that the analyzer names; each problem says how it is fixed."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        super().__init__(" ".join(problems), "Then run again")
 
 
 class CopyFailed(ReplicationError):

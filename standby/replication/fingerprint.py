@@ -108,6 +108,48 @@ def differences(
     return tuple(sorted(found, key=lambda difference: difference.path))
 
 
+BY_PEOPLE = frozenset(
+    {"baseAnalyzerId", "contentCategories", "description", "fieldSchema", "fields", "knowledgeSources", "tags"}
+)
+"""Fields that no service fills in by itself."""
+
+SETTINGS = frozenset(
+    {"chartFormat", "disableContentFiltering", "disableFaceBlurring", "dynamicFieldSchema", "enable*", "enum*"}
+    | {"annotationFormat", "estimate*", "examples", "items", "locales", "method", "models", "omitContent"}
+    | {"processingLocation", "properties", "return*", "segmentPerPage", "tableFormat", "type"}
+)
+"""Fields that people set, and the service where they do not."""
+
+
+def is_filled_in(
+    source: Mapping[str, JsonValue],
+    target: Mapping[str, JsonValue],
+    ignore: Sequence[str] = (),
+    *,
+    as_copied: bool = False,
+) -> bool:
+    """Say whether a target has all that its source has, and beside it only what its service filled in by itself.
+
+    Args:
+        as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
+    """
+    by_people = BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS
+    return _only_fills_in(writable(source, ignore), writable(target, ignore), "", by_people)
+
+
+def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: frozenset[str]) -> bool:
+    if isinstance(source, list) and isinstance(target, list) and len(source) == len(target):
+        return all(_only_fills_in(left, right, "", by_people) for left, right in zip(source, target, strict=True))
+    if not isinstance(source, dict) or not isinstance(target, dict):
+        return isinstance(source, bool) is isinstance(target, bool) and source == target
+    added, is_map = target.keys() - source.keys(), key in NAMED_BY_USERS
+    if source.keys() - target.keys() or (added and is_map):
+        return False
+    if any(fnmatchcase(name, each) for name in added for each in by_people):
+        return False
+    return all(_only_fills_in(value, target[name], "" if is_map else name, by_people) for name, value in source.items())
+
+
 Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
 
 

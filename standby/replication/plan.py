@@ -15,7 +15,7 @@ from standby.document import JsonValue
 from standby.fencing import OtherPlans
 from standby.replication.dependencies import Dependencies, TargetNames, referenced_anywhere, resolve
 from standby.replication.errors import NothingSelected
-from standby.replication.fingerprint import differences, same_meaning
+from standby.replication.fingerprint import differences, is_filled_in, same_meaning
 from standby.replication.inventory import Inventory, is_protected, must_match
 from standby.replication.items import (
     PlanItem,
@@ -34,6 +34,7 @@ from standby.replication.verdict import (
     COPYING,
     HOLDS_NOTHING,
     OVERWRITABLE,
+    UNFINISHED,
     Action,
     CopyRecord,
     Sighting,
@@ -41,7 +42,9 @@ from standby.replication.verdict import (
     decide,
     expected_definition,
     explain,
+    is_later,
     is_trained_again,
+    is_unfinished,
     judge,
     sight,
     status_of,
@@ -163,9 +166,19 @@ class Pair:
             return f"This plan protects {there} at {item.target}, too, which was not copied from {item.source}"
         return ""
 
+    def _judge(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
+        record = self.records.get(target_name)
+        if found is None or same_meaning(found.fingerprint, expected.fingerprint):
+            return judge(expected, found, record)
+        copied = record.target if record and record.target.created_at == found.created_at else None
+        as_copied = copied is not None and not is_later(found.changed_at, copied.changed_at)
+        source, there = self._definition(name, target_name), self.target.definitions[target_name]
+        filled_in = is_filled_in(source, there, self.recovery_plan.ignore, as_copied=as_copied)
+        return judge(expected, found, record, is_filled_in=filled_in)
+
     def _verdict(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
         record = self.records.get(target_name)
-        verdict = judge(expected, found, record)
+        verdict = self._judge(name, target_name, expected, found)
         if verdict is not Verdict.IN_SYNC or found is None or not found.trained:
             return verdict
         if record is None or found.rebuilt or (record.source, record.target) != (expected, found):
@@ -203,19 +216,21 @@ class Pair:
             Its id there, what a copy of the analyzer would be there, and what is there.
         """
         own = self.names.of(name)
-        expected, found = self._expected(name, own), self._sight_target(own)
-        verdict = judge(expected, found, self.records.get(own))
+        expected = self._expected(name, own)
+        found = self._sight_target(own, expected)
+        verdict = self._judge(name, own, expected, found)
         if verdict is Verdict.MISSING or verdict in AT_HAND or name in self.selection.names:
             return own, expected, found
         for version in self.names.versions(name, self.target.analyzers):
             if version in self.source.analyzers:
                 continue  # It is called like a version, and is none.
-            candidate, wanted = self._sight_target(version), self._expected(name, version)
-            if (
-                candidate is not None
-                and same_meaning(candidate.fingerprint, wanted.fingerprint)
-                and judge(wanted, candidate, self.records.get(version)) in AT_HAND
-            ):
+            wanted = self._expected(name, version)
+            candidate = self._sight_target(version, wanted)
+            if candidate is None:
+                continue
+            verdict = self._judge(name, version, wanted, candidate)
+            is_equal = same_meaning(candidate.fingerprint, wanted.fingerprint)
+            if verdict is Verdict.IN_SYNC or (is_equal and verdict in AT_HAND):
                 return version, wanted, candidate
         return own, expected, found
 
@@ -224,15 +239,20 @@ class Pair:
         record = self.records.get(target_name)
         if record is None or found is None or record.target.created_at != found.created_at:
             return None
+        if record.target.status == UNFINISHED:
+            return None  # It was never found good.
         return record
 
-    def _sight_target(self, name: str) -> Sighting | None:
+    def _sight_target(self, name: str, expected: Sighting | None = None) -> Sighting | None:
         analyzer = self.target.analyzers.get(name)
         if analyzer is None:
             return None
         found = sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
         found = replace(found, status=status_of(analyzer, self.now, self.recovery_plan.deadlines.poll))
         record = self._last(name, found)
+        begun = self.records.get(name)
+        if expected and begun and is_unfinished(begun, found, expected):
+            found = replace(found, status=UNFINISHED)
         listed = self.rebuilt.get(self.target.serving.resource.name, {}).get(name)
         recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
         # What was trained there since it was rebuilt is trained, for all that is known.
@@ -437,4 +457,4 @@ def _refuse_unknown(
     everything = sorted({name for source in sources for name in inventories[source].analyzers})
     for forced in selection.force:
         if forced not in everything:
-            raise NothingSelected("analyzer", forced, everything)
+            raise NothingSelected("analyzer", forced, everything, "force")

@@ -7,10 +7,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from standby.clock import Clock
-from standby.concurrency import side_by_side
+from standby.concurrency import side_by_side, to_its_end
 from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.fencing import OtherPlans, read_fence
@@ -67,6 +68,9 @@ class Steps(Protocol):
 
     def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
         """Add model names to a target's defaults, before any copy."""
+
+    def note_begun(self, item: PlanItem, begun_at: datetime, /) -> Awaitable[None]:
+        """Write down that a copy was begun which this run does not end well: the next one knows it by that."""
 
 
 async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: Clock) -> Verified:
@@ -145,7 +149,14 @@ class Replication(Engine[PlanItem, ReportItem]):
     async def _make(self, item: PlanItem, attempt: Attempt) -> None:
         if item.kept_as and item.found is not None:
             attempt.kept = await self._keep(side_copy(item, item.kept_as, item.found))
-        verified = await copy_analyzer(self._steps, item, attempt, self._clock)
+        try:
+            verified = await copy_analyzer(self._steps, item, attempt, self._clock)
+        except BaseException as error:
+            may_be_begun = attempt.receipt is not None or isinstance(error, asyncio.CancelledError)
+            if may_be_begun and attempt.asked:
+                begun_at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - attempt.begun)
+                await to_its_end(self._steps.note_begun(item, begun_at))
+            raise
         # What was rebuilt stays that, wherever it is copied to.
         target = replace(verified.target, rebuilt=verified.source.rebuilt)
         record = CopyRecord(verified.source, target, self._clock.now(), item.analyzer)
@@ -364,10 +375,18 @@ async def _owners(
 
 async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:
     ignore = context.recovery_plan.ignore
-    there = {name: target.analyzers[name] for name in records if name in target.analyzers}
-    other = [name for name, it in there.items() if records[name].target.created_at != it.created_at]
-    others = {name: sight(there[name], target.definitions[name], ignore) for name in other}
-    return await with_begun(context.vault, context.api_version(pair[0]), pair, records, others)
+    doubtful = [
+        name
+        for name, analyzer in target.analyzers.items()
+        if analyzer.status not in {"ready", "creating", "deleting"}
+        or name not in records
+        or records[name].target.created_at != analyzer.created_at
+    ]
+
+    def sight_at_target(name: str) -> Sighting:
+        return sight(target.analyzers[name], target.definitions[name], ignore)
+
+    return await with_begun(context.vault, context.api_version(pair[0]), pair, records, doubtful, sight_at_target)
 
 
 def _refuse_if_all_serve_elsewhere(plan: ReplicationPlan, others: OtherPlans) -> None:

@@ -56,6 +56,8 @@ def _source_changed(item: PlanItem) -> bool:
         return True  # Also by labelled data alone, under the same definition.
     if item.verdict is Verdict.IN_SYNC and not item.is_in_sync:
         return True  # What serves elsewhere may have been edited there.
+    if item.verdict is Verdict.IN_SYNC:
+        return False  # Also where the target filled in what the source does not have.
     if item.found is not None and same_meaning(item.found.fingerprint, item.expected.fingerprint):
         return item.found.status != "ready"
     return item.last is None or not same_meaning(item.last.source.fingerprint, item.expected.fingerprint)

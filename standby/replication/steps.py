@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -27,13 +27,13 @@ from standby.replication.errors import (
     TargetAnalyzerNotReady,
     TargetMoved,
 )
-from standby.replication.fingerprint import fingerprint, same_meaning, without_access
+from standby.replication.fingerprint import differences, fingerprint, is_filled_in, same_meaning, without_access
 from standby.replication.inventory import Connections
 from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.serving import judge_models
 from standby.replication.trained import note_begun, note_rebuilt
-from standby.replication.verdict import Action, Sighting, expected_definition, sight, with_overrides
+from standby.replication.verdict import UNFINISHED, Action, Sighting, expected_definition, sight, with_overrides
 from standby.service.errors import (
     AnalyzerNotFound,
     Conflict,
@@ -45,7 +45,7 @@ from standby.service.errors import (
 )
 from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization, protocol_for
-from standby.text import utc
+from standby.text import some_of, utc
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.replication")
@@ -172,8 +172,12 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
     )
     expires_at = authorization.expires_at
     if expires_at is not None and expires_at <= context.clock.now() + GRANT_MARGIN:
-        text = f"The grant for {item.analyzer} ends at {utc(expires_at)}, too soon to be used"
-        raise GrantVoid(text, resource=item.source, analyzer=item.analyzer)
+        raise GrantVoid(
+            f"The grant for {item.analyzer} ends at {utc(expires_at)}, too soon to be used",
+            "Check the clock of this machine, which standby doctor compares with the service's; then run again",
+            resource=item.source,
+            analyzer=item.analyzer,
+        )
     return authorization
 
 
@@ -188,7 +192,7 @@ async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str
     )
     if judged.errors:
         context.connections.forget_serving(item.target)
-        raise ModelsNotServed(" ".join(judged.errors))
+        raise ModelsNotServed(judged.errors)
     return judged.warnings
 
 
@@ -296,9 +300,14 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     resource, overrides = context.connections[item.target].resource, context.recovery_plan.overrides(item.target)
     definition = expected_definition(edited.definition(), resource, overrides, analyzer.definition())
     source = replace(sight(edited, definition, ignore), rebuilt=item.expected.rebuilt)
+    warnings = ("It was edited at the source during the run; the edit was copied.",)
     if not same_meaning(target.fingerprint, source.fingerprint):
-        raise CopyDiffers(item.target_analyzer, item.target)
-    return Verified(source, target, ("It was edited at the source during the run; the edit was copied.",))
+        there = analyzer.definition()
+        if not is_filled_in(definition, there, ignore, as_copied=True):
+            raise CopyDiffers(item.target_analyzer, item.target)
+        added = some_of((each.path for each in differences(definition, there, ignore)), 5)
+        warnings = (f"{item.target} filled in {added} by itself, which {item.source} does not have.",)
+    return Verified(source, target, warnings)
 
 
 async def find(context: RunContext, target: str, analyzer: str) -> Analyzer | None:
@@ -377,7 +386,10 @@ def _is_as_planned(context: RunContext, item: PlanItem, there: Analyzer) -> bool
 
 def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether what the target holds is still what the plan was made from."""
-    if item.found is None or (item.over_nothing and there.status not in {"failed", "creating"}):
+    if item.found is None:
+        return False
+    is_failed = item.over_nothing and item.found.status != UNFINISHED
+    if is_failed and there.status not in {"failed", "creating"}:
         return False
     dates = (there.created_at, there.last_modified_at)
     seen = fingerprint(there.definition(), context.recovery_plan.ignore)
@@ -421,6 +433,10 @@ class DirectSteps:
     @property
     def _retries(self) -> StepRetries:
         return self.context.recovery_plan.retries
+
+    async def note_begun(self, item: PlanItem, begun_at: datetime) -> None:
+        context = self.context
+        await note_begun(context.vault, context.api_version(item.source), item, begun_at)
 
     async def _retry(
         self, policy: RetryPolicy, worth_it: Callable[[BaseException], bool], step: Callable[[], Awaitable[T]]

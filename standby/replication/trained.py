@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from enum import Enum
@@ -26,7 +26,15 @@ from standby.replication.dependencies import fitting_id
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.items import PlanItem, Records
 from standby.replication.ledger import Rebuilt, RebuiltThere, add_rebuilt, read_rebuilt
-from standby.replication.verdict import OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, is_trained_again
+from standby.replication.verdict import (
+    OVERWRITABLE,
+    UNFINISHED,
+    Action,
+    CopyRecord,
+    Sighting,
+    Verdict,
+    is_trained_again,
+)
 from standby.service.models import Analyzer
 from standby.vault.documents import Stored, change_document, parse_stored, read_document
 from standby.vault.errors import VaultError
@@ -276,7 +284,7 @@ class CopyBegun(Stored):
 
 
 async def note_begun(vault: Storage, api_version: str, item: PlanItem, now: datetime) -> None:
-    """Write down that a trained analyzer is about to be copied: a copy and a training of a target look alike."""
+    """Write down that a copy is begun: of a trained analyzer before it is, because a training looks like a copy."""
     begun = CopyBegun(analyzer=item.analyzer, source=item.expected, found=item.found, begun_at=now)
     path = _begun_path(api_version, item.source, item.target, item.target_analyzer)
     try:
@@ -287,38 +295,58 @@ async def note_begun(vault: Storage, api_version: str, item: PlanItem, now: date
 
 
 async def with_begun(
-    vault: Storage, api_version: str, pair: tuple[str, str], records: Records, others: Mapping[str, Sighting]
+    vault: Storage,
+    api_version: str,
+    pair: tuple[str, str],
+    records: Records,
+    doubtful: Collection[str],
+    sight_at_target: Callable[[str], Sighting],
 ) -> Records:
-    """Add to a ledger the copies of trained analyzers that a run began, and was killed before it recorded them.
+    """Add to a ledger the copies that a run began and did not record: it was killed, or did not find them good.
 
-    Only what has an earlier record needs that: without one, what is equal and was made later counts as the copy.
+    What is trained needs that only where it has an earlier record: without one, what is equal and was made later
+    counts as the copy.
 
     Args:
-        others: what the target holds of another incarnation than the ledger knows.
+        doubtful: what the target holds that the ledger does not know so.
     """
-    doubtful = {name: found for name, found in others.items() if found.trained}
+    if not doubtful:
+        return records
+    listed = {each.path for each in await vault.list(_begun_path(api_version, *pair))}
+    noted = {name: sight_at_target(name) for name in doubtful if _begun_path(api_version, *pair, name) in listed}
 
     async def read(name: str) -> CopyBegun | None:
         return await read_document(vault, _begun_path(api_version, *pair, name), CopyBegun)
 
-    notes = await do_for_each(doubtful, read, MOST_READS)
+    notes = await do_for_each(noted, read, MOST_READS)
     made = {
-        name: CopyRecord(note.source, replace(found, rebuilt=note.source.rebuilt), note.begun_at, note.analyzer)
-        for (name, found), note in zip(doubtful.items(), notes, strict=True)
-        if note is not None and _is_made_by(note, found, records[name])
+        name: _record_of(note, found)
+        for (name, found), note in zip(noted.items(), notes, strict=True)
+        if note is not None and _is_made_by(note, found, records.get(name))
     }
     return {**records, **made}
 
 
-def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord) -> bool:
-    if found.created_at is None or last.copied_at >= note.begun_at:
-        return False
-    if not same_meaning(found.fingerprint, note.source.fingerprint):
+def _is_made_by(note: CopyBegun, found: Sighting, last: CopyRecord | None) -> bool:
+    if found.created_at is None or (last is not None and last.copied_at >= note.begun_at):
         return False
     if note.found is not None and note.found.created_at == found.created_at:
+        return False
+    if _is_trained(found) and (last is None or not same_meaning(found.fingerprint, note.source.fingerprint)):
         return False
     return abs(found.created_at - note.begun_at) <= UNENDED
 
 
-def _begun_path(api_version: str, source: str, target: str, analyzer: str) -> str:
-    return f"begun/{api_version}/{source}_{target}/{analyzer}.json"
+def _record_of(note: CopyBegun, found: Sighting) -> CopyRecord:
+    target = replace(found, rebuilt=note.source.rebuilt)
+    if not _is_trained(found):
+        target = replace(target, fingerprint=note.source.fingerprint, status=UNFINISHED)
+    return CopyRecord(note.source, target, note.begun_at, note.analyzer)
+
+
+def _is_trained(found: Sighting) -> bool:
+    return found.has_training and found.status == "ready"
+
+
+def _begun_path(api_version: str, source: str, target: str, analyzer: str = "") -> str:
+    return f"begun/{api_version}/{source}_{target}/{analyzer}{'.json' if analyzer else ''}"

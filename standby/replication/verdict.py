@@ -11,7 +11,7 @@ from standby.config.plan import OnExisting
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
 from standby.replication.fingerprint import fingerprint, same_meaning
-from standby.service.models import Analyzer
+from standby.service.models import UNREADABLE, Analyzer
 
 
 class Verdict(StrEnum):
@@ -34,7 +34,10 @@ class Verdict(StrEnum):
 
 STUCK = "stuck"  # The status of an analyzer that is `creating` for so long that nothing builds it any more
 
-HOLDS_NOTHING = frozenset({"failed", STUCK})
+UNFINISHED = "unfinished"
+"""The status of a copy that a run began and never found good, as its note says, and that nobody changed since."""
+
+HOLDS_NOTHING = frozenset({"failed", STUCK, UNFINISHED})
 """Statuses of what can be overwritten unasked, because there is nothing to lose."""
 
 STUCK_AFTER = timedelta(hours=1)
@@ -76,19 +79,22 @@ class CopyRecord:
     analyzer: str | None = None
 
 
-def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None) -> Verdict:
+def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None, *, is_filled_in: bool = False) -> Verdict:
     """Decide the verdict; never `BLOCKED`, which follows from other analyzers and from models.
 
     The record speaks only of the incarnation it saw: a target that was deleted and made again is judged by
     what it holds, and is `FOREIGN` where that differs. What is being deleted is as good as gone, and so is what
     failed or is stuck: it holds nothing.
+
+    Args:
+        is_filled_in: the target has all that the source has, and settings that it filled in by itself.
     """
     if target is None or target.status == "deleting" or target.status in HOLDS_NOTHING:
         return Verdict.MISSING
     if target.status == "creating":
         return Verdict.CREATING
     ours = last if last is not None and last.target.created_at == target.created_at else None
-    if same_meaning(target.fingerprint, source.fingerprint):
+    if is_filled_in or same_meaning(target.fingerprint, source.fingerprint):
         return _of_equals(source, target, last, ours)
     if ours is None:
         return Verdict.FOREIGN
@@ -130,6 +136,17 @@ def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours
 def is_trained_again(now: Sighting, then: Sighting) -> bool:
     """Say whether labelled data built an analyzer again, whatever became of its definition."""
     return now.trained and (now.created_at != then.created_at or is_later(now.changed_at, then.changed_at))
+
+
+def is_unfinished(begun: CopyRecord, found: Sighting, expected: Sighting) -> bool:
+    """Say whether what is there is a copy that was never found good, and can be made again: it has nothing else."""
+    if begun.target.status != UNFINISHED or begun.target.created_at != found.created_at:
+        return False
+    if found.status not in {"ready", "creating", "deleting", UNREADABLE}:
+        return True
+    is_as_begun = same_meaning(found.fingerprint, begun.target.fingerprint)
+    is_older = is_as_begun and not same_meaning(found.fingerprint, expected.fingerprint)
+    return is_older and found.status == "ready" and not found.trained
 
 
 def _is_another(now: Sighting, then: Sighting) -> bool:
@@ -235,6 +252,8 @@ _UNUSABLE = "{target} has one of this name that is {status}, not ready"
 
 _HOLDS_NOTHING = "{target} has one of this name that is {status} and holds nothing; it is overwritten"
 
+_NEVER_FINISHED = "{target} has a copy that an earlier run began and never found good; it is overwritten"
+
 _WHAT_TO_DO = {
     Verdict.SOURCE_AHEAD: "Allow it with --on-existing replace or --on-existing version",
     Verdict.FOREIGN: "Rename one of the two, or allow it with --on-existing replace or --on-existing version",
@@ -267,7 +286,7 @@ def explain(
     """Say in a sentence or two why an item has its action; a blocked one has reasons of its own."""
     words = (_TRAINED_AGAIN if equal else {}).get(verdict, _WHAT_IS_THERE[verdict])
     if verdict is Verdict.MISSING and status in HOLDS_NOTHING:
-        words = _HOLDS_NOTHING
+        words = _NEVER_FINISHED if status == UNFINISHED else _HOLDS_NOTHING
     elif verdict is Verdict.SOURCE_AHEAD and status != "ready":
         words = _UNUSABLE
     sentence = words.format(source=source, target=target, status=status)

@@ -88,8 +88,14 @@ class NotAuthorized(ServiceError):
     advice = "Give the identity the role Cognitive Services User on the resource, or correct its credentials"
 
 
+CORRECT_KEY = "Correct the key under credentials of the resource; one that was regenerated is no longer valid"
+
+
 class GrantVoid(ServiceError):
-    advice = "Authorize again; if the error stays, give the identity Cognitive Services User on both resources"
+    advice = (
+        "Run again; if the error stays, correct resource_id and region of both resources to what Azure has: "
+        "upper and lower case matter there"
+    )
 
 
 class Throttled(ServiceError):
@@ -120,7 +126,7 @@ class ServiceUnavailable(ServiceError):
 
 
 class Conflict(ServiceError):
-    advice = "Check the existing analyzer, then run again with --on-existing replace if it may be overwritten"
+    advice = "Wait until nobody else changes it, then run again, which plans from what is there then"
 
 
 class InvalidRequest(ServiceError):
@@ -148,11 +154,11 @@ class OperationFailed(ServiceError):
 
 
 class OperationHung(ServiceError):
-    advice = "Check whether the analyzer became ready at the target, then run again"
+    advice = "Run again: what is ready by then is recorded, and what is not is waited for"
 
 
 class CopyOutcomeUnknown(ServiceError):
-    advice = "Check whether the target has the analyzer before you copy again"
+    advice = "Run again: the target is looked at before anything is copied"
 
 
 class ApiVersionMismatch(ServiceError):

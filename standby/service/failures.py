@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from standby.config.resource import PREVIEW_2025, ApiVersion
 from standby.service import errors
+from standby.service.auth import KEY_HEADER
 from standby.service.calls import Call
 from standby.service.models import ErrorDetail
 from standby.service.redaction import code_of, one_line
@@ -51,7 +52,9 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     kind = _kind(response.status_code, detail, call)
     text = one_line(message)
     about = f"{call.analyzer} at {resource}" if call.analyzer else resource
-    next_action = None
+    # A role is nothing that a key could have.
+    has_key = kind is errors.NotAuthorized and KEY_HEADER in response.request.headers
+    next_action = errors.CORRECT_KEY if has_key else None
     if kind is errors.ApiVersionRetired:
         version = code_of(response.request.url.params.get("api-version")) or "of this call"
         about, next_action = f"{resource} no longer speaks api-version {version}", _other_version(version, resource)

@@ -114,21 +114,30 @@ def test_an_unknown_plan_is_answered_with_the_nearest_one(workspace: Workspace, 
     ran = workspace.run(command, "invoces")
 
     assert ran.status == 1
-    assert ran.err == "error: There is no plan named invoces: did you mean invoices?\n"
+    assert ran.err.splitlines() == [
+        "error: There is no plan named invoces: did you mean invoices?",
+        "  → Correct the name, or add it to the configuration.",
+    ]
 
 
 def test_an_unknown_target_is_answered_with_the_nearest_one(workspace: Workspace) -> None:
     ran = workspace.run("plan", "invoices", "--target", "wst")
 
     assert ran.status == 1
-    assert ran.err == "error: No target of the plan matches wst: did you mean west?\n"
+    assert ran.err.splitlines() == [
+        "error: No target of the plan matches wst: did you mean west?",
+        "  → Correct the name, or leave out --target.",
+    ]
 
 
 def test_an_unknown_analyzer_is_answered_with_the_nearest_one(workspace: Workspace) -> None:
     ran = workspace.run("plan", "invoices", "--analyzer", "invoce")
 
     assert ran.status == 1
-    assert ran.err == "error: No analyzer of the plan matches invoce: did you mean invoice?\n"
+    assert ran.err.splitlines() == [
+        "error: No analyzer of the plan matches invoce: did you mean invoice?",
+        "  → Correct the name, or leave out --analyzer.",
+    ]
 
 
 def test_a_missing_configuration_says_what_to_do() -> None:

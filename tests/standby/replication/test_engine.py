@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,6 +58,9 @@ class FakeSteps:
         if self.defaults_error is not None:
             raise self.defaults_error
         self.defaults.append((target, dict(additions)))
+
+    async def note_begun(self, item: PlanItem, begun_at: datetime) -> None:
+        await asyncio.sleep(0)
 
     async def authorize(self, item: PlanItem) -> CopyAuthorization:
         await self._step("authorize", item)

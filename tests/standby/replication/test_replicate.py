@@ -358,7 +358,7 @@ async def test_a_target_that_cannot_be_asked_stops_the_run_before_it_begins(serv
         return refusal(401, "PermissionDenied", "NoRole", "No.") if request.url.host[:4] == "west" else None
 
     service.intervene = refuse
-    with pytest.raises(NotAuthorized, match="Cognitive Services User"):
+    with pytest.raises(NotAuthorized, match="Correct the key"):
         await replicate(service, tmp_path)
     assert not service.accepted
 

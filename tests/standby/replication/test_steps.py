@@ -299,7 +299,7 @@ async def test_a_conflict_with_somebody_elses_analyzer_is_a_conflict(on: Stage, 
     item = await on.plan()
     authorization = await steps.authorize(on.context, item)
     on.service.hold("west", definition("a", description="appeared mid-run", status=status))
-    with pytest.raises(Conflict, match="--on-existing replace"):
+    with pytest.raises(Conflict, match="run again"):
         await steps.copy(on.context, item, authorization)
 
 
@@ -455,7 +455,7 @@ async def test_an_operation_without_end_is_hung_at_the_deadline(on: Stage) -> No
     on.service.polls = 10**6
     item, receipt = await on.copied()
     begun = on.service.clock.seconds
-    with pytest.raises(OperationHung, match=r"a to west did not end within 10 s.*at the target, then run again"):
+    with pytest.raises(OperationHung, match=r"a to west did not end within 10 s.*Run again"):
         await steps.poll(on.context, item, receipt)
     assert on.service.clock.seconds - begun == POLL_10_S.poll
 

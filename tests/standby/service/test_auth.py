@@ -73,7 +73,7 @@ async def test_a_key_is_on_every_request_and_no_token(connect: Connect, service:
 
 async def test_a_key_that_is_refused_is_not_tried_again(connect: Connect, service: Service, failure: Failure) -> None:
     service.will(failure(401, "PermissionDenied"))
-    with pytest.raises(NotAuthorized, match="Cognitive Services User"):
+    with pytest.raises(NotAuthorized, match="Correct the key"):
         await connect(service).get_analyzer("a")
     assert len(service.requests) == 1
 

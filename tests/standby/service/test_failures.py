@@ -12,6 +12,7 @@ import pytest
 from standby.errors import StandbyError
 from standby.service import errors
 from standby.service.errors import (
+    CORRECT_KEY,
     AnalyzerNotFound,
     AnswerUnreadable,
     Conflict,
@@ -81,7 +82,8 @@ async def test_a_status_has_its_error(
     assert type(error) is kind
     assert (error.status, error.code, error.inner_code) == (status, "Code", "Inner")
     assert (error.request_id, error.resource, error.analyzer) == ("r-1", "west", "invoice")
-    assert str(error) == (f"invoice at west: Cause (HTTP {status}, Code/Inner, request r-1). {kind.advice}.")
+    advice = CORRECT_KEY if kind is NotAuthorized else kind.advice
+    assert str(error) == f"invoice at west: Cause (HTTP {status}, Code/Inner, request r-1). {advice}."
 
 
 async def test_without_an_analyzer_a_404_is_about_the_resource(
