@@ -181,7 +181,8 @@ class Pair:
         verdict = self._judge(name, target_name, expected, found)
         if verdict is not Verdict.IN_SYNC or found is None or not found.trained:
             return verdict
-        if record is None or found.rebuilt or (record.source, record.target) != (expected, found):
+        known = record is not None and expected.is_same(record.source) and found.is_same(record.target)
+        if found.rebuilt or not known:
             # One definition can be two trainings: only a record knows better than who says that they differ.
             if name in self.selection.keep:
                 return Verdict.TARGET_AHEAD

@@ -140,7 +140,7 @@ def _change(then: PlanItem | None, now: PlanItem | None, *, shown: bool) -> str:
         (not same_meaning(then.expected.fingerprint, now.expected.fingerprint), "was edited at the source"),
         (then.expected.created_at != now.expected.created_at, "was deleted and created again at the source"),
         (then.expected.changed_at != now.expected.changed_at, "was changed at the source, with the same definition"),
-        (then.found != now.found, "changed at the target"),
+        (not (now.found.is_same(then.found) if now.found else then.found is None), "changed at the target"),
         (_action(then) != _action(now), f"would be {now.action} now, not {then.action}: {now.reason}"),
         (then.verdict != now.verdict, f"is {now.verdict.words} now, not {then.verdict.words}: {now.reason}"),
         (shown and then.reason != now.reason, f"has another reason now: {now.reason}"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -67,6 +67,12 @@ class Sighting:
     def has_training(self) -> bool:
         """Whether it may have a training of its own, which nothing can put back: if nobody knows better, it has."""
         return self.trained and not self.rebuilt and self.status not in {"creating", "deleting"} | HOLDS_NOTHING
+
+    def is_same(self, other: Sighting | None) -> bool:
+        """Say whether it was seen as it is in another sighting, which an earlier version may have stored."""
+        if other is None or not same_meaning(self.fingerprint, other.fingerprint):
+            return False
+        return replace(self, fingerprint=other.fingerprint) == other
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,24 @@ async def test_read_only_and_unknown_fields_of_a_definition_are_ignored(east: ht
     assert "_own" not in made["config"]
 
 
+async def test_the_configuration_of_a_base_is_inherited_and_own_settings_override_it(east: httpx.AsyncClient) -> None:
+    said = {"enableOcr": False, "locales": ["de-DE"], "tableFormat": "markdown", "_own": 1}
+    await east.put("/analyzers/base", json={"baseAnalyzerId": "prebuilt-document", "config": said})
+    sent = {"baseAnalyzerId": "base", "config": {"enableOcr": True, "tableFormat": None}}
+    made = (await east.put("/analyzers/derived", json=sent)).json()["config"]
+    assert {key: made[key] for key in ("enableOcr", "locales", "tableFormat", "enableLayout")} == {
+        "enableOcr": True,
+        "locales": ["de-DE"],
+        "tableFormat": "markdown",
+        "enableLayout": True,
+    }
+    assert "_own" not in made
+    deeper = (await east.put("/analyzers/deeper", json={"baseAnalyzerId": "derived"})).json()["config"]
+    assert deeper == made
+    orphan = (await east.put("/analyzers/orphan", json={"baseAnalyzerId": "missing"})).json()["config"]
+    assert orphan["enableOcr"] is True
+
+
 async def test_models_are_filled_in_only_where_a_completion_model_was_named(east: httpx.AsyncClient) -> None:
     named = await east.put("/analyzers/named", json={"models": {"completion": "gpt-4.1"}})
     unnamed = await east.put("/analyzers/unnamed", json={})

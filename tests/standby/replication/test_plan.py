@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from standby.config.plan import RecoveryPlan
 from standby.replication.errors import NothingSelected
+from standby.replication.fingerprint import fingerprint
 from standby.replication.inventory import Inventory
 from standby.replication.items import PlanItem, ReplicationPlan, Selection, selected_pairs
 from standby.replication.plan import make_plan
-from standby.replication.verdict import ACTING, Action, CopyRecord, Verdict
+from standby.replication.verdict import ACTING, Action, CopyRecord, Sighting, Verdict
 from tests.standby.replication.world import (
     DEFAULTS,
     MODELS,
@@ -28,6 +29,7 @@ from tests.standby.replication.world import (
     recovery_plan,
     resource,
     serving,
+    sighting,
 )
 
 
@@ -310,6 +312,35 @@ def test_what_a_plan_ignores_is_no_difference() -> None:
     assert (item.verdict, item.differences) == (Verdict.IN_SYNC, ())
 
 
+AUDIO = {"baseAnalyzerId": "prebuilt-audio", "processingLocation": "geography", "description": "calls"}
+"""A definition of which the first rules of fingerprints left something out."""
+
+
+CREATED = START.replace(day=1, hour=0, minute=0, second=0)
+
+
+def seen_by_first_rules(**fields: Any) -> Sighting:
+    return sighting(fingerprint(definition("a", **fields)).split(":")[-1], created_at=CREATED, changed_at=CREATED)
+
+
+@pytest.mark.parametrize(
+    ("at_source", "at_target", "verdict"),
+    [
+        ({}, {}, Verdict.IN_SYNC),
+        ({"description": "edited"}, {}, Verdict.SOURCE_AHEAD),
+        ({}, {"description": "edited"}, Verdict.TARGET_AHEAD),
+        ({"description": "edited"}, {"description": "another"}, Verdict.DIVERGED),
+    ],
+)
+def test_the_record_of_an_earlier_version_says_what_was_edited(
+    at_source: dict[str, str], at_target: dict[str, str], verdict: Verdict
+) -> None:
+    then = seen_by_first_rules(**AUDIO)
+    source, target = (definition("a", **{**AUDIO, **edit}) for edit in (at_source, at_target))
+    (item,) = plan(inventory("east", source), at(target), records={("east", "west"): {"a": record(then, then)}}).items
+    assert item.verdict is verdict
+
+
 # The `2025-05-01-preview` protocol.
 
 
@@ -337,6 +368,24 @@ def test_a_copy_under_the_preview_protocol_is_expected_with_the_plans_deployment
     assert item.verdict is Verdict.IN_SYNC
     (item,) = plan(source, target).items
     assert item.differences == ("$.models.completion",)
+
+
+@pytest.mark.parametrize("shown", [{"completion": "gpt-west"}, {"completion": "gpt-east"}, {}])
+def test_however_a_copy_under_the_preview_protocol_shows_an_override_it_is_what_was_planned(
+    shown: dict[str, str],
+) -> None:
+    recovery = recovery_plan(deployments={"west": {"chatCompletion": "gpt-west"}}, target_id="{id}-dr")
+    source = definition("a", description="d", models={"completion": "gpt-east", "embedding": "emb"})
+    there = definition("a-dr", description="d", models={"embedding": "emb", **shown})
+    expected = [("a-dr", Verdict.IN_SYNC, ())]
+    for target in ([there], [definition("a-dr", description="older"), {**there, "analyzerId": "a-dr_v2"}]):
+        (item,) = plan(*preview_pair(source, *target), recovery=recovery).items
+        assert [(item.target_analyzer, item.verdict, item.differences)] == expected
+        expected = [("a-dr_v2", Verdict.IN_SYNC, ())]
+    for odd in ({"completion": "another"}, {"completion": "gpt-east", "embedding": "another"}):
+        found = definition("a-dr", description="d", models={"embedding": "emb", **odd})
+        (item,) = plan(*preview_pair(source, found), recovery=recovery).items
+        assert item.verdict is Verdict.FOREIGN
 
 
 # Models.

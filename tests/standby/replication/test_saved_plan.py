@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from standby.config.vault import Ed25519Signing
 from standby.document import digest_of_json
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
+from standby.replication.fingerprint import fingerprint
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.report import plan_document
 from standby.replication.saved_plan import MOST_NAMED, SavedPlan, load_plan, refuse_if_moved, save_plan
@@ -65,6 +66,19 @@ def test_a_file_has_all_that_was_shown(path: Path) -> None:
     assert shown[0].items() <= held["items"][0].items()
     assert held["items"][0]["models"] == [["completion", "gpt-4.1"]]
     assert held["items"][0]["differences"] == ["$.description"]
+
+
+def test_a_file_with_the_fingerprints_of_an_earlier_version_holds_where_nothing_was_edited(path: Path) -> None:
+    now, edited = (fingerprint({"baseAnalyzerId": "mine", "processingLocation": "geography", "mode": m}) for m in "ab")
+    then = now.split(":")[-1]
+    approved = saved(path, plan(replace(ITEM, expected=sighting(then), found=sighting(then))))
+    present = replace(ITEM, expected=sighting(now), found=sighting(now))
+    refuse_if_moved(approved, plan(present))
+    with pytest.raises(PlanMoved, match="edited at the source"):
+        refuse_if_moved(approved, plan(replace(present, expected=sighting(edited))))
+    for found in (sighting(edited), sighting(now, status="failed"), None):
+        with pytest.raises(PlanMoved, match="changed at the target"):
+            refuse_if_moved(approved, plan(replace(present, found=found)))
 
 
 def test_a_file_of_the_first_format_is_read_and_holds_for_what_it_has(path: Path) -> None:

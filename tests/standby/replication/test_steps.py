@@ -41,6 +41,7 @@ from standby.service.errors import (
 from standby.vault.errors import VaultUnavailable
 from tests.standby.replication.world import (
     MODELS,
+    PREVIEW_2025,
     START,
     Service,
     definition,
@@ -582,6 +583,35 @@ async def test_an_edit_at_the_source_after_the_copy_leaves_the_copy_verified_as_
     item = await ready(on)
     on.service.region("east").analyzers["a"]["description"] = "edited after the copy"
     assert (await steps.verify(on.context, item)).source == item.expected
+
+
+@pytest.mark.parametrize("shown", ["gpt-west", "gpt-east", None])
+async def test_a_copy_under_the_preview_protocol_is_ours_however_it_shows_the_plans_deployment(
+    tmp_path: Path, shown: str | None
+) -> None:
+    plan = recovery_plan(deployments={"west": {"chatCompletion": "gpt-west"}}, deadlines=POLL_10_S)
+    source = definition("a", models={"completion": "gpt-east", "embedding": "emb"})
+    models = {"embedding": "emb"} | ({"completion": shown} if shown else {})
+
+    async with stage(tmp_path, plan, api_version=PREVIEW_2025) as made:
+
+        def preview(when: str, request: httpx.Request) -> httpx.Response | None:
+            if when == "before" and request.url.path.endswith(":getCopyAuthorization"):
+                return httpx.Response(200, json={"source": "https://east/a", "authorizationToken": "t"})
+            if when == "before" and request.url.path.endswith(":copy"):
+                made.service.hold("west", definition("a", models=models, createdAt="2026-01-02T00:00:00Z"))
+                raise httpx.ReadError("The answer is lost.", request=request)
+            return None
+
+        made.service.hold("east", source)
+        made.service.intervene = preview
+        item, receipt = await made.copied()
+        verified = await steps.verify(made.context, item)
+        assert (receipt.operation_url, verified.warnings) == (None, ())
+        assert verified.source.fingerprint == verified.target.fingerprint
+        made.service.region("west").analyzers["a"]["models"] = {"completion": "another", "embedding": "emb"}
+        with pytest.raises(CopyDiffers):
+            await steps.verify(made.context, item)
 
 
 async def test_a_tag_that_the_plan_ignores_does_not_spoil_a_copy(tmp_path: Path) -> None:

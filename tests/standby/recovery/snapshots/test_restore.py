@@ -18,10 +18,11 @@ from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import NothingSelected
+from standby.replication.fingerprint import READ_ONLY
 from standby.replication.items import Progress, Status
 from standby.replication.ledger import read_rebuilt
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
-from tests.standby.replication.world import START, recovery_plan
+from tests.standby.replication.world import MODELS, START, definition, recovery_plan
 
 HIDDEN = "https://x.blob.core.example/labels"
 """A container that is never asked, so that what it holds is unknown."""
@@ -74,6 +75,38 @@ def test_what_is_restored_means_what_was_kept(estate: list[dict[str, Any]]) -> N
         for category in each["config"]["contentCategories"].values():
             if "analyzerId" in category:
                 assert order.index(category["analyzerId"]) < order.index(each["analyzerId"])
+
+
+values = st.recursive(
+    scalars | st.floats(allow_nan=False, allow_infinity=False) | st.integers(min_value=2**53),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+of_people = st.dictionaries(st.text(max_size=4), values, max_size=3)
+
+
+@given(of_people, of_people, of_people, st.permutations(["fieldSchema", "config", "tags", "description", "models"]))
+def test_any_json_survives_the_vault_and_a_restore_in_the_order_in_which_it_was_received(
+    descriptions: dict[str, Any], categories: dict[str, Any], unknown: dict[str, Any], order: list[str]
+) -> None:
+    field = {"type": "string", "enumDescriptions": descriptions, "new": unknown, "examples": [unknown, None]}
+    parts: dict[str, Any] = {
+        "fieldSchema": {"name": "n", "fields": {"_b": field, "_a": {}}, "$defs": {"_z": field}, "definitions": {}},
+        "config": {"locales": [], "contentCategories": categories, "enableOcr": True},
+        "tags": {"z": "", "_a": "b"},
+        "description": "",
+        "models": dict(MODELS),
+    }
+    shown = {"fieldSchema": {}, **{part: parts[part] for part in order}, "later": unknown}
+
+    async def sent() -> dict[str, Any]:
+        world = await kept(definition("a", **shown))
+        report = await world.restored()
+        assert report.complete, report
+        return world.cloud.sent["west", "a"]
+
+    wanted = {key: value for key, value in definition("a", **shown).items() if key not in READ_ONLY}
+    assert json.dumps(asyncio.run(sent())) == json.dumps(wanted)
 
 
 async def test_asks_nobody_but_the_target() -> None:
