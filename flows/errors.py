@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from standby.config.errors import ConfigurationError
-from standby.errors import StandbyError
+from standby.errors import GuardRefused, StandbyError
 
 
 class NoDeploymentsFile(StandbyError):
@@ -76,7 +76,7 @@ class ServerDidNotStart(StandbyError):
         super().__init__("The Prefect server did not start", f"Read the reason in {log}")
 
 
-class SlotTaken(StandbyError):
+class SlotTaken(GuardRefused):
     """Another run holds the slot that this one needs."""
 
     def __init__(self, name: str, seconds: float) -> None:

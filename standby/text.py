@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -79,5 +80,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def this_user() -> str:
-    """Name who runs this, and on which machine."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    """Name who runs this, and on which machine; by the number where a container has no name for it."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid-{os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import BaseModel
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from standby.recovery.witnesses import Finding
     from standby.replication.items import PlanItem
     from standby.replication.report import ReportItem
+
+
+NARROWEST = 20
+"""Columns below which nothing can be read."""
 
 
 @dataclass(frozen=True)
@@ -192,8 +196,8 @@ class Output:
             try:
                 self.stdout.file.write(f"{text}\n")
                 self.stdout.file.flush()
-            except BrokenPipeError:
-                self.stdout.on_broken_pipe()
+            except OSError as error:
+                self.stdout.end(error)
 
     def say(self, text: str, indent: int = 0) -> None:
         """Say something beside the result."""
@@ -216,20 +220,40 @@ class Output:
 
 
 class _Console(Console):
-    """Prints what it is given, and goes on silently when nobody reads any more."""
+    """Prints what it is given, and goes on silently where it cannot: what the command does stays the same.
 
-    def __init__(self, stream: IO[str], *, color: bool) -> None:
+    Attributes:
+        failure: why something was not printed; empty where nobody reads any more, as behind `| head`.
+    """
+
+    failure = ""
+
+    def __init__(self, stream: IO[str] | None, *, color: bool) -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without arrows shows question marks rather than an error.
             stream.reconfigure(errors="replace")
-        # None leaves it to the environment's NO_COLOR.
-        super().__init__(file=stream, no_color=None if color else True, highlight=False, emoji=False)
+        # A process can be started without one at all. None leaves the colours to the environment's NO_COLOR.
+        super().__init__(file=stream or io.StringIO(), no_color=None if color else True, highlight=False, emoji=False)
+        if self.width < NARROWEST or self.height < 1:
+            self.size = ConsoleDimensions(80, 25)  # COLUMNS and LINES may say anything.
+
+    def __exit__(self, *raised: Any) -> None:
+        try:
+            super().__exit__(*raised)
+        except OSError as error:
+            self.end(error)
 
     def on_broken_pipe(self) -> None:
-        """Read by `| head`: what the command does, and its exit status, stay the same."""
+        self.end(BrokenPipeError())
+
+    def end(self, error: OSError) -> None:
+        """Print nothing more."""
+        if not isinstance(error, BrokenPipeError):
+            self.failure = error.strerror or type(error).__name__
         self.quiet = True
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-            os.dup2(nowhere.fileno(), self.file.fileno())
+        if isinstance(self.file, io.TextIOWrapper):
+            with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+                os.dup2(nowhere.fileno(), self.file.fileno())
 
 
 def show(console: Console, line: Line, end: str = "\n") -> None:

@@ -41,7 +41,7 @@ def exit_of(*, complete: bool, interrupted: bool = False) -> Exit:
     return Exit.DONE if complete else Exit.PARTIAL
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
 SHOW_CURSOR = b"\x1b[?25h"  # A live line hides it
 GRACE = 1.0  # Seconds after a second Ctrl-C in which files are closed and our own processes stopped
@@ -63,7 +63,9 @@ def stopped_by_signals(task: asyncio.Task[Exit], on_first: Callable[[], None]) -
             loop.call_soon_threadsafe(on_first)
         loop.call_soon_threadsafe(task.cancel)
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    # What nohup ignores stays ignored.
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:
@@ -136,6 +138,10 @@ def runnable(command: Command) -> Callable[..., None]:
             given = {name: with_home(each) for name, each in options.items()}
             work = _on_second(command, context, given) if output.second else command(context, **given)
             status = _status(work, output)
+        if output.stdout.failure:
+            cause = f"The result could not be written to stdout: {output.stdout.failure}"
+            output.problem("NotPrinted", cause, "Make room there, or send it elsewhere; what was to be done was done")
+            status = status or Exit.ERROR
         raise typer.Exit(status)
 
     return run

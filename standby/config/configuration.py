@@ -151,6 +151,12 @@ M = TypeVar("M", bound=BaseModel)
 
 CORRECT = "Correct that, then run again"
 
+MOST_BYTES = 500_000
+"""Of a configuration file."""
+
+MOST_PROBLEMS = 50
+"""So many are explained: who has more looks at the wrong file."""
+
 
 def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:
     """Read a configuration file; relative paths are taken from its folder, and `${NAME}` from `environ`.
@@ -185,7 +191,12 @@ def _schema() -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            problem = f"{path} is larger than {MOST_BYTES // 1000} KB, which no configuration is"
+            raise ConfigurationError([problem], "Name another file with --config")
+        return content.decode()
     except FileNotFoundError as error:
         raise ConfigurationError([f"{path} does not exist"], "Create it, or name another file with --config") from error
     except UnicodeDecodeError:
@@ -200,7 +211,8 @@ def _validate(data: Any, schema: dict[str, Any]) -> Configuration | list[Problem
     try:
         return Configuration.model_validate(data)
     except ValidationError as error:
-        problems = [explain(details, data, schema) for details in error.errors(include_url=False) if details["loc"]]
+        found = [details for details in error.errors(include_url=False) if details["loc"]]
+        problems = [explain(details, data, schema) for details in found[:MOST_PROBLEMS]]
     # Pydantic compares the parts only when each is right; the reader wants to hear of everything at once.
     resources = dict(_right_ones(Resource, data.get("resources")))
     plans = dict(_right_ones(RecoveryPlan, data.get("plans")))

@@ -57,7 +57,7 @@ _SENTENCES = {
     "string_type": "must be text",
     "path_type": "must be a path",
     **dict.fromkeys(("string_too_short", "too_short"), "must not be empty"),
-    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("int_parsing", "int_parsing_size", "int_type", "int_from_float"), "must be a whole number"),
     **dict.fromkeys(("float_parsing", "float_type"), "must be a number"),
     **dict.fromkeys(("bool_parsing", "bool_type"), "must be true or false"),
     **dict.fromkeys(("dict_type", "model_type", "model_attributes_type"), "must be a mapping"),
@@ -101,7 +101,18 @@ def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Proble
     if error["type"] == "extra_forbidden":
         known = _properties(error["loc"][:-1], schema, schema)
         return Problem(where, f"{_sentence(error)}: {nearest(str(where[-1]), known)}")
-    return Problem(where, _sentence(error))
+    return Problem(where, f"{_sentence(error)}{_given(error)}")
+
+
+LONGEST_WORD = 30
+"""Characters of a value that is named where another word is needed: a secret in the wrong place is longer."""
+
+
+def _given(error: ErrorDetails) -> str:
+    if error["type"] != "literal_error":
+        return ""
+    given = "" if error["input"] is None else str(error["input"])
+    return f", and is {given or 'empty'}" if len(given) <= LONGEST_WORD else ""
 
 
 def _sentence(error: ErrorDetails) -> str:

@@ -97,6 +97,15 @@ class Resource(Strict):
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")
     allow_host: bool = Field(False, description="Accept an endpoint that is not a known Azure host.")
 
+    @field_validator("region")
+    @classmethod
+    def _as_azure_names_it(cls, value: str) -> str:
+        # The portal writes East US where everything else says eastus.
+        name = "".join(value.split()).lower()
+        if not re.fullmatch(r"[a-z0-9-]+", name):
+            raise ValueError("must be the name of an Azure region, such as eastus")
+        return name
+
     @field_validator("resource_id")
     @classmethod
     def _is_a_resource_id(cls, value: str) -> str:

@@ -32,8 +32,45 @@ class YamlFile:
         return next((self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None)
 
 
+MOST_VALUES = 20_000
+"""Values of a file, each counted as often as aliases repeat it: many times those of a large configuration."""
+
+DEEPEST = 40
+"""Values that stand inside each other."""
+
+
+class _Excess(yaml.YAMLError):
+    """The file is larger or deeper than any configuration."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Leaves dates as text, so that an api-version needs no quotes."""
+    """Leaves dates as text, so that an api-version needs no quotes; what would take long to read is refused at once."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._values = 0
+        self._sizes: dict[int, tuple[int, int]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        self._values += 1
+        self._must_be_bounded(self._values, self._depth)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        # An alias gives a node a second time: it counts where it stands, with all that is in it.
+        if isinstance(node, yaml.CollectionNode) and id(node) not in self._sizes:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else [node.value]
+            inside = [self._sizes.get(id(each), (1, 1)) for pair in pairs for each in pair]
+            values, depth = 1 + sum(size[0] for size in inside), 1 + max((size[1] for size in inside), default=0)
+            self._must_be_bounded(values, depth)
+            self._sizes[id(node)] = values, depth
+        return node
+
+    def _must_be_bounded(self, values: int, depth: int) -> None:
+        if values > MOST_VALUES:
+            raise _Excess(f"has more than {MOST_VALUES} values, aliases counted, in line {self.line + 1}")
+        if depth > DEEPEST:
+            raise _Excess(f"is nested deeper than {DEEPEST} levels in line {self.line + 1}")
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -51,16 +88,29 @@ def read_yaml(text: str) -> YamlFile:
     if _OPEN in text or _CLOSE in text:
         file.problems.append(Problem((), "has a character of Unicode's private use area"))
         return file
-    loader = _Loader(_REFERENCE.sub(rf"${_OPEN}\1{_CLOSE}", text))
     try:
+        loader = _Loader(_REFERENCE.sub(rf"${_OPEN}\1{_CLOSE}", text))
         node = loader.get_single_node()
         if node is not None:
             file.data = _Reader(loader, file).read(node, (), ())
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        file.problems.append(
+            Problem((), f"has a character that text cannot have, {_code(text[error.position])}, in line {line}")
+        )
+    except _Excess as error:
+        file.problems.append(Problem((), str(error)))
     except yaml.YAMLError as error:
         file.problems.append(_not_yaml(error))
-    finally:
-        loader.dispose()
     return file
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Characters that no setting has a reason to hold; YAML lets them be written as an escape."""
+
+
+def _code(character: str) -> str:
+    return f"U+{ord(character):04X}"
 
 
 @dataclass
@@ -79,8 +129,17 @@ class _Reader:
             return self._mapping(node, where, inside)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(item, (*where, position), inside) for position, item in enumerate(node.value)]
-        value = self.loader.construct_object(node)
-        return _unguarded(value) if isinstance(value, str) else value
+        try:
+            value = self.loader.construct_object(node)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            kind = node.tag.rpartition(":")[2]
+            self.file.problems.append(Problem(where, f"cannot be read as a value of YAML's type {kind}"))
+            return None
+        if not isinstance(value, str):
+            return value
+        if found := _CONTROL.search(value):
+            self.file.problems.append(Problem(where, f"has a character that no setting can have, {_code(found[0])}"))
+        return _unguarded(value)
 
     def _mapping(self, node: yaml.MappingNode, where: Where, around: tuple[yaml.Node, ...]) -> dict[str, object]:
         # The second time an alias comes by, its merged keys are its own already.

@@ -14,7 +14,7 @@ class ReplicationError(StandbyError):
     """Base of the errors of replication."""
 
 
-class LedgerBusy(ReplicationError):
+class LedgerBusy(ReplicationError, GuardRefused):
     def __init__(self, path: str) -> None:
         super().__init__(
             f"Another run is replicating this pair (it has locked {path})", "Wait for it to end, then run again"

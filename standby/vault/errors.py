@@ -67,7 +67,7 @@ class Changed(VaultError):
         super().__init__(f"Another run wrote {where} at the same time", "Run again")
 
 
-class Held(VaultError):
+class Held(VaultError, GuardRefused):
     def __init__(self, where: str) -> None:
         super().__init__(f"Another run is writing {where}", "Wait until it ends, then run again")
         self.where = where
