@@ -136,12 +136,12 @@ class Output:
     _warnings: tuple[str, ...] = field(default=(), init=False)
 
     @cached_property
-    def stdout(self) -> Console:
+    def stdout(self) -> _Console:
         """For results meant for people."""
         return _Console(sys.stdout, color=self.color)
 
     @cached_property
-    def stderr(self) -> Console:
+    def stderr(self) -> _Console:
         """For progress, notes, logs and errors."""
         return _Console(sys.stderr, color=self.color)
 

@@ -204,7 +204,7 @@ def test_everything_is_told_at_once_with_its_line(tmp_path: Path) -> None:
         "11: resources.east.operations_per_minute must be a whole number",
         "14: resources.west.region needs the environment variable NOWHERE, which is not set",
         "22: resources.north.credentials has a kind that is not one of 'key', 'entra'",
-        "29: plans.invoices.on_existing must be one of 'refuse', 'replace' or 'version'",
+        "29: plans.invoices.on_existing must be one of 'refuse', 'replace' or 'version', and is overwrite",
         "33: plans.invoices.objectives.rpo must be a duration such as 90s, 15m, 24h or 7d",
         "34: valut is not known here: did you mean vault?",
         "36: activation[0].path is missing",
