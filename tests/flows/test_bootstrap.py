@@ -11,7 +11,6 @@ import pytest
 import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.deployments import arun_deployment
 
 from flows.bootstrap import (
     FILE,
@@ -25,8 +24,7 @@ from flows.bootstrap import (
 from flows.orchestrator import Prefect
 from flows.watch import watch
 from standby.config.configuration import Configuration
-from tests.flows.working import delete_deployments, worker
-from tests.patience import PATIENCE
+from tests.flows.working import delete_deployments
 
 
 def with_plans(configuration: Configuration, *names: str) -> Configuration:
@@ -108,20 +106,6 @@ async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_l
     assert found[f"pool {RECOVERY_POOL}"].well is False
     assert found[f"pool {RECOVERY_POOL}"].next_action.startswith(f"Run prefect worker start --pool {RECOVERY_POOL}")
     assert (paused.well, "paused" in paused.detail) == (False, True)
-
-
-async def test_a_worker_runs_the_deployment(
-    make_scene: Any, make_analyzer: Any, prefect_server: Any, until: Any
-) -> None:
-    async with make_scene([make_analyzer("invoice")], targets=("west",)) as scene:
-        await save_what_runs_need(scene.configuration)
-        await save_what_starts_runs(scene.configuration)
-        await pause_schedules()
-        async with worker(prefect_server), asyncio.timeout(PATIENCE):
-            run = await arun_deployment("replicate/manual", parameters={"plan": "p"}, poll_interval=1)
-        assert (await scene.stats("west"))["copies_accepted"] == {"invoice": 1}
-    assert run.state is not None
-    assert run.state.name == "Completed", run.state.message
 
 
 @pytest.mark.prefect

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 from prefect import get_client
+from prefect.deployments import arun_deployment
 
+from flows.bootstrap import pause_schedules, save_what_runs_need, save_what_starts_runs
 from flows.failover import failover
 from flows.snapshot import snapshot
 from flows.watch import watch
@@ -20,6 +23,8 @@ from standby.config.sinks import WebhookSink
 from standby.config.vault import VaultSettings
 from standby.vault.vault import open_place
 from tests.flows.receiver import receiving
+from tests.flows.working import worker
+from tests.patience import PATIENCE
 from tests.storage.azurite import KEY, Azurite, signature
 
 GIVEN_KEY = "canary-encryption-key-0123456789"
@@ -66,7 +71,7 @@ async def test_nothing_that_is_written_holds_a_key_or_a_token(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    analyzers = [make_analyzer(name) for name in ("good", "hanging", "refused", "quoted")]
+    analyzers = [make_analyzer(name) for name in ("good", "hanging", "refused", "quoted", "failing")]
     # A service that quotes what it was sent, in an error that is reported, logged and stored.
     key = GIVEN_KEY if encryption != "generate" else "that was sent"
     quoted = f"The key {key} does not open the token."
@@ -87,12 +92,14 @@ async def test_nothing_that_is_written_holds_a_key_or_a_token(
         faults=faults,
         encryption=encryption,
     ) as scene:
+        keys = [served.key for served in scene.emulator.resources.values()]
+        await quote_in_operations(scene, [*keys, GIVEN_KEY] if encryption != "generate" else keys)
         state = await run_replicate(scene.configuration)
         await task_runs(state.state_details.flow_run_id, 4 * 3)
-        keys = [served.key for served in scene.emulator.resources.values()]
     items = (await state.aresult(raise_on_failure=False))["items"]
     reasons = {item["analyzer"]: item["reason"] for item in items}
-    assert [name for name, reason in reasons.items() if reason] == ["quoted"]
+    assert {name for name, reason in reasons.items() if reason} == {"quoted", "failing"}
+    assert "*** ***" in reasons["failing"]
 
     canaries = {*random_secrets, *keys, GIVEN_KEY}
     assert len(canaries) > 6
@@ -100,6 +107,33 @@ async def test_nothing_that_is_written_holds_a_key_or_a_token(
     places = await everything(prefect_server, tmp_path, caplog, capfd)
     assert any(b"refused" in content for content in places.values())
     assert not leaks(places, canaries)
+
+
+async def quote_in_operations(scene: Any, given: Sequence[str]) -> None:
+    """Have the service quote what it was given: in message and code of an operation that failed."""
+    failing = {"kind": "operation_fails", "code": given[0], "message": f"Not with {' '.join(given)}."}
+    await scene.control("/faults", {"resource": "west", "call": "copy", "analyzer": "failing", "fault": failing})
+
+
+async def test_a_worker_runs_the_deployment_and_writes_no_key(
+    make_scene: Any, make_analyzer: Any, prefect_server: Any, tmp_path: Path
+) -> None:
+    analyzers = [make_analyzer(name) for name in ("good", "failing")]
+    given = {"kind": "given", "key": GIVEN_KEY}
+    async with make_scene(analyzers, targets=("west",), api_version="2025-05-01-preview", encryption=given) as scene:
+        keys = [served.key for served in scene.emulator.resources.values()]
+        await quote_in_operations(scene, [*keys, GIVEN_KEY])
+        await save_what_runs_need(scene.configuration)
+        await save_what_starts_runs(scene.configuration)
+        await pause_schedules()
+        async with worker(prefect_server), asyncio.timeout(PATIENCE):
+            run = await arun_deployment("replicate/manual", parameters={"plan": "p"}, poll_interval=1)
+        assert (await scene.stats("west"))["copies_accepted"] == {"good": 1, "failing": 1}
+    assert run.state is not None
+    assert run.state.name == "PartiallyFailed", run.state.message
+    places = dict(written(prefect_server, tmp_path))
+    assert any(b"*** *** ***" in content for content in places.values())
+    assert not leaks(places, {*keys, GIVEN_KEY})
 
 
 async def test_a_recovery_writes_no_key_either(

@@ -38,7 +38,15 @@ def redirected(_: Workspace, cloud: Cloud) -> None:
 
 
 def quoted_by_the_service(workspace: Workspace, cloud: Cloud) -> None:
-    cloud.fault("copy", "status", status=400, code="Bad", inner_code="Inner", message="No.", times=None)
+    east, west = (workspace.environment[name] for name in ("EAST_KEY", "WEST_KEY"))
+    told = f"No: {east} {west}"
+    cloud.fault("copy", "status", status=400, code=west, inner_code=east, message=told, times=None)
+
+
+def quoted_by_an_operation(workspace: Workspace, cloud: Cloud) -> None:
+    east, west = (workspace.environment[name] for name in ("EAST_KEY", "WEST_KEY"))
+    cloud.fault("copy", "operation_fails", code=west, message=f"No: {east} {west}", times=None)
+    cloud.fault("poll", "rewritten", pattern='"id": ?"([^"]*)"', text=east, times=None)
 
 
 def a_secret_in_the_file(workspace: Workspace, _: Cloud) -> None:
@@ -65,6 +73,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         led_elsewhere,
         redirected,
         quoted_by_the_service,
+        quoted_by_an_operation,
         a_secret_in_the_file,
         a_secret_in_the_wrong_place,
     ],
