@@ -154,3 +154,23 @@ async def test_a_restore_keeps_what_an_analyzer_sets_against_its_base(make_scene
         assert await definitions_at(context, "east") == at_source
     derived = json.loads(at_source["a-derived"])["config"]
     assert (derived["enableOcr"], derived["enableFigureAnalysis"], derived["chartFormat"]) == (True, False, "chartjs")
+
+
+@pytest.mark.parametrize("shown", ["gpt-west", "gpt-4.1", None])
+async def test_a_restore_finds_its_copies_however_they_show_an_overridden_deployment(
+    make_scene: SceneMaker, shown: str | None
+) -> None:
+    overrides = {"west": {"chatCompletion": "gpt-west"}}
+    preview = {"api_version": "2025-05-01-preview", "targets": ("west",)}
+    async with make_scene([SHAPES[5], SHAPES[6]], service_time=0, deployments=overrides, **preview) as scene:
+        names = {"gpt-west": "gpt-4.1", "text-embedding-3-large": "text-embedding-3-large"}
+        deployments = [{"name": name, "model": model} for name, model in names.items()]
+        await scene.control("/settings", {"resource": "west", "deployments": deployments})
+        await copied(scene)
+        edit = {"resource": "west", "analyzer": "a-derived", "changes": {"models": {"completion": shown}}}
+        await scene.control("/edit", edit)
+        async with open_recovery(scene.configuration, "p") as context:
+            await take_snapshot(context)
+            assert await verdicts(context) == {(Verdict.IN_SYNC, ())}
+            planned = await plan_restore(context, await open_snapshot(context), "west")
+    assert all(item.met for item in planned.items), planned.items
