@@ -11,8 +11,10 @@ from markdown_it.tree import SyntaxTreeNode
 from prefect.artifacts import TableArtifact
 
 from flows.check import readiness_page
+from flows.events import every_text
 from flows.execution import failover_page, outcome_of
-from flows.outcome import bullets, page, seconds, shown, table
+from flows.outcome import FlowOutcome, bullets, page, refused, seconds, shown, table
+from standby.errors import GuardRefused
 from standby.recovery.activation.sinks import SinkResult
 from standby.recovery.durations import RtoForecast
 from standby.recovery.failover.report import FailoverReport, PhaseTime, Restored, summary
@@ -166,6 +168,12 @@ def test_nothing_from_elsewhere_is_more_than_text_on_a_page() -> None:
         kinds = {token.type for token in SyntaxTreeNode(MarkdownIt().enable("table").parse(text)).walk()}
         assert not kinds & {"link", "image", "html_inline", "html_block", "code_inline"}
         assert "[c]" in text
+
+
+def test_messages_and_events_are_lines_of_text_at_any_depth() -> None:
+    for state in (FlowOutcome("Completed", ODD).state, refused(GuardRefused(ODD))):
+        assert str(state.message).isprintable()
+    assert every_text({"a": ["b", 1, {"c": ("d", None)}]}, str.upper) == {"A": ["B", 1, {"C": ["D", None]}]}
 
 
 @pytest.mark.parametrize(
