@@ -2,7 +2,14 @@
 
 from blocks.recovery_plan import RecoveryPlan
 from blocks.resource import ContentUnderstandingEntra, ContentUnderstandingKey, ContentUnderstandingResource
-from blocks.store import BlockMissing, BlockUnusable, load_configuration_from_blocks, register_types, save_configuration
+from blocks.store import (
+    BlockMissing,
+    BlockUnusable,
+    load_configuration_from_blocks,
+    load_what_is_usable,
+    register_types,
+    save_configuration,
+)
 
 __all__ = [
     "BlockMissing",
@@ -12,6 +19,7 @@ __all__ = [
     "ContentUnderstandingResource",
     "RecoveryPlan",
     "load_configuration_from_blocks",
+    "load_what_is_usable",
     "register_types",
     "save_configuration",
 ]

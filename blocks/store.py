@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from prefect.blocks.core import Block
@@ -14,6 +15,7 @@ from blocks.resource import ContentUnderstandingResource, credentials_block
 from standby.config import plan as model
 from standby.config.configuration import Configuration, disagreements
 from standby.config.errors import ConfigurationError, summary
+from standby.config.resource import NoCredentials, Resource
 
 log = logging.getLogger("standby.blocks")
 
@@ -47,6 +49,52 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
         BlockUnusable: one of them is there and not valid.
         ConfigurationError: they do not go together.
     """
+    found = await _read_blocks(plan_name, scratch)
+    found.must_be_whole()
+    return found.configuration()
+
+
+async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configuration:
+    """Read a recovery plan as `load_configuration_from_blocks` does, and let a resource cost itself only.
+
+    One whose block is missing or unusable is there all the same, and whoever calls it gets the reason. Without any that
+    is usable, or without the scratch resource, the errors are the same.
+    """
+    found = await _read_blocks(plan_name, scratch)
+    if not found.resources or scratch in found.problems:
+        found.must_be_whole()
+    return found.configuration()
+
+
+@dataclass(frozen=True)
+class _Read:
+    plan: RecoveryPlan
+    plans: dict[str, model.RecoveryPlan]
+    resources: dict[str, Resource]
+    problems: dict[str, BlockMissing | BlockUnusable]  # by resource: why there is none
+
+    def must_be_whole(self) -> None:
+        missing = [name for name, problem in self.problems.items() if isinstance(problem, BlockMissing)]
+        if missing:
+            raise BlockMissing(tuple(_slug(ContentUnderstandingResource, name) for name in missing))
+        for problem in self.problems.values():
+            raise problem
+
+    def configuration(self) -> Configuration:
+        """Put the parts together, with what stands for each resource that cannot be used."""
+        alone = Configuration(resources=self.resources, vault=self.plan.to_vault(), activation=self.plan.to_sinks())
+        version = next(each.api_version for each in self.resources.values())
+        unusable = {
+            name: Resource.unusable(name, version, NoCredentials(problem.cause, problem.next_action))
+            for name, problem in self.problems.items()
+        }
+        # Of other plans only the resources matter: where they disagree, this plan can be run all the same.
+        return alone.model_copy(update={"plans": self.plans, "resources": {**self.resources, **unusable}})
+
+
+async def _read_blocks(plan_name: str, scratch: str) -> _Read:
+    resources: dict[str, Resource] = {}
+    problems: dict[str, BlockMissing | BlockUnusable] = {}
     async with get_client() as client:
         plan_block = await _load(client, RecoveryPlan, plan_name)
         if plan_block is None:
@@ -54,19 +102,22 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
         plans = {plan_name: plan_block.to_plan(plan_name)}
         if scratch:
             plans |= await _other_plans(client, plan_name)
-        used = {name for plan in plans.values() for name in plan.resources} | ({scratch} - {""})
-        found = {name: await _load(client, ContentUnderstandingResource, name) for name in sorted(used)}
-    missing = tuple(_slug(ContentUnderstandingResource, name) for name, block in found.items() if block is None)
-    if missing:
-        raise BlockMissing(missing)
-    resources = {name: block.to_resource(name) for name, block in found.items() if block is not None}
-    own = {plan_name: plans[plan_name]}
-    problems = [problem for _, problem in disagreements(resources, own)]
-    if problems:
-        raise ConfigurationError(problems, "Correct the blocks in the Prefect UI")
-    alone = Configuration(resources=resources, plans=own, vault=plan_block.to_vault(), activation=plan_block.to_sinks())
-    # Of the others only the resources matter: where they disagree, this plan can be run all the same.
-    return alone.model_copy(update={"plans": plans})
+        for name in sorted({name for plan in plans.values() for name in plan.resources} | ({scratch} - {""})):
+            try:
+                block = await _load(client, ContentUnderstandingResource, name)
+            except BlockUnusable as error:
+                problems[name] = error
+                continue
+            if block is None:
+                problems[name] = BlockMissing((_slug(ContentUnderstandingResource, name),))
+            else:
+                resources[name] = block.to_resource(name)
+    disagreeing = [
+        problem for _, problem in disagreements(resources, {plan_name: plans[plan_name]}, frozenset(problems))
+    ]
+    if disagreeing:
+        raise ConfigurationError(disagreeing, "Correct the blocks in the Prefect UI")
+    return _Read(plan_block, plans, resources, problems)
 
 
 async def register_types() -> None:

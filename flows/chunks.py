@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import TypeAdapter
 
-from blocks import load_configuration_from_blocks
+from blocks import load_what_is_usable
 from flows.dispatch import Dispatch, SentChunk, chunk_artifact
 from flows.outcome import finish_replication
 from flows.run import ProgressArtifact, to_its_report
@@ -166,7 +166,7 @@ async def replicate_chunk(
         known_epoch: The highest epoch of the plan that is known; where the fence here is older, nothing is copied.
     """
     request = ChunkRequest(Chunk(source, target, tuple(analyzers)), on_existing, tuple(force), expected, records)
-    configuration = with_shares(await load_configuration_from_blocks(plan), shares)
+    configuration = with_shares(await load_what_is_usable(plan), shares)
     copy_log = ChunkCopyLog(records)
     async with open_run(configuration, plan) as opened, ProgressArtifact(f"Replicating {request.chunk}") as bar:
         context = replace(opened, known_epoch=known_epoch)

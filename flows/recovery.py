@@ -14,7 +14,7 @@ from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
 from pydantic import ValidationError
 
-from blocks import load_configuration_from_blocks
+from blocks import load_what_is_usable
 from flows.errors import SlotTaken
 from flows.limits import NO_SLOT, hold
 from standby.config.configuration import Configuration
@@ -28,7 +28,7 @@ from standby.vault.errors import FormatUnknown
 @asynccontextmanager
 async def recovering(plan: str, *, scratch: str = "") -> AsyncIterator[RecoveryContext]:
     """Open what a recovery of a plan needs, with a scratch resource that no plan uses; no resource is called yet."""
-    configuration = await load_configuration_from_blocks(plan, scratch=scratch)
+    configuration = await load_what_is_usable(plan, scratch=scratch)
     async with open_in_flow(configuration, plan) as context:
         yield context
 

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled
 
-from blocks import load_configuration_from_blocks
+from blocks import load_what_is_usable
 from flows.events import emit_observation, read_observations
 from flows.outcome import FlowOutcome, shown
 from flows.run import hand_over
@@ -141,12 +141,16 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     Args:
         plan: Name of a saved recovery-plan block.
     """
-    configuration = await load_configuration_from_blocks(plan)
+    configuration = await load_what_is_usable(plan)
     policy, clock = configuration.plan(plan).failover, SystemClock()
     observer, events = observer_here("watch"), Events(configuration, plan)
 
     # A source that grants no copies is degraded: nothing can be replicated from it.
-    grants = {pair.source: configuration.resource(pair.targets[0]) for pair in configuration.plan(plan).pairs}
+    targets = {pair.source: map(configuration.resource, pair.targets) for pair in configuration.plan(plan).pairs}
+    usable = {
+        source: next((each for each in there if not each.why_unusable), None) for source, there in targets.items()
+    }
+    grants = {source: target for source, target in usable.items() if target is not None}
 
     async def look(resource: str) -> Observation:
         found = await probe_resources([configuration.resource(resource)], observer, clock, grants=grants)
@@ -159,7 +163,8 @@ async def watch(plan: str) -> State[dict[str, Any]]:
     missed = asyncio.create_task(cancelling)
     found = await Watch(policy, clock, look, recall, events.emit).run(configuration.resources)
     report = WatchReport(plan=plan, observations=found.observations)
-    problems = [*events.problems, *found.problems]
+    unusable = (each.why_unusable for each in configuration.resources.values())
+    problems = [*filter(None, unusable), *events.problems, *found.problems]
     page = asyncio.create_task(tried("the page of this watch", lambda: publish_watch(report), PAGE_SECONDS))
     # Loaded late: the first look must not wait for it.
     from flows.outage import attend, finish_answers  # noqa: PLC0415

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import ConfigDict, Field, SecretStr, StringConstraints, field_validator, model_validator
@@ -69,6 +70,14 @@ class EntraCredentials(Strict):
         return self
 
 
+@dataclass(frozen=True)
+class NoCredentials:
+    """Of a resource whose settings cannot be used: why, and what to do about it."""
+
+    reason: str
+    next_action: str
+
+
 Credentials = Annotated[KeyCredentials | EntraCredentials, Field(discriminator="kind")]
 
 
@@ -105,6 +114,19 @@ class Resource(Strict):
         if not re.fullmatch(r"[a-z0-9-]+", name):
             raise ValueError("must be the name of an Azure region, such as eastus")
         return name
+
+    @classmethod
+    def unusable(cls, name: str, api_version: ApiVersion, why: NoCredentials) -> Resource:
+        """Stand for a resource whose settings cannot be used, so that it costs itself only: no call of it is sent."""
+        account = f"/subscriptions/-/resourceGroups/-/providers/Microsoft.CognitiveServices/accounts/{name}"
+        where = {"endpoint": f"https://{name}.invalid", "region": "unknown", "resource_id": account, "arm_endpoint": ""}
+        stand_in: dict[str, Any] = {**where, "name": name, "api_version": api_version, "credentials": why}
+        return Resource.model_construct(**stand_in)
+
+    @property
+    def why_unusable(self) -> str:
+        """Why no call of it can be sent; empty where calls can be."""
+        return self.credentials.reason if isinstance(self.credentials, NoCredentials) else ""
 
     @field_validator("resource_id")
     @classmethod

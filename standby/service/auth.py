@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never
 
 import httpx
 from azure.core.credentials import AccessToken
@@ -12,8 +12,8 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from pydantic import SecretStr
 
-from standby.config.resource import Credentials, EntraCredentials, KeyCredentials
-from standby.service.errors import NotAuthorized, ServiceError, TokenUnavailable
+from standby.config.resource import Credentials, EntraCredentials, KeyCredentials, NoCredentials
+from standby.service.errors import NotAuthorized, ResourceUnusable, ServiceError, TokenUnavailable
 from standby.service.redaction import keep_secret, one_line
 
 DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
@@ -121,15 +121,21 @@ class EntraAuth(httpx.Auth):
         return one_line(lines[0])
 
 
-def auth_for(credentials: Credentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
-    """Make what signs requests with some credentials."""
+def auth_for(credentials: Credentials | NoCredentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
+    """Make what signs requests with some credentials; without any, it refuses each before it is sent."""
     match credentials:
+        case NoCredentials():
+            return EntraAuth(partial(_refuse, credentials), scope)
         case KeyCredentials():
             return KeyAuth(credentials.key)
         case EntraCredentials():
             return entra_auth(credentials, scope)
         case _:
             assert_never(credentials)
+
+
+def _refuse(why: NoCredentials) -> NoReturn:
+    raise ResourceUnusable(why.reason, why.next_action)
 
 
 def entra_auth(credentials: EntraCredentials, scope: str) -> EntraAuth:

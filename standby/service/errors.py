@@ -3,6 +3,7 @@
 ServiceError
 ├── AnalyzerNotFound       no such analyzer, or no such operation
 ├── ResourceNotFound       the endpoint or the resource id leads nowhere
+├── ResourceUnusable       what was saved about the resource is not valid, so it was not called
 ├── NotAuthorized          the identity is refused, or none could be had
 ├── GrantVoid              the source's permission to copy is missing, over, or for another target
 ├── Throttled              429, after retries                                      (transient)
@@ -82,6 +83,10 @@ class AnalyzerNotFound(ServiceError):
 
 class ResourceNotFound(ServiceError):
     advice = "Check endpoint, resource_id and api_version of the resource"
+
+
+class ResourceUnusable(ServiceError):
+    advice = "Correct what is saved about the resource"
 
 
 class NotAuthorized(ServiceError):

@@ -20,6 +20,7 @@ from blocks import (
     ContentUnderstandingResource,
     RecoveryPlan,
     load_configuration_from_blocks,
+    load_what_is_usable,
     save_configuration,
 )
 from standby.config.configuration import Configuration
@@ -27,6 +28,8 @@ from standby.config.errors import ConfigurationError
 from standby.config.plan import NoEncryption, Objectives, RegionPair, StepRetries
 from standby.config.resource import DeploymentOverrides, KeyCredentials
 from standby.config.vault import HmacSigning, VaultSettings
+from standby.replication.inventory import connect
+from standby.service.errors import ResourceUnusable
 
 OURS = [
     "content-understanding-key",
@@ -235,3 +238,24 @@ async def test_access_to_a_vault_that_is_kept_elsewhere_or_opened_otherwise_come
         assert list(await save_configuration(kept))[-1:] == ["recovery-plan/invoices"]
         assert (await load_configuration_from_blocks("invoices")).vault == kept.vault
         assert "canary" not in await documents(include_secrets=False)
+
+
+async def test_a_resource_whose_block_cannot_be_used_costs_itself_only(configuration: Configuration) -> None:
+    await save_configuration(configuration)
+    block: ContentUnderstandingResource = await ContentUnderstandingResource.aload("west")
+    block.endpoint = "https://example.com"
+    await block.asave("west", overwrite=True)
+    async with get_client() as client:
+        gone = await client.read_block_document_by_name("north", "content-understanding-resource")
+        await client.delete_block_document(gone.id)
+
+    usable = await load_what_is_usable("invoices")
+
+    assert usable.plans == configuration.plans
+    assert usable.resource("east") == configuration.resource("east")
+    async with connect(usable.resources.values()) as connections:
+        for name, words in {"west": "not a known Azure host", "north": "has no block"}.items():
+            with pytest.raises(ResourceUnusable, match=words):
+                await connections[name].list_analyzers()
+    with pytest.raises(BlockMissing):
+        await load_what_is_usable("invoices", scratch="north")

@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import Artifact
 from prefect.events import emit_event
 
+from blocks import ContentUnderstandingResource
 from flows.bootstrap import save_what_runs_need
 from flows.check import check
 from flows.commit import commit
@@ -163,6 +164,23 @@ async def test_the_watch_tells_what_serves_and_is_not_green_where_its_outage_can
     assert event["payload"]["severity"] == "critical"
     (event,) = await told(HEALTHY, flow_run)
     assert "standby-of" in str(event["related"])
+
+
+async def test_a_resource_whose_block_cannot_be_used_costs_itself_only(
+    make_scene: Any, make_analyzer: Any, prefect_server: Any
+) -> None:
+    async with make_scene([make_analyzer("invoice")]) as scene:
+        await save_what_runs_need(scene.configuration)
+        block: ContentUnderstandingResource = await ContentUnderstandingResource.aload("west")
+        block.endpoint = "https://example.com"
+        await block.asave("west", overwrite=True)
+        looked = await watch(plan="p", return_state=True)
+        copied = await replicate(plan="p", return_state=True)
+    assert "east healthy, north healthy, west unknown" in str(looked.message)
+    assert "1 succeeded, 1 blocked" in str(copied.message)
+    for state in (looked, copied):
+        assert state.is_failed()
+        assert "The block content-understanding-resource/west cannot be used" in str(state.message)
 
 
 @pytest.mark.parametrize(("call", "check"), [("list", "listing"), ("authorize", "grant")])
