@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
 from blocks import save_configuration
@@ -147,8 +148,9 @@ async def _work_pool(client: PrefectClient, name: str) -> list[str]:
     try:
         await client.read_work_pool(name)
     except ObjectNotFound:
-        await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
-        return [f"work pool {name} created"]
+        with suppress(ObjectAlreadyExists):  # A worker that starts just now makes its pool, too.
+            await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+            return [f"work pool {name} created"]
     return []
 
 

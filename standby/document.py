@@ -20,6 +20,7 @@ __all__ = [
     "digest_of",
     "digest_of_json",
     "from_home",
+    "json_text",
     "oddity",
     "read_json",
 ]
@@ -36,6 +37,16 @@ def from_home(path: Path) -> Path:
 
 
 LocalPath = Annotated[Path, AfterValidator(from_home)]  # A path of this machine as people write it
+
+
+def json_text(document: JsonValue, *, ensure_ascii: bool = False) -> str:
+    """Write JSON that people may look at: escaped is whatever a terminal might act upon, or an editor not show."""
+    # Only inside of its strings there is anything of that kind.
+    return re.sub(
+        r"[^\n -~]",
+        lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1],
+        json.dumps(document, indent=1, ensure_ascii=ensure_ascii),
+    )
 
 
 class Document(BaseModel):

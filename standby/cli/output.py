@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-import json
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -21,7 +19,7 @@ from rich.text import Text
 
 from standby.config.configuration import Configuration, load_configuration
 from standby.config.vault import VaultSettings
-from standby.document import JsonValue
+from standby.document import JsonValue, json_text
 from standby.errors import GuardRefused, StandbyError, sentence
 from standby.replication.items import GOOD, Status
 from standby.text import clean, some_of
@@ -192,7 +190,7 @@ class Output:
                 known = document.get("warnings")
                 document = {**document, "warnings": [*(known if isinstance(known, list) else []), *self._warnings]}
             is_unicode = "utf" in (self.stdout.encoding or "").lower()
-            text = _escaped(json.dumps(document, indent=1, ensure_ascii=not is_unicode))
+            text = json_text(document, ensure_ascii=not is_unicode)
             try:
                 self.stdout.file.write(f"{text}\n")
                 self.stdout.file.flush()
@@ -263,13 +261,6 @@ def show(console: Console, line: Line, end: str = "\n") -> None:
     if line.style and not console.no_color:
         shown.stylize(line.style, line.indent, line.indent + len(line.mark))
     console.print(shown, end=end, soft_wrap=True)
-
-
-def _escaped(document: str) -> str:
-    """Escape in a JSON text what a terminal might act upon; outside of its strings there is nothing of that kind."""
-    return re.sub(
-        r"[^\n -~]", lambda found: found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1], document
-    )
 
 
 class NotConfirmed(GuardRefused):

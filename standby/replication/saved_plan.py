@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 import rfc8785
 
 from standby.config.plan import OnExisting
-from standby.document import digest_of, from_home
+from standby.document import digest_of, from_home, json_text
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
@@ -72,7 +72,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: S
     held["seal"] = None if signer is None else seal_of(content, signer).model_dump(mode="json")
     fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        fresh.write_text(json_text(held) + "\n", encoding="utf-8")
         fresh.replace(path)
     except OSError as error:
         raise PlanUnreadable(str(path), f"cannot be written: {error.strerror}") from None

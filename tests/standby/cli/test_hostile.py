@@ -69,10 +69,11 @@ def test_what_a_resource_holds_is_only_text_on_a_terminal_in_a_document_and_on_a
             ran = workspace.run(*args, "--json")
             assert_clean(ran.out)
             assert "owned" in str(json.loads(ran.out)), args
-    workspace.run("report", "invoices", "--html", str(workspace.folder / "page.html"))
-    page = (workspace.folder / "page.html").read_text(encoding="utf-8")
-    assert "owned" in page
-    assert_clean(page)
+    for args in (("plan", "invoices", "--out"), ("report", "invoices", "--html")):
+        workspace.run(*args, str(workspace.folder / "written"))
+        written = (workspace.folder / "written").read_text(encoding="utf-8")
+        assert "owned" in written, args
+        assert_clean(written)
 
 
 @pytest.mark.parametrize("where", ["resources:", "region: westus3", "plans:"])
