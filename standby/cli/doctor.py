@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from itertools import chain, groupby, islice
 from pathlib import Path
@@ -26,19 +25,17 @@ from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.recovery.context import open_recovery, open_sinks
 from standby.recovery.witnesses import look
 from standby.replication.dependencies import PREBUILT
-from standby.service.calls import Tls, trusted_certificates
+from standby.service.calls import Tls, route_to, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
 from standby.service.models import Account
 from standby.service.redaction import LEAST_SECRET
-from standby.service.retries import HttpRetries
+from standby.service.retries import HttpRetries, clock_skew
 from standby.text import counted, some_of
 from standby.vault.errors import VaultError, VaultUnavailable
 from standby.vault.replica import ReplicaState, replica_state
 from standby.vault.role import records
 from standby.vault.vault import open_place, open_vault
-
-TOLERATED_SKEW = timedelta(minutes=5)  # Entra refuses tokens on clocks that differ by more
 
 
 @dataclass(frozen=True)
@@ -131,18 +128,20 @@ def _plain(region: str) -> str:
 async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     name = client.resource.name
     try:
-        async with httpx.AsyncClient(timeout=10, verify=client.tls) as plain:
+        proxy = route_to(client.resource.endpoint).proxy
+        async with httpx.AsyncClient(timeout=10, verify=client.tls, proxy=proxy, trust_env=False) as plain:
             # No credentials are needed, or sent: the refusal has a date, too.
             answer = await plain.get(client.resource.endpoint)
-        there = parsedate_to_datetime(answer.headers["Date"])
+        date, now = answer.headers["Date"], clock.now()
+        there = parsedate_to_datetime(date)
     except (httpx.HTTPError, KeyError, ValueError):
         detail = "the service's answer has no time in it"
         return Check(name, "clock", None, detail, "Compare this machine's clock with another one")
-    skew = abs(clock.now() - there)
-    if skew > TOLERATED_SKEW:
-        detail = f"the clock of this machine is wrong by {skew.total_seconds():.0f} s"
+    if skew := clock_skew(date, now):
+        detail = f"the clock of this machine is wrong: it is {skew} the service's"
         return Check(name, "clock", False, detail, "Set the clock by NTP")
-    return Check(name, "clock", True, f"the clock is within {max(skew.total_seconds(), 1):.0f} s of the service's")
+    near = max(abs(now - there).total_seconds(), 1)
+    return Check(name, "clock", True, f"the clock is within {near:.0f} s of the service's")
 
 
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)

@@ -12,7 +12,7 @@ from pydantic import SecretStr, TypeAdapter
 
 from standby.gateway.errors import NoPrefectServer, NotPosted
 from standby.gateway.notice import Event
-from standby.service.calls import Tls
+from standby.service.calls import Tls, route_to
 
 ATTEMPTS = 3
 ATTEMPT_SECONDS = 2.5
@@ -99,6 +99,12 @@ async def open_poster(
     if api.authorization is not None:
         headers["authorization"] = api.authorization.get_secret_value()
     async with httpx.AsyncClient(
-        base_url=f"{api.url}/", headers=headers, verify=tls, timeout=ATTEMPT_SECONDS, transport=transport
+        base_url=f"{api.url}/",
+        headers=headers,
+        verify=tls,
+        timeout=ATTEMPT_SECONDS,
+        proxy=None if transport else route_to(api.url).proxy,
+        trust_env=False,
+        transport=transport,
     ) as http:
         yield PrefectPoster(http)

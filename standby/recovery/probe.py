@@ -22,6 +22,7 @@ from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import (
     AnalyzerNotFound,
     DefaultsNotSet,
+    NotFromHere,
     ServiceError,
     ServiceUnavailable,
     Throttled,
@@ -47,7 +48,7 @@ def meaning_of(error: ServiceError) -> Meaning:
     """Say what a failed call says about the service.
 
     No answer and 5xx are an outage. A refusal is not: the service answers, and may have good reasons. A
-    missing token, an untrusted certificate or the answer of a proxy say nothing about the service.
+    missing token, an untrusted certificate or a proxy that fails say nothing about the service.
     """
     code = error.inner_code or error.code or type(error).__name__
     match error:
@@ -55,7 +56,7 @@ def meaning_of(error: ServiceError) -> Meaning:
             return Meaning(True, "answers; no defaults are set", code)
         case Throttled():
             return Meaning(True, "answers; too many requests (HTTP 429)", code)
-        case TokenUnavailable():
+        case TokenUnavailable() | NotFromHere():
             return Meaning(None, error.cause, code)
         case Unreachable():
             return Meaning(False, error.cause, code)

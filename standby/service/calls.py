@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TypeAlias, TypeVar, cast
+from urllib.request import proxy_bypass
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from standby.config.resource import address_of, is_loopback
 from standby.document import read_json
 from standby.service.errors import AnswerUnreadable, ProtocolError, UntrustedCertificate
 from standby.service.redaction import code_of, one_line
@@ -51,8 +56,58 @@ def trusted_certificates() -> Tls:
     try:
         return httpx.create_ssl_context()
     except OSError as error:
-        cause = f"The trusted certificates cannot be read: {type(error).__name__}"
+        # Some of its errors have no words.
+        cause = f"The trusted certificates cannot be read: {error.strerror or type(error).__name__}"
         raise UntrustedCertificate(cause, "Correct SSL_CERT_FILE or SSL_CERT_DIR") from None
+
+
+@dataclass(frozen=True)
+class Route:
+    """How a host is reached from here: straight, or through a proxy that the environment names."""
+
+    proxy: str | None = field(default=None, repr=False)
+    words: str = ""  # which proxy, named by which variable, without what signs in to it
+    problem: str = ""  # why nothing can be sent that way
+
+
+def route_to(address: str) -> Route:
+    """Find out by which proxy of the environment an address is called: httpx itself stumbles over some settings.
+
+    This machine is always reached straight: a proxy would carry what must stay here, in plain text, elsewhere.
+    """
+    url = httpx.URL(address)
+    if is_loopback(url.host) or _is_excepted(url):
+        return Route()
+    for name in (f"{url.scheme}_proxy", "all_proxy"):
+        variable = name if name in os.environ else name.upper()
+        if value := os.environ.get(variable):
+            return _through(value, variable)
+    return Route()
+
+
+def _is_excepted(url: httpx.URL) -> bool:
+    if proxy_bypass(f"{url.host}:{url.port or _DEFAULT_PORTS.get(url.scheme)}"):
+        return True
+    address, excepted = address_of(url.host), os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    return any(address is not None and address in network for network in _networks(excepted))
+
+
+def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
+    for entry in text.split(","):
+        with suppress(ValueError):  # Most are names.
+            yield ip_network(entry.strip().replace("[", "").replace("]", ""), strict=False)
+
+
+def _through(value: str, variable: str) -> Route:
+    try:
+        url = httpx.URL(value if "://" in value else f"http://{value}")
+    except httpx.InvalidURL:
+        return Route(problem=f"{variable} is not the URL of a proxy")
+    if url.scheme not in _DEFAULT_PORTS:
+        return Route(problem=f"{variable} names a {url.scheme}:// proxy; only http:// and https:// can be used")
+    if not url.host or not 0 < (url.port or 80) < 2**16:
+        return Route(problem=f"{variable} is not the URL of a proxy")
+    return Route(str(url), f"the proxy {spelled(origin_of(url))} that {variable} names")
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -10,6 +10,7 @@ ServiceError
 ├── Unreachable            no answer, so it may have seen the request             (transient)
 │   └── NotConnected       not even a connection: the service never saw the request
 │       ├── TokenUnavailable   Entra gave no answer, so the service was not even called
+│       ├── NotFromHere    this machine, or its proxy, did not let the request out
 │       └── StillSilent    calls of this kind were in vain a moment ago, so it was not called
 ├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
 ├── Conflict               it exists already, or is being changed
@@ -119,6 +120,12 @@ class NotConnected(Unreachable):
 
 class TokenUnavailable(NotConnected):
     advice = "Check that Entra can be reached from where this runs"
+
+
+class NotFromHere(NotConnected):
+    """Says nothing about the service."""
+
+    advice = "Correct that on this machine; NO_PROXY names the hosts that are called without a proxy"
 
 
 class StillSilent(NotConnected):

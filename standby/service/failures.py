@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
@@ -17,7 +21,8 @@ from standby.service.auth import KEY_HEADER
 from standby.service.calls import Call
 from standby.service.models import ErrorDetail
 from standby.service.redaction import code_of, one_line
-from standby.service.retries import parse_retry_after
+from standby.service.retries import clock_skew, parse_retry_after
+from standby.text import utc
 
 NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Failures before the first byte of a request left."""
@@ -52,6 +57,8 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     kind = _kind(response.status_code, detail, call)
     text = one_line(message)
     about = f"{call.analyzer} at {resource}" if call.analyzer else resource
+    if response.status_code in {401, 403} and (skew := clock_skew(response.headers.get("date"), now)):
+        about = f"{about} (the clock of this machine is {skew} its own)"
     # A role is nothing that a key could have.
     has_key = kind is errors.NotAuthorized and KEY_HEADER in response.request.headers
     next_action = errors.CORRECT_KEY if has_key else None
@@ -71,19 +78,64 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     )
 
 
-def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, endpoint: str) -> errors.ServiceError:
+@dataclass(frozen=True)
+class Way:
+    """How a request should have come to its endpoint: perhaps through a proxy, which may be `dead`."""
+
+    endpoint: str
+    now: datetime
+    proxy: str = ""
+    dead: bool = False
+
+
+OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
+"""Failures of a connection that are the same whoever is called."""
+
+OUT_OF_DATE = {9, 10}
+"""OpenSSL's numbers of certificates that are not yet valid, or no longer."""
+
+PASSED_ON = {"502", "503", "504"}
+"""What a proxy answers that has found nobody itself."""
+
+
+def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, way: Way) -> errors.ServiceError:
     """Make the error that a missing answer stands for; httpx's own message is left out, as it may hold a URL."""
-    where, what = f"{resource} ({endpoint})", type(error).__name__
+    where, what = f"{resource} ({way.endpoint})", _words(error)
     kind: type[errors.ServiceError]
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+    advice = None
+    causes = list(_causes(error))
+    untrusted = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+    refusal = str(error)[:3] if isinstance(error, httpx.ProxyError) and str(error)[:3].isdigit() else ""
+    if getattr(untrusted, "verify_code", 0) in OUT_OF_DATE:
+        kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not valid at {utc(way.now)}"
+        advice = "Set the clock of this machine by NTP if that is not the time; else have the certificate renewed"
+    elif untrusted is not None:
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
+    elif way.dead:
+        kind, cause = errors.NotFromHere, f"No connection to {way.proxy}, by which {where} is called: {what}"
+    elif refusal and refusal not in PASSED_ON:
+        kind, cause = errors.NotFromHere, f"HTTP {refusal} of {way.proxy}, so {where} cannot be called"
+    elif any(isinstance(each, OSError) and each.errno in OF_THIS_MACHINE for each in causes):
+        kind, cause = errors.NotFromHere, f"This machine makes no connection to {where}: {what}"
+        advice = "Free what this machine lacks, such as open files (ulimit -n), then run again"
     elif isinstance(error, NEVER_SENT):
-        kind, cause = errors.NotConnected, f"No connection to {where}: {what}"
+        by = f" through {way.proxy}" if way.proxy else ""
+        kind, cause = errors.NotConnected, f"No connection to {where}{by}: {what}"
     elif isinstance(error, httpx.LocalProtocolError):
         kind, cause = errors.ProtocolError, f"The answer of {where} cannot be read: {what}"
     else:
         kind, cause = errors.Unreachable, f"No answer from {where}: {what}"
-    return kind(cause, resource=resource, analyzer=call.analyzer)
+    return kind(cause, advice, resource=resource, analyzer=call.analyzer)
+
+
+def _words(error: httpx.HTTPError) -> str:
+    """Say what happened in the words of the system, where it has any."""
+    for cause in reversed(list(_causes(error))):
+        if isinstance(cause, socket.gaierror):
+            return f"the name of the host is not found ({cause.strerror})"
+        if isinstance(cause, OSError) and cause.errno and not isinstance(cause, ssl.SSLError):
+            return os.strerror(cause.errno)
+    return type(error).__name__
 
 
 def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[errors.ServiceError]:
@@ -129,4 +181,7 @@ def _chain(detail: ErrorDetail | None) -> Iterator[ErrorDetail]:
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _causes(each)
         error = error.__cause__ or error.__context__

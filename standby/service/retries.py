@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TypeVar
@@ -13,6 +13,7 @@ from typing import TypeVar
 import stamina
 from aiolimiter import AsyncLimiter
 
+from standby.config.durations import roughly
 from standby.service.errors import NotConnected, ServiceError, Throttled
 
 WINDOW = 60.0  # Seconds over which the service counts operations (REFERENCE: a minute)
@@ -170,6 +171,18 @@ def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> 
         return float(text)
     until = _http_date(text)
     return None if until is None else max(0.0, (until - (_http_date(date or "") or now)).total_seconds())
+
+
+TOLERATED_SKEW = timedelta(minutes=5)
+"""Entra refuses tokens on clocks that differ by more."""
+
+
+def clock_skew(date: str | None, now: datetime) -> str:
+    """Say by how much this machine's clock differs from the date of an answer; empty where it is right or unknown."""
+    there = _http_date(date or "")
+    if there is None or abs(now - there) <= TOLERATED_SKEW:
+        return ""
+    return f"{roughly(abs(now - there))} {'ahead of' if now > there else 'behind'}"
 
 
 def _http_date(text: str) -> datetime | None:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import TypeVar, cast
+from functools import partial
+from typing import Any, TypeVar, cast
 from uuid import uuid4
 
 import httpx
@@ -14,7 +15,6 @@ from aiolimiter import AsyncLimiter
 
 from standby import __version__
 from standby.clock import Clock
-from standby.config.resource import is_loopback
 from standby.service.auth import EntraAuth, KeyAuth
 from standby.service.calls import (
     ANSWER_SECONDS,
@@ -23,22 +23,25 @@ from standby.service.calls import (
     Call,
     M,
     Page,
+    Route,
     Tls,
     origin_of,
     read_bounded,
+    route_to,
     spelled,
 )
 from standby.service.errors import (
     AnswerUnreadable,
     ForeignOrigin,
+    NotFromHere,
     ServiceError,
     StillSilent,
     TokenUnavailable,
     Unreachable,
 )
-from standby.service.failures import error_of_answer, error_of_transport
+from standby.service.failures import Way, error_of_answer, error_of_transport
 from standby.service.redaction import code_of, hidden
-from standby.service.retries import HttpRetries, Patience, Silence, parse_retry_after, send_again
+from standby.service.retries import HttpRetries, Patience, Silence, clock_skew, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
 
@@ -57,6 +60,15 @@ P = TypeVar("P", bound=Page)
 USER_AGENT = f"standby/{__version__}"
 BUDGET = "standby.budget"
 """Where a request keeps the time limit of its attempt, and the patience of its call."""
+
+
+DEAD_PROXY = "standby.dead_proxy"
+"""Where a request keeps that no connection to the proxy came about."""
+
+
+async def _trace(extensions: dict[str, Any], event: str, _: object) -> None:
+    if event == "connection.connect_tcp.failed":
+        extensions[DEAD_PROXY] = True
 
 
 class Sender:
@@ -87,6 +99,8 @@ class Sender:
         self._places = asyncio.Semaphore(connections)
         self._silences: dict[str, Silence] = {}
         url = httpx.URL(endpoint)
+        self._route = Route() if transport is not None else route_to(endpoint)
+        self._clock_seen = False
         self._http = httpx.AsyncClient(
             base_url=url,
             auth=auth,
@@ -95,8 +109,8 @@ class Sender:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": CODINGS},
             follow_redirects=False,
-            # A proxy of the environment would carry what must stay on this machine, in plain text, elsewhere.
-            trust_env=not is_loopback(url.host),
+            proxy=self._route.proxy,
+            trust_env=False,
             verify=tls,
             transport=transport,
         )
@@ -197,6 +211,7 @@ class Sender:
                 raise
             finally:
                 patience.end(loop.time(), answered=answered)
+        self._see_clock(response)
         if response.is_redirect:
             raise self._redirected(response, call)
         if not response.is_success:
@@ -223,6 +238,9 @@ class Sender:
         if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
             cause = f"{self._name} has answered no call for {call.kind} for {patience.silence.most:.0f} s"
             raise StillSilent(f"{cause}, so it was not asked again", resource=self._name, analyzer=call.analyzer)
+        if self._route.problem:
+            cause = f"{self._name} ({self._endpoint}) cannot be called: {self._route.problem}"
+            raise NotFromHere(cause, resource=self._name, analyzer=call.analyzer)
         try:
             await self.sign_in()
             async with asyncio.timeout(None) as budget:
@@ -234,7 +252,9 @@ class Sender:
             failure = type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer)
         except httpx.HTTPError as error:
             log.debug("%s %s %s: %s (%s)", self._name, call.method, path, type(error).__name__, ours)
-            failure = error_of_transport(error, call, self._name, self._endpoint)
+            dead = DEAD_PROXY in request.extensions
+            way = Way(self._endpoint, self._clock.now(), self._route.words, dead)
+            failure = error_of_transport(error, call, self._name, way)
         except TimeoutError:
             cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
             failure = Unreachable(cause, resource=self._name, analyzer=call.analyzer)
@@ -256,6 +276,8 @@ class Sender:
         request = self._http.build_request(
             call.method, call.url, params=dict(call.params) or None, content=call.content, headers=headers
         )
+        if self._route.proxy:
+            request.extensions["trace"] = partial(_trace, request.extensions)
         # Once more, of the very URL that is sent: `absolute` has read it by other rules than httpx merges by.
         self._refuse_foreign(request.url, call.analyzer)
         return request
@@ -282,6 +304,13 @@ class Sender:
         await cast(httpx.AsyncByteStream, response.stream).aclose()
         response.stream = httpx.ByteStream(body)
         response.headers.pop("content-encoding", None)
+
+    def _see_clock(self, response: httpx.Response) -> None:
+        """Say once if the clock of this machine is wrong, by the date of an answer."""
+        skew = "" if self._clock_seen else clock_skew(response.headers.get("date"), self._clock.now())
+        self._clock_seen = True
+        if skew:
+            log.warning("The clock of this machine is %s that of %s: set it by NTP", skew, self._name)
 
     def _redirected(self, response: httpx.Response, call: Call) -> ServiceError:
         try:

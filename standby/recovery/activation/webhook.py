@@ -16,11 +16,10 @@ import stamina
 
 from standby import __version__
 from standby.clock import Clock, SystemClock
-from standby.config.resource import is_loopback
 from standby.config.sinks import WebhookSink, signing_key
 from standby.document import digest_of
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
-from standby.service.calls import trusted_certificates
+from standby.service.calls import Route, route_to, trusted_certificates
 from standby.service.redaction import secret_address
 from standby.service.retries import HttpRetries, parse_retry_after
 
@@ -66,12 +65,14 @@ class WebhookActivation:
     async def publish(self, activation: Activation) -> None:
         """Post the map; the same one again has the same idempotency key."""
         body = activation.model_dump_json().encode()
-        local = is_loopback(urlsplit(self._settings.url).hostname)
+        route = Route() if self._transport else route_to(self._settings.url)
+        if route.problem:
+            raise SinkFailed(self.name, route.problem)
         client = httpx.AsyncClient(
             timeout=ATTEMPT_SECONDS,
             follow_redirects=False,
-            # A proxy of the environment would carry what must stay on this machine elsewhere.
-            trust_env=not local,
+            proxy=route.proxy,
+            trust_env=False,
             verify=trusted_certificates(),
             transport=self._transport,
         )
@@ -80,7 +81,8 @@ class WebhookActivation:
                 try:
                     await self._send(http, activation, body)
                 except _Again as failure:
-                    raise SinkFailed(self.name, failure.reason) from None
+                    by = f", through {route.words}" if route.words else ""
+                    raise SinkFailed(self.name, f"{failure.reason}{by}") from None
 
     async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - a receiver is never asked
         return None

@@ -22,7 +22,14 @@ from standby.recovery.readiness.document import (
 from standby.recovery.readiness.wording import WORDS, Kind, Subject, missing_words, rebuilt_words
 from standby.replication.serving import Severity
 from standby.replication.verdict import Verdict
-from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable, TokenUnavailable, Unreachable
+from standby.service.errors import (
+    NotAuthorized,
+    NotFromHere,
+    ServiceError,
+    ServiceUnavailable,
+    TokenUnavailable,
+    Unreachable,
+)
 from standby.text import some_of
 from standby.vault.replica import ReplicaState
 
@@ -223,7 +230,9 @@ def resource_reasons(facts: Facts) -> Iterator[Reason]:
         failure, what = facts.target_failure, f"The analyzers of {facts.destination} could not be read"
         severity = _severity_at_target(failure)
         reason = _unread(failure, facts, Bucket.UNREACHABLE, f"{what}: {failure.cause}", severity)
-        if isinstance(failure, Unreachable | ServiceUnavailable) and not isinstance(failure, TokenUnavailable):
+        if isinstance(failure, Unreachable | ServiceUnavailable) and not isinstance(
+            failure, TokenUnavailable | NotFromHere
+        ):
             # The error's own advice, to fail over, is right for the resource that serves, and not for a target.
             again = f"standby status {facts.plan.name}"
             action = f"Check the network and the endpoint of {facts.destination}, then run {again} again"

@@ -20,7 +20,7 @@ from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob, LabelledData
 from standby.replication.dependencies import inline_analyzers
 from standby.service.auth import STORAGE_SCOPE, EntraAuth, entra_auth
-from standby.service.calls import Tls
+from standby.service.calls import Tls, route_to
 from standby.service.errors import ServiceError
 from standby.service.redaction import secret_address
 from standby.text import some_of
@@ -70,7 +70,8 @@ class BlobReader:
             auth=None if parts.query or is_here else self._auth,
             timeout=TIMEOUT,
             follow_redirects=False,
-            trust_env=not is_here,
+            proxy=None if self._transport else route_to(container_url).proxy,
+            trust_env=False,
             verify=self._tls,
             transport=self._transport,
         ) as http:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import ssl
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
 import httpx
@@ -23,6 +27,7 @@ from standby.service.errors import (
     InvalidRequest,
     NotAuthorized,
     NotConnected,
+    NotFromHere,
     OperationFailed,
     ProtocolError,
     ResourceNotFound,
@@ -226,6 +231,44 @@ async def test_a_certificate_is_told_apart_however_deep_its_error_lies(connect: 
     assert not error.transient
 
 
+@pytest.mark.parametrize("number", [9, 10])
+async def test_a_certificate_that_is_out_of_date_may_be_a_wrong_clock(
+    connect: Connect, service: Service, number: int
+) -> None:
+    problem = httpx.ConnectError("outer")
+    problem.__cause__ = cause = ssl.SSLCertVerificationError("canary")
+    cause.verify_code = number
+    error = await failed(connect, service, problem)
+    assert type(error) is UntrustedCertificate
+    assert " UTC" in error.cause
+    assert "Set the clock" in error.next_action
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS])
+async def test_what_this_machine_lacks_is_told_as_such(connect: Connect, service: Service, number: int) -> None:
+    problem = httpx.ConnectError("All connection attempts failed")
+    problem.__cause__ = OSError("All connection attempts failed")
+    problem.__cause__.__cause__ = ExceptionGroup(
+        "two addresses", [OSError(number, "canary"), OSError(number, "canary")]
+    )
+    error = await failed(connect, service, problem)
+    assert type(error) is NotFromHere
+    assert os.strerror(number) in error.cause
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(2, "2d ahead of"), (-2, "2d behind"), (0, "")], ids=["ahead", "behind", "right"]
+)
+async def test_a_refusal_says_that_the_clock_of_this_machine_is_wrong(
+    connect: Connect, service: Service, caplog: pytest.LogCaptureFixture, days: int, words: str
+) -> None:
+    there = format_datetime(datetime.now(UTC) - timedelta(days=days), usegmt=True)
+    service.will(*(httpx.Response(401, headers={"Date": there}) for _ in range(2)))
+    with pytest.raises(NotAuthorized) as caught:
+        await connect().get_analyzer("invoice")
+    assert (words in caught.value.cause and words in caplog.text) if words else "clock" not in str(caught.value)
+
+
 def test_a_failed_operation_tells_its_cause_and_its_request() -> None:
     operation = Operation.model_validate(
         {
@@ -273,6 +316,7 @@ def test_only_what_passes_is_transient() -> None:
         TokenUnavailable,
         Unreachable,
         NotConnected,
+        NotFromHere,
         ServiceUnavailable,
         AnswerUnreadable,
     }

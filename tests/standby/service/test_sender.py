@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from standby import __version__
+from standby.service.calls import route_to
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import ForeignOrigin, ProtocolError, Unreachable
+from standby.service.errors import ForeignOrigin, NotConnected, NotFromHere, ProtocolError, Unreachable
 from standby.service.retries import HttpRetries
 from tests.patience import PATIENCE
 
@@ -190,11 +191,70 @@ async def test_other_resources_go_through_the_proxy_and_its_refusal_is_no_connec
         return httpx.Response(407)
 
     monkeypatch.setenv("HTTPS_PROXY", await listen(proxy))
-    with pytest.raises(Unreachable, match="No connection to west"):
+    with pytest.raises(NotFromHere, match="HTTP 407 of the proxy http://127.0.0.1:[0-9]+ that HTTPS_PROXY names"):
         await connect(retries=HttpRetries(attempts=1)).get_analyzer("a")
     (heard,) = proxied
     assert (heard.method, heard.target) == ("CONNECT", "west.services.ai.azure.com:443")
     assert "canary" not in str(heard.headers)
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_proxy_that_finds_nobody_says_something_about_the_service(
+    connect: Connect, listen: Listen, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    async def proxy(_: Heard) -> httpx.Response:
+        return httpx.Response(status)
+
+    monkeypatch.setenv("HTTPS_PROXY", await listen(proxy))
+    with pytest.raises(NotConnected, match="No connection to west .* through the proxy") as caught:
+        await connect(retries=HttpRetries(attempts=1)).get_analyzer("a")
+    assert type(caught.value) is NotConnected
+
+
+@pytest.mark.parametrize(
+    ("variable", "proxy", "words"),
+    [
+        ("HTTPS_PROXY", "http://user:canary@127.0.0.1:1", "the proxy http://127.0.0.1:1 that HTTPS_PROXY names"),
+        ("https_proxy", "127.0.0.1:1", "the proxy http://127.0.0.1:1 that https_proxy names"),
+        ("ALL_PROXY", "http://canary.invalid", "the proxy http://canary.invalid that ALL_PROXY names"),
+        ("ALL_PROXY", "socks5h://user:canary@127.0.0.1:1080", "ALL_PROXY names a socks5h:// proxy"),
+        ("HTTPS_PROXY", "http://[::1", "HTTPS_PROXY is not the URL of a proxy"),
+        ("HTTPS_PROXY", "http://127.0.0.1:99999", "HTTPS_PROXY is not the URL of a proxy"),
+        ("HTTPS_PROXY", "http://", "HTTPS_PROXY is not the URL of a proxy"),
+    ],
+)
+async def test_a_proxy_that_cannot_be_used_is_named_with_its_variable(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, variable: str, proxy: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(NotFromHere) as caught:
+        await connect(retries=HttpRetries(attempts=1)).get_analyzer("a")
+    assert words in caught.value.cause
+    assert "user:canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("excepted", "address", "is_straight"),
+    [
+        ("[::1]", "https://west.services.ai.azure.com", False),
+        ("fd00::/8, ,x", "https://[fd00::7]", True),
+        ("[fd00::]/8", "https://[fd00::7]:8443", True),
+        ("[fd00::7]", "https://[fd00::7]", True),
+        ("fd00::/8", "https://[fe80::7]", False),
+        ("10.0.0.0/8", "https://10.1.2.3", True),
+        ("10.0.0.0/8", "https://11.1.2.3", False),
+        (".azure.com", "https://west.services.ai.azure.com", True),
+        ("azure.com:443", "https://west.services.ai.azure.com", True),
+        ("*", "https://west.services.ai.azure.com", True),
+        ("99.99.99.999/99", "https://west.services.ai.azure.com", False),
+    ],
+)
+def test_what_is_excepted_from_the_proxy_may_be_written_in_every_way(
+    monkeypatch: pytest.MonkeyPatch, excepted: str, address: str, is_straight: bool
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", excepted)
+    assert (route_to(address).proxy is None) == is_straight
 
 
 async def test_a_closed_client_holds_no_connection(
