@@ -248,9 +248,7 @@ async def test_a_certificate_that_is_out_of_date_may_be_a_wrong_clock(
 async def test_what_this_machine_lacks_is_told_as_such(connect: Connect, service: Service, number: int) -> None:
     problem = httpx.ConnectError("All connection attempts failed")
     problem.__cause__ = OSError("All connection attempts failed")
-    problem.__cause__.__cause__ = ExceptionGroup(
-        "two addresses", [OSError(number, "canary"), OSError(number, "canary")]
-    )
+    problem.__cause__.__cause__ = ExceptionGroup("both", [OSError(number, "canary"), OSError(number, "canary")])
     error = await failed(connect, service, problem)
     assert type(error) is NotFromHere
     assert os.strerror(number) in error.cause
@@ -265,7 +263,7 @@ async def test_a_refusal_says_that_the_clock_of_this_machine_is_wrong(
     there = format_datetime(datetime.now(UTC) - timedelta(days=days), usegmt=True)
     service.will(*(httpx.Response(401, headers={"Date": there}) for _ in range(2)))
     with pytest.raises(NotAuthorized) as caught:
-        await connect().get_analyzer("invoice")
+        await connect(service).get_analyzer("invoice")
     assert (words in caught.value.cause and words in caplog.text) if words else "clock" not in str(caught.value)
 
 

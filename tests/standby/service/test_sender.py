@@ -191,7 +191,7 @@ async def test_other_resources_go_through_the_proxy_and_its_refusal_is_no_connec
         return httpx.Response(407)
 
     monkeypatch.setenv("HTTPS_PROXY", await listen(proxy))
-    with pytest.raises(NotFromHere, match="HTTP 407 of the proxy http://127.0.0.1:[0-9]+ that HTTPS_PROXY names"):
+    with pytest.raises(NotFromHere, match=r"HTTP 407 of the proxy http://127.0.0.1:[0-9]+ that HTTPS_PROXY names"):
         await connect(retries=HttpRetries(attempts=1)).get_analyzer("a")
     (heard,) = proxied
     assert (heard.method, heard.target) == ("CONNECT", "west.services.ai.azure.com:443")
@@ -206,7 +206,7 @@ async def test_a_proxy_that_finds_nobody_says_something_about_the_service(
         return httpx.Response(status)
 
     monkeypatch.setenv("HTTPS_PROXY", await listen(proxy))
-    with pytest.raises(NotConnected, match="No connection to west .* through the proxy") as caught:
+    with pytest.raises(NotConnected, match=r"No connection to west .* through the proxy") as caught:
         await connect(retries=HttpRetries(attempts=1)).get_analyzer("a")
     assert type(caught.value) is NotConnected
 
