@@ -17,8 +17,7 @@ GIVEN_UP = "No complete answer from west within 3 s"
 
 @pytest.fixture(autouse=True)
 def _short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("client", "arm"):
-        monkeypatch.setattr(f"standby.service.{module}.ANSWER_SECONDS", PATIENCE)
+    monkeypatch.setattr("standby.service.sender.ANSWER_SECONDS", PATIENCE)
 
 
 @pytest.fixture
