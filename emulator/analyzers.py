@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Literal
 
-from emulator.faults import AnalyzerFails, OperationFails, OperationHangs, OperationVanishes, Twist
+from emulator.faults import AnalyzerFails, OperationFails, OperationHangs, OperationVanishes, ShownLate, Twist
 from standby.document import JsonObject, JsonValue
 
 FEWEST_FRACTION_DIGITS = 5
@@ -77,6 +77,7 @@ class Ending:
     error: JsonObject | None = None
     analyzer_status: str = "ready"
     vanishes: bool = False
+    shown_after: float = 0.0
 
 
 def ending_of(twist: Twist | None) -> Ending:
@@ -91,6 +92,8 @@ def ending_of(twist: Twist | None) -> Ending:
             return Ending(vanishes=True)
         case AnalyzerFails():
             return Ending(analyzer_status="failed")
+        case ShownLate():
+            return Ending(shown_after=twist.seconds)
         case _:
             return Ending()
 

@@ -75,9 +75,10 @@ class Delay(_Fault):
 
 
 class Malformed(Instead):
-    """Answer 200 with a body that is not JSON."""
+    """Answer 200 with a body that cannot be read: a web page, nothing, half of one, or bytes that are no gzip."""
 
     kind: Literal["malformed"] = "malformed"
+    body: Literal["page", "nothing", "half", "gzip"] = "page"
 
 
 class Redirect(Instead):
@@ -126,6 +127,13 @@ class AnalyzerFails(Twist):
     kind: Literal["analyzer_fails"] = "analyzer_fails"
 
 
+class ShownLate(Twist):
+    """Begin an operation as always; for these seconds the analyzer is shown as it was before, or not at all."""
+
+    kind: Literal["shown_late"] = "shown_late"
+    seconds: float = Field(ge=0)
+
+
 class ForeignLocation(Twist):
     """Name a place at another origin in `Operation-Location` or `nextLink`."""
 
@@ -158,6 +166,7 @@ Fault = Annotated[
     | OperationFails
     | OperationVanishes
     | AnalyzerFails
+    | ShownLate
     | ForeignLocation
     | LoopingNextLink
     | Rewritten,
@@ -172,6 +181,7 @@ _HAPPENS_TO: dict[str, frozenset[CallKind]] = {
     "operation_fails": _STARTS,
     "operation_vanishes": _STARTS,
     "analyzer_fails": _STARTS,
+    "shown_late": _STARTS,
     "foreign_location": _STARTS | {"list"},
     "looping_next_link": frozenset({"list"}),
 }

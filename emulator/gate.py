@@ -17,7 +17,11 @@ from emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
 from emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Rewritten, Status, Twist
 from emulator.world import ResourceState, World
 
-NOT_JSON = b"<html><body>Not what you asked for.</body></html>"
+NOT_JSON = {
+    "page": b"<html><body>Not what you asked for.</body></html>",
+    "half": b'{"value":[{"analyzerId":"in',
+    "gzip": b"{}",
+}
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class Gate:
                 place = f"{fault.origin}{arrival.request.url.path}?{arrival.request.url.query}"
                 return self._counted(arrival, Answer(307, headers=(("Location", place),)))
             case Malformed():
-                return self._counted(arrival, Answer(200, NOT_JSON))
+                coding: tuple[Header, ...] = (("Content-Encoding", "gzip"),) if fault.body == "gzip" else ()
+                return self._counted(arrival, Answer(200, NOT_JSON.get(fault.body, b""), coding))
             case _:
                 assert_never(fault)
 

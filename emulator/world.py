@@ -124,6 +124,8 @@ class ResourceState:
         self._operations: dict[str, Operation] = {}
         self._due: list[tuple[float, str]] = []
         self._grants: dict[GrantKey, datetime] = {}
+        # What is still shown of analyzers whose latest work is shown late, and until when.
+        self._before: dict[tuple[str, str], tuple[float, Stored | None]] = {}
 
     def settle(self) -> None:
         """End the operations that are due by now."""
@@ -134,7 +136,7 @@ class ResourceState:
 
     def get(self, api_version: str, analyzer_id: str) -> Stored:
         """Give an analyzer, prebuilt or not; a `Refusal` where there is none."""
-        found = self.own(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
+        found = self._shown(api_version, analyzer_id) or PREBUILT_ANALYZERS.get(analyzer_id)
         if found is None:
             raise analyzer_not_found()
         return found
@@ -150,11 +152,17 @@ class ResourceState:
 
     def listing(self, api_version: str) -> list[tuple[str, Stored]]:
         """Give all analyzers: prebuilt ones first, each part alphabetical (REFERENCE)."""
-        return [*PREBUILT_ANALYZERS.items(), *sorted(self._registrations[api_version].items())]
+        held = sorted(self._registrations[api_version])
+        shown = ((name, self._shown(api_version, name)) for name in held)
+        return [*PREBUILT_ANALYZERS.items(), *((name, there) for name, there in shown if there is not None)]
 
     def own(self, api_version: str, analyzer_id: str) -> Stored | None:
         """Give an analyzer that is not prebuilt, where there is one."""
         return self._registrations[api_version].get(analyzer_id) if self.offers(api_version) else None
+
+    def _shown(self, api_version: str, analyzer_id: str) -> Stored | None:
+        until, before = self._before.get((api_version, analyzer_id), (0.0, None))
+        return before if monotonic() < until else self.own(api_version, analyzer_id)
 
     def keep(self, api_version: str, analyzer_id: str, analyzer: Stored) -> None:
         self._registrations[api_version][analyzer_id] = analyzer
@@ -185,6 +193,9 @@ class ResourceState:
             operation = replace(operation, status="Succeeded")
         elif not ending.never:
             heapq.heappush(self._due, (monotonic() + self.settings.service_time, operation_id))
+        if ending.shown_after:
+            before = self.own(api_version, analyzer_id)
+            self._before[api_version, analyzer_id] = monotonic() + ending.shown_after, before
         self.keep(api_version, analyzer_id, analyzer)
         self._operations[operation_id] = operation
         if is_copy:

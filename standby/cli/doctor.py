@@ -18,7 +18,7 @@ from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import PREVIEW_2025, Resource
+from standby.config.resource import LASTING, PREVIEW_2025, PREVIEW_2025_RETIRES, Resource
 from standby.config.vault import Place
 from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
@@ -53,6 +53,12 @@ class Check:
 async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIterator[Check]:
     """Check one resource; where it cannot be reached or refuses us, only what may be the cause."""
     name = client.resource.name
+    if client.resource.api_version == PREVIEW_2025:
+        detail = f"api_version {PREVIEW_2025} was due to be retired on {PREVIEW_2025_RETIRES}"
+        action = (
+            f"Set api_version: {' or '.join(LASTING)} for {name} and for what it copies from or to, then copy again"
+        )
+        yield Check(name, "api_version", True, detail, action, warns=True)
     answers = Check(name, "connection", True, f"{client.resource.endpoint} answers")
     try:
         analyzers = await client.list_analyzers()
@@ -129,10 +135,10 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     name = client.resource.name
     try:
         proxy = route_to(client.resource.endpoint).proxy
-        async with httpx.AsyncClient(timeout=10, verify=client.tls, proxy=proxy, trust_env=False) as plain:
-            # No credentials are needed, or sent: the refusal has a date, too.
-            answer = await plain.get(client.resource.endpoint)
-        date, now = answer.headers["Date"], clock.now()
+        # No credentials are needed, or sent: the refusal has a date, too. Nobody knows what its body is.
+        plain = httpx.AsyncClient(timeout=10, verify=client.tls, proxy=proxy, trust_env=False)
+        async with plain, plain.stream("GET", client.resource.endpoint) as answer:
+            date, now = answer.headers["Date"], clock.now()
         there = parsedate_to_datetime(date)
     except (httpx.HTTPError, KeyError, ValueError):
         detail = "the service's answer has no time in it"

@@ -10,12 +10,11 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
 
 import httpx
 from pydantic import ValidationError
 
-from standby.config.resource import PREVIEW_2025, ApiVersion
+from standby.config.resource import LASTING, PREVIEW_2025
 from standby.service import errors
 from standby.service.auth import KEY_HEADER
 from standby.service.calls import Call
@@ -156,11 +155,10 @@ def _kind(status: int, detail: ErrorDetail | None, call: Call) -> type[errors.Se
 
 
 def _other_version(version: str, resource: str) -> str:
-    known = get_args(ApiVersion)
-    others = " or ".join(each for each in known if each not in {version, PREVIEW_2025})
-    if version not in known:
+    if version not in {*LASTING, PREVIEW_2025}:
         return "Install a newer Standby, which asks by another one"
-    return f"Set api_version: {others} for {resource} and for every resource it copies from or to, then copy again"
+    others = " or ".join(each for each in LASTING if each != version)
+    return f"Set api_version: {others} for {resource} and for what it copies from or to, then copy again"
 
 
 def _detail(response: httpx.Response) -> ErrorDetail | None:
