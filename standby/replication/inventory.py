@@ -201,10 +201,10 @@ class Connections:
 
 
 @asynccontextmanager
-async def connect(resources: Iterable[Resource]) -> AsyncIterator[Connections]:
+async def connect(resources: Iterable[Resource], silence: float | None = None) -> AsyncIterator[Connections]:
     """Open one client per resource, and close them all."""
     tls = trusted_certificates()
     async with AsyncExitStack() as stack:
-        opened = [await stack.enter_async_context(ContentUnderstandingClient(each, tls=tls)) for each in resources]
-        clients = {client.resource.name: client for client in opened}
+        made = [ContentUnderstandingClient(resource, tls=tls, silence=silence) for resource in resources]
+        clients = {client.resource.name: await stack.enter_async_context(client) for client in made}
         yield Connections(clients)

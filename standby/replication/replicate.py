@@ -36,8 +36,10 @@ from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
 from standby.replication.trained import kept_words, known_rebuilt, now_rebuilt, side_copy, with_begun
 from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, sight
+from standby.service.calls import ANSWER_SECONDS
 from standby.service.errors import GrantVoid
 from standby.service.protocols import CopyAuthorization
+from standby.service.retries import SILENCE_SECONDS
 from standby.vault.vault import open_vault
 
 log = logging.getLogger("standby.replication")
@@ -227,7 +229,9 @@ async def open_run(configuration: Configuration, plan_name: str) -> AsyncIterato
     """Open clients to every resource of a plan, and the vault."""
     recovery_plan = configuration.plan(plan_name)
     resources = [configuration.resource(name) for name in recovery_plan.resources]
-    async with open_vault(configuration.vault) as vault, connect(resources) as connections:
+    # A plan that asks more often for a grant waits as much longer for a resource that does not answer.
+    silence = max(SILENCE_SECONDS, recovery_plan.retries.authorize.attempts * ANSWER_SECONDS)
+    async with open_vault(configuration.vault) as vault, connect(resources, silence) as connections:
         yield RunContext(recovery_plan, connections, vault)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
@@ -55,12 +56,16 @@ class ContentUnderstandingClient:
         *,
         tls: Tls | None = None,
         retries: HttpRetries | None = None,
+        silence: float | None = None,
         clock: Clock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        """Prepare; `silence` is how long it may answer no call of a kind, where not as long as usual."""
         self.resource = resource
         self.tls = tls or trusted_certificates()
         retries = retries or HttpRetries()
+        if silence is not None:
+            retries = replace(retries, silence=silence)
         clock = clock or SystemClock()
         self._sender = Sender(
             name=resource.name,

@@ -43,7 +43,7 @@ class Repeat(Enum):
     """Only when the service certainly did not act: no connection, or 429. Starting a copy; creating."""
 
 
-SILENCE_SECONDS = 50.0
+SILENCE_SECONDS = 45.0
 """What the tries of a step take where each is in vain: so long a resource may answer no call of one kind."""
 
 

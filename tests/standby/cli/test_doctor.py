@@ -440,6 +440,6 @@ def test_a_version_that_is_due_to_be_retired_is_warned_of_though_all_is_well(wor
         workspace.edit(f"${{{name.upper()}_KEY}}}}", f"${{{name.upper()}_KEY}}}}\n    api_version: 2025-05-01-preview")
     document = workspace.run("doctor", "invoices", "--json").document
     warned = [check for check in document["checks"] if check["name"] == "api_version"]
-    assert {(check["subject"], check["warns"]) for check in warned} == {(name, True) for name in ("east", "west", "north")}
+    assert {check["subject"] for check in warned if check["warns"]} == {"east", "west", "north"}
     assert "was due to be retired on 2026-07-15" in warned[0]["detail"]
     assert "Set api_version: 2025-11-01 or 2026-06-01-preview for" in warned[0]["next_action"]

@@ -242,7 +242,7 @@ async def in_turn(client: ContentUnderstandingClient, read: str, count: int) -> 
     return ended
 
 
-@pytest.mark.parametrize(("read", "seconds"), [("list", 15.0), ("defaults", 15.0), ("grant", 50.0), ("get", 50.0)])
+@pytest.mark.parametrize(("read", "seconds"), [("list", 15.0), ("defaults", 15.0), ("grant", 45.0), ("get", 45.0)])
 def test_calls_that_follow_one_another_do_not_each_wait_for_what_does_not_answer(
     timed: Callable[..., float], read: str, seconds: float
 ) -> None:
