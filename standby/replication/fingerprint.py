@@ -114,9 +114,9 @@ BY_PEOPLE = frozenset(
 """Fields that no service fills in by itself."""
 
 SETTINGS = frozenset(
-    {"chartFormat", "disableContentFiltering", "disableFaceBlurring", "dynamicFieldSchema", "enable*", "enum*"}
-    | {"annotationFormat", "estimate*", "examples", "items", "locales", "method", "models", "omitContent"}
-    | {"processingLocation", "properties", "return*", "segmentPerPage", "tableFormat", "type"}
+    {"$*", "annotationFormat", "chartFormat", "definitions", "disable*", "dynamicFieldSchema", "enable*", "enum*"}
+    | {"estimate*", "examples", "items", "locales", "method", "mode", "models", "name", "omitContent"}
+    | {"processingLocation", "properties", "return*", "scenario", "segment*", "tableFormat", "trainingData", "type"}
 )
 """Fields that people set, and the service where they do not."""
 

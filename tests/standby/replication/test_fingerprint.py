@@ -20,6 +20,7 @@ from standby.replication.fingerprint import (
     SERVICE_DEFAULTS,
     differences,
     fingerprint,
+    is_filled_in,
     same_meaning,
     sendable,
     without_access,
@@ -287,6 +288,17 @@ STORED: dict[str, tuple[dict[str, Any], set[str]]] = {
         },
         {"2a65b2db03544972fc246f01f3a51fba1829a139b18f31b505db4e8b32305255"},
     ),
+    "large numbers": (
+        {
+            "baseAnalyzerId": "prebuilt-document",
+            "fieldSchema": {"a": 2**53 - 1, "b": 2**53, "c": -(2**53), "d": 1 - 2**53, "e": 1.5, "f": True},
+        },
+        {"ad8cae4f4d6df9f8cde60e8d5dc463960b24d4a0d06577ec327e8f9edce2457f"},
+    ),
+    "parts that are called like read-only ones": (
+        {"baseAnalyzerId": "mine", "config": {"about": {"status": "x"}, "analyzer": {"status": "x"}}},
+        {"bb580f4867b7f73aa6a55fbc3a53fb61917031a700da41426da7840fcab95a0f"},
+    ),
     "another base": (
         {
             "baseAnalyzerId": "prebuilt-audio",
@@ -329,6 +341,13 @@ def test_a_stored_fingerprint_of_an_earlier_version_still_compares(kind: str) ->
         assert same_meaning(earlier, now)
         assert same_meaning(earlier, earlier)
         assert not same_meaning(edited, earlier)
+
+
+@pytest.mark.parametrize("digit", ["0", "f"])
+def test_no_other_stored_fingerprint_is_taken_for_the_same(digit: str) -> None:
+    now = fingerprint(STORED["plain"][0])
+    assert not same_meaning(now, digit * 64)
+    assert not same_meaning(digit * 64, now)
 
 
 def test_what_the_first_rules_did_not_see_is_seen_of_what_this_version_stored() -> None:
@@ -400,6 +419,68 @@ def test_differences_name_paths_and_both_values() -> None:
         ("$.description", "a", None),
         ("$.fieldSchema.fields.x.enum[1]", "b", "c"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (True, 1),
+        (0, False),
+        ([1], [True]),
+        (["a"], ["a", "a"]),
+        (["a", "a"], ["a"]),
+        ([], ["a"]),
+        (["a"], "a"),
+        ("a", ["a"]),
+        ({"a": "b"}, ["a"]),
+        (["a"], {"a": "b"}),
+        (["a"] * 300, ["a"] * 301),
+        (["a"] * 300, ["a"] * 299 + ["b"]),
+    ],
+)
+def test_values_that_are_alike_for_python_and_not_for_the_service_differ(one: Any, other: Any) -> None:
+    left, right = ({"fieldSchema": {"examples": value}} for value in (one, other))
+    assert differences(left, right)
+    assert differences(left, left) == ()
+    assert not same_meaning(fingerprint(left), fingerprint(right))
+    assert not is_filled_in(left, right, as_copied=True)
+    assert is_filled_in(left, copy.deepcopy(left))
+
+
+FILLED: dict[str, Any] = {
+    "baseAnalyzerId": "mine",
+    "config": {"returnDetails": True, "contentCategories": {"c": {"description": "d"}}},
+    "fieldSchema": {"fields": {"a": {"type": "array", "items": {"examples": [{"b": 1}, {"c": 2}]}}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value", "by_itself", "as_copied"),
+    [
+        ((), "newPart", {"x": 1}, True, True),
+        (("config",), "newSetting", 1, True, True),
+        (("fieldSchema", "fields", "a"), "newSetting", 1, True, True),
+        (("fieldSchema", "fields", "a", "items", "examples", 0), "newSetting", 1, True, True),
+        (("config",), "enableOcr", False, False, True),
+        (("config",), "segmentationMode", "custom", False, True),
+        ((), "mode", "pro", False, True),
+        ((), "processingLocation", "global", False, True),
+        (("fieldSchema",), "$defs", {"d": {}}, False, True),
+        ((), "description", "edited", False, False),
+        ((), "tags", {"a": "b"}, False, False),
+        ((), "knowledgeSources", [{"kind": "labeledData"}], False, False),
+        (("fieldSchema", "fields"), "b", {"type": "string"}, False, False),
+        (("config", "contentCategories"), "d", {"description": "d"}, False, False),
+    ],
+)
+def test_what_a_service_filled_in_is_told_from_what_people_set(
+    place: tuple[Any, ...], name: str, value: Any, by_itself: bool, as_copied: bool
+) -> None:
+    more = _put(FILLED, (*place, name), value)
+    assert is_filled_in(FILLED, more) is by_itself
+    assert is_filled_in(FILLED, more, as_copied=True) is as_copied
+    assert is_filled_in(more, FILLED, as_copied=True) is False
+    assert is_filled_in(more, FILLED, [".".join(map(str, (*place, name)))])
 
 
 def test_a_recorded_copy_has_the_fingerprint_of_its_recorded_source() -> None:
