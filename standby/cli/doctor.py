@@ -227,7 +227,7 @@ async def _prefect(plans: Sequence[RecoveryPlan]) -> list[Check]:
     return checks + [Check("prefect", name, each.well, each.detail, each.next_action) for name, each in parts.items()]
 
 
-OF_AZURE = {"AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PASSWORD"}
+OF_AZURE = {b"AZURE_CLIENT_SECRET", b"AZURE_CLIENT_CERTIFICATE_PASSWORD"}
 PROCESSES = Path("/proc")  # Where Linux tells of every process
 
 
@@ -237,18 +237,16 @@ def _workers(configuration: Configuration) -> list[Check]:
     found: dict[str, set[str]] = {}
     for process in PROCESSES.glob("[0-9]*"):
         try:
-            command = (process / "cmdline").read_bytes().split(b"\0")
-            if b"worker" not in command or not any(part.endswith(b"prefect") for part in command):
-                continue
-            given = [pair.partition(b"=") for pair in (process / "environ").read_bytes().split(b"\0")]
+            command, given = ((process / part).read_bytes().split(b"\0") for part in ("cmdline", "environ"))
         except OSError:
             continue  # It has ended, or is somebody else's.
-        names = {name.decode(errors="replace") for name, _, value in given if any(each in value for each in secrets)}
-        names |= OF_AZURE & {name.decode(errors="replace") for name, _, value in given if value}
-        found |= {process.name: names} if names else {}
+        if b"worker" in command and any(part.endswith(b"prefect") for part in command):
+            for name, _, value in (pair.partition(b"=") for pair in given):
+                if any(secret in value for secret in secrets) or (name in OF_AZURE and value):
+                    found.setdefault(process.name, set()).add(name.decode(errors="replace"))
     if not found:
         return []
-    named = sorted({name for names in found.values() for name in names})
+    named = sorted(set().union(*found.values()))
     detail = (
         f"{counted(len(found), 'worker process')} ({some_of(sorted(found))}) with secrets in the environment, "
         f"which Prefect writes into a file for each run: {some_of(named, 10)}"

@@ -3,9 +3,6 @@
 import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from urllib.parse import quote
 
 from pydantic import SecretStr
@@ -74,23 +71,11 @@ def code_of(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) and hidden(value) == value else None
 
 
-_SECRET: ContextVar[bool] = ContextVar("standby_secret_address", default=False)
-
-
 class _Silence(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        return not _SECRET.get() and hidden(said := record.getMessage()) == said
+        return hidden(said := record.getMessage()) == said
 
 
+# They log addresses, of which a signature or a token may be a part, and what servers answer in headers.
 for _name in ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy"):
     logging.getLogger(_name).addFilter(_Silence())
-
-
-@contextmanager
-def secret_address() -> Iterator[None]:
-    """Have httpx not log what is called inside: a signature or a token is a part of its address."""
-    token = _SECRET.set(True)
-    try:
-        yield
-    finally:
-        _SECRET.reset(token)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import stamina
+from pydantic import SecretStr
 
 from standby import __version__
 from standby.clock import Clock, SystemClock
@@ -20,7 +21,7 @@ from standby.config.sinks import WebhookSink, signing_key
 from standby.document import digest_of
 from standby.recovery.activation.sinks import Activation, SinkAhead, SinkFailed
 from standby.service.calls import Route, route_to, trusted_certificates
-from standby.service.redaction import secret_address
+from standby.service.redaction import keep_secret
 from standby.service.retries import HttpRetries, parse_retry_after
 
 log = logging.getLogger("standby.recovery")
@@ -76,13 +77,14 @@ class WebhookActivation:
             verify=trusted_certificates(),
             transport=self._transport,
         )
-        with secret_address():
-            async with client as http:
-                try:
-                    await self._send(http, activation, body)
-                except _Again as failure:
-                    by = f", through {route.words}" if route.words else ""
-                    raise SinkFailed(self.name, f"{failure.reason}{by}") from None
+        # httpx logs the address as it writes it.
+        keep_secret(SecretStr(httpx.URL(self._settings.url).raw_path.decode("ascii")))
+        async with client as http:
+            try:
+                await self._send(http, activation, body)
+            except _Again as failure:
+                by = f", through {route.words}" if route.words else ""
+                raise SinkFailed(self.name, f"{failure.reason}{by}") from None
 
     async def read(self, plan: str) -> Activation | None:  # noqa: ARG002 - a receiver is never asked
         return None

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import unquote, urlencode, urlsplit
 
 import httpx
+from pydantic import SecretStr
 
 from standby.concurrency import side_by_side
 from standby.config.resource import EntraCredentials, Resource, is_loopback
@@ -22,7 +23,7 @@ from standby.replication.dependencies import inline_analyzers
 from standby.service.auth import STORAGE_SCOPE, EntraAuth, entra_auth
 from standby.service.calls import Tls, route_to
 from standby.service.errors import ServiceError
-from standby.service.redaction import secret_address
+from standby.service.redaction import keep_secret
 from standby.text import some_of
 
 BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
@@ -152,11 +153,11 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
     url = f"{container_url}{'&' if '?' in container_url else '?'}{query}"
     reason = silent = ""
     try:
-        with secret_address():
-            async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
-                if answer.status_code == 200:
-                    return await _bounded(answer)
-                reason = f"The storage answered HTTP {answer.status_code}"
+        keep_secret(SecretStr(httpx.URL(container_url).query.decode("ascii")))
+        async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
+            if answer.status_code == 200:
+                return await _bounded(answer)
+            reason = f"The storage answered HTTP {answer.status_code}"
     except ServiceError as error:
         reason = error.cause
     except (httpx.HTTPError, httpx.InvalidURL) as error:
