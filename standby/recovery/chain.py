@@ -60,7 +60,8 @@ def sealed(line: AuditLine, signer: Signer | None) -> AuditLine:
 def read_line(where: str, text: bytes) -> AuditLine | None:
     """Read a line; `None` where it is none."""
     try:
-        json.loads(text, object_pairs_hook=_no_duplicate_keys)
+        if not isinstance(json.loads(text, object_pairs_hook=_no_duplicate_keys), dict):
+            return None
         _digest(text)
         return parse_stored(where, text, AuditLine)
     except (ValueError, ValidationError, RecursionError):

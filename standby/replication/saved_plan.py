@@ -94,7 +94,7 @@ def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> Saved
         # What is used is read from the very bytes that are held against digest and signature.
         saved = parse_stored(str(path), rfc8785.dumps(held), SavedPlan)
         content = rfc8785.dumps({key: value for key, value in held.items() if key not in _PROOF})
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise PlanUnreadable(str(path), "is not a saved plan of this version") from None
     if problem := _mistrust(saved, content, signer):
         raise PlanNotTrusted(str(path), problem)

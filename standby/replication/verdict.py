@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from pydantic import AwareDatetime
+
 from standby.config.plan import OnExisting
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
@@ -58,8 +60,8 @@ class Sighting:
 
     fingerprint: str  # of its definition; at a source, of the definition a copy of it would have
     status: str
-    created_at: datetime | None  # which incarnation it is: an analyzer deleted and made again has a new one
-    changed_at: datetime | None
+    created_at: AwareDatetime | None  # which incarnation it is: an analyzer deleted and made again has a new one
+    changed_at: AwareDatetime | None
     trained: bool  # whether labelled data shaped it, so that one definition can mean two behaviours
     rebuilt: bool = False  # whether a restore built it from a definition, or it is a copy of one that was
 
@@ -81,7 +83,7 @@ class CopyRecord:
 
     source: Sighting
     target: Sighting
-    copied_at: datetime
+    copied_at: AwareDatetime
     analyzer: str | None = None
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import httpx
+from pydantic import OnErrorOmit, ValidatorFunctionWrapHandler, WrapValidator
 
 from standby.clock import Clock
 from standby.config.resource import EntraCredentials, Resource
+from standby.document import oddity
 from standby.service.auth import ARM_SCOPE, auth_for
 from standby.service.calls import Call, Page, Tls
 from standby.service.errors import NotAuthorized
@@ -25,8 +27,16 @@ MOST_PAGES = 100
 E = TypeVar("E", Deployment, CatalogModel)
 
 
+def _each(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Let an entry that cannot be read cost itself only: what needs it finds none."""
+    read = handler([entry for entry in value if not oddity(entry)] if isinstance(value, list) else value)
+    if value and not read:
+        raise ValueError("no list of this kind")  # Rather than an empty one.
+    return read
+
+
 class _Page(Page, Generic[E]):
-    value: tuple[E, ...]
+    value: Annotated[tuple[OnErrorOmit[E], ...], WrapValidator(_each)]
 
 
 class ArmClient:

@@ -178,7 +178,7 @@ class Page(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    next_link: str | None = Field(None, alias="nextLink")
+    next_link: object = Field(None, alias="nextLink")  # whatever it is: the page itself can be read all the same
 
 
 @dataclass(frozen=True)

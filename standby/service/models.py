@@ -76,6 +76,13 @@ def _strings(value: object) -> object:
     return {key: item for key, item in value.items() if item is not None}
 
 
+def _readable(value: object) -> object:
+    if not isinstance(value, dict):
+        return _mapping(value)
+    # One that cannot be read costs itself only: what needs it finds none.
+    return {key: item for key, item in value.items() if isinstance(item, str) and not oddity({key: item})}
+
+
 def _texts(value: object) -> object:
     return tuple(text for item in value if (text := _text(item))) if isinstance(value, list) else ()
 
@@ -247,7 +254,7 @@ class Operation(_Wire):
 class Defaults(_Wire):
     """Which deployment serves which model name at a resource."""
 
-    model_deployments: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(
+    model_deployments: Annotated[dict[str, str], BeforeValidator(_readable)] = Field(
         default_factory=dict, alias="modelDeployments"
     )
 

@@ -160,6 +160,9 @@ class Sender:
             yield answer, page
             if not page.next_link:
                 return
+            if not isinstance(page.next_link, str):
+                cause = f"An answer of {self._name} lacks a nextLink that is text"
+                raise answer.protocol_error(cause, AnswerUnreadable)
             link = self.absolute(page.next_link)
             spent, size = spent + patience.in_all, size + len(answer.content)
             if link in links:

@@ -241,6 +241,12 @@ async def test_a_page_can_lead_to_itself(east: httpx.AsyncClient, add_fault: Add
     assert second.json() == first.json()
 
 
+async def test_an_answer_can_be_rewritten(east: httpx.AsyncClient, add_fault: AddFault) -> None:
+    await add_fault("rewritten", call="list", pattern='{"analyzerId":("[^"]*")', text="null")
+    first, second = [(await east.get("/analyzers")).json()["value"][0]["analyzerId"] for _ in range(2)]
+    assert (first, bool(second)) == (None, True)
+
+
 async def test_a_fault_of_the_work_waits_for_a_call_that_is_carried_out(
     east: httpx.AsyncClient, add_fault: AddFault, finish: Finish
 ) -> None:

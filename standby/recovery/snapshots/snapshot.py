@@ -1,13 +1,12 @@
 """Snapshots as they are read: one is opened, all are listed, every file of them is verified."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from standby.concurrency import do_for_each
-from standby.document import Document, JsonObject
+from standby.document import Document, JsonObject, oddity, read_json
 from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.catalog import Catalog, StoredManifest, differing, gaps, inspect_manifest, open_catalog
 from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
@@ -78,11 +77,19 @@ async def readable_definitions(
         return await read_object(stores, plan, entries[analyzer].digest)
 
     found = dict(zip(entries, await do_for_each(entries, read, FILES_AT_ONCE), strict=True))
-    definitions = {name: json.loads(each.content) for name, each in found.items() if each.content is not None}
-    for name in definitions:
-        for problem in found[name].problems:
+    definitions: dict[str, JsonObject] = {}
+    unreadable: dict[str, tuple[str, ...]] = {}
+    for name, each in found.items():
+        definition = read_json(each.content) if each.content is not None else None
+        why = oddity(definition) if isinstance(definition, dict) else "is none"
+        if not isinstance(definition, dict) or why:
+            # An earlier version kept whatever the service sent.
+            unreadable[name] = each.problems or (f"The definition of {name} in snapshot {snapshot.id} {why}",)
+            continue
+        definitions[name] = definition
+        for problem in each.problems:
             log.warning("%s", problem)
-    return definitions, {name: each.problems for name, each in found.items() if each.content is None}
+    return definitions, unreadable
 
 
 def _chosen(catalog: Catalog, as_of: datetime | None) -> IndexEntry:

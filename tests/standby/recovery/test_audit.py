@@ -235,6 +235,20 @@ async def test_a_name_that_stands_twice_is_no_line() -> None:
     assert await found(files) == ("Line 1: it cannot be read",)
 
 
+NO_LINES = [b"[]", b"7", b"null", b"[" * 100_000, b'{"at":"\\ud800"}', b"\xff", b'{"a":NaN}']
+
+
+@pytest.mark.parametrize("line", NO_LINES, ids=range(len(NO_LINES)))
+async def test_what_is_no_line_is_told_by_its_number(line: bytes) -> None:
+    files: dict[str, bytes] = {}
+    lines = await written(files, 2)
+    first, second = log(files)
+    files[LOG] = first + line + b"\n" + second
+    check = await verify_audit(Memory(files=files), "p", None)
+    assert "Line 2: it cannot be read" in check.problems
+    assert list(check.lines) == lines[:1]
+
+
 async def test_a_new_key_says_once_which_lines_it_cannot_check_and_does_not_stop_the_log() -> None:
     files: dict[str, bytes] = {}
     await written(files, 2)

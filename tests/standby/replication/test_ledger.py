@@ -193,10 +193,16 @@ async def test_a_vault_that_does_not_answer_is_no_empty_ledger() -> None:
 # Damage.
 
 
-DAMAGE = [b"", b"{}", b"\xff\xfe", b'{"analyzer": "a"', b"[1]", b'{"analyzer":"a","record":null}']
+SEEN = b'{"fingerprint":"f","status":"ready","created_at":null,"changed_at":null,"trained":false}'
+WITHOUT_ZONE = b'{"analyzer":"c","record":{"source":%b,"target":%b,"copied_at":"2026-01-01T00:00:00"}}' % (SEEN, SEEN)
+
+DAMAGE = [
+    *(b"", b"{}", b"\xff\xfe", b'{"analyzer": "a"', b"[1]", b'{"analyzer":"a","record":null}'),
+    *(b"7", b"[" * 100_000, b'{"analyzer":"\\ud800"}', b'{"analyzer":NaN}', WITHOUT_ZONE),
+]
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 async def test_a_damaged_line_costs_itself_only_and_is_warned_of_once(
     files: Storage, damage: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -238,11 +238,12 @@ def with_item(text: str) -> bytes:
         edited(made_at=2**60),
         lambda text: text.replace('"invoices"', '"\\ud800"').encode(),
         lambda _: b"[" * 100_000,
+        lambda text: text.replace('"invoices"', "[" * 700 + "]" * 700).encode(),
         edited(items=[{"source": "east"}]),
         edited(on_existing="destroy"),
     ],
     ids=[
-        *("item", "half", "empty", "binary", "list", "format", "more", "seal", "number", "surrogate", "deep"),
+        *("item", "half", "empty", "binary", "list", "format", "more", "seal", "number", "surrogate", "deep", "deeper"),
         *("less", "policy"),
     ],
 )

@@ -193,3 +193,19 @@ async def test_an_answer_of_another_shape_is_an_error(
         await client.arm.get_account()
     with pytest.raises(ProtocolError, match="lacks"):
         await client.arm.list_deployments()
+
+
+async def test_a_deployment_that_cannot_be_read_costs_itself_only(
+    client: ContentUnderstandingClient, service: Service
+) -> None:
+    odd = '{"value":[{"name":7},7,{"name":"\\ud800"},{"name":"a","sku":{"capacity":NaN}},{"name":"d"}]}'
+    service.will(httpx.Response(200, content=odd.encode()))
+    assert [each.name for each in await client.arm.list_deployments()] == ["d"]
+
+
+async def test_a_default_that_cannot_be_read_costs_itself_only(
+    client: ContentUnderstandingClient, service: Service
+) -> None:
+    odd = '{"modelDeployments":{"a":7,"b":null,"c\\ud800":"x","d":"\\udfff","gpt":"gpt-1"}}'
+    service.will(httpx.Response(200, content=odd.encode()))
+    assert (await client.get_defaults()).model_deployments == {"gpt": "gpt-1"}

@@ -153,3 +153,48 @@ async def test_a_list_that_is_no_json_is_an_error(connect: Connect, service: Ser
     service.always(lambda _: httpx.Response(200, content=content))
     with pytest.raises(AnswerUnreadable, match="west answered something that is not JSON"):
         await connect(service).list_analyzers()
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"nextLink": 5}, "lacks a nextLink that is text"),
+        ({"nextLink": "https://elsewhere.example/"}, "points to https://elsewhere.example"),
+        ({"nextLink": f"{ANALYZERS}?p=2"}, "repeat"),
+        ({"value": None}, "lacks value"),
+        ({"value": [7]}, "lacks value"),
+    ],
+)
+async def test_an_odd_page_costs_no_other(
+    connect: Connect, service: Service, second: dict[str, object], words: str
+) -> None:
+    body = {"value": [{"analyzerId": "b"}], **second}
+    service.will(page("a", following=f"{ANALYZERS}?p=2"))
+    service.always(lambda _: httpx.Response(200, json=body))
+    *read, rest = await connect(service).list_readable()
+    assert [analyzer.analyzer_id for analyzer in read] == (["a"] if "value" in second else ["a", "b"])
+    assert (rest.is_nameless, rest.status) == (True, "unreadable")
+    assert words in rest.unreadable("west")
+    with pytest.raises((ProtocolError, ForeignOrigin), match=words):
+        await connect(service).list_analyzers()
+
+
+async def test_what_cannot_be_read_as_text_or_number_costs_its_own_entry_only(
+    connect: Connect, service: Service
+) -> None:
+    odd = b'{"analyzerId":"%b","description":%b}'
+    values = [b'"\\ud800"', b'"\xff"', b"NaN", b"1e999", b"9" * 5000, b"[" * 50_000 + b"]" * 50_000, b'"a\nb"']
+    entries = [odd % (b"a%d" % place, value) for place, value in enumerate(values)]
+    service.will(httpx.Response(200, content=b'\xef\xbb\xbf{"value":[%b]}' % b",".join(entries)))
+    found = await connect(service).list_analyzers()
+    assert [analyzer.status for analyzer in found] == [*["unreadable"] * 6, "undefined"]
+    assert [analyzer.wrong.partition("description ")[2] for analyzer in found] == [
+        "has text that is not Unicode",
+        "has text that is not Unicode",
+        "has a number that is none, or too large",
+        "has a number that is none, or too large",
+        "has a number that is none, or too large",
+        "is nested deeper than 100 levels",
+        "",
+    ]
+    assert found[0].definition() == {"analyzerId": "a0", "description": "unreadable"}

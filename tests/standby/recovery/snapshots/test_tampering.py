@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from standby.document import digest_of
 from standby.recovery.snapshots.errors import NewestSnapshotLost, NoSnapshot, SnapshotTampered
 from standby.recovery.snapshots.manifest import Manifest, entry_of, parse_index, write_index
 from standby.recovery.snapshots.snapshot import list_snapshots, open_snapshot, readable_definitions, verify_snapshots
@@ -108,6 +109,24 @@ async def test_a_definition_that_is_damaged_everywhere_is_named() -> None:
     definitions, damaged = await readable_definitions(world.context(), snapshot, "east")
     assert "invoice" not in definitions
     assert any(path in problem for problems in damaged.values() for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "odd", [b'{"score":NaN}', b'{"text":"\\ud800"}', b'{"deep":' + b"[" * 900 + b"]" * 900 + b"}", b"7"]
+)
+async def test_a_definition_that_an_earlier_version_kept_and_nobody_can_work_with_costs_itself_only(odd: bytes) -> None:
+    world = await taken_twice()
+    snapshot = await open_snapshot(world.context())
+    digest, part = digest_of(odd), snapshot.resources["east"]
+    world.vault.files[f"objects/invoices/{digest[:2]}/{digest}"] = odd
+    entry = part.analyzers["invoice"].model_copy(update={"digest": digest})
+    part = part.model_copy(update={"analyzers": {**part.analyzers, "invoice": entry}})
+    kept = replace(snapshot, manifest=snapshot.manifest.model_copy(update={"resources": {"east": part}}))
+
+    definitions, damaged = await readable_definitions(world.context(), kept, "east")
+
+    assert (set(definitions), set(damaged)) == ({"receipt", "router"}, {"invoice"})
+    assert damaged["invoice"][0].startswith(f"The definition of invoice in snapshot {snapshot.id} ")
 
 
 def edited(world: World) -> str:
