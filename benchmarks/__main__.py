@@ -17,7 +17,6 @@ from benchmarks import Findings, outages
 from standby.orchestrator import load_orchestrator
 
 WIDTH = 132
-
 BUSY = 0.5  # Others at work on average, from which on times are doubtful
 
 

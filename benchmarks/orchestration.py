@@ -107,7 +107,6 @@ async def copy_under_prefect(configuration: Configuration, plan: str) -> None:
 SIZES = (100, 200)  # Copies of a run
 STEPS = 5  # Task runs a copy: authorize, validate, copy, poll, verify
 PATIENCE = 60  # Seconds within which Prefect's server must have recorded what a run did
-
 HAND_TIME = Expected(1.03, 1.08, "measured: asyncio + httpx against the ideal schedule")
 DIRECT_TIME = Expected(1.00, 1.03, "measured: an async flow without tasks, against asyncio + httpx")
 TASKS_TIME = Expected(2.0, 2.5, "measured with four tasks a copy: 1.6 to 2.0; there are five here")

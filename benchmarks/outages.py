@@ -37,7 +37,6 @@ KINDS = ("refuse", "hang", "unavailable")
 
 PERIOD = FailoverPolicy().probe_every.total_seconds()
 ANALYZERS = 10
-
 LONGEST = 150.0  # Seconds after which an outage counts as one that was not answered
 SETTLING = 180.0  # Seconds for the watch of a new plan to report that it is healthy
 COMMAND_SECONDS = 300.0  # For a command that sets the stage: bootstrap takes some ten on a quiet machine

@@ -17,7 +17,6 @@ from standby.config.vault import VaultSettings
 from standby.document import JsonObject
 
 FIELDS = 12  # What a document analyzer of some use extracts
-
 COMPLETION = "gpt-4.1"
 EMBEDDING = "text-embedding-3-large"
 
@@ -46,7 +45,6 @@ def written(number: int) -> JsonObject:
 SOURCE = "east"
 TARGETS = ("west", "north")
 PLAN = "benchmark"
-
 SERVICE_TIME = 1.0  # Seconds a copy takes at the emulator
 SLOTS = 25  # Copies in flight at each target
 INTERVAL = 0.35  # Seconds between polls: four polls, so a copy is the seven calls that the design's figures are of

@@ -14,7 +14,6 @@ from standby.document import JsonObject, JsonValue
 ApiVersion = Literal["2025-05-01-preview", "2025-11-01", "2026-06-01-preview"]
 API_VERSIONS: tuple[ApiVersion, ...] = get_args(ApiVersion)
 RELEASED: ApiVersion = "2025-11-01"
-
 PREVIEW_2025: ApiVersion = "2025-05-01-preview"  # The api-version whose copy protocol hands a token to the caller
 
 SUPPORTED_MODELS: JsonObject = {

@@ -26,7 +26,6 @@ CallKind = Literal[
     "arm_models",
 ]
 CALL_KINDS: tuple[CallKind, ...] = get_args(CallKind)
-
 ELSEWHERE = "https://elsewhere.invalid"  # An origin that belongs to nobody (RFC 6761)
 
 

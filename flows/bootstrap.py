@@ -27,7 +27,6 @@ from standby.config.plan import RecoveryPlan
 from standby.document import digest_of
 
 FILE = Path(__file__).resolve().parents[1] / "prefect.yaml"
-
 TAG = "standby"  # Tag of every deployment of Standby
 
 OUTAGE = "standby outage of"

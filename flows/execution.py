@@ -22,9 +22,7 @@ from tasks.stage import TaskStages, tried
 
 LATEST = 20  # Observations that are shown; the newest
 DECISION_SECONDS = 5.0  # How long a failover may wait for the page of its decision
-
 STATE_NAMES = {"activated": "Activated", "rolled_back": "RolledBack", "fenced": "Fenced"}
-
 EVENTS = {"activated": ACTIVATED, "rolled_back": ROLLED_BACK}  # What happened, where it is what was asked for
 
 

@@ -25,10 +25,8 @@ from standby.config.plan import RecoveryPlan
 from standby.recovery.failover.attendance import TOLD_EVERY
 
 PREFIX = "standby tells"  # What the names of these automations begin with
-
 ACTION_FAILED = "prefect.automation.action.failed"
 PAGE = 100
-
 COMPARED = ("description", "trigger", "actions")  # What of an automation is ours; the server and people add to the rest
 
 

@@ -223,9 +223,7 @@ async def _must_answer() -> None:
 
 
 START_SECONDS = 120.0  # How long a new server may take: it makes its database first
-
 STOP_SECONDS = 15.0
-
 EVERY = 0.25  # Seconds between two checks whether it responds
 
 

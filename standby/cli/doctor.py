@@ -154,7 +154,6 @@ PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
 """Fewer and shorter than those of a run: the answer is wanted soon."""
 
 LONGEST = 25.0  # Seconds after which a resource that does not respond is no longer waited for
-
 _MARKS = {True: ("ok", "green"), False: ("NO", "red"), None: ("??", "yellow")}
 _WARNS = ("!!", "yellow")
 

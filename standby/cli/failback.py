@@ -24,7 +24,6 @@ from standby.recovery.loss import except_fence
 from standby.text import some_of
 
 MOST_NAMED = 10  # Analyzers of one kind that are named unless all are asked for
-
 MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "cyan")}
 
 

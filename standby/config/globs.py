@@ -15,15 +15,10 @@ ID_CHARACTERS = string.ascii_lowercase + string.ascii_uppercase + string.digits 
 """Characters that an analyzer's id may have; the first ones are the first in an example."""
 
 LONGEST_ID = 64  # Characters an analyzer's id may have (REFERENCE, *The analyzer*)
-
 LONGEST_TAG = 256
-
 MOST_STATES = 20_000  # Where deciding would take more steps than this, the globs count as having a name in common
-
 Globs = Sequence[str]
-
 _Rest = tuple[str, ...]  # The parts of a glob that are left behind the beginning of a name
-
 _State = tuple[frozenset[_Rest], ...]
 
 

@@ -96,7 +96,6 @@ OnExisting = Literal["refuse", "replace", "version"]
 """What to do with a target analyzer that is older than the source's, or was never copied by us."""
 
 MissingDefaults = Literal["fail", "sync", "ignore"]  # What to do if the target does not serve an analyzer's models
-
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 TAG_FILTER = r"^[^=]{1,64}=.{1,256}$"
 TagFilter = Annotated[str, StringConstraints(pattern=TAG_FILTER)]

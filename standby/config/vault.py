@@ -14,7 +14,6 @@ from standby.config.resource import EntraCredentials, KeyCredentials, address_of
 from standby.document import LocalPath, Strict
 
 BLOCK_REFERENCE = r"^[a-z0-9-]+/[^/%&<>]+$"  # A Prefect block as type-slug/name
-
 BlockReference = Annotated[str, StringConstraints(pattern=BLOCK_REFERENCE)]
 VAULT_URL = r"^(az|s3|gs)://[^/?#@\s]+(/[^?#\s]*)?$|^file:///[^?#\s]+$"
 VaultUrl = Annotated[str, StringConstraints(pattern=VAULT_URL)]

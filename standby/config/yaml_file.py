@@ -185,7 +185,6 @@ def _not_yaml(error: yaml.YAMLError) -> Problem:
 _TOKEN = re.compile(r"(\$\$\{)|\$\{([^}]*)(\}?)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _WHOLE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-
 SHORTEST_HIDDEN = 4  # Values of variables with fewer characters than this are not blanked out of messages
 
 

@@ -103,7 +103,6 @@ class Pace:
 log = logging.getLogger("standby.gateway")
 
 Post = Callable[[Sequence[Event]], Awaitable[None]]
-
 PER_MINUTE = 600  # Deliveries that are accepted
 
 STRANGERS_PER_MINUTE = 60

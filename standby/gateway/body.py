@@ -16,7 +16,6 @@ MOST_BYTES = 256 * 1024  # Azure Monitor cuts alerts there; Event Grid's deliver
 BODY_SECONDS = 5.0  # Seconds in which a body must have come
 DEEPEST = 32  # Levels of lists and objects; what Azure sends has about ten
 ESCAPES = 4  # Times that JSON may be escaped inside JSON
-
 CONTENT_TYPES = frozenset({"application/json", "application/cloudevents+json", "application/cloudevents-batch+json"})
 _NOT_JSON = f"it cannot be parsed, or has more than {DEEPEST} levels"
 _STRINGS = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)

@@ -19,9 +19,7 @@ from standby.gateway.notice import Ignored, Notice, Source, resource_health
 WHAT = "delivery of Event Grid"
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 AVAILABILITY = "Microsoft.ResourceNotifications.HealthResources.AvailabilityStatusChanged"
-
 MOST_EVENTS = 1000  # Events in one delivery; Event Grid sends no more than 5,000, and one by default
-
 _ORIGIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 

@@ -16,10 +16,8 @@ from standby.service.calls import Tls, route_to
 
 ATTEMPTS = 3
 ATTEMPT_SECONDS = 2.5
-
 POSTING_SECONDS = 8.0  # Seconds after which the answer asks the sender to try again; an action group waits for ten
 PASSING = frozenset({408, 429, 500, 502, 503, 504})  # Answers of a server that may accept the events a moment later
-
 _EVENTS = TypeAdapter(tuple[Event, ...])
 
 

@@ -189,7 +189,6 @@ def _arrow(readiness: Readiness, places: Mapping[str, tuple[float, float]]) -> A
 
 MOST_ANALYZERS = 500  # Analyzers of a pair that the page lists; `standby status --json` has all
 MOST_LINES = 100  # Newest entries of the audit log that it shows
-
 MOST_SNAPSHOTS = 20
 
 

@@ -29,7 +29,6 @@ REPORTED = 0.75
 
 RECALL_SECONDS = 3.0  # How long it is waited for what earlier looks found
 REPORT_SECONDS = 20.0  # How long a report of a look may take; looks do not wait for it
-
 Look = Callable[[str], Awaitable[Observation]]
 Recall = Callable[[str], Awaitable[Sequence[Observation]]]
 Report = Callable[[Observation], Awaitable[None]]

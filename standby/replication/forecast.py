@@ -25,9 +25,7 @@ GRANT_SECONDS = 0.6
 """Seconds the service took to grant a copy (recording of GrantCopyAuth, x-envoy-upstream-service-time)."""
 
 ANSWER_SECONDS = 0.1  # Seconds it took to answer anything else (same recording)
-
 MINUTE = 60.0
-
 MEDIAN = 0.5  # Share of the measurements that the usual end of a forecast is not below
 SELDOM = 0.9  # Share of the measurements that the slow end of a forecast is not below
 

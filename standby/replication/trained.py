@@ -164,9 +164,7 @@ def still_there(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltTh
 
 
 MOST_READS = 16  # Files that are read at the same time
-
 RESTORE_BEGUN = "restore.begun"
-
 CLOCKS = timedelta(minutes=5)  # How far the clocks of two regions, or of one and us, may be apart
 UNENDED = timedelta(hours=1)  # How long a restore is taken to have built that did not write its end
 

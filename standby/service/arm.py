@@ -20,7 +20,6 @@ from standby.service.retries import HttpRetries
 from standby.service.sender import Sender
 
 API_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices
-
 CONNECTIONS = 2
 MOST_PAGES = 100
 

@@ -23,7 +23,6 @@ from standby.service.retries import HttpRetries, Repeat, quota
 from standby.service.sender import Sender
 
 BASE = "/contentunderstanding"
-
 SPARE_CONNECTIONS = 4  # Connections beside those of the copies in flight: grants for other targets, listings, defaults
 MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more are taken for a list without an end
 MOST_CONNECTIONS = 10  # httpx searches its whole pool at every request, so more connections would make it slower

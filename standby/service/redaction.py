@@ -10,7 +10,6 @@ from pydantic import SecretStr
 from standby.text import clean
 
 MOST_CHARACTERS = 300  # A message of the service is cut there
-
 HIDDEN = "***"
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 # Signatures of storage URLs, and tokens: the service may quote what it was given.

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Store = AzureStore | S3Store | GCSStore
-
 WRITES = "writes"  # The metadata of an object that lists the writes which led to it; a name that every storage takes
 MOST_WRITES = 32  # Older ones are forgotten
 NOTHING = "0"  # What stands in the list for: there was no such object
@@ -337,7 +336,6 @@ class ObjectStorage:
 
 
 CLASH = frozenset({"conflict", "no object"})  # What is said of a write with a condition that is not met
-
 _LIST = r"[0-9A-Za-z]{1,64}(,[0-9A-Za-z]{1,64})*"
 TOO_LARGE = f"it is larger than {MOST_BYTES // 1_000_000} MB"
 

@@ -110,7 +110,6 @@ class HeldFile:
 
 
 LOCK = ".lock"  # The end of the path of what keeps other runs away from a file
-
 _FORBIDDEN = frozenset({"", ".", ".."})
 
 

@@ -46,7 +46,6 @@ from standby.vault.documents import once_free, parse_stored
 M = TypeVar("M", bound=BaseModel)
 
 PLAN = "documents"
-
 EDITED = "contract"  # Analyzer that somebody edits while the primary serves
 EDITED_AWAY = "receipt"  # Analyzer that somebody edits while the standby serves
 BLOCKED = 1  # Copies that are blocked: north has no deployment of the model that one analyzer needs

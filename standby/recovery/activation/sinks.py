@@ -16,9 +16,7 @@ from standby.errors import GuardRefused, StandbyError, sentence
 from standby.vault.documents import Stored
 
 OPTIONAL_SECONDS = 2.0  # How long a sink that is not required may take: a failover does not wait for it
-
 LATER = "It is not required, so nothing waits for it; it is published to later."
-
 READ_SECONDS = 5.0  # How long a sink may take to say what it holds
 
 

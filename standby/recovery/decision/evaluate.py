@@ -241,11 +241,8 @@ def ages_of(readiness: Readiness, served_until: datetime | None = None) -> tuple
 
 
 SPARE_ROUNDS = 3  # Rounds beyond what the proof of an outage needs, for a target that fails for a moment
-
 SHORTEST_PAUSE = timedelta(seconds=0.5)
-
 OFTEN = 0.5  # Share of a probe period after which an evaluation looks again for the proof of an outage
-
 Recall = Callable[[], Awaitable[Sequence[Observation]]]
 Look = Callable[[Sequence[Observation]], Awaitable[DecisionInput]]
 

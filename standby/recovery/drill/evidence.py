@@ -26,7 +26,6 @@ from standby.vault.signing import Signer, sealed, unsealed
 from standby.vault.storage import Storage
 
 MOST_ANALYZERS = 500  # Analyzers that the page lists; the JSON file has all
-
 SEAL = ".sig"
 
 

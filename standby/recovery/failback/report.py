@@ -19,7 +19,6 @@ Choice = Literal["home", "standby"]
 """Whose analyzer is kept, as it is stored: that of the primary or that of the standby."""
 
 ChoiceWord = Literal["primary", "standby", "home"]  # The same as people write it; home is an earlier word for primary
-
 CHOICES: Mapping[str, Choice] = {"primary": "home", "home": "home", "standby": "standby"}
 Ending = Literal["failed_back", "at_home", "refused", "incomplete", "unfinished", "interrupted"]
 """How a failback ended.

@@ -39,7 +39,6 @@ LAST_SYNC, CLOSING_SYNC = SYNCS = ("last sync", "closing sync")  # The phases of
 PATIENCE = 60.0  # Seconds that a replication which began before the failover is waited for
 LISTING_SECONDS = 15.0  # What one listing of the target may take
 BUILDING_SECONDS = 20.0  # What is still being built at the target is waited for so long: it may be ready in seconds
-
 BUILDING_PAUSE = 2.0
 STALLED_SECONDS = 60.0
 """After so long in which no analyzer was restored, a failover that may leave some out goes on without the others."""

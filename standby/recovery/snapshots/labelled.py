@@ -32,9 +32,7 @@ BLOB_SUFFIXES = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blo
 STORAGE_VERSION = "2023-11-03"  # Version of its API; tokens need one of 2017-11-09 or later
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # Seconds for a connection, and for each read
 MOST_BLOBS = 10_000  # Files below one prefix that are listed; more are not compared
-
 PAGE = 5000
-
 MOST_BYTES = 32_000_000  # A longer page is not read to its end
 
 
@@ -179,7 +177,6 @@ async def _bounded(answer: httpx.Response) -> bytes:
 
 
 LISTINGS_AT_ONCE = 4
-
 LISTING_SECONDS = 20.0  # How long listing one container may take
 ALL_SECONDS = 120.0  # How long listing all containers may take; the rest is unknown then
 Location = tuple[str, str]  # URL of a container as the definition has it, and the prefix

@@ -121,7 +121,6 @@ class Manifest(Stored, extra="forbid"):
 
 
 SNAPSHOT_ID = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}"  # Begins with the time at which the snapshot was taken
-
 DIGEST = r"^[0-9a-f]{64}$"
 SUM_CHARACTERS = 16
 _SUMMED = re.compile(rb'(?s)(\{.*),"sum":"([0-9a-f]+)"\}')
