@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 
 from standby.config.durations import roughly
 from standby.config.plan import serves_rest
@@ -318,15 +319,8 @@ def evidence_of(given: DecisionInput) -> OutageEvidence:
     """Weigh what was observed of the resource that serves, since it began to."""
     if given.rules == 1:
         looks = [look.model_copy(update={"alert": False}) for look in given.observations]
-        return weigh(
-            looks,
-            given.active,
-            given.asked_at,
-            given.policy,
-            gap=EARLIER_GAP,
-            same=EARLIER_SAME_LOOK,
-            clocks=timedelta(),
-        )
+        by_first_rules = partial(weigh, gap=EARLIER_GAP, same=EARLIER_SAME_LOOK, clocks=timedelta())
+        return by_first_rules(looks, given.active, given.asked_at, given.policy)
     # While a failover is under way, `since` is when that began.
     since = None if given.assignment.phase is Phase.SWITCHING else given.assignment.since
     return weigh(given.observations, given.active, given.asked_at, given.policy, since=since)
