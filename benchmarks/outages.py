@@ -173,15 +173,10 @@ class _Trial:
             for name, found in self.stage.configuration.resources.items()
         }
         plan = {"pairs": [{"source": SOURCE, "targets": list(TARGETS)}], "failover": {"automatic": True}}
-        content = {
-            "resources": resources,
-            "plans": {self.plan: plan},
-            "vault": {"path": str(self.folder / "vault")},
-            "activation": [
-                {"kind": "file", "path": str(self._map)},
-                {"kind": "webhook", "url": self.site.application.url, "secret": "${HOOK_KEY}"},
-            ],
-        }
+        file = {"kind": "file", "path": str(self._map)}
+        webhook = {"kind": "webhook", "url": self.site.application.url, "secret": "${HOOK_KEY}"}
+        content = {"resources": resources, "plans": {self.plan: plan}, "activation": [file, webhook]}
+        content["vault"] = {"path": str(self.folder / "vault")}
         self._file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
 
     @property

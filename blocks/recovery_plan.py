@@ -114,13 +114,10 @@ class RecoveryPlan(SchemaKept, Block):
         targets = [entry.target for entry in self.deployments]
         if len(set(targets)) < len(targets):
             raise ValueError("deployments names a target twice")
-        return valid(
-            model.RecoveryPlan,
-            name=name,
-            deployments={entry.target: entry.model_dump(exclude={"target"}) for entry in self.deployments},
-            encryption=self._encryption(),
-            **{field: getattr(self, field) for field in SHARED},
-        )
+        deployments = {entry.target: entry.model_dump(exclude={"target"}) for entry in self.deployments}
+        shared = {field: getattr(self, field) for field in SHARED}
+        given = {"deployments": deployments, "encryption": self._encryption(), **shared}
+        return valid(model.RecoveryPlan, name=name, **given)
 
     def to_vault(self) -> VaultSettings:
         """Give the library's vault settings."""

@@ -120,10 +120,6 @@ def _reasons(each: Readiness) -> str:
 
 def drift_table(proposal: ReplicationPlan) -> TableArtifact:
     """Make the table of every copy that is not in sync."""
-    return item_table(
-        "drift",
-        f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}.",
-        [item for item in proposal.items if not item.is_in_sync],
-        ("analyzer", "from", "to", "verdict", "differences", "reason"),
-        empty="all in sync",
-    )
+    text = f"Plan **{proposal.recovery_plan.name}**: {drift_totals(proposal)}."
+    columns = ("analyzer", "from", "to", "verdict", "differences", "reason")
+    return item_table("drift", text, [it for it in proposal.items if not it.is_in_sync], columns, empty="all in sync")

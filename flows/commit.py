@@ -10,6 +10,7 @@ from prefect.client.schemas.objects import State
 from flows.events import COMMITTED, PlanEvent
 from flows.outcome import FlowOutcome, refused
 from flows.recovery import recovering
+from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.recovery.context import Stage
 from standby.recovery.failover import failover as committing
@@ -38,12 +39,7 @@ async def commit(plan: str, home: str = "", force: Sequence[str] = (), reason: s
     except GuardRefused as error:
         return refused(error)
     name = "Committed" if report.committed else "NothingToCommit"
-    return await FlowOutcome(
-        "PartiallyFailed" if report.problems else name,
-        commit_summary(report),
-        report,
-        good=not report.problems,
-        event=PlanEvent(COMMITTED, plan, {"committed": dict(report.committed), "epoch": report.epoch})
-        if report.committed
-        else None,
-    ).finish()
+    name, good = "PartiallyFailed" if report.problems else name, not report.problems
+    facts: dict[str, JsonValue] = {"committed": dict(report.committed), "epoch": report.epoch}
+    event = PlanEvent(COMMITTED, plan, facts) if report.committed else None
+    return await FlowOutcome(name, commit_summary(report), report, good=good, event=event).finish()

@@ -49,13 +49,10 @@ async def inspect_pools() -> dict[str, Health]:
 async def inspect_watches(plans: Sequence[RecoveryPlan]) -> dict[str, Health]:
     """See whether the watch of each plan is scheduled, and whether it still reports."""
     async with get_client() as client:
-        watches = {
-            deployment.parameters.get("plan"): deployment
-            for deployment in await client.read_deployments(
-                flow_filter=FlowFilter(name=FlowFilterName(any_=["watch"])),
-                deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])),
-            )
-        }
+        ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+        flow = FlowFilter(name=FlowFilterName(any_=["watch"]))
+        found = await client.read_deployments(flow_filter=flow, deployment_filter=ours)
+        watches = {deployment.parameters.get("plan"): deployment for deployment in found}
     return {f"watch of {plan.name}": await _inspect(plan, watches.get(plan.name)) for plan in plans}
 
 

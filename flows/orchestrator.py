@@ -70,14 +70,14 @@ class Prefect:
         past_loss: str | None = None,
     ) -> Ended:
         """Save what the plan needs on the server, run the flow here and give its report."""
-        parameters = {
+        force = [*selection.force, *([] if past_loss is None else [FENCE])]
+        parameters: dict[str, object] = {
             "analyzers": list(selection.analyzers),
             "targets": list(selection.targets),
-            "on_existing": selection.on_existing,
-            "force": [*selection.force, *([] if past_loss is None else [FENCE])],
-            "reason": past_loss or "",
-            "apply": None if apply is None else str(apply),
+            "force": force,
         }
+        parameters |= {"on_existing": selection.on_existing, "reason": past_loss or ""}
+        parameters["apply"] = None if apply is None else str(apply)
         asked = {**parameters, "plan": plan}
         report, interrupted = await _run_here(configuration.only(plan), "replicate", asked, on_progress)
         return Ended(cast(Report, report), interrupted)

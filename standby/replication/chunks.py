@@ -12,6 +12,7 @@ from typing import TypeVar, assert_never
 
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
+from standby.config.resource import Resource
 from standby.document import Document
 from standby.fencing import read_fence
 from standby.replication.fingerprint import same_meaning
@@ -224,15 +225,12 @@ def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) 
 
 def with_shares(configuration: Configuration, shares: Mapping[str, int]) -> Configuration:
     """Divide the limits of resources, rounding down; at least one copy and one call a minute are left."""
-    resources = {
-        name: resource.model_copy(
-            update={
-                "max_concurrent_copies": max(1, resource.max_concurrent_copies // shares.get(name, 1)),
-                "operations_per_minute": max(1, resource.operations_per_minute // shares.get(name, 1)),
-            }
-        )
-        for name, resource in configuration.resources.items()
-    }
+
+    def share(resource: Resource) -> Resource:
+        parts, keys = shares.get(resource.name, 1), ("max_concurrent_copies", "operations_per_minute")
+        return resource.model_copy(update={key: max(1, getattr(resource, key) // parts) for key in keys})
+
+    resources = {name: share(resource) for name, resource in configuration.resources.items()}
     return configuration.model_copy(update={"resources": resources})
 
 

@@ -364,16 +364,12 @@ async def _owners(
         # A failover is not held up: it only replaces copies of its own.
         if item.action is Action.REPLACE and item.found is not None and not context.failover_run:
             replaced.setdefault(item.target, {})[item.target_analyzer] = item.found
-    return {
-        target: await read_owners(
-            context.vault,
-            target,
-            context.connections[target].resource.api_version,
-            there,
-            {name: records.get((name, target), {}) for name in context.recovery_plan.resources},
-        )
-        for target, there in replaced.items()
-    }
+    owners: dict[str, dict[str, Owner]] = {}
+    for target, there in replaced.items():
+        ours = {name: records.get((name, target), {}) for name in context.recovery_plan.resources}
+        api_version = context.connections[target].resource.api_version
+        owners[target] = await read_owners(context.vault, target, api_version, there, ours)
+    return owners
 
 
 async def _with_begun(context: RunContext, pair: Pair, records: Records, target: Inventory) -> Records:

@@ -237,13 +237,10 @@ _SHOWN = {"source", "target", "analyzer", "target_analyzer", "verdict", "action"
 
 def plan_document(plan: ReplicationPlan) -> JsonObject:
     """Give a plan as JSON: the items of a report, without what only a run can know."""
-    return {
-        "plan": plan.recovery_plan.name,
-        "made_at": plan.made_at.isoformat(),
-        "added_defaults": {target: dict(added) for target, added in plan.added_defaults.items()},
-        "items": [_planned(item) for item in plan.items],
-        **({"unseen": dict(plan.unseen)} if plan.unseen else {}),
-    }
+    defaults: JsonObject = {target: dict(added) for target, added in plan.added_defaults.items()}
+    known: JsonObject = {"plan": plan.recovery_plan.name, "made_at": plan.made_at.isoformat()}
+    unseen: JsonObject = {"unseen": dict(plan.unseen)} if plan.unseen else {}
+    return {**known, "added_defaults": defaults, "items": [_planned(item) for item in plan.items], **unseen}
 
 
 def is_in_sync(plan: ReplicationPlan) -> bool:

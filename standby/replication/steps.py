@@ -183,13 +183,9 @@ async def authorize(context: RunContext, item: PlanItem) -> CopyAuthorization:
 
 async def validate_deployments(context: RunContext, item: PlanItem) -> tuple[str, ...]:
     """Check that the target can serve every model of the analyzer; warn of another one, or one the plan ignores."""
-    judged = judge_models(
-        item.models,
-        await context.connections.serving(item.source),
-        await context.connections.serving(item.target),
-        context.recovery_plan.overrides(item.target),
-        context.recovery_plan.missing_defaults,
-    )
+    source, target = await context.connections.serving(item.source), await context.connections.serving(item.target)
+    overrides, missing = context.recovery_plan.overrides(item.target), context.recovery_plan.missing_defaults
+    judged = judge_models(item.models, source, target, overrides, missing)
     if judged.errors:
         context.connections.forget_serving(item.target)
         raise ModelsNotServed(judged.errors)

@@ -158,15 +158,8 @@ async def open_object_storage(
         return stores[limit]
 
     try:
-        connection = Connection(
-            reading=_open(place, tokens, {"timeout": READ, "read_timeout": timedelta(seconds=waits.call)}),
-            writing=writing,
-            container=parts.netloc,
-            root=root,
-            url=f"{base}/{root}",
-            tokens=tokens,
-            hint=_hint(place),
-        )
+        reading = _open(place, tokens, {"timeout": READ, "read_timeout": timedelta(seconds=waits.call)})
+        connection = Connection(reading, writing, parts.netloc, root, f"{base}/{root}", tokens, _hint(place))
         yield ObjectStorage(connection, clock or SystemClock(), waits)
     finally:
         if tokens is not None:

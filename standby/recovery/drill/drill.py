@@ -234,14 +234,10 @@ class _Drill:
                 primary=report.primary,
             )
             await write_latest(context.vault, context.plan.name, summary)
-        facts: dict[str, JsonValue] = {
-            "to": manifest.to,
-            "passed": report.passed,
-            "reason": reasons[0] if reasons else "",
-            "recovery_seconds": report.recovery_seconds,
-            "left": len(found.cleanup.left),
-            "evidence": report.evidence_digest,
-        }
+        reason = reasons[0] if reasons else ""
+        facts: dict[str, JsonValue] = {"to": manifest.to, "passed": report.passed, "reason": reason}
+        facts |= {"recovery_seconds": report.recovery_seconds, "left": len(found.cleanup.left)}
+        facts["evidence"] = report.evidence_digest
         await record_action(context, AuditAction.DRILL_ENDED, facts)
         if found.cleanup.proven:
             await self.drills.end(manifest.run_id)

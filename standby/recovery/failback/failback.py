@@ -10,6 +10,7 @@ from functools import partial
 from pydantic import Field
 
 from standby.concurrency import despite_cancellation
+from standby.document import JsonValue
 from standby.errors import StandbyError
 from standby.fencing import Fence, Phase, read_fence
 from standby.recovery.assignments import choose_primary
@@ -204,17 +205,10 @@ class _Failback:
         )
         await self.held.write(self.progress)
         totals = self.divergence.totals if self.divergence else {}
-        await record_action(
-            self.context,
-            AuditAction.FAILBACK_BEGUN,
-            {
-                "home": self.state.primary,
-                "standby": standby,
-                "divergence": {kind.value: count for kind, count in totals.items() if count},
-                "keep": dict(self.keep),
-                "force": list(self.force),
-            },
-        )
+        divergence: dict[str, JsonValue] = {kind.value: count for kind, count in totals.items() if count}
+        facts: dict[str, JsonValue] = {"home": self.state.primary, "standby": standby, "divergence": divergence}
+        facts |= {"keep": dict(self.keep), "force": list(self.force)}
+        await record_action(self.context, AuditAction.FAILBACK_BEGUN, facts)
 
     async def _compare(self, standby: str, *, after_switch: bool = False) -> Comparison:
         begun_at = self.progress.begun_at if self.progress else None
@@ -289,17 +283,10 @@ class _Failback:
         return True
 
     async def _end(self, ending: Ending, *, is_whole: bool = False) -> Ending:
-        await record_action(
-            self.context,
-            AuditAction.FAILBACK_ENDED,
-            {
-                "home": self.state.primary,
-                "standby": self.state.standby,
-                "state": ending,
-                "problems": list(self.problems),
-            },
-            epoch=(await read_fence(self.context.vault, self.context.plan)).epoch,
-        )
+        fence = await read_fence(self.context.vault, self.context.plan)
+        facts: dict[str, JsonValue] = {"home": self.state.primary, "standby": self.state.standby, "state": ending}
+        facts["problems"] = list(self.problems)
+        await record_action(self.context, AuditAction.FAILBACK_ENDED, facts, epoch=fence.epoch)
         if is_whole and self.progress is not None:
             await self.held.write(self.progress.model_copy(update={"ended": True}))
         return ending

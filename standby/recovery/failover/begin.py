@@ -92,15 +92,8 @@ async def unfinished(context: RecoveryContext, primary: str) -> Unfinished | Non
         # What is lost may have been an operator's, and any sink may name any resource.
         to = assignment.target or assignment.active
         return Unfinished(primary, assignment.active, to, assignment.active, False, True, frozenset())
-    return Unfinished(
-        primary=primary,
-        active=assignment.active,
-        to=record.to,
-        back=record.from_resource,
-        by_outage=record.requested_by == "outage",
-        touched=record.touched,
-        forced=frozenset(record.forced),
-    )
+    both, by_outage = (record.to, record.from_resource), record.requested_by == "outage"
+    return Unfinished(primary, assignment.active, *both, by_outage, record.touched, frozenset(record.forced))
 
 
 async def must_share(

@@ -290,13 +290,6 @@ def _end_of(record: SwitchRecord) -> AuditAction:
 
 def _facts(record: SwitchRecord) -> dict[str, JsonValue]:
     missing = sorted(record.missing_at(record.primary, record.to))
-    return {
-        "home": record.primary,
-        "from": record.from_resource,
-        "to": record.to,
-        "mode": record.mode,
-        "reason": record.reason,
-        "decision": record.decision_id,
-        "forced": list(record.forced),
-        **({"missing": [*missing], "missing_count": len(missing)} if missing else {}),
-    }
+    facts: dict[str, JsonValue] = {"home": record.primary, "from": record.from_resource, "to": record.to}
+    facts |= {"mode": record.mode, "reason": record.reason, "decision": record.decision_id, "forced": [*record.forced]}
+    return {**facts, "missing": [*missing], "missing_count": len(missing)} if missing else facts

@@ -184,13 +184,9 @@ Location = tuple[str, str]  # URL of a container as the definition has it, and t
 
 def labelled_sources(definition: Mapping[str, JsonValue]) -> tuple[JsonObject, ...]:
     """Give the labelled data a definition names, inline analyzers included."""
-    return tuple(
-        source
-        for analyzer in (definition, *inline_analyzers(definition))
-        if isinstance(sources := analyzer.get("knowledgeSources"), list)
-        for source in sources
-        if isinstance(source, dict) and str(source.get("kind", "labeledData")).lower() == "labeleddata"
-    )
+    named = [analyzer.get("knowledgeSources") for analyzer in (definition, *inline_analyzers(definition))]
+    sources = [source for each in named if isinstance(each, list) for source in each if isinstance(source, dict)]
+    return tuple(it for it in sources if str(it.get("kind", "labeledData")).lower() == "labeleddata")
 
 
 async def see_labelled(
