@@ -39,11 +39,9 @@ def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
 
 
 def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
-    """Answer `:copy` with 201 and the whole analyzer, `creating` (recording: grant copy).
-
-    The resource needs no defaults for it (REFERENCE). Inferred: nor the analyzers that the copy refers to,
-    and the source must be ready.
-    """
+    """Answer `:copy` with 201 and the whole analyzer, `creating` (recording: grant copy)."""
+    # The resource needs no defaults for it (REFERENCE). Inferred: nor the analyzers that the copy refers to, and the
+    # source must be ready.
     check_id(call.analyzer)
     source_analyzer = _required_text(call.body, "sourceAnalyzerId")
     if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:

@@ -125,10 +125,8 @@ OBJECTS = ("config", "fieldSchema", "models", "tags")
 
 
 def check_id(analyzer_id: str) -> None:
-    """Refuse an id that cannot be written to (REFERENCE, *The analyzer*).
-
-    Inferred: the inner code, and that prebuilt ids are refused like malformed ones.
-    """
+    """Refuse an id that cannot be written to (REFERENCE, *The analyzer*)."""
+    # Inferred: the inner code, and that prebuilt ids are refused like malformed ones.
     if not ANALYZER_ID.fullmatch(analyzer_id):
         raise invalid_request(
             "InvalidAnalyzerId", f"The analyzer id '{analyzer_id}' does not match {ANALYZER_ID.pattern}."
@@ -167,11 +165,9 @@ def completed(
     now: datetime,
     status: str,
 ) -> JsonObject:
-    """Make the analyzer of a definition, with every default filled in (recordings: create, classifier).
-
-    The configuration of its base is inherited, and its own settings override it (product documentation). Read-only
-    and unknown fields of the definition are ignored.
-    """
+    """Make the analyzer of a definition, with every default filled in (recordings: create, classifier)."""
+    # The configuration of its base is inherited, and its own settings override it (product documentation). Read-only
+    # and unknown fields of the definition are ignored.
     moment = whole_seconds(now)
     body: JsonObject = {"analyzerId": analyzer_id}
     body |= _present(sent, ("description", "tags"))

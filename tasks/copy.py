@@ -37,10 +37,8 @@ def retry_options(policy: RetryPolicy) -> dict[str, Any]:
 def _step(
     name: str, named: str, worth_a_retry: Callable[[BaseException], bool]
 ) -> Callable[[Callable[P, Coroutine[Any, Any, R]]], Task[P, Coroutine[Any, Any, R]]]:
-    """Make a task of which Prefect keeps nothing, whatever the server's own defaults are.
-
-    A grant is a secret. A receipt must not serve a later run, which reads what the target has by then.
-    """
+    """Make a task of which Prefect keeps nothing, whatever the server's own defaults are."""
+    # A grant is a secret. A receipt must not serve a later run, which reads what the target has by then.
 
     def condition(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
         return isinstance(state.data, BaseException) and worth_a_retry(state.data)

@@ -100,10 +100,8 @@ def url_of(taken: socket.socket) -> str:
 
 
 async def serve(app: ASGIApp, taken: socket.socket, announce: Callable[[], None], keep_alive: int = KEEP_ALIVE) -> None:
-    """Serve on an address that was taken, until cancelled; deliveries that were begun are still answered.
-
-    The access log stays off: it would show the token of the URL.
-    """
+    """Serve on an address that was taken, until cancelled; deliveries that were begun are still answered."""
+    # The access log stays off: it would show the token of the URL.
     server = _Server(
         uvicorn.Config(
             app,

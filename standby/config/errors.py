@@ -130,10 +130,8 @@ def _sentence(error: ErrorDetails) -> str:
 
 
 def place(location: Where, data: Any) -> Where:
-    """Leave out of a location what is not in the data: pydantic's marks, and names of a union's members.
-
-    The last part is kept all the same, since a missing key is not in the data either.
-    """
+    """Leave out of a location what is not in the data: pydantic's marks, and names of a union's members."""
+    # The last part is kept all the same, since a missing key is not in the data either.
     location = tuple(part for part in location if part != "[key]")
     where: list[str | int] = []
     for position, part in enumerate(location):

@@ -43,10 +43,8 @@ class Write:
         return f"give one of them {keys} that keeps them apart"
 
     def shares_with(self, other: Write) -> str | None:
-        """Give the id of a copy that both may write at one target, as an example; `None` where that cannot be.
-
-        Analyzers that come along because others need them are not seen here: the resources alone know those.
-        """
+        """Give the id of a copy that both may write at one target, as an example; `None` where that cannot be."""
+        # Analyzers that come along because others need them are not seen here: the resources alone know those.
         if self.pair.source == other.pair.source and self.plan.target_id == other.plan.target_id:
             # Both choose from the same analyzers, so one that both write has to pass the filters of both.
             filters = [[[tag.partition("=")[2]] for tag in tags] for tags in self._tags_by_key(other).values()]

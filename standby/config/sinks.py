@@ -36,10 +36,9 @@ _MODE = re.compile(r"(0o|0O|0)?([0-7]{3})")
 
 
 def parse_mode(value: object) -> int:
-    """Read the mode of a file as chmod takes it, `0640` or `640`, however YAML understood it; else `ValueError`.
-
-    Without quotes YAML makes the number 416 of the one and 640 of the other. No mode in digits is another as a number.
-    """
+    """Read the mode of a file as chmod takes it, `0640` or `640`, however YAML understood it; else `ValueError`."""
+    # Without quotes YAML makes the number 416 of the one and 640 of the other. No mode in digits is another as a
+    # number.
     if isinstance(value, int) and value in MODES:
         return value
     written = _MODE.fullmatch(str(value))

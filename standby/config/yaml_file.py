@@ -80,10 +80,8 @@ _Loader.yaml_implicit_resolvers = {
 
 
 def read_yaml(text: str) -> YamlFile:
-    """Parse YAML; nothing is raised, what is wrong becomes a problem.
-
-    Keys are always text: a resource may be named `no` or `1`. A key that stands twice is a problem.
-    """
+    """Parse YAML; nothing is raised, what is wrong becomes a problem."""
+    # Keys are always text: a resource may be named `no` or `1`. A key that stands twice is a problem.
     file = YamlFile()
     if _OPEN in text or _CLOSE in text:
         file.problems.append(Problem((), "has a character of Unicode's private use area"))

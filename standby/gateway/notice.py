@@ -96,10 +96,8 @@ Serving = Mapping[str, frozenset[str]]  # The resources that serve, by the name 
 
 
 async def read_serving(plans: Iterable[RecoveryPlan], vault: Storage | None) -> Serving:
-    """Read which resources serve in each plan; where the fence cannot be read, the sources are assumed to.
-
-    The evaluation reads the fence again: this only decides which automation receives an event.
-    """
+    """Read which resources serve in each plan; where the fence cannot be read, the sources are assumed to."""
+    # The evaluation reads the fence again: this only decides which automation receives an event.
     found = {plan.name: frozenset(pair.source for pair in plan.pairs) for plan in plans}
     if vault is None:
         return found

@@ -147,10 +147,8 @@ async def record_action(
 
 
 async def record_forced(context: RecoveryContext, facts: Mapping[str, JsonValue], epoch: int) -> AuditLine:
-    """Add the line of somebody who goes on by force; it follows also where lines were lost, and then says so.
-
-    What does not follow in the log is set aside; the lines before it stay.
-    """
+    """Add the line of somebody who goes on by force; it follows also where lines were lost, and then says so."""
+    # What does not follow in the log is set aside; the lines before it stay.
     path, plan = audit_path(context.plan.name), context.plan.name
     known = context.known.log if context.known else None
     context.log_end.of = None

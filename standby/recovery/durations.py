@@ -91,10 +91,8 @@ class Part:
 
 
 def forecast_rto(plan: RecoveryPlan, durations: Durations, restoring: Restoring) -> RtoForecast:
-    """Add up detection, restores of what is missing, and the failover itself; no approval is part of it.
-
-    There are no seconds where a part was never measured, and none where something cannot be recovered.
-    """
+    """Add up detection, restores of what is missing, and the failover itself; no approval is part of it."""
+    # There are no seconds where a part was never measured, and none where something cannot be recovered.
     parts = [_detection(plan.failover, durations), _restores(durations, restoring), _failover(durations)]
     known = [part for part in parts if isinstance(part, Part)]
     objective = plan.objectives.rto.total_seconds() if plan.objectives.rto else None

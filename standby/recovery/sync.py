@@ -91,12 +91,9 @@ def _primary_between(fence: Fence, plan: RecoveryPlan, source: str, target: str)
 
 
 def _reverse_plan(plan: RecoveryPlan, source: str, target: str) -> RecoveryPlan:
-    """Make the plan of copies that the recovery plan has no pair for.
-
-    The filters of the recovery plan are about ids at the primary, so this one has none: what is copied is
-    chosen by name. Deployments that replace others at the standbys say nothing about the target, unless the
-    plan names it, too.
-    """
+    """Make the plan of copies that the recovery plan has no pair for."""
+    # The filters of the recovery plan are about ids at the primary, so this one has none: what is copied is chosen by
+    # name. Deployments that replace others at the standbys say nothing about the target, unless the plan names it, too.
     return plan.model_copy(
         update={
             "pairs": (RegionPair(source=source, targets=(target,)),),
@@ -192,10 +189,8 @@ def _names_elsewhere(plan: RecoveryPlan, provenance: Provenance, source: Invento
 
 
 async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equal: Records | None = None) -> None:
-    """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went.
-
-    What was just found `equal` at both counts as if it had been copied from the primary.
-    """
+    """Let both directions of a pair know the last verified copy of each analyzer, whichever way it went."""
+    # What was just found `equal` at both counts as if it had been copied from the primary.
 
     async def sync() -> None:
         async with (
@@ -239,10 +234,8 @@ def reversed_records(records: Records) -> dict[str, CopyRecord]:
 
 
 def _related(at_source: Records, at_target: Records) -> dict[str, CopyRecord]:
-    """Give the copies of one primary at two standbys as if they had been copied from the first to the second.
-
-    Neither was edited since, where it is still what its own copy was; that is all a record is used for.
-    """
+    """Give the copies of one primary at two standbys as if they had been copied from the first to the second."""
+    # Neither was edited since, where it is still what its own copy was; that is all a record is used for.
     sources = reversed_records(at_source)
     between: dict[str, CopyRecord] = {}
     for name, there in at_target.items():

@@ -176,10 +176,8 @@ def _wrong_with_list(evidence: Evidence) -> str:
 
 
 def serving_of(evidence: Evidence) -> dict[str, tuple[Assignment, str]]:
-    """Give what serves for each primary by the witness that knows most, with its name; none that nobody knows.
-
-    An assignment that may still be rolled back is believed of an intact log only.
-    """
+    """Give what serves for each primary by the witness that knows most, with its name; none that nobody knows."""
+    # An assignment that may still be rolled back is believed of an intact log only.
     known = [*evidence.witnesses]
     if evidence.fence is not None:
         known.append(Witness(evidence.where, evidence.fence.epoch, evidence.fence.assignments))
@@ -204,10 +202,8 @@ async def look(context: RecoveryContext) -> Finding:
 
 
 async def collect(context: RecoveryContext) -> Evidence:
-    """Ask everything that may know of the plan's fence and log, and read these.
-
-    All at once: a vault that does not answer is given up once, and what was written meanwhile is seen by `look`.
-    """
+    """Ask everything that may know of the plan's fence and log, and read these."""
+    # All at once: a vault that does not answer is given up once, and what was written meanwhile is seen by `look`.
     vault, plan = context.vault, context.plan.name
     asked = _Asked()
     async with side_by_side() as group:

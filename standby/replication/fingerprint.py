@@ -64,10 +64,8 @@ class Difference:
 
 
 def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Give what is sent to build an analyzer again: all that the service sent, but what only the service writes.
-
-    A setting that is null is not sent either: nothing was set.
-    """
+    """Give what is sent to build an analyzer again: all that the service sent, but what only the service writes."""
+    # A setting that is null is not sent either: nothing was set.
     return _analyzer(definition, lambda own: own)
 
 
@@ -78,11 +76,9 @@ def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) ->
 
 
 def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> str:
-    """Hash the meaning of a definition: the number of the rules, and SHA-256 over its RFC 8785 form.
-
-    Where these say something else than the first rules did, the hashes that those gave follow: stored fingerprints of
-    an earlier version are compared with them.
-    """
+    """Hash the meaning of a definition: the number of the rules, and SHA-256 over its RFC 8785 form."""
+    # Where these say something else than the first rules did, the hashes that those gave follow: stored fingerprints of
+    # an earlier version are compared with them.
     hashed = [writable(definition, ignore)]
     safe = without_access(definition)
     for each in (safe,) if safe == definition else (safe, definition):
@@ -154,11 +150,9 @@ Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
 
 
 def _analyzer(definition: Mapping[str, JsonValue], finish: Finish) -> dict[str, JsonValue]:
-    """Leave out what only the service writes, of the analyzer and of those that are written out inside it.
-
-    A key with a leading `_` is the service's own in an object of the service. In a map of names that people chose,
-    and in what is not known here, it stays.
-    """
+    """Leave out what only the service writes, of the analyzer and of those that are written out inside it."""
+    # A key with a leading `_` is the service's own in an object of the service. In a map of names that people chose,
+    # and in what is not known here, it stays.
     parts: Mapping[str, Callable[[JsonValue], JsonValue]] = {
         "config": partial(_config, finish=finish),
         "fieldSchema": _field,

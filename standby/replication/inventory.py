@@ -119,11 +119,9 @@ DRILL_TAG = "standby-drill"
 
 
 def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:
-    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen.
-
-    A side copy that was kept of a trained analyzer is chosen only by a filter that names such copies. Where something
-    cannot be read, only filters by name leave it out: it may be what the others choose.
-    """
+    """Say whether all filters of a plan choose an analyzer; what a drill made is never chosen."""
+    # A side copy that was kept of a trained analyzer is chosen only by a filter that names such copies. Where something
+    # cannot be read, only filters by name leave it out: it may be what the others choose.
     if analyzer.is_nameless:
         return True
     return (

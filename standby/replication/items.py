@@ -137,10 +137,8 @@ def count(results: Iterable[HasStatus]) -> dict[Status, int]:
 
 
 def part(plan: ReplicationPlan, keys: Iterable[Key]) -> ReplicationPlan:
-    """Give the part of a plan that has some items.
-
-    What they need outside of it was found good by the plan: else they would be blocked in it.
-    """
+    """Give the part of a plan that has some items."""
+    # What they need outside of it was found good by the plan: else they would be blocked in it.
     wanted = set(keys)
     chosen = [item for item in plan.items if item.key in wanted]
     needs = [tuple(it for it in item.needs if (item.source, item.target, it) in wanted) for item in chosen]
@@ -171,10 +169,8 @@ def unseen_items(
 
 
 def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, following: bool) -> dict[str, PlanItem]:
-    """Leave alone what serves at the target for another plan, or elsewhere than at the source.
-
-    A run that follows is a part of a failover, which may lead to where an analyzer serves for another plan already.
-    """
+    """Leave alone what serves at the target for another plan, or elsewhere than at the source."""
+    # A run that follows is a part of a failover, which may lead to where an analyzer serves for another plan already.
     theirs = {name: others.serving(item.target, item.target_analyzer) for name, item in own.items()}
     served = {name: other for name, other in theirs.items() if other is not None}
     # It is usable where it serves: what needs it there can be copied.

@@ -98,10 +98,8 @@ async def read_ledger(storage: Storage, source: str, target: str, api_version: s
 async def write_ledger(
     storage: Storage, source: str, target: str, api_version: str, clock: Clock | None = None
 ) -> AsyncIterator[Ledger]:
-    """Open the records of one pair for adding to them; `LedgerBusy` where another run holds it.
-
-    A storage that fails meanwhile costs records, not the run: it is warned of, and tried again until the end.
-    """
+    """Open the records of one pair for adding to them; `LedgerBusy` where another run holds it."""
+    # A storage that fails meanwhile costs records, not the run: it is warned of, and tried again until the end.
     path = _path(source, target, api_version)
     async with hold_file(storage, path, LedgerBusy) as file:
         ledger = _parse(file.where, file.found)
@@ -162,10 +160,8 @@ class Owner:
 async def read_owners(
     storage: Storage, target: str, api_version: str, there: Mapping[str, Sighting], ours: Mapping[str, Records]
 ) -> dict[str, Owner]:
-    """Tell which analyzers of a target were copied there for other plans, and from where.
-
-    A copy belongs to whoever noted this incarnation of it first; others may have found it equal since.
-    """
+    """Tell which analyzers of a target were copied there for other plans, and from where."""
+    # A copy belongs to whoever noted this incarnation of it first; others may have found it equal since.
     known = {(source, name): record for source, records in ours.items() for name, record in records.items()}
     for listed in await storage.list(_folder(api_version)):
         source, _, rest = listed.path.removeprefix(_folder(api_version)).partition("_")

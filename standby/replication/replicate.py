@@ -75,10 +75,8 @@ class Steps(Protocol):
 
 
 async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: Clock) -> Verified:
-    """Make one copy: authorize, validate the deployments, copy, poll, verify.
-
-    A copy that is under way already is only polled and verified. A grant that is void is asked for again.
-    """
+    """Make one copy: authorize, validate the deployments, copy, poll, verify."""
+    # A copy that is under way already is only polled and verified. A grant that is void is asked for again.
     receipt = replace(ADOPTED, begun=clock.monotonic()) if item.action is Action.ADOPT else None
     grants = 0
     while receipt is None:
@@ -251,10 +249,8 @@ async def begin(
     approved: SavedPlan | None = None,  # a saved plan; the run does exactly what it says
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> AsyncIterator[Replication]:
-    """Hold the ledgers of the pairs that are asked for, plan, and give the run that is ready to start.
-
-    The ledgers are held first: what another run does meanwhile would make the plan untrue.
-    """
+    """Hold the ledgers of the pairs that are asked for, plan, and give the run that is ready to start."""
+    # The ledgers are held first: what another run does meanwhile would make the plan untrue.
     async with _hold_ledgers(context, selection) as ledgers:
         fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)
         for pair, ledger in ledgers.items():
@@ -304,10 +300,8 @@ async def _approved_plan(
 
 
 async def make_plan_now(context: RunContext, selection: Selection, records: Mapping[Pair, Records]) -> ReplicationPlan:
-    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers.
-
-    A resource that cannot be looked at costs its own pairs only; its error is raised where these are all there are.
-    """
+    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
+    # A resource that cannot be looked at costs its own pairs only; its error is raised where these are all there are.
     names = sorted({name for pair in records for name in pair})
     inventories, failures = await look_at(context.connections[name] for name in names)
     if failures and not any(failures.keys().isdisjoint(pair) for pair in records):

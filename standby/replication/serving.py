@@ -71,11 +71,9 @@ def check_models(
 def default_to_add(
     role: str, name: str, source: Serving, target: Serving, overrides: DeploymentOverrides
 ) -> str | None:
-    """Choose the deployment that a model name missing from a target's defaults should lead to.
-
-    The plan's override comes first, then a deployment of the same model, the one that is called as at the
-    source before others; then the one that is only called so. `None` where there is nothing to choose.
-    """
+    """Choose the deployment that a model name missing from a target's defaults should lead to."""
+    # The plan's override comes first, then a deployment of the same model, the one that is called as at the source
+    # before others; then the one that is only called so. `None` where there is nothing to choose.
     override = _override(overrides, role)
     if override is not None:
         return override

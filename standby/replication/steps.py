@@ -104,10 +104,8 @@ class RunContext:
 
 
 async def save_replaced(context: RunContext, target: str, analyzer: Analyzer) -> str:
-    """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is.
-
-    As in a snapshot, it is without signatures that would give access to labelled data.
-    """
+    """Write the definition that is about to be replaced into the vault, and give a sentence that says where it is."""
+    # As in a snapshot, it is without signatures that would give access to labelled data.
     name = analyzer.analyzer_id
     moment = f"{context.clock.now():%Y%m%dT%H%M%S.%fZ}"
     path = f"replaced/{target}/{name}/{moment}.json"
@@ -277,10 +275,8 @@ async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Rec
 
 
 async def verify(context: RunContext, item: PlanItem) -> Verified:
-    """Read the copy back and compare it with what was to be copied.
-
-    An analyzer that was edited at the source after the plan was made is compared with what it is now.
-    """
+    """Read the copy back and compare it with what was to be copied."""
+    # An analyzer that was edited at the source after the plan was made is compared with what it is now.
     ignore = context.recovery_plan.ignore
     analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
     if analyzer.status == "creating":

@@ -125,10 +125,8 @@ def is_side_copy_of(there: Sighting | None, found: Sighting) -> bool:
 
 
 def side_copy(item: PlanItem, kept_as: str, found: Sighting) -> PlanItem:
-    """Give the copy of a target's analyzer beside itself, to be made like any other one.
-
-    Inferred: that a copy within a resource carries the training; the service takes one without a grant (recording).
-    """
+    """Give the copy of a target's analyzer beside itself, to be made like any other one."""
+    # Inferred: that a copy within a resource carries the training; the service takes one without a grant (recording).
     return replace(
         item,
         source=item.target,
@@ -187,11 +185,9 @@ class _RestoreLine(Stored):
 
 
 async def known_rebuilt(vault: Storage, resource: str, there: Mapping[str, Analyzer]) -> RebuiltThere:
-    """Say what of a resource's analyzers was rebuilt, by all that the vault knows.
-
-    It is for those who are about to overwrite something, because it reads the audit logs of all plans: the list
-    of what was rebuilt may be lost, or be an older one.
-    """
+    """Say what of a resource's analyzers was rebuilt, by all that the vault knows."""
+    # It is for those who are about to overwrite something, because it reads the audit logs of all plans: the list of
+    # what was rebuilt may be lost, or be an older one.
     listed = still_there(await read_rebuilt(vault, resource), there)
     logs = [found.path for found in await vault.list("audit/") if found.path.endswith(".jsonl")]
     contents = await do_for_each(logs, vault.read, MOST_READS)

@@ -76,11 +76,9 @@ class ArmClient:
         return await self._list("deployments", _Page[Deployment])
 
     async def list_models(self) -> tuple[CatalogModel, ...]:
-        """List the models that are offered to the resource, over as many pages as there are.
-
-        A deployment does not say when its model ends; the `deprecation.inference` of this list does
-        (provider's specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
-        """
+        """List the models that are offered to the resource, over as many pages as there are."""
+        # A deployment does not say when its model ends; the `deprecation.inference` of this list does (provider's
+        # specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
         return await self._list("models", _Page[CatalogModel])
 
     async def _list(self, what: str, kind: type[_Page[E]]) -> tuple[E, ...]:

@@ -135,11 +135,9 @@ class Replicated(Guarded):
         return self._second.where("")
 
     async def check(self, *, ask: bool = False) -> None:
-        """Refuse to write where the second was promoted; `ask` it now, and not only once.
-
-        A second that does not answer does not stop the first. Should it have been promoted all the same, its fence
-        is not touched from here, and no sink takes an epoch twice.
-        """
+        """Refuse to write where the second was promoted; `ask` it now, and not only once."""
+        # A second that does not answer does not stop the first. Should it have been promoted all the same, its fence is
+        # not touched from here, and no sink takes an epoch twice.
         if self._refusal is not None:
             raise self._refusal
         if self._checked and not ask:
@@ -225,12 +223,10 @@ class Replicated(Guarded):
             log.warning("The replica of the vault is behind until standby snapshot brings it up: %s", reason)
 
     async def _bring(self, path: str, *, removed: bool = False) -> None:
-        """Let the second have a file as it is in the first, unless it was promoted.
-
-        The second is looked at before the first: what another run brings meanwhile makes the swap fail, so that
-        nothing older replaces something newer. And only then it is asked whether it was promoted: whatever is
-        written there from now on makes the swap fail, too.
-        """
+        """Let the second have a file as it is in the first, unless it was promoted."""
+        # The second is looked at before the first: what another run brings meanwhile makes the swap fail, so that
+        # nothing older replaces something newer. And only then it is asked whether it was promoted: whatever is written
+        # there from now on makes the swap fail, too.
         for _ in range(TRIES):
             there = await self._second.read_version(path)
             content = await self._first.read(path)
@@ -339,10 +335,8 @@ class _Followed(HeldFile):
 
 
 async def compare(first: Storage, second: Storage) -> list[Listed]:
-    """Give the files of one place that another one lacks, or has as they were before.
-
-    Size and time tell most; where the time leaves a doubt, the content does.
-    """
+    """Give the files of one place that another one lacks, or has as they were before."""
+    # Size and time tell most; where the time leaves a doubt, the content does.
     async with side_by_side() as group:
         here = group.create_task(records(first))
         listing = group.create_task(second.list())

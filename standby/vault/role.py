@@ -173,10 +173,8 @@ def guarded(place: Storage) -> Guarded:
 
 
 def promoted(first: Storage, second: Storage, order: Promotion) -> Guarded:
-    """Give the second as the vault, on an operator's order; it is promoted before anything in it is changed.
-
-    The first is only asked what it is, and not written.
-    """
+    """Give the second as the vault, on an operator's order; it is promoted before anything in it is changed."""
+    # The first is only asked what it is, and not written.
 
     async def promote() -> None:
         for _ in range(TRIES):

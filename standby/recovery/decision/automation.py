@@ -70,10 +70,8 @@ async def read_automation(storage: Storage) -> Automation:
 
 
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
-    """Set the off switch, and record it in the audit log of every plan.
-
-    The off switch is set first: an audit log that cannot be written must not keep automation on.
-    """
+    """Set the off switch, and record it in the audit log of every plan."""
+    # The off switch is set first: an audit log that cannot be written must not keep automation on.
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))
     await change_document(first.vault, AUTOMATION_PATH, Automation, lambda _: automation)
@@ -99,11 +97,9 @@ async def waits_for_a_person(context: RecoveryContext, primary: str) -> str:
 
 
 def why_not_propose(lines: Sequence[AuditLine], primary: str, now: datetime, policy: FailoverPolicy) -> str:
-    """Say why no failover is to be proposed now; empty where one may be.
-
-    While one proposal waits for its answer there is no second one. After a rejection nobody is asked again
-    within the cool-down. Where nobody answered, the proposal may be repeated.
-    """
+    """Say why no failover is to be proposed now; empty where one may be."""
+    # While one proposal waits for its answer there is no second one. After a rejection nobody is asked again within the
+    # cool-down. Where nobody answered, the proposal may be repeated.
     answers: dict[str, AuditLine] = {}
     for line in reversed(lines):
         if line.facts.get("home") != primary:

@@ -118,11 +118,9 @@ def provable_at(evidence: OutageEvidence, look: Observation, policy: FailoverPol
 
 
 def _lasted_until(last: Observation, streak: Sequence[Observation], clocks: timedelta) -> timedelta:
-    """Say how long an outage lasted at least, if a look was the last that failed.
-
-    A look that fails proves that its last try found nothing: an earlier one may just have been lost on its way. So
-    the time between two looks counts, or between their last tries if that is shorter.
-    """
+    """Say how long an outage lasted at least, if a look was the last that failed."""
+    # A look that fails proves that its last try found nothing: an earlier one may just have been lost on its way. So
+    # the time between two looks counts, or between their last tries if that is shorter.
     spans = (
         min(last.at - first.at, _last_tries(last)[0] - _last_tries(first)[1]) - apart
         for first, apart in _beginnings(streak, last, clocks)
@@ -153,10 +151,8 @@ def _clock(look: Observation) -> str:
 def _in_order(
     observations: Sequence[Observation], resource: str, now: datetime, ahead: timedelta, since: datetime | None
 ) -> list[Observation]:
-    """Give those that are healthy or unhealthy, oldest first; of two at one moment the healthy one counts as later.
-
-    What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
-    """
+    """Give those that are healthy or unhealthy, oldest first; of two at one moment the healthy one counts as later."""
+    # What is left of a tie goes by who looked and what was seen, so that the order they come in means nothing.
     known = [look for look in observations if look.resource == resource and look.healthy is not None]
     known = [look for look in known if look.at <= now + ahead]
     believed = [look.model_copy(update={"at": now}) if look.at > now else look for look in known]

@@ -68,11 +68,9 @@ def already_active(given: DecisionInput, to: str | None) -> GuardResult:
 
 
 def one_at_a_time(given: DecisionInput, to: str | None) -> GuardResult:
-    """Ask whether another failover is under way, or waits to be committed.
-
-    An operator may resume what another run left unfinished, or roll it back: the fence allows one run at a time. A
-    failover that is not committed stands in the way of another planned one only: what it led to may be lost as well.
-    """
+    """Ask whether another failover is under way, or waits to be committed."""
+    # An operator may resume what another run left unfinished, or roll it back: the fence allows one run at a time. A
+    # failover that is not committed stands in the way of another planned one only: what it led to may be lost as well.
     operator = given.requested_by == "operator"
     for primary, each in sorted(given.assignments.items()):
         if each.phase is Phase.SWITCHING and each.run_id != given.run_id:
@@ -107,10 +105,8 @@ STALE = 3  # Probe periods after which a look says nothing of the present
 
 
 def quorum(given: DecisionInput, evidence: OutageEvidence) -> GuardResult:
-    """Ask for enough independent and recent observations, one of them by the run that decides.
-
-    Where the source answers again it refuses.
-    """
+    """Ask for enough independent and recent observations, one of them by the run that decides."""
+    # Where the source answers again it refuses.
     newest = evidence.newest
     if newest is None:
         text = f"no observation says whether {given.active} is healthy"
@@ -182,10 +178,8 @@ def standby_health(given: DecisionInput, candidate: Candidate) -> GuardResult:
 
 
 def readiness(given: DecisionInput, candidate: Candidate) -> GuardResult:
-    """Ask whether the target has what it needs, or will have it once the failover has restored what it lacks.
-
-    Where it does not answer, that is not known yet.
-    """
+    """Ask whether the target has what it needs, or will have it once the failover has restored what it lacks."""
+    # Where it does not answer, that is not known yet.
     fitness = candidate.fitness
     if fitness is None:
         outcome = GuardOutcome.REFUSE if given.requested_by == "operator" else GuardOutcome.WAIT
@@ -256,10 +250,8 @@ def left_out(given: DecisionInput, candidate: Candidate | None) -> dict[str, str
 
 
 def withheld(given: DecisionInput, decision: Decision) -> dict[str, str]:
-    """Give what a decision leaves out although the target may have it, or could have it restored: old or doubtful.
-
-    What the target does not have is found out by who prepares it: it may be there by then.
-    """
+    """Give what a decision leaves out although the target may have it, or could have it restored: old or doubtful."""
+    # What the target does not have is found out by who prepares it: it may be there by then.
     fitness = next((each.fitness for each in given.candidates if each.resource == decision.to), None)
     if fitness is None:
         return {}

@@ -96,10 +96,8 @@ class Decision(Document):
         return self.saying(GuardOutcome.REFUSE, GuardOutcome.WAIT)
 
     def is_same_as(self, other: Decision) -> bool:
-        """Say whether another decision is the same, by the same guards.
-
-        Versions may word their reasons differently, and tell the beginning of an outage more or less exactly.
-        """
+        """Say whether another decision is the same, by the same guards."""
+        # Versions may word their reasons differently, and tell the beginning of an outage more or less exactly.
         return self._by_its_guards() == other._by_its_guards()
 
     def _by_its_guards(self) -> Decision:

@@ -161,10 +161,8 @@ class Sandbox:
 async def open_sandbox(
     context: RecoveryContext, manifest: DrillManifest, fence: Fence, like: str
 ) -> AsyncIterator[Sandbox]:
-    """Open the sandbox of one drill, which begins with the real fence.
-
-    A scratch resource is used with the deployments of the target that it is `like`.
-    """
+    """Open the sandbox of one drill, which begins with the real fence."""
+    # A scratch resource is used with the deployments of the target that it is `like`.
     folder = drill_folder(context.plan.name, manifest.run_id)
     vault = IsolatedVault(context.vault, folder)
     plan = _drilled_plan(context.plan, manifest, like)

@@ -70,11 +70,9 @@ class FailbackProgress(Stored):
 def hold_progress(
     context: RecoveryContext, primary: str
 ) -> AbstractAsyncContextManager[HeldDocument[FailbackProgress]]:
-    """Hold the failback of one primary of a plan.
-
-    One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
-    decided again.
-    """
+    """Hold the failback of one primary of a plan."""
+    # One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
+    # decided again.
     path = f"recovery/{context.plan.name}/failback-{primary}.json"
     busy = partial(FailbackUnderWay, context.plan.name, primary)
     return hold_document(context.vault, path, FailbackProgress, busy=busy)

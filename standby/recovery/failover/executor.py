@@ -205,10 +205,8 @@ class FailoverRun:
         await self.file.write(self.record)
 
     async def _must_share(self) -> None:
-        """Stop before anything is published, where another plan has another resource serve the same analyzers.
-
-        The record says by now which analyzers it is about: of two plans that begin at once, one sees the other.
-        """
+        """Stop before anything is published, where another plan has another resource serve the same analyzers."""
+        # The record says by now which analyzers it is about: of two plans that begin at once, one sees the other.
         record = self.record
         try:
             await must_share(self.context, record.primary, record.to, names_during(record), forced=record.forced)
@@ -335,11 +333,9 @@ def _between(start: datetime | None, end: datetime | None) -> float | None:
 
 
 def _since_the_outage(record: SwitchRecord, published: datetime | None) -> tuple[float | None, float | None]:
-    """Give the seconds from the beginning of the outage until the resource served: at least, and at most.
-
-    It began between the last healthy look and the first that failed. A planned failover interrupts from its order
-    on; an unplanned order says only that there was an outage before it. A rollback that an outage started counts too.
-    """
+    """Give the seconds from the beginning of the outage until the resource served: at least, and at most."""
+    # It began between the last healthy look and the first that failed. A planned failover interrupts from its order on;
+    # an unplanned order says only that there was an outage before it. A rollback that an outage started counts too.
     if published is None or (record.unhealthy_since is None and not is_forward(record)):
         return None, None
     if record.unhealthy_since is None:

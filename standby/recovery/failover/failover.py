@@ -176,10 +176,8 @@ def _waiting(fence: Fence, record: SwitchRecord | None, primary: str | None) -> 
 
 
 async def commit(context: RecoveryContext, primary: str | None = None) -> CommitReport:
-    """Commit the failovers of a plan; from then on only a failback returns to the primary.
-
-    The active map is published again in any case, so that a sink gets it which did not take it before.
-    """
+    """Commit the failovers of a plan; from then on only a failback returns to the primary."""
+    # The active map is published again in any case, so that a sink gets it which did not take it before.
     async with hold_fence(context.vault, context.plan, known=context.run.known_epoch) as held:
         fence = held.fence
         file = await open_record(context.vault, fence.plan)

@@ -96,10 +96,8 @@ class SwitchRecord(Stored):
 
 
 async def read_record(storage: Storage, plan: str) -> SwitchRecord | None:
-    """Read how far the last failover of a plan is; a record that cannot be understood counts as none.
-
-    Without it nothing counts as done, and a run that resumes starts from the beginning, which is safe.
-    """
+    """Read how far the last failover of a plan is; a record that cannot be understood counts as none."""
+    # Without it nothing counts as done, and a run that resumes starts from the beginning, which is safe.
     return await read_document(storage, switch_path(plan), SwitchRecord)
 
 
@@ -220,11 +218,9 @@ def _with(fence: Fence, record: SwitchRecord, assignment: Assignment) -> Fence:
 async def begin_switching(
     context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord], record: SwitchRecord
 ) -> SwitchRecord:
-    """Fence the plan for a failover that begins, is resumed or reversed, and record that in the audit log.
-
-    The record comes first: a run that dies after it has changed nothing, and one that dies later can be resumed. The
-    fence comes before all that knows its epoch, so that nothing ever knows a higher one than a fence that is whole.
-    """
+    """Fence the plan for a failover that begins, is resumed or reversed, and record that in the audit log."""
+    # The record comes first: a run that dies after it has changed nothing, and one that dies later can be resumed. The
+    # fence comes before all that knows its epoch, so that nothing ever knows a higher one than a fence that is whole.
     await must_be_whole(context)
     record = record.model_copy(update={"fenced": False})
     await file.write(record)
@@ -240,11 +236,9 @@ async def begin_switching(
 async def record_added(
     context: RecoveryContext, held: HeldFence, file: HeldDocument[SwitchRecord], record: SwitchRecord, primary: str
 ) -> SwitchRecord:
-    """Let the fence say that less is left out for a primary, under an epoch of its own, as the record does.
-
-    The record comes last, since it says what is left to be added: where a run dies before, the next one does all of
-    it again.
-    """
+    """Let the fence say that less is left out for a primary, under an epoch of its own, as the record does."""
+    # The record comes last, since it says what is left to be added: where a run dies before, the next one does all of
+    # it again.
     await must_be_whole(context)
     fence, assignment = held.fence, held.fence.assignments[primary]
     missing = tuple(sorted(record.missing_at(primary, assignment.active)))

@@ -103,21 +103,17 @@ def failback_standings(
 
 
 def gone_from(plan: RecoveryPlan, active: Inventory, recorded: Recorded, now: datetime) -> tuple[str, ...]:
-    """Name what a resource had that serves, and has no more, by id at the primary.
-
-    A copy, a restore or a snapshot saw it there, and no later run or snapshot saw that it was removed.
-    """
+    """Name what a resource had that serves, and has no more, by id at the primary."""
+    # A copy, a restore or a snapshot saw it there, and no later run or snapshot saw that it was removed.
     names = known_names(plan, active, recorded, now).items()
     there = {name for name, each in active.analyzers.items() if each.status not in {"deleting"} | HOLDS_NOTHING}
     return tuple(sorted(name for name, at_active in names if at_active not in there))
 
 
 def known_names(plan: RecoveryPlan, target: Inventory, recorded: Recorded, now: datetime) -> dict[str, str]:
-    """Give the id at the target by id at the primary: by the last runs, then the ledger, then a snapshot.
-
-    The last run or snapshot of the whole plan says which analyzers there were then. Of other records only newer
-    ones count, because analyzers that were deleted at the primary stay in old records.
-    """
+    """Give the id at the target by id at the primary: by the last runs, then the ledger, then a snapshot."""
+    # The last run or snapshot of the whole plan says which analyzers there were then. Of other records only newer ones
+    # count, because analyzers that were deleted at the primary stay in old records.
     snapshot, last_run, records = recorded.snapshot, recorded.last_run, recorded.records
     whole = max(last_run.listed_at or LONG_AGO, snapshot.seen_at)
     traced = trace(plan, None, target, records, now).primary_ids
