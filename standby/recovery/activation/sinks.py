@@ -132,12 +132,9 @@ def must_follow(sink: str, found: Activation | None, new: Activation) -> None:
     """Replace what a sink holds only by what is newer, or by the same again."""
     if found is None or found.epoch < new.epoch:
         return
-    if found.epoch > new.epoch or any(
-        endpoint is not None
-        and primary in new.sources
-        and endpoint.resource != getattr(new.sources[primary], "resource", None)
-        for primary, endpoint in found.sources.items()
-    ):
+    serving = new.serving
+    known = ((name, each) for name, each in found.serving.items() if each is not None and name in serving)
+    if found.epoch > new.epoch or any(serving[name] != each for name, each in known):
         raise SinkAhead(sink, found.epoch, new.epoch)
 
 
@@ -247,13 +244,9 @@ async def _publish(
             into.missed[sink.id] = (activation.epoch, error.cause)
 
     if isinstance(sink, DeferredSink):
-        into.results[sink.name] = SinkResult(
-            name=sink.name,
-            status="deferred",
-            reason=f"Only Prefect can publish to it. When Prefect answers: "
-            f"standby commit {activation.plan} --via prefect.",
-            required=sink.required,
-        )
+        commit = f"standby commit {activation.plan} --via prefect"
+        reason = f"Only Prefect can publish to it. When Prefect answers: {commit}."
+        into.results[sink.name] = SinkResult(name=sink.name, status="deferred", reason=reason, required=sink.required)
         return
     try:
         async with asyncio.timeout(seconds):
@@ -271,9 +264,8 @@ async def _publish(
     if sink.id:
         into.taken[sink.id] = activation
         into.missed.pop(sink.id, None)
-    into.results[sink.name] = SinkResult(
-        name=sink.name, status="told", published=endpoint.resource if endpoint else NOBODY, required=sink.required
-    )
+    told = endpoint.resource if endpoint else NOBODY
+    into.results[sink.name] = SinkResult(name=sink.name, status="told", published=told, required=sink.required)
 
 
 async def _read(sink: ActivationSink, plan: str) -> Activation | SinkFailed | None:

@@ -182,14 +182,8 @@ class _Drill:
     async def _planned(self) -> tuple[Snapshot, RestorePlan]:
         context, manifest = self.sandbox.context, self.manifest
         snapshot = await open_snapshot(context)
-        plan = await plan_restore(
-            context,
-            snapshot,
-            manifest.to,
-            naming=self._naming,
-            only_missing=not manifest.prefix,
-            primary=manifest.primary,
-        )
+        plan_it = partial(plan_restore, context, snapshot, manifest.to, naming=self._naming)
+        plan = await plan_it(only_missing=not manifest.prefix, primary=manifest.primary)
         if not plan.items:
             raise NothingToDrill(context.plan.name, manifest.primary)
         return snapshot, plan

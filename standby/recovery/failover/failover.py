@@ -198,6 +198,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         sinks = await _published(context, context.sinks, wanted, record)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]
+    again = f"Fix the sink, then run standby commit {fence.plan} again, unless a watch runs: it publishes again"
     return CommitReport(
         plan=fence.plan,
         run_id=context.run_id,
@@ -209,9 +210,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         added=added,
         missing={name: each.missing for name, each in held.fence.assignments.items() if each.missing},
         problems=tuple(sink.reason for sink in failed),
-        next_action=f"Fix the sink, then run standby commit {fence.plan} again, unless a watch runs: it publishes again"
-        if failed
-        else "",
+        next_action=again if failed else "",
         replica=replica,
     )
 

@@ -172,14 +172,8 @@ async def _with_logged(context: RecoveryContext, catalog: Catalog) -> Catalog:
         problems.append(f"{where} does not list {', '.join([*unlisted, *lost])}, which the audit log says was taken")
     if lost:
         problems.append(f"Of {', '.join(lost)} the manifest is gone, too")
-    return replace(
-        catalog,
-        entries=tuple(entries),
-        problems=tuple(problems),
-        unlisted=frozenset(unlisted),
-        lost=tuple(lost),
-        newest=logged[-1] if logged else "",
-    )
+    catalog = replace(catalog, entries=tuple(entries), problems=tuple(problems), unlisted=frozenset(unlisted))
+    return replace(catalog, lost=tuple(lost), newest=logged[-1] if logged else "")
 
 
 def differing(catalog: Catalog) -> tuple[str, ...]:
@@ -332,14 +326,11 @@ async def retire(
     await index.write(write_index(marked))
     ids: list[JsonValue] = [*sorted(names)]
     await record_action(context, AuditAction.SNAPSHOT_RETIRED, {"ids": ids, "objects": len(objects)})
-    await _remove(catalog.stores[0], catalog.plan, going, objects)
+    files = catalog.stores[0].files
+    for digest in sorted(objects):
+        await files.remove(object_path(catalog.plan, digest))
+    for entry in going:
+        await files.remove(manifest_path(catalog.plan, entry.id))
+        await files.remove(seal_path(catalog.plan, entry.id))
     await index.write(write_index(kept))
     return tuple(sorted(names))
-
-
-async def _remove(store: Store, plan: str, going: tuple[IndexEntry, ...], objects: frozenset[str]) -> None:
-    for digest in sorted(objects):
-        await store.files.remove(object_path(plan, digest))
-    for entry in going:
-        await store.files.remove(manifest_path(plan, entry.id))
-        await store.files.remove(seal_path(plan, entry.id))
