@@ -1,7 +1,5 @@
 """Facts of the service (api-versions, regions, models, prebuilt analyzers), and how it completes a definition."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Errors between Standby and a Prefect server."""
 
-from __future__ import annotations
-
 from standby.config.errors import ConfigurationError
 from standby.errors import GuardRefused, StandbyError
 

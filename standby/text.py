@@ -1,7 +1,5 @@
 """Texts for people: what may be shown of any text, and names and counts as a sentence says them."""
 
-from __future__ import annotations
-
 import getpass
 import os
 import socket

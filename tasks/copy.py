@@ -4,8 +4,6 @@ Each is a thin task over the function of the same name in `standby.replication.s
 follows from a grant that is void, is `standby.replication.replicate.copy_analyzer`: direct runs use it as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast

@@ -1,7 +1,5 @@
 """Runs a command: its event loop, signals, log and exit status."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Errors of a configuration: each says where it is, and why."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar

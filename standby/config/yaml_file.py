@@ -1,7 +1,5 @@
 """A YAML file as plain data that remembers its lines, with its variables filled in."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field

@@ -3,8 +3,6 @@
 None carries a token, a header or a body.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from standby.errors import StandbyError

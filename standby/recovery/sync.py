@@ -4,8 +4,6 @@ It may go against the direction of the plan. The ledgers of both directions agre
 scheduled run copies nothing back.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace

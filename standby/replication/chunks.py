@@ -1,7 +1,5 @@
 """Cuts a large plan into parts that can be done apart: of one source and one target, with all they need."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping

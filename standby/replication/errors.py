@@ -1,7 +1,5 @@
 """Errors of a replication, beside failed calls to the service."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 from typing import ClassVar

@@ -7,8 +7,6 @@ A base's configuration is inherited, and an analyzer's own settings override it.
 the service can be an override: it is left out only for a base that is known to have it, and always sent.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The results of a plan, a check and a run: as JSON, and in the words that terminal, artifact and page use."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

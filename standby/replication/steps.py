@@ -1,7 +1,5 @@
 """The steps of one copy, as plain functions: what Prefect's tasks call, and what runs without Prefect."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

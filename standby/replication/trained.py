@@ -8,8 +8,6 @@ What was rebuilt has the definition of its original and looks trained. The list 
 tells them apart; where that is lost, the lines of restores in the audit log do.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

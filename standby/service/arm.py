@@ -1,7 +1,5 @@
 """Azure's management plane, for what a Content Understanding resource does not say itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Generic, TypeVar

@@ -4,8 +4,6 @@ The released API keeps the grant at the source; `2025-05-01-preview` hands a tok
 Which one is spoken follows from the api-version of source and target (REFERENCE, *Two protocols*).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

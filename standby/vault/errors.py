@@ -1,7 +1,5 @@
 """Every way in which the vault can fail."""
 
-from __future__ import annotations
-
 import re
 from typing import ClassVar, Literal
 

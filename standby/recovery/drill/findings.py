@@ -1,7 +1,5 @@
 """The findings of a drill, whether it passed and why not, and the sentences about it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

@@ -3,8 +3,6 @@
 Which of the two is kept follows from that, or is decided by people where both have something of their own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime

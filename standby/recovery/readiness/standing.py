@@ -1,7 +1,5 @@
 """The state of analyzers where they would be needed: by what both resources hold, or by records."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The steps of one build from a definition: sent once, polled, and verified; each tried again by its policy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Errors of snapshots and of restoring from them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """How true what a target has, or would get, is to the analyzer that a snapshot has."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The stores of a plan's snapshots: the vault and a second one, each with all files."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping
