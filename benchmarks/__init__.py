@@ -33,8 +33,7 @@ def measured() -> Iterator[Cost]:
         cost.cpu = process_time() - cpu
 
 
-NOISE = 0.05
-"""By how much a median may be above what is expected before it is called so."""
+NOISE = 0.05  # By how much a median may be above what is expected before it is called so
 
 
 @dataclass(frozen=True)

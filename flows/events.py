@@ -43,20 +43,11 @@ WAITING = "standby.failover.waiting"
 FAILED_BACK = "standby.failback.completed"
 DRILLED = "standby.drill.completed"
 Severity = Literal["info", "warning", "critical"]
-SERVED_BY = "served-by"
-"""Role of a plan beside a resource that serves for it."""
-
-STANDBY_OF = "standby-of"
-"""Role of a plan beside a resource that does not serve for it now."""
-
-READ_SECONDS = 5.0
-"""How long an evaluation waits for what others observed."""
-
-MOST_EVENTS = 50
-"""Events of one resource that are read at once, the newest: Prefect gives no more."""
-
-MOST_PAGES = 4
-"""How often so many are read, where most of them are alerts."""
+SERVED_BY = "served-by"  # Role of a plan beside a resource that serves for it
+STANDBY_OF = "standby-of"  # Role of a plan beside a resource that does not serve for it now
+READ_SECONDS = 5.0  # How long an evaluation waits for what others observed
+MOST_EVENTS = 50  # Events of one resource that are read at once, the newest: Prefect gives no more
+MOST_PAGES = 4  # How often so many are read, where most of them are alerts
 
 
 def resource_id(resource: str) -> str:

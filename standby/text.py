@@ -10,8 +10,7 @@ from typing import TypeVar
 
 Kind = TypeVar("Kind", bound=str)
 
-MOST_CHARACTERS = 4000
-"""A line for people is cut there."""
+MOST_CHARACTERS = 4000  # A line for people is cut there
 
 
 def clean(text: str, most: int = MOST_CHARACTERS) -> str:

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from standby.replication.report import ReportItem
 
 
-NARROWEST = 20
-"""Columns below which nothing can be read."""
+NARROWEST = 20  # Columns below which nothing can be read
 
 
 @dataclass(frozen=True)

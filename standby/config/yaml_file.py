@@ -33,8 +33,7 @@ class YamlFile:
 MOST_VALUES = 20_000
 """Values of a file, each counted as often as aliases repeat it: many times those of a large configuration."""
 
-DEEPEST = 40
-"""Values that stand inside each other."""
+DEEPEST = 40  # Values that stand inside each other
 
 
 class _Excess(yaml.YAMLError):

@@ -22,10 +22,8 @@ class NotAllowed(Refused):
     status = 401
 
     def __init__(self) -> None:
-        super().__init__(
-            "The request does not have the gateway's token",
-            "Send it as Authorization: Bearer TOKEN, or as ?token=TOKEN where no header can be set",
-        )
+        cause = "The request does not have the gateway's token"
+        super().__init__(cause, "Send it as Authorization: Bearer TOKEN, or as ?token=TOKEN where no header can be set")
 
 
 class TooSlow(Refused):
@@ -72,18 +70,14 @@ class NotPosted(Refused):
 
 class NoGatewayToken(GatewayError):
     def __init__(self) -> None:
-        super().__init__(
-            "The configuration has no gateway.token, and without one anybody could report an outage",
-            "Write gateway: {token: ${STANDBY_GATEWAY_TOKEN}} into it and set that variable",
-        )
+        cause = "The configuration has no gateway.token, and without one anybody could report an outage"
+        super().__init__(cause, "Write gateway: {token: ${STANDBY_GATEWAY_TOKEN}} into it and set that variable")
 
 
 class NoPrefectServer(GatewayError):
     def __init__(self) -> None:
-        super().__init__(
-            "PREFECT_API_URL names no Prefect server, so alerts cannot be posted",
-            "Set it to the server's API, such as http://127.0.0.1:4200/api",
-        )
+        cause = "PREFECT_API_URL names no Prefect server, so alerts cannot be posted"
+        super().__init__(cause, "Set it to the server's API, such as http://127.0.0.1:4200/api")
 
 
 class AddressUnusable(GatewayError):

@@ -45,11 +45,9 @@ class Meaning:
 
 
 def meaning_of(error: ServiceError) -> Meaning:
-    """Say what a failed call says about the service.
-
-    No answer and 5xx are an outage. A refusal is not: the service answers, and may have good reasons. A
-    missing token, an untrusted certificate or a proxy that fails say nothing about the service.
-    """
+    """Say what a failed call says about the service."""
+    # No answer and 5xx are an outage. A refusal is not: the service answers, and may have good reasons. A missing
+    # token, an untrusted certificate or a proxy that fails say nothing about the service.
     code = error.inner_code or error.code or type(error).__name__
     match error:
         case DefaultsNotSet():
@@ -150,11 +148,9 @@ GRANT = "grant"  # The check whether a copy could start here; analyzers are serv
 
 
 def observed(resource: str, observer: str, at: datetime, seconds: float, checks: Sequence[Check]) -> Observation:
-    """Make one observation of several checks.
-
-    An outage is only where nothing that was asked for works. Where some of it does, or where the answers are slow,
-    the resource is degraded. Where nothing is known to work, and one check cannot tell, the result is unknown.
-    """
+    """Make one observation of several checks."""
+    # An outage is only where nothing that was asked for works. Where some of it does, or where the answers are slow,
+    # the resource is degraded. Where nothing is known to work, and one check cannot tell, the result is unknown.
     serving = [check.ok for check in checks if check.name != GRANT]
     healthy = None if None in serving or not serving else any(serving)
     wrong = [check for check in checks if check.ok is False or check.slow]

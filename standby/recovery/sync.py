@@ -32,10 +32,8 @@ StepsFactory = Callable[[RunContext], Steps]  # Makes the steps of a run: plain 
 
 class NoPairBetween(StandbyError):
     def __init__(self, plan: str, source: str, target: str) -> None:
-        super().__init__(
-            f"In plan {plan}, {source} serves for no primary that {target} could serve for",
-            f"See standby status {plan}",
-        )
+        cause = f"In plan {plan}, {source} serves for no primary that {target} could serve for"
+        super().__init__(cause, f"See standby status {plan}")
 
 
 async def synchronise(

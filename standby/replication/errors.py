@@ -21,10 +21,8 @@ class LedgerBusy(ReplicationError, GuardRefused):
 
 class NothingSelected(ReplicationError):
     def __init__(self, kind: str, pattern: str, known: list[str], option: str = "") -> None:
-        super().__init__(
-            f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}",
-            f"Correct the name, or leave out --{option or kind}",
-        )
+        cause = f"No {kind} of the plan matches {pattern}: {nearest(pattern, known)}"
+        super().__init__(cause, f"Correct the name, or leave out --{option or kind}")
 
 
 class ModelsNotServed(ReplicationError):
@@ -99,10 +97,8 @@ class PlanNotTrusted(ReplicationError, GuardRefused):
     """What a saved plan says may not be what somebody was shown and approved; nothing was done."""
 
     def __init__(self, path: str, problem: str) -> None:
-        super().__init__(
-            f"{path} {problem}, so nothing of it is done",
-            "Make a new plan with standby plan --out, check it, and apply it",
-        )
+        cause = f"{path} {problem}, so nothing of it is done"
+        super().__init__(cause, "Make a new plan with standby plan --out, check it, and apply it")
 
 
 class PlanMoved(ReplicationError, GuardRefused):

@@ -129,12 +129,8 @@ def copy_again(error: BaseException) -> bool:
 
 
 GRANT_MARGIN = timedelta(minutes=5)  # A grant that ends sooner than this is not used
-
-SETTLING = 4.0
-"""Seconds for which a target is looked at after a lost answer, where it would refuse a second copy."""
-
-LATE = 45.0
-"""Seconds by which a target may be late to show what it has: a copy, or that it is ready."""
+SETTLING = 4.0  # Seconds for which a target is looked at after a lost answer, where it would refuse a second copy
+LATE = 45.0  # Seconds by which a target may be late to show what it has: a copy, or that it is ready
 
 ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
 """Stands for a copy that was already there or under way."""

@@ -21,11 +21,8 @@ DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"  # Scope of the tokens Azure's storage takes
 ARM_SCOPE = "https://management.azure.com/.default"  # Scope of the tokens Azure's management plane takes
-
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
-
 REFRESH_MARGIN = 300.0  # Seconds before its end at which a token is no longer used
-
 CORRECT = "Correct the entra credentials of the resource, or sign in where this runs"
 
 

@@ -21,11 +21,9 @@ TRAVEL = 1.0  # Seconds by which calls may bunch up on their way: the service ma
 
 
 def quota(operations_per_minute: int) -> AsyncLimiter:
-    """Make the bucket that every HTTP attempt waits for.
-
-    A bucket that holds `b` and fills at `r` a second lets `b + 60 r` through in the worst minute. A small
-    `b` keeps nearly the whole quota usable without ever exceeding it.
-    """
+    """Make the bucket that every HTTP attempt waits for."""
+    # A bucket that holds `b` and fills at `r` a second lets `b + 60 r` through in the worst minute. A small `b` keeps
+    # nearly the whole quota usable without ever exceeding it.
     burst = max(1, operations_per_minute // 60)
     refilled = max(operations_per_minute - burst, 1)
     return AsyncLimiter(max_rate=burst, time_period=burst * (WINDOW + TRAVEL) / refilled)
@@ -60,8 +58,7 @@ class HttpRetries:
     silence: float | None = SILENCE_SECONDS  # all calls of one kind may go unanswered; `None`: each by itself
 
 
-QUIET_SECONDS = 20.0
-"""A resource that was given up is not called again until nobody has called it for so long."""
+QUIET_SECONDS = 20.0  # A resource that was given up is not called again until nobody has called it for so long
 
 
 @dataclass
