@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.utils import formatdate
+from email.utils import format_datetime
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from emulator.analyzers import encode
+from emulator.tokens import TIME
 from standby.document import JsonObject, JsonValue
 
 Header = tuple[str, str]
@@ -146,7 +147,7 @@ def data_plane_response(answer: Answer, headers: Iterable[Header]) -> Response:
         framing = (("Content-Length", str(len(answer.body))),)
     if answer.body:
         framing += (("Content-Type", "application/json" + ("; charset=utf-8" if failed else "")),)
-    headers = (*headers, ("Date", formatdate(usegmt=True)), *ALWAYS, *framing, *answer.headers)
+    headers = (*headers, ("Date", format_datetime(TIME.now(), usegmt=True)), *ALWAYS, *framing, *answer.headers)
     return SpelledResponse(answer.status, answer.body, headers)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -17,6 +16,7 @@ from emulator.analyzers import Stored, merged, whole_seconds
 from emulator.config import Edit, Outage, SettingsChange, problems
 from emulator.faults import FaultRule
 from emulator.management import Management
+from emulator.tokens import TIME
 from emulator.world import World
 from standby.document import JsonObject
 
@@ -97,7 +97,7 @@ class Control:
         state.settle()
         versions = [order.api_version] if order.api_version else list(state.api_versions)
         found = [(version, state.own(version, order.analyzer)) for version in versions]
-        now = {"lastModifiedAt": whole_seconds(datetime.now(UTC))}
+        now = {"lastModifiedAt": whole_seconds(TIME.now())}
         if not any(analyzer for _, analyzer in found):
             raise Refused(f"{order.resource} has no analyzer {order.analyzer}")
         for version, analyzer in found:

@@ -7,7 +7,6 @@ import math
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from time import monotonic
 from typing import ClassVar
 
 from starlette.responses import Response
@@ -20,7 +19,7 @@ from emulator.definitions import PREVIEW_2025, REGION_NAMES
 from emulator.faults import CallKind
 from emulator.gate import Arrival, Gate
 from emulator.handlers import Call
-from emulator.tokens import DATA_PLANE, TokenIssuer, bearer_of
+from emulator.tokens import DATA_PLANE, TIME, TokenIssuer, bearer_of
 from emulator.world import ResourceState, World
 from standby.document import JsonObject
 
@@ -42,6 +41,7 @@ class DataPlane:
         query = arrival.request.query_params
         call = Call(
             kind=arrival.kind,
+            now=TIME.now(),
             endpoint=state.place.endpoint,
             api_version=checked_api_version(state, query.get("api-version")),
             query=query,
@@ -119,7 +119,7 @@ def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
 
 def check_quota(state: ResourceState) -> None:
     """Refuse more than the quota of a minute; refused calls do not count. Inferred: code and Retry-After."""
-    now = monotonic()
+    now = TIME.monotonic()
     if state.admitted.count(now) < state.settings.operations_per_minute:
         state.admitted.add(now)
         return

@@ -6,7 +6,6 @@ import re
 import uuid
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from time import monotonic
 from typing import ClassVar, Protocol, assert_never
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from emulator.answers import Answer, Hangup, Header, Refusal, Silence, pause
 from emulator.faults import CallKind, Drop, Hang, Malformed, Redirect, Replacement, Rewritten, Status, Twist
+from emulator.tokens import TIME
 from emulator.world import ResourceState, World
 
 NOT_JSON = {
@@ -67,7 +67,7 @@ class Gate:
 
     async def _response(self, request: Request, body: bytes) -> Response:
         state = self.world.resources[self.resource]
-        state.stats.called(self.kind, data_plane=self.plane.is_data, now=monotonic())
+        state.stats.called(self.kind, data_plane=self.plane.is_data, now=TIME.monotonic())
         await pause(state.settings.latency, request.receive)
         outage = self.world.outages[self.resource] if self.plane.is_data else "none"
         if outage == "hang":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import quote
 
 from emulator import answers
@@ -22,6 +22,7 @@ class Call:
     """A call that was let in; its `apim-request-id` also names the operation it may begin (recordings)."""
 
     kind: CallKind
+    now: datetime
     endpoint: str
     api_version: str
     query: Mapping[str, str]
@@ -30,7 +31,6 @@ class Call:
     operation: str = ""
     twist: Twist | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def may_replace(self) -> bool:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from standby.clock import SystemClock
+
 DATA_PLANE = "https://cognitiveservices.azure.com"
 MANAGEMENT = "https://management.azure.com"
 API_VERSION = "2019-08-01"
+
+TIME = SystemClock()
+"""That of everything that is emulated."""
 
 
 @dataclass(frozen=True)
@@ -33,14 +37,14 @@ class TokenIssuer:
     def issue(self, audience: str) -> tuple[str, int]:
         """Give a new token and the Unix time of its end."""
         token = secrets.token_urlsafe(32)
-        expires_on = int(time.time()) + self.seconds
+        expires_on = int(TIME.now().timestamp()) + self.seconds
         self._tokens[token] = _Token(audience.rstrip("/"), expires_on)
         return token, expires_on
 
     def audience(self, token: str) -> str | None:
         """Say what a token is good for; `None` where it is unknown, revoked or over."""
         known = self._tokens.get(token)
-        return known.audience if known is not None and time.time() < known.expires_on else None
+        return known.audience if known is not None and TIME.now().timestamp() < known.expires_on else None
 
     def revoke_all(self) -> None:
         self._tokens.clear()
@@ -89,7 +93,7 @@ class TokenGrant:
     def opens(self, source: str, target: str) -> bool:
         """Say whether it permits a copy now, from and to these URLs."""
         return (
-            datetime.now(UTC) < self.expires_at
+            TIME.now() < self.expires_at
             and same_place(self.source, source)
             and (self.target is None or same_place(self.target, target))
         )

@@ -6,15 +6,14 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from time import monotonic
+from datetime import datetime, timedelta
 
 from emulator.analyzers import Ending, Operation, Stored, whole_seconds
 from emulator.answers import analyzer_not_found
 from emulator.config import Deployment, EmulatorConfig, OutageKind, ResourceConfig, SettingsChange
 from emulator.definitions import PREBUILT_ANALYZERS, PREVIEW_2025, RELEASED, completed, models_of
 from emulator.faults import FaultBook
-from emulator.tokens import TokenGrant, TokenIssuer
+from emulator.tokens import TIME, TokenGrant, TokenIssuer
 from standby.document import JsonObject, JsonValue
 
 WINDOW = 60.0  # Seconds of the sliding minute
@@ -129,10 +128,10 @@ class ResourceState:
 
     def settle(self) -> None:
         """End the operations that are due by now."""
-        now = monotonic()
+        now = TIME.monotonic()
         while self._due and self._due[0][0] <= now:
             moment, operation_id = heapq.heappop(self._due)
-            self._end(self._operations[operation_id], datetime.now(UTC) - timedelta(seconds=now - moment))
+            self._end(self._operations[operation_id], TIME.now() - timedelta(seconds=now - moment))
 
     def get(self, api_version: str, analyzer_id: str) -> Stored:
         """Give an analyzer, prebuilt or not; a `Refusal` where there is none."""
@@ -162,7 +161,7 @@ class ResourceState:
 
     def _shown(self, api_version: str, analyzer_id: str) -> Stored | None:
         until, before = self._before.get((api_version, analyzer_id), (0.0, None))
-        return before if monotonic() < until else self.own(api_version, analyzer_id)
+        return before if TIME.monotonic() < until else self.own(api_version, analyzer_id)
 
     def keep(self, api_version: str, analyzer_id: str, analyzer: Stored) -> None:
         self._registrations[api_version][analyzer_id] = analyzer
@@ -192,10 +191,10 @@ class ResourceState:
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
         elif not ending.never:
-            heapq.heappush(self._due, (monotonic() + self.settings.service_time, operation_id))
+            heapq.heappush(self._due, (TIME.monotonic() + self.settings.service_time, operation_id))
         if ending.shown_after:
             before = self.own(api_version, analyzer_id)
-            self._before[api_version, analyzer_id] = monotonic() + ending.shown_after, before
+            self._before[api_version, analyzer_id] = TIME.monotonic() + ending.shown_after, before
         self.keep(api_version, analyzer_id, analyzer)
         self._operations[operation_id] = operation
         if is_copy:
@@ -214,7 +213,7 @@ class ResourceState:
 
     def has_granted(self, key: GrantKey) -> bool:
         expires_at = self._grants.get(key)
-        return expires_at is not None and datetime.now(UTC) < expires_at
+        return expires_at is not None and TIME.now() < expires_at
 
     def _end(self, operation: Operation, moment: datetime) -> None:
         # Inferred: an operation whose analyzer was deleted or replaced meanwhile ends without touching it.
@@ -234,7 +233,7 @@ class ResourceState:
 
 
 def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
-    now = datetime.now(UTC)
+    now = TIME.now()
     sent = {str(each["analyzerId"]): each for each in config.analyzers}
     made: dict[str, Stored] = {}
 
