@@ -189,6 +189,11 @@ def _schema() -> dict[str, Any]:
     return Configuration.model_json_schema()
 
 
+@cache
+def _schema() -> dict[str, Any]:
+    return Configuration.model_json_schema()  # It takes longer than all else here.
+
+
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
