@@ -191,7 +191,7 @@ def _schema() -> dict[str, Any]:
 
 @cache
 def _schema() -> dict[str, Any]:
-    return Configuration.model_json_schema()  # It takes longer than all else here.
+    return Configuration.model_json_schema()
 
 
 def _read(path: Path) -> str:

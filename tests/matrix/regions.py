@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 from typer.testing import CliRunner
 
 from emulator.config import EmulatorConfig
-from emulator.control import Control
 from emulator.data_plane import data_plane
 from emulator.world import Place
 from emulator.world import World as Service
@@ -49,8 +48,9 @@ class Wire(Protocol):
         ...
 
 
-def untouched(_: httpx.Request, carry_out: Callable[[], httpx.Response]) -> httpx.Response:
+def untouched(request: httpx.Request, carry_out: Callable[[], httpx.Response]) -> httpx.Response | float:
     """Be no fault at all."""
+    del request
     return carry_out()
 
 
@@ -87,7 +87,7 @@ class Regions:
 
     folder: Path
     api_version: str = RELEASED
-    wire: Wire = untouched
+    wire: Wire = field(default=untouched)
     strays: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
 
@@ -160,7 +160,7 @@ class Regions:
         state = self.service.resources[where]
         state.settle()
         found = {name: state.own(self.api_version, name) for name in ANALYZERS}
-        return {name: each.body for name, each in found.items() if each is not None}
+        return {name: dict(each.body) for name, each in found.items() if each is not None}
 
     def accepted(self) -> Counter[str]:
         """Count the copies that the target took."""
@@ -173,6 +173,10 @@ class Regions:
         assert found is not None
         stamp = f"{self.time.now():%Y-%m-%dT%H:%M:%SZ}"
         state.keep(self.api_version, name, found.changed(**{**changes, "lastModifiedAt": stamp}))
+
+    def remove(self, where: str, name: str) -> None:
+        """Let somebody delete an analyzer."""
+        self.service.resources[where].remove(self.api_version, name)
 
     def break_copy(self, name: str) -> None:
         """Let the target call a copy failed."""

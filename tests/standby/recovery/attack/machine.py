@@ -71,7 +71,8 @@ class _Jumping(selectors.DefaultSelector):
         events = super().select(0)
         if not events:
             assert timeout is not None, "everything waits, and nothing will ever happen"
-            self._time.seconds += max(0.0, timeout)
+            # Never by nothing: what waits for a share of a second that no number can tell would wait for ever.
+            self._time.seconds += max(1e-6, timeout)
         return events
 
 

@@ -1,0 +1,79 @@
+"""Faults × calls, and damages × commands: each cell goes on or stops with a reason, and ends well once all is calm.
+
+`make test` plays a sample in which each fault and each call is met; `make chaos` plays all, and prints the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, product
+
+import pytest
+
+from tests.matrix.cells import CALLS, Call, Cell, play, stage
+from tests.matrix.faults import FAULTS, Fault
+from tests.matrix.own import (
+    COMMANDS,
+    DAMAGES,
+    INTERRUPTIONS,
+    RECORDS,
+    Damage,
+    Interruption,
+    play_damage,
+    play_interruption,
+)
+from tests.matrix.regions import Regions
+
+Scene = Callable[..., Regions]
+Record = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def scene() -> Iterator[Scene]:
+    with stage() as made:
+        yield made
+
+
+def sampled(number: int, calls: Sequence[Call]) -> list[Call]:
+    """Choose one of the calls, another one for each fault."""
+    return [calls[number * 7 % len(calls)]]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_whatever_a_call_meets_it_goes_on_or_says_why_and_ends_well_once_calm(
+    fault: Fault, scene: Scene, chaos: bool, record_property: Record
+) -> None:
+    calls = [call for call in CALLS if call.kind in fault.to]
+    chosen = calls if chaos else sampled(FAULTS.index(fault), calls)
+    cells = [play(fault, call, scene(call.begins, call.api_version)) for call in chosen]
+    judge(cells, record_property)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_whatever_is_left_of_a_file_it_is_told_and_ends_well_once_it_is_back(
+    record: str, scene: Scene, chaos: bool, record_property: Record
+) -> None:
+    damages = [Damage(record, how, command) for how, command in product(DAMAGES, COMMANDS)]
+    chosen = damages if chaos else damages[list(RECORDS).index(record) % 5 :: 7]
+    judge([play_damage(damage, scene("kept")) for damage in chosen], record_property)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("how", INTERRUPTIONS)
+def test_interrupted_at_any_boundary_the_next_run_ends_well(
+    how: str, command: str, scene: Scene, chaos: bool, record_property: Record
+) -> None:
+    cells: list[Cell | None] = []
+    for boundary in count(2, 1 if chaos else 40):
+        cells.append(play_interruption(Interruption(how, command, boundary), scene("kept")))
+        if cells[-1] is None:
+            break
+    judge(cells, record_property)
+
+
+def judge(found: Sequence[Cell | None], record_property: Record) -> None:
+    """Note what was found for the table, and fail on what must not be."""
+    cells = [cell for cell in found if cell is not None]
+    record_property("matrix", [cell.to_json() for cell in cells])
+    wrong = [f"{cell.fault} / {cell.where} {cell.call}: {'; '.join(cell.wrong)}" for cell in cells if cell.wrong]
+    assert not wrong, "\n".join([*wrong, *next(cell.story for cell in cells if cell.wrong)])
