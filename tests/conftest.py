@@ -83,10 +83,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show how far a test went, where it says so."""
-    for report in terminalreporter.getreports("passed"):
+    """Show how far a test went, where it says so; and what came of faults, as a table, where all were played."""
+    cells: list[dict[str, Any]] = []
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
         for name, value in getattr(report, "user_properties", ()):
-            terminalreporter.write_line(f"{report.nodeid}: {value} {name}")
+            if name == "matrix":
+                cells += value
+            else:
+                terminalreporter.write_line(f"{report.nodeid}: {value} {name}")
+    if cells and terminalreporter.config.getoption("--chaos"):
+        from tests.matrix.table import lines  # noqa: PLC0415 - it needs what it tests
+
+        for line in lines(cells):
+            terminalreporter.write_line(line)
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Damage:
 
 def play_damage(damage: Damage, regions: Regions) -> Cell:
     """Damage files, run a command, put them back, run it again, and judge."""
-    cell = Cell(damage.name, damage.command, "vault")
+    cell = Cell(damage.name, damage.command)
     paths = [path for path in regions.folder.glob(RECORDS[damage.record]) if path.is_file()]
     assert paths, damage.record
     before = {path: path.read_bytes() for path in paths}
@@ -139,7 +139,7 @@ class Interruption:
 INTERRUPTIONS = (
     "kill -9",
     *SENT,
-    "SIGSTOP, and it goes on an hour later",
+    "SIGSTOP and going on an hour later",
     "a second run in its middle",
     "disk full from then on",
 )
@@ -147,7 +147,7 @@ INTERRUPTIONS = (
 
 def play_interruption(found: Interruption, regions: Regions) -> Cell | None:
     """Interrupt a command at a boundary, run it again, and judge; `None` where it ended before."""
-    cell = Cell(found.name, found.command, "process")
+    cell = Cell(found.name, found.command)
     order = COMMANDS[found.command]
     process = Process()
     others: list[Ran | None] = []

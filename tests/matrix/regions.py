@@ -82,6 +82,7 @@ class Regions:
 
     Attributes:
         wire: what stands between.
+        snapshot: what a restore brings back; a copy brings what the source holds.
         strays: hosts that were asked and are not ours, with the names of the credentials they were sent.
     """
 
@@ -90,6 +91,7 @@ class Regions:
     wire: Wire = field(default=untouched)
     strays: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    snapshot: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.time = Time()
@@ -177,6 +179,12 @@ class Regions:
     def remove(self, where: str, name: str) -> None:
         """Let somebody delete an analyzer."""
         self.service.resources[where].remove(self.api_version, name)
+
+    def become_calm(self) -> None:
+        """Let an hour pass, in which people set defaults again that had gone."""
+        self.time.seconds += 3600.0
+        for name, found in self.config.resources.items():
+            self.service.resources[name].settings.defaults = dict(found.defaults or {})
 
     def break_copy(self, name: str) -> None:
         """Let the target call a copy failed."""

@@ -75,5 +75,5 @@ def judge(found: Sequence[Cell | None], record_property: Record) -> None:
     """Note what was found for the table, and fail on what must not be."""
     cells = [cell for cell in found if cell is not None]
     record_property("matrix", [cell.to_json() for cell in cells])
-    wrong = [f"{cell.fault} / {cell.where} {cell.call}: {'; '.join(cell.wrong)}" for cell in cells if cell.wrong]
-    assert not wrong, "\n".join([*wrong, *next(cell.story for cell in cells if cell.wrong)])
+    wrong = [f"{cell.fault} / {cell.call}: {'; '.join(cell.wrong)}" for cell in cells if cell.wrong]
+    assert not wrong, "\n".join([*wrong, *next(cell.story for cell in cells if cell.wrong)])[:4000]

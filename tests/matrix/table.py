@@ -1,0 +1,135 @@
+"""What was found of each fault, as a table: printed after `make chaos`, and written into the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.matrix.cells import CALLS
+from tests.matrix.faults import FAULTS, GROUPS
+from tests.matrix.own import COMMANDS, DAMAGES, INTERRUPTIONS, RECORDS
+
+ALL: Mapping[str, tuple[str, ...]] = {
+    **{group: tuple(fault.name for fault in faults) for group, faults in GROUPS.items()},
+    "Our records": tuple(f"{record} {how}" for record in RECORDS for how in DAMAGES),
+    "Our processes and the disk": INTERRUPTIONS,
+}
+"""Every row, by what the faults are about."""
+
+KINDS = {fault.name: fault.to for fault in FAULTS}
+
+
+def met_by(fault: str) -> tuple[str, ...]:
+    """Give what a fault can happen to: calls of the service, or commands."""
+    if fault not in KINDS:
+        return tuple(COMMANDS)
+    return tuple(call.label for call in CALLS if call.kind in KINDS[fault])
+
+
+@dataclass
+class Row:
+    """What was found of one fault.
+
+    Attributes:
+        goes_on: where the run went on as if nothing had been.
+        stops: where it ended with a reason, and the next run went on.
+    """
+
+    fault: str
+    goes_on: set[str] = field(default_factory=set)
+    stops: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+    cells: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, cell: Mapping[str, Any]) -> None:
+        self.cells += 1
+        self.seconds = max(self.seconds, cell["seconds"])
+        (self.goes_on if cell["ended"] == "goes on" else self.stops).add(cell["call"])
+        self.wrong += [f"{cell['call']}: {each}" for each in cell["wrong"]]
+
+
+def rows(cells: Iterable[Mapping[str, Any]]) -> dict[str, Row]:
+    """Put cells together by their faults."""
+    found: dict[str, Row] = {}
+    for cell in cells:
+        found.setdefault(cell["fault"], Row(cell["fault"])).add(cell)
+    for row in found.values():
+        row.goes_on -= row.stops
+    return found
+
+
+def spelled(some: set[str], every: Sequence[str]) -> str:
+    """Write which of all are meant, as shortly as that can be."""
+    left = [each for each in every if each not in some]
+    if not some:
+        return ""
+    if not left:
+        return "all"
+    if len(left) < len(every) / 3:
+        return f"all but {', '.join(left)}"
+    return ", ".join(each for each in every if each in some)
+
+
+def lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Write the table for a terminal."""
+    found = rows(cells)
+    for group, faults in ALL.items():
+        yield f"{group}:"
+        for row in (found[fault] for fault in faults if fault in found):
+            ended = "; ".join(
+                f"{word}: {spelled(some, met_by(row.fault))}"
+                for word, some in (("goes on", row.goes_on), ("stops", row.stops))
+                if some
+            )
+            yield f"  {'WRONG' if row.wrong else 'ok':5} {row.fault:45} {row.cells:4} {row.seconds:5.0f} s  {ended}"
+            yield from (f"          {each}" for each in row.wrong)
+    wrong = sum(bool(cell["wrong"]) for cell in cells)
+    yield f"{len(cells)} cells, {wrong} of them wrong"
+
+
+HEAD = """# What Standby survives
+
+`make chaos` lets everything on this page happen, and fails where anything else comes of it; `make test` plays a
+sample. The page is written by `make survives`, from what was found: nothing here is a promise without a test.
+
+Each row is something that goes wrong; its entries are calls to the service, or commands, that it happened to. It
+happens on an emulated service, in time that jumps. *Goes on* means that the run did all it was asked for, as if
+nothing had been. *Stops* means that it ended with a reason that names what was wrong, and that what was not concerned
+went on. In both cases the same command ended well once all was calm: each copy equal to its source, and taken by
+the target once (twice only where the service itself had failed to make it). No other origin than the two regions was
+asked, no key or token was in what was printed or kept, and no task was left behind. *At most* is the longest that a
+run took. What happens *for ever* does so until the run has ended.
+
+Calls without a command belong to `standby replicate`; *next page* is any page of a list but the first; *get* is the
+look at an analyzer that is copied or restored.
+"""
+
+
+def page(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Write the page."""
+    found = rows(cells)
+    parts = [HEAD]
+    for group, faults in ALL.items():
+        parts.append(f"\n## {group}\n| what happens | goes on | stops, with a reason | at most |\n|---|---|---|---|\n")
+        for fault in faults:
+            row, every = found[fault], met_by(fault)
+            parts.append(
+                f"| {fault} | {spelled(row.goes_on, every)} | {spelled(row.stops, every)} | {row.seconds:.0f} s |\n"
+            )
+    return "".join(parts)
+
+
+def told(text: str) -> dict[str, tuple[str, str]]:
+    """Read from the page where a fault is said to go on, and where to stop."""
+    table = [line.strip("|\n").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {row[0].strip(): (row[1].strip(), row[2].strip()) for row in table if len(row) == 4}
+
+
+def is_told(text: str, every: Sequence[str], call: str) -> bool:
+    """Say whether a cell of the page names a call."""
+    if text == "all" or not text:
+        return bool(text)
+    names = text.removeprefix("all but ").split(", ")
+    return (call in names) != text.startswith("all but ")
