@@ -189,11 +189,6 @@ def _schema() -> dict[str, Any]:
     return Configuration.model_json_schema()
 
 
-@cache
-def _schema() -> dict[str, Any]:
-    return Configuration.model_json_schema()
-
-
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
