@@ -113,6 +113,7 @@ class Pair:
         if action is Action.REPLACE and why is not None and name not in self._forced(why):
             action = Action.REFUSE
         equal = found is not None and same_meaning(found.fingerprint, expected.fingerprint)
+        status = found.status if found else "ready"
         item = PlanItem(
             source=source.name,
             target=target.name,
@@ -120,9 +121,7 @@ class Pair:
             target_analyzer=self.names.free_version(name) if action is Action.COPY_AS_VERSION else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(
-                verdict, action, name, source.name, target.name, found.status if found else "ready", equal=equal
-            ),
+            reason=explain(verdict, action, name, source.name, target.name, status, equal=equal),
             needs=tuple(sorted(dependencies.children[name])),
             models=models_of(self.source.definitions[name]),
             expected=expected,
@@ -131,7 +130,8 @@ class Pair:
             differences=() if equal else self._differences(name, target_name),
             warnings=dependencies.warnings_of(name),
         )
-        if wrong := self._unreadable(name, target_name):
+        there = "" if name in self.selection.force else self.target.unreadable(target_name)
+        if name not in self.selection.keep and (wrong := self.source.unreadable(name) or there):
             return _blocked(item, wrong)
         if why is not None:
             item = guarded(item, why, self._side_copy)
@@ -139,16 +139,6 @@ class Pair:
         if name not in self.selection.force and (cause := self._belongs_elsewhere(item)):
             return _blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
         return self._against_models(_against_source(self._against_target(item), dependencies))
-
-    def _unreadable(self, name: str, target_name: str) -> str:
-        """Say what cannot be read of an analyzer, or of what the target has under its name, where that matters."""
-        if name in self.selection.keep:
-            return ""
-        there = self.target.analyzers.get(target_name) if name not in self.selection.force else None
-        for place, analyzer in ((self.source, self.source.analyzers[name]), (self.target, there)):
-            if analyzer is not None and analyzer.wrong:
-                return analyzer.unreadable(place.serving.resource.name)
-        return ""
 
     def _belongs_elsewhere(self, item: PlanItem) -> str:
         """Say whose analyzer would be replaced, where it is not of this pair alone."""
