@@ -58,7 +58,7 @@ class HttpRetries:
     silence: float | None = SILENCE_SECONDS  # all calls of one kind may go unanswered; `None`: each by itself
 
 
-QUIET_SECONDS = 20.0  # A resource that was given up is not called again until nobody has called it for so long
+QUIET_SECONDS = 20.0  # A resource that was given up is called again after so long
 
 
 @dataclass

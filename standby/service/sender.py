@@ -48,7 +48,8 @@ log = logging.getLogger("standby.service")
 TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=60.0)
 """Seconds for a connection, for each read and write, and for a free place in the pool."""
 
-SIGN_IN_SECONDS = 30.0  # How long Entra may take to give a token
+SIGN_IN_SECONDS = 20.0  # How long Entra may take to give a token
+
 MOST_PAGES = 2_000
 MOST_LIST_BYTES = 256 * 2**20
 PAGE_SECONDS = 2.0
