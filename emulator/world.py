@@ -235,20 +235,20 @@ class ResourceState:
 def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:
     now = TIME.now()
     sent = {str(each["analyzerId"]): each for each in config.analyzers}
-    made: dict[str, Stored] = {}
+    return {
+        name: Stored(_seed(each, _inherited(each, sent), api_version, settings, now)) for name, each in sent.items()
+    }
 
-    def make(analyzer_id: str, below: tuple[str, ...] = ()) -> Mapping[str, JsonValue]:
-        """Make an analyzer after its base, wherever the file has that; one that is its own base inherits nothing."""
-        if analyzer_id not in sent or analyzer_id in below:
-            return {}
-        if analyzer_id not in made:
-            base = make(str(sent[analyzer_id].get("baseAnalyzerId")), (*below, analyzer_id))
-            made[analyzer_id] = Stored(_seed(sent[analyzer_id], base, api_version, settings, now))
-        return made[analyzer_id].body
 
-    for analyzer_id in sent:
-        make(analyzer_id)
-    return {analyzer_id: made[analyzer_id] for analyzer_id in sent}
+def _inherited(sent: JsonObject, others: Mapping[str, JsonObject]) -> JsonObject:
+    """Merge the configurations of the bases that an analyzer has in the file, the nearest last."""
+    config: JsonObject = {}
+    below = [sent]
+    while (base := others.get(str(below[-1].get("baseAnalyzerId")))) is not None and base not in below:
+        own = base.get("config")
+        config = {**(own if isinstance(own, dict) else {}), **config}
+        below.append(base)
+    return {"config": config}
 
 
 def _seed(

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
 
 from standby.document import JsonValue, digest_of_json
 
@@ -61,15 +60,22 @@ class Difference:
     target: JsonValue
 
 
+Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+
+
 def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """Give what is sent to build an analyzer again: all that the service sent, but what only the service writes."""
     # A setting that is null is not sent either: nothing was set.
-    return _analyzer(definition, lambda own: own)
+    return _analyzer(definition, dict[str, JsonValue])
 
 
 def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> dict[str, JsonValue]:
     """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything."""
-    shown = {key: _without_nulls(value) for key, value in without_access(definition).items() if value is not None}
+    return _meant(without_access(definition), ignore)
+
+
+def _meant(safe: Mapping[str, JsonValue], ignore: Sequence[str]) -> dict[str, JsonValue]:
+    shown = {key: _without_nulls(value) for key, value in safe.items() if value is not None}
     return _but_ignored(_analyzer(shown, _authored), ignore)
 
 
@@ -77,8 +83,8 @@ def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ())
     """Hash the meaning of a definition: the number of the rules, and SHA-256 over its RFC 8785 form."""
     # Where these say something else than the first rules did, the hashes that those gave follow: stored fingerprints of
     # an earlier version are compared with them.
-    hashed = [writable(definition, ignore)]
     safe = without_access(definition)
+    hashed = [_meant(safe, ignore)]
     for each in (safe,) if safe == definition else (safe, definition):
         earlier = _but_ignored(_by_first_rules(each), ignore)
         if earlier not in hashed:
@@ -144,68 +150,44 @@ def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: fr
     return all(_only_fills_in(value, target[name], "" if is_map else name, by_people) for name, value in source.items())
 
 
-Finish = Callable[[dict[str, JsonValue]], dict[str, JsonValue]]
+PLACES: Mapping[str, Mapping[str, str]] = {
+    "analyzer": {"config": "config", "fieldSchema": "field", "dynamicFieldSchema": "field"}
+    | dict.fromkeys(("knowledgeSources", "models"), "own"),
+    "config": {"contentCategories": "categories", "*": "own"},
+    "own": {"*": "own"},
+    "category": {"analyzer": "analyzer"},
+    "field": dict.fromkeys(FIELD_MAPS, "fields") | {"items": "field"},
+    "categories": {"*": "category"},
+    "fields": {"*": "field"},
+}
+"""What the parts of each part of a definition are; others are not known. In the last two, people choose the names."""
+
+UNSET = frozenset({"analyzer", "config", "own"})
+"""Parts whose fields are settings; where one is null, nothing was set."""
 
 
 def _analyzer(definition: Mapping[str, JsonValue], finish: Finish) -> dict[str, JsonValue]:
-    """Leave out what only the service writes, of the analyzer and of those that are written out inside it."""
-    # A key with a leading `_` is the service's own in an object of the service. In a map of names that people chose,
-    # and in what is not known here, it stays.
-    parts: Mapping[str, Callable[[JsonValue], JsonValue]] = {
-        "config": partial(_config, finish=finish),
-        "fieldSchema": _field,
-        "dynamicFieldSchema": _field,
-        "knowledgeSources": _own,
-        "models": _own,
-    }
-    own = {key: value for key, value in definition.items() if key not in READ_ONLY and value is not None}
-    return finish(_each_own(own, parts))
+    kept = _kept(dict(definition), "analyzer", finish)
+    return kept if isinstance(kept, dict) else {}
 
 
-def _each_own(
-    value: Mapping[str, JsonValue], parts: Mapping[str, Callable[[JsonValue], JsonValue]]
-) -> dict[str, JsonValue]:
-    return {
-        key: parts[key](inner) if key in parts else inner for key, inner in value.items() if not key.startswith("_")
-    }
-
-
-def _own(value: JsonValue) -> JsonValue:
+def _kept(value: JsonValue, place: str, finish: Finish) -> JsonValue:
+    """Leave out what only the service writes: read-only fields, and keys that begin with `_` in its own objects."""
+    # Of what is not known as a place, all is kept. What is to be done to an analyzer at the end is also done to those
+    # that are written out inside it.
     if isinstance(value, list):
-        return [_own(each) for each in value]
-    if not isinstance(value, dict):
+        return [_kept(each, place, finish) for each in value]
+    if not isinstance(value, dict) or place not in PLACES:
         return value
-    return {key: _own(inner) for key, inner in value.items() if inner is not None and not key.startswith("_")}
-
-
-def _config(value: JsonValue, finish: Finish) -> JsonValue:
-    if not isinstance(value, dict):
-        return value
-    own = {key: inner for key, inner in value.items() if inner is not None}
-    return _each_own(own, dict.fromkeys(own, _own) | {"contentCategories": partial(_categories, finish=finish)})
-
-
-def _categories(value: JsonValue, finish: Finish) -> JsonValue:
-    return {name: _category(each, finish) for name, each in value.items()} if isinstance(value, dict) else value
-
-
-def _category(value: JsonValue, finish: Finish) -> JsonValue:
-    if not isinstance(value, dict):
-        return value
-    return _each_own(value, {"analyzer": lambda each: _analyzer(each, finish) if isinstance(each, dict) else each})
-
-
-def _field(value: JsonValue) -> JsonValue:
-    if isinstance(value, list):
-        return [_field(each) for each in value]
-    return _each_own(value, FIELD_PARTS) if isinstance(value, dict) else value
-
-
-def _fields(value: JsonValue) -> JsonValue:
-    return {name: _field(each) for name, each in value.items()} if isinstance(value, dict) else value
-
-
-FIELD_PARTS: Mapping[str, Callable[[JsonValue], JsonValue]] = {**dict.fromkeys(FIELD_MAPS, _fields), "items": _field}
+    parts = PLACES[place]
+    kept = {
+        key: _kept(inner, parts.get(key, parts.get("*", "")), finish)
+        for key, inner in value.items()
+        if place in {"categories", "fields"} or not key.startswith("_")
+        if place not in UNSET or inner is not None
+        if place != "analyzer" or key not in READ_ONLY
+    }
+    return finish(kept) if place == "analyzer" else kept
 
 
 def _authored(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
