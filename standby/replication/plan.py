@@ -263,8 +263,7 @@ class Pair:
         return replace(seen, rebuilt=listed or recorded)
 
     def _differences(self, name: str, target_name: str) -> tuple[str, ...]:
-        there = self.target.definitions.get(target_name)
-        if there is None:
+        if (there := self.target.definitions.get(target_name)) is None:
             return ()
         found = differences(self._definition(name, target_name), there, self.recovery_plan.ignore)
         return tuple(difference.path for difference in found)
