@@ -82,13 +82,9 @@ class Pair:
         """Decide for every selected analyzer and what those need; give the items by name, and the defaults to add."""
         selected = _selected(self.recovery_plan, self.selection, self.source, self.now)
         dependencies = resolve(selected, self.source.definitions)
-        serving, added = with_added_defaults(
-            (model for name in dependencies.children for model in models_of(self.source.definitions[name])),
-            self.source.serving,
-            self.target.serving,
-            self.overrides,
-            self.recovery_plan.missing_defaults,
-        )
+        models = [model for name in dependencies.children for model in models_of(self.source.definitions[name])]
+        there, missing = self.target.serving, self.recovery_plan.missing_defaults
+        serving, added = with_added_defaults(models, self.source.serving, there, self.overrides, missing)
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
         beside = beside_other_plans(_apart(own), self.others, following=self.following)
@@ -194,11 +190,8 @@ class Pair:
 
     def _side_copy(self, name: str, found: Sighting) -> str:
         """Choose an id that is free, or that of a side copy which was made by a run that did not come further."""
-        return next(
-            kept
-            for kept in side_copy_names(name, self.now.date())
-            if kept not in self.names.taken or is_side_copy_of(self._sight_target(kept), found)
-        )
+        names, taken = side_copy_names(name, self.now.date()), self.names.taken
+        return next(it for it in names if it not in taken or is_side_copy_of(self._sight_target(it), found))
 
     def _counterpart(self, name: str) -> tuple[str, Sighting, Sighting | None]:
         """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it.
@@ -306,16 +299,12 @@ def _apart(own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
     owners: dict[str, str] = {}
     for name in sorted(own, key=lambda name: (own[name].target_analyzer != name, name)):
         owners.setdefault(own[name].target_analyzer, name)
-    return {
-        name: item
-        if owners[item.target_analyzer] == name
-        else _blocked(
-            item,
-            f"Its copy would be called {item.target_analyzer}, as that of {owners[item.target_analyzer]} is. "
-            "Choose another target_id, or exclude one of the two.",
-        )
-        for name, item in own.items()
-    }
+    apart = dict(own)
+    for name, item in own.items():
+        if (owner := owners[item.target_analyzer]) != name:
+            cause = f"Its copy would be called {item.target_analyzer}, as that of {owner} is"
+            apart[name] = _blocked(item, f"{cause}. Choose another target_id, or exclude one of the two.")
+    return apart
 
 
 def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
@@ -358,11 +347,8 @@ def _hindrance(child: PlanItem) -> str:
 
 
 def _selected(plan: RecoveryPlan, selection: Selection, source: Inventory, now: datetime) -> list[str]:
-    return [
-        name
-        for name, analyzer in source.analyzers.items()
-        if is_protected(plan, analyzer, now) and matches(name, selection.analyzers)
-    ]
+    protected = (name for name, analyzer in source.analyzers.items() if is_protected(plan, analyzer, now))
+    return [name for name in protected if matches(name, selection.analyzers)]
 
 
 def _last_seen(
@@ -398,28 +384,19 @@ def make_plan(
         following: the run is a part of a failover.
         unseen: why a resource has no inventory, by name: it could not be looked at.
     """
-    unseen = unseen or {}
+    unseen, others = unseen or {}, others or OtherPlans(recovery_plan.name)
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
     for source, target in selected_pairs(recovery_plan, selection):
+        known = records.get((source, target), {})
         if reason := unseen.get(source) or unseen.get(target):
-            known = records.get((source, target), {})
             seen = _last_seen(recovery_plan, selection, inventories.get(source), known, made_at)
             items.extend(unseen_items(source, target, seen, known, reason))
             continue
-        pair = Pair(
-            recovery_plan,
-            selection,
-            inventories[source],
-            inventories[target].with_defaults(added.setdefault(target, {})),
-            records.get((source, target), {}),
-            (owners or {}).get(target, {}),
-            rebuilt or {},
-            made_at,
-            others or OtherPlans(recovery_plan.name),
-            following,
-        )
+        here, there = inventories[source], inventories[target].with_defaults(added.setdefault(target, {}))
+        theirs, built = (owners or {}).get(target, {}), rebuilt or {}
+        pair = Pair(recovery_plan, selection, here, there, known, theirs, built, made_at, others, following)
         planned, defaults = pair.plan()
         items.extend(planned)
         added[target].update(defaults)
