@@ -27,6 +27,9 @@ from tests.flows.working import worker
 from tests.patience import PATIENCE
 from tests.storage.azurite import KEY, Azurite, signature
 
+MADE_UP = "canary-number-{:04}-of-those-that-were-made-up"
+"""Predictable, so that the emulated service can quote them all."""
+
 GIVEN_KEY = "canary-encryption-key-0123456789"
 HOOK_KEY = "canary-webhook-secret-0123456789"
 SIGNING_KEY = "canary-signing-key-0123456789"
@@ -36,10 +39,9 @@ SIGNING_KEY = "canary-signing-key-0123456789"
 def random_secrets(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every key and token that anybody here makes up: the emulator's and ours."""
     made: list[str] = []
-    original = secrets.token_urlsafe
 
-    def token_urlsafe(length: int | None = None) -> str:
-        made.append(original(length))
+    def token_urlsafe(_length: int | None = None) -> str:
+        made.append(MADE_UP.format(len(made)))
         return made[-1]
 
     monkeypatch.setattr(secrets, "token_urlsafe", token_urlsafe)
@@ -93,7 +95,9 @@ async def test_nothing_that_is_written_holds_a_key_or_a_token(
         encryption=encryption,
     ) as scene:
         keys = [served.key for served in scene.emulator.resources.values()]
-        await quote_in_operations(scene, [*keys, GIVEN_KEY] if encryption != "generate" else keys)
+        # Those that will be made up before any copy ends: tokens, and fresh encryption keys.
+        made_up = [MADE_UP.format(len(random_secrets) + number) for number in range(len(analyzers))]
+        await quote_in_operations(scene, [*keys, *made_up, *([GIVEN_KEY] if encryption != "generate" else [])])
         state = await run_replicate(scene.configuration)
         await task_runs(state.state_details.flow_run_id, 4 * 3)
     items = (await state.aresult(raise_on_failure=False))["items"]
