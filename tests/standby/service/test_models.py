@@ -179,3 +179,51 @@ def test_a_value_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(ValidationError) as caught:
         Analyzer.model_validate({"analyzerId": ["canary"]})
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wrong"),
+    [
+        ("status", None, "has the wrong type"),
+        ("status", 7, "has the wrong type"),
+        ("status", "Slee\x1bping", "is slee ping, which is not known"),
+        ("description", 7, "has the wrong type"),
+        ("tags", {"n": 7}, "has the wrong type"),
+        ("tags", [], "has the wrong type"),
+        ("models", ["gpt"], "has the wrong type"),
+        ("baseAnalyzerId", {}, "has the wrong type"),
+        ("score", float("nan"), "has a number that is none, or too large"),
+        ("te\ud800xt", "x", "has text that is not Unicode"),
+    ],
+)
+def test_what_of_an_analyzer_cannot_be_read_is_named_and_the_rest_is_read(
+    field: str, value: object, wrong: str
+) -> None:
+    sent = {"analyzerId": "a", "createdAt": "2026-01-01T00:00:00Z", "knowledgeSources": [{}], field: value}
+    analyzer = Analyzer.model_validate(sent)
+    assert (analyzer.analyzer_id, analyzer.status) == ("a", "unreadable")
+    assert analyzer.created_at is not None
+    assert analyzer.wrong == f"its field {field.replace(chr(0xD800), ' ')} {wrong}"
+    assert analyzer.definition()["knowledgeSources"] == [{}]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a b", "a b"),
+        ("a\x1b[1mb\n", "a [1mb"),
+        ("\ud800", "no id that can be shown"),
+        ("a" * 200, "a" * 80),
+        ("..", ".."),
+    ],
+)
+def test_an_id_that_breaks_the_rules_is_shown_as_far_as_it_can_be(name: str, shown: str) -> None:
+    analyzer = Analyzer.model_validate({"analyzerId": name, "status": "ready"})
+    assert analyzer.analyzer_id == shown
+    assert (analyzer.status == "unreadable") is (name != "..")
+
+
+@pytest.mark.parametrize("moment", ["yesterday", 7, None, {}, "9999-12-31T23:59:59-23:59"])
+def test_a_date_that_is_none_is_not_known(moment: object) -> None:
+    analyzer = Analyzer.model_validate({"analyzerId": "a", "status": "ready", "createdAt": moment})
+    assert (analyzer.status, analyzer.created_at) == ("ready", None)
