@@ -149,28 +149,34 @@ CODINGS = "gzip, deflate"
 """How an answer may be compressed; what zlib decompresses can be stopped at any byte."""
 
 
-async def read_bounded(response: httpx.Response, origin: str) -> bytes:
-    """Read and decompress a body as it comes, and no more of it than `MOST_BYTES`; else `AnswerUnreadable`."""
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
+async def take_in(response: httpx.Response) -> None:
+    """Read and decompress a body within bounds, as a hook of httpx, before anybody can read it without.
+
+    Raises:
+        AnswerUnreadable: it is larger than `MOST_BYTES`, or it cannot be decompressed.
+    """
+    origin = f"(from {spelled(origin_of(response.request.url))})"
+    coding = response.headers.pop("content-encoding", "identity").strip().lower()
     if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise AnswerUnreadable(f"its answer is compressed as nobody asked for (from {origin})")
+        raise AnswerUnreadable(f"its answer is compressed as nobody asked for {origin}")
     decoder = None if coding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
-    body = bytearray()
+    stream, body = cast(httpx.AsyncByteStream, response.stream), bytearray()
     try:
-        async for part in cast(httpx.AsyncByteStream, response.stream):
+        async for part in stream:
             if decoder is None:
                 body += part
             elif not decoder.eof:
                 body += decoder.decompress(part, MOST_BYTES + 1 - len(body))
             if len(body) > MOST_BYTES:
-                raise AnswerUnreadable(f"its answer has more than {MOST_BYTES >> 20} MiB (from {origin})")
+                raise AnswerUnreadable(f"its answer has more than {MOST_BYTES >> 20} MiB {origin}")
     except zlib.error:
-        raise AnswerUnreadable(f"its answer cannot be decompressed (from {origin})") from None
+        raise AnswerUnreadable(f"its answer cannot be decompressed {origin}") from None
     if decoder and body and not decoder.eof:
-        raise AnswerUnreadable(f"its answer is cut off (from {origin})")
+        raise AnswerUnreadable(f"its answer is cut off {origin}")
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise AnswerUnreadable(f"its answer has more than {MOST_VALUES} values (from {origin})")
-    return bytes(body)
+        raise AnswerUnreadable(f"its answer has more than {MOST_VALUES} values {origin}")
+    await stream.aclose()
+    response.stream = httpx.ByteStream(bytes(body))
 
 
 class Page(BaseModel):

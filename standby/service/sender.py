@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -26,9 +26,9 @@ from standby.service.calls import (
     Route,
     Tls,
     origin_of,
-    read_bounded,
     route_to,
     spelled,
+    take_in,
 )
 from standby.service.errors import (
     AnswerUnreadable,
@@ -104,7 +104,7 @@ class Sender:
         self._http = httpx.AsyncClient(
             base_url=url,
             auth=auth,
-            event_hooks={"request": [self._count], "response": [self._receive]},
+            event_hooks={"request": [self._count], "response": [take_in]},
             timeout=TIMEOUT,
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
             headers={"User-Agent": USER_AGENT, "Accept-Encoding": CODINGS},
@@ -300,13 +300,6 @@ class Sender:
         now = asyncio.get_running_loop().time()
         budget.reschedule(now + patience.left(now))
         patience.sent(now)
-
-    async def _receive(self, response: httpx.Response) -> None:
-        """Take in a body within bounds, before anybody else can read it without."""
-        body = await read_bounded(response, spelled(self._origin))
-        await cast(httpx.AsyncByteStream, response.stream).aclose()
-        response.stream = httpx.ByteStream(body)
-        response.headers.pop("content-encoding", None)
 
     def _see_clock(self, response: httpx.Response) -> None:
         """Say once if the clock of this machine is wrong, by the date of an answer."""

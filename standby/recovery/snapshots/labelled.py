@@ -21,7 +21,7 @@ from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob, LabelledData
 from standby.replication.dependencies import inline_analyzers
 from standby.service.auth import STORAGE_SCOPE, EntraAuth, entra_auth
-from standby.service.calls import Tls, route_to
+from standby.service.calls import CODINGS, Tls, route_to, take_in
 from standby.service.errors import ServiceError
 from standby.service.redaction import keep_secret
 from standby.text import some_of
@@ -33,7 +33,6 @@ STORAGE_VERSION = "2023-11-03"  # Version of its API; tokens need one of 2017-11
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)  # Seconds for a connection, and for each read
 MOST_BLOBS = 10_000  # Files below one prefix that are listed; more are not compared
 PAGE = 5000
-MOST_BYTES = 32_000_000  # A longer page is not read to its end
 
 
 class BlobsUnknown(SnapshotError):
@@ -68,6 +67,8 @@ class BlobReader:
         async with httpx.AsyncClient(
             auth=None if parts.query or is_here else self._auth,
             timeout=TIMEOUT,
+            headers={"x-ms-version": STORAGE_VERSION, "Accept-Encoding": CODINGS},
+            event_hooks={"response": [take_in]},
             follow_redirects=False,
             proxy=None if self._transport else route_to(container_url).proxy,
             trust_env=False,
@@ -152,10 +153,10 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
     reason = silent = ""
     try:
         keep_secret(SecretStr(httpx.URL(container_url).query.decode("ascii")))
-        async with http.stream("GET", url, headers={"x-ms-version": STORAGE_VERSION}) as answer:
-            if answer.status_code == 200:
-                return await _bounded(answer)
-            reason = f"The storage answered HTTP {answer.status_code}"
+        answer = await http.get(url)
+        if answer.status_code == 200:
+            return answer.content
+        reason = f"The storage answered HTTP {answer.status_code}"
     except ServiceError as error:
         reason = error.cause
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -165,15 +166,6 @@ async def _page(http: httpx.AsyncClient, container_url: str, prefix: str, marker
     if silent:
         raise StorageSilent(silent)
     raise BlobsUnknown(reason)
-
-
-async def _bounded(answer: httpx.Response) -> bytes:
-    content = bytearray()
-    async for part in answer.aiter_bytes():
-        content += part
-        if len(content) > MOST_BYTES:
-            raise BlobsUnknown("The storage's list is too long")
-    return bytes(content)
 
 
 LISTINGS_AT_ONCE = 4
