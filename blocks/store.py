@@ -84,10 +84,8 @@ class _Read:
         """Put the parts together, with what stands for each resource that cannot be used."""
         alone = Configuration(resources=self.resources, vault=self.plan.to_vault(), activation=self.plan.to_sinks())
         version = next(each.api_version for each in self.resources.values())
-        unusable = {
-            name: Resource.unusable(name, version, NoCredentials(problem.cause, problem.next_action))
-            for name, problem in self.problems.items()
-        }
+        missing = {name: NoCredentials(each.cause, each.next_action) for name, each in self.problems.items()}
+        unusable = {name: Resource.unusable(name, version, error) for name, error in missing.items()}
         # Of other plans only the resources matter: where they disagree, this plan can be run all the same.
         return alone.model_copy(update={"plans": self.plans, "resources": {**self.resources, **unusable}})
 

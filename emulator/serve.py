@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import trustme
@@ -138,15 +139,8 @@ class Listener:
     """Serves an application on a port of its own, which it keeps while it is closed."""
 
     def __init__(self, app: ASGIApp, reserved: socket.socket, tls: ssl.SSLContext | None = None) -> None:
-        self._config = uvicorn.Config(
-            app,
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE,
-        )
+        quiet = partial(uvicorn.Config, lifespan="off", ws="none", log_config=None, access_log=False)
+        self._config = quiet(app, proxy_headers=False, timeout_keep_alive=KEEP_ALIVE)
         self._tls = tls
         self._state = ServerState()
         self._server: asyncio.Server | None = None

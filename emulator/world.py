@@ -267,11 +267,8 @@ def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: S
     # Inferred: an analyzer made under `2025-05-01-preview` names a deployment where others name a model.
     # What was only filled in, and leads to no deployment, is left out again.
     defaults = settings.defaults or {}
-    return {
-        role: name if name in settings.deployments else defaults.get(name, name)
-        for role, name in models.items()
-        if role in sent or name in defaults
-    }
+    known = {role: defaults.get(name, name) for role, name in models.items() if role in sent or name in defaults}
+    return {role: models[role] if models[role] in settings.deployments else name for role, name in known.items()}
 
 
 RESOURCE_SETTINGS = ("service_time", "latency", "operations_per_minute", "page_size")

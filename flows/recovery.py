@@ -137,19 +137,14 @@ class VariableActivation:
     async def _write(self, maps: ActiveMaps) -> None:
         length = len(maps.model_dump_json().encode())
         if length > MAX_VARIABLE_VALUE_LENGTH:
-            raise SinkFailed(
-                self.name,
-                f"the map has {length} characters, and a Prefect variable holds {MAX_VARIABLE_VALUE_LENGTH}",
-                "Use a file or a webhook instead, or a variable of its own for each plan",
-            )
+            reason = f"the map has {length} characters, and a Prefect variable holds {MAX_VARIABLE_VALUE_LENGTH}"
+            action = "Use a file or a webhook instead, or a variable of its own for each plan"
+            raise SinkFailed(self.name, reason, action)
         await Variable.aset(self._variable, maps.model_dump(mode="json"), overwrite=True)
 
     def _no_answer(self, error: Exception) -> SinkFailed:
-        return SinkFailed(
-            self.name,
-            f"the Prefect server did not accept it ({type(error).__name__})",
-            "Check that the server answers, then run again",
-        )
+        reason = f"the Prefect server did not accept it ({type(error).__name__})"
+        return SinkFailed(self.name, reason, "Check that the server answers, then run again")
 
 
 def _short(activation: Activation) -> Activation:

@@ -87,10 +87,8 @@ def valid(model: type[M], **values: object) -> M:
 
 def summary(error: ValidationError) -> str:
     """Put a failed validation into one line, without the values that caused it."""
-    return "; ".join(
-        f"{dotted(details['loc'])} {_sentence(details)}".strip()
-        for details in error.errors(include_url=False, include_input=False)
-    )
+    found = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{dotted(details['loc'])} {_sentence(details)}".strip() for details in found)
 
 
 def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Problem:

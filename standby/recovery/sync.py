@@ -189,10 +189,8 @@ async def sync_ledgers(context: RecoveryContext, primary: str, standby: str, equ
     # What was just found `equal` at both counts as if it had been copied from the primary.
 
     async def sync() -> None:
-        async with (
-            context.run.write_ledger(primary, standby) as forward,
-            context.run.write_ledger(standby, primary) as backward,
-        ):
+        write = context.run.write_ledger
+        async with write(primary, standby) as forward, write(standby, primary) as backward:
             if equal:
                 forward.record(_not_seen_yet(forward.records, equal))
                 backward.record(_not_seen_yet(backward.records, reversed_records(equal)))
@@ -244,8 +242,5 @@ def _related(at_source: Records, at_target: Records) -> dict[str, CopyRecord]:
 
 def newer_records(known: Records, records: Records) -> dict[str, CopyRecord]:
     """Leave out what is known already, or known from a later copy."""
-    return {
-        name: record
-        for name, record in records.items()
-        if name not in known or known[name].copied_at < record.copied_at
-    }
+    older = {name for name, record in records.items() if name in known and known[name].copied_at >= record.copied_at}
+    return {name: record for name, record in records.items() if name not in older}

@@ -210,10 +210,8 @@ def spread(chunks: Iterable[Chunk], at_once: int, configuration: Configuration) 
     pairs = [(chunk.source, chunk.target) for chunk in chunks]
     targets = {target for _, target in pairs}
     even = -(-at_once // max(len(targets), 1))
-    at_target = {
-        target: min(even, sum(1 for _, other in pairs if other == target), _most(configuration, target))
-        for target in sorted(targets)
-    }
+    counts = Counter(target for _, target in pairs)
+    at_target = {target: min(even, counts[target], _most(configuration, target)) for target in sorted(targets)}
     at_resource = {
         name: min(at_once, sum(at_target[target] for target in targets if name == target or (name, target) in pairs))
         for name in sorted({name for pair in pairs for name in pair})

@@ -196,10 +196,8 @@ class Engine(ABC, Generic[ItemT, ResultT]):
                 self._without_defaults[target] = f"The defaults of {target} could not be completed: {error}"
             except Exception as error:
                 log.exception("adding to the defaults of %s failed unexpectedly", target)
-                self._without_defaults[target] = (
-                    f"The defaults of {target} could not be completed: unexpected {type(error).__name__}. "
-                    "See the log of this run."
-                )
+                text = f"The defaults of {target} could not be completed: unexpected {type(error).__name__}"
+                self._without_defaults[target] = f"{text}. See the log of this run."
 
     def _end(self, item: ItemT, status: Status, reason: str = "", attempt: Attempt | None = None) -> None:
         self._results[item.key] = self._result(item, status, reason, attempt)

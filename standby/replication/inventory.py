@@ -83,10 +83,8 @@ async def look_at(
     async with side_by_side() as group:
         tasks = {client.resource.name: group.create_task(take(client)) for client in clients}
     found = {name: task.result() for name, task in tasks.items()}
-    return (
-        {name: each for name, each in found.items() if isinstance(each, Inventory)},
-        {name: each for name, each in found.items() if isinstance(each, ServiceError)},
-    )
+    failures = {name: each for name, each in found.items() if isinstance(each, ServiceError)}
+    return {name: each for name, each in found.items() if isinstance(each, Inventory)}, failures
 
 
 async def read_serving(client: ContentUnderstandingClient) -> Serving:

@@ -210,10 +210,8 @@ def plan_totals(plan: ReplicationPlan) -> str:
 def drift_totals(plan: ReplicationPlan) -> str:
     """Say what a check found: "5 in sync, 2 source ahead"."""
     elsewhere = "serving elsewhere"
-    counts = Counter(
-        elsewhere if item.verdict is Verdict.IN_SYNC and not item.is_in_sync else item.verdict.words
-        for item in plan.items
-    )
+    beside = {item.key for item in plan.items if item.verdict is Verdict.IN_SYNC and not item.is_in_sync}
+    counts = Counter(elsewhere if item.key in beside else item.verdict.words for item in plan.items)
     words = {each: counts[each] for each in (*(verdict.words for verdict in Verdict), elsewhere)}
     return totals(words, none="no analyzer is selected")
 

@@ -178,8 +178,6 @@ CopyProtocol = ReleasedProtocol | Preview2025Protocol
 def protocol_for(source: Resource, target: Resource) -> CopyProtocol:
     """Choose the protocol of a pair; `ApiVersionMismatch` where the two are not set to the same api-version."""
     if source.api_version != target.api_version:
-        raise errors.ApiVersionMismatch(
-            f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}",
-            resource=target.name,
-        )
+        text = f"{source.name} has api_version {source.api_version} and {target.name} {target.api_version}"
+        raise errors.ApiVersionMismatch(text, resource=target.name)
     return Preview2025Protocol() if target.api_version == PREVIEW_2025 else ReleasedProtocol()

@@ -139,11 +139,8 @@ class WebhookActivation:
         if status == 409:
             raise SinkAhead(self.name, _epoch(response), activation.epoch)
         if response.is_redirect:
-            raise SinkFailed(
-                self.name,
-                f"it answers HTTP {status}, and redirects are not followed",
-                "Give its final address, then run again",
-            )
+            reason = f"it answers HTTP {status}, and redirects are not followed"
+            raise SinkFailed(self.name, reason, "Give its final address, then run again")
         if status in {408, 425, 429} or response.is_server_error:
             said = response.headers
             wait = parse_retry_after(said.get("retry-after"), date=said.get("date"), now=self._clock.now())

@@ -214,10 +214,8 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
     unfaithful = [each for each in rebuilding.restorable if each.fidelity is Fidelity.UNFAITHFUL]
     words = {each.analyzer: f": {each.doubt}" if each.doubt else "" for each in unfaithful}
     doubts = {name: f"{name} would be unfaithful{doubt}" for name, doubt in words.items()}
-    causes = {
-        name: doubts.get(name) or "; ".join(filter(None, (cause, rebuilding.why.get(name))))
-        for name, cause in unusable.items()
-    }
+    both = {name: filter(None, (cause, rebuilding.why.get(name))) for name, cause in unusable.items()}
+    causes = {name: doubts.get(name) or "; ".join(reasons) for name, reasons in both.items()}
     return Fitness(
         state="ready" if not against else readiness.state.value,
         reasons=(*(reason.text for reason in against), *rebuilding.reasons),
@@ -232,12 +230,8 @@ def fitness_of(readiness: Readiness, rebuilding: Rebuilding, served_until: datet
 
 def ages_of(readiness: Readiness, served_until: datetime | None = None) -> tuple[CopyAge, ...]:
     """Give how old each copy is; what was never verified was current as long as its resource itself served."""
-    return tuple(
-        CopyAge(
-            analyzer=each.analyzer, verified_at=each.verified_at or served_until, source_changed=each.source_changed
-        )
-        for each in readiness.points
-    )
+    known = ((each, each.verified_at or served_until) for each in readiness.points)
+    return tuple(CopyAge(analyzer=it.analyzer, verified_at=at, source_changed=it.source_changed) for it, at in known)
 
 
 SPARE_ROUNDS = 3  # Rounds beyond what the proof of an outage needs, for a target that fails for a moment

@@ -176,11 +176,8 @@ def _moments(
     """Give when source and target were known to be equal."""
     expected = snapshot.fingerprints.get(name)
     in_snapshot = expected is not None and (record is None or same_meaning(record.source.fingerprint, expected))
-    return (
-        record.copied_at if record else None,
-        last_run.at if record and last_run and not last_run.behind else None,
-        snapshot.seen_at if in_snapshot else None,
-    )
+    by_run = last_run.at if record and last_run and not last_run.behind else None
+    return record.copied_at if record else None, by_run, snapshot.seen_at if in_snapshot else None
 
 
 def _changed_in_snapshot(record: CopyRecord | None, snapshot: InSnapshot, name: str) -> bool:
@@ -245,10 +242,8 @@ def model_facts(plan: RecoveryPlan, needed: Needed, source: Serving, there: Serv
             # Where no management plane is configured, that it was not asked is not a finding.
             if finding.severity is not Severity.UNKNOWN or there.resource.arm_endpoint:
                 same.setdefault(finding, []).append(analyzer)
-    return tuple(
-        ModelFact(finding, tuple(analyzers), forgiven=finding.missing and plan.missing_defaults == "ignore")
-        for finding, analyzers in same.items()
-    )
+    ignored = plan.missing_defaults == "ignore"
+    return tuple(ModelFact(each, tuple(names), forgiven=each.missing and ignored) for each, names in same.items())
 
 
 def retirements(

@@ -188,11 +188,8 @@ async def see_labelled(
     sources = {name: labelled_sources(definition) for name, definition in definitions.items()}
     locations = {_location(source) for found in sources.values() for source in found}
     listed = await _list_all(sorted(locations), resource, tls) if locations else {}
-    return {
-        name: tuple(_labelled(source, listed[_location(source)]) for source in found)
-        for name, found in sources.items()
-        if found
-    }
+    found = {name: [(each, listed[_location(each)]) for each in some] for name, some in sources.items() if some}
+    return {name: tuple(_labelled(*each) for each in known) for name, known in found.items()}
 
 
 def what_changed(then: Sequence[LabelledData], now: Sequence[LabelledData]) -> str:

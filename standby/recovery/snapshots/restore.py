@@ -110,11 +110,8 @@ class RebuiltLog:
         except VaultError as error:
             # No analyzer waits for a vault that does not answer.
             self._at_the_end = True
-            log.warning(
-                "The analyzers rebuilt at %s could not be recorded yet; this is tried again at the end: %s",
-                self._plan.to,
-                error,
-            )
+            text = "The analyzers rebuilt at %s could not be recorded yet; this is tried again at the end: %s"
+            log.warning(text, self._plan.to, error)
 
     @property
     def built(self) -> tuple[Rebuilt, ...]:

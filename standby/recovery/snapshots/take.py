@@ -163,9 +163,9 @@ class SnapshotTaken(Document):
     @property
     def shortcomings(self) -> tuple[str, ...]:
         """What is missing or went wrong, a sentence each."""
+        reasons = {name: sentence(reason) for name, reason in sorted(self.missing.items())}
         missing = (
-            f"{name}: {sentence(reason)} Its analyzers are taken over from the last snapshot."
-            for name, reason in sorted(self.missing.items())
+            f"{name}: {text} Its analyzers are taken over from the last snapshot." for name, text in reasons.items()
         )
         return (*missing, *(sentence(problem) for problem in self.problems))
 
