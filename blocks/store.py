@@ -55,11 +55,9 @@ async def load_configuration_from_blocks(plan_name: str, *, scratch: str = "") -
 
 
 async def load_what_is_usable(plan_name: str, *, scratch: str = "") -> Configuration:
-    """Read a recovery plan as `load_configuration_from_blocks` does, and let a resource cost itself only.
-
-    One whose block is missing or unusable is there all the same, and whoever calls it gets the reason. Without any that
-    is usable, or without the scratch resource, the errors are the same.
-    """
+    """Read a recovery plan as `load_configuration_from_blocks` does, and let a resource cost itself only."""
+    # One whose block is missing or unusable is there all the same, and whoever calls it gets the reason. Without any
+    # that is usable, or without the scratch resource, the errors are the same.
     found = await _read_blocks(plan_name, scratch)
     if not found.resources or scratch in found.problems:
         found.must_be_whole()

@@ -93,10 +93,8 @@ def data_plane(world: World, resource: str) -> ASGIApp:
 
 
 def check_permission(arrival: Arrival, key: str, issuer: TokenIssuer) -> None:
-    """Let in who has the key, or a token for the data plane.
-
-    Missing rights are a 401 `PermissionDenied`, not a 403 (REFERENCE: user). Inferred: the words of other refusals.
-    """
+    """Let in who has the key, or a token for the data plane."""
+    # Missing rights are a 401 `PermissionDenied`, not a 403 (REFERENCE: user). Inferred: the words of other refusals.
     headers = arrival.request.headers
     sent = headers.get("ocp-apim-subscription-key")
     if sent is not None:

@@ -16,8 +16,7 @@ DATA_PLANE = "https://cognitiveservices.azure.com"
 MANAGEMENT = "https://management.azure.com"
 API_VERSION = "2019-08-01"
 
-TIME = SystemClock()
-"""That of everything that is emulated."""
+TIME = SystemClock()  # That of everything that is emulated
 
 
 @dataclass(frozen=True)

@@ -84,8 +84,7 @@ def digest_of_json(value: JsonValue) -> str:
     return digest_of(rfc8785.dumps(value) if _NOT_AS_JSON_DUMPS.search(text) else text.encode())
 
 
-MOST_LEVELS = 100
-"""Values nested deeper than this are not worked with; the deepest known analyzer has 12 levels."""
+MOST_LEVELS = 100  # Values nested deeper than this are not worked with; the deepest known analyzer has 12 levels
 
 _CUT_LEVEL = MOST_LEVELS + 10
 """Below this level nothing is read where all of it is too deep: enough is left to see that a value is too deep."""

@@ -151,11 +151,9 @@ M = TypeVar("M", bound=BaseModel)
 
 CORRECT = "Correct that, then run again"
 
-MOST_BYTES = 500_000
-"""Of a configuration file."""
+MOST_BYTES = 500_000  # Of a configuration file
 
-MOST_PROBLEMS = 50
-"""So many are explained: who has more looks at the wrong file."""
+MOST_PROBLEMS = 50  # So many are explained: who has more looks at the wrong file
 
 
 def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> Configuration:

@@ -16,8 +16,7 @@ ApiVersion = Literal["2025-11-01", "2026-06-01-preview", "2025-05-01-preview"]
 PREVIEW_2025: ApiVersion = "2025-05-01-preview"
 """The api-version whose copy protocol hands a token to the caller, as the product's disaster-recovery page has it."""
 
-PREVIEW_2025_RETIRES = "2026-07-15"
-"""The day on which that api-version was due to be retired."""
+PREVIEW_2025_RETIRES = "2026-07-15"  # The day on which that api-version was due to be retired
 
 LASTING = tuple(version for version in get_args(ApiVersion) if version != PREVIEW_2025)
 """The api-versions to move to from one that is retired."""

@@ -90,11 +90,9 @@ class Way:
 OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 """Failures of a connection that are the same whoever is called."""
 
-OUT_OF_DATE = {9, 10}
-"""OpenSSL's numbers of certificates that are not yet valid, or no longer."""
+OUT_OF_DATE = {9, 10}  # OpenSSL's numbers of certificates that are not yet valid, or no longer
 
-PASSED_ON = {"502", "503", "504"}
-"""What a proxy answers that has found nobody itself."""
+PASSED_ON = {"502", "503", "504"}  # What a proxy answers that has found nobody itself
 
 
 def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, way: Way) -> errors.ServiceError:

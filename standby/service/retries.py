@@ -170,8 +170,7 @@ def parse_retry_after(value: str | None, *, date: str | None, now: datetime) -> 
     return None if until is None else max(0.0, (until - (_http_date(date or "") or now)).total_seconds())
 
 
-TOLERATED_SKEW = timedelta(minutes=5)
-"""Entra refuses tokens on clocks that differ by more."""
+TOLERATED_SKEW = timedelta(minutes=5)  # Entra refuses tokens on clocks that differ by more
 
 
 def clock_skew(date: str | None, now: datetime) -> str:
