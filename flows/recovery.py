@@ -84,7 +84,7 @@ class VariableActivation:
         wanted = _short(activation)
         try:
             async with asyncio.timeout(ANSWER), self._alone():
-                maps = await self._maps()
+                maps = await self._maps(wanted.plan)
                 found = maps.plans.get(wanted.plan)
                 must_follow(self.name, found, wanted)
                 if not wanted.says_the_same(found):
@@ -112,27 +112,30 @@ class VariableActivation:
     async def read(self, plan: str) -> Activation | None:
         """Give what the variable says of a plan; the whole map, where this process published it."""
         try:
-            found = (await self._maps()).plans.get(plan)
+            found = (await self._maps(plan)).plans.get(plan)
         except NO_ANSWER as error:
             raise self._no_answer(error) from None
         whole = self._published
         return whole if whole is not None and whole.says_the_same(found) else found
 
-    async def _maps(self) -> ActiveMaps:
+    async def _maps(self, plan: str) -> ActiveMaps:
         content = await Variable.aget(self._variable)
         if content is None:
             return ActiveMaps()
         try:
-            return parse_stored(self.name, json.dumps(content).encode(), ActiveMaps)
+            maps = parse_stored(self.name, json.dumps(content).encode(), ActiveMaps)
         except FormatUnknown as error:
             raise SinkFailed(self.name, error.cause, error.next_action) from None
         except ValidationError:
+            maps = None
+        if maps is None or not maps.knows(plan):
             # Something else's variable: its value would be lost.
             raise SinkFailed(
                 self.name,
                 "it holds something other than an active endpoint map, so it is not overwritten",
                 "Name another variable under activation, or delete this variable",
-            ) from None
+            )
+        return maps
 
     async def _write(self, maps: ActiveMaps) -> None:
         length = len(maps.model_dump_json().encode())

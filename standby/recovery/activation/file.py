@@ -42,10 +42,10 @@ class FileActivation:
             await to_its_end(self._publish(activation))
 
     async def read(self, plan: str) -> Activation | None:
-        return (await self._maps()).plans.get(plan)
+        return (await self._maps(plan)).plans.get(plan)
 
     async def _publish(self, activation: Activation) -> None:
-        maps = await self._maps()
+        maps = await self._maps(activation.plan)
         found = maps.plans.get(activation.plan)
         must_follow(self.name, found, activation)
         if activation.says_the_same(found) and not self._has_another_mode():
@@ -62,7 +62,7 @@ class FileActivation:
         except OSError:
             return True
 
-    async def _maps(self) -> ActiveMaps:
+    async def _maps(self, plan: str) -> ActiveMaps:
         try:
             content = await self._folder.read(self._file.name)
         except VaultError as error:
@@ -70,13 +70,16 @@ class FileActivation:
         if content is None:
             return ActiveMaps()
         try:
-            return parse_stored(str(self.path), content, ActiveMaps)
+            maps = parse_stored(str(self.path), content, ActiveMaps)
         except FormatUnknown as error:
             raise SinkFailed(self.name, error.cause, error.next_action) from None
         except ValidationError:
+            maps = None
+        if maps is None or not maps.knows(plan):
             # Some other program's, or damaged: what it said, and under which epoch, would be lost.
             reason = "it holds something other than an active endpoint map, so it is not overwritten"
-            raise SinkFailed(self.name, reason, "Move the file aside, then run again") from None
+            raise SinkFailed(self.name, reason, "Move the file aside, then run again")
+        return maps
 
     @property
     def _file(self) -> Path:

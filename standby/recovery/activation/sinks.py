@@ -6,9 +6,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapSerializer,
+    WrapValidator,
+)
 
 from standby.concurrency import side_by_side
 from standby.document import Document, digest_of_json
@@ -77,12 +85,32 @@ class Activation(Document):
         return {primary: endpoint.resource if endpoint else None for primary, endpoint in self.sources.items()}
 
 
+def _or_as_it_is(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return handler(value)
+    except ValidationError:
+        return value
+
+
+_Kept = Annotated[
+    Activation,
+    WrapValidator(_or_as_it_is),
+    # Without types, so that its JSON schema is that of a map.
+    WrapSerializer(lambda value, handler: handler(value) if isinstance(value, Activation) else value),
+]
+"""The map of a plan, or whatever stands in its place: it stays as it is, and costs no other plan its map."""
+
+
 class ActiveMaps(Stored):
     """The content of a sink that several plans share: each plan's map by the plan's name."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
-    plans: Mapping[str, Activation] = Field({}, description="The active endpoint map of each plan, by its name.")
+    plans: Mapping[str, _Kept] = Field({}, description="The active endpoint map of each plan, by its name.")
+
+    def knows(self, plan: str) -> bool:
+        """Say whether what stands in the place of a plan's map is one, or nothing."""
+        return plan not in self.plans or type(self.plans[plan]) is Activation
 
 
 class SinkFailed(StandbyError):

@@ -117,6 +117,19 @@ async def test_what_is_no_map_is_not_overwritten(tmp_path: Path, content: str) -
     assert sink.path.read_text(encoding="latin-1") == content
 
 
+@pytest.mark.parametrize("theirs", [7, None, [], {"epoch": "many"}, {"plan": "other", "epoch": -1}])
+async def test_what_stands_in_the_place_of_another_plans_map_stays_and_costs_no_other(
+    tmp_path: Path, theirs: object
+) -> None:
+    sink = FileActivation(tmp_path / "active.json")
+    sink.path.write_text(json.dumps({"format": 1, "plans": {"other": theirs}}))
+    await sink.publish(activation(1, "west"))
+    assert await sink.read("p") == activation(1, "west")
+    assert json.loads(sink.path.read_text())["plans"]["other"] == theirs
+    with pytest.raises(SinkFailed, match="not overwritten"):
+        await sink.read("other")
+
+
 async def test_a_place_that_cannot_be_written_is_told_with_its_cause(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file, and no folder")
     with pytest.raises(SinkFailed, match=r"published to file .*taken/active.json: .*(Not a directory|File exists)"):
