@@ -16,7 +16,7 @@ _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _ALWAYS_SECRET = re.compile(r"(?i)(?<=[?&]sig=)[^&\s'\"]+|\beyJ[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?")
 
 
-MOST_KEPT = 1000  # Secrets that are known at once: those of the copies in flight, and the keys of resources
+MOST_KEPT = 500  # Secrets that are known at once: those of the copies in flight, and the keys of resources
 LEAST_SECRET = 6  # Characters of one: less would hide ordinary words
 
 
