@@ -143,11 +143,11 @@ async def _clock(client: ContentUnderstandingClient, clock: Clock) -> Check:
     except (httpx.HTTPError, KeyError, ValueError):
         detail = "the service's answer has no time in it"
         return Check(name, "clock", None, detail, "Compare this machine's clock with another one")
-    if skew := clock_skew(date, now):
-        detail = f"the clock of this machine is wrong: it is {skew} the service's"
+    seconds = abs(now - there).total_seconds()
+    if clock_skew(date, now):
+        detail = f"the clock of this machine is wrong by {seconds:.0f} s"
         return Check(name, "clock", False, detail, "Set the clock by NTP")
-    near = max(abs(now - there).total_seconds(), 1)
-    return Check(name, "clock", True, f"the clock is within {near:.0f} s of the service's")
+    return Check(name, "clock", True, f"the clock is within {max(seconds, 1):.0f} s of the service's")
 
 
 PATIENCE = HttpRetries(attempts=2, total=15.0, retry_after_cap=5.0)
