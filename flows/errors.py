@@ -1,5 +1,7 @@
 """Errors between Standby and a Prefect server."""
 
+import os
+
 from standby.config.errors import ConfigurationError
 from standby.errors import GuardRefused, StandbyError
 
@@ -51,27 +53,58 @@ class RunLost(StandbyError):
 
 
 class NoServer(StandbyError):
-    """No Prefect server is configured."""
+    """No Prefect server is configured, and the temporary one that Prefect starts then is not there either."""
 
-    def __init__(self) -> None:
-        cause = "No Prefect server is configured"
+    def __init__(self, why: str = "") -> None:
+        cause = f"No Prefect server is configured{why.rstrip('.')}"
         super().__init__(cause, "Start one with prefect server start and set PREFECT_API_URL, or use --via direct")
 
 
 class ServerUnreachable(StandbyError):
     """The configured Prefect server does not respond."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, reason: str) -> None:
         super().__init__(
-            f"The Prefect server at {url} does not respond", "Start it, or run with --via direct, which needs no server"
+            f"The Prefect server at {url} does not respond ({reason})",
+            "Start it or correct PREFECT_API_URL, or run with --via direct, which needs no server",
+        )
+
+
+class NotAnApi(StandbyError):
+    def __init__(self, url: str, reason: str) -> None:
+        right = url if url.rstrip("/").endswith("/api") else f"{url.rstrip('/')}/api"
+        super().__init__(
+            f"PREFECT_API_URL is {url}, and that is not the API of a Prefect server: {reason}",
+            f"Set it to {right} where that is a Prefect server, or run with --via direct, which needs none",
+        )
+
+
+class ServerRefuses(StandbyError):
+    def __init__(self, url: str, status: int) -> None:
+        super().__init__(
+            f"The Prefect server at {url} refuses this client (HTTP {status})",
+            "Correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY, or run with --via direct, which needs no server",
+        )
+
+
+class SettingsUnusable(StandbyError):
+    def __init__(self, reason: str) -> None:
+        home = os.environ.get("PREFECT_HOME", "~/.prefect")
+        super().__init__(
+            f"Prefect cannot be used with its settings: {reason.removesuffix('.')}",
+            f"Correct that in the environment, in {home}/profiles.toml, or in prefect.toml or .env of this folder; "
+            "or run with --via direct, which needs no Prefect",
         )
 
 
 class ServerDidNotStart(StandbyError):
     """A Prefect server of our own did not start."""
 
-    def __init__(self, log: str) -> None:
-        super().__init__("The Prefect server did not start", f"Read the reason in {log}")
+    def __init__(self, log: str, last_words: str) -> None:
+        super().__init__(
+            f"The Prefect server did not start{': ' if last_words else ''}{last_words}",
+            f"Correct that, then run it again; {log} says more where it is kept",
+        )
 
 
 class SlotTaken(GuardRefused):

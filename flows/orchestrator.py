@@ -6,6 +6,7 @@ of this module are inside its functions.
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -17,9 +18,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from flows.errors import NoReport, NoServer, RunLost, ServerDidNotStart, ServerUnreachable
+from flows.errors import (
+    NoReport,
+    NoServer,
+    NotAnApi,
+    RunLost,
+    ServerDidNotStart,
+    ServerRefuses,
+    ServerUnreachable,
+    SettingsUnusable,
+)
 from standby.config.configuration import Configuration
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
@@ -45,6 +55,8 @@ PROMPT: Mapping[str, str] = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 QUIET: Mapping[str, str] = {
     # The command itself says what happened, and a run's log goes to the server as well.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    # How long the server may take that Prefect starts where none is configured.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # No usage statistics leave a recovery tool.
     "DO_NOT_TRACK": "1",
 }
@@ -97,6 +109,7 @@ class Prefect:
         async with own_server(home) as url:
             os.environ["PREFECT_API_URL"] = f"{url}/api"
             os.environ["PREFECT_HOME"] = str(home)
+            os.environ.setdefault("HOME", str(home))  # In a container the user may have none.
             try:
                 yield url
             finally:
@@ -105,11 +118,9 @@ class Prefect:
     @asynccontextmanager
     async def own_workers(self, folder: Path) -> AsyncIterator[None]:
         """Run a worker of each work pool against the server that this process uses."""
-        from prefect.settings import get_current_settings
-
+        settings = _settings().to_environment_variables(exclude_unset=True)
         from flows.bootstrap import RECOVERY_POOL, WORK_POOL
 
-        settings = get_current_settings().to_environment_variables(exclude_unset=True)
         async with AsyncExitStack() as stack:
             for pool in (WORK_POOL, RECOVERY_POOL):
                 await stack.enter_async_context(own_worker(folder / f"{pool}.log", pool, settings))
@@ -138,9 +149,9 @@ class Prefect:
         """See whether the configured server answers."""
         try:
             await _must_be_there()
-        except (NoServer, ServerUnreachable) as error:
+            return Health(True, f"the server at {_configured()} answers")
+        except StandbyError as error:
             return Health(False, error.cause, error.next_action)
-        return Health(True, f"the server at {_configured()} answers")
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks."""
@@ -199,27 +210,75 @@ async def _flush() -> None:
         await drained
 
 
-def _configured() -> str:
-    from prefect.settings import get_current_settings
+def _settings() -> Any:
+    """Give Prefect's settings, which it reads when it is first imported; or `SettingsUnusable`."""
+    try:
+        from prefect.settings import get_current_settings
 
-    return get_current_settings().api.url or ""
+        return get_current_settings()
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = _unusable(error)
+    raise SettingsUnusable(reason)
+
+
+def _unusable(error: Exception) -> str:
+    """Say which setting of Prefect is wrong, as far as it says so itself, and without its value."""
+    if isinstance(error, ValidationError):
+        found = error.errors(include_url=False, include_input=False)[0]
+        section = re.sub("(?<=[a-z])(?=[A-Z])", "_", error.title.removesuffix("Settings"))
+        parts = [part for part in ("PREFECT", section, *found["loc"]) if part]
+        # What is wrong with no part, but with all of it, is a URL.
+        name = "_".join(map(str, parts)).upper() if found["loc"] else "PREFECT_API_URL or another URL"
+        return f"{name}: {found['msg'].removeprefix('Value error, ')}"
+    if "home directory" in str(error):
+        return "this user has no home folder, and neither HOME nor PREFECT_HOME is set"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _configured() -> str:
+    return cast(str, _settings().api.url or "")
 
 
 async def _must_be_there() -> None:
     if not _configured():
-        raise NoServer
+        raise NoServer(_lost_profile())
     await _must_answer()
 
 
+def _lost_profile() -> str:
+    from prefect.settings import load_profiles
+
+    name = os.environ.get("PREFECT_PROFILE", "")
+    return "" if name in {"", *load_profiles()} else f": PREFECT_PROFILE names {name}, and there is no such profile"
+
+
 async def _must_answer() -> None:
+    """Make sure that the configured server is one and lets us in, or that the temporary one starts where none is."""
+    url = _configured()
     from prefect import get_client
 
-    url = _configured()
-    if not url:
-        return  # Prefect will start a server of its own.
-    async with get_client() as client:
-        if await client.api_healthcheck() is not None:
-            raise ServerUnreachable(url)
+    try:
+        async with get_client() as client:
+            failure = await client.api_healthcheck()
+            # Its health every server tells, and a page that is no API may have the status of one.
+            answer = await client.hello() if failure is None else None
+    except httpx.InvalidURL as error:
+        raise SettingsUnusable(f"NO_PROXY or PREFECT_API_URL has what is no URL: {error}") from None
+    except (ImportError, RuntimeError, ValueError) as error:
+        # A proxy that cannot be used; or the temporary server did not start in time, or may not be started.
+        why = f": {error}" if isinstance(error, RuntimeError) else ""
+        if isinstance(error, ImportError):
+            raise ServerUnreachable(url, "a socks proxy that the environment names cannot be used") from None
+        raise (ServerUnreachable(url, str(error)) if url else NoServer(why)) from None
+    except httpx.HTTPError as error:
+        failure, answer = error, None
+    if isinstance(failure, httpx.HTTPStatusError):
+        status = failure.response.status_code
+        raise ServerRefuses(url, status) if status in {401, 403} else NotAnApi(url, f"it answers HTTP {status}")
+    if failure is not None:
+        raise ServerUnreachable(url, type(failure).__name__)
+    if answer is not None and "json" not in answer.headers.get("content-type", ""):
+        raise NotAnApi(url, "it answers with a web page")
 
 
 START_SECONDS = 120.0  # How long a new server may take: it makes its database first
@@ -237,6 +296,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
     url, log = f"http://127.0.0.1:{port}", home / "server.log"
     # Settings that are meant for another server are left out.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    inherited.setdefault("HOME", str(home))  # In a container the user may have none.
     settings = {
         **SETTINGS,
         "PREFECT_HOME": str(home),
@@ -286,7 +346,8 @@ async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: 
                     if (await http.get(f"{api}/health")).is_success:
                         return
                 await asyncio.sleep(EVERY)
-    raise ServerDidNotStart(str(log))
+    said = (await asyncio.to_thread(log.read_text, errors="replace")).split("\n")
+    raise ServerDidNotStart(str(log), next((line.strip() for line in reversed(said) if line.strip()), ""))
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
