@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect import get_client
+from prefect import get_client, settings
 from prefect.client.schemas.actions import DeploymentUpdate
 
 from flows.bootstrap import (
@@ -108,12 +109,68 @@ async def test_it_can_be_asked_whether_workers_run_and_whether_the_watch_still_l
     assert (paused.well, "paused" in paused.detail) == (False, True)
 
 
-@pytest.mark.prefect
-async def test_a_server_that_does_not_answer_is_named() -> None:
+async def health(**environment: str) -> str:
+    """What a process of its own says of Prefect: it reads its settings when it is first imported."""
     program = "import asyncio; from flows.orchestrator import Prefect; print(asyncio.run(Prefect().health()))"
-    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", program), env=environment, stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-c", program), env={**os.environ, **environment}, stdout=asyncio.subprocess.PIPE
     )
     told, _ = await process.communicate()
-    assert b"The Prefect server at http://127.0.0.1:9/api does not respond" in told
+    return told.decode()
+
+
+@pytest.mark.prefect
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        (
+            {"PREFECT_CLIENT_MAX_RETRIES": "canary"},
+            "Prefect cannot be used with its settings: PREFECT_CLIENT_MAX_RETRIES: Input should be a valid integer",
+        ),
+        ({"PREFECT_HOME": "{folder}"}, "{folder}/profiles.toml"),
+    ],
+)
+async def test_a_setting_with_which_prefect_cannot_be_used_is_named(
+    tmp_path: Path, environment: dict[str, str], words: str
+) -> None:
+    (tmp_path / "profiles.toml").write_text("active = 'x'\n[profiles.x")
+    given = {name: value.format(folder=tmp_path) for name, value in environment.items()}
+    told = await health(**given)
+    assert words.format(folder=tmp_path) in told
+    assert "well=False" in told
+    assert "canary" not in told
+
+
+@pytest.mark.prefect
+@pytest.mark.parametrize(
+    ("status", "kind", "words"),
+    [
+        (401, "application/json", "refuses this client (HTTP 401)"),
+        (404, "application/json", "is not the API of a Prefect server: it answers HTTP 404"),
+        (200, "text/html", "is not the API of a Prefect server: it answers with a web page"),
+    ],
+)
+async def test_what_answers_and_is_no_server_that_lets_us_in_is_named(status: int, kind: str, words: str) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}"
+        writer.write(head.encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        with settings.temporary_settings({settings.PREFECT_API_URL: url}):
+            found = await Prefect().health()
+    assert found.well is False
+    assert words in found.detail
+    assert status == 401 or f"Set it to {url}/api" in found.next_action
+
+
+@pytest.mark.prefect
+async def test_a_server_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with settings.temporary_settings({settings.PREFECT_API_URL: "http://127.0.0.1:9/api"}):
+        found = await Prefect().health()
+        monkeypatch.setenv("NO_PROXY", "[::1]")
+        unreadable = await Prefect().health()
+    assert found.detail == "The Prefect server at http://127.0.0.1:9/api does not respond (ConnectError)"
+    assert "NO_PROXY or PREFECT_API_URL has what is no URL" in unreadable.detail
