@@ -47,6 +47,11 @@ class TargetAnalyzerFailed(CopyFailed):
     _advice = "Run again: it is overwritten; if it fails every time, its warnings at the target may say why"
 
 
+class TargetUnreadable(CopyFailed):
+    _cause = "{analyzer} at {target} cannot be read: {status}"
+    _advice = "Correct it there, or exclude it from the plan"
+
+
 class TargetAnalyzerGone(CopyFailed):
     _cause = "{analyzer} disappeared from {target} while it was being copied"
     _advice = "Find out who deletes analyzers there, then run again"

@@ -24,6 +24,7 @@ from standby.replication.errors import (
     TargetAnalyzerGone,
     TargetAnalyzerNotReady,
     TargetMoved,
+    TargetUnreadable,
 )
 from standby.replication.fingerprint import differences, fingerprint, is_filled_in, same_meaning, without_access
 from standby.replication.inventory import Connections
@@ -275,6 +276,8 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
     if analyzer.status == "creating":
         raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
+    if analyzer.wrong:
+        raise TargetUnreadable(item.target_analyzer, item.target, analyzer.wrong)
     if analyzer.status != "ready":
         raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
     target = sight(analyzer, analyzer.definition(), ignore)

@@ -10,7 +10,7 @@ from standby.recovery.context import RecoveryContext
 from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
 from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.replication.engine import Receipt, is_transient, try_again
-from standby.replication.errors import TargetAnalyzerNotReady
+from standby.replication.errors import TargetAnalyzerNotReady, TargetUnreadable
 from standby.replication.fingerprint import fingerprint, same_meaning
 from standby.replication.steps import ADOPTED, LATE, find, make_room, must_find, settle, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
@@ -91,6 +91,8 @@ class BuildSteps:
         analyzer = await must_find(*there_is, lambda there: there.status != "creating")
         if analyzer.status == "creating":
             raise TargetAnalyzerNotReady(item.target_analyzer, self.to)
+        if analyzer.wrong:
+            raise TargetUnreadable(item.target_analyzer, self.to, analyzer.wrong)
         if analyzer.status != "ready":
             raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
         if not self._is_as_sent(item, analyzer):
