@@ -281,8 +281,8 @@ class _LastSwitch(Stored):
 
 
 class _Unreadable(StandbyError):
-    def __init__(self, _where: str, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(reason, f"Put {where} back as it was")
 
 
 async def _of_switch(context: RecoveryContext) -> Witness | None:
@@ -311,7 +311,7 @@ async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | Non
     try:
         manifest = parse_stored(vault.where(path), content or b"", Manifest)
     except ValidationError:
-        raise _Unreadable(path, f"{vault.where(path)} is missing or damaged") from None
+        raise _Unreadable(vault.where(path), f"{vault.where(path)} is missing or damaged") from None
     parts = manifest.resources.items()
     serving = {primary: Assignment(active=name) for name, part in parts for primary in part.primaries}
     return Witness(vault.where(path), manifest.epoch, serving, manifest.log)

@@ -134,7 +134,8 @@ def is_filled_in(
         as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
     """
     by_people = BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS
-    return _only_fills_in(writable(source, ignore), writable(target, ignore), "", by_people)
+    left, right = ({"config": {}, **writable(each, ignore)} for each in (source, target))
+    return _only_fills_in(left, right, "", by_people)
 
 
 def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: frozenset[str]) -> bool:

@@ -36,10 +36,10 @@ class Inventory:
     analyzers: Mapping[str, Analyzer]
     definitions: Mapping[str, Mapping[str, JsonValue]]
 
-    def unreadable(self, name: str) -> str:
+    def unreadable(self, name: str, advice: str = "Correct it there, or exclude it from the plan") -> str:
         """Say what of an analyzer cannot be read; empty where all of it can, or there is none."""
         found = self.analyzers.get(name)
-        return found.unreadable(self.serving.resource.name) if found is not None and found.wrong else ""
+        return found.unreadable(self.serving.resource.name, advice) if found is not None and found.wrong else ""
 
     def with_defaults(self, added: Mapping[str, str]) -> Inventory:
         """Take for true what an earlier pair of a plan adds to the resource's defaults."""

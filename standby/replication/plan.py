@@ -42,7 +42,6 @@ from standby.replication.verdict import (
     decide,
     expected_definition,
     explain,
-    is_later,
     is_trained_again,
     is_unfinished,
     judge,
@@ -117,7 +116,16 @@ class Pair:
             target_analyzer=self.names.free_version(name) if action is Action.COPY_AS_VERSION else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(verdict, action, name, source.name, target.name, status, equal=equal),
+            reason=explain(
+                verdict,
+                action,
+                name,
+                source.name,
+                target.name,
+                status,
+                equal=equal,
+                in_place=target.api_version != PREVIEW_2025,
+            ),
             needs=tuple(sorted(dependencies.children[name])),
             models=models_of(self.source.definitions[name]),
             expected=expected,
@@ -126,7 +134,9 @@ class Pair:
             differences=() if equal else self._differences(name, target_name),
             warnings=dependencies.warnings_of(name),
         )
-        there = "" if name in self.selection.force else self.target.unreadable(target_name)
+        advice = f"Delete it there, or overwrite it with --force {name}"
+        is_overwritten = item.over_nothing or name in self.selection.force
+        there = "" if is_overwritten else self.target.unreadable(target_name, advice)
         if name not in self.selection.keep and (wrong := self.source.unreadable(name) or there):
             return _blocked(item, wrong)
         if why is not None:
@@ -156,8 +166,7 @@ class Pair:
         record = self.records.get(target_name)
         if found is None or same_meaning(found.fingerprint, expected.fingerprint):
             return judge(expected, found, record)
-        copied = record.target if record and record.target.created_at == found.created_at else None
-        as_copied = copied is not None and not is_later(found.changed_at, copied.changed_at)
+        as_copied = record is not None and record.target.status == UNFINISHED
         source, there = self._definition(name, target_name), self.target.definitions[target_name]
         filled_in = is_filled_in(source, there, self.recovery_plan.ignore, as_copied=as_copied)
         return judge(expected, found, record, is_filled_in=filled_in)
@@ -264,12 +273,15 @@ class Pair:
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version
         if item.action is Action.REPLACE and version == PREVIEW_2025 and not item.over_nothing:
-            cause = f"{item.target} has one already, and api-version {version} cannot replace it"
-            advice = "Allow a copy beside it with --on-existing version"
-            return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
+            cause = f"Api-version {version} cannot replace it"
+            there = explain(item.verdict, Action.REFUSE, item.analyzer, item.source, item.target, in_place=False)
+            return replace(item, action=Action.REFUSE, reason=f"{cause}. {there}")
         if item.action in COPYING and len(item.target_analyzer) > LONGEST_ID:
             cause = f"Its copy would be called {item.target_analyzer}, which is too long for an id"
-            advice = "Give it a shorter name, or allow --on-existing replace"
+            advice = "Choose a shorter target_id, or exclude it from the plan"
+            if item.action is Action.COPY_AS_VERSION:
+                advice = f"Delete {self.names.of(item.analyzer)} at {item.target} and run again"
+                advice += "" if version == PREVIEW_2025 else ", or allow --on-existing replace"
             return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
         if item.action is Action.COPY and item.found is not None:
             return _blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
@@ -318,7 +330,10 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         cause = f"It refers to {names}, which {item.source} does not have"
         return _blocked(item, f"{cause}. Create it there, or remove the reference.")
     if item.action in COPYING and item.expected.status != "ready":
-        return _blocked(item, f"It is {item.expected.status} at {item.source}. Only a ready analyzer can be copied.")
+        cause = f"It is {item.expected.status} at {item.source}, and only a ready analyzer can be copied"
+        is_made = item.expected.status == "creating"
+        advice = "Run again when it is ready" if is_made else "Build it again there, or exclude it from the plan"
+        return _blocked(item, f"{cause}. {advice}.")
     return item
 
 

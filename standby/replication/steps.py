@@ -32,7 +32,7 @@ from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.serving import judge_models
 from standby.replication.trained import note_begun, note_rebuilt
-from standby.replication.verdict import UNFINISHED, Action, Sighting, expected_definition, sight, with_overrides
+from standby.replication.verdict import STUCK, UNFINISHED, Action, Sighting, expected_definition, sight, with_overrides
 from standby.service.errors import (
     AnalyzerNotFound,
     Conflict,
@@ -377,8 +377,9 @@ def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether what the target holds is still what the plan was made from."""
     if item.found is None:
         return False
-    is_failed = item.over_nothing and item.found.status != UNFINISHED
-    if is_failed and there.status not in {"failed", "creating"}:
+    if item.found.status == UNFINISHED and there.status == "ready" and _is_as_planned(context, item, there):
+        return False
+    if item.found.status in {"failed", STUCK} and there.status not in {"failed", "creating"}:
         return False
     dates = (there.created_at, there.last_modified_at)
     seen = fingerprint(there.definition(), context.recovery_plan.ignore)

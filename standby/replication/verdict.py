@@ -13,7 +13,7 @@ from standby.config.plan import OnExisting
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
 from standby.replication.fingerprint import fingerprint, same_meaning
-from standby.service.models import UNREADABLE, Analyzer
+from standby.service.models import Analyzer
 
 
 class Verdict(StrEnum):
@@ -113,9 +113,10 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None, *,
     )
     is_edited = not same_meaning(target.fingerprint, ours.target.fingerprint)
     target_changed = is_edited or is_trained_again(target, ours.target)
-    if source_changed and target_changed:
-        return Verdict.DIVERGED
-    return Verdict.TARGET_AHEAD if target_changed else Verdict.SOURCE_AHEAD
+    if source_changed:
+        return Verdict.DIVERGED if target_changed else Verdict.SOURCE_AHEAD
+    # What did not change was found good, with what the target filled in.
+    return Verdict.TARGET_AHEAD if target_changed else _of_equals(source, target, last, ours)
 
 
 def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours: CopyRecord | None) -> Verdict:
@@ -150,7 +151,7 @@ def is_unfinished(begun: CopyRecord, found: Sighting, expected: Sighting) -> boo
     """Say whether what is there is a copy that was never found good, and can be made again: it has nothing else."""
     if begun.target.status != UNFINISHED or begun.target.created_at != found.created_at:
         return False
-    if found.status not in {"ready", "creating", "deleting", UNREADABLE}:
+    if found.status not in {"ready", "creating", "deleting"} | HOLDS_NOTHING:
         return True
     is_as_begun = same_meaning(found.fingerprint, begun.target.fingerprint)
     is_older = is_as_begun and not same_meaning(found.fingerprint, expected.fingerprint)
@@ -269,6 +270,16 @@ _WHAT_TO_DO = {
     Verdict.DIVERGED: "Decide which one is right; overwrite the one at {target} with --force {analyzer}",
 }
 
+_NOT_IN_PLACE = {
+    **dict.fromkeys(
+        (Verdict.SOURCE_AHEAD, Verdict.FOREIGN),
+        "Allow a copy beside it with --on-existing version, or delete it at {target} and run again",
+    ),
+    Verdict.TARGET_AHEAD: "Copy the edit to {source} first, or delete it at {target} and run again",
+    Verdict.DIVERGED: "Decide which one is right; to copy the one at {source}, delete it at {target} and run again",
+}
+"""What to do where the protocol cannot replace."""
+
 OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
 """Verdicts under which the target has one that is not the source's."""
 
@@ -290,6 +301,7 @@ def explain(
     status: str = "ready",
     *,
     equal: bool = False,
+    in_place: bool = True,
 ) -> str:
     """Say in a sentence or two why an item has its action; a blocked one has reasons of its own."""
     words = (_TRAINED_AGAIN if equal else {}).get(verdict, _WHAT_IS_THERE[verdict])
@@ -298,7 +310,7 @@ def explain(
     elif verdict is Verdict.SOURCE_AHEAD and status != "ready":
         words = _UNUSABLE
     sentence = words.format(source=source, target=target, status=status)
-    advice = _WHAT_TO_DO.get(verdict) if action is Action.REFUSE else None
+    advice = (_WHAT_TO_DO if in_place else _NOT_IN_PLACE).get(verdict) if action is Action.REFUSE else None
     if advice is None:
         return f"{sentence}."
     return f"{sentence}. {advice.format(source=source, target=target, analyzer=analyzer)}."

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from standby.concurrency import side_by_side
-from standby.config.resource import Resource
+from standby.config.resource import PREVIEW_2025, Resource
 from standby.fencing import Fence, read_fence
 from standby.recovery.context import RecoveryContext
 from standby.recovery.durations import Durations, Restoring, read_durations
@@ -359,6 +359,7 @@ def _frame(context: RecoveryContext, fence: Fence, pair: Pair, *, ask_source: bo
         run_id=context.run_id,
         records_lost=context.known.problem if context.known else "",
         now=context.clock.now(),
+        can_replace=context.run.api_version(target) != PREVIEW_2025,
         source_asked=ask_source and assignment.active == primary and target != primary,
     )
 

@@ -69,13 +69,14 @@ class Subject:
             return "some of them never verified" if known else "never verified"
         return f"last verified {roughly(max(timedelta(), self.facts.now - min(known)))} ago"
 
-    def copy(self, options: str = "") -> str:
-        """Say how analyzers get to where they would be needed."""
+    def copy(self, *, over: bool = False) -> str:
+        """Say how analyzers get to where they would be needed, over older ones or not."""
         if self.facts.is_failback:
             return f"Run standby failback {self.plan}, which copies what is missing or older"
         if self.facts.switched or not self.facts.source_asked or self.facts.source_failure is not None:
             return f"Rebuild from a snapshot with standby restore {self.plan} --to {self.where}"
-        return f"Run standby replicate {self.plan}{options}"
+        options = f" --on-existing {'replace' if self.facts.can_replace else 'version'}"
+        return f"Run standby replicate {self.plan}{options if over else ''}"
 
 
 Words = tuple[str, str]  # What is so, and what to do about it; both without a full stop
@@ -92,8 +93,8 @@ def _blocked(about: Subject) -> Words:
 def _broken(about: Subject) -> Words:
     states = ", ".join(sorted({str(each.status) for each in about.standings}))
     # What failed is overwritten unasked.
-    options = "" if {each.status for each in about.standings} <= HOLDS_NOTHING else " --on-existing replace"
-    return f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})", about.copy(options)
+    over = not {each.status for each in about.standings} <= HOLDS_NOTHING
+    return f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})", about.copy(over=over)
 
 
 def _child(about: Subject) -> Words:
@@ -111,10 +112,12 @@ def _creating(about: Subject) -> Words:
 
 def _differing(about: Subject, how: str) -> Words:
     forced = " ".join(f"--force {name}" for name in about.names[:MOST_NAMED])
+    overwrite = f"overwrite {about.where} with standby replicate {about.plan} {forced}"
+    if not about.facts.can_replace:
+        overwrite = f"to copy again, delete there what is wrong and run standby replicate {about.plan}"
     return (
         f"{about.them} {how}, so {about.where} would answer differently from {about.facts.primary}",
-        f"See the difference with standby check {about.plan}; "
-        f"overwrite {about.where} with standby replicate {about.plan} {forced}",
+        f"See the difference with standby check {about.plan}; {overwrite}",
     )
 
 
@@ -136,13 +139,13 @@ def _stale(about: Subject) -> Words:
             f"It is unknown whether {about.them} changed at {primary} since the copy ({about.last_verified})",
             f"When {primary} answers, compare with standby check {about.plan}",
         )
-    return _behind(about), about.copy(" --on-existing replace")
+    return _behind(about), about.copy(over=True)
 
 
 def _rpo_missed(about: Subject) -> Words:
     allowed = about.facts.plan.objectives.rpo
     within = f"; the plan allows {format_duration(allowed)}" if allowed else ""
-    return f"{_behind(about)}{within}", about.copy(" --on-existing replace")
+    return f"{_behind(about)}{within}", about.copy(over=True)
 
 
 def _behind(about: Subject) -> str:

@@ -181,7 +181,7 @@ def test_a_child_that_the_source_lacks_blocks_its_parents_all_the_way_up() -> No
 def test_an_analyzer_that_is_not_ready_at_the_source_is_not_copied(status: str) -> None:
     (item,) = plan(inventory("east", definition("a", status=status)), at()).items
     assert item.verdict is Verdict.BLOCKED
-    assert item.reason == f"It is {status} at east. Only a ready analyzer can be copied."
+    assert item.reason.startswith(f"It is {status} at east, and only a ready analyzer can be copied. ")
 
 
 def test_an_analyzer_that_is_being_deleted_at_the_target_is_waited_for() -> None:
@@ -286,7 +286,7 @@ def test_a_version_whose_name_would_be_too_long_is_refused_with_the_way_out() ->
     source, target = inventory("east", definition(name)), at(definition(name, description="theirs"))
     (item,) = plan(source, target, selection=Selection(on_existing="version")).items
     assert item.action is Action.REFUSE
-    assert "too long for an id. Give it a shorter name" in item.reason
+    assert f"too long for an id. Delete {name} at west" in item.reason
 
 
 def test_the_ledger_of_the_pair_tells_an_old_copy_from_a_foreign_analyzer() -> None:
@@ -353,7 +353,7 @@ def test_the_preview_protocol_cannot_replace_and_the_refusal_names_the_way_out()
     source, target = preview_pair(definition("a"), definition("a", description="old"))
     (item,) = plan(source, target, selection=Selection(on_existing="replace")).items
     assert (item.verdict, item.action) == (Verdict.FOREIGN, Action.REFUSE)
-    assert item.reason.endswith("Allow a copy beside it with --on-existing version.")
+    assert "Allow a copy beside it with --on-existing version, or delete it at west" in item.reason
     (item,) = plan(source, target, selection=Selection(on_existing="version")).items
     assert item.action is Action.COPY_AS_VERSION
 
