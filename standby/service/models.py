@@ -226,7 +226,7 @@ class Analyzer(_Wire):
         """Whether its definition can be kept, and built again, whatever else of it cannot be read."""
         return self._is_whole
 
-    def unreadable(self, where: str, advice: str = "Correct it there") -> str:
+    def unreadable(self, where: str, advice: str = "Correct it there, or exclude it from the plan") -> str:
         """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""
         cause = sentence(f"It cannot be read at {where}: {self._wrong}")
         return cause if self.is_nameless else f"{cause} {sentence(advice)}"
