@@ -34,6 +34,40 @@ AZURE_SUFFIXES = (
 ARM_HOSTS = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
 """Hosts of Azure's management plane, whose tokens are worth much more than those of one resource."""
 
+
+@dataclass(frozen=True)
+class Cloud:
+    """One of Azure's clouds: a token of one is worth nothing in another."""
+
+    hosts: tuple[str, ...]
+    scope: str  # of tokens for the data plane
+    arm: str
+    authority: str  # who gives tokens; empty where the environment may say
+
+
+PUBLIC = Cloud((), "https://cognitiveservices.azure.com/.default", "https://management.azure.com", "")
+SOVEREIGN = (
+    Cloud(
+        (".azure.us", ".usgovcloudapi.net"),
+        "https://cognitiveservices.azure.us/.default",
+        "https://management.usgovcloudapi.net",
+        "https://login.microsoftonline.us",
+    ),
+    Cloud(
+        (".azure.cn", ".chinacloudapi.cn"),
+        "https://cognitiveservices.azure.cn/.default",
+        "https://management.chinacloudapi.cn",
+        "https://login.chinacloudapi.cn",
+    ),
+)
+
+
+def cloud_of(url: str) -> Cloud:
+    """Say in which cloud an endpoint is: of a resource, of its management or of storage."""
+    found = re.match(r"https://([^/:]+)", url.lower())
+    return next((cloud for cloud in SOVEREIGN if found and found[1].endswith(cloud.hosts)), PUBLIC)
+
+
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
 Name = Annotated[str, StringConstraints(pattern=RESOURCE_NAME, max_length=64)]
 """Name of a resource or plan: lower-case letters, digits and dashes."""
@@ -105,11 +139,19 @@ class Resource(Strict):
     api_version: ApiVersion = Field("2025-11-01", description="Decides the copy protocol.")
     credentials: Credentials
     arm_endpoint: str = Field(
-        "https://management.azure.com", description="Azure management endpoint; empty to skip the checks that need it."
+        PUBLIC.arm, description="Azure management endpoint; empty to skip the checks that need it."
     )
     max_concurrent_copies: int = Field(10, ge=1, le=1000, description="Copies in flight into this resource.")
     operations_per_minute: int = Field(3000, ge=1, le=3000, description="Calls a minute, retries included.")
     allow_host: bool = Field(False, description="Accept an endpoint that is not a known Azure host.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _managed_in_its_cloud(cls, data: Any) -> Any:
+        """Put the management plane of its own cloud where the usual one stands, or nothing was said."""
+        if isinstance(data, dict) and data.get("arm_endpoint", PUBLIC.arm) == PUBLIC.arm:
+            return {**data, "arm_endpoint": cloud_of(str(data.get("endpoint", ""))).arm}
+        return data
 
     @field_validator("region")
     @classmethod

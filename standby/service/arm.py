@@ -8,9 +8,9 @@ import httpx
 from pydantic import OnErrorOmit, ValidatorFunctionWrapHandler, WrapValidator
 
 from standby.clock import Clock
-from standby.config.resource import EntraCredentials, Resource
+from standby.config.resource import EntraCredentials, Resource, cloud_of
 from standby.document import oddity
-from standby.service.auth import ARM_SCOPE, auth_for
+from standby.service.auth import auth_for
 from standby.service.calls import Call, Page, Tls
 from standby.service.errors import NotAuthorized
 from standby.service.models import Account, CatalogModel, Deployment
@@ -49,10 +49,11 @@ class ArmClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._resource = resource
+        cloud = cloud_of(resource.arm_endpoint)
         self._sender = Sender(
             name=f"the management plane of {resource.name}",
             endpoint=resource.arm_endpoint,
-            auth=auth_for(credentials, ARM_SCOPE),
+            auth=auth_for(credentials, f"{cloud.arm}/.default", cloud),
             tls=tls,
             connections=CONNECTIONS,
             limiter=None,

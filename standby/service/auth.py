@@ -12,15 +12,14 @@ from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from pydantic import SecretStr
 
-from standby.config.resource import Credentials, EntraCredentials, KeyCredentials, NoCredentials
+from standby.config.resource import PUBLIC, Cloud, Credentials, EntraCredentials, KeyCredentials, NoCredentials
 from standby.service.errors import NotAuthorized, ResourceUnusable, ServiceError, TokenUnavailable
 from standby.service.redaction import keep_secret, one_line
 
-DATA_SCOPE = "https://cognitiveservices.azure.com/.default"
+DATA_SCOPE = PUBLIC.scope
 """Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"  # Scope of the tokens Azure's storage takes
-ARM_SCOPE = "https://management.azure.com/.default"  # Scope of the tokens Azure's management plane takes
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 REFRESH_MARGIN = 300.0  # Seconds before its end at which a token is no longer used
 CORRECT = "Correct the entra credentials of the resource, or sign in where this runs"
@@ -118,7 +117,9 @@ class EntraAuth(httpx.Auth):
         return one_line(lines[0])
 
 
-def auth_for(credentials: Credentials | NoCredentials, scope: str = DATA_SCOPE) -> KeyAuth | EntraAuth:
+def auth_for(
+    credentials: Credentials | NoCredentials, scope: str = DATA_SCOPE, cloud: Cloud = PUBLIC
+) -> KeyAuth | EntraAuth:
     """Make what signs requests with some credentials; without any, it refuses each before it is sent."""
     match credentials:
         case NoCredentials():
@@ -126,7 +127,7 @@ def auth_for(credentials: Credentials | NoCredentials, scope: str = DATA_SCOPE) 
         case KeyCredentials():
             return KeyAuth(credentials.key)
         case EntraCredentials():
-            return entra_auth(credentials, scope)
+            return entra_auth(credentials, scope, cloud)
         case _:
             assert_never(credentials)
 
@@ -135,20 +136,22 @@ def _refuse(why: NoCredentials) -> NoReturn:
     raise ResourceUnusable(why.reason, why.next_action)
 
 
-def entra_auth(credentials: EntraCredentials, scope: str) -> EntraAuth:
+def entra_auth(credentials: EntraCredentials, scope: str, cloud: Cloud = PUBLIC) -> EntraAuth:
     """Make what gives the tokens of an Entra identity."""
     keep_secret(credentials.client_secret)
-    return EntraAuth(partial(_credential, credentials), scope, tenant_id=credentials.tenant_id)
+    return EntraAuth(partial(_credential, credentials, cloud), scope, tenant_id=credentials.tenant_id)
 
 
-def _credential(credentials: EntraCredentials) -> AsyncTokenCredential:
+def _credential(credentials: EntraCredentials, cloud: Cloud) -> AsyncTokenCredential:
     # Importing it takes a third of a second, which a command that has only keys is spared.
     from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential  # noqa: PLC0415
 
     secret = credentials.client_secret
+    # Where none is given the environment's AZURE_AUTHORITY_HOST counts.
+    options: dict[str, Any] = {"authority": cloud.authority} if cloud.authority else {}
     if secret is not None and credentials.tenant_id and credentials.client_id:
-        return ClientSecretCredential(credentials.tenant_id, credentials.client_id, secret.get_secret_value())
-    options: dict[str, Any] = {}
+        found = secret.get_secret_value()
+        return ClientSecretCredential(credentials.tenant_id, credentials.client_id, found, **options)
     if credentials.tenant_id:
         options["additionally_allowed_tenants"] = [credentials.tenant_id]
     if credentials.client_id:

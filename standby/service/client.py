@@ -11,7 +11,7 @@ import httpx
 from pydantic import AfterValidator
 
 from standby.clock import Clock, SystemClock
-from standby.config.resource import EntraCredentials, Resource
+from standby.config.resource import EntraCredentials, Resource, cloud_of
 from standby.document import JsonObject, JsonValue
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
@@ -61,6 +61,7 @@ class ContentUnderstandingClient:
     ) -> None:
         """Prepare; `silence` is how long it may answer no call of a kind, where not as long as usual."""
         self.resource = resource
+        cloud = cloud_of(resource.endpoint)
         self.tls = tls or trusted_certificates()
         retries = retries or HttpRetries()
         if silence is not None:
@@ -69,7 +70,7 @@ class ContentUnderstandingClient:
         self._sender = Sender(
             name=resource.name,
             endpoint=resource.endpoint,
-            auth=auth_for(resource.credentials),
+            auth=auth_for(resource.credentials, cloud.scope, cloud),
             tls=self.tls,
             connections=min(resource.max_concurrent_copies + SPARE_CONNECTIONS, MOST_CONNECTIONS),
             limiter=quota(resource.operations_per_minute),

@@ -29,7 +29,7 @@ from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from standby.clock import Clock
-from standby.config.resource import EntraCredentials
+from standby.config.resource import EntraCredentials, cloud_of
 from standby.service.auth import STORAGE_SCOPE, entra_auth
 from standby.service.errors import ServiceError, TokenUnavailable
 from standby.vault.errors import Changed, Failed, VaultUnavailable, WriteUnsettled, understand
@@ -67,8 +67,8 @@ class Waits:
 class EntraTokens:
     """Gives a storage the tokens of an Entra identity."""
 
-    def __init__(self, credentials: EntraCredentials) -> None:
-        self._auth = entra_auth(credentials, STORAGE_SCOPE)
+    def __init__(self, credentials: EntraCredentials, endpoint: str) -> None:
+        self._auth = entra_auth(credentials, STORAGE_SCOPE, cloud_of(endpoint))
         self._token: AccessToken | None = None
 
     async def have(self, *, another: bool = False) -> None:

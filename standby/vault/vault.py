@@ -145,7 +145,9 @@ async def open_object_storage(
     folder = parts.path.strip("/")
     root = f"{checked(folder)}/" if folder else ""
     credentials = place.credentials or EntraCredentials()
-    tokens = EntraTokens(credentials) if place.scheme == "az" and isinstance(credentials, EntraCredentials) else None
+    tokens = None
+    if place.scheme == "az" and isinstance(credentials, EntraCredentials):
+        tokens = EntraTokens(credentials, place.endpoint)
     base = f"{place.endpoint}/{parts.netloc}" if place.endpoint else f"{place.scheme}://{parts.netloc}"
     waits = waits or Waits()
     stores: dict[float, Store] = {}

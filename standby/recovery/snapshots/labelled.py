@@ -15,7 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from standby.concurrency import side_by_side
-from standby.config.resource import EntraCredentials, Resource, is_loopback
+from standby.config.resource import EntraCredentials, Resource, cloud_of, is_loopback
 from standby.document import JsonObject, JsonValue
 from standby.recovery.snapshots.errors import SnapshotError
 from standby.recovery.snapshots.manifest import Blob, LabelledData
@@ -91,7 +91,8 @@ async def open_blobs(
     resource: Resource, tls: Tls, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[BlobReader]:
     """Open a reader of containers, with the credentials of a resource; a key gives no access to storage."""
-    auth = entra_auth(found, STORAGE_SCOPE) if isinstance(found := resource.credentials, EntraCredentials) else None
+    found, cloud = resource.credentials, cloud_of(resource.endpoint)
+    auth = entra_auth(found, STORAGE_SCOPE, cloud) if isinstance(found, EntraCredentials) else None
     try:
         yield BlobReader(auth, tls, transport, is_emulated=is_loopback(urlsplit(resource.endpoint).hostname))
     finally:

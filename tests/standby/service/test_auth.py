@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -12,9 +13,9 @@ from azure.core.credentials import AccessToken
 from pydantic import SecretStr
 
 from standby.config.resource import DeploymentOverrides, EntraCredentials, KeyCredentials
-from standby.service.auth import ARM_SCOPE, DATA_SCOPE, EntraAuth, auth_for
+from standby.service.auth import DATA_SCOPE, EntraAuth, auth_for
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import NotAuthorized, NotConnected
+from standby.service.errors import NotAuthorized, NotConnected, ProtocolError
 from standby.service.protocols import CopyAuthorization, protocol_for
 from standby.service.retries import HttpRetries
 
@@ -271,10 +272,9 @@ def test_a_copy_for_which_no_token_could_be_had_has_certainly_not_begun(
         fast_time(copy(), grace=0.02)
 
 
-async def test_the_tenant_of_a_developer_is_the_configured_one(
-    connect: Connect, service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A stand-in for `az` on the PATH notes its arguments."""
+@pytest.fixture
+def asked_of_az(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], str]:
+    """What a stand-in for `az` on the PATH was asked."""
     az = tmp_path / "az"
     az.write_text(
         f"""#!/bin/sh
@@ -286,10 +286,37 @@ echo '{{"accessToken": "canary-az", "expires_on": 4102444800, "tokenType": "Bear
     az.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential")
+    return lambda: (tmp_path / "asked").read_text(encoding="utf-8")
+
+
+async def test_the_tenant_of_a_developer_is_the_configured_one(
+    connect: Connect, service: Service, asked_of_az: Callable[[], str]
+) -> None:
     service.always(found)
     await connect(service, credentials={**ENTRA, "tenant_id": "our-tenant"}).get_analyzer("a")
-    assert "--tenant our-tenant" in (tmp_path / "asked").read_text(encoding="utf-8")
+    assert "--tenant our-tenant" in asked_of_az()
     assert signatures(service) == ["Bearer canary-az"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "audience", "arm"),
+    [
+        ("west.services.ai.azure.com", "cognitiveservices.azure.com", "management.azure.com"),
+        ("west.cognitiveservices.azure.us", "cognitiveservices.azure.us", "management.usgovcloudapi.net"),
+        ("west.services.ai.azure.cn", "cognitiveservices.azure.cn", "management.chinacloudapi.cn"),
+    ],
+)
+async def test_a_token_is_asked_for_the_cloud_of_the_endpoint(
+    asked_of_az: Callable[[], str], connect: Connect, service: Service, endpoint: str, audience: str, arm: str
+) -> None:
+    service.always(found)
+    client = connect(service, credentials=ENTRA, endpoint=f"https://{endpoint}")
+    await client.get_analyzer("a")
+    with pytest.raises(ProtocolError):
+        await client.arm.get_account()
+    assert f"--resource https://{audience}" in asked_of_az()
+    assert f"--resource https://{arm}" in asked_of_az()
+    assert service.requests[-1].url.host == arm
 
 
 def test_tokens_are_not_for_clients_that_do_not_wait() -> None:
@@ -299,7 +326,7 @@ def test_tokens_are_not_for_clients_that_do_not_wait() -> None:
 
 
 def test_credentials_decide_how_requests_are_signed() -> None:
-    key = auth_for(KeyCredentials(key=SecretStr("canary")), ARM_SCOPE)
+    key = auth_for(KeyCredentials(key=SecretStr("canary")), "https://management.azure.com/.default")
     with httpx.Client(auth=key, transport=httpx.MockTransport(lambda r: httpx.Response(200))) as http:
         assert http.get("https://x/").request.headers["Ocp-Apim-Subscription-Key"] == "canary"
     assert isinstance(auth_for(EntraCredentials(), DATA_SCOPE), EntraAuth)
