@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import socket
 from enum import StrEnum
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from standby.errors import StandbyError
-from standby.text import clean, counted, nearest, some_of, some_sentences, totals
+from standby.text import clean, counted, nearest, some_of, some_sentences, this_user, totals
 
 
 class Kind(StrEnum):
@@ -23,6 +26,16 @@ class Kind(StrEnum):
 )
 def test_a_few_are_named_and_the_rest_is_counted(names: str, words: str) -> None:
     assert some_of(names) == words
+
+
+def test_who_runs_this_has_a_name_even_where_the_machine_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert this_user() == f"uid-{os.getuid()}@{socket.gethostname()}"
 
 
 def test_how_many_are_named_and_how_they_are_separated_is_free() -> None:

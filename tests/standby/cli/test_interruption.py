@@ -35,7 +35,7 @@ runnable(stubborn)(Context)
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "SIGHUP"])
 def test_leaves_a_true_report_of_what_is_under_way(
     workspace: Workspace, cloud: Cloud, until: Until, number: signal.Signals
 ) -> None:
@@ -46,9 +46,11 @@ def test_leaves_a_true_report_of_what_is_under_way(
 
     process = workspace.start("replicate", "invoices", "--json")
     until(lambda: cloud.stats("west")["calls"].get("poll", 0) > 6)
+    second = workspace.run("replicate", "invoices", "--json")
     process.send_signal(number)
     ran = workspace.ended(process)
 
+    assert (second.status, second.document["error"]["kind"]) == (4, "LedgerBusy")
     assert ran.status == 130
     items = {item["analyzer"]: item for item in ran.document["items"]}
     assert items["claim"]["status"] == "succeeded"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,9 @@ from standby.cli.app import COMMANDS, app, hoist
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Workspace
+
+FULL = Path("/dev/full")
+"""A device on which there is never room."""
 
 
 def test_without_a_command_it_lists_the_commands() -> None:
@@ -168,6 +172,27 @@ def test_every_problem_of_the_configuration_is_told_at_once(workspace: Workspace
     assert "resources.west.regoin is not known here: did you mean region?" in ran.err
     assert "plans.invoices.deadlnes is not known here: did you mean deadlines?" in ran.err
     assert ran.document["error"]["kind"] == "ConfigurationError"
+
+
+@pytest.mark.parametrize("setting", ["COLUMNS=0", "COLUMNS=1", "COLUMNS=-1", "LINES=0", "TERM=", "LANG=xx_YY.UTF-8"])
+def test_no_setting_of_the_terminal_keeps_anything_from_being_printed(workspace: Workspace, setting: str) -> None:
+    name, _, value = setting.partition("=")
+    args = ["-c", str(workspace.file), "plan", "invoices"]
+    said = CliRunner().invoke(app, args, env={**workspace.environment, name: value})
+    assert said.stdout == CliRunner().invoke(app, args, env={**workspace.environment}).stdout
+    assert "Plan invoices: " in said.stdout
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no full device")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_what_cannot_be_printed_is_told_and_stops_nothing(workspace: Workspace, options: tuple[str, ...]) -> None:
+    with FULL.open("w") as full:
+        process = workspace.start("replicate", "invoices", *options, stdout=full)
+        assert process.stderr is not None
+        told = process.stderr.read()
+        assert process.wait() != 0
+    assert "The result could not be written to stdout: No space left on device." in told
+    assert workspace.run("check", "invoices").status in {0, 2, 3}
 
 
 def test_the_environment_can_switch_colours_off(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

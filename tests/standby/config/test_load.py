@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,14 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     assert caught.value.__cause__ is None
 
 
+NAMES = "abcdefghij"
+ALIAS_BOMB = "a: &a [x]\n" + "".join(f"{new}: &{new} [{f'*{old},' * 9}]\n" for old, new in pairwise(NAMES))
+MERGE_BOMB = "a: &a {k: 1}\n" + "".join(
+    f"{new}: &{new}\n  <<: [{f'*{old},' * 9}]\n  k{new}: 1\n" for old, new in pairwise(NAMES)
+)
+ALIAS_CHAIN = "a0: &a0 [x]\n" + "".join(f"a{number}: &a{number} [*a{number - 1}]\n" for number in range(1, 3000))
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -172,11 +181,50 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         ("key: !canary x", "is not YAML: "),
         ("key: \ue000", "has a character of Unicode's private use area"),
         ("---\na: 1\n---\nb: 2\n", "is not YAML: "),
+        ("a: 1\nb: x\0y\n", "has a character that text cannot have, U+0000, in line 2"),
+        ("x: " + "[" * 20_000, "is nested deeper than 40 levels in line 1"),
+        ("x: " + "{a: " * 500 + "1" + "}" * 500, "is nested deeper than 40 levels in line 1"),
+        (ALIAS_BOMB, "has more than 20000 values, aliases counted, in line"),
+        (MERGE_BOMB, "has more than 20000 values, aliases counted, in line"),
+        (ALIAS_CHAIN, "is nested deeper than 40 levels in line"),
+        ("x: [" + "1," * 30_000 + "]", "has more than 20000 values, aliases counted, in line 1"),
+        ("#" * 500_001, "is larger than 500 KB"),
     ],
 )
 def test_what_is_no_configuration_at_all_is_told_in_one_line(tmp_path: Path, text: str, problem: str) -> None:
     (told,) = problems(tmp_path, text)
     assert told.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ('"east\\0us"', "has a character that no setting can have, U+0000"),
+        ('"east\\e[2Jus"', "has a character that no setting can have, U+001B"),
+        ('"east\\ud800us"', "has a character that no setting can have, U+D800"),
+        ("9" * 5000, "cannot be read as a value of YAML's type int"),
+        ("1" + ":59" * 9000, "must be text"),
+        ("!!int abc", "cannot be read as a value of YAML's type int"),
+        ("!!float abc", "cannot be read as a value of YAML's type float"),
+        ("!!bool abc", "cannot be read as a value of YAML's type bool"),
+        ("!!timestamp abc", "cannot be read as a value of YAML's type timestamp"),
+        ('" "', "must be the name of an Azure region, such as eastus"),
+        ("East/US", "must be the name of an Azure region, such as eastus"),
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_be_one_is_named_with_its_place(tmp_path: Path, value: str, problem: str) -> None:
+    assert problems(tmp_path, edited("region: eastus", f"region: {value}")) == [f"5: resources.east.region {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("value", "given"),
+    [("2025-11-02", "2025-11-02"), ("20251101", "20251101"), ("", "empty"), ("~", "empty"), ("[a]", "['a']")],
+)
+def test_an_api_version_that_is_not_known_is_named(tmp_path: Path, value: str, given: str) -> None:
+    (told,) = problems(tmp_path, edited('api_version: "2025-11-01"', f"api_version: {value}"))
+    assert told.startswith("7: resources.east.api_version must be one of '2025-11-01'")
+    assert told.endswith(f", and is {given}")
 
 
 def test_a_key_that_stands_twice_is_refused_wherever_it_is(tmp_path: Path) -> None:

@@ -199,6 +199,11 @@ def test_a_client_secret_needs_its_application() -> None:
     assert "canary" not in str(caught.value)
 
 
+@pytest.mark.parametrize("written", ["East US", "EastUS", " east us ", "eastus"])
+def test_a_region_may_be_written_as_the_portal_does(make_resource: MakeResource, written: str) -> None:
+    assert make_resource(region=written).region == "eastus"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
