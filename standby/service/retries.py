@@ -58,12 +58,12 @@ class HttpRetries:
     silence: float | None = SILENCE_SECONDS  # all calls of one kind may go unanswered; `None`: each by itself
 
 
-QUIET_SECONDS = 20.0  # A resource that was given up is called again after so long
-
-
 @dataclass
 class Silence:
-    """How long a resource has answered no call of one kind, whoever made it; after `most` seconds it is given up."""
+    """How long a resource has done no call of one kind, whoever made it; after `most` seconds it is given up.
+
+    Half as long after the last call it is called again.
+    """
 
     most: float
     _since: float | None = None
@@ -71,12 +71,12 @@ class Silence:
 
     def left(self, now: float) -> float:
         """How long a call that begins now may wait."""
-        if self._since is None or now - self._last > QUIET_SECONDS:
+        if self._since is None or now - self._last > self.most / 2:
             return self.most
         return max(0.0, self._since + self.most - now)
 
     def sent(self, now: float) -> None:
-        if self._since is None or now - self._last > QUIET_SECONDS:
+        if self._since is None or now - self._last > self.most / 2:
             self._since = now
         self._last = now
 
@@ -88,7 +88,7 @@ class Silence:
 
 @dataclass
 class Patience:
-    """How long a call may go unanswered, over all its attempts; any answer, a refusal too, renews it once."""
+    """How long a call may go unanswered, over all its attempts; an answer, but for 408 and 5xx, renews it once."""
 
     seconds: float
     silence: Silence | None = None
@@ -143,6 +143,9 @@ async def send_again(
             return False
         wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
         if loop.time() - started + (wait or 0.0) > retries.total:
+            return False
+        silence = patience.silence if patience is not None else None
+        if wait and silence is not None and not isinstance(error, Throttled) and wait > silence.left(loop.time()):
             return False
         return True if wait is None else wait
 

