@@ -189,7 +189,7 @@ class Analyzer(_Wire):
                 return made
         except ValidationError as error:
             wrong = {str(found["loc"][0]): "has the wrong type" for found in error.errors()} | wrong
-        shown = one_line(name)[:_MOST_OF_A_NAME] or f"{NAMELESS}that can be shown"
+        shown = _shown(name)
         rest = {key: value for key, value in data.items() if key not in wrong}
         made = handler({**rest, "analyzerId": shown, "status": UNREADABLE})
         made._sent = data
@@ -230,6 +230,14 @@ class Analyzer(_Wire):
         """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""
         cause = sentence(f"It cannot be read at {where}: {self._wrong}")
         return cause if self.is_nameless else f"{cause} {sentence(advice)}"
+
+
+def _shown(name: str) -> str:
+    """Give an id as it is, or where it breaks the rules as far as it can be shown: never as the id of another one."""
+    if _ID.fullmatch(name):
+        return name
+    shown = one_line(name)[:_MOST_OF_A_NAME]
+    return f"{NAMELESS}like {shown}" if not shown or _ID.fullmatch(shown) else shown
 
 
 def has_id(entry: object) -> TypeGuard[JsonObject]:

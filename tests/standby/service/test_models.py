@@ -212,7 +212,8 @@ def test_what_of_an_analyzer_cannot_be_read_is_named_and_the_rest_is_read(
     [
         ("a b", "a b"),
         ("a\x1b[1mb\n", "a [1mb"),
-        ("\ud800", "no id that can be shown"),
+        ("\ud800", "no id like "),
+        ("claim\n", "no id like claim"),
         ("a" * 200, "a" * 80),
         ("..", ".."),
     ],
@@ -220,6 +221,7 @@ def test_what_of_an_analyzer_cannot_be_read_is_named_and_the_rest_is_read(
 def test_an_id_that_breaks_the_rules_is_shown_as_far_as_it_can_be(name: str, shown: str) -> None:
     analyzer = Analyzer.model_validate({"analyzerId": name, "status": "ready"})
     assert analyzer.analyzer_id == shown
+    assert Analyzer.model_validate({"analyzerId": "a.", "tags": 7}).analyzer_id == "a."
     assert (analyzer.status == "unreadable") is (name != "..")
 
 
