@@ -11,7 +11,7 @@ from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, R
 from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import TargetAnalyzerNotReady, TargetUnreadable
-from standby.replication.fingerprint import fingerprint, same_meaning
+from standby.replication.fingerprint import fingerprint, is_filled_in, same_meaning
 from standby.replication.steps import ADOPTED, LATE, find, make_room, must_find, settle, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
@@ -20,12 +20,13 @@ from standby.service.models import Analyzer
 
 @dataclass(frozen=True)
 class BuildSteps:
-    """The steps of builds at one resource."""
+    """The steps of builds at one resource; `definitions` are what is sent, by id there."""
 
     context: RecoveryContext
     to: str
+    definitions: Mapping[str, Mapping[str, JsonValue]]
 
-    async def send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
+    async def send(self, item: RestoreItem) -> tuple[Receipt, datetime | None]:
         """Start the build, at most once.
 
         Raises:
@@ -33,7 +34,7 @@ class BuildSteps:
             RestoreNotStarted: the answer was lost, and the target shows no sign of it.
         """
         policy, clock = self.context.plan.retries.copy_, self.context.clock
-        return await try_again(policy, _send_again, lambda: self._send(item, definition), clock)
+        return await try_again(policy, _send_again, lambda: self._send(item), clock)
 
     async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
         """Wait for the build's end; it ends as `wait_for` does."""
@@ -52,11 +53,12 @@ class BuildSteps:
         there = await find(self.context.run, self.to, item.target_analyzer)
         return there if there is not None and self._is_ours(item, there) else None
 
-    async def _send(self, item: RestoreItem, definition: Mapping[str, JsonValue]) -> tuple[Receipt, datetime | None]:
+    async def _send(self, item: RestoreItem) -> tuple[Receipt, datetime | None]:
         may_replace = item.over_failed and await self._make_room(item)
         there_is, is_ours = (self.context.run, self.to, item.target_analyzer), partial(self._is_ours, item)
         try:
             client = self.context.connections[self.to]
+            definition = self.definitions[item.target_analyzer]
             started = await client.put_analyzer(item.target_analyzer, definition, allow_replace=may_replace)
         except NotConnected:
             raise
@@ -104,7 +106,10 @@ class BuildSteps:
         return there.status == "creating" or self._is_as_sent(item, there)
 
     def _is_as_sent(self, item: RestoreItem, there: Analyzer) -> bool:
-        return same_meaning(fingerprint(there.definition(), self.context.plan.ignore), item.fingerprint)
+        ignore, found = self.context.plan.ignore, there.definition()
+        if same_meaning(fingerprint(found, ignore), item.fingerprint):
+            return True
+        return is_filled_in(self.definitions[item.target_analyzer], found, ignore, as_copied=True)
 
 
 def _send_again(error: BaseException) -> bool:

@@ -72,4 +72,4 @@ class RestoredFailed(SnapshotError):
 
     def __init__(self, analyzer: str, target: str, status: str) -> None:
         cause = f"{analyzer} at {target} became {status!r} instead of ready"
-        super().__init__(cause, "Read its warnings there, delete it, and run again")
+        super().__init__(cause, "Run again: it is overwritten if it failed; its warnings at the target may say why")

@@ -131,6 +131,11 @@ class Found:
     status: str  # that of the analyzer, but `STUCK` where nothing builds it any more
     rebuilt: Rebuilt | None = None
 
+    @property
+    def is_as_built(self) -> bool:
+        """Whether a restore built it, and nobody changed it since."""
+        return self.rebuilt is not None and not self.rebuilt.is_older_than(self.analyzer)
+
 
 def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:
     """Say what the target has; `expected` is the fingerprint that a restored one must have there."""

@@ -37,7 +37,7 @@ from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
 from standby.replication.dependencies import Dependencies, TargetNames, resolve
-from standby.replication.fingerprint import fingerprint, sendable
+from standby.replication.fingerprint import fingerprint, is_filled_in, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
 from standby.replication.serving import Serving, judge_models, models_of, with_added_defaults
@@ -291,6 +291,10 @@ class ResourcePlan:
         ignore, expected = self.recovery_plan.ignore, self._expected[analyzer]
         if found is not None and self.target.serving.resource.api_version == PREVIEW_2025:
             expected = fingerprint(self._as_there(analyzer, found.definition), ignore)
+        if found is not None and is_filled_in(
+            self._sent[analyzer], found.definition, ignore, as_copied=found.is_as_built
+        ):
+            expected = fingerprint(found.definition, ignore)
         return holding(self.stored.analyzers[analyzer], expected, found, ignore)
 
     def _status(self, there: Analyzer) -> str:

@@ -15,6 +15,7 @@ from standby.recovery.durations import Kind, add_durations
 from standby.recovery.snapshots.build import BuildSteps
 from standby.recovery.snapshots.fidelity import Fidelity, Restorable, RestoreAction, RestoreItem, RestorePlan
 from standby.replication.engine import Attempt, Engine
+from standby.replication.fingerprint import fingerprint
 from standby.replication.items import GOOD, Key, Progress, Status, count
 from standby.replication.ledger import Rebuilt, add_rebuilt
 from standby.replication.report import Via
@@ -167,7 +168,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
         self.rebuilt = RebuiltLog(context, plan)
         self._context = context
         self._plan = plan
-        self._steps = BuildSteps(context, plan.to)
+        self._steps = BuildSteps(context, plan.to, plan.definitions)
         self._created = {item.target_analyzer: item.key for item in plan.items if item.action is RestoreAction.CREATE}
 
     async def find_interrupted(self) -> None:
@@ -210,12 +211,14 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
             await self._complete_defaults({self._plan.to: self._plan.added_defaults}, add)
 
     async def _make(self, item: RestoreItem, attempt: Attempt) -> None:
-        receipt, created_at = await self._steps.send(item, self._plan.definitions[item.target_analyzer])
+        receipt, created_at = await self._steps.send(item)
         attempt.receipt = receipt
         await self.rebuilt.add(item, created_at)
         await self._steps.poll(item, receipt)
         verified = await self._steps.verify(item)
-        await self.rebuilt.add(item, verified.created_at, verified.last_modified_at)
+        # With what the target filled in: that is no edit later.
+        present = item.model_copy(update={"fingerprint": fingerprint(verified.definition(), self._context.plan.ignore)})
+        await self.rebuilt.add(present, verified.created_at, verified.last_modified_at)
         attempt.warnings = receipt.warnings
 
     def _children(self, item: RestoreItem) -> dict[str, Key]:

@@ -298,6 +298,23 @@ def test_a_restore_without_a_snapshot_advises_the_one_that_makes_it_possible(sit
     assert run(site, "restore", "invoices", "--to", "west").status == 0
 
 
+def test_what_only_the_target_of_a_restore_fills_in_is_no_edit(site: Workspace, cloud: Cloud) -> None:
+    assert run(site, "snapshot", "invoices").status == 0
+    cloud.fault("poll", "status", status=409, message="Busy.", times=1)
+    ran = run(site, "restore", "invoices", "--to", "west")
+    assert (ran.status, "un again" in reason(ran)) == (3, True)
+    edit(cloud, "west", config={"somethingNew": True})
+    ran = run(site, "restore", "invoices", "--to", "west")
+    assert (ran.status, ran.document["totals"]["skipped"]) == (0, 1)
+
+
+def test_a_restore_that_failed_succeeds_when_it_is_run_again(site: Workspace, cloud: Cloud) -> None:
+    assert run(site, "snapshot", "invoices").status == 0
+    cloud.fault("put", "analyzer_fails", resource="west")
+    assert "Run again" in reason(run(site, "restore", "invoices", "--to", "west"))
+    assert run(site, "restore", "invoices", "--to", "west").status == 0
+
+
 def test_a_failover_that_is_refused_names_the_option_that_lets_it_through(site: Workspace) -> None:
     assert replicate(site).status == 0
     order = ["failover", "invoices", "--to", "west", "--unplanned", "--reason", "test"]
