@@ -12,17 +12,21 @@ from prefect.exceptions import PrefectException
 from prefect.runtime import deployment, flow_run
 from prefect.types import MAX_VARIABLE_VALUE_LENGTH
 from prefect.variables import Variable
-from pydantic import ValidationError
 
 from blocks import load_what_is_usable
 from flows.errors import SlotTaken
 from flows.limits import NO_SLOT, hold
 from standby.config.configuration import Configuration
 from standby.config.sinks import VariableSink
-from standby.recovery.activation.sinks import Activation, ActiveEndpoint, ActiveMaps, SinkFailed, must_follow
+from standby.recovery.activation.sinks import (
+    Activation,
+    ActiveEndpoint,
+    ActiveMaps,
+    SinkFailed,
+    must_follow,
+    read_maps,
+)
 from standby.recovery.context import RecoveryContext, open_recovery, open_sinks
-from standby.vault.documents import parse_stored
-from standby.vault.errors import FormatUnknown
 
 
 @asynccontextmanager
@@ -122,20 +126,8 @@ class VariableActivation:
         content = await Variable.aget(self._variable)
         if content is None:
             return ActiveMaps()
-        try:
-            maps = parse_stored(self.name, json.dumps(content).encode(), ActiveMaps)
-        except FormatUnknown as error:
-            raise SinkFailed(self.name, error.cause, error.next_action) from None
-        except ValidationError:
-            maps = None
-        if maps is None or not maps.knows(plan):
-            # Something else's variable: its value would be lost.
-            raise SinkFailed(
-                self.name,
-                "it holds something other than an active endpoint map, so it is not overwritten",
-                "Name another variable under activation, or delete this variable",
-            )
-        return maps
+        advice = "Name another variable under activation, or delete this variable"
+        return read_maps(self.name, self.name, json.dumps(content).encode(), plan, advice)
 
     async def _write(self, maps: ActiveMaps) -> None:
         length = len(maps.model_dump_json().encode())

@@ -171,7 +171,6 @@ class Analyzer(_Wire):
 
     _wrong: str = PrivateAttr("")
     _odd: frozenset[str] = PrivateAttr(frozenset())
-    _is_whole: bool = PrivateAttr(True)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -194,7 +193,6 @@ class Analyzer(_Wire):
         made = handler({**rest, "analyzerId": shown, "status": UNREADABLE})
         made._sent = data
         made._odd = frozenset(odd)
-        made._is_whole = not odd and "analyzerId" not in wrong
         made._wrong = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())
         return made
 
@@ -224,7 +222,7 @@ class Analyzer(_Wire):
     @property
     def is_whole(self) -> bool:
         """Whether its definition can be kept, and built again, whatever else of it cannot be read."""
-        return self._is_whole
+        return not self._odd and _ID.fullmatch(self.analyzer_id) is not None
 
     def unreadable(self, where: str, advice: str = "Correct it there, or exclude it from the plan") -> str:
         """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""

@@ -6,14 +6,12 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from standby.clock import SystemClock
 from standby.concurrency import to_its_end
 from standby.config.sinks import READ_BY_ALL
-from standby.recovery.activation.sinks import Activation, ActiveMaps, SinkFailed, must_follow
-from standby.vault.documents import once_free, parse_stored
-from standby.vault.errors import FormatUnknown, Held, VaultError
+from standby.recovery.activation.sinks import Activation, ActiveMaps, SinkFailed, must_follow, read_maps
+from standby.vault.documents import once_free
+from standby.vault.errors import Held, VaultError
 from standby.vault.folder import LocalFolder, locked
 
 PATIENCE = 10.0  # Seconds that another writer of the same file is waited for
@@ -69,17 +67,7 @@ class FileActivation:
             raise SinkFailed(self.name, error.cause) from None
         if content is None:
             return ActiveMaps()
-        try:
-            maps = parse_stored(str(self.path), content, ActiveMaps)
-        except FormatUnknown as error:
-            raise SinkFailed(self.name, error.cause, error.next_action) from None
-        except ValidationError:
-            maps = None
-        if maps is None or not maps.knows(plan):
-            # Some other program's, or damaged: what it said, and under which epoch, would be lost.
-            reason = "it holds something other than an active endpoint map, so it is not overwritten"
-            raise SinkFailed(self.name, reason, "Move the file aside, then run again")
-        return maps
+        return read_maps(self.name, str(self.path), content, plan, "Move the file aside, then run again")
 
     @property
     def _file(self) -> Path:

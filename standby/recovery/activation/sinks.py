@@ -21,7 +21,8 @@ from pydantic import (
 from standby.concurrency import side_by_side
 from standby.document import Document, digest_of_json
 from standby.errors import GuardRefused, StandbyError, sentence
-from standby.vault.documents import Stored
+from standby.vault.documents import Stored, parse_stored
+from standby.vault.errors import FormatUnknown
 
 OPTIONAL_SECONDS = 2.0  # How long a sink that is not required may take: a failover does not wait for it
 LATER = "It is not required, so nothing waits for it; it is published to later."
@@ -125,6 +126,20 @@ class SinkAhead(GuardRefused):
         known = "a higher epoch" if there is None else f"epoch {there}"
         action = "This is another vault, or an older copy, than the one that was used last: find that one and use it"
         super().__init__(f"{sink} already has {known}, and this run has epoch {ours}", action)
+
+
+def read_maps(sink: str, where: str, content: bytes, plan: str, advice: str) -> ActiveMaps:
+    """Read what a sink holds for a plan and others; `SinkFailed`, with some advice, where that is no map."""
+    try:
+        maps = parse_stored(where, content, ActiveMaps)
+        if maps.knows(plan):
+            return maps
+    except FormatUnknown as error:
+        raise SinkFailed(sink, error.cause, error.next_action) from None
+    except ValidationError:
+        pass  # Some other program's, or damaged: what it said, and under which epoch, would be lost.
+    reason = "it holds something other than an active endpoint map, so it is not overwritten"
+    raise SinkFailed(sink, reason, advice)
 
 
 class ActivationSink(Protocol):
