@@ -16,7 +16,7 @@ from standby.config.configuration import Configuration
 from standby.errors import StandbyError
 from standby.fencing import OtherPlans, read_fence
 from standby.replication.engine import Attempt, Engine, Receipt
-from standby.replication.errors import NothingSelected, PlanMoved, TrainedNotKept
+from standby.replication.errors import MayBeUnderWay, NothingSelected, PlanMoved, TrainedNotKept
 from standby.replication.inventory import Inventory, connect, look_at
 from standby.replication.items import (
     Key,
@@ -151,7 +151,7 @@ class Replication(Engine[PlanItem, ReportItem]):
         try:
             verified = await copy_analyzer(self._steps, item, attempt, self._clock)
         except BaseException as error:
-            may_be_begun = attempt.receipt is not None or isinstance(error, asyncio.CancelledError)
+            may_be_begun = attempt.receipt is not None or isinstance(error, asyncio.CancelledError | MayBeUnderWay)
             if may_be_begun and attempt.asked:
                 begun_at = self._clock.now() - timedelta(seconds=self._clock.monotonic() - attempt.begun)
                 await to_its_end(self._steps.note_begun(item, begun_at))
