@@ -148,7 +148,9 @@ def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: fr
         return False
     if any(fnmatchcase(name, each) for name in added for each in by_people):
         return False
-    return all(_only_fills_in(value, target[name], "" if is_map else name, by_people) for name, value in source.items())
+    # An object that is all new holds nothing that people set either.
+    had = {name: {} if isinstance(target[name], dict) else target[name] for name in added} | source
+    return all(_only_fills_in(had[name], value, "" if is_map else name, by_people) for name, value in target.items())
 
 
 PLACES: Mapping[str, Mapping[str, str]] = {

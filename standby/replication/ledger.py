@@ -243,6 +243,10 @@ class Rebuilt(Document):
         """Say whether something was done to it since it was built, by its dates: an edit, or a training."""
         return is_later(there.last_modified_at, self.changed_at)
 
+    def is_as_built(self, there: Analyzer) -> bool:
+        """Say whether it is known, by its dates, that nothing was done to it since it was built."""
+        return self.changed_at is not None and self.is_incarnation_of(there) and not self.is_older_than(there)
+
 
 RebuiltThere = Mapping[str, Rebuilt]  # What was rebuilt at a resource, by its id there
 

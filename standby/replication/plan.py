@@ -166,7 +166,9 @@ class Pair:
         record = self.records.get(target_name)
         if found is None or same_meaning(found.fingerprint, expected.fingerprint):
             return judge(expected, found, record)
+        built = self.rebuilt.get(self.target.serving.resource.name, {}).get(target_name)
         as_copied = record is not None and record.target.status == UNFINISHED
+        as_copied |= built is not None and built.is_as_built(self.target.analyzers[target_name])
         source, there = self._definition(name, target_name), self.target.definitions[target_name]
         filled_in = is_filled_in(source, there, self.recovery_plan.ignore, as_copied=as_copied)
         return judge(expected, found, record, is_filled_in=filled_in)
@@ -249,7 +251,7 @@ class Pair:
         listed = self.rebuilt.get(self.target.serving.resource.name, {}).get(name)
         recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
         # What was trained there since it was rebuilt is trained, for all that is known.
-        is_rebuilt = listed is not None and listed.is_certain and not listed.is_older_than(analyzer)
+        is_rebuilt = listed is not None and listed.trained and listed.is_certain and not listed.is_older_than(analyzer)
         return replace(found, rebuilt=recorded or is_rebuilt)
 
     def _definition(self, name: str, target_name: str) -> Mapping[str, JsonValue]:
@@ -260,7 +262,8 @@ class Pair:
         definition = self._definition(name, target_name)
         seen = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
         record = self.records.get(target_name)
-        listed = name in self.rebuilt.get(self.source.serving.resource.name, {})
+        built = self.rebuilt.get(self.source.serving.resource.name, {}).get(name)
+        listed = built is not None and built.trained
         recorded = record is not None and record.source.rebuilt and record.source.created_at == seen.created_at
         return replace(seen, rebuilt=listed or recorded)
 

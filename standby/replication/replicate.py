@@ -34,7 +34,7 @@ from standby.replication.plan import make_plan
 from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
-from standby.replication.trained import kept_words, known_rebuilt, now_rebuilt, side_copy, with_begun
+from standby.replication.trained import kept_words, known_rebuilt, side_copy, still_there, with_begun
 from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, sight
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.errors import GrantVoid
@@ -313,7 +313,7 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
         for pair, known in records.items()
     }
     rebuilt = {
-        name: now_rebuilt(await read_rebuilt(context.vault, name), inventory.analyzers)
+        name: still_there(await read_rebuilt(context.vault, name), inventory.analyzers)
         for name, inventory in inventories.items()
     }
 
@@ -340,7 +340,7 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
         for name in (item.source, item.target)
     }
     known = {
-        name: now_rebuilt(await known_rebuilt(context.vault, name, there), there)
+        name: still_there(await known_rebuilt(context.vault, name, there), there)
         for name in doubtful
         if (there := inventories[name].analyzers)
     }

@@ -149,11 +149,6 @@ def kept_words(copy: PlanItem) -> str:
     )
 
 
-def now_rebuilt(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
-    """Give what was rebuilt with labelled data and is still there as the incarnation that was built."""
-    return {name: each for name, each in still_there(known, there).items() if each.trained}
-
-
 def still_there(known: RebuiltThere, there: Mapping[str, Analyzer]) -> RebuiltThere:
     """Give what was rebuilt and is still there as the incarnation that was built."""
     return {name: each for name, each in known.items() if each.is_incarnation_of(there.get(name))}

@@ -42,7 +42,7 @@ from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
-from standby.replication.trained import now_rebuilt
+from standby.replication.trained import still_there
 from standby.replication.verdict import Verdict
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.client import ContentUnderstandingClient
@@ -231,7 +231,7 @@ def _survey(
     on_existing = "refuse" if plan.on_existing == "version" else plan.on_existing
     asked = Selection(targets=(facts.target,), sources=(facts.primary,), on_existing=on_existing)
     inventories = {facts.primary: source, facts.target: there}
-    rebuilt = {name: now_rebuilt(known.get(name, {}), each.analyzers) for name, each in inventories.items()}
+    rebuilt = {name: still_there(known.get(name, {}), each.analyzers) for name, each in inventories.items()}
     proposal = make_plan(plan, asked, inventories, {copied(facts): recorded.records}, facts.now, rebuilt)
     standings = tuple(
         surveyed(item, point, recorded.last_run.analyzers.get(item.analyzer), facts.now)

@@ -11,11 +11,12 @@ from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, R
 from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import TargetAnalyzerNotReady, TargetUnreadable
-from standby.replication.fingerprint import fingerprint, is_filled_in, same_meaning
+from standby.replication.fingerprint import differences, is_filled_in
 from standby.replication.steps import ADOPTED, LATE, find, make_room, must_find, settle, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
+from standby.text import some_of
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,9 @@ class BuildSteps:
         if analyzer.status != "ready":
             raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
         if not self._is_as_sent(item, analyzer):
-            raise RestoredDiffers(item.target_analyzer, self.to)
+            sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
+            paths = [each.path for each in differences(sent, analyzer.definition(), ignore)]
+            raise RestoredDiffers(item.target_analyzer, self.to, some_of(paths, 5))
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
@@ -106,10 +109,8 @@ class BuildSteps:
         return there.status == "creating" or self._is_as_sent(item, there)
 
     def _is_as_sent(self, item: RestoreItem, there: Analyzer) -> bool:
-        ignore, found = self.context.plan.ignore, there.definition()
-        if same_meaning(fingerprint(found, ignore), item.fingerprint):
-            return True
-        return is_filled_in(self.definitions[item.target_analyzer], found, ignore, as_copied=True)
+        sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
+        return is_filled_in(sent, there.definition(), ignore, as_copied=True)
 
 
 def _send_again(error: BaseException) -> bool:

@@ -62,9 +62,10 @@ class RestoreNotStarted(SnapshotError):
 
 
 class RestoredDiffers(SnapshotError):
-    def __init__(self, analyzer: str, target: str) -> None:
-        cause = f"{analyzer} at {target} differs from the snapshot: somebody else made or edited it during the restore"
-        super().__init__(cause, "Run again to plan from what is there now")
+    def __init__(self, analyzer: str, target: str, where: str) -> None:
+        cause = f"{analyzer} at {target} differs from the snapshot in {where}"
+        why = f"{target} did not keep what was sent, or somebody made or edited it during the restore"
+        super().__init__(f"{cause}: {why}", "Run again to plan from what is there now")
 
 
 class RestoredFailed(SnapshotError):

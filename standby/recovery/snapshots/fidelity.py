@@ -134,7 +134,7 @@ class Found:
     @property
     def is_as_built(self) -> bool:
         """Whether a restore built it, and nobody changed it since."""
-        return self.rebuilt is not None and not self.rebuilt.is_older_than(self.analyzer)
+        return self.rebuilt is not None and self.rebuilt.is_as_built(self.analyzer)
 
 
 def holding(entry: AnalyzerEntry, expected: str, found: Found | None, ignore: Sequence[str]) -> Holding:

@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 from standby.config.errors import UnknownName
 from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
-from standby.config.resource import PREVIEW_2025, DeploymentOverrides
+from standby.config.resource import DeploymentOverrides
 from standby.document import JsonValue
 from standby.errors import GuardRefused
 from standby.fencing import ActiveElsewhere, OtherFenceUnknown, OtherPlans
@@ -289,12 +289,10 @@ class ResourcePlan:
             definition, record = self.target.definitions[at_target], self.records.get(at_target)
             found = Found(there, definition, record, self._status(there), self.rebuilt.get(at_target))
         ignore, expected = self.recovery_plan.ignore, self._expected[analyzer]
-        if found is not None and self.target.serving.resource.api_version == PREVIEW_2025:
-            expected = fingerprint(self._as_there(analyzer, found.definition), ignore)
-        if found is not None and is_filled_in(
-            self._sent[analyzer], found.definition, ignore, as_copied=found.is_as_built
-        ):
-            expected = fingerprint(found.definition, ignore)
+        if found is not None:
+            wanted = self._as_there(analyzer, found.definition)
+            if is_filled_in(wanted, found.definition, ignore, as_copied=found.is_as_built):
+                expected = fingerprint(found.definition, ignore)
         return holding(self.stored.analyzers[analyzer], expected, found, ignore)
 
     def _status(self, there: Analyzer) -> str:

@@ -27,6 +27,8 @@ from standby.replication.fingerprint import (
     writable,
 )
 
+DEFAULTS: dict[str, Any] = dict(SERVICE_DEFAULTS)
+
 NAMES = st.text("abcdefgh", min_size=1, max_size=6)
 SCALARS = st.booleans() | st.integers(-(10**20), 10**20) | st.floats(-1e6, 1e6) | st.text(max_size=8)
 
@@ -232,9 +234,8 @@ def test_a_value_like_a_default_is_a_setting_where_the_base_may_say_something_el
     base: str | None, setting: str
 ) -> None:
     bare: dict[str, Any] = {"description": "d"} | ({"baseAnalyzerId": base} if base else {})
-    defaults: dict[str, Any] = dict(SERVICE_DEFAULTS)
     part, _, key = setting.rpartition(".")
-    own = {**bare, **({part: {key: defaults[part][key]}} if part else {key: defaults[key]})}
+    own = {**bare, **({part: {key: DEFAULTS[part][key]}} if part else {key: DEFAULTS[key]})}
 
     for wrap in (dict[str, Any], _inline):
         assert sendable(wrap(own)) == wrap(own)
@@ -245,6 +246,32 @@ def test_a_value_like_a_default_is_a_setting_where_the_base_may_say_something_el
 
 def _inline(definition: dict[str, Any]) -> dict[str, Any]:
     return {"config": {"contentCategories": {"c": {"analyzer": definition}}}}
+
+
+OTHER = {False: True, True: False, "chartjs": "markdown", "html": "markdown", "markdown": "none", "geography": "global"}
+
+
+@pytest.mark.parametrize("key", [*DEFAULTS["config"], "processingLocation"])
+def test_only_the_very_default_of_a_known_base_means_nothing(key: str) -> None:
+    bare: dict[str, Any] = {"baseAnalyzerId": "prebuilt-document", "description": "d"}
+    value = DEFAULTS.get(key, DEFAULTS["config"].get(key))
+
+    def saying(said: Any) -> dict[str, Any]:
+        return {**bare, **({"config": {key: said}} if key in DEFAULTS["config"] else {key: said})}
+
+    assert same_meaning(fingerprint(saying(value)), fingerprint(bare))
+    assert not same_meaning(fingerprint(saying(OTHER[value])), fingerprint(bare))
+    assert not same_meaning(fingerprint(saying([value])), fingerprint(bare))
+
+
+@pytest.mark.parametrize("name", sorted(READ_ONLY))
+def test_what_is_called_like_a_read_only_field_elsewhere_is_kept(name: str) -> None:
+    definition: dict[str, Any] = {
+        "fieldSchema": {"fields": {name: {name: "x", "items": {"properties": {name: {}}}}}, name: "x"},
+        "config": {"contentCategories": {name: {name: "x"}}, name: "x", "part": {name: "x"}},
+        "tags": {name: "x"},
+    }
+    assert sendable({**definition, name: "x"}) == definition
 
 
 SIGNED = "https://a.blob.core.windows.net/c?sv=1&sig=x"
@@ -457,7 +484,9 @@ FILLED: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("place", "name", "value", "by_itself", "as_copied"),
     [
-        ((), "newPart", {"x": 1}, True, True),
+        ((), "newPart", {"x": {"y": [1]}}, True, True),
+        ((), "newPart", {"x": {"enableMore": True}}, False, True),
+        ((), "newPart", {"x": {"tags": {"a": "b"}}}, False, False),
         (("config",), "newSetting", 1, True, True),
         (("fieldSchema", "fields", "a"), "newSetting", 1, True, True),
         (("fieldSchema", "fields", "a", "items", "examples", 0), "newSetting", 1, True, True),
@@ -465,7 +494,7 @@ FILLED: dict[str, Any] = {
         (("config",), "segmentationMode", "custom", False, True),
         ((), "mode", "pro", False, True),
         ((), "processingLocation", "global", False, True),
-        (("fieldSchema",), "$defs", {"d": {}}, False, True),
+        (("fieldSchema",), "$defs", {"d": {}}, False, False),
         ((), "description", "edited", False, False),
         ((), "tags", {"a": "b"}, False, False),
         ((), "knowledgeSources", [{"kind": "labeledData"}], False, False),

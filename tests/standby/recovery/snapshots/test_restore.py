@@ -19,8 +19,10 @@ from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import READ_ONLY
-from standby.replication.items import Progress, Status
+from standby.replication.items import Progress, Selection, Status
 from standby.replication.ledger import read_rebuilt
+from standby.replication.replicate import survey
+from standby.replication.verdict import Verdict
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import MODELS, START, definition, recovery_plan
 
@@ -227,6 +229,24 @@ async def test_what_somebody_else_makes_meanwhile_is_left_alone() -> None:
     assert world.cloud.region("west").analyzers["invoice"]["description"] == "somebody else's"
 
 
+async def test_what_the_target_fills_in_by_itself_is_nobodys_edit() -> None:
+    """This cloud fills in `enableOcr`, which the source does not show, and nothing is known of what the base says."""
+    world = await kept(analyzer("calls", baseAnalyzerId="prebuilt-audio"))
+
+    report = await world.restored()
+
+    assert report.complete, report
+    assert (await world.planned()).items[0].met
+    world.cloud.down.clear()
+    [item] = (await survey(world.context().run, Selection(targets=("west",)))).items
+    assert item.verdict is Verdict.IN_SYNC
+    there = world.cloud.region("west").analyzers["calls"]
+    there |= {"config": {"enableOcr": False}, "lastModifiedAt": "2027-01-01T00:00:00Z"}
+    assert not (await world.planned()).items[0].met
+    [item] = (await survey(world.context().run, Selection(targets=("west",)))).items
+    assert item.verdict is Verdict.FOREIGN
+
+
 async def test_what_becomes_something_else_is_not_called_restored() -> None:
     world = await kept(analyzer("invoice"))
 
@@ -241,7 +261,7 @@ async def test_what_becomes_something_else_is_not_called_restored() -> None:
     report = await world.restored()
 
     assert report.items[0].status is Status.FAILED
-    assert "differs from the snapshot" in report.items[0].reason
+    assert "invoice at west differs from the snapshot in $.description: west did not keep" in report.items[0].reason
 
 
 async def test_a_cancellation_leaves_a_true_report() -> None:
