@@ -15,6 +15,7 @@ from standby.recovery.durations import Kind, add_durations
 from standby.replication.items import GOOD, Selection, Status
 from standby.replication.report import Report, ReportItem
 from standby.replication.verdict import COPYING, Verdict
+from standby.service.models import NAMELESS
 from standby.vault.documents import Stored, change_document, read_document
 from standby.vault.errors import VaultError
 from standby.vault.storage import Storage
@@ -76,7 +77,11 @@ async def remember_run(storage: Storage, report: Report, selection: Selection, s
 
 def _with(known: LastRuns, items: Iterable[ReportItem], selection: Selection, at: datetime) -> LastRuns:
     by_pair: dict[tuple[str, str], dict[str, AnalyzerRun]] = {}
+    partly: set[tuple[str, str]] = set()  # what was listed has something without a name, which may be any of the others
     for item in items:
+        if item.analyzer.startswith(NAMELESS):
+            partly.add((item.source, item.target))
+            continue
         # A target that alone was edited is not behind; that is seen at the target itself.
         behind = item.status not in GOOD and item.verdict is not Verdict.TARGET_AHEAD
         left = AnalyzerRun(target_analyzer=item.target_analyzer, at=at, behind=behind)
@@ -86,7 +91,7 @@ def _with(known: LastRuns, items: Iterable[ReportItem], selection: Selection, at
         before = known.of(source, target)
         sources.setdefault(source, {})[target] = (
             PairRun(listed_at=at, analyzers=found)
-            if selection.analyzers == EVERYTHING
+            if selection.analyzers == EVERYTHING and (source, target) not in partly
             else PairRun(listed_at=before.listed_at, analyzers={**before.analyzers, **found})
         )
     return LastRuns(sources=sources)

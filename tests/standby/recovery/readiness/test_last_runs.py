@@ -110,3 +110,12 @@ async def test_a_damaged_file_is_warned_of_and_made_anew(caplog: pytest.LogCaptu
     await remember_run(vault, report(result("a", Status.SUCCEEDED)), Selection(), START)
     assert "counts as missing" in caplog.text
     assert set((await read_last_runs(vault, "invoices")).of("east", "west").analyzers) == {"a"}
+
+
+async def test_what_a_list_has_without_a_name_may_be_what_an_earlier_run_knew_and_is_none_itself() -> None:
+    vault = Memory()
+    await remember_run(vault, report(result("a", Status.SUCCEEDED), result("b", Status.SUCCEEDED)), Selection(), START)
+    odd = report(result("a", Status.SKIPPED), result("no id (entry 2)", Status.BLOCKED))
+    await remember_run(vault, odd, Selection(), LATER)
+    left = (await read_last_runs(vault, "invoices")).of("east", "west").analyzers
+    assert {name: run.at for name, run in left.items()} == {"a": LATER, "b": START}
