@@ -142,7 +142,7 @@ class Call:
 MOST_BYTES = 64 * 2**20
 """Bytes of one answer when decompressed; the largest page that was recorded has one million."""
 
-MOST_VALUES = 4_000_000
+MOST_VALUES = 2_500_000
 """Values in one answer: those that are nearly empty need many times their bytes in memory."""
 
 CODINGS = "gzip, deflate"
