@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,17 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from standby.config.globs import Scope
 from standby.config.plan import RecoveryPlan
 from standby.errors import GuardRefused
 from standby.fencing import (
+    ActiveElsewhere,
     Assignment,
     FailoverUnderWay,
     Fence,
     Fenced,
     FenceUnreadable,
+    OtherFenceUnknown,
+    OtherPlans,
     Phase,
     hold_fence,
     read_fence,
+    read_other_plans,
 )
 from standby.vault.errors import VaultUnavailable
 from standby.vault.folder import LocalFolder
@@ -325,3 +331,70 @@ class Runs(RuleBasedStateMachine):
 
 test_runs_in_any_order = Runs.TestCase
 test_runs_in_any_order.settings = settings(stateful_step_count=12)
+
+
+def begun(**fields: object) -> bytes:
+    """The record of a failover of plan q, which names the analyzers it is about."""
+    names = {"east": {"east": {"away": "away"}, "west": {"invoice": "invoice"}}}
+    return json.dumps({"format": 1, "home": "east", "epoch": 1, "touched": False, "names": names, **fields}).encode()
+
+
+def of_q(**side: object) -> bytes:
+    assignments = {"east": Assignment.model_validate({"active": "east", **side})}
+    return Fence(plan="q", epoch=1, assignments=assignments).model_dump_json().encode()
+
+
+FENCE_OF_Q, RECORD_OF_Q = "recovery/q/fence.json", "recovery/q/switch.json"
+UNDER_WAY: dict[str, object] = {"phase": "switching", "target": "west", "run_id": "r"}
+
+
+@pytest.mark.parametrize(
+    ("record", "missing"),
+    [(begun(), False), (begun(touched=True), True), (begun(epoch=2), True), (begun(epoch=2, touched=True), True)],
+)
+async def test_another_plan_without_a_fence_has_lost_it_unless_its_first_failover_only_begins(
+    record: bytes, missing: bool
+) -> None:
+    others = await read_other_plans(Memory(files={RECORD_OF_Q: record}), "p")
+    assert others.active == ()
+    assert ["is missing" in unknown.reason for unknown in others.unknown] == [True] * missing
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(of_q().replace(b'"plan":"q"', b'"plan":"z"'), "belongs to plan z"), (b"{", FENCE_OF_Q), (b"null", FENCE_OF_Q)],
+)
+async def test_the_fence_of_another_plan_that_says_nothing_is_unknown_for_a_reason(content: bytes, reason: str) -> None:
+    vault = Memory(files={FENCE_OF_Q: content})
+    (unknown,) = (await read_other_plans(vault, "p")).unknown
+    assert reason in unknown.reason
+    with pytest.raises(OtherFenceUnknown):
+        OtherPlans("p", unknown=(unknown,)).must_let_serve("east", "west", Scope())
+
+
+@pytest.mark.parametrize(
+    ("fence_of_q", "record", "names"),
+    [
+        (of_q(**UNDER_WAY), begun(), {"west": {"invoice": "invoice"}}),
+        (of_q(**UNDER_WAY), begun(epoch=9), {}),
+        (of_q(**UNDER_WAY), b"{", {}),
+        (of_q(active="west", phase="activated"), begun(), {}),
+    ],
+)
+async def test_a_failover_under_way_is_about_the_analyzers_that_its_own_record_names(
+    fence_of_q: bytes, record: bytes, names: object
+) -> None:
+    vault = Memory(files={FENCE_OF_Q: fence_of_q, RECORD_OF_Q: record})
+    (other,) = (await read_other_plans(vault, "p")).active
+    assert other.scope.names == names
+
+
+@pytest.mark.parametrize(("resource", "forced"), [("north", False), ("north", True), ("east", False)])
+async def test_what_another_plan_has_not_ended_has_to_end_first(resource: str, forced: bool) -> None:
+    others = await read_other_plans(Memory(files={FENCE_OF_Q: of_q(**UNDER_WAY)}), "p")
+    everything = Scope(include=("*",))
+    others.must_let_serve("east", "west", everything)
+    with pytest.raises(ActiveElsewhere) as refused:
+        others.must_let_serve("east", resource, everything, forced=forced)
+    assert refused.value.next_action.startswith(others.active[0].way_out)
+    assert "follow it" not in refused.value.next_action
