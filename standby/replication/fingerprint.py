@@ -71,22 +71,17 @@ def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
 
 def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> dict[str, JsonValue]:
     """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything."""
-    return _meant(without_access(definition), ignore)
-
-
-def _meant(safe: Mapping[str, JsonValue], ignore: Sequence[str]) -> dict[str, JsonValue]:
-    shown = {key: _without_nulls(value) for key, value in safe.items() if value is not None}
-    return _but_ignored(_analyzer(shown, _authored), ignore)
+    return _but_ignored(_analyzer(_without_nulls(without_access(definition)), _authored), ignore)
 
 
 def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> str:
     """Hash the meaning of a definition: the number of the rules, and SHA-256 over its RFC 8785 form."""
     # Where these say something else than the first rules did, the hashes that those gave follow: stored fingerprints of
     # an earlier version are compared with them.
-    safe = without_access(definition)
-    hashed = [_meant(safe, ignore)]
-    for each in (safe,) if safe == definition else (safe, definition):
-        earlier = _but_ignored(_by_first_rules(each), ignore)
+    shown, safe = _without_nulls(definition), _without_nulls(without_access(definition))
+    hashed = [_but_ignored(_analyzer(safe, _authored), ignore)]
+    for each in (safe,) if safe == shown else (safe, shown):
+        earlier = _but_ignored(_analyzer(each, _by_first_rules, "first analyzer"), ignore)
         if earlier not in hashed:
             hashed.append(earlier)
     return ":".join((RULES, *(digest_of_json(_exact(each)) for each in hashed)))
@@ -134,8 +129,7 @@ def is_filled_in(
         as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
     """
     by_people = BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS
-    left, right = ({"config": {}, **writable(each, ignore)} for each in (source, target))
-    return _only_fills_in(left, right, "", by_people)
+    return _only_fills_in(writable(source, ignore), writable(target, ignore), "", by_people)
 
 
 def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: frozenset[str]) -> bool:
@@ -153,24 +147,32 @@ def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: fr
     return all(_only_fills_in(had[name], value, "" if is_map else name, by_people) for name, value in target.items())
 
 
+FIRST_RULES = {"analyzer": "first analyzer", "*": "first"} | dict.fromkeys(
+    ("fields", "properties", "definitions", "contentCategories", "tags"), "first names"
+)
+
 PLACES: Mapping[str, Mapping[str, str]] = {
     "analyzer": {"config": "config", "fieldSchema": "field", "dynamicFieldSchema": "field"}
     | dict.fromkeys(("knowledgeSources", "models"), "own"),
     "config": {"contentCategories": "categories", "*": "own"},
     "own": {"*": "own"},
+    "categories": {"*": "category"},
     "category": {"analyzer": "analyzer"},
     "field": dict.fromkeys(FIELD_MAPS, "fields") | {"items": "field"},
-    "categories": {"*": "category"},
     "fields": {"*": "field"},
+    # As an earlier version took them, which knew few maps, and everything else for the service's own.
+    "first analyzer": FIRST_RULES,
+    "first": FIRST_RULES,
+    "first names": {"*": "first"},
 }
-"""What the parts of each part of a definition are; others are not known. In the last two, people choose the names."""
+"""What the parts of each part of a definition are; others are not known."""
 
-UNSET = frozenset({"analyzer", "config", "own"})
-"""Parts whose fields are settings; where one is null, nothing was set."""
+NAMES = frozenset({"categories", "fields", "first names"})  # Maps that people chose names in
+UNSET = frozenset({"analyzer", "config", "own"})  # Parts whose fields are settings; where one is null, nothing was set
 
 
-def _analyzer(definition: Mapping[str, JsonValue], finish: Finish) -> dict[str, JsonValue]:
-    kept = _kept(dict(definition), "analyzer", finish)
+def _analyzer(definition: Mapping[str, JsonValue], finish: Finish, place: str = "analyzer") -> dict[str, JsonValue]:
+    kept = _kept(dict(definition), place, finish)
     return kept if isinstance(kept, dict) else {}
 
 
@@ -182,15 +184,15 @@ def _kept(value: JsonValue, place: str, finish: Finish) -> JsonValue:
         return [_kept(each, place, finish) for each in value]
     if not isinstance(value, dict) or place not in PLACES:
         return value
-    parts = PLACES[place]
+    parts, is_analyzer = PLACES[place], place in {"analyzer", "first analyzer"}
     kept = {
         key: _kept(inner, parts.get(key, parts.get("*", "")), finish)
         for key, inner in value.items()
-        if place in {"categories", "fields"} or not key.startswith("_")
+        if place in NAMES or not key.startswith("_")
         if place not in UNSET or inner is not None
-        if place != "analyzer" or key not in READ_ONLY
+        if not (is_analyzer and key in READ_ONLY)
     }
-    return finish(kept) if place == "analyzer" else kept
+    return finish(kept) if is_analyzer else kept
 
 
 def _authored(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -198,13 +200,8 @@ def _authored(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return _without_empty(_without_defaults(own, FILLED_IN.get(base, {}) if isinstance(base, str) else {}))
 
 
-def _by_first_rules(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """Reduce a definition as it was done before: every base was taken for one that fills in the same."""
-    own = {
-        key: _stripped(value, key)
-        for key, value in definition.items()
-        if key not in READ_ONLY and not key.startswith("_") and value is not None
-    }
+def _by_first_rules(own: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    # Every base was taken for one that fills in the same.
     return _without_empty(_without_defaults(own, SERVICE_DEFAULTS))
 
 
@@ -212,27 +209,14 @@ def _without_empty(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return {key: value for key, value in fields.items() if value not in ({}, [])}
 
 
-def _stripped(value: JsonValue, key: str) -> JsonValue:
-    if isinstance(value, list):
-        return [_stripped(element, "") for element in value]
-    if not isinstance(value, dict):
-        return value
-    if key == "analyzer":
-        return _by_first_rules(value)
-    named_by_users = key in {"fields", "properties", "definitions", "contentCategories", "tags"}
-    return {
-        name: _stripped(inner, "" if named_by_users else name)
-        for name, inner in value.items()
-        if inner is not None and (named_by_users or not name.startswith("_"))
-    }
+def _without_nulls(shown: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    return {key: _but_nulls(inner) for key, inner in shown.items() if inner is not None}
 
 
-def _without_nulls(value: JsonValue) -> JsonValue:
+def _but_nulls(value: JsonValue) -> JsonValue:
     if isinstance(value, list):
-        return [_without_nulls(each) for each in value]
-    if not isinstance(value, dict):
-        return value
-    return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        return [_but_nulls(each) for each in value]
+    return _without_nulls(value) if isinstance(value, dict) else value
 
 
 def _without_defaults(value: dict[str, JsonValue], defaults: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
