@@ -44,12 +44,12 @@ class CopyFailed(ReplicationError):
 
 class TargetAnalyzerFailed(CopyFailed):
     _cause = "{analyzer} at {target} became {status!r} instead of ready"
-    _advice = "Run again: it is overwritten; if it fails every time, its warnings at the target may say why"
+    _advice = "Run again: it is overwritten if it failed; its warnings at the target may say why"
 
 
 class TargetUnreadable(CopyFailed):
     _cause = "{analyzer} at {target} cannot be read: {status}"
-    _advice = "Correct it there, or exclude it from the plan"
+    _advice = "Run again, which makes it again; if it stays so, exclude it from the plan"
 
 
 class TargetAnalyzerGone(CopyFailed):
@@ -58,7 +58,10 @@ class TargetAnalyzerGone(CopyFailed):
 
 
 class CopyDiffers(CopyFailed):
-    _cause = "{analyzer} at {target} is not the planned copy: it was edited during the run, or somebody else made it"
+    _cause = (
+        "{analyzer} at {target} differs from what was sent in {status}: {target} did not keep it, or somebody made or "
+        "edited it meanwhile"
+    )
     _advice = "Run again to plan from what is there now"
 
 
@@ -84,8 +87,8 @@ class TargetAnalyzerNotReady(CopyFailed):
 
 
 class CopyNotStarted(CopyFailed):
-    _cause = "The answer to the copy of {analyzer} was lost on the way, and {target} does not show it"
-    _advice = "Run again: a copy that shows by then is not started a second time"
+    _cause = "The answer was lost on the way when {target} was asked to make {analyzer}, and it does not show it"
+    _advice = "Run again: what shows by then is not started a second time"
 
 
 class MayBeUnderWay(CopyFailed):

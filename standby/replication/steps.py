@@ -292,10 +292,10 @@ async def verify(context: RunContext, item: PlanItem) -> Verified:
     warnings = ("It was edited at the source during the run; the edit was copied.",)
     if not same_meaning(target.fingerprint, source.fingerprint):
         there = analyzer.definition()
+        places = some_of((each.path for each in differences(definition, there, ignore)), 5)
         if not is_filled_in(definition, there, ignore, as_copied=True):
-            raise CopyDiffers(item.target_analyzer, item.target)
-        added = some_of((each.path for each in differences(definition, there, ignore)), 5)
-        warnings = (f"{item.target} filled in {added} by itself, which {item.source} does not have.",)
+            raise CopyDiffers(item.target_analyzer, item.target, places)
+        warnings = (f"{item.target} filled in {places} by itself, which {item.source} does not have.",)
     return Verified(source, target, warnings)
 
 

@@ -7,12 +7,17 @@ from functools import partial
 
 from standby.document import JsonValue
 from standby.recovery.context import RecoveryContext
-from standby.recovery.snapshots.errors import RestoredDiffers, RestoredFailed, RestoreNotStarted
 from standby.recovery.snapshots.fidelity import RestoreItem
 from standby.replication.engine import Receipt, is_transient, try_again
-from standby.replication.errors import TargetAnalyzerNotReady, TargetUnreadable
+from standby.replication.errors import (
+    CopyDiffers,
+    CopyNotStarted,
+    TargetAnalyzerFailed,
+    TargetAnalyzerNotReady,
+    TargetUnreadable,
+)
 from standby.replication.fingerprint import differences, is_filled_in
-from standby.replication.steps import ADOPTED, LATE, find, make_room, must_find, settle, wait_for
+from standby.replication.steps import ADOPTED, LATE, copy_again, find, make_room, must_find, settle, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
 from standby.service.models import Analyzer
@@ -32,10 +37,10 @@ class BuildSteps:
 
         Raises:
             Conflict: somebody else's analyzer of this id is there by now; it is left alone.
-            RestoreNotStarted: the answer was lost, and the target shows no sign of it.
+            CopyNotStarted: the answer was lost, and the target shows no sign of it.
         """
         policy, clock = self.context.plan.retries.copy_, self.context.clock
-        return await try_again(policy, _send_again, lambda: self._send(item), clock)
+        return await try_again(policy, copy_again, lambda: self._send(item), clock)
 
     async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
         """Wait for the build's end; it ends as `wait_for` does."""
@@ -67,7 +72,7 @@ class BuildSteps:
             # It may have been taken: the target says, and a second one would be refused or overwrite.
             there = await settle(*there_is, is_ours)
             if there is None:
-                raise RestoreNotStarted(item.target_analyzer, self.to) from None
+                raise CopyNotStarted(item.target_analyzer, self.to) from None
         except Conflict:
             there = await find(*there_is)
             if there is None:
@@ -97,11 +102,11 @@ class BuildSteps:
         if analyzer.wrong:
             raise TargetUnreadable(item.target_analyzer, self.to, analyzer.wrong)
         if analyzer.status != "ready":
-            raise RestoredFailed(item.target_analyzer, self.to, analyzer.status)
+            raise TargetAnalyzerFailed(item.target_analyzer, self.to, analyzer.status)
         if not self._is_as_sent(item, analyzer):
             sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
             paths = [each.path for each in differences(sent, analyzer.definition(), ignore)]
-            raise RestoredDiffers(item.target_analyzer, self.to, some_of(paths, 5))
+            raise CopyDiffers(item.target_analyzer, self.to, some_of(paths, 5))
         return analyzer
 
     def _is_ours(self, item: RestoreItem, there: Analyzer) -> bool:
@@ -111,7 +116,3 @@ class BuildSteps:
     def _is_as_sent(self, item: RestoreItem, there: Analyzer) -> bool:
         sent, ignore = self.definitions[item.target_analyzer], self.context.plan.ignore
         return is_filled_in(sent, there.definition(), ignore, as_copied=True)
-
-
-def _send_again(error: BaseException) -> bool:
-    return is_transient(error) or isinstance(error, RestoreNotStarted)

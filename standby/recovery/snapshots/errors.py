@@ -53,24 +53,3 @@ class NotOfThisPlan(SnapshotError):
     def __init__(self, plan: str, resource: str, taken_at: datetime) -> None:
         cause = f"The snapshot of plan {plan} of {utc(taken_at)} has nothing for {resource}"
         super().__init__(cause, "Name a source or a target of the plan")
-
-
-class RestoreNotStarted(SnapshotError):
-    def __init__(self, analyzer: str, target: str) -> None:
-        cause = f"The answer to the build of {analyzer} was lost on the way, and {target} does not show it"
-        super().__init__(cause, "Run again: a build that shows by then is not started a second time")
-
-
-class RestoredDiffers(SnapshotError):
-    def __init__(self, analyzer: str, target: str, where: str) -> None:
-        cause = f"{analyzer} at {target} differs from the snapshot in {where}"
-        why = f"{target} did not keep what was sent, or somebody made or edited it during the restore"
-        super().__init__(f"{cause}: {why}", "Run again to plan from what is there now")
-
-
-class RestoredFailed(SnapshotError):
-    """The target made something of the definition that it does not call ready."""
-
-    def __init__(self, analyzer: str, target: str, status: str) -> None:
-        cause = f"{analyzer} at {target} became {status!r} instead of ready"
-        super().__init__(cause, "Run again: it is overwritten if it failed; its warnings at the target may say why")

@@ -261,7 +261,7 @@ async def test_what_becomes_something_else_is_not_called_restored() -> None:
     report = await world.restored()
 
     assert report.items[0].status is Status.FAILED
-    assert "invoice at west differs from the snapshot in $.description: west did not keep" in report.items[0].reason
+    assert "invoice at west differs from what was sent in $.description: west did not keep" in report.items[0].reason
 
 
 async def test_a_cancellation_leaves_a_true_report() -> None:
