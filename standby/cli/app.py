@@ -126,6 +126,11 @@ class Commands(TyperGroup):
         given = hoist(list(sys.argv[1:] if args is None else args))
         try:
             status = super().main(given, prog_name or "standby", complete_var, False, windows_expand_args, **extra)
+        except OSError as error:
+            # Help and version are written by the library of the command line.
+            status = Exit.ERROR
+            cause = f"The text could not be written: {error.strerror or type(error).__name__}"
+            Output().problem("NotPrinted", cause, "Make room there, or send it elsewhere")
         except typer.TyperException as error:
             # Not click's status 2: here that means that differences were found.
             status = Exit.ERROR

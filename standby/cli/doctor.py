@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from email.utils import parsedate_to_datetime
 from itertools import chain, groupby, islice
@@ -322,13 +323,11 @@ MOST_MODES = 20_000  # Files of a folder whose permissions are looked at
 
 def _modes(name: str, folder: Path) -> list[Check]:
     """Find what others than the owner may read: it tells what serves, and definitions may be confidential."""
-    every = islice(chain([folder], folder.rglob("*")), MOST_MODES)
     open_to_others = 0
-    for each in every:
-        try:
-            open_to_others += bool(each.lstat().st_mode & 0o077) and not each.is_symlink()
-        except OSError:
-            continue  # It was removed since, or what is wrong is told already.
+    with suppress(OSError):  # What is wrong is told already.
+        for each in islice(chain([folder], folder.rglob("*")), MOST_MODES):
+            with suppress(FileNotFoundError):  # It was removed since.
+                open_to_others += bool(each.lstat().st_mode & 0o077) and not each.is_symlink()
     if not open_to_others:
         return []
     detail = f"others may read {counted(open_to_others, 'path')} in {folder}"

@@ -168,6 +168,15 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
             error.next_action += ". If the vault is lost, add --vault second, which goes on from its replica"
         output.error(error)
         return Exit.REFUSED if isinstance(error, GuardRefused) else Exit.ERROR
+    except OSError as error:
+        # What this machine does not give: a file, a folder, room, another open file.
+        log.debug("where the error happened:", exc_info=error)
+        about = f"{error.filename}: " if error.filename else ""
+        cause = f"This machine refused something: {about}{error.strerror or type(error).__name__}"
+        output.problem(
+            type(error).__name__, cause, "Correct that, then run it again: it continues, and repeats nothing"
+        )
+        return Exit.ERROR
     except (KeyboardInterrupt, asyncio.CancelledError):
         output.say("Interrupted.")
         cause, next_action = "The command was interrupted", "Run it again"

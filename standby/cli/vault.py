@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import ValidationError
 
+from standby.cli.options import with_home
 from standby.cli.output import Line, Output
 from standby.cli.run import Exit
 from standby.clock import SystemClock
@@ -33,7 +34,7 @@ def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:
             raise NoSecond
         return settings.second
     if "://" not in text:
-        return Place(path=Path(text).expanduser().absolute())
+        return Place(path=with_home(Path(text)).absolute())
     scheme = text.partition(":")[0]
     known = [place for place in (settings, settings.second) if place is not None and place.scheme == scheme]
     like = next((place for place in known if endpoint in ("", place.endpoint)), known[0] if known else Place())

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from standby.config.resource import address_of, is_loopback
 from standby.document import read_json
-from standby.service.errors import AnswerUnreadable, ProtocolError, UntrustedCertificate
+from standby.service.errors import AnswerUnreadable, ProtocolError
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import Repeat
 
@@ -51,14 +51,25 @@ Tls: TypeAlias = ssl.SSLContext
 def trusted_certificates() -> Tls:
     """Make the TLS context of a run; it takes some 25 ms, so all clients of a run share one.
 
-    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` stand in for the usual authorities (or `UntrustedCertificate`).
+    The environment's `SSL_CERT_FILE` and `SSL_CERT_DIR` stand in for the usual authorities. Where they cannot be read
+    nobody is trusted, and what needs no certificate goes on.
     """
     try:
         return httpx.create_ssl_context()
     except OSError as error:
+        variable = "SSL_CERT_FILE" if os.environ.get("SSL_CERT_FILE") else "SSL_CERT_DIR"
+        nobody = _TrustsNobody(ssl.PROTOCOL_TLS_CLIENT)
         # Some of its errors have no words.
-        cause = f"The trusted certificates cannot be read: {error.strerror or type(error).__name__}"
-        raise UntrustedCertificate(cause, "Correct SSL_CERT_FILE or SSL_CERT_DIR") from None
+        nobody.problem = f"the trusted certificates that {variable} names cannot be read: {_words(error)}"
+        return nobody
+
+
+class _TrustsNobody(ssl.SSLContext):
+    problem = ""
+
+
+def _words(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno and not isinstance(error, ssl.SSLError) else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -70,12 +81,14 @@ class Route:
     problem: str = ""  # why nothing can be sent that way
 
 
-def route_to(address: str) -> Route:
+def route_to(address: str, tls: Tls | None = None) -> Route:
     """Find out by which proxy of the environment an address is called: httpx itself stumbles over some settings.
 
     This machine is always reached straight: a proxy would carry what must stay here, in plain text, elsewhere.
     """
     url = httpx.URL(address)
+    if url.scheme == "https" and isinstance(tls, _TrustsNobody):
+        return Route(problem=tls.problem)
     if is_loopback(url.host) or _is_excepted(url):
         return Route()
     for name in (f"{url.scheme}_proxy", "all_proxy"):

@@ -125,7 +125,7 @@ class TokenUnavailable(NotConnected):
 class NotFromHere(NotConnected):
     """Says nothing about the service."""
 
-    advice = "Correct that on this machine; NO_PROXY names the hosts that are called without a proxy"
+    advice = "Correct that on this machine, then run again"
 
 
 class StillSilent(NotConnected):

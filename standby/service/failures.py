@@ -87,6 +87,8 @@ class Way:
     dead: bool = False
 
 
+CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY, by which it is called without one"
+
 OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 """Failures of a connection that are the same whoever is called."""
 
@@ -110,8 +112,10 @@ def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, way: W
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
     elif way.dead:
         kind, cause = errors.NotFromHere, f"No connection to {way.proxy}, by which {where} is called: {what}"
+        advice = CORRECT_PROXY
     elif refusal and refusal not in PASSED_ON:
         kind, cause = errors.NotFromHere, f"HTTP {refusal} of {way.proxy}, so {where} cannot be called"
+        advice = CORRECT_PROXY
     elif any(isinstance(each, OSError) and each.errno in OF_THIS_MACHINE for each in causes):
         kind, cause = errors.NotFromHere, f"This machine makes no connection to {where}: {what}"
         advice = "Free what this machine lacks, such as open files (ulimit -n), then run again"

@@ -99,7 +99,7 @@ class Sender:
         self._places = asyncio.Semaphore(connections)
         self._silences: dict[str, Silence] = {}
         url = httpx.URL(endpoint)
-        self._route = Route() if transport is not None else route_to(endpoint)
+        self._route = Route() if transport is not None else route_to(endpoint, tls)
         self._clock_seen = False
         self._http = httpx.AsyncClient(
             base_url=url,

@@ -68,11 +68,15 @@ class LocalFolder:
 
     def _inside(self, path: str) -> Path:
         place = self.root / checked(path)
-        for each in (self.root, *self.root.parents):
-            if each.is_symlink() and not each.exists():
-                raise VaultNotMounted(str(place), "found", f"{each} is a link to something that is not there")
-        if not place.resolve().is_relative_to(self.root.resolve()):
-            raise OutsideVault(path)
+        try:
+            for each in (self.root, *self.root.parents):
+                if each.is_symlink() and not each.exists():
+                    raise VaultNotMounted(str(place), "found", f"{each} is a link to itself, or to what is not there")
+            if not place.resolve().is_relative_to(self.root.resolve()):
+                raise OutsideVault(path)
+        except (OSError, RuntimeError, ValueError) as error:  # Names that are too long, links that lead in circles.
+            reason = getattr(error, "strerror", None) or str(error)
+            raise VaultUnavailable(str(place), "found", reason) from None
         return place
 
 

@@ -72,7 +72,11 @@ class FileActivation:
     @property
     def _file(self) -> Path:
         # Behind a link the file itself is replaced, and the link stays.
-        return self.path.resolve()
+        try:
+            return self.path.resolve()
+        except (OSError, RuntimeError, ValueError):
+            reason = "its path cannot be followed: a link leads to itself, or a name is too long"
+            raise SinkFailed(self.name, reason, "Correct its path under activation") from None
 
     @property
     def _folder(self) -> LocalFolder:

@@ -66,7 +66,8 @@ class WebhookActivation:
     async def publish(self, activation: Activation) -> None:
         """Post the map; the same one again has the same idempotency key."""
         body = activation.model_dump_json().encode()
-        route = Route() if self._transport else route_to(self._settings.url)
+        tls = trusted_certificates()
+        route = Route() if self._transport else route_to(self._settings.url, tls)
         if route.problem:
             raise SinkFailed(self.name, route.problem)
         client = httpx.AsyncClient(
@@ -74,7 +75,7 @@ class WebhookActivation:
             follow_redirects=False,
             proxy=route.proxy,
             trust_env=False,
-            verify=trusted_certificates(),
+            verify=tls,
             transport=self._transport,
         )
         # httpx logs the address as it writes it.

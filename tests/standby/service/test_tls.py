@@ -8,7 +8,8 @@ import pytest
 import trustme
 
 from standby.service.calls import trusted_certificates
-from standby.service.errors import UntrustedCertificate
+from standby.service.errors import NotFromHere, UntrustedCertificate
+from standby.service.retries import HttpRetries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,12 +69,16 @@ def test_the_certificates_of_a_run_check_names_and_are_required() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_file_of_certificates_that_cannot_be_read_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+async def test_a_file_of_certificates_that_cannot_be_read_is_told(
+    connect: Connect, listen: Listen, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "authority.pem"
     if content is not None:
         path.write_text(content, encoding="utf-8")
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
-    with pytest.raises(UntrustedCertificate, match="Correct SSL_CERT_FILE"):
-        trusted_certificates()
+    client = connect(trusted=trusted_certificates(), retries=HttpRetries(attempts=1))
+    with pytest.raises(NotFromHere, match="the trusted certificates that SSL_CERT_FILE names cannot be read"):
+        await client.get_analyzer("a")
+    # What needs none is not kept from being called.
+    client = connect(trusted=trusted_certificates(), endpoint=await listen(answer))
+    assert (await client.get_analyzer("a")).analyzer_id == "a"
