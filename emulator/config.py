@@ -154,7 +154,7 @@ def _parsed(path: Path) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise EmulatorConfigError(f"{path} cannot be read: {error.strerror}", "Name the emulator's file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = " ".join(str(error).split())
         raise EmulatorConfigError(f"{path} is neither YAML nor JSON: {line}", "Correct the file") from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ __all__ = [
     "json_text",
     "oddity",
     "read_json",
+    "write_whole",
 ]
 
 JsonObject = dict[str, JsonValue]
@@ -35,6 +37,21 @@ def from_home(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         raise ValueError(f"begins with {path.parts[0]}, and nobody of that name has a home folder here") from None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it; a device or a pipe is written to, not replaced."""
+    if path.exists() and not path.is_file():
+        path.write_text(text, encoding="utf-8")
+        return
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 LocalPath = Annotated[Path, AfterValidator(from_home)]  # A path of this machine as people write it

@@ -11,7 +11,7 @@ import typer
 from standby.cli.options import PlanName, Wait
 from standby.cli.output import Line, Output, loss_lines
 from standby.cli.run import Exit
-from standby.document import JsonObject, JsonValue
+from standby.document import JsonObject, JsonValue, write_whole
 from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
@@ -160,10 +160,7 @@ async def report(
 
 
 def _write(path: Path, page: str) -> None:
-    # Whoever has the old page open must not see half of the new one.
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_text(page, encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, page)
     except OSError as error:
         raise PageUnwritable(str(path), error.strerror or type(error).__name__) from None

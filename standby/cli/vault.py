@@ -1,5 +1,6 @@
 """`standby vault move`: the vault goes to another place."""
 
+import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -48,7 +49,7 @@ def _is(place: Place, other: Place | None) -> bool:
     if other is None:
         return False
     if place.folder is not None and other.folder is not None:
-        return place.folder.resolve() == other.folder.resolve()
+        return os.path.realpath(place.folder) == os.path.realpath(other.folder)
     same = (place.url or "").rstrip("/") == (other.url or "").rstrip("/")
     return same and place.folder == other.folder and place.endpoint == other.endpoint
 

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal
 import rfc8785
 
 from standby.config.plan import OnExisting
-from standby.document import digest_of, from_home, json_text
-from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable
+from standby.document import digest_of, from_home, json_text, write_whole
+from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable, PlanUnwritable
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
 from standby.replication.verdict import Action
@@ -70,12 +70,10 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: S
     content = rfc8785.dumps(held)
     held["digest"] = digest_of(content)
     held["seal"] = None if signer is None else seal_of(content, signer).model_dump(mode="json")
-    fresh = path.with_name(f".{path.name}.new")
     try:
-        fresh.write_text(json_text(held) + "\n", encoding="utf-8")
-        fresh.replace(path)
+        write_whole(path, json_text(held) + "\n")
     except OSError as error:
-        raise PlanUnreadable(str(path), f"cannot be written: {error.strerror}") from None
+        raise PlanUnwritable(str(path), error.strerror or type(error).__name__) from None
 
 
 def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> SavedPlan:

@@ -71,13 +71,22 @@ class LocalFolder:
         try:
             for each in (self.root, *self.root.parents):
                 if each.is_symlink() and not each.exists():
-                    raise VaultNotMounted(str(place), "found", f"{each} is a link to itself, or to what is not there")
+                    where = "itself" if _leads_in_circles(each) else "something that is not there"
+                    raise VaultNotMounted(str(place), "found", f"{each} is a link to {where}")
             if not place.resolve().is_relative_to(self.root.resolve()):
                 raise OutsideVault(path)
         except (OSError, RuntimeError, ValueError) as error:  # Names that are too long, links that lead in circles.
             reason = getattr(error, "strerror", None) or str(error)
-            raise VaultUnavailable(str(place), "found", reason) from None
+            raise VaultUnavailable(str(place)[:200], "found", reason) from None
         return place
+
+
+def _leads_in_circles(link: Path) -> bool:
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 @contextmanager
@@ -137,6 +146,8 @@ def _swap(place: Path, content: bytes, tag: str | None, mode: int) -> str:
 def _replace(place: Path, content: bytes, mode: int) -> None:
     with _vault_errors(place, "written"):
         _make(place.parent, mode)
+        if place.exists() and not place.is_file() and not place.is_dir():
+            raise OSError(errno.EINVAL, "it is a device or a pipe, and would be replaced by a file")
         # Two writers of one file must not share it before it is whole.
         fresh = place.with_name(f".{place.name}.{uuid4().hex}{FRESH}")
         try:

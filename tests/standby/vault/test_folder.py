@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from standby.document import write_whole
 from standby.vault.errors import Changed, Held, OutsideVault, TakenOver, VaultUnavailable
 from standby.vault.folder import LocalFolder
 from standby.vault.storage import Version
@@ -250,6 +251,36 @@ async def test_files_are_listed_by_path_without_locks_and_unfinished_ones(folder
     assert list(sizes.items()) == [("a/c/three", 9), ("a/one", 5), ("b/two", 5)]
     (found,) = await folder.list("b/")
     assert (found.path, found.changed_at.utcoffset()) == ("b/two", timedelta(0))
+
+
+@pytest.mark.parametrize(
+    ("root", "reason"),
+    [
+        ("loop", "loop is a link to itself"),
+        ("loop/vault", "loop is a link to itself"),
+        ("v" * 300, "File name too long"),
+        ("v/" * 3000, "File name too long"),
+    ],
+    ids=["loop", "below a loop", "long name", "long path"],
+)
+async def test_a_vault_that_cannot_be_found_says_why(tmp_path: Path, root: str, reason: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    folder = LocalFolder(tmp_path / root)
+    for work in (folder.read("a"), folder.write("a", b""), folder.swap("a", b"", None), folder.list()):
+        with pytest.raises(VaultUnavailable, match=reason):
+            await work
+
+
+async def test_a_device_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(VaultUnavailable, match="is a device or a pipe"):
+        await LocalFolder(tmp_path).write("a", b"x")
+    assert (tmp_path / "a").is_fifo()
+    (tmp_path / "b").symlink_to("/dev/null")
+    write_whole(tmp_path / "b", "x")
+    assert (tmp_path / "b").is_symlink()
+    write_whole(tmp_path / "c", "x")
+    assert set(os.listdir(tmp_path)) == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("link", ["vault", "disk"])

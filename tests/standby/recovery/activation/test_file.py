@@ -163,6 +163,15 @@ async def test_behind_a_link_the_file_is_replaced_and_the_link_stays(tmp_path: P
     assert json.loads((tmp_path / "data" / "map.json").read_text())["plans"]["p"]["epoch"] == 1
 
 
+@pytest.mark.parametrize("path", ["loop", "loop/active.json", "a" * 300])
+async def test_a_path_that_cannot_be_followed_is_told_as_the_sink_s(tmp_path: Path, path: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    sink = FileActivation(tmp_path / path)
+    for work in (sink.publish(activation(1, "west")), sink.read("p")):
+        with pytest.raises(SinkFailed, match=f"file {tmp_path / path}"):
+            await work
+
+
 async def test_a_publication_that_is_cancelled_is_over_when_the_cancellation_is(tmp_path: Path) -> None:
     sink = FileActivation(tmp_path / "active.json")
     task = asyncio.create_task(sink.publish(activation(1, "west")))
