@@ -166,14 +166,25 @@ async def take_in(response: httpx.Response) -> None:
     """Read and decompress a body within bounds, as a hook of httpx, before anybody can read it without.
 
     Raises:
-        AnswerUnreadable: it is larger than `MOST_BYTES`, or it cannot be decompressed.
+        AnswerUnreadable: it is too large, or cannot be decompressed. Of a refusal the status says enough.
     """
-    origin = f"(from {spelled(origin_of(response.request.url))})"
+    stream = cast(httpx.AsyncByteStream, response.stream)
     coding = response.headers.pop("content-encoding", "identity").strip().lower()
+    try:
+        body = await _decompressed(stream, coding)
+    except AnswerUnreadable as error:
+        if response.is_success:
+            raise AnswerUnreadable(f"{error.cause} (from {spelled(origin_of(response.request.url))})") from None
+        body = b""
+    await stream.aclose()
+    response.stream = httpx.ByteStream(body)
+
+
+async def _decompressed(stream: httpx.AsyncByteStream, coding: str) -> bytes:
     if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise AnswerUnreadable(f"its answer is compressed as nobody asked for {origin}")
+        raise AnswerUnreadable("its answer is compressed as nobody asked for")
     decoder = None if coding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
-    stream, body = cast(httpx.AsyncByteStream, response.stream), bytearray()
+    body = bytearray()
     try:
         async for part in stream:
             if decoder is None:
@@ -181,15 +192,14 @@ async def take_in(response: httpx.Response) -> None:
             elif not decoder.eof:
                 body += decoder.decompress(part, MOST_BYTES + 1 - len(body))
             if len(body) > MOST_BYTES:
-                raise AnswerUnreadable(f"its answer has more than {MOST_BYTES >> 20} MiB {origin}")
+                raise AnswerUnreadable(f"its answer has more than {MOST_BYTES >> 20} MiB")
     except zlib.error:
-        raise AnswerUnreadable(f"its answer cannot be decompressed {origin}") from None
+        raise AnswerUnreadable("its answer cannot be decompressed") from None
     if decoder and body and not decoder.eof:
-        raise AnswerUnreadable(f"its answer is cut off {origin}")
+        raise AnswerUnreadable("its answer is cut off")
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
-        raise AnswerUnreadable(f"its answer has more than {MOST_VALUES} values {origin}")
-    await stream.aclose()
-    response.stream = httpx.ByteStream(bytes(body))
+        raise AnswerUnreadable(f"its answer has more than {MOST_VALUES} values")
+    return bytes(body)
 
 
 class Page(BaseModel):
