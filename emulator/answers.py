@@ -1,7 +1,5 @@
 """Answers to a call, and the refusals of the service."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The control: how a test, a drill or a demonstration plays with the emulator."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The data plane of a resource: its paths, and who is let in."""
 
-from __future__ import annotations
-
 import json
 import math
 import secrets

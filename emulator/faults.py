@@ -1,7 +1,5 @@
 """Faults on demand: which there are, and which calls they may happen to."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The handling around every call: counters, latency, outages and faults."""
 
-from __future__ import annotations
-
 import re
 import uuid
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """The data plane's answers to all calls but copies."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Tokens, as opaque names of what the emulator remembers: of Entra, and of the `2025-05-01-preview` copy."""
 
-from __future__ import annotations
-
 import secrets
 from dataclasses import dataclass
 from datetime import datetime

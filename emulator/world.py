@@ -1,7 +1,5 @@
 """All resources of one emulator: what each holds, and how it changes as time goes by."""
 
-from __future__ import annotations
-
 import heapq
 from collections import Counter, deque
 from collections.abc import Mapping

@@ -64,27 +64,21 @@ class ServerUnreachable(StandbyError):
     """The configured Prefect server does not respond."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(
-            f"The Prefect server at {url} does not respond ({reason})",
-            "Start it or correct PREFECT_API_URL, or run with --via direct, which needs no server",
-        )
+        cause = f"The Prefect server at {url} does not respond ({reason})"
+        super().__init__(cause, "Start it or correct PREFECT_API_URL, or run with --via direct, which needs no server")
 
 
 class NotAnApi(StandbyError):
     def __init__(self, url: str, reason: str) -> None:
         right = url if url.rstrip("/").endswith("/api") else f"{url.rstrip('/')}/api"
-        super().__init__(
-            f"PREFECT_API_URL is {url}, and that is not the API of a Prefect server: {reason}",
-            f"Set it to {right} where that is a Prefect server, or run with --via direct, which needs none",
-        )
+        action = f"Set it to {right} where that is a Prefect server, or run with --via direct, which needs none"
+        super().__init__(f"PREFECT_API_URL is {url}, and that is not the API of a Prefect server: {reason}", action)
 
 
 class ServerRefuses(StandbyError):
     def __init__(self, url: str, status: int) -> None:
-        super().__init__(
-            f"The Prefect server at {url} refuses this client (HTTP {status})",
-            "Correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY, or run with --via direct, which needs no server",
-        )
+        action = "Correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY, or run with --via direct, which needs no server"
+        super().__init__(f"The Prefect server at {url} refuses this client (HTTP {status})", action)
 
 
 class SettingsUnusable(StandbyError):
@@ -101,10 +95,8 @@ class ServerDidNotStart(StandbyError):
     """A Prefect server of our own did not start."""
 
     def __init__(self, log: str, last_words: str) -> None:
-        super().__init__(
-            f"The Prefect server did not start{': ' if last_words else ''}{last_words}",
-            f"Correct that, then run it again; {log} says more where it is kept",
-        )
+        cause = f"The Prefect server did not start{': ' if last_words else ''}{last_words}"
+        super().__init__(cause, f"Correct that, then run it again; {log} says more where it is kept")
 
 
 class SlotTaken(GuardRefused):

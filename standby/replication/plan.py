@@ -1,7 +1,5 @@
 """From what all resources hold to what a run would do: a pure function."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -286,16 +286,13 @@ async def with_begun(
     api_version: str,
     pair: tuple[str, str],
     records: Records,
-    doubtful: Collection[str],
+    doubtful: Collection[str],  # what the target holds that the ledger does not know so
     sight_at_target: Callable[[str], Sighting],
 ) -> Records:
     """Add to a ledger the copies that a run began and did not record: it was killed, or did not find them good.
 
     What is trained needs that only where it has an earlier record: without one, what is equal and was made later
     counts as the copy.
-
-    Args:
-        doubtful: what the target holds that the ledger does not know so.
     """
     if not doubtful:
         return records

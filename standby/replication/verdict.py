@@ -120,11 +120,9 @@ def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None, *,
 
 
 def _of_equals(source: Sighting, target: Sighting, last: CopyRecord | None, ours: CopyRecord | None) -> Verdict:
-    """Decide about one definition, of which labelled data can have made two behaviours.
-
-    Inferred from dates, and only from those that are there: the service says nothing of a training itself. It
-    dates an analyzer anew as it becomes ready, and not later (recording: grant copy).
-    """
+    """Decide about one definition, of which labelled data can have made two behaviours."""
+    # Inferred from dates, and only from those that are there: the service says nothing of a training itself. It dates
+    # an analyzer anew as it becomes ready, and not later (recording: grant copy).
     if target.has_training and source.trained and source.rebuilt:
         return Verdict.TARGET_AHEAD
     is_ready = target.status == "ready"
@@ -173,11 +171,9 @@ def expected_definition(
     overrides: DeploymentOverrides,
     there: Mapping[str, JsonValue] | None = None,
 ) -> dict[str, JsonValue]:
-    """Give the definition that a copy of an analyzer has at a target.
-
-    Inferred: in the `2025-05-01-preview` protocol an overridden deployment stands in the copy's `models`. That is not
-    established: where what is `there` shows the analyzer's own name, or none, that is what a copy has.
-    """
+    """Give the definition that a copy of an analyzer has at a target."""
+    # Inferred: in the `2025-05-01-preview` protocol an overridden deployment stands in the copy's `models`. That is not
+    # established: where what is `there` shows the analyzer's own name, or none, that is what a copy has.
     models = definition.get("models")
     if target.api_version != PREVIEW_2025 or not isinstance(models, dict):
         return dict(definition)

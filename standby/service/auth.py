@@ -16,8 +16,7 @@ from standby.config.resource import PUBLIC, Cloud, Credentials, EntraCredentials
 from standby.service.errors import NotAuthorized, ResourceUnusable, ServiceError, TokenUnavailable
 from standby.service.redaction import keep_secret, one_line
 
-DATA_SCOPE = PUBLIC.scope
-"""Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)."""
+DATA_SCOPE = PUBLIC.scope  # Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)
 
 STORAGE_SCOPE = "https://storage.azure.com/.default"  # Scope of the tokens Azure's storage takes
 KEY_HEADER = "Ocp-Apim-Subscription-Key"

@@ -1,7 +1,5 @@
 """The calls of one Content Understanding resource."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Self

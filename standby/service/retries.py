@@ -1,7 +1,5 @@
 """When a failed call is made again, and how long that waits."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
