@@ -350,7 +350,8 @@ async def _records(configuration: Configuration, plan: str | None) -> list[Check
         else:
             if finding.problem:
                 checks.append(Check("records", name, False, finding.problem, finding.next_action))
-            checks += [Check("records", name, None, unread) for unread in finding.evidence.unread]
+            again = "Correct it or what keeps it from being read: a failover needs it"
+            checks += [Check("records", name, None, unread, again) for unread in finding.evidence.unread]
     return checks
 
 

@@ -39,33 +39,33 @@ ARM_HOSTS = ("management.azure.com", "management.usgovcloudapi.net", "management
 class Cloud:
     """One of Azure's clouds: a token of one is worth nothing in another."""
 
-    hosts: tuple[str, ...]
-    scope: str  # of tokens for the data plane
-    arm: str
+    suffix: str
+    management: str
     authority: str  # who gives tokens; empty where the environment may say
 
+    @property
+    def scope(self) -> str:
+        """Give the scope of tokens for the data plane."""
+        return f"https://cognitiveservices.azure.{self.suffix}/.default"
 
-PUBLIC = Cloud((), "https://cognitiveservices.azure.com/.default", "https://management.azure.com", "")
+    @property
+    def arm(self) -> str:
+        """Give the endpoint of the management plane."""
+        return f"https://management.{self.management}"
+
+
+PUBLIC = Cloud("com", "azure.com", "")
 SOVEREIGN = (
-    Cloud(
-        (".azure.us", ".usgovcloudapi.net"),
-        "https://cognitiveservices.azure.us/.default",
-        "https://management.usgovcloudapi.net",
-        "https://login.microsoftonline.us",
-    ),
-    Cloud(
-        (".azure.cn", ".chinacloudapi.cn"),
-        "https://cognitiveservices.azure.cn/.default",
-        "https://management.chinacloudapi.cn",
-        "https://login.chinacloudapi.cn",
-    ),
+    Cloud("us", "usgovcloudapi.net", "https://login.microsoftonline.us"),
+    Cloud("cn", "chinacloudapi.cn", "https://login.chinacloudapi.cn"),
 )
 
 
 def cloud_of(url: str) -> Cloud:
     """Say in which cloud an endpoint is: of a resource, of its management or of storage."""
-    found = re.match(r"https://([^/:]+)", url.lower())
-    return next((cloud for cloud in SOVEREIGN if found and found[1].endswith(cloud.hosts)), PUBLIC)
+    found = re.match(r"https://[^/:]+\.(azure\.[a-z]+|[a-z]+\.[a-z]+)(?=[/:]|$)", url.lower())
+    ends = found[1] if found else ""
+    return next((cloud for cloud in SOVEREIGN if ends in {f"azure.{cloud.suffix}", cloud.management}), PUBLIC)
 
 
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"

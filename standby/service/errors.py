@@ -186,7 +186,10 @@ class UntrustedCertificate(ServiceError):
 
 
 class ArmUnavailable(ServiceError):
-    advice = "Give the resource Entra credentials and an arm_endpoint to have its deployments checked"
+    advice = (
+        "Give the resource Entra credentials and an arm_endpoint to have its deployments checked, and its resource_id, "
+        "whose upper and lower case must be Azure's"
+    )
 
 
 class ProtocolError(ServiceError):
