@@ -208,7 +208,7 @@ def test_each_option_that_a_refusal_offers_lets_it_be_copied(
 
 
 @pytest.mark.parametrize("make", [older, edited, diverged, foreign])
-@pytest.mark.parametrize("first", [(), ("--on-existing", "replace"), ("--force", ONE)])
+@pytest.mark.parametrize("first", [("--on-existing", "replace"), ("--force", ONE)])
 def test_where_nothing_can_be_replaced_the_advice_is_to_delete_or_to_copy_beside(
     site: Workspace, cloud: Cloud, make: Make, first: tuple[str, ...]
 ) -> None:
