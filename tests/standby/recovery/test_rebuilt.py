@@ -341,7 +341,7 @@ async def test_a_primary_s_that_was_trained_again_is_copied_to_the_standby(copie
     assert world.at("west")["taught"]["_training"] == 2
 
 
-async def test_a_standby_that_lacks_a_signature_gets_the_original() -> None:
+async def test_a_standby_that_only_lacks_a_signature_is_in_sync_and_never_copied_over_the_original() -> None:
     world = World(recovery_plan(), Cloud(polls=0))
     world.create("east", "taught", _training=1, **by_labels(f"{HIDDEN}?sig=s"))
     await rebuilt_at_west(world)
@@ -350,8 +350,9 @@ async def test_a_standby_that_lacks_a_signature_gets_the_original() -> None:
     item = await item_of(world)
     await run_failback(world)
 
-    assert item.keep == "home"
-    assert [world.at(where)["taught"]["_training"] for where in ("east", "west")] == [1, 1]
+    assert (item.divergence, item.keep) == (Divergence.IN_SYNC, "home")
+    assert world.at("east")["taught"]["_training"] == 1
+    assert world.at("east")["taught"]["knowledgeSources"][0]["containerUrl"].endswith("?sig=s")
 
 
 @pytest.mark.parametrize(("copied", "divergence_of_it"), [(False, Divergence.DIFFERENT), (True, None)])
