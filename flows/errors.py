@@ -52,12 +52,16 @@ class RunLost(StandbyError):
         super().__init__(f"The Prefect server did not keep the flow run: {reason}", action)
 
 
+OR_DIRECT = ", or run with --via direct, which needs no Prefect server"
+"""The end of what to do about a server, for commands that can do without one."""
+
+
 class NoServer(StandbyError):
     """No Prefect server is configured, and the temporary one that Prefect starts then is not there either."""
 
     def __init__(self, why: str = "") -> None:
         cause = f"No Prefect server is configured{why.rstrip('.')}"
-        super().__init__(cause, "Start one with prefect server start and set PREFECT_API_URL, or use --via direct")
+        super().__init__(cause, f"Start one with prefect server start and set PREFECT_API_URL{OR_DIRECT}")
 
 
 class ServerUnreachable(StandbyError):
@@ -65,19 +69,19 @@ class ServerUnreachable(StandbyError):
 
     def __init__(self, url: str, reason: str) -> None:
         cause = f"The Prefect server at {url} does not respond ({reason})"
-        super().__init__(cause, "Start it or correct PREFECT_API_URL, or run with --via direct, which needs no server")
+        super().__init__(cause, f"Start it or correct PREFECT_API_URL{OR_DIRECT}")
 
 
 class NotAnApi(StandbyError):
     def __init__(self, url: str, reason: str) -> None:
         right = url if url.rstrip("/").endswith("/api") else f"{url.rstrip('/')}/api"
-        action = f"Set it to {right} where that is a Prefect server, or run with --via direct, which needs none"
+        action = f"Set it to {right} where that is a Prefect server{OR_DIRECT}"
         super().__init__(f"PREFECT_API_URL is {url}, and that is not the API of a Prefect server: {reason}", action)
 
 
 class ServerRefuses(StandbyError):
     def __init__(self, url: str, status: int) -> None:
-        action = "Correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY, or run with --via direct, which needs no server"
+        action = f"Correct PREFECT_API_AUTH_STRING or PREFECT_API_KEY{OR_DIRECT}"
         super().__init__(f"The Prefect server at {url} refuses this client (HTTP {status})", action)
 
 
@@ -86,8 +90,7 @@ class SettingsUnusable(StandbyError):
         home = os.environ.get("PREFECT_HOME", "~/.prefect")
         super().__init__(
             f"Prefect cannot be used with its settings: {reason.removesuffix('.')}",
-            f"Correct that in the environment, in {home}/profiles.toml, or in prefect.toml or .env of this folder; "
-            "or run with --via direct, which needs no Prefect",
+            f"Correct that in the environment, in {home}/profiles.toml, prefect.toml or .env{OR_DIRECT}",
         )
 
 

@@ -21,6 +21,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from flows.errors import (
+    OR_DIRECT,
     NoReport,
     NoServer,
     NotAnApi,
@@ -151,7 +152,7 @@ class Prefect:
             await _must_be_there()
             return Health(True, f"the server at {_configured()} answers")
         except StandbyError as error:
-            return Health(False, error.cause, error.next_action)
+            return Health(False, error.cause, error.next_action.removesuffix(OR_DIRECT))
 
     async def watching(self, plans: Sequence[RecoveryPlan]) -> Mapping[str, Health]:
         """See whether workers run, and whether the watch of each plan still looks."""

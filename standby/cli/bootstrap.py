@@ -11,9 +11,9 @@ from standby.orchestrator import load_orchestrator
 class NoServer(StandbyError):
     """There is no Prefect server to save anything on."""
 
-    def __init__(self, found: str) -> None:
-        action = "Start one with prefect server start, set PREFECT_API_URL to what it shows, and run this again"
-        super().__init__(f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}", action)
+    def __init__(self, found: str, action: str) -> None:
+        cause = f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}"
+        super().__init__(cause, f"{action}, and run this again")
 
 
 async def command(context: typer.Context) -> Exit:
@@ -23,7 +23,7 @@ async def command(context: typer.Context) -> Exit:
     orchestrator = load_orchestrator()
     health = await orchestrator.health()
     if not health.well:
-        raise NoServer(health.detail)
+        raise NoServer(health.detail, health.next_action)
     changes = await orchestrator.bootstrap(configuration)
     for change in changes or ["Nothing to change: the server has everything."]:
         output.result(change)

@@ -56,6 +56,6 @@ def test_refuses_to_make_up_a_server(workspace: Workspace, monkeypatch: pytest.M
     assert ran.status == 1
     assert ran.err == (
         "error: Bootstrap saves on a Prefect server, but no Prefect server is configured.\n"
-        "  → Start one with prefect server start, set PREFECT_API_URL to what it shows, and run this again.\n"
+        "  → Start one, and run this again.\n"
     )
     assert not prefect.saved
