@@ -11,9 +11,9 @@ from standby.orchestrator import load_orchestrator
 class NoServer(StandbyError):
     """There is no Prefect server to save anything on."""
 
-    def __init__(self, found: str, action: str) -> None:
+    def __init__(self, found: str, next_action: str) -> None:
         cause = f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}"
-        super().__init__(cause, f"{action}, and run this again")
+        super().__init__(cause, f"{next_action}, and run this again")
 
 
 async def command(context: typer.Context) -> Exit:
