@@ -141,7 +141,9 @@ async def record_action(
             continue
         newest = head_of(line, context.signer, before if epoch is None else epoch)
         written = await write_head(context.vault, newest, head)
-        remember_end(context, written, Version(added, tag))
+        # A head that somebody who was faster has written belongs to a log that is longer by now.
+        if written and parse_head(context.vault.where(head_path(context.plan.name)), written.content) == newest:
+            remember_end(context, written, Version(added, tag))
         return line
     raise AuditBusy(context.vault.where(path))
 

@@ -250,8 +250,9 @@ def sentences(ran: Ran) -> list[str]:
     if "error" in ran.said:
         found = ran.said["error"]
         return [f"{found['kind']}: {found['cause']}. {found.get('next_action', '')}."]
+    found = [str(each) for each in ran.said.get("problems", [])]
     bad = [each for each in ran.said.get("items", []) if each.get("status") in {"failed", "blocked", "refused"}]
-    return [f"{each['analyzer']} {each['status']}: {each['reason']}" for each in bad]
+    return found + [f"{each['analyzer']} {each['status']}: {each['reason']}" for each in bad]
 
 
 SAME = ("description", "baseAnalyzerId", "config", "fieldSchema", "models", "tags")

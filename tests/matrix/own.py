@@ -98,8 +98,11 @@ def play_damage(damage: Damage, regions: Regions) -> Cell:
         assert ran is not None
         _judge(cell, ran)
         if damage.how == "of a newer version":
-            kept = all(path.read_bytes() == content for path, content in spoilt.items())
-            cell.must(kept, "what a newer version wrote is overwritten")
+            kept = all(
+                content in {_read(path), _read(path.with_name(f"{path.name}.damaged"))}
+                for path, content in spoilt.items()
+            )
+            cell.must(kept, "what a newer version wrote is lost")
         if ran.status == 0 and damage.command in {"replicate", "restore"}:
             judge_world(cell, regions)
         if ran.status != 0:
