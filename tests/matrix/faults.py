@@ -369,7 +369,7 @@ WORK = (
     Fault("grant is over", _twist(ShortGrant(seconds=-10)), None, GRANT),
     Fault("grant is over, once", _twist(ShortGrant(seconds=-10)), 1, GRANT),
     Fault("grant ends in 20 s", _twist(ShortGrant(seconds=20)), None, GRANT),
-    Fault("operation never ends", _twist(OperationHangs()), None, STARTS, within=800.0, stays=True),
+    Fault("operation never ends", _twist(OperationHangs()), None, STARTS, copies=2, within=800.0, stays=True),
     Fault("operation takes 40 minutes", _slow, None, STARTS, within=800.0),
     Fault("operation fails", _twist(OperationFails()), None, STARTS, copies=2),
     Fault("operation is not found", _twist(OperationVanishes()), None, STARTS, passes=True),

@@ -27,16 +27,17 @@ from tests.conftest import DEPLOYMENTS, analyzer
 from tests.standby.recovery.attack.machine import Machine, Process, Time, booted
 from tests.standby.replication.world import GROUP
 
-SOURCE, TARGET = "east", "west"
+SOURCE, TARGET, OTHER = "east", "west", "north"
 PLAN = "invoices"
 RELEASED, PREVIEW_2025 = "2025-11-01", "2025-05-01-preview"
-KEYS = {name: f"{name}-key-that-nobody-may-see" for name in (SOURCE, TARGET)}
+KEYS = {name: f"{name}-key-that-nobody-may-see" for name in (SOURCE, TARGET, OTHER)}
+REGIONS = {SOURCE: "eastus", TARGET: "westus", OTHER: "northeurope"}
 ANALYZERS = ("invoice", "receipt", "router")
 """The router refers to the invoice; the receipt to nothing."""
 
 SERVICE = "services.ai.azure.com"
 SERVICE_TIME = 3.0
-PAGE = 30
+PAGE = 60
 """Analyzers on a page of a list; the prebuilt ones, which come first, fill some."""
 
 
@@ -81,6 +82,7 @@ class Regions:
     """Two regions, a plan from the first to the second, and a folder with its configuration and vault.
 
     Attributes:
+        size: how many analyzers the source holds, and the second target has as well; by default three.
         wire: what stands between.
         snapshot: what a restore brings back; a copy brings what the source holds.
         strays: hosts that were asked and are not ours, with the names of the credentials they were sent.
@@ -88,6 +90,8 @@ class Regions:
 
     folder: Path
     api_version: str = RELEASED
+    size: int | None = None
+    targets: tuple[str, ...] = (TARGET,)
     wire: Wire = field(default=untouched)
     strays: list[str] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
@@ -97,15 +101,24 @@ class Regions:
         self.time = Time()
         self.machine = Machine(self.time, self._network, ENVIRONMENT)
         served = {"deployments": DEPLOYMENTS, "defaults": {each["name"]: each["name"] for each in DEPLOYMENTS}}
-        held = [analyzer("router", "invoice"), analyzer("invoice"), analyzer("receipt")]
         past = {"createdAt": "2026-01-01T00:00:00Z", "lastModifiedAt": "2026-01-01T00:00:00Z"}
+        held = [analyzer("router", "invoice"), analyzer("invoice"), analyzer("receipt")]
+        if self.size is not None:
+            held = [analyzer(f"invoice-{number}") for number in range(self.size)]
+        held = [each | past for each in held]
         self.config = EmulatorConfig.model_validate(
             {
                 "service_time": SERVICE_TIME,
-                "page_size": PAGE,
+                "page_size": PAGE if self.size is None else 1000,
                 "resources": {
-                    SOURCE: {"region": "eastus", "key": KEYS[SOURCE], "analyzers": [e | past for e in held], **served},
-                    TARGET: {"region": "westus", "key": KEYS[TARGET], **served},
+                    SOURCE: {"region": REGIONS[SOURCE], "key": KEYS[SOURCE], "analyzers": held, **served},
+                    TARGET: {"region": REGIONS[TARGET], "key": KEYS[TARGET], **served},
+                    OTHER: {
+                        "region": REGIONS[OTHER],
+                        "key": KEYS[OTHER],
+                        "analyzers": held if self.size else [],
+                        **served,
+                    },
                 },
             }
         )
@@ -115,7 +128,7 @@ class Regions:
         }
         self.service = Service(self.config, places)
         self.applications = {name: data_plane(self.service, name) for name in KEYS}
-        (self.folder / "standby.yaml").write_text(_configuration(self.api_version), encoding="utf-8")
+        (self.folder / "standby.yaml").write_text(_configuration(self.api_version, self.targets), encoding="utf-8")
 
     @property
     def vault(self) -> Path:
@@ -285,13 +298,13 @@ ENVIRONMENT = {
 }
 
 
-def _configuration(api_version: str) -> str:
+def _configuration(api_version: str, targets: Sequence[str]) -> str:
     lines = ["resources:"]
     for name in KEYS:
         lines += [
             f"  {name}:",
             f"    endpoint: https://{name}.{SERVICE}",
-            f"    region: {name}us",
+            f"    region: {REGIONS[name]}",
             f"    resource_id: {GROUP}/{name}",
             f"    api_version: '{api_version}'",
             f"    credentials: {{kind: key, key: '${{{name.upper()}_KEY}}'}}",
@@ -299,7 +312,7 @@ def _configuration(api_version: str) -> str:
         ]
     lines += [
         "plans:",
-        f"  {PLAN}: {{pairs: [{{source: {SOURCE}, targets: [{TARGET}]}}]}}",
+        f"  {PLAN}: {{pairs: [{{source: {SOURCE}, targets: [{', '.join(targets)}]}}]}}",
         "vault: {path: ./vault}",
         "activation: [{kind: file, path: ./active.json}]",
     ]

@@ -123,11 +123,11 @@ def page(cells: Sequence[Mapping[str, Any]]) -> str:
 
 def told(text: str) -> dict[str, tuple[str, str]]:
     """Read from the page where a fault is said to go on, and where to stop."""
-    table = [line.strip("|\n").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    return {row[0].strip(): (row[1].strip(), row[2].strip()) for row in table if len(row) == 4}
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
+    return {row[0]: (row[1], row[2]) for row in table if row[0] != "what happens"}
 
 
-def is_told(text: str, every: Sequence[str], call: str) -> bool:
+def is_told(text: str, call: str) -> bool:
     """Say whether a cell of the page names a call."""
     if text == "all" or not text:
         return bool(text)

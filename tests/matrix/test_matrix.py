@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, product
+from pathlib import Path
 
 import pytest
 
@@ -23,9 +24,13 @@ from tests.matrix.own import (
     play_interruption,
 )
 from tests.matrix.regions import Regions
+from tests.matrix.table import ALL, is_told, told
 
 Scene = Callable[..., Regions]
 Record = Callable[[str, object], None]
+
+PAGE = Path(__file__).parents[2] / "docs" / "what-it-survives.md"
+TOLD = told(PAGE.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +52,7 @@ def test_whatever_a_call_meets_it_goes_on_or_says_why_and_ends_well_once_calm(
     chosen = calls if chaos else sampled(FAULTS.index(fault), calls)
     cells = [play(fault, call, scene(call.begins, call.api_version)) for call in chosen]
     judge(cells, record_property)
+    assert_told(cells)
 
 
 @pytest.mark.parametrize("record", RECORDS)
@@ -55,7 +61,9 @@ def test_whatever_is_left_of_a_file_it_is_told_and_ends_well_once_it_is_back(
 ) -> None:
     damages = [Damage(record, how, command) for how, command in product(DAMAGES, COMMANDS)]
     chosen = damages if chaos else damages[list(RECORDS).index(record) % 5 :: 7]
-    judge([play_damage(damage, scene("kept")) for damage in chosen], record_property)
+    cells = [play_damage(damage, scene("kept")) for damage in chosen]
+    judge(cells, record_property)
+    assert_told(cells)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -64,11 +72,22 @@ def test_interrupted_at_any_boundary_the_next_run_ends_well(
     how: str, command: str, scene: Scene, chaos: bool, record_property: Record
 ) -> None:
     cells: list[Cell | None] = []
-    for boundary in count(2, 1 if chaos else 40):
+    for boundary in count(2, 1 if chaos else 44):
         cells.append(play_interruption(Interruption(how, command, boundary), scene("kept")))
         if cells[-1] is None:
             break
     judge(cells, record_property)
+
+
+def test_the_page_has_a_row_for_each_fault_and_no_other() -> None:
+    assert list(TOLD) == [fault for faults in ALL.values() for fault in faults]
+
+
+def assert_told(cells: Sequence[Cell | None]) -> None:
+    """Hold the page to what was found: `make survives` writes it anew."""
+    for cell in (cell for cell in cells if cell is not None):
+        goes_on, stops = (is_told(text, cell.call) for text in TOLD[cell.fault])
+        assert (goes_on, stops) == (cell.ended == "goes on", cell.ended != "goes on"), f"{cell.fault} / {cell.call}"
 
 
 def judge(found: Sequence[Cell | None], record_property: Record) -> None:
