@@ -260,9 +260,8 @@ class Operation(_Wire):
 class Defaults(_Wire):
     """Which deployment serves which model name at a resource."""
 
-    model_deployments: Annotated[dict[str, str], BeforeValidator(_readable)] = Field(
-        default_factory=dict, alias="modelDeployments"
-    )
+    # An answer that does not name them says nothing of them, rather than that there are none.
+    model_deployments: Annotated[dict[str, str], BeforeValidator(_readable)] = Field(alias="modelDeployments")
 
 
 class Grant(_Wire):

@@ -99,7 +99,7 @@ CALLS = (
     Call("copy", TARGET, "copy"),
     Call("poll", TARGET, "poll"),
     Call("get", TARGET, "get"),
-    Call("get to replace", TARGET, "get", REPLACE, "edited"),
+    Call("get to replace", TARGET, "get", REPLACE, "edited", certain=False),
     Call("copy to replace", TARGET, "copy", REPLACE, "edited", certain=False),
     Call("grant of 2025-05-01-preview", SOURCE, "grant", api_version=PREVIEW_2025),
     Call("copy of 2025-05-01-preview", TARGET, "copy", api_version=PREVIEW_2025),
@@ -227,7 +227,7 @@ def play(fault: Fault, call: Call, regions: Regions) -> Cell | None:
         if not armed.met:
             return None
         _judge_run(cell, fault, call, ran)
-        if ran.status == 0 and call.order[0] not in {"check", "snapshot", "status"}:
+        if ran.status == 0 and call.order not in (CHECK, SNAPSHOT) and not fault.stays:
             judge_world(cell, regions)
         armed.calm = True
         regions.become_calm()
@@ -285,8 +285,13 @@ def _judge_after(cell: Cell, fault: Fault, call: Call, regions: Regions) -> None
     if fault.stays:
         cell.judge_ending(again)
         return
+    if call.order is CHECK:
+        differs = Cell(cell.fault, cell.call)
+        judge_world(differs, regions)
+        cell.must(again.status == (2 if differs.wrong else 0), f"the check ends with {again.status}: {again.out}")
+        return
     cell.must(again.status == 0, f"once calm it ends with {again.status}: {sentences(again)}")
-    if call.order[0] == "snapshot":
+    if call.order is SNAPSHOT:
         return
     judge_world(cell, regions)
     if call.order[0] != "restore":

@@ -327,7 +327,7 @@ BODIES = (
     *both("HTML", _body(b"<html><body>Sign in to the network</body></html>", **{"content-type": "text/html"})),
     *both("empty", _body(b"")),
     *both("broken gzip", _body(b"\x1f\x8b\x08\x00 not gzip at all", **{"content-encoding": "gzip"})),
-    *both("invalid UTF-8", _body(b'{"value": "\xff\xfe"}')),
+    *both("invalid UTF-8", _body(b'{"value": "\xff\xfe"}'), passes=False),
     Fault("100 MB in a small gzip", _bombed, None),
     Fault("100,000 levels", _body(DEEP), None),
     *both("null", _body(b"null")),
@@ -391,7 +391,7 @@ WORK = (
     Fault("succeeded but failed", _shown(status="failed"), None, GET),
     Fault("succeeded but different", _shown(description="not what was copied"), None, GET),
     Fault("succeeded but 404, five times", _status(404, "NotFound", "ModelNotFound"), 5, GET, passes=True),
-    Fault("sent twice on the way", _twice, 1, passes=True),
+    Fault("sent twice on the way", _twice, 1, passes=True, copies=2),
     Fault("clock two days ahead", _dated(days=2), None, passes=True),
     Fault("clock two days behind", _dated(days=-2), None, passes=True),
 )
@@ -406,7 +406,7 @@ PAGES = (
         None,
         LISTS,
     ),
-    Fault("pages without an end", _endless, None, LISTS, spreads=True),
+    Fault("pages without an end", _endless, None, LISTS, spreads=True, within=240.0),
     Fault("empty pages without an end", _empty_pages, None, LISTS, spreads=True),
     Fault("no value", _page(lambda page: {"nextLink": None}), None, LISTS),
     Fault("value is null", _page(lambda page: {**page, "value": None}), None, LISTS),
@@ -427,10 +427,10 @@ PAGES = (
 )
 
 PEOPLE = (
-    Fault("source edited meanwhile", _meanwhile(_edit), 1),
+    Fault("source edited meanwhile", _meanwhile(_edit), 1, stays=True),
     Fault("source deleted meanwhile", _meanwhile(_delete(SOURCE, "invoice")), 1, stays=True),
     Fault("target deleted meanwhile", _meanwhile(_delete(TARGET, "invoice")), 1, copies=2),
-    Fault("defaults of the target vanish", _meanwhile(_defaults(TARGET)), 1),
+    Fault("defaults of the target vanish", _meanwhile(_defaults(TARGET)), 1, spreads=True),
 )
 
 DEATHS = (

@@ -98,8 +98,8 @@ Each row is something that goes wrong; its entries are calls to the service, or 
 happens on an emulated service, in time that jumps. *Goes on* means that the run did all it was asked for, as if
 nothing had been. *Stops* means that it ended with a reason that names what was wrong, and that what was not concerned
 went on. In both cases the same command ended well once all was calm: each copy equal to its source, and taken by
-the target once (twice only where the service itself had failed to make it). No other origin than the two regions was
-asked, no key or token was in what was printed or kept, and no task was left behind. *At most* is the longest that a
+the target once (twice only where the service had failed to make it, or something on the way sent the call twice).
+No other origin than the regions was asked, no key or token was in what was printed or kept, and no task was left behind. *At most* is the longest that a
 run took. What happens *for ever* does so until the run has ended.
 
 Calls without a command belong to `standby replicate`; *next page* is any page of a list but the first; *get* is the

@@ -78,7 +78,7 @@ def test_what_is_taken_out_of_an_analyzer_is_a_copy() -> None:
 
 def test_nothing_is_added_that_was_not_sent() -> None:
     assert Analyzer.model_validate({"analyzerId": "a"}).to_json() == {"analyzerId": "a"}
-    assert Defaults.model_validate({}).to_json() == {}
+    assert Defaults.model_validate({"modelDeployments": {}}).to_json() == {"modelDeployments": {}}
 
 
 @pytest.mark.parametrize(
