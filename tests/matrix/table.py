@@ -99,11 +99,11 @@ happens on an emulated service, in time that jumps. *Goes on* means that the run
 nothing had been. *Stops* means that it ended with a reason that names what was wrong, and that what was not concerned
 went on. In both cases the same command ended well once all was calm: each copy equal to its source, and taken by
 the target once (twice only where the service had failed to make it, or something on the way sent the call twice).
-No other origin than the regions was asked, no key or token was in what was printed or kept, and no task was left behind. *At most* is the longest that a
-run took. What happens *for ever* does so until the run has ended.
+No other origin than the regions was asked, no key or token was in what was printed or kept, and no task was left
+behind. *At most* is the longest that a run took. What happens *for ever* does so until the run has ended.
 
 Calls without a command belong to `standby replicate`; *next page* is any page of a list but the first; *get* is the
-look at an analyzer that is copied or restored.
+look at an analyzer that is copied or restored. What a command says of a copy that is missing is also a reason.
 """
 
 
