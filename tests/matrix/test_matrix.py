@@ -72,7 +72,7 @@ def test_interrupted_at_any_boundary_the_next_run_ends_well(
     how: str, command: str, scene: Scene, chaos: bool, record_property: Record
 ) -> None:
     cells: list[Cell | None] = []
-    for boundary in count(2, 1 if chaos else 44):
+    for boundary in count(2, 3 if chaos else 44):
         cells.append(play_interruption(Interruption(how, command, boundary), scene("kept")))
         if cells[-1] is None:
             break
