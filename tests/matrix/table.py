@@ -60,16 +60,13 @@ def rows(cells: Iterable[Mapping[str, Any]]) -> dict[str, Row]:
     return found
 
 
-def spelled(some: set[str], every: Sequence[str]) -> str:
-    """Write which of all are meant, as shortly as that can be."""
-    left = [each for each in every if each not in some]
-    if not some:
-        return ""
-    if not left:
-        return "all"
-    if len(left) < len(every) / 3:
-        return f"all but {', '.join(left)}"
-    return ", ".join(each for each in every if each in some)
+def spelled(row: Row) -> tuple[str, str]:
+    """Write where a run went on and where it stopped, the longer of both as what is left."""
+    found = [[each for each in met_by(row.fault) if each in some] for some in (row.goes_on, row.stops)]
+    goes_on, stops = (", ".join(names) for names in found)
+    if not goes_on or not stops:
+        return ("all", "") if goes_on else ("", "all")
+    return ("all others", stops) if len(found[0]) > len(found[1]) else (goes_on, "all others")
 
 
 def lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -78,11 +75,8 @@ def lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for group, faults in ALL.items():
         yield f"{group}:"
         for row in (found[fault] for fault in faults if fault in found):
-            ended = "; ".join(
-                f"{word}: {spelled(some, met_by(row.fault))}"
-                for word, some in (("goes on", row.goes_on), ("stops", row.stops))
-                if some
-            )
+            words = zip(("goes on", "stops"), spelled(row), strict=True)
+            ended = "; ".join(f"{word}: {where}" for word, where in words if where)
             yield f"  {'WRONG' if row.wrong else 'ok':5} {row.fault:45} {row.cells:4} {row.seconds:5.0f} s  {ended}"
             yield from (f"          {each}" for each in row.wrong)
     wrong = sum(bool(cell["wrong"]) for cell in cells)
@@ -114,22 +108,18 @@ def page(cells: Sequence[Mapping[str, Any]]) -> str:
     for group, faults in ALL.items():
         parts.append(f"\n## {group}\n| what happens | goes on | stops, with a reason | at most |\n|---|---|---|---|\n")
         for fault in faults:
-            row, every = found[fault], met_by(fault)
-            parts.append(
-                f"| {fault} | {spelled(row.goes_on, every)} | {spelled(row.stops, every)} | {row.seconds:.0f} s |\n"
-            )
+            row = found[fault]
+            parts.append(f"| {fault} | {' | '.join(spelled(row))} | {row.seconds:.0f} s |\n")
     return "".join(parts)
 
 
-def told(text: str) -> dict[str, tuple[str, str]]:
-    """Read from the page where a fault is said to go on, and where to stop."""
+def told(text: str) -> dict[str, set[str]]:
+    """Read from the page where each fault is said to stop a run; it goes on everywhere else."""
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:2] == "| "]
-    return {row[0]: (row[1], row[2]) for row in table if row[0] != "what happens"}
+    return {row[0]: _stops(*row[:3]) for row in table if row[0] != "what happens"}
 
 
-def is_told(text: str, call: str) -> bool:
-    """Say whether a cell of the page names a call."""
-    if text == "all" or not text:
-        return bool(text)
-    names = text.removeprefix("all but ").split(", ")
-    return (call in names) != text.startswith("all but ")
+def _stops(fault: str, goes_on: str, stops: str) -> set[str]:
+    if stops in {"all", "all others"}:
+        return set(met_by(fault)) - set(goes_on.split(", "))
+    return set(stops.split(", ")) if stops else set()
