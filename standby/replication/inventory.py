@@ -22,7 +22,7 @@ from standby.replication.serving import Serving
 from standby.replication.trained import is_side_copy
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
-from standby.service.errors import ArmUnavailable, DefaultsNotSet, ServiceError
+from standby.service.errors import AnswerUnreadable, ArmUnavailable, DefaultsNotSet, ServiceError
 from standby.service.models import Analyzer, Deployment
 
 log = logging.getLogger("standby.replication")
@@ -91,17 +91,31 @@ async def read_serving(client: ContentUnderstandingClient) -> Serving:
     async with side_by_side() as group:
         defaults = group.create_task(read_defaults(client))
         deployments = group.create_task(read_deployments(client))
-    return Serving(resource=client.resource, defaults=defaults.result(), deployments=deployments.result())
+    return serving_of(client.resource, defaults.result(), deployments.result())
 
 
-async def read_defaults(client: ContentUnderstandingClient) -> Mapping[str, str] | None:
-    """Read which deployment serves which model name; `None` where that was never set."""
+DefaultsRead = Mapping[str, str] | AnswerUnreadable | None
+"""Which deployment serves which model name, or why that cannot be read; `None` where it was never set."""
+
+
+async def read_defaults(client: ContentUnderstandingClient) -> DefaultsRead:
+    """Read a resource's defaults: where they cannot be read, its analyzers can be all the same."""
     if client.resource.api_version == PREVIEW_2025:
         return None  # It has no such call: its analyzers name deployments themselves (recording: defaults).
     try:
         return (await client.get_defaults()).model_deployments
     except DefaultsNotSet:
         return None
+    except AnswerUnreadable as error:
+        log.warning("which deployments serve at %s is unknown: %s", client.resource.name, error)
+        return error
+
+
+def serving_of(resource: Resource, defaults: DefaultsRead, deployments: Mapping[str, Deployment] | None) -> Serving:
+    """Put together what a resource serves."""
+    if isinstance(defaults, AnswerUnreadable):
+        return Serving(resource, None, deployments, defaults)
+    return Serving(resource, defaults, deployments)
 
 
 async def read_deployments(client: ContentUnderstandingClient) -> Mapping[str, Deployment] | None:

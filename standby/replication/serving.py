@@ -13,6 +13,7 @@ from standby.config.plan import MissingDefaults
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
 from standby.replication.dependencies import inline_analyzers
+from standby.service.errors import ServiceError
 from standby.service.models import Deployment
 
 
@@ -31,6 +32,7 @@ class Serving:
     resource: Resource
     defaults: Mapping[str, str] | None
     deployments: Mapping[str, Deployment] | None
+    unread: ServiceError | None = None  # why its defaults cannot be read; `None` where they can, or were never set
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ def _check(role: str, name: str, source: Serving, target: Serving, overrides: De
     by_deployment = target.resource.api_version == PREVIEW_2025
     mapped = None if target.defaults is None else target.defaults.get(name)
     deployment = (override or name) if by_deployment else mapped
+    if target.unread and not by_deployment:
+        where, why = target.resource.name, target.unread
+        cause = f"Which deployment serves {name} at {where} is unknown: {why.cause}"
+        yield Finding(Severity.ERROR, role, name, None, cause, why.next_action, missing=True)
+        return
     if deployment is None:
         yield _no_default(role, name, target, default_to_add(role, name, source, target, overrides))
         return
@@ -204,7 +211,7 @@ def with_added_defaults(
     missing_defaults: MissingDefaults,
 ) -> tuple[Serving, Mapping[str, str]]:
     """Add the model names that `sync` would add to a target's defaults; give the target then, and the additions."""
-    if missing_defaults != "sync" or target.resource.api_version == PREVIEW_2025:
+    if missing_defaults != "sync" or target.unread or target.resource.api_version == PREVIEW_2025:
         return target, {}
     present = target.defaults or {}
     added: dict[str, str] = {}

@@ -151,7 +151,7 @@ async def add_defaults(context: RunContext, target: str, additions: Mapping[str,
     context.connections.forget_serving(target)
     serving = await context.connections.serving(target)
     absent = {name: to for name, to in additions.items() if name not in (serving.defaults or {})}
-    if absent:
+    if absent and not serving.unread:
         await context.connections[target].patch_defaults(absent)
         context.connections.forget_serving(target)
 

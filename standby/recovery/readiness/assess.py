@@ -36,14 +36,21 @@ from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.recovery.witnesses import looked
 from standby.replication.dependencies import PLACE_OF_ID
-from standby.replication.inventory import Connections, Inventory, inventory_of, read_defaults, read_deployments
+from standby.replication.inventory import (
+    Connections,
+    Inventory,
+    inventory_of,
+    read_defaults,
+    read_deployments,
+    serving_of,
+)
 from standby.replication.items import Records, Selection
 from standby.replication.ledger import RebuiltThere, read_rebuilt
 from standby.replication.plan import make_plan
 from standby.replication.report import recovery_points
 from standby.replication.serving import Serving, models_of
 from standby.replication.trained import still_there
-from standby.replication.verdict import Verdict
+from standby.replication.verdict import HOLDS_NOTHING, Verdict
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ServiceError, Unreachable
@@ -97,7 +104,7 @@ async def _inspect(
     except TimeoutError:
         name = client.resource.name
         return Unreachable(f"{name} did not answer completely within {seconds:g} s", resource=name)
-    serving = Serving(client.resource, defaults.result(), deployments.result())
+    serving = serving_of(client.resource, defaults.result(), deployments.result())
     inventory = inventory_of(serving, listing.result())
     return Inspection(inventory, models.result() if models else ())
 
@@ -308,10 +315,13 @@ async def _restoring(context: RecoveryContext, facts: Facts, seconds: float) -> 
     items = {item.target_analyzer: item for item in plan.items if item.target_analyzer in lacked}
     created = {name: item for name, item in items.items() if item.action is RestoreAction.CREATE}
     absent = f"{facts.target} does not have it, and the newest snapshot, of {utc(snapshot.taken_at)}, neither"
+    held = f"it is at {facts.target}, cannot be used there, and a restore leaves alone what may hold a training"
     return Restoring(
         needs={name: item.needs for name, item in created.items()},
         lost={
-            each.analyzer: items[name].reason.rstrip(".") if name in items else absent
+            each.analyzer: items[name].reason.rstrip(".")
+            if name in items
+            else (absent if each.status in {None, "deleting"} | HOLDS_NOTHING else held)
             for name, each in sorted(lacked.items())
             if name not in created
         },

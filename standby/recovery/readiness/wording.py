@@ -13,6 +13,7 @@ from standby.recovery.readiness.last_runs import DrillSummary
 from standby.replication.forecast import Spread
 from standby.replication.serving import Severity
 from standby.replication.verdict import HOLDS_NOTHING
+from standby.service.models import UNREADABLE
 from standby.text import counted, some_of, totals
 
 MOST_NAMED = 3  # Analyzers that a text names before it only counts them
@@ -92,9 +93,12 @@ def _blocked(about: Subject) -> Words:
 
 def _broken(about: Subject) -> Words:
     states = ", ".join(sorted({str(each.status) for each in about.standings}))
-    # What failed is overwritten unasked.
-    over = not {each.status for each in about.standings} <= HOLDS_NOTHING
-    return f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})", about.copy(over=over)
+    # What failed is overwritten unasked, and what cannot be read by no policy.
+    over = not {each.status for each in about.standings} <= HOLDS_NOTHING | {UNREADABLE}
+    action = about.copy(over=over)
+    if UNREADABLE in states:
+        action = f"Correct or delete at {about.where} what cannot be read, then {action[0].lower()}{action[1:]}"
+    return f"{about.them} {about.are} at {about.where} but cannot be used (status: {states})", action
 
 
 def _child(about: Subject) -> Words:

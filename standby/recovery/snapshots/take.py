@@ -51,6 +51,7 @@ class Gathered:
     missing: Mapping[str, str]
     unseen: frozenset[str]  # the primaries that those resources serve for
     unreadable: Mapping[str, Mapping[str, Analyzer]]  # by resource: of which something cannot be read
+    unserved: Mapping[str, ServiceError | None]  # by resource: why its defaults cannot be read
 
 
 async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
@@ -62,13 +63,14 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
     objects: dict[str, bytes] = {}
     missing: dict[str, str] = {}
     unreadable: dict[str, Mapping[str, Analyzer]] = {}
+    unserved: dict[str, ServiceError | None] = {}
 
     async def read(name: str) -> None:
         if name not in context.connections.clients:
             missing[name] = f"{name} serves, but is not a resource of the plan any more"
             return
         try:
-            resources[name], found, unreadable[name] = await _read(context, name, primaries[name])
+            resources[name], found, unreadable[name], unserved[name] = await _read(context, name, primaries[name])
             objects.update(found)
         except ServiceError as error:
             missing[name] = str(error)
@@ -77,12 +79,12 @@ async def gather(context: RecoveryContext, fence: Fence) -> Gathered:
         for name in primaries:
             group.create_task(read(name))
     unseen = frozenset(primary for name in missing for primary in primaries[name])
-    return Gathered(resources, objects, missing, unseen, unreadable)
+    return Gathered(resources, objects, missing, unseen, unreadable, unserved)
 
 
 async def _read(
     context: RecoveryContext, name: str, primaries: tuple[str, ...]
-) -> tuple[ResourceSnapshot, dict[str, bytes], Mapping[str, Analyzer]]:
+) -> tuple[ResourceSnapshot, dict[str, bytes], Mapping[str, Analyzer], ServiceError | None]:
     client = context.connections[name]
     inventory = await take_inventory(client)
     deployments, seen_at = inventory.serving.deployments, context.clock.now()
@@ -115,7 +117,7 @@ async def _read(
             for analyzer, definition in clean.items()
         },
     )
-    return part, {digest_of(content): content for content in objects.values()}, unreadable
+    return part, {digest_of(content): content for content in objects.values()}, unreadable, inventory.serving.unread
 
 
 def _protected(
@@ -246,6 +248,7 @@ async def _manifest(
 ) -> tuple[Manifest, list[str]]:
     """Make the manifest; also give what cannot be read, and what is wrong with earlier snapshots that it needs."""
     earlier, problems = await _earlier(catalog, gathered)
+    problems += [f"The snapshot lacks the defaults of {name}: {why}" for name, why in gathered.unserved.items() if why]
     now = context.clock.now()
     resources = {**earlier, **gathered.resources}
     for name, unreadable in gathered.unreadable.items():

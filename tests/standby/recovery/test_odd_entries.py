@@ -117,3 +117,33 @@ async def test_one_at_the_primary_is_left_out_of_a_planned_failover_that_may_and
     assert not failover.complete
     assert (back.state, back.complete) == ("failed_back", False), back.problems
     assert "claim" in str(back)
+
+
+@pytest.mark.parametrize(
+    "defaults", ["null", "7", '["gpt-4.1"]', '{"modelDeployments":7}', '{"modelDeployments":[{}]}']
+)
+async def test_defaults_that_cannot_be_read_cost_no_analyzer_at_a_source_and_block_copies_at_a_target(
+    defaults: str, make_scene: SceneMaker, make_analyzer: Any, tmp_path: Path
+) -> None:
+    async with place(make_scene, make_analyzer, tmp_path) as found:
+        await found.snapshot()
+        fault = {"kind": "rewritten", "pattern": "(?s)(.*)", "text": defaults}
+        rule = {"call": "get_defaults", "times": None, "fault": fault}
+        await found.scene.control("/faults", [{"resource": "east", **rule}])
+        async with found.context() as context:
+            kept = await survey(context.run, Selection())
+            taken = await take_snapshot(context)
+            snapshot = (await open_snapshot(context)).resources["east"]
+        report = await found.replicate()
+        await found.scene.control("/faults", [{"resource": "west", **rule}])
+        async with found.context() as context:
+            blocked = await survey(context.run, Selection(force=("invoice",)))
+            readiness = await assess(context, "east", "west")
+
+    assert {item.verdict for item in kept.items} == {Verdict.IN_SYNC}
+    assert report.complete
+    assert [problem.partition(":")[0] for problem in taken.problems] == ["The snapshot lacks the defaults of east"]
+    assert (set(snapshot.analyzers), snapshot.defaults) == ({"invoice", "claim", "mailroom"}, None)
+    warned = {item.analyzer: (*item.warnings, item.reason) for item in blocked.items}
+    assert all(any("at west is unknown: An answer of west lacks " in text for text in each) for each in warned.values())
+    assert readiness.state is State.NOT_READY
