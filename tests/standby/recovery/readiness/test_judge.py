@@ -60,6 +60,7 @@ def test_where_nothing_is_wrong_it_is_ready_and_has_no_reason() -> None:
         ({"verdict": Verdict.MISSING, "status": None, "blocked": True}, Bucket.BLOCKED, State.NOT_READY),
         ({"blocked": True}, Bucket.BLOCKED, State.NOT_READY),
         ({"verdict": Verdict.SOURCE_AHEAD, "status": "failed"}, Bucket.BROKEN, State.NOT_READY),
+        ({"verdict": Verdict.BLOCKED, "status": "unreadable", "blocked": True}, Bucket.BROKEN, State.NOT_READY),
         ({"verdict": Verdict.CREATING, "status": "creating"}, Bucket.CREATING, State.NOT_READY),
         ({"verdict": Verdict.TARGET_AHEAD}, Bucket.EDITED, State.NOT_READY),
         ({"verdict": Verdict.DIVERGED, "source_changed": True}, Bucket.DIVERGED, State.NOT_READY),
