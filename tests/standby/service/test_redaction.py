@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -42,6 +43,32 @@ def test_a_known_secret_is_hidden_in_any_usual_encoding(secret: str) -> None:
     keep_secret(SecretStr(secret))
     assert one_line(" ".join(spelled)) == '*** *** *** "***"'
     assert hidden(f"https://{secret.lower()}.example") == "https://***.example"
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str.upper,
+        lambda secret: f"{secret[:9]}\r\n   {secret[9:]}",
+        "\u200b".join,
+        lambda secret: secret.encode().hex(),
+        lambda secret: b64encode(secret.encode()).decode(),
+        lambda secret: b64encode(f"user:{secret}".encode()).decode(),
+        lambda secret: urlsafe_b64encode(f"k={secret}&more".encode()).decode(),
+    ],
+    ids=["upper case", "over two lines", "zero-width", "hex", "Base64", "Base64 behind a user", "Base64 of URLs"],
+)
+def test_a_known_secret_is_hidden_however_it_is_broken_or_encoded(spell: Callable[[str], str]) -> None:
+    secret = "ca???ry>>>of/the+Key~7f3a9c"
+    keep_secret(SecretStr(secret))
+    before = spell(secret)
+    shown = one_line(f"refused: {before}, of claim")
+    assert shown.startswith("refused: ")
+    assert shown.endswith(", of claim")
+    left = shown.removeprefix("refused: ").removesuffix(", of claim")
+    assert "***" in left
+    # Of Base64, the characters that are partly of what stands beside it may be left.
+    assert len(left.replace("***", "")) <= len(before) - len(secret)
 
 
 def test_of_two_secrets_the_longer_one_goes_first() -> None:
