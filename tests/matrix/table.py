@@ -73,8 +73,9 @@ def lines(cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Write the table for a terminal."""
     found = rows(cells)
     for group, faults in ALL.items():
-        yield f"{group}:"
-        for row in (found[fault] for fault in faults if fault in found):
+        played = [found[fault] for fault in faults if fault in found]
+        yield from [f"{group}:"] if played else []
+        for row in played:
             words = zip(("goes on", "stops"), spelled(row), strict=True)
             ended = "; ".join(f"{word}: {where}" for word, where in words if where)
             yield f"  {'WRONG' if row.wrong else 'ok':5} {row.fault:45} {row.cells:4} {row.seconds:5.0f} s  {ended}"
