@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
@@ -24,6 +25,7 @@ from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnswerUnreadable, ArmUnavailable, DefaultsNotSet, ServiceError
 from standby.service.models import Analyzer, Deployment
+from standby.text import sentence
 
 log = logging.getLogger("standby.replication")
 
@@ -40,6 +42,11 @@ class Inventory:
         """Say what of an analyzer cannot be read; empty where all of it can, or there is none."""
         found = self.analyzers.get(name)
         return found.unreadable(self.serving.resource.name, advice) if found is not None and found.wrong else ""
+
+    @cached_property
+    def unlisted(self) -> str:
+        """Why what it does not list may be there all the same; empty where its list could be read whole."""
+        return next((sentence(each.wrong) for each in self.analyzers.values() if each.is_nameless), "")
 
     def with_defaults(self, added: Mapping[str, str]) -> Inventory:
         """Take for true what an earlier pair of a plan adds to the resource's defaults."""

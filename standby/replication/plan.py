@@ -106,6 +106,7 @@ class Pair:
         if action is Action.REPLACE and why is not None and name not in self._forced(why):
             action = Action.REFUSE
         equal = found is not None and same_meaning(found.fingerprint, expected.fingerprint)
+        unlisted = self.target.unlisted if found is None else ""
         status = found.status if found else "ready"
         item = PlanItem(
             source=source.name,
@@ -130,7 +131,7 @@ class Pair:
             found=found,
             last=last,
             differences=() if equal else self._differences(name, target_name),
-            warnings=dependencies.warnings_of(name),
+            warnings=(*dependencies.warnings_of(name), *([f"It may be there: {unlisted}"] if unlisted else [])),
         )
         advice = f"Delete it there, or overwrite it with --force {name}"
         is_overwritten = item.over_nothing or name in self.selection.force

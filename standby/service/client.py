@@ -14,7 +14,14 @@ from standby.document import JsonObject, JsonValue
 from standby.service.arm import ArmClient
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Page, Tls, trusted_certificates
-from standby.service.errors import ArmUnavailable, ForeignOrigin, InvalidRequest, ProtocolError, ServiceError
+from standby.service.errors import (
+    ArmUnavailable,
+    ForeignOrigin,
+    InvalidRequest,
+    ProtocolError,
+    ResourceNotFound,
+    ServiceError,
+)
 from standby.service.models import Analyzer, Defaults, Grant, Operation, PollAnswer, StartedOperation, has_id
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Repeat, quota
@@ -230,6 +237,10 @@ class ContentUnderstandingClient:
                     found.setdefault(analyzer.analyzer_id, analyzer)
                 entries += len(page.value)
         except (ProtocolError, ForeignOrigin) as error:
+            return tuple(found.values()), error
+        except (InvalidRequest, ResourceNotFound) as error:
+            if not entries:
+                raise
             return tuple(found.values()), error
         return tuple(found.values()), None
 

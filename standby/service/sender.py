@@ -158,7 +158,7 @@ class Sender:
             patience = self._patience(call)
             answer, page = await self.read(call, model, patience)
             yield answer, page
-            if not page.next_link:
+            if page.next_link is None or page.next_link == "":
                 return
             if not isinstance(page.next_link, str):
                 cause = f"An answer of {self._name} lacks a nextLink that is text"

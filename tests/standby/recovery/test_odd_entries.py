@@ -89,7 +89,7 @@ async def test_one_at_the_target_is_blocked_by_name_and_left_out_of_a_failover(
 ) -> None:
     async with place(make_scene, make_analyzer, tmp_path) as found:
         await make_odd(found, odd, "west")
-        await found.replicate()
+        ends = {item.analyzer: item for item in (await found.replicate()).items}
         await is_not_ready(found, "claim")
         await found.dark()
         failover = await found.fail_over()
@@ -98,6 +98,8 @@ async def test_one_at_the_target_is_blocked_by_name_and_left_out_of_a_failover(
     assert tuple(failover.missing) == ("claim", "mailroom")
     assert set(found.active.analyzers) == {"invoice"}
     assert not failover.complete
+    if odd == "no object":
+        assert any("It may be there: this entry" in warning for warning in ends["claim"].warnings)
 
 
 async def test_one_at_the_primary_is_left_out_of_a_planned_failover_that_may_and_of_the_failback(

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from standby.service.errors import AnswerUnreadable, ForeignOrigin, ProtocolError
+from standby.service.errors import (
+    AnswerUnreadable,
+    ForeignOrigin,
+    InvalidRequest,
+    ProtocolError,
+    ResourceNotFound,
+    ServiceError,
+)
 
 if TYPE_CHECKING:
     from tests.standby.service.conftest import Connect, Service
@@ -159,6 +166,8 @@ async def test_a_list_that_is_no_json_is_an_error(connect: Connect, service: Ser
     ("second", "words"),
     [
         ({"nextLink": 5}, "lacks a nextLink that is text"),
+        ({"nextLink": False}, "lacks a nextLink that is text"),
+        ({"nextLink": {}}, "lacks a nextLink that is text"),
         ({"nextLink": "https://elsewhere.example/"}, "points to https://elsewhere.example"),
         ({"nextLink": f"{ANALYZERS}?p=2"}, "repeat"),
         ({"value": None}, "lacks value"),
@@ -177,6 +186,19 @@ async def test_an_odd_page_costs_no_other(
     assert words in rest.unreadable("west")
     with pytest.raises((ProtocolError, ForeignOrigin), match=words):
         await connect(service).list_analyzers()
+
+
+@pytest.mark.parametrize(("status", "error"), [(404, ResourceNotFound), (400, InvalidRequest)])
+async def test_a_page_that_is_refused_costs_no_other(
+    connect: Connect, service: Service, status: int, error: type[ServiceError]
+) -> None:
+    service.will(page("a", following=f"{ANALYZERS}?p=2"), httpx.Response(status))
+    first, rest = await connect(service).list_readable()
+    assert (first.analyzer_id, rest.is_nameless) == ("a", True)
+    assert f"answered HTTP {status}" in rest.unreadable("west")
+    service.will(httpx.Response(status))
+    with pytest.raises(error):
+        await connect(service).list_readable()
 
 
 async def test_what_cannot_be_read_as_text_or_number_costs_its_own_entry_only(
