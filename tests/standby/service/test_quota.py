@@ -124,7 +124,7 @@ async def test_a_request_that_is_signed_anew_counts_too(
 
     def answer(_: httpx.Request) -> httpx.Response:
         times.append(asyncio.get_running_loop().time())
-        return failure(401) if len(times) == 1 else httpx.Response(200, json={})
+        return failure(401) if len(times) == 1 else httpx.Response(200, json={"modelDeployments": {}})
 
     service.always(answer)
     await client.get_defaults()
@@ -144,7 +144,7 @@ def test_requests_that_waited_for_a_token_together_do_not_leave_together(
 
     def answer(_: httpx.Request) -> httpx.Response:
         times.append(asyncio.get_running_loop().time())
-        return httpx.Response(200, json={})
+        return httpx.Response(200, json={"modelDeployments": {}})
 
     async def slow_token(_: Heard) -> httpx.Response:
         await asyncio.sleep(10)
