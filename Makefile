@@ -39,7 +39,7 @@ demo: setup ## watch a region being kept warm in two others, lost, and brought b
 
 # More workers than cores: tests wait half of their time. Two have a Prefect server each (tests/conftest.py).
 test: setup azurite ## run every test
-	$(BIN)/pytest -n 4 --dist loadgroup -m "not cluster"
+	$(BIN)/pytest -n 5 --dist loadgroup -m "not cluster"
 
 test-fast: setup azurite ## run the tests that need no Prefect server
 	$(BIN)/pytest -n 4 -m "not prefect and not cluster"

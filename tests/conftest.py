@@ -33,8 +33,11 @@ drawing.register_profile("chaos", drawing.get_profile("standby"), max_examples=4
 drawing.load_profile("standby")
 
 
-SECOND_SERVER = frozenset({"test_bootstrap", "test_chunks", "test_failover", "test_notifications", "test_outage"})
-"""Files in tests/flows whose tests start processes: about half of the time that all with a Prefect server take."""
+SERVERS = {
+    "second": {"test_bootstrap", "test_chunks", "test_notifications", "test_outage"},
+    "third": {"test_failover", "test_recovery"},
+}
+"""Files in tests/flows that have another Prefect server than all others, so that each serves a third of the time."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,7 +70,7 @@ def chaos(pytestconfig: pytest.Config) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures they ask for; two workers share those that need a Prefect server.
+    """Mark tests by the fixtures they ask for; three workers share those that need a Prefect server.
 
     The other workers never use Prefect, so that what they leave open is never forgiven. First of all plugins, since
     pytest-xdist reads the groups when its own turn comes.
@@ -78,7 +81,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.chaos)
         if "prefect_server" in needs:
             item.add_marker(pytest.mark.prefect)
-            server = "second" if item.path.stem in SECOND_SERVER and item.path.parent.name == "flows" else "first"
+            file = item.path.stem if item.path.parent.name == "flows" else ""
+            server = next((server for server, files in SERVERS.items() if file in files), "first")
             item.add_marker(pytest.mark.xdist_group(f"{server} Prefect server"))
 
 
