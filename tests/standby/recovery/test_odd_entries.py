@@ -121,9 +121,7 @@ async def test_one_at_the_primary_is_left_out_of_a_planned_failover_that_may_and
     assert "claim" in str(back)
 
 
-@pytest.mark.parametrize(
-    "defaults", ["null", "7", '["gpt-4.1"]', '{"modelDeployments":7}', '{"modelDeployments":[{}]}']
-)
+@pytest.mark.parametrize("defaults", ["null", '{"modelDeployments":7}'])
 async def test_defaults_that_cannot_be_read_cost_no_analyzer_at_a_source_and_block_copies_at_a_target(
     defaults: str, make_scene: SceneMaker, make_analyzer: Any, tmp_path: Path
 ) -> None:
