@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.standby.cli.conftest import CANARIES, Cloud, Ran, Workspace
+from tests.standby.cli.conftest import CANARIES, DEADLINE, Cloud, Ran, Workspace
 
 ONE = "contract"
 Make = Callable[[Workspace, Cloud], None]
@@ -41,10 +42,19 @@ def edit(cloud: Cloud, where: str, **changes: Any) -> None:
     cloud.tell("edit", resource=where, analyzer=ONE, changes=changes)
 
 
-def call(cloud: Cloud, method: str, where: str, path: str, **body: Any) -> None:
+def wait_until_made(cloud: Cloud) -> None:
+    """Wait for a copy that a run did not wait for: what is edited before it is made is part of it."""
+    until = time.monotonic() + DEADLINE
+    while call(cloud, "GET", "west", f"analyzers/{ONE}?api-version=2025-11-01")["status"] == "creating":
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def call(cloud: Cloud, method: str, where: str, path: str, **body: Any) -> Any:
     url = f"{cloud.emulator.resources[where].endpoint}/contentunderstanding/{path}"
     headers = {"Ocp-Apim-Subscription-Key": CANARIES[where]}
-    httpx.request(method, url, headers=headers, json=body or None).raise_for_status()
+    answer = httpx.request(method, url, headers=headers, json=body or None).raise_for_status()
+    return answer.json() if answer.content else None
 
 
 def delete(cloud: Cloud, where: str, version: str = "2025-11-01") -> None:
@@ -98,6 +108,7 @@ def test_a_copy_of_ours_that_was_never_found_good_is_made_again_whatever_became_
 ) -> None:
     cloud.fault("poll", "status", status=409, message="Busy.", times=1)
     assert "un again" in reason(replicate(site))
+    wait_until_made(cloud)
     edit(cloud, "west", **changes)
     edit(cloud, "east", description="moved on")
     ran = replicate(site)
@@ -110,6 +121,7 @@ def test_what_somebody_made_under_the_name_of_a_copy_that_never_came_is_not_over
 ) -> None:
     cloud.fault("poll", "status", status=409, message="Busy.", times=1)
     replicate(site)
+    wait_until_made(cloud)
     edit(cloud, "west", description="by hand")
     ran = replicate(site)
     assert ran.status == 3
@@ -303,6 +315,7 @@ def test_what_only_the_target_of_a_restore_fills_in_is_no_edit(site: Workspace, 
     cloud.fault("poll", "status", status=409, message="Busy.", times=1)
     ran = run(site, "restore", "invoices", "--to", "west")
     assert (ran.status, "un again" in reason(ran)) == (3, True)
+    wait_until_made(cloud)
     edit(cloud, "west", config={"somethingNew": True})
     ran = run(site, "restore", "invoices", "--to", "west")
     assert (ran.status, ran.document["totals"]["skipped"]) == (0, 1)
