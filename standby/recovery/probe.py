@@ -261,7 +261,7 @@ class _Asking:
 
 
 ONCE = HttpRetries(attempts=1, total=0.0, silence=None)
-"""A probe counts its tries itself, and each is sent: what was in vain before is not for it to guess from."""
+"""A probe counts its tries itself, and each is sent: what failed before tells it nothing."""
 
 LIMITS = Limits()
 ALWAYS_THERE = "prebuilt-documentAnalyzer"

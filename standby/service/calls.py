@@ -139,7 +139,7 @@ class Call:
     analyzer: str | None = None  # id of the analyzer it is about, for errors
     repeat: Repeat = Repeat.ALWAYS
     kind: str = "an analyzer"  # what is asked for, whichever analyzer it is about
-    # Whether long work begins with it: then a resource that hangs is given up as soon as one call was in vain.
+    # Whether long work begins with it: then a resource that hangs is given up as soon as one call has failed.
     first: bool = False
 
     @property

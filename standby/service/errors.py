@@ -11,7 +11,7 @@ ServiceError
 │   └── NotConnected       not even a connection: the service never saw the request
 │       ├── TokenUnavailable   Entra gave no answer, so the service was not even called
 │       ├── NotFromHere    this machine, or its proxy, did not let the request out
-│       └── StillSilent    calls of this kind were in vain a moment ago, so it was not called
+│       └── StillSilent    calls of this kind failed a moment ago, so it was not called
 ├── ServiceUnavailable     408 or 5xx, after retries                               (transient)
 ├── Conflict               it exists already, or is being changed
 ├── InvalidRequest         the request itself is wrong

@@ -40,7 +40,7 @@ class Repeat(Enum):
 
 
 SILENCE_SECONDS = 45.0
-"""What the tries of a step take where each is in vain: so long a resource may answer no call of one kind."""
+"""What the tries of a step take where each fails: so long a resource may answer no call of one kind."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Patience:
     _sent: bool = False
 
     def left(self, now: float) -> float:
-        """What the next attempt may take; little where other calls were in vain."""
+        """What the next attempt may take; little where other calls failed."""
         left = min(self.seconds - self._unanswered, 2 * self.seconds - self.in_all)
         return max(0.0, left if self.silence is None else min(left, self.silence.left(now)))
 

@@ -239,7 +239,7 @@ class Sender:
         started = self._clock.monotonic()
         failure: ServiceError
         if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
-            cause = f"For {patience.silence.most:.0f} s all calls of {self._name} for {call.kind} were in vain"
+            cause = f"For {patience.silence.most:.0f} s each call to {self._name} for {call.kind} has failed"
             raise StillSilent(f"{cause}, so it was not asked again", resource=self._name, analyzer=call.analyzer)
         if self._route.problem:
             cause = f"{self._name} ({self._endpoint}) cannot be called: {self._route.problem}"

@@ -99,7 +99,7 @@ _Kept = Annotated[
     # Without types, so that its JSON schema is that of a map.
     WrapSerializer(lambda value, handler: handler(value) if isinstance(value, Activation) else value),
 ]
-"""The map of a plan, or whatever stands in its place: it stays as it is, and costs no other plan its map."""
+"""The map of a plan. One that cannot be read is kept as it is, so that no other plan loses its own."""
 
 
 class ActiveMaps(Stored):
@@ -110,7 +110,7 @@ class ActiveMaps(Stored):
     plans: Mapping[str, _Kept] = Field({}, description="The active endpoint map of each plan, by its name.")
 
     def knows(self, plan: str) -> bool:
-        """Say whether what stands in the place of a plan's map is one, or nothing."""
+        """Say whether the map of a plan can be read, or it has none yet."""
         return plan not in self.plans or type(self.plans[plan]) is Activation
 
 
