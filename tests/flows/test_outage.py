@@ -23,10 +23,11 @@ from prefect.variables import Variable
 from pydantic import SecretStr
 
 from flows.bootstrap import RECOVERY_POOL, WORK_POOL
-from flows.events import ACTIVATED, HEALTHY, UNHEALTHY
+from flows.events import ACTIVATED, UNHEALTHY
 from flows.limits import limit_name
 from flows.orchestrator import Prefect
 from standby.config.configuration import Configuration, GatewaySettings
+from standby.config.plan import RecoveryPlan
 from standby.config.sinks import FileSink, VariableSink, WebhookSink
 from standby.gateway.app import make_app
 from standby.gateway.poster import open_poster, prefect_api
@@ -148,7 +149,7 @@ async def set_up(scene: Scene, configuration: Configuration, folder: Path) -> As
         await miss_watches(7)
         for pool, limit in ((WORK_POOL, 1), (RECOVERY_POOL, 5)):
             await stack.enter_async_context(worker(server, limit, pool))
-        await happened(HEALTHY)
+        await watched(configuration.plan("p"))
         yield server
 
 
@@ -165,6 +166,13 @@ async def activated() -> list[tuple[str | None, str | None]]:
 async def happened(name: str) -> None:
     async with asyncio.timeout(PATIENCE):
         while not await events(name):
+            await asyncio.sleep(0.5)
+
+
+async def watched(plan: RecoveryPlan) -> None:
+    """Wait until it is known of the watch of a plan that it reports."""
+    async with asyncio.timeout(PATIENCE):
+        while not (await Prefect().watching([plan]))[f"watch of {plan.name}"].well:
             await asyncio.sleep(0.5)
 
 
@@ -196,7 +204,6 @@ async def test_an_outage_is_noticed_proved_and_answered_while_nobody_looks(
     ) as scene:
         configuration = configured(scene, application, tmp_path)
         async with set_up(scene, configuration, tmp_path) as server:
-            assert (await Prefect().watching([configuration.plan("p")]))["watch of p"].well
             dark_at = datetime.now(UTC)
             await scene.control("/outages", {"resource": "east", "kind": "refuse"})
             await alert(server, configuration)
