@@ -56,7 +56,7 @@ class ArmClient:
             auth=auth_for(credentials, f"{cloud.arm}/.default", cloud),
             tls=tls,
             connections=CONNECTIONS,
-            limiter=None,
+            quota=None,
             retries=retries,
             clock=clock,
             transport=transport,

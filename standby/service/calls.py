@@ -163,7 +163,7 @@ CODINGS = "gzip, deflate"
 
 
 async def take_in(response: httpx.Response) -> None:
-    """Read and decompress a body within bounds, as a hook of httpx, before anybody can read it without.
+    """Read and decompress a body within bounds, before anybody can read it without.
 
     Raises:
         AnswerUnreadable: it is too large, or cannot be decompressed. Of a refusal the status says enough.
@@ -176,8 +176,10 @@ async def take_in(response: httpx.Response) -> None:
         if response.is_success:
             raise AnswerUnreadable(f"{error.cause} (from {spelled(origin_of(response.request.url))})") from None
         body = b""
-    await stream.aclose()
+    finally:
+        await stream.aclose()
     response.stream = httpx.ByteStream(body)
+    await response.aread()
 
 
 async def _decompressed(stream: httpx.AsyncByteStream, coding: str) -> bytes:

@@ -24,7 +24,7 @@ from standby.service.errors import (
 )
 from standby.service.models import Analyzer, Defaults, Grant, Operation, PollAnswer, StartedOperation, has_id
 from standby.service.redaction import code_of
-from standby.service.retries import HttpRetries, Repeat, quota
+from standby.service.retries import HttpRetries, Quota, Repeat
 from standby.service.sender import Sender
 
 BASE = "/contentunderstanding"
@@ -78,7 +78,7 @@ class ContentUnderstandingClient:
             auth=auth_for(resource.credentials, cloud.scope, cloud),
             tls=self.tls,
             connections=min(resource.max_concurrent_copies + SPARE_CONNECTIONS, MOST_CONNECTIONS),
-            limiter=quota(resource.operations_per_minute),
+            quota=Quota(resource.operations_per_minute),
             retries=retries,
             clock=clock,
             transport=transport,

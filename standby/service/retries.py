@@ -9,22 +9,56 @@ from enum import Enum
 from typing import TypeVar
 
 import stamina
-from aiolimiter import AsyncLimiter
 
 from standby.config.durations import roughly
 from standby.service.errors import NotConnected, ServiceError, Throttled
 
 WINDOW = 60.0  # Seconds over which the service counts operations (REFERENCE: a minute)
-TRAVEL = 1.0  # Seconds by which calls may bunch up on their way: the service may see more in a window than was sent
+SLACK = 0.5  # Seconds that are added to it: its clock and ours do not run alike
+SPARED = 50  # One call of so many is left to what else asks the resource: the watch, a failover of another process
+MOST_HELD = 120.0  # Seconds for which 429s hold calls back, where no call is let through meanwhile
 
 
-def quota(operations_per_minute: int) -> AsyncLimiter:
-    """Make the bucket that every HTTP attempt waits for."""
-    # A bucket that holds `b` and fills at `r` a second lets `b + 60 r` through in the worst minute. A small `b` keeps
-    # nearly the whole quota usable without ever exceeding it.
-    burst = max(1, operations_per_minute // 60)
-    refilled = max(operations_per_minute - burst, 1)
-    return AsyncLimiter(max_rate=burst, time_period=burst * (WINDOW + TRAVEL) / refilled)
+class Quota:
+    """Lets calls go as they come, up to the quota in each window, and all wait where the service says so.
+
+    A call keeps its place until a window after its end: the service counts it somewhere between its sending and
+    its answer, however long it travels, so no window there sees more than were let go here.
+    """
+
+    def __init__(self, operations_per_minute: int) -> None:
+        """Let that many go in a window, less what is spared for others."""
+        self._turn = asyncio.Lock()
+        self._places = asyncio.Semaphore(operations_per_minute - operations_per_minute // SPARED)
+        self._held_until = 0.0
+        self._refused_since: float | None = None
+
+    async def acquire(self) -> None:
+        """Wait for a place, the first to come first; it has to be given back when the call has ended."""
+        async with self._turn:
+            await self._places.acquire()
+            try:
+                while (wait := self._held_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may grow
+                    await asyncio.sleep(wait)
+            except asyncio.CancelledError:
+                self._places.release()
+                raise
+
+    def give_back(self) -> None:
+        """Free the place of a call that has ended, a window from now."""
+        asyncio.get_running_loop().call_later(WINDOW + SLACK, self._places.release)
+
+    def refused(self, retry_after: float | None) -> None:
+        """Hold all calls back for so many seconds: others than this process have used the quota as well."""
+        now = asyncio.get_running_loop().time()
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        # Without an end each would wait for its turn to be refused, one after the other.
+        if retry_after is not None and now + retry_after <= self._refused_since + MOST_HELD:
+            self._held_until = max(self._held_until, now + retry_after)
+
+    def let_through(self) -> None:
+        """Note that the service took a call."""
+        self._refused_since = None
 
 
 T = TypeVar("T")
@@ -130,9 +164,11 @@ async def send_again(
 ) -> T:
     """Send, and send again after failures that pass, as long as there is patience."""
     loop = asyncio.get_running_loop()
-    started = loop.time()
+    first: float | None = None  # When the first attempt failed; it may have waited long for its turn
 
     def hook(error: Exception) -> bool | float:
+        nonlocal first
+        first = loop.time() if first is None else first
         if not isinstance(error, ServiceError) or not error.transient:
             return False
         if patience is not None and patience.is_lost(loop.time()):
@@ -140,7 +176,7 @@ async def send_again(
         if repeat is not Repeat.ALWAYS and not isinstance(error, NotConnected | Throttled):
             return False
         wait = None if error.retry_after is None else min(error.retry_after, retries.retry_after_cap)
-        if loop.time() - started + (wait or 0.0) > retries.total:
+        if loop.time() - first + (wait or 0.0) > retries.total:
             return False
         silence = patience.silence if patience is not None else None
         if wait and silence is not None and not isinstance(error, Throttled) and wait > silence.left(loop.time()):

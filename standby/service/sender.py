@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import httpx
-from aiolimiter import AsyncLimiter
 
 from standby import __version__
 from standby.clock import Clock
@@ -41,11 +41,11 @@ from standby.service.errors import (
 )
 from standby.service.failures import Way, error_of_answer, error_of_transport
 from standby.service.redaction import code_of, hidden
-from standby.service.retries import HttpRetries, Patience, Silence, clock_skew, parse_retry_after, send_again
+from standby.service.retries import HttpRetries, Patience, Quota, Silence, clock_skew, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
 
-TIMEOUT = httpx.Timeout(30.0, connect=10.0, pool=60.0)
+TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}
 """Seconds for a connection, for each read and write, and for a free place in the pool."""
 
 SIGN_IN_SECONDS = 20.0  # How long Entra may take to give a token
@@ -58,12 +58,13 @@ PAGE_SECONDS = 2.0
 P = TypeVar("P", bound=Page)
 
 USER_AGENT = f"standby/{__version__}"
-BUDGET = "standby.budget"
-"""Where a request keeps the time limit of its attempt, and the patience of its call."""
-
-
 DEAD_PROXY = "standby.dead_proxy"
 """Where a request keeps that no connection to the proxy came about."""
+
+
+def _path(request: httpx.Request) -> str:
+    """Give the path for the log; what the service put into the query of its own links is not for it."""
+    return hidden(request.url.raw_path.partition(b"?")[0].decode("ascii"))
 
 
 async def _trace(extensions: dict[str, Any], event: str, _: object) -> None:
@@ -82,41 +83,33 @@ class Sender:
         auth: KeyAuth | EntraAuth,
         tls: Tls,
         connections: int,
-        limiter: AsyncLimiter | None,
+        quota: Quota | None,
         retries: HttpRetries,
         clock: Clock,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Prepare; nothing is opened yet. The endpoint may have a path, and a limiter counts every attempt."""
+        """Prepare; nothing is opened yet. The endpoint may have a path, and a quota counts every attempt."""
         self._name = name
         self._endpoint = endpoint
-        self._origin = origin_of(httpx.URL(endpoint))
+        self._base = httpx.URL(f"{endpoint.rstrip('/')}/")
+        self._origin = origin_of(self._base)
         self._auth = auth
-        self._limiter = limiter
+        self._quota = quota
         self._retries = retries
         self._clock = clock
         # Waited for here and not in httpx's pool, where the time limit of an attempt would run.
         self._places = asyncio.Semaphore(connections)
         self._silences: dict[str, Silence] = {}
-        url = httpx.URL(endpoint)
         self._route = Route() if transport is not None else route_to(endpoint, tls)
-        self._clock_seen = False
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            auth=auth,
-            event_hooks={"request": [self._count], "response": [take_in]},
-            timeout=TIMEOUT,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            headers={"User-Agent": USER_AGENT, "Accept-Encoding": CODINGS},
-            follow_redirects=False,
-            proxy=self._route.proxy,
-            trust_env=False,
-            verify=tls,
-            transport=transport,
+        self._clock_seen = self._closed = False
+        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
+        self._transport = transport or httpx.AsyncHTTPTransport(
+            verify=tls, trust_env=False, limits=limits, proxy=self._route.proxy
         )
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        self._closed = True
+        await self._transport.aclose()
         if isinstance(self._auth, EntraAuth):
             await self._auth.aclose()
 
@@ -186,7 +179,7 @@ class Sender:
         """Give in full a URL that the service named; `ForeignOrigin`, with both, where it leads to another origin."""
         place: httpx.URL | None
         try:
-            place = self._http.base_url.join(url)
+            place = self._base.join(url)
         except (httpx.InvalidURL, ValueError):
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
@@ -234,8 +227,6 @@ class Sender:
     async def _exchange(self, call: Call, patience: Patience) -> httpx.Response:
         ours = str(uuid4())
         request = self._request(call, ours)
-        # What the service put into the query of its own links is not for logs.
-        path = hidden(request.url.raw_path.partition(b"?")[0].decode("ascii"))
         started = self._clock.monotonic()
         failure: ServiceError
         if patience.silence is not None and patience.is_lost(asyncio.get_running_loop().time()):
@@ -246,15 +237,13 @@ class Sender:
             raise NotFromHere(cause, resource=self._name, analyzer=call.analyzer)
         try:
             await self.sign_in()
-            async with asyncio.timeout(None) as budget:
-                request.extensions[BUDGET] = budget, patience
-                response = await self._http.send(request)
+            response = await self._signed(request, patience)
         except ServiceError as error:
             # No token could be had; what signs knows nothing of resources.
             cause = f"{self._name}: {error.cause}"
             failure = type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer)
         except httpx.HTTPError as error:
-            log.debug("%s %s %s: %s (%s)", self._name, call.method, path, type(error).__name__, ours)
+            log.debug("%s %s %s: %s (%s)", self._name, call.method, _path(request), type(error).__name__, ours)
             dead = DEAD_PROXY in request.extensions
             way = Way(self._endpoint, self._clock.now(), self._route.words, dead)
             failure = error_of_transport(error, call, self._name, way)
@@ -262,44 +251,84 @@ class Sender:
             cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
             failure = Unreachable(cause, resource=self._name, analyzer=call.analyzer)
         else:
-            log.debug(
-                "%s %s %s: %d in %.0f ms (%s, %s)",
-                *(self._name, call.method, path, response.status_code),
-                (self._clock.monotonic() - started) * 1000,
-                *(ours, code_of(response.headers.get("apim-request-id")) or "-"),
-            )
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug(
+                    "%s %s %s: %d in %.0f ms (%s, %s)",
+                    *(self._name, call.method, _path(request), response.status_code),
+                    (self._clock.monotonic() - started) * 1000,
+                    *(ours, code_of(response.headers.get("apim-request-id")) or "-"),
+                )
             return response
         # Raised here and not above: httpx's error holds the request, and with it the key, even as a context.
         raise failure
 
     def _request(self, call: Call, ours: str) -> httpx.Request:
-        headers = {"x-ms-client-request-id": ours}
+        headers = {
+            "Accept": "*/*",
+            "Accept-Encoding": CODINGS,
+            "User-Agent": USER_AGENT,
+            "x-ms-client-request-id": ours,
+        }
         if call.body is not None:
             headers["Content-Type"] = call.content_type
-        request = self._http.build_request(
-            call.method, call.url, params=dict(call.params) or None, content=call.content, headers=headers
+        # A path is below the endpoint, which may have one itself.
+        url = f"{self._base}{call.url[1:]}" if call.url.startswith("/") else call.url
+        request = httpx.Request(
+            call.method,
+            httpx.URL(url, params=call.params) if call.params else url,
+            content=call.content,
+            headers=headers,
+            extensions={"timeout": TIMEOUT},
         )
         if self._route.proxy:
             request.extensions["trace"] = partial(_trace, request.extensions)
-        # Once more, of the very URL that is sent: `absolute` has read it by other rules than httpx merges by.
+        # Of the very URL that is sent: `absolute` reads the links of the service by other rules.
         self._refuse_foreign(request.url, call.analyzer)
         return request
 
-    async def _count(self, request: httpx.Request) -> None:
-        """Wait for a request's turn: when it is signed and about to leave, and again where it is signed again.
+    async def _signed(self, request: httpx.Request, patience: Patience) -> httpx.Response:
+        """Send a request as it is signed, and once more where it is signed anew."""
+        signing = self._auth.async_auth_flow(request)
+        try:
+            response = await self._in_turn(await anext(signing), patience)
+            with suppress(StopAsyncIteration):
+                response = await self._in_turn(await signing.asend(response), patience)
+        finally:
+            await signing.aclose()
+        return response
+
+    async def _in_turn(self, request: httpx.Request, patience: Patience) -> httpx.Response:
+        """Wait for a request's turn, when it is signed and about to leave, then send it.
 
         If they were counted earlier, those that waited for a token would be sent together. The attempt's time
         limit does not run while it waits.
         """
-        budget: asyncio.Timeout
-        patience: Patience
-        budget, patience = request.extensions[BUDGET]
-        budget.reschedule(None)
-        if self._limiter is not None:
-            await self._limiter.acquire()
+        if self._quota is None:
+            return await self._within(request, patience)
+        await self._quota.acquire()
+        try:
+            response = await self._within(request, patience)
+        finally:
+            self._quota.give_back()
+        if response.status_code == 429:
+            asked = parse_retry_after(
+                response.headers.get("retry-after"), date=response.headers.get("date"), now=self._clock.now()
+            )
+            self._quota.refused(None if asked is None else min(asked, self._retries.retry_after_cap))
+        else:
+            self._quota.let_through()
+        return response
+
+    async def _within(self, request: httpx.Request, patience: Patience) -> httpx.Response:
+        if self._closed:
+            raise RuntimeError(f"the client of {self._name} is closed")
         now = asyncio.get_running_loop().time()
-        budget.reschedule(now + patience.left(now))
         patience.sent(now)
+        async with asyncio.timeout_at(now + patience.left(now)):
+            response = await self._transport.handle_async_request(request)
+            response.request = request
+            await take_in(response)
+        return response
 
     def _see_clock(self, response: httpx.Response) -> None:
         """Say once if the clock of this machine is wrong, by the date of an answer."""
