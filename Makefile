@@ -59,7 +59,7 @@ lint: setup lock-check ## check style, types, layers and the lock
 house: setup ## count files and lines, and name what is too large or named twice
 	$(BIN)/python -m tests.house
 
-bench: setup ## measure what orchestration costs, and how long 20 outages last (some fifty minutes)
+bench: setup ## compare runs with the ideal and with peers, and write benchmarks/RESULTS.md (five minutes)
 	$(BIN)/python -m benchmarks
 
 docs: setup ## check that the pages agree with the program

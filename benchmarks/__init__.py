@@ -1,97 +1,129 @@
-"""What orchestration costs, as ratios: seconds of one machine say nothing about another. And how long outages last.
+"""How near a run is to the time of the service itself: rows of one table, as ratios to an ideal or to a peer.
 
-A ratio is a `Figure`, with what it should be and how the two compare.
+Seconds of one machine say nothing about another; what both sides of a ratio take on one machine, side by side, does.
 """
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
-from time import perf_counter, process_time
-from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from standby.replication.forecast import play
+
+WINDOW = 60.0  # Seconds of the service's quota
+FEWEST_CALLS = 2  # That a target answers about one copy: the copy, and one question after it that shows the whole copy
 
 
-@dataclass
-class Cost:
-    """Seconds that one measurement took: on the clock, and of CPU in this process and all its threads."""
+def ideal(jobs: Mapping[str, Collection[str]], slots: int, seconds: Sequence[float], quota: int) -> float:
+    """Say how long a run takes in which nothing costs anything: every slot is in use whenever something is ready.
 
-    wall: float = 0.0
-    cpu: float = 0.0
-
-
-@contextmanager
-def measured() -> Iterator[Cost]:
-    """Measure what is done inside; the cost is there afterwards."""
-    gc.collect()  # What others left behind is not ours to pay.
-    cost = Cost()
-    wall, cpu = perf_counter(), process_time()
-    try:
-        yield cost
-    finally:
-        cost.wall = perf_counter() - wall
-        cost.cpu = process_time() - cpu
-
-
-NOISE = 0.05  # By how much a median may be above what is expected before it is called so
+    Args:
+        jobs: what each analyzer waits for.
+        seconds: what copies took at the emulator, in the order in which they were begun.
+        quota: calls a minute that the target answers, all of which may come at once.
+    """
+    takes = iter(seconds)
+    by_quota = (FEWEST_CALLS * len(jobs) - 1) // quota * WINDOW
+    return max(play(jobs, slots, lambda _: next(takes)), by_quota)
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the design expects of a ratio, and where that was measured or follows from."""
-
-    low: float
-    high: float
-    basis: str
-
-    def __str__(self) -> str:
-        return f"{_short(self.low)} to {_short(self.high)}" if self.low else f"at most {_short(self.high)}"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One line of the table: a ratio for each round, and what it means."""
+class Row:
+    """One line of the table; `good` is `None` where nothing must be reached."""
 
     name: str
-    ratios: Sequence[float]
-    meaning: str
-    expected: Expected
-
-    @property
-    def ratio(self) -> float:
-        return median(self.ratios)
+    ours: float
+    unit: str = "s"
+    ideal: str = ""
+    peers: str = ""
+    ratio: float | None = None
+    must: str = "shown"
+    good: bool | None = None
+    flaw: str = ""  # what is wrong whatever the figure
 
     @property
     def verdict(self) -> str:
-        """How the median compares with what is expected."""
-        if self.ratio > self.expected.high * (1 + NOISE):
-            return "above"
-        return "as expected" if self.ratio >= self.expected.low else "better"
+        return "" if self.good is None else "reached" if self.good else "missed"
 
     @property
-    def spread(self) -> str:
-        return f"{_short(min(self.ratios))} to {_short(max(self.ratios))}"
-
-    def __str__(self) -> str:
-        return _short(self.ratio)
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "ratio": self.ratio, "verdict": self.verdict}
+    def cells(self) -> tuple[str, ...]:
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        peers = "; ".join(filter(None, (self.peers, self.flaw and f"but {self.flaw}")))
+        return (self.name, self.ideal, peers, figure(self.ours, self.unit), ratio, self.must, self.verdict)
 
 
-@dataclass
-class Findings:
-    """What one group of measurements found; `raw` has this machine's medians, in the unit each name ends with."""
-
-    title: str
-    figures: list[Figure] = field(default_factory=list)
-    raw: dict[str, float] = field(default_factory=dict)
+def figure(value: float, unit: str) -> str:
+    """Write a figure as exactly as it is of use."""
+    digits = 0 if value >= 100 or value == int(value) else 1 if value >= 10 else 2
+    return f"{value:,.{digits}f} {unit}".strip()
 
 
-def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Divide round by round: what slows a machine down for a while slows both."""
-    return [one / other for one, other in zip(above, below, strict=True)]
+def timed(
+    name: str,
+    ours: Sequence[float],
+    below: Sequence[float],
+    most: float | None,
+    *,
+    peer: str = "",
+    more: str = "",
+    flaw: str = "",
+) -> Row:
+    """Divide round by round: what slows a machine for a while slows both.
+
+    Args:
+        below: seconds of the ideal, or of the peer that is named.
+        more: what other peers took.
+    """
+    ratio = median(one / other for one, other in zip(ours, below, strict=True))
+    base = figure(median(below), "s")
+    return Row(
+        name,
+        median(ours),
+        ideal="" if peer else base,
+        peers="; ".join(filter(None, (f"{peer} {base}" if peer else "", more))),
+        ratio=ratio,
+        must="shown" if most is None else f"≤ {most:.2f}",
+        good=None if most is None else ratio <= most and not flaw,
+        flaw=flaw,
+    )
 
 
-def _short(ratio: float) -> str:
-    return f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.3g}" if ratio >= 10 or ratio < 0.1 else f"{ratio:.2f}"
+def counted(
+    name: str, ours: float, unit: str = "", most: float | None = None, *, ideal: str = "", peers: str = ""
+) -> Row:
+    """Make a row of a figure that is held against a limit by itself."""
+    must = "shown" if most is None else f"≤ {figure(most, unit)}"
+    return Row(name, ours, unit, ideal, peers, None, must, None if most is None else ours <= most)
+
+
+COLUMNS = ("", "ideal", "peers", "ours", "ratio", "must reach", "verdict")
+
+
+def table_of(rows: Iterable[Row]) -> Table:
+    """Make the table, for a terminal of at least 80 columns."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("")
+    table.add_column("ideal", justify="right", no_wrap=True)
+    table.add_column("peers")
+    for name in ("ours", "ratio"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("must\nreach", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        table.add_row(*row.cells)
+    return table
+
+
+def markdown_of(rows: Iterable[Row], before: Mapping[str, str]) -> list[str]:
+    """Write the table as Markdown, with what an earlier revision reached."""
+    columns = (*COLUMNS[:3], *(("before",) if before else ()), *COLUMNS[3:])
+    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
+    for row in rows:
+        cells = row.cells
+        shown = (*cells[:3], *((before.get(row.name, ""),) if before else ()), *cells[3:])
+        lines.append(f"| {' | '.join(shown)} |")
+    return lines

@@ -1,101 +1,197 @@
-"""`python -m benchmarks`: measures, and prints ratios."""
+"""`python -m benchmarks`: measures side by side, prints one table, and writes `benchmarks/RESULTS.md`."""
+
+from __future__ import annotations
 
 import argparse
 import asyncio
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import Findings, outages
-from standby.orchestrator import load_orchestrator
+from benchmarks import Row, markdown_of, outages, table_of, timed
+from benchmarks.cases import CASES, causes
+from benchmarks.stage import family_cpu
 
-WIDTH = 132
-BUSY = 0.5  # Others at work on average, from which on times are doubtful
+HERE = Path(__file__).parent
+RESULTS = HERE / "RESULTS.md"
+BEFORE = HERE / "before.json"
+BY_HAND = HERE / "by_hand.json"
+WIDEST = 132
 
-
-def print_tables(findings: Sequence[Findings], lost: Sequence[outages.Outage], load: float) -> None:
-    """Print a table for each group, and on what the expectations rest."""
-    console = Console(width=WIDTH, highlight=False)
-    if lost:
-        console.print(outages.table_of(lost))
-        console.print(outages.verdict_on(lost), end="\n\n")
-    for group in findings:
-        table = Table(title=group.title, title_justify="left", title_style="bold")
-        table.add_column("ratio of", ratio=30)
-        table.add_column("median", justify="right", no_wrap=True)
-        table.add_column("rounds", no_wrap=True)
-        table.add_column("expected", no_wrap=True)
-        table.add_column("verdict", no_wrap=True)
-        table.add_column("what it means", ratio=34)
-        for figure in group.figures:
-            cells = (figure.name, figure, figure.spread, figure.expected, figure.verdict, figure.meaning)
-            table.add_row(*map(str, cells))
-        console.print(table)
-        for line in dict.fromkeys(f"  {figure.expected}: {figure.expected.basis}" for figure in group.figures):
-            console.print(line, style="dim")
-        console.print()
-    console.print(f"Medians on {os.cpu_count()} cores, Python {platform.python_version()}.", end=" ")
-    if load > BUSY:
-        console.print(
-            f"The machine was busy with something else (load {load:.1f}): ratios of time are too high, "
-            "those of CPU less so."
-        )
-    if findings:
-        console.print("--json prints every round, and the seconds behind the ratios.")
+BUSY_LOAD = 0.5  # Processes at work on average before anything is measured, from which on times are doubtful
+BUSY_CORES = 0.1  # Cores that others used while it was measured, likewise
 
 
-def print_json(findings: Sequence[Findings], lost: Sequence[outages.Outage], load: float) -> None:
-    document = {
-        "machine": {"python": platform.python_version(), "cores": os.cpu_count(), "load": load},
-        "groups": [
-            {"title": group.title, "figures": [figure.to_json() for figure in group.figures], "raw": group.raw}
-            for group in findings
-        ],
-        "outages": outages.to_json(lost),
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured, and what else was going on there."""
+
+    facts: Mapping[str, str]
+    load_before: float
+    load_after: float
+    others: float | None  # cores that others used meanwhile; `None` where the system does not say
+
+    @property
+    def busy(self) -> str:
+        """Why the times are doubtful; empty on a quiet machine."""
+        parts = [f"the load was {self.load_before:.1f} before it"] if self.load_before > BUSY_LOAD else []
+        if self.others is not None and self.others > BUSY_CORES:
+            parts.append(f"others used {self.others:.2f} cores meanwhile")
+        return f"The machine was busy: {' and '.join(parts)}. Times and ratios are too high." if parts else ""
+
+
+def facts() -> dict[str, str]:
+    """Describe this machine."""
+    cpus = _lines("/proc/cpuinfo", "model name") or [platform.processor() or platform.machine()]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    systems = _lines("/etc/os-release", "PRETTY_NAME") or [platform.system()]
+    revision = subprocess.run(
+        ("git", "-C", str(HERE), "describe", "--always", "--dirty", "--abbrev=7"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "cores": str(os.cpu_count()),
+        "CPU": cpus[0],
+        "memory": f"{memory:.1f} GiB",
+        "system": f"{systems[0]}, {platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "Prefect": version("prefect"),
+        "revision": revision.stdout.strip() or "unknown",
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
-    print(json.dumps(document, indent=1))
 
 
-GROUPS = ("copying", "outages")
+def _lines(file: str, name: str) -> list[str]:
+    try:
+        lines = Path(file).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    return [line.partition(":" if ":" in line else "=")[2].strip(' "') for line in lines if line.startswith(name)]
+
+
+def busy_cpu() -> float | None:
+    """Tell the CPU seconds that this machine has spent, or had to leave to others; `None` where nobody says."""
+    try:
+        user, nice, system, _, _, interrupt, soft, stolen = Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
+    except (OSError, ValueError):
+        return None
+    return sum(map(int, (user, nice, system, interrupt, soft, stolen))) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(share: float) -> tuple[list[Row], dict[str, float], Machine]:
+    """Measure every case, one after the other; ratios first, then what is a figure by itself."""
+    about, load, begun = facts(), os.getloadavg()[0], time.monotonic()
+    spent, ours = busy_cpu(), family_cpu()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            rows += case(Path(folder), share, _say)
+        spent_on = causes(Path(folder), share, _say)
+    now, took = busy_cpu(), time.monotonic() - begun
+    others = None if now is None or spent is None else max(0.0, now - spent - (family_cpu() - ours)) / took
+    about["took"] = f"{took:.0f} s"
+    rows += by_hand()
+    return sorted(rows, key=lambda row: row.ratio is None), spent_on, Machine(about, load, os.getloadavg()[0], others)
+
+
+def by_hand() -> list[Row]:
+    """Read what was measured by hand: what it needs not every machine has."""
+    kept = json.loads(BY_HAND.read_text(encoding="utf-8")) if BY_HAND.exists() else {}
+    return [
+        timed(f"{name} (by hand, {each['when']})", [each["ours"]], [each["ideal"]], each["most"])
+        for name, each in kept.items()
+    ]
+
+
+HOW = """
+How to read it: `make bench` runs every case one after the other, each as a `standby` command of its own against
+emulated regions in another process. A copy takes 3 s there, up to a fifth less or more, each as likely.
+
+- **ideal** is a simulation in which nothing costs anything (`benchmarks/__init__.py: ideal`): copies take what they
+  took at the emulator, as many at once as the target has slots, children before their parents, others in their order.
+  It is never less than what the quota of 3,000 calls a minute allows for two calls at the target a copy: the copy, and
+  one question whose answer shows all of it.
+- **ours** is what the run's own report says, from its plan to its last copy; a *whole command* is the process from its
+  start to its end. Where there are rounds, the ratio is that of the median round.
+- **CPU a copy** is that of the whole command, less that of the same command again, when there is nothing to copy.
+- **peers** copy at the same regions. Plain asyncio + httpx asks every 0.25 s. The vendor's SDK
+  (`azure-ai-contentunderstanding`) asks each second in as many threads as there are slots; one by one it is used as it
+  comes, which asks every 30 s, for one copy. The copy routine of `cu-cli-core` is used in a loop, for six. Both are
+  multiplied to the size of the case.
+- **Bare lists** is a program that reads the same lists with httpx and does nothing with them. Its start is counted, as
+  is that of `check`.
+""".strip()
+
+
+def results(rows: Sequence[Row], spent: Mapping[str, float], machine: Machine) -> str:
+    """Write the page."""
+    kept = json.loads(BEFORE.read_text(encoding="utf-8")) if BEFORE.exists() else {}
+    told = [f"{name} {fact}" for name, fact in machine.facts.items()]
+    others = "unknown" if machine.others is None else f"{machine.others:.2f} cores"
+    told += [
+        f"load before {machine.load_before:.2f}, after {machine.load_after:.2f}",
+        f"used by others meanwhile {others}",
+    ]
+    before = f"*before* is revision {kept['revision']}, measured the same way on {kept['date']}." if kept else ""
+    parts = [
+        "# What the bench found",
+        "Written by `make bench`.",
+        f"**{machine.busy}**" if machine.busy else "",
+        "\n".join(markdown_of(rows, kept.get("rows", {}))),
+        before,
+        f"Measured on: {'; '.join(told)}.",
+        HOW,
+        "## On what a direct run spends its CPU",
+        "Milliseconds a copy as a profiler sees them, which takes as much again: what counts is how they compare.",
+        "\n".join(
+            ["| on | ms |", "|---|---|", *(f"| {cause} | {ms:.2f} |" for cause, ms in spent.items() if ms >= 0.01)]
+        ),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What orchestration costs.")
-    parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)}; all of them by default")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each copying is measured")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="How near a run is to the service's time."
+    )
+    parser.add_argument("group", nargs="?", choices=("runs", "outages"), default="runs", help="runs by default")
+    parser.add_argument("--share", type=float, default=1.0, help="of each case's size; less than 1 writes no results")
     parser.add_argument("--count", type=int, default=20, help="how many outages are measured, 2.5 min each")
-    parser.add_argument("--json", action="store_true", help="only one JSON document on stdout")
+    parser.add_argument("--before", action="store_true", help="keep the figures as those of an earlier revision")
     asked = parser.parse_args()
-    if strange := set(asked.groups) - set(GROUPS):
-        parser.error(f"there is no group {min(strange)}")
-    if min(asked.rounds, asked.count) < 1:
-        parser.error("--rounds and --count must be at least 1")
-    load, _, _ = os.getloadavg()
-    groups = asked.groups or GROUPS
-    findings, lost = [], []
-    if "copying" in groups:
-        with tempfile.TemporaryDirectory() as folder:
-            findings.append(asyncio.run(_measure_copying(asked.rounds, Path(folder))))
-    if "outages" in groups:
+    console = Console(highlight=False)
+    console.width = min(max(console.width, 80), WIDEST) if console.is_terminal else WIDEST
+    if asked.group == "outages":
         with tempfile.TemporaryDirectory() as folder:
             lost = asyncio.run(outages.measure(asked.count, Path(folder), _say))
-    (print_json if asked.json else print_tables)(findings, lost, load)
-
-
-async def _measure_copying(rounds: int, folder: Path) -> Findings:
-    _say("starting a Prefect server")
-    async with load_orchestrator().own_server(folder / "prefect") as server:
-        # Prefect reads its settings when it is first imported, and they name the server.
-        from benchmarks import orchestration  # noqa: PLC0415
-
-        return await orchestration.measure(rounds, folder, server, _say)
+        console.print(outages.table_of(lost), outages.verdict_on(lost), sep="\n")
+        return
+    rows, spent, machine = measure(asked.share)
+    console.print(table_of(rows))
+    console.print(*(f"{name} {fact}" for name, fact in machine.facts.items()), sep="; ")
+    if machine.busy:
+        console.print(machine.busy, style="bold red")
+    if asked.before:
+        shown = {
+            row.name: " = ".join(filter(None, (row.cells[3], row.cells[4] and f"{row.cells[4]} ×"))) for row in rows
+        }
+        kept = {"revision": machine.facts["revision"], "date": machine.facts["date"], "rows": shown}
+        BEFORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    elif asked.share == 1:
+        RESULTS.write_text(results(rows, spent, machine), encoding="utf-8")
 
 
 def _say(what: str) -> None:

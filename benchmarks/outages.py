@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
@@ -23,10 +22,9 @@ import httpx
 import yaml
 from rich.table import Table
 
-from benchmarks.stage import SOURCE, TARGETS, Stage, set_stage
+from benchmarks.stage import SOURCE, Scene, Stage, set_stage
 from flows.orchestrator import own_server, own_worker
 from standby.config.plan import FailoverPolicy
-from standby.config.resource import KeyCredentials
 from standby.recovery.audit import AuditAction, verify_audit
 from standby.recovery.decision.input import Outcome
 from standby.recovery.decision.record import read_record
@@ -70,18 +68,22 @@ async def measure(count: int, folder: Path, say: Callable[[str], None]) -> list[
     phases = [(number + chance.random()) / count * PERIOD for number in range(count)]
     chance.shuffle(phases)
     found = []
-    async with _running(folder) as site, set_stage(ANALYZERS, folder) as stage:
-        for number, phase in enumerate(phases):
-            kind = KINDS[number % len(KINDS)]
-            say(f"outage {number + 1} of {count}: {kind}")
-            try:
-                outage = await _Trial(site, stage, folder / f"{number + 1}", f"outage-{number + 1}").run(kind, phase)
-            except (RuntimeError, TimeoutError, httpx.HTTPError) as error:
-                # What was measured until then took long, and counts all the same.
-                say(f"outage {number + 1} of {count} could not be measured: {type(error).__name__} {error}")
-                continue
-            say(f"outage {number + 1} of {count}: {kind}, served after {_seconds(outage.served)}")
-            found.append(outage)
+    scene = Scene.of(ANALYZERS, targets=2, service_time=1.0)
+    async with _running(folder) as site:
+        with set_stage(scene, folder) as stage:
+            for number, phase in enumerate(phases):
+                kind = KINDS[number % len(KINDS)]
+                say(f"outage {number + 1} of {count}: {kind}")
+                try:
+                    outage = await _Trial(site, stage, folder / f"{number + 1}", f"outage-{number + 1}").run(
+                        kind, phase
+                    )
+                except (RuntimeError, TimeoutError, httpx.HTTPError) as error:
+                    # What was measured until then took long, and counts all the same.
+                    say(f"outage {number + 1} of {count} could not be measured: {type(error).__name__} {error}")
+                    continue
+                say(f"outage {number + 1} of {count}: {kind}, served after {_seconds(outage.served)}")
+                found.append(outage)
     return found
 
 
@@ -143,7 +145,7 @@ class _Trial:
     plan: str
 
     async def run(self, kind: str, phase: float) -> Outage:
-        await self.stage.reset()
+        await asyncio.to_thread(self.stage.reset)
         await self._set_up()
         await self._healthy_since(datetime.now(UTC))
         # From a look on, so that the outage begins where in the period it is to begin.
@@ -162,17 +164,9 @@ class _Trial:
 
     def _write(self) -> None:
         self.folder.mkdir()
-        resources = {
-            name: {
-                "endpoint": found.endpoint,
-                "region": found.region,
-                "resource_id": found.resource_id,
-                "credentials": {"kind": "key", "key": f"${{{name.upper()}_KEY}}"},
-                "arm_endpoint": "",
-            }
-            for name, found in self.stage.configuration.resources.items()
-        }
-        plan = {"pairs": [{"source": SOURCE, "targets": list(TARGETS)}], "failover": {"automatic": True}}
+        resources = self.stage.configured()
+        targets = [name for name in resources if name != SOURCE]
+        plan = {"pairs": [{"source": SOURCE, "targets": targets}], "failover": {"automatic": True}}
         file = {"kind": "file", "path": str(self._map)}
         webhook = {"kind": "webhook", "url": self.site.application.url, "secret": "${HOOK_KEY}"}
         content = {"resources": resources, "plans": {self.plan: plan}, "activation": [file, webhook]}
@@ -190,7 +184,7 @@ class _Trial:
     async def _standby(self, *arguments: str) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "standby", "-q", "-c", str(self._file), *arguments),
-            env={**_inherited(), **self.site.environment, **dict(self._keys())},
+            env={**self.stage.environment, **self.site.environment, "HOOK_KEY": "of no importance"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -198,12 +192,6 @@ class _Trial:
             said, _ = await process.communicate()
         if process.returncode:
             raise RuntimeError(f"standby {' '.join(arguments)} ended with {process.returncode}: {said.decode()}")
-
-    def _keys(self) -> Iterator[tuple[str, str]]:
-        yield "HOOK_KEY", "of no importance"
-        for name, found in self.stage.configuration.resources.items():
-            if isinstance(found.credentials, KeyCredentials):
-                yield f"{name.upper()}_KEY", found.credentials.key.get_secret_value()
 
     async def _healthy_since(self, moment: datetime) -> None:
         """Wait for a look of this plan's watch that was made after that, as late as it is reported."""
@@ -297,17 +285,9 @@ def verdict_on(outages: Sequence[Outage]) -> str:
     return f"Median at most {MEDIAN:.0f} s, worst at most {WORST:.0f} s: {'as expected' if good else 'above'}."
 
 
-def to_json(outages: Sequence[Outage]) -> list[dict[str, Any]]:
-    return [asdict(outage) for outage in outages]
-
-
 def _or_never(value: float | None) -> float:
     return float("inf") if value is None else value
 
 
 def _seconds(value: float | None) -> str:
     return "never" if value in {None, float("inf")} else f"{value:.1f}"
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}

@@ -1,159 +1,245 @@
-"""Three emulated regions in a process of their own, whose work is not counted as ours."""
+"""Emulated regions in a process of their own, a configuration that leads to them, and commands that are measured."""
 
-import asyncio
+from __future__ import annotations
+
 import json
+import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
-from standby.config.configuration import Configuration
-from standby.config.vault import VaultSettings
+from emulator.config import EmulatorConfig
 from standby.document import JsonObject
 
+SOURCE = "east"
+TARGETS = ("west", "north", "south")
+PLAN = "benchmark"
 FIELDS = 12  # What a document analyzer of some use extracts
 COMPLETION = "gpt-4.1"
 EMBEDDING = "text-embedding-3-large"
 
 
 def name_of(number: int) -> str:
-    return f"analyzer-{number:04}"
+    return f"analyzer-{number:05}"
 
 
-def written(number: int) -> JsonObject:
-    """Write an analyzer as its author does."""
+def written(number: int, children: Sequence[str] = ()) -> JsonObject:
+    """Write an analyzer as its author does, which may refer to others."""
     fields: JsonObject = {
         f"Field{field:02}": {"type": kind, "method": "extract", "description": f"What is said of matter {field}"}
         for field, kind in zip(range(FIELDS), cycle(("string", "number", "date")), strict=False)
     }
+    config: JsonObject = {"returnDetails": True, "estimateFieldSourceAndConfidence": True}
+    if children:
+        config["contentCategories"] = {name: {"description": f"Kind {name}", "analyzerId": name} for name in children}
     return {
         "analyzerId": name_of(number),
         "description": f"Documents of kind {number}, as scanned or sent by mail",
         "baseAnalyzerId": "prebuilt-document",
         "models": {"completion": COMPLETION, "embedding": EMBEDDING},
         "tags": {"team": f"team-{number % 7}"},
-        "config": {"returnDetails": True, "estimateFieldSourceAndConfidence": True},
+        "config": config,
         "fieldSchema": {"name": "document", "fields": fields},
     }
 
 
-SOURCE = "east"
-TARGETS = ("west", "north")
-PLAN = "benchmark"
-SERVICE_TIME = 1.0  # Seconds a copy takes at the emulator
-SLOTS = 25  # Copies in flight at each target
-INTERVAL = 0.35  # Seconds between polls: four polls, so a copy is the seven calls that the design's figures are of
+@dataclass(frozen=True)
+class Scene:
+    """What is emulated, and how it may be used; times in seconds."""
 
-UNLIMITED = 1_000_000
-"""Operations a minute. The service's own 3,000 would be what is measured: 50 in flight want 10,000."""
+    jobs: Mapping[str, Sequence[str]]  # each analyzer of the source, and what it refers to
+    targets: int = 1
+    slots: int = 10
+    service_time: float = 3.0
+    spread: float = 0.2  # by which share of it a copy may take less or more
+    replicated: bool = False  # whether the targets hold the analyzers already
+
+    @classmethod
+    def of(cls, size: int, **how: Any) -> Scene:
+        """Describe one of analyzers that refer to none."""
+        return cls({name_of(number): () for number in range(size)}, **how)
+
+    def emulator(self) -> JsonObject:
+        """Write the emulator's file."""
+        served: JsonObject = {
+            "defaults": {COMPLETION: COMPLETION, EMBEDDING: EMBEDDING},
+            "deployments": [
+                {"name": COMPLETION, "model": COMPLETION, "version": "2025-04-14"},
+                {"name": EMBEDDING, "model": EMBEDDING, "version": "1"},
+            ],
+        }
+        held: list[Any] = [written(number, children) for number, children in enumerate(self.jobs.values())]
+        there = {"analyzers": held} if self.replicated else {}
+        resources: JsonObject = {name: {"region": f"{name}us", **served, **there} for name in TARGETS[: self.targets]}
+        resources[SOURCE] = {"region": "eastus", "analyzers": held, **served}
+        # Revisions before it was there are measured with copies that all take as long.
+        spread: JsonObject = {"service_spread": self.spread} if "service_spread" in EmulatorConfig.model_fields else {}
+        return {"service_time": self.service_time, **spread, "resources": resources}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The regions, and a configuration that leads to them."""
+    """Regions that are served, and the file of a configuration that leads to them."""
 
-    analyzers: tuple[str, ...]
+    scene: Scene
+    folder: Path
     control: str
-    configuration: Configuration
+    resources: Mapping[str, Any]  # as the emulator announced them
 
     @property
-    def copies(self) -> int:
-        """How many copies a run makes."""
-        return len(self.analyzers) * len(TARGETS)
+    def environment(self) -> dict[str, str]:
+        """The environment of every command: nothing of Prefect's but what is asked for."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+        keys = {f"{name.upper()}_KEY": found["key"] for name, found in self.resources.items()}
+        return {**inherited, **keys, "PREFECT_HOME": str(self.folder / "prefect")}
 
     @property
-    def ideal(self) -> float:
-        """Seconds a run takes in which nothing costs anything: every slot is always in use."""
-        return -(-len(self.analyzers) // SLOTS) * SERVICE_TIME
+    def file(self) -> Path:
+        return self.folder / "standby.yaml"
 
-    def with_vault(self, folder: Path) -> Configuration:
-        """Give the configuration with a vault in which no run has left anything."""
-        return self.configuration.model_copy(update={"vault": VaultSettings(path=folder)})
-
-    async def reset(self) -> None:
-        async with httpx.AsyncClient(base_url=self.control, trust_env=False) as control:
-            (await control.post("/reset")).raise_for_status()
-
-    async def calls_per_copy(self) -> float:
-        """Tell how many calls a copy was, and make sure that every copy was made, once."""
-        async with httpx.AsyncClient(base_url=self.control, trust_env=False) as control:
-            resources = (await control.get("/stats")).raise_for_status().json()["resources"]
-        for target in TARGETS:
-            accepted = resources[target]["copies_accepted"]
-            if accepted != dict.fromkeys(self.analyzers, 1):
-                raise RuntimeError(f"{target} made {sum(accepted.values())} of {len(self.analyzers)} copies")
-        calls: int = sum(sum(resource["calls"].values()) for resource in resources.values())
-        return calls / self.copies
-
-
-@asynccontextmanager
-async def set_stage(analyzers: int, folder: Path) -> AsyncIterator[Stage]:
-    """Start the regions, and stop them at the end."""
-    file = folder / f"emulator-{analyzers}.json"
-    await asyncio.to_thread(file.write_text, json.dumps(_emulator(analyzers)))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "standby", "-c", str(file), "emulator"),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    if process.stdout is None:
-        raise RuntimeError("the emulator has no stdout")
-    try:
-        line = await process.stdout.readline()
-        if not line:
-            raise RuntimeError("the emulator did not start")
-        announced = json.loads(line)
-        names = tuple(name_of(number) for number in range(analyzers))
-        yield Stage(analyzers=names, control=announced["control"], configuration=_configuration(announced["resources"]))
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
-def _emulator(analyzers: int) -> dict[str, Any]:
-    served = {
-        "operations_per_minute": UNLIMITED,
-        "defaults": {COMPLETION: COMPLETION, EMBEDDING: EMBEDDING},
-        "deployments": [
-            {"name": COMPLETION, "model": COMPLETION, "version": "2025-04-14"},
-            {"name": EMBEDDING, "model": EMBEDDING, "version": "1"},
-        ],
-    }
-    at_source = [written(number) for number in range(analyzers)]
-    targets = {target: {"region": f"{target}us", **served} for target in TARGETS}
-    source = {"region": "eastus", "analyzers": at_source, **served}
-    return {"service_time": SERVICE_TIME, "resources": {SOURCE: source, **targets}}
-
-
-def _configuration(resources: Mapping[str, Any]) -> Configuration:
-    configuration = Configuration.model_validate(
-        {
-            "resources": {
-                name: {
-                    "endpoint": found["endpoint"],
-                    "region": found["region"],
-                    "resource_id": found["resource_id"],
-                    "credentials": {"kind": "key", "key": found["key"]},
-                    "arm_endpoint": "",
-                    "max_concurrent_copies": SLOTS,
-                }
-                for name, found in resources.items()
-            },
-            "plans": {
-                PLAN: {
-                    "pairs": [{"source": SOURCE, "targets": list(TARGETS)}],
-                    "deadlines": {"first_interval": INTERVAL, "longest_interval": INTERVAL},
-                }
-            },
+    def configured(self, **more: Any) -> dict[str, Any]:
+        """Give the resources of a configuration."""
+        return {
+            name: {
+                "endpoint": found["endpoint"],
+                "region": found["region"],
+                "resource_id": found["resource_id"],
+                "credentials": {"kind": "key", "key": f"${{{name.upper()}_KEY}}"},
+                "arm_endpoint": "",
+                **more,
+            }
+            for name, found in self.resources.items()
         }
-    )
-    # A copy of a model is not validated, so this passes a quota that no real resource may have.
-    changed = {"operations_per_minute": UNLIMITED}
-    unlimited = {name: each.model_copy(update=changed) for name, each in configuration.resources.items()}
-    return configuration.model_copy(update={"resources": unlimited})
+
+    def new_vault(self) -> None:
+        """Configure a vault in which no run has left anything, and put the regions back to how they began."""
+        vault = self.folder / f"vault-{time.monotonic_ns()}"
+        pairs = [{"source": SOURCE, "targets": [name for name in self.resources if name != SOURCE]}]
+        resources = self.configured(max_concurrent_copies=self.scene.slots)
+        document = {"resources": resources, "plans": {PLAN: {"pairs": pairs}}, "vault": {"path": str(vault)}}
+        self.file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        self.reset()
+
+    def reset(self) -> None:
+        self._call("POST", "/reset")
+
+    def stats(self, resource: str = TARGETS[0]) -> dict[str, Any]:
+        found: dict[str, Any] = self._call("GET", "/stats")["resources"][resource]
+        return found
+
+    def calls(self, *but: str) -> int:
+        """Count all calls since the last reset, but those of some kinds."""
+        kinds = [self.stats(name)["calls"].items() for name in self.resources]
+        return sum(count for found in kinds for kind, count in found if kind not in but)
+
+    def copy_seconds(self) -> list[float]:
+        """Tell what the copies to the first target took, in the order in which they were begun."""
+        same = [self.scene.service_time] * len(self.scene.jobs)
+        found: list[float] = self.stats().get("copy_seconds", same)
+        return found
+
+    def must_have_copied_once(self) -> None:
+        for target in TARGETS[: self.scene.targets]:
+            accepted = self.stats(target)["copies_accepted"]
+            if accepted != dict.fromkeys(self.scene.jobs, 1):
+                raise RuntimeError(f"{target} made {sum(accepted.values())} of {len(self.scene.jobs)} copies")
+
+    def standby(self, *arguments: str, expect: int = 0) -> Ran:
+        """Run a command to its end, measured."""
+        return run("-m", "standby", "-c", str(self.file), *arguments, env=self.environment, expect=expect)
+
+    def _call(self, method: str, path: str) -> Any:
+        return httpx.request(method, f"{self.control}{path}", trust_env=False, timeout=60).raise_for_status().json()
+
+
+@contextmanager
+def set_stage(scene: Scene, folder: Path) -> Iterator[Stage]:
+    """Start the regions, and stop them at the end."""
+    folder = folder / f"stage-{time.monotonic_ns()}"
+    folder.mkdir()
+    file = folder / "emulator.json"
+    file.write_text(json.dumps(scene.emulator()), encoding="utf-8")
+    command = (sys.executable, "-m", "standby", "-c", str(file), "emulator")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else b""
+            if not line:
+                raise RuntimeError("the emulator did not start")
+            announced = json.loads(line)
+            stage = Stage(scene, folder, announced["control"], announced["resources"])
+            stage.new_vault()
+            yield stage
+        finally:
+            process.terminate()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A process that has ended: its seconds on the clock and of CPU, and the most memory it had."""
+
+    seconds: float
+    cpu: float  # of itself
+    started: float  # CPU seconds of what it started
+    megabytes: float
+    said: bytes
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.said)
+
+
+def run(*arguments: str, env: Mapping[str, str], expect: int = 0) -> Ran:
+    """Run Python with some arguments, and measure it."""
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
+        begun = time.perf_counter()
+        process = subprocess.Popen((sys.executable, *arguments), env=dict(env), stdout=said, stderr=complained)
+        # It has ended then, and the kernel still knows what it used itself.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        seconds, own = time.perf_counter() - begun, own_cpu(process.pid)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        complained.seek(0)
+        text, words = said.read(), complained.read()
+    if process.returncode != expect:
+        ended = f"{' '.join(arguments)} ended with {process.returncode}"
+        raise RuntimeError(f"{ended}: {(words or text)[-2000:].decode(errors='replace')}")
+    whole = used.ru_utime + used.ru_stime
+    own = whole if own is None else own
+    return Ran(seconds, own, max(0.0, whole - own), used.ru_maxrss / 1024, text)
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def own_cpu(process: int) -> float | None:
+    """Tell the CPU seconds of a process without those of what it started; `None` where the kernel does not say."""
+    fields = _stat(process)
+    return (int(fields[11]) + int(fields[12])) / TICKS if fields else None
+
+
+def family_cpu() -> float:
+    """Tell the CPU seconds of this process and of all that it started, whether they have ended or not."""
+    found = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
+    ours = {os.getpid()}
+    while more := {pid for pid, fields in found.items() if fields and int(fields[1]) in ours} - ours:
+        ours |= more
+    return sum(sum(map(int, fields[11:15])) for pid, fields in found.items() if pid in ours) / TICKS
+
+
+def _stat(process: int) -> list[str]:
+    try:
+        # The name, which comes second, may have anything in it.
+        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,340 @@
+"""The cases of `make bench`, each as the rows that it adds to the table; and the peers that ours is held against."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pstats
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+from azure.ai.contentunderstanding import ContentUnderstandingClient
+from azure.core.credentials import AzureKeyCredential
+from cu_cli_core.operations.analyzer_copy import copy_analyzer
+
+from benchmarks import Row, counted, figure, ideal, timed
+from benchmarks.stage import PLAN, SOURCE, TARGETS, Ran, Scene, Stage, name_of, run, set_stage
+from standby.config.configuration import load_configuration
+from standby.replication.items import Selection
+from standby.replication.replicate import open_run, survey
+from standby.replication.verdict import CopyRecord
+
+QUOTA = 3000  # Calls a minute that each resource answers
+STEPS = 5  # Task runs a copy
+ROUNDS = 5  # Of what takes a second or two
+FEW = 6  # Copies of a peer that makes one after the other
+PLANNING = ("list", "get_defaults")  # Calls that are made once a run, whatever it copies
+
+Say = Callable[[str], None]
+Case = Callable[[Path, float, Say], Iterator[Row]]
+
+
+def copies(folder: Path, share: float, say: Say) -> Iterator[Row]:
+    """Copy as many as twenty slots take in ten turns: directly, by hand, under Prefect and with the vendor's SDK."""
+    size = max(20, round(200 * share))
+    with set_stage(Scene.of(size, slots=20), folder) as stage:
+        say(f"{size} copies, direct")
+        ran, of = _replicate(stage)
+        seconds, best = ran.document["seconds"], _ideal(stage)
+        calls, polls = stage.calls(*PLANNING) / size, stage.stats()["calls"]["poll"] / size
+        idle, _ = _replicate(stage, again=True)
+        say(f"{size} copies by hand, asyncio and httpx")
+        stage.new_vault()
+        by_hand = _seconds(lambda: asyncio.run(copy_by_hand(stage)))
+        hand_calls = stage.calls() / size
+        hand = f"asyncio + httpx {by_hand:.1f} s"
+        yield timed(f"direct / ideal, {of}", [seconds], [best], 1.05, more=hand)
+        yield timed(f"whole command / ideal, {of}", [ran.seconds], [best], None)
+        yield counted("calls a copy, direct", calls, "", 6, ideal="3", peers=f"asyncio + httpx {hand_calls:.1f}")
+        yield counted("polls a copy, direct", polls, "", 4, ideal="1")
+        yield counted("CPU a copy, direct", (ran.cpu - idle.cpu) / size * 1000, "ms", 10)
+        yield from _under_prefect(stage, say, best, of)
+        yield from _with_sdk(stage, say, ran.document["seconds"], of)
+
+
+def many(folder: Path, share: float, say: Say) -> Iterator[Row]:
+    """Copy so many at once that the quota matters."""
+    size = max(60, round(600 * share))
+    with set_stage(Scene.of(size, slots=60), folder) as stage:
+        say(f"{size} copies, direct, 60 at once")
+        ran, of = _replicate(stage)
+        refused = stage.stats()["statuses"].get("429", 0)
+        flaw = f"{refused} × 429" if refused else ""
+        most = stage.stats()["most_operations_in_a_minute"]
+        yield timed(f"direct / ideal, {of}", [ran.document["seconds"]], [_ideal(stage)], 1.10, flaw=flaw)
+        yield counted(f"calls in the busiest minute, {of}", most, "", QUOTA)
+
+
+def deep(folder: Path, share: float, say: Say) -> Iterator[Row]:
+    """Copy analyzers that wait for others, five levels of them, with a slot for each that is ready."""
+    width = max(10, round(100 * share))
+    jobs = {
+        name_of(level * width + place): [
+            name_of((level - 1) * width + child % width) for child in (place, place + 1) if level
+        ]
+        for level in range(5)
+        for place in range(width)
+    }
+    with set_stage(Scene(jobs, slots=width), folder) as stage:
+        say(f"{len(jobs)} copies, five levels deep")
+        ran, of = _replicate(stage)
+        yield timed(f"deep / critical path, 5 levels, {of}", [ran.document["seconds"]], [_ideal(stage)], 1.08)
+
+
+def check(folder: Path, share: float, say: Say) -> Iterator[Row]:
+    """Find that nothing has changed, against reading the same lists and nothing else."""
+    size = max(20, round(1000 * share))
+    with set_stage(Scene.of(size, targets=3, replicated=True), folder) as stage:
+        os.environ.update(stage.environment)
+        asyncio.run(_note_copies(stage))
+        say(f"check of {size} × 3, and bare list calls")
+        places = [part for each in stage.resources.values() for part in (each["endpoint"], each["key"])]
+        lists, checks, others = [], [], 0
+        for _ in range(ROUNDS):
+            lists.append(run("-c", BARE, *places, env=stage.environment).seconds)
+            before = stage.calls("list")
+            checked = stage.standby("check", PLAN)
+            checks.append(checked.seconds)
+            others += stage.calls("list") - before
+        flaw = f"{others / ROUNDS:.0f} calls are no lists" if others else ""
+        yield timed(f"check / bare lists, {size} × 3 unchanged", checks, lists, 1.3, peer="httpx", flaw=flaw)
+        yield counted(f"check of {size} × 3 unchanged", median(checks), "s", 2.0)
+
+
+def start(_folder: Path, _share: float, say: Say) -> Iterator[Row]:
+    """Start the command, and do nothing."""
+    say("standby --help")
+    found = [run("-m", "standby", "--help", env=os.environ).seconds for _ in range(ROUNDS)]
+    yield counted("standby --help", median(found), "s", 0.3)
+
+
+def plan(folder: Path, share: float, say: Say) -> Iterator[Row]:
+    """Plan what was never copied."""
+    size = max(20, round(10_000 * share))
+    say(f"plan of {size} × 2")
+    with set_stage(Scene.of(size, targets=2), folder) as stage:
+        ran = stage.standby("plan", PLAN, expect=2)
+        yield counted(f"plan of {size:,} × 2", ran.seconds, "s", 10)
+        yield counted(f"plan of {size:,} × 2, memory", ran.megabytes, "MB")
+
+
+CASES: tuple[Case, ...] = (start, copies, many, deep, check, plan)
+
+
+def _replicate(stage: Stage, *more: str, again: bool = False) -> tuple[Ran, str]:
+    """Replicate by the command, in a new vault unless there is nothing to do; say of what size it was."""
+    if not again:
+        stage.new_vault()
+    ran = stage.standby("--json", "replicate", PLAN, *more)
+    if not again:
+        stage.must_have_copied_once()
+    return ran, f"{len(stage.scene.jobs)} × 1, limit {stage.scene.slots}"
+
+
+def _ideal(stage: Stage) -> float:
+    return ideal(stage.scene.jobs, stage.scene.slots, stage.copy_seconds(), QUOTA)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _under_prefect(stage: Stage, say: Say, best: float, of: str) -> Iterator[Row]:
+    size = len(stage.scene.jobs)
+    say(f"{size} copies under Prefect, with the server that it starts itself")
+    ran, _ = _replicate(stage, "--via", "prefect")
+    best = _ideal(stage)
+    with closing(sqlite3.connect(stage.folder / "prefect" / "prefect.db")) as database:
+        (recorded,) = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()
+    flaw = "" if recorded == size * STEPS else f"{recorded} task runs recorded"
+    idle, _ = _replicate(stage, "--via", "prefect", again=True)
+    client, server = ((one - other) / size * 1000 for one, other in ((ran.cpu, idle.cpu), (ran.started, idle.started)))
+    seconds = ran.document["seconds"]
+    yield timed(f"Prefect inline / ideal, {of}", [seconds], [best], 1.12, flaw=flaw)
+    yield timed(f"whole command, Prefect / ideal, {of}", [ran.seconds], [best], None)
+    shares = f"client {client:.0f}, server {server:.0f}"
+    yield counted("CPU a copy, Prefect", client + server, "ms", 120, peers=shares)
+    yield counted("around a run, own server", ran.seconds - seconds, "s", 12)
+
+
+def _with_sdk(stage: Stage, say: Say, ours: float, of: str) -> Iterator[Row]:
+    """Copy with the vendor's SDK as its own tool has it poll, each second, in as many threads as there are slots."""
+    names, scene = list(stage.scene.jobs), stage.scene
+    say(f"{len(names)} copies with the vendor's SDK in {scene.slots} threads; some one by one, at the same time")
+    stage.new_vault()
+    local = threading.local()
+
+    def copy(name: str) -> None:
+        if not hasattr(local, "vendor"):
+            local.vendor = Vendor(stage, polling_interval=1)
+        local.vendor.copy(name, name)
+
+    # Those who copy one by one wait most of the time, and are measured beside the others.
+    with ThreadPoolExecutor(2) as beside, ThreadPoolExecutor(scene.slots) as pool:
+        once = beside.submit(_seconds, lambda: Vendor(stage).copy(names[0], "one-by-one"))
+        loop = beside.submit(_seconds, lambda: Vendor(stage).copy_as_cu_does(names[:FEW]))
+        took = _seconds(lambda: list(pool.map(copy, names)))
+    one_by_one, in_a_loop = once.result() * len(names), loop.result() / FEW * len(names)
+    for name, peer in (
+        (f"SDK in {scene.slots} threads / direct", took),
+        ("SDK one by one / direct, scaled", one_by_one),
+        ("cu in a loop / direct, scaled", in_a_loop),
+    ):
+        yield Row(f"{name}, {of}", ours, peers=figure(peer, "s"), ratio=peer / ours)
+
+
+class Vendor:
+    """The vendor's SDK between two resources."""
+
+    def __init__(self, stage: Stage, **options: Any) -> None:
+        self._from, self._to = stage.resources[SOURCE], stage.resources[TARGETS[0]]
+        self._source, self._target = (
+            ContentUnderstandingClient(each["endpoint"], AzureKeyCredential(each["key"]), **options)
+            for each in (self._from, self._to)
+        )
+
+    def copy(self, name: str, as_name: str) -> None:
+        to = {"target_azure_resource_id": self._to["resource_id"], "target_region": self._to["region"]}
+        self._source.grant_copy_authorization(name, **to)
+        of = {"source_azure_resource_id": self._from["resource_id"], "source_region": self._from["region"]}
+        self._target.begin_copy_analyzer(as_name, source_analyzer_id=name, **of).result()
+
+    def copy_as_cu_does(self, names: Iterable[str]) -> None:
+        places = {
+            f"{side}_{part}": each[at]
+            for side, each in (("source", self._from), ("target", self._to))
+            for part, at in (("azure_resource_id", "resource_id"), ("region", "region"))
+        }
+        for name in names:
+            copy_analyzer(self._source, name, f"{name}-cu", target_client=self._target, **places)
+
+
+INTERVAL = 0.25  # Seconds between two questions of somebody who writes the loop by hand
+
+
+async def copy_by_hand(stage: Stage) -> None:
+    """Copy with asyncio and httpx, as many at once as there are slots."""
+    source, target = stage.resources[SOURCE], stage.resources[TARGETS[0]]
+    slots = asyncio.Semaphore(stage.scene.slots)
+    async with AsyncExitStack() as stack:
+        read, write = [await stack.enter_async_context(_client(each)) for each in (source, target)]
+
+        async def copy(name: str) -> None:
+            path = f"/contentunderstanding/analyzers/{name}"
+            async with slots:
+                to = {"targetAzureResourceId": target["resource_id"], "targetRegion": target["region"]}
+                (await read.post(f"{path}:grantCopyAuthorization", json=to)).raise_for_status()
+                of = {"sourceAzureResourceId": source["resource_id"], "sourceRegion": source["region"]}
+                begun = (await write.post(f"{path}:copy", json={"sourceAnalyzerId": name, **of})).raise_for_status()
+                place = httpx.URL(begun.headers["operation-location"]).copy_remove_param("api-version")
+                while True:
+                    if (await write.get(place)).raise_for_status().json()["status"] != "Running":
+                        break
+                    await asyncio.sleep(INTERVAL)
+                if (await write.get(path)).raise_for_status().json()["status"] != "ready":
+                    raise RuntimeError(f"{name} was not copied by hand")
+
+        async with asyncio.TaskGroup() as group:
+            for name in stage.scene.jobs:
+                group.create_task(copy(name))
+
+
+def _client(resource: dict[str, Any]) -> httpx.AsyncClient:
+    headers = {"Ocp-Apim-Subscription-Key": resource["key"]}
+    query = {"api-version": "2025-11-01"}
+    return httpx.AsyncClient(base_url=resource["endpoint"], params=query, headers=headers, trust_env=False)
+
+
+BARE = """
+import asyncio, sys, httpx
+
+async def read(endpoint, key):
+    async with httpx.AsyncClient(headers={"Ocp-Apim-Subscription-Key": key}) as http:
+        place = endpoint + "/contentunderstanding/analyzers?api-version=2025-11-01"
+        while place:
+            place = (await http.get(place)).raise_for_status().json().get("nextLink")
+
+async def main(*places):
+    await asyncio.gather(*map(read, places[::2], places[1::2]))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""A program that reads the lists of several resources at once, and no more."""
+
+
+async def _note_copies(stage: Stage) -> None:
+    """Write into the ledgers that everything at the targets was copied there."""
+    async with open_run(load_configuration(stage.file), PLAN) as context:
+        found = await survey(context, Selection())
+        for target in TARGETS[: stage.scene.targets]:
+            async with context.write_ledger(SOURCE, target) as ledger:
+                there = {item.target_analyzer: item for item in found.items if item.target == target}
+                now = datetime.now(UTC)
+                ledger.record(
+                    {name: CopyRecord(it.expected, it.found, now, name) for name, it in there.items() if it.found}
+                )
+
+
+PROFILE = """
+import cProfile, runpy, sys, time
+profile, place = cProfile.Profile(time.process_time), sys.argv.pop(1)
+try:
+    profile.runcall(runpy.run_module, "standby", run_name="__main__", alter_sys=True)
+finally:
+    profile.dump_stats(place)
+"""
+
+CAUSES = {
+    "standby/service": "our calls: retries, quota, answers",
+    "standby/replication": "our decisions and steps",
+    "standby/vault": "our vault",
+    "standby/": "the rest of ours",
+    "/httpx/": "httpx",
+    "/httpcore/": "httpx",
+    "/h11/": "httpx",
+    "/anyio/": "httpx",
+    "/ssl.py": "certificates",
+    "/pydantic": "models (pydantic)",
+    "/asyncio/": "the event loop",
+    "/selectors.py": "the event loop",
+    "/json/": "JSON",
+    "/logging/": "logging",
+    "/rich/": "progress and output",
+    "/typer/": "progress and output",
+    "importlib": "imports",
+}
+"""Part of the path of a module, and what its time is spent on; the first that fits counts."""
+
+
+def causes(folder: Path, share: float, say: Say) -> dict[str, float]:
+    """Say on what a direct run spends its CPU: milliseconds a copy, as a profiler sees them."""
+    size = max(20, round(200 * share))
+    say(f"profile of {size} copies")
+    with set_stage(Scene.of(size, slots=20, service_time=0.5), folder) as stage:
+        file = str(stage.folder / "profile")
+        run("-c", PROFILE, file, "-q", "-c", str(stage.file), "replicate", PLAN, env=stage.environment)
+    found: Counter[str] = Counter()
+    for (path, _, _), (_, _, own, _, callers) in pstats.Stats(file).stats.items():  # type: ignore[attr-defined]
+        if path == "~" and callers:
+            # What is no Python is spent by whoever calls it.
+            for (caller, _, _), (_, _, of_it, _) in callers.items():
+                found[_cause(caller)] += of_it
+        else:
+            found[_cause(path)] += own
+    return {cause: spent / size * 1000 for cause, spent in found.most_common()}
+
+
+def _cause(path: str) -> str:
+    return next((cause for part, cause in CAUSES.items() if part in path), "other libraries")
