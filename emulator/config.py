@@ -53,6 +53,8 @@ class SettingsChange(_Part):
 
     resource: str | None = None
     service_time: float = Field(2.0, ge=0)
+    # By which share of it an operation may take less or more, any of which is as likely; the same in every run.
+    service_spread: float = Field(0.0, ge=0, le=1)
     latency: float = Field(0.0, ge=0)
     operations_per_minute: int = Field(3000, ge=1)
     page_size: int | None = Field(None, ge=1)
@@ -111,6 +113,7 @@ class EmulatorConfig(_Part):
 
     resources: dict[Annotated[str, Field(pattern=RESOURCE_NAME, max_length=64)], ResourceConfig] = Field(min_length=1)
     service_time: float = Field(2.0, ge=0)
+    service_spread: float = Field(0.0, ge=0, le=1)
     latency: float = Field(0.0, ge=0)
     tls: bool = False
     page_size: int | None = Field(None, ge=1)

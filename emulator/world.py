@@ -1,6 +1,7 @@
 """All resources of one emulator: what each holds, and how it changes as time goes by."""
 
 import heapq
+import random
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,7 @@ class Settings:
     """How a resource behaves, until that is changed; `defaults` are `None` where they were never set."""
 
     service_time: float
+    service_spread: float
     latency: float
     operations_per_minute: int
     page_size: int | None
@@ -115,6 +117,7 @@ class ResourceState:
         self.settings = settings
         self.stats = Stats()
         self.admitted = SlidingMinute()
+        self._chance = random.Random(place.name)  # noqa: S311 - no secret
         self._registrations: dict[str, dict[str, Stored]] = {
             version: _seeded(config, version, settings) for version in config.api_versions
         }
@@ -189,7 +192,7 @@ class ResourceState:
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
         elif not ending.never:
-            heapq.heappush(self._due, (TIME.monotonic() + self.settings.service_time, operation_id))
+            heapq.heappush(self._due, (TIME.monotonic() + self._takes(), operation_id))
         if ending.shown_after:
             before = self.own(api_version, analyzer_id)
             self._before[api_version, analyzer_id] = TIME.monotonic() + ending.shown_after, before
@@ -205,6 +208,10 @@ class ResourceState:
         if found is None or found.ending.vanishes:
             return None
         return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
+
+    def _takes(self) -> float:
+        spread = self.settings.service_spread
+        return self.settings.service_time * self._chance.uniform(1 - spread, 1 + spread)
 
     def grant(self, key: GrantKey, expires_at: datetime) -> None:
         self._grants[key] = expires_at
@@ -269,7 +276,7 @@ def _deployments(models: Mapping[str, str], sent: Mapping[str, str], settings: S
     return {role: models[role] if models[role] in settings.deployments else name for role, name in known.items()}
 
 
-RESOURCE_SETTINGS = ("service_time", "latency", "operations_per_minute", "page_size")
+RESOURCE_SETTINGS = ("service_time", "service_spread", "latency", "operations_per_minute", "page_size")
 
 
 class World:
@@ -315,6 +322,7 @@ class World:
         config = self._config.resources[name]
         settings = Settings(
             service_time=self._config.service_time,
+            service_spread=self._config.service_spread,
             latency=self._config.latency,
             operations_per_minute=config.operations_per_minute,
             page_size=self._config.page_size,

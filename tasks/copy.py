@@ -19,6 +19,7 @@ from standby.replication import steps
 from standby.replication.engine import Receipt, is_transient
 from standby.replication.items import PlanItem
 from standby.replication.steps import RunContext, Verified, copy_again
+from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization
 from tasks.stage import RunName, as_task, remembered
 
@@ -73,15 +74,15 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
 
 
 @_step("poll", "poll {item.analyzer} at {item.target}", is_transient)
-async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
-    """Wait until the service has finished this copy."""
-    await steps.poll(context, item, receipt)
+async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> Analyzer | None:
+    """Wait until the service has finished this copy, and return it where the service shows all of it."""
+    return await steps.poll(context, item, receipt)
 
 
 @_step("verify", "verify {item.analyzer} at {item.target}", is_transient)
-async def verify(context: RunContext, item: PlanItem) -> Verified:
-    """Read the copy back and compare it with its source."""
-    return await steps.verify(context, item)
+async def verify(context: RunContext, item: PlanItem, found: Analyzer | None) -> Verified:
+    """Compare the copy with its source, as polling found it or else as it is read back."""
+    return await steps.verify(context, item, found)
 
 
 @_step("add-defaults", "add-defaults of {target}", is_transient)

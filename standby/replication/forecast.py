@@ -180,7 +180,9 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
         calls[target] += 3  # Read once more, added, and read again.
     for item in acting:
         polls, _ = polls_of_copy(_service_seconds(item, slow=True), plan.recovery_plan.deadlines)
-        calls[item.target] += polls + 1  # Verified at the end.
+        calls[item.target] += polls
+        if item.action is Action.REPLACE or resources[item.target].api_version == PREVIEW_2025:
+            calls[item.target] += 1  # Read back, as its operation does not say enough.
         if item.action is not Action.ADOPT:
             calls[item.source] += 1  # Authorized.
             calls[item.target] += 1  # Copied.

@@ -38,6 +38,7 @@ from standby.replication.trained import kept_words, known_rebuilt, side_copy, st
 from standby.replication.verdict import ACTING, OVERWRITABLE, Action, CopyRecord, Sighting, Verdict, sight
 from standby.service.calls import ANSWER_SECONDS
 from standby.service.errors import GrantVoid
+from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization
 from standby.service.retries import SILENCE_SECONDS
 from standby.vault.vault import open_vault
@@ -61,11 +62,11 @@ class Steps(Protocol):
     def copy(self, item: PlanItem, authorization: CopyAuthorization, /) -> Awaitable[Receipt]:
         """Start the copy."""
 
-    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[None]:
-        """Wait for the copy's end."""
+    def poll(self, item: PlanItem, receipt: Receipt, /) -> Awaitable[Analyzer | None]:
+        """Wait for the copy's end; give the copy, where the last answer shows all of it."""
 
-    def verify(self, item: PlanItem, /) -> Awaitable[Verified]:
-        """Compare the copy with what was planned."""
+    def verify(self, item: PlanItem, found: Analyzer | None, /) -> Awaitable[Verified]:
+        """Compare the copy with what was planned, as it was found, or else as the target shows it."""
 
     def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
         """Add model names to a target's defaults, before any copy."""
@@ -93,8 +94,8 @@ async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: C
     attempt.receipt = receipt
     # Also when the copy fails from here on: they say where what was replaced is saved.
     attempt.warnings += receipt.warnings
-    await steps.poll(item, receipt)
-    verified = await steps.verify(item)
+    found = await steps.poll(item, receipt)
+    verified = await steps.verify(item, found)
     attempt.warnings += verified.warnings
     return verified
 

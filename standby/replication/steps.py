@@ -236,19 +236,20 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
     return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
 
 
-async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> None:
+async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> Analyzer | None:
     """Wait until the service has finished a copy; it ends as `wait_for` does."""
     what = f"The copy of {item.analyzer} to {item.target}"
-    await wait_for(context, item.target, item.target_analyzer, receipt, what)
+    return await wait_for(context, item.target, item.target_analyzer, receipt, what)
 
 
-async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> None:
-    """Wait until the service has finished what it was asked to make; without an operation, look at the analyzer."""
+async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> Analyzer | None:
+    """Wait until the service has finished what it was asked to make, and give that where the last answer shows it."""
     client, url = context.connections[target], receipt.operation_url
     async for beat in pace(context.recovery_plan.deadlines, context.clock, receipt.begun):
         if url is None:
-            if (await must_find(context, target, analyzer)).status != "creating":
-                return
+            there = await must_find(context, target, analyzer)
+            if there.status != "creating":
+                return _usable(there, analyzer)
             continue
         try:
             answer = await client.poll(url, analyzer)
@@ -260,20 +261,33 @@ async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Rec
             continue
         beat.retry_after = answer.retry_after
         if answer.operation.status == "succeeded":
-            return
+            # It has the analyzer as reading it shows it (recording of GrantCopyAuth).
+            return _usable(answer.operation.result, analyzer)
         if answer.operation.done:
             raise operation_failed(answer.operation, resource=target, analyzer=analyzer)
     # The operation's word is not the last one: operations were seen stuck whose analyzer was ready.
-    if (await must_find(context, target, analyzer)).status != "ready":
+    there = await must_find(context, target, analyzer)
+    if there.status != "ready":
         limit = context.recovery_plan.deadlines.poll
         raise OperationHung(f"{what} did not end within {limit:.0f} s", resource=target, analyzer=analyzer)
+    return _usable(there, analyzer)
 
 
-async def verify(context: RunContext, item: PlanItem) -> Verified:
-    """Read the copy back and compare it with what was to be copied."""
+def _usable(there: Analyzer | None, analyzer: str) -> Analyzer | None:
+    """Give what was made, if it is that, `ready`, readable and dated; whether it is whole, its definition says."""
+    if there is None or (there.analyzer_id, there.status) != (analyzer, "ready"):
+        return None
+    return there if there.created_at and there.last_modified_at else None
+
+
+async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = None) -> Verified:
+    """Compare a copy with what was to be copied: as polling `found` it, or else as the target shows it."""
     # An analyzer that was edited at the source after the plan was made is compared with what it is now.
     ignore = context.recovery_plan.ignore
-    analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
+    # What is new to the target needs no second look. What was replaced does: the former one may be shown for a while.
+    analyzer = found if item.action is not Action.REPLACE else None
+    if analyzer is None or not _is_as_planned(context, item, analyzer):
+        analyzer = await must_find(context, item.target, item.target_analyzer, partial(_is_shown, context, item))
     if analyzer.status == "creating":
         raise TargetAnalyzerNotReady(item.target_analyzer, item.target)
     if analyzer.wrong:
@@ -414,11 +428,11 @@ class DirectSteps:
         receipt = await self._retry(self._retries.copy_, copy_again, ask)
         return replace(receipt, attempts=asked)
 
-    async def poll(self, item: PlanItem, receipt: Receipt) -> None:
-        await self._retry(self._retries.poll, is_transient, lambda: poll(self.context, item, receipt))
+    async def poll(self, item: PlanItem, receipt: Receipt) -> Analyzer | None:
+        return await self._retry(self._retries.poll, is_transient, lambda: poll(self.context, item, receipt))
 
-    async def verify(self, item: PlanItem) -> Verified:
-        return await self._retry(self._retries.verify, is_transient, lambda: verify(self.context, item))
+    async def verify(self, item: PlanItem, found: Analyzer | None) -> Verified:
+        return await self._retry(self._retries.verify, is_transient, lambda: verify(self.context, item, found))
 
     @property
     def _retries(self) -> StepRetries:

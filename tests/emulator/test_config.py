@@ -31,7 +31,7 @@ def test_the_file_of_the_demonstration_loads() -> None:
 def test_almost_everything_has_a_default(tmp_path: Path) -> None:
     config = load_emulator_config(written(tmp_path, SMALLEST))
     east = config.resources["east"]
-    assert (config.service_time, config.latency, config.tls) == (2.0, 0.0, False)
+    assert (config.service_time, config.service_spread, config.latency, config.tls) == (2.0, 0.0, 0.0, False)
     assert (east.defaults, east.operations_per_minute) == (None, 3000)
     assert set(east.api_versions) == {"2025-05-01-preview", "2025-11-01", "2026-06-01-preview"}
 
@@ -72,6 +72,7 @@ def test_analyzers_may_have_a_file_of_their_own(tmp_path: Path, name: str, dump:
         ("resources: {east: {region: e, analyzers: [{analyzerId: a}, {analyzerId: a}]}}", "more than once"),
         ("resources: {east: {region: e, api_versions: ['2024']}}", "api_versions"),
         (SMALLEST + "\nservice_time: -1", "service_time"),
+        (SMALLEST + "\nservice_spread: 2", "service_spread"),
         (SMALLEST + "\noutages: [{resource: north, kind: hang}]", "north is not one of the resources"),
         (SMALLEST + "\nfaults: [{resource: north, fault: {kind: drop}}]", "north is not one"),
     ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import httpx
 import pytest
 
 from emulator.serve import Emulator
+from tests.standby.replication.world import FakeClock
 
 Client = Callable[..., httpx.AsyncClient]
 Finish = Callable[[httpx.AsyncClient, httpx.Response], Awaitable[Any]]
@@ -83,6 +85,29 @@ async def test_a_copy_is_over_when_its_time_is_whoever_looks(
         await east.post(f"/analyzers/{name}:copy", json={"sourceAnalyzerId": "invoice"})
     counted = await stats(control, "east")
     assert (counted["max_copies_in_flight"], counted["copies_in_flight"]) == (1, 0)
+
+
+async def test_operations_spread_around_their_time_and_alike_in_every_run(
+    east: httpx.AsyncClient, control: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr("emulator.world.TIME", clock)
+
+    async def ended() -> list[int]:
+        await control.post("/settings", json={"service_time": 100, "service_spread": 0.2})
+        clock.seconds = 0.0
+        for number in range(40):
+            await east.post(f"/analyzers/copy-{number}:copy", json={"sourceAnalyzerId": "invoice"})
+        finished = []
+        for clock.seconds in (80.0, 90.0, 100.0, 110.0, 120.0):
+            finished.append((await stats(control, "east"))["copies_finished"])
+        await control.post("/reset")
+        return finished
+
+    first = await ended()
+    assert (first[0], first[-1]) == (0, 40)
+    assert all(before < after for before, after in pairwise(first))
+    assert await ended() == first
 
 
 async def test_a_reset_puts_everything_back(

@@ -26,6 +26,7 @@ from standby.replication.report import ReportItem
 from standby.replication.steps import ADOPTED, Verified
 from standby.replication.verdict import Action, Verdict
 from standby.service.errors import GrantVoid
+from standby.service.models import Analyzer
 from standby.service.protocols import CopyAuthorization
 from standby.vault.folder import LocalFolder
 from tests.patience import PATIENCE
@@ -74,10 +75,11 @@ class FakeSteps:
         await self._step("copy", item)
         return Receipt("https://west/op", f"op-{item.analyzer}", ("service says",), attempts=1)
 
-    async def poll(self, item: PlanItem, receipt: Receipt) -> None:
+    async def poll(self, item: PlanItem, receipt: Receipt) -> Analyzer | None:
         await self._step("adopt" if receipt == ADOPTED else "poll", item)
+        return None
 
-    async def verify(self, item: PlanItem) -> Verified:
+    async def verify(self, item: PlanItem, found: Analyzer | None) -> Verified:
         await self._step("verify", item)
         return Verified(item.expected, item.expected)
 

@@ -256,8 +256,7 @@ async def test_a_copy_that_shows_late_is_waited_for_and_never_begun_twice(
     on.service.intervene = shown_late(on.service, seconds, lost=lost)
 
     receipt = await direct.copy(item, authorization)
-    await direct.poll(item, receipt)
-    await direct.verify(item)
+    await direct.verify(item, await direct.poll(item, receipt))
 
     assert on.service.accepted["west", "a"] == 1
 
@@ -537,6 +536,50 @@ async def test_a_copy_that_is_what_was_planned_is_verified_as_both_sides_are(on:
     assert verified.target.fingerprint == item.expected.fingerprint
     assert verified.target.created_at is not None
     assert verified.warnings == ()
+
+
+async def test_an_operation_that_shows_the_whole_copy_is_the_last_question(on: Stage) -> None:
+    item, receipt = await on.copied()
+    found = await steps.poll(on.context, item, receipt)
+    on.service.calls.clear()
+    verified = await steps.verify(on.context, item, found)
+    assert on.service.calls == []
+    assert verified == await steps.verify(on.context, item)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        None,
+        "ready",
+        {"status": "creating"},
+        {"status": "failed"},
+        {"analyzerId": "another"},
+        {"createdAt": None},
+        {"lastModifiedAt": "lately"},
+        {"description": "not what was planned"},
+        {"baseAnalyzerId": None},
+        {"tags": [1]},
+    ],
+    ids=str,
+)
+async def test_a_copy_that_its_operation_shows_oddly_is_read_back(on: Stage, odd: Any) -> None:
+    item, receipt = await on.copied()
+    on.service.settle()
+    result = definition("a") | odd if isinstance(odd, dict) else odd
+    on.service.intervene = answering("GET", "/operations/op-1", operation_answer("Succeeded", result=result))
+    found = await steps.poll(on.context, item, receipt)
+    assert (await steps.verify(on.context, item, found)).target.fingerprint == item.expected.fingerprint
+    assert on.service.calls[-1] == ("west", "GET", "/analyzers/a")
+
+
+async def test_a_replacement_is_read_back_as_the_former_one_may_be_shown_for_a_while(on: Stage) -> None:
+    on.service.hold("west", definition("a", description="theirs"))
+    item, receipt = await on.copied("replace", "a")
+    found = await steps.poll(on.context, item, receipt)
+    await steps.verify(on.context, item, found)
+    assert found is not None
+    assert on.service.calls[-1] == ("west", "GET", "/analyzers/a")
 
 
 async def test_a_copy_that_is_still_made_is_not_ready(on: Stage) -> None:

@@ -182,6 +182,7 @@ class Service:
     Attributes:
         polls: how often a copy is found unfinished, by its operation or itself, before it is over.
         accepted: copies that were begun, by resource and analyzer.
+        shows_results: whether an operation shows the analyzer, as the service does (recording of GrantCopyAuth).
         is_here: whether the resources are emulated on this machine, on a port each.
         intervene: may answer, change the world, or raise.
     """
@@ -191,6 +192,7 @@ class Service:
     polls: int = 1
     accepted: Counter[tuple[str, str]] = field(default_factory=Counter)
     calls: list[tuple[str, str, str]] = field(default_factory=list)
+    shows_results: bool = True
     is_here: bool = False
     intervene: Intervention = lambda _when, _request: None
 
@@ -286,8 +288,11 @@ class Service:
         return httpx.Response(201, json=made, headers=headers)
 
     def _operation(self, region: Region, operation: str) -> httpx.Response:
-        over = self._advance(region, region.operations[operation])
-        return operation_answer("Succeeded" if over else "Running", operation)
+        known = region.operations[operation]
+        over = self._advance(region, known)
+        made = region.analyzers.get(known["analyzer"])
+        result = {"result": made} if made and self.shows_results else {}
+        return operation_answer("Succeeded" if over else "Running", operation, **result)
 
     def _advance(self, region: Region, known: dict[str, Any]) -> bool:
         known["left"] -= 1
