@@ -1,5 +1,6 @@
 """The `standby` command: its list of commands, and the global options that may stand anywhere."""
 
+import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,6 @@ import typer
 from typer.core import TyperGroup
 
 from standby import __version__
-from standby.cli.options import present_name, with_home
-from standby.cli.output import Output
-from standby.cli.run import Exit, runnable
 from standby.text import nearest
 
 FLAGS = frozenset({"--json", "-v", "--verbose", "-q", "--quiet", "--no-color"})
@@ -93,6 +91,9 @@ class Commands(TyperGroup):
         """Import a command; `None` where there is none of this name."""
         if cmd_name not in COMMANDS:
             return None
+        from standby.cli.options import present_name
+        from standby.cli.run import runnable
+
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         entry = COMMANDS[cmd_name]
         function = getattr(import_module(entry.module), entry.function)
@@ -128,19 +129,25 @@ class Commands(TyperGroup):
             status = super().main(given, prog_name or "standby", complete_var, False, windows_expand_args, **extra)
         except OSError as error:
             # Help and version are written by the library of the command line.
-            status = Exit.ERROR
             cause = f"The text could not be written: {error.strerror or type(error).__name__}"
-            Output().problem("NotPrinted", cause, "Make room there, or send it elsewhere")
+            status = _failed("NotPrinted", cause, "Make room there, or send it elsewhere")
         except typer.TyperException as error:
-            # Not click's status 2: here that means that differences were found.
-            status = Exit.ERROR
-            output = Output(json="--json" in given, color="--no-color" not in given)
             asked = next((f"{argument} " for argument in given if argument in COMMANDS), "")
             cause = error.format_message().replace("Value error, ", "")
-            output.problem("WrongUsage", cause, f"See standby {asked}--help")
+            json, color = "--json" in given, "--no-color" not in given
+            status = _failed("WrongUsage", cause, f"See standby {asked}--help", json=json, color=color)
         if standalone_mode:
             raise SystemExit(int(status or 0))
         return status
+
+
+def _failed(kind: str, cause: str, next_action: str, *, json: bool = False, color: bool = True) -> int:
+    """Say what is wrong, and give the status: not click's 2, which means here that differences were found."""
+    from standby.cli.output import Output
+    from standby.cli.run import Exit
+
+    Output(json=json, color=color).problem(kind, cause, next_action)
+    return Exit.ERROR
 
 
 app = typer.Typer(
@@ -182,14 +189,20 @@ def _globals(
     Exit status: 0 done and in sync, 1 error, 2 differences found, 3 partial, 4 refused by a guard,
     130 interrupted. Options may stand before or after the command.
     """
-    context.obj = Output(config=with_home(config), json=json, verbose=verbose, quiet=quiet, color=not no_color)
-    context.obj.second = vault == "second"
-    if vault and context.invoked_subcommand in WITHOUT_SECOND:
-        raise typer.BadParameter(f"standby {context.invoked_subcommand} does not take it", param_hint="--vault")
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+        return
+    if vault and context.invoked_subcommand in WITHOUT_SECOND:
+        raise typer.BadParameter(f"standby {context.invoked_subcommand} does not take it", param_hint="--vault")
+    from standby.cli.options import with_home
+    from standby.cli.output import Output
+
+    context.obj = Output(config=with_home(config), json=json, verbose=verbose, quiet=quiet, color=not no_color)
+    context.obj.second = vault == "second"
 
 
 def main() -> None:
     """Run the command line."""
+    # What is imported stays: looking through it for garbage, again and again, takes a quarter of the start.
+    gc.disable()
     app()

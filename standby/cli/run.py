@@ -1,6 +1,7 @@
 """Runs a command: its event loop, signals, log and exit status."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -159,6 +160,10 @@ async def _on_second(command: Command, context: typer.Context, options: Mapping[
 
 
 def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
+    if not gc.isenabled():
+        # Turned off while everything was imported, which now counts as what never becomes garbage.
+        gc.freeze()
+        gc.enable()
     try:
         return asyncio.run(_stoppable(work, output))
     except typer.TyperException:
