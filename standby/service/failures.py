@@ -77,14 +77,17 @@ def error_of_answer(response: httpx.Response, call: Call, resource: str, now: da
     )
 
 
+class DeadProxy(httpx.ProxyError):
+    """No connection to the proxy came about."""
+
+
 @dataclass(frozen=True)
 class Way:
-    """How a request should have come to its endpoint: perhaps through a proxy, which may be `dead`."""
+    """How a request should have come to its endpoint: perhaps through a proxy."""
 
     endpoint: str
     now: datetime
     proxy: str = ""
-    dead: bool = False
 
 
 CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY, by which it is called without one"
@@ -110,7 +113,7 @@ def error_of_transport(error: httpx.HTTPError, call: Call, resource: str, way: W
         advice = "Set the clock of this machine by NTP if that is not the time; else have the certificate renewed"
     elif untrusted is not None:
         kind, cause = errors.UntrustedCertificate, f"The certificate of {where} is not trusted"
-    elif way.dead:
+    elif isinstance(error, DeadProxy):
         kind, cause = errors.NotFromHere, f"No connection to {way.proxy}, by which {where} is called: {what}"
         advice = CORRECT_PROXY
     elif refusal and refusal not in PASSED_ON:

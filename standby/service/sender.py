@@ -7,8 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import uuid4
 
 import httpx
@@ -58,8 +57,6 @@ PAGE_SECONDS = 2.0
 P = TypeVar("P", bound=Page)
 
 USER_AGENT = f"standby/{__version__}"
-DEAD_PROXY = "standby.dead_proxy"
-"""Where a request keeps that no connection to the proxy came about."""
 
 
 def _path(request: httpx.Request) -> str:
@@ -67,9 +64,11 @@ def _path(request: httpx.Request) -> str:
     return hidden(request.url.raw_path.partition(b"?")[0].decode("ascii"))
 
 
-async def _trace(extensions: dict[str, Any], event: str, _: object) -> None:
-    if event == "connection.connect_tcp.failed":
-        extensions[DEAD_PROXY] = True
+def _by_aiohttp(tls: Tls, proxy: str | None) -> httpx.AsyncBaseTransport:
+    # Importing aiohttp takes a sixth of a second, which what calls nobody is spared.
+    from standby.service.transport import Transport  # noqa: PLC0415
+
+    return Transport(tls, proxy)
 
 
 class Sender:
@@ -102,10 +101,7 @@ class Sender:
         self._silences: dict[str, Silence] = {}
         self._route = Route() if transport is not None else route_to(endpoint, tls)
         self._clock_seen = self._closed = False
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._transport = transport or httpx.AsyncHTTPTransport(
-            verify=tls, trust_env=False, limits=limits, proxy=self._route.proxy
-        )
+        self._transport = transport or _by_aiohttp(tls, self._route.proxy)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -244,8 +240,7 @@ class Sender:
             failure = type(error)(cause, error.next_action, resource=self._name, analyzer=call.analyzer)
         except httpx.HTTPError as error:
             log.debug("%s %s %s: %s (%s)", self._name, call.method, _path(request), type(error).__name__, ours)
-            dead = DEAD_PROXY in request.extensions
-            way = Way(self._endpoint, self._clock.now(), self._route.words, dead)
+            way = Way(self._endpoint, self._clock.now(), self._route.words)
             failure = error_of_transport(error, call, self._name, way)
         except TimeoutError:
             cause = f"No complete answer from {self._name} within {ANSWER_SECONDS:.0f} s"
@@ -280,8 +275,6 @@ class Sender:
             headers=headers,
             extensions={"timeout": TIMEOUT},
         )
-        if self._route.proxy:
-            request.extensions["trace"] = partial(_trace, request.extensions)
         # Of the very URL that is sent: `absolute` reads the links of the service by other rules.
         self._refuse_foreign(request.url, call.analyzer)
         return request

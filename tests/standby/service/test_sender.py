@@ -134,7 +134,7 @@ async def test_no_redirect_is_followed_within_the_origin_either(
     assert len(service.requests) == 1
 
 
-@pytest.mark.parametrize(("copies", "connections"), [(1, 5), (3, 7), (100, 10)])
+@pytest.mark.parametrize(("copies", "connections"), [(1, 5), (3, 7), (100, 50)])
 async def test_a_resource_gets_so_many_connections_as_its_copies_need_and_no_more(
     connect: Connect, listen: Listen, loopback: type[Loopback], copies: int, connections: int
 ) -> None:

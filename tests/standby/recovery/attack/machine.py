@@ -20,6 +20,7 @@ import httpx
 import pytest
 
 from standby.clock import SystemClock
+from standby.service.transport import Transport
 from standby.vault.errors import VaultFull
 from standby.vault.folder import LocalFolder
 from standby.vault.storage import Listed, Version
@@ -192,14 +193,15 @@ def _patch(patch: pytest.MonkeyPatch, machine: Machine) -> None:
     async def inline(work: Callable[..., T], *args: Any, **options: Any) -> T:
         return work(*args, **options)
 
-    async def handle(_: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def handle(_: httpx.AsyncBaseTransport, request: httpx.Request) -> httpx.Response:
         return await machine.answer(request)
 
     for name, value in machine.environment.items():
         patch.setenv(name, value)
     patch.setattr(asyncio, "to_thread", inline)
     patch.setattr(os, "fsync", lambda _: None)
-    patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", handle)
+    for transport in (httpx.AsyncHTTPTransport, Transport):
+        patch.setattr(transport, "handle_async_request", handle)
     patch.setattr(SystemClock, "now", lambda _: _now(machine.time))
     patch.setattr(SystemClock, "monotonic", lambda _: machine.time.seconds)
     read, read_version, listed = LocalFolder.read, LocalFolder.read_version, LocalFolder.list
