@@ -1,28 +1,40 @@
-"""The calls of one Content Understanding resource."""
+"""The calls of one Content Understanding resource, and those of Azure's management plane that say what it does not."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Generic, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import AfterValidator
+from pydantic import AfterValidator, OnErrorOmit, ValidatorFunctionWrapHandler, WrapValidator
 
 from standby.clock import Clock, SystemClock
 from standby.config.resource import EntraCredentials, Resource, cloud_of
-from standby.document import JsonObject, JsonValue
-from standby.service.arm import ArmClient
+from standby.document import JsonObject, JsonValue, oddity
 from standby.service.auth import auth_for
 from standby.service.calls import Answer, Call, Page, Tls, trusted_certificates
 from standby.service.errors import (
     ArmUnavailable,
     ForeignOrigin,
     InvalidRequest,
+    NotAuthorized,
     ProtocolError,
     ResourceNotFound,
     ServiceError,
 )
-from standby.service.models import Analyzer, Defaults, Grant, Operation, PollAnswer, StartedOperation, has_id
+from standby.service.models import (
+    Account,
+    Analyzer,
+    CatalogModel,
+    Defaults,
+    Deployment,
+    Grant,
+    Operation,
+    PollAnswer,
+    StartedOperation,
+    has_id,
+)
 from standby.service.redaction import code_of
 from standby.service.retries import HttpRetries, Quota, Repeat
 from standby.service.sender import Sender
@@ -31,7 +43,6 @@ BASE = "/contentunderstanding"
 SPARE_CONNECTIONS = 4  # Connections beside those of the copies in flight: grants for other targets, listings, defaults
 MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more are taken for a list without an end
 MOST_CONNECTIONS = 50  # At a third of a second a call, so many make use of the largest quota three times over
-
 
 _NO_ID = "this entry of its list of analyzers has no id. Correct it there, and run again"
 
@@ -49,6 +60,93 @@ class _Page(Page):
         """Read each entry by itself; one without an id is told by its place in the whole list."""
         for place, entry in enumerate(self.value, before + 1):
             yield Analyzer.model_validate(entry) if has_id(entry) else Analyzer.nameless(f"entry {place}", _NO_ID)
+
+
+ARM_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices
+ARM_CONNECTIONS = 2
+MOST_ARM_PAGES = 100
+
+E = TypeVar("E", Deployment, CatalogModel)
+
+
+def _each(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Let an entry that cannot be read cost itself only: what needs it finds none."""
+    read = handler([entry for entry in value if not oddity(entry)] if isinstance(value, list) else value)
+    if value and not read:
+        raise ValueError("no list of this kind")  # Rather than an empty one.
+    return read
+
+
+class _ArmPage(Page, Generic[E]):
+    value: Annotated[tuple[OnErrorOmit[E], ...], WrapValidator(_each)]
+
+
+class ArmClient:
+    """Questions about one resource to Azure's management plane."""
+
+    def __init__(
+        self,
+        resource: Resource,
+        credentials: EntraCredentials,
+        tls: Tls,
+        retries: HttpRetries,
+        clock: Clock,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._resource = resource
+        cloud = cloud_of(resource.arm_endpoint)
+        self._sender = Sender(
+            name=f"the management plane of {resource.name}",
+            endpoint=resource.arm_endpoint,
+            auth=auth_for(credentials, f"{cloud.arm}/.default", cloud),
+            tls=tls,
+            connections=ARM_CONNECTIONS,
+            quota=None,
+            retries=retries,
+            clock=clock,
+            transport=transport,
+        )
+
+    async def aclose(self) -> None:
+        await self._sender.aclose()
+
+    async def get_account(self) -> Account:
+        """Read the resource: its id in Azure's own spelling, its region, its endpoints."""
+        with self._as_reader():
+            return (await self._sender.read(self._asked("", "the resource"), Account))[1]
+
+    async def list_deployments(self) -> tuple[Deployment, ...]:
+        """List the model deployments of the resource, over as many pages as there are."""
+        return await self._list("deployments", _ArmPage[Deployment])
+
+    async def list_models(self) -> tuple[CatalogModel, ...]:
+        """List the models that are offered to the resource, over as many pages as there are."""
+        # A deployment does not say when its model ends; the `deprecation.inference` of this list does (provider's
+        # specification, ModelDeprecationInfo). Inferred: that both spell model and version alike.
+        return await self._list("models", _ArmPage[CatalogModel])
+
+    async def _list(self, what: str, kind: type[_ArmPage[E]]) -> tuple[E, ...]:
+        with self._as_reader():
+            call = self._asked(f"/{what}", f"the list of {what}")
+            return tuple(
+                [each async for _, page in self._sender.pages(call, kind, MOST_ARM_PAGES) for each in page.value]
+            )
+
+    def _asked(self, below: str, kind: str) -> Call:
+        query = {"api-version": ARM_VERSION}
+        return Call("GET", f"{self._resource.resource_id}{below}", query, kind=kind, first=True)
+
+    @contextmanager
+    def _as_reader(self) -> Iterator[None]:
+        try:
+            yield
+        except NotAuthorized as error:
+            if error.status is not None:  # Else Entra gave no token: a role would not help.
+                name = error.resource = self._resource.name
+                error.next_action = (
+                    f"Give the identity the role Reader on {name}, or set its arm_endpoint to an empty string"
+                )
+            raise
 
 
 class ContentUnderstandingClient:

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from standby.replication.inventory import Inventory, read_serving, take_inventories, take_inventory
-from standby.service.arm import ArmClient
-from standby.service.client import ContentUnderstandingClient
+from standby.service.client import ArmClient, ContentUnderstandingClient
 from standby.service.errors import NotAuthorized, ServiceError, ServiceUnavailable
 from standby.service.models import Deployment
 from tests.standby.replication.world import (
