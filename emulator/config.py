@@ -1,5 +1,6 @@
 """The emulator's file: which resources there are, and what is in them."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -154,7 +155,9 @@ def _problem(place: tuple[int | str, ...], message: str) -> str:
 
 def _parsed(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = path.read_text(encoding="utf-8")
+        # JSON is YAML, and read a hundred times as fast.
+        return json.loads(content) if path.suffix == ".json" else yaml.safe_load(content)
     except OSError as error:
         raise EmulatorConfigError(f"{path} cannot be read: {error.strerror}", "Name the emulator's file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
