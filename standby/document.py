@@ -8,10 +8,11 @@ import re
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import rfc8785
 from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, field_validator
+from pydantic_core import from_json, to_json
 
 __all__ = [
     "Document",
@@ -19,6 +20,7 @@ __all__ = [
     "JsonValue",
     "LocalPath",
     "Strict",
+    "as_text",
     "digest_of",
     "digest_of_json",
     "from_home",
@@ -117,6 +119,9 @@ def read_json(content: bytes) -> JsonValue:
     Raises:
         ValueError: it is not JSON.
     """
+    with suppress(ValueError):
+        # It reads faster and refuses what is odd, down to 200 levels; of what it takes it makes the same.
+        return cast(JsonValue, from_json(content, allow_inf_nan=False))
     text = content.decode("utf-8-sig", "surrogateescape")
     try:
         found: JsonValue = json.loads(text, parse_int=_integer, strict=False)
@@ -146,6 +151,16 @@ def oddity(value: JsonValue) -> str:
     except ValueError:
         return "has a number that is none, or too large"
     return ""
+
+
+def as_text(value: JsonValue) -> bytes:
+    """Write a value as JSON, to be kept and read again; `ValueError` where anything about it is odd."""
+    text = to_json(value)
+    # Many times faster than to ask, and nearly always enough to know.
+    is_plain = b"NaN" not in text and b"Infinity" not in text and text.count(b"{") + text.count(b"[") < MOST_LEVELS
+    if not is_plain and (odd := oddity(value)):
+        raise ValueError(odd)
+    return text
 
 
 def _integer(digits: str) -> float:

@@ -1,7 +1,10 @@
 """Which analyzers an analyzer needs, and in what order they can be copied."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
 from standby.config.globs import LONGEST_ID
@@ -25,8 +28,15 @@ class Dependencies:
         """Say of an analyzer that nobody selected which ones need it."""
         if analyzer not in self.pulled_in:
             return ()
-        parents = sorted(parent for parent, needed in self.children.items() if analyzer in needed)
-        return (f"Not selected, but needed by {', '.join(parents)}.",)
+        return (f"Not selected, but needed by {', '.join(sorted(self._parents[analyzer]))}.",)
+
+    @cached_property
+    def _parents(self) -> Mapping[str, list[str]]:
+        parents: defaultdict[str, list[str]] = defaultdict(list)
+        for parent, needed in self.children.items():
+            for child in needed:
+                parents[child].append(parent)
+        return parents
 
 
 def references(definition: Mapping[str, JsonValue]) -> frozenset[str]:
@@ -49,6 +59,13 @@ def inline_analyzers(definition: Mapping[str, JsonValue]) -> Iterator[Mapping[st
 
 def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, JsonValue]]) -> Dependencies:
     """Close a selection of ids under references; `definitions` has every custom analyzer of the source."""
+    return closure(selected, definitions, lambda name: references(definitions[name]))
+
+
+def closure(
+    selected: Iterable[str], known: Container[str], references_of: Callable[[str], frozenset[str]]
+) -> Dependencies:
+    """Close a selection of ids under references, of which it is known what each refers to."""
     wanted = frozenset(selected)
     children: dict[str, frozenset[str]] = {}
     missing: dict[str, frozenset[str]] = {}
@@ -57,11 +74,11 @@ def resolve(selected: Iterable[str], definitions: Mapping[str, Mapping[str, Json
         analyzer = waiting.pop()
         if analyzer in children:
             continue
-        needed = references(definitions[analyzer])
-        children[analyzer] = needed & definitions.keys()
-        if absent := needed - definitions.keys():
-            missing[analyzer] = frozenset(absent)
-        waiting.extend(children[analyzer] - children.keys())
+        needed = references_of(analyzer)
+        children[analyzer] = there = frozenset(name for name in needed if name in known)
+        if absent := needed - there:
+            missing[analyzer] = absent
+        waiting.extend(name for name in there if name not in children)
     pulled_in = frozenset(children) - wanted
     return Dependencies(children=children, pulled_in=pulled_in, missing=missing, cycles=_cycles(children))
 
@@ -149,11 +166,19 @@ class TargetNames:
             number += 1
         return f"{base}_v{number}"
 
-    def versions(self, analyzer: str, known: Iterable[str]) -> list[str]:
-        """Give the known ids that are versions of an analyzer's copy, the newest first."""
-        prefix = f"{self.of(analyzer)}_v"
-        numbered = [other for other in known if other.startswith(prefix) and other[len(prefix) :].isdigit()]
-        return sorted(numbered, key=lambda other: -int(other[len(prefix) :]))
+
+_VERSION = re.compile(r"(.+)_v(\d+)")
+
+
+def versions(known: Iterable[str]) -> dict[str, list[str]]:
+    """Give the ids that are versions of a copy, by the id of that copy, the newest first."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for name in known:
+        if numbered := _VERSION.fullmatch(name):
+            found[numbered[1]].append(name)
+    for each in found.values():
+        each.sort(key=lambda name: -int(name.rpartition("_v")[2]))
+    return found
 
 
 def referenced_anywhere(definitions: Mapping[str, Mapping[str, JsonValue]]) -> frozenset[str]:

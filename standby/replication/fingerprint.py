@@ -7,15 +7,14 @@ A base's configuration is inherited, and an analyzer's own settings override it.
 the service can be an override: it is left out only for a base that is known to have it, and always sent.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from standby.document import JsonValue, digest_of_json
-
-READ_ONLY = frozenset({"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"})
-"""Fields only the service writes (REFERENCE, *The analyzer*)."""
+from standby.document import JsonObject, JsonValue, digest_of, digest_of_json
+from standby.service.models import READ_ONLY
 
 FIELD_MAPS = frozenset({"fields", "properties", "definitions", "$defs"})
 
@@ -84,7 +83,22 @@ def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ())
         earlier = _but_ignored(_analyzer(each, _by_first_rules, "first analyzer"), ignore)
         if earlier not in hashed:
             hashed.append(earlier)
-    return ":".join((RULES, *(digest_of_json(_exact(each)) for each in hashed)))
+    return ":".join((RULES, *map(_hash, hashed)))
+
+
+def present_fingerprint(definition: JsonObject, text: bytes, ignore: Sequence[str] = ()) -> str:
+    """Hash the meaning of a definition by the present rules only, with the help of its text as `as_text` writes it."""
+    # Most have nothing that the slower steps would take out, as their texts show.
+    if b"?" in text and _MAY_GIVE_ACCESS.search(text):
+        definition = without_access(definition)
+    if b"null" in text:
+        definition = _without_nulls(definition)
+    return f"{RULES}:{_hash(_but_ignored(_analyzer(definition, _authored), ignore))}"
+
+
+def is_by_first_rules(stored: str) -> bool:
+    """Say whether a fingerprint is of an earlier version, and can only be compared with one that has its hash, too."""
+    return not stored.startswith(f"{RULES}:")
 
 
 def same_meaning(one: str, other: str) -> bool:
@@ -180,18 +194,20 @@ def _kept(value: JsonValue, place: str, finish: Finish) -> JsonValue:
     """Leave out what only the service writes: read-only fields, and keys that begin with `_` in its own objects."""
     # Of what is not known as a place, all is kept. What is to be done to an analyzer at the end is also done to those
     # that are written out inside it.
+    if place not in PLACES:
+        return value
     if isinstance(value, list):
         return [_kept(each, place, finish) for each in value]
-    if not isinstance(value, dict) or place not in PLACES:
+    if not isinstance(value, dict):
         return value
     parts, is_analyzer = PLACES[place], place in {"analyzer", "first analyzer"}
-    kept = {
-        key: _kept(inner, parts.get(key, parts.get("*", "")), finish)
-        for key, inner in value.items()
-        if place in NAMES or not key.startswith("_")
-        if place not in UNSET or inner is not None
-        if not (is_analyzer and key in READ_ONLY)
-    }
+    is_ours, is_unset, other = place not in NAMES, place in UNSET, parts.get("*", "")
+    kept: dict[str, JsonValue] = {}
+    for key, inner in value.items():
+        if (is_ours and key.startswith("_")) or (is_unset and inner is None) or (is_analyzer and key in READ_ONLY):
+            continue
+        # Most are texts, of which there is nothing to leave out.
+        kept[key] = inner if isinstance(inner, str) else _kept(inner, parts.get(key, other), finish)
     return finish(kept) if is_analyzer else kept
 
 
@@ -254,6 +270,19 @@ def _is_ignored(path: str, ignore: Sequence[str]) -> bool:
     return any(fnmatchcase(path, rule) for rule in ignore)
 
 
+_ODD_NUMBERS = re.compile(r"[:,\[]-?[0-9]+(?:[.eE]|(?<=[0-9]{16}))")
+_LAST_CHARACTERS = re.compile("[\ue000-\U0010ffff]")
+"""What RFC 8785 may write, or sort, otherwise than `json.dumps`, or not at all; two are faster than one of both."""
+
+_DUMPS = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def _hash(meaning: dict[str, JsonValue]) -> str:
+    text = _DUMPS(meaning)
+    is_plain = not _ODD_NUMBERS.search(text) and (text.isascii() or not _LAST_CHARACTERS.search(text))
+    return digest_of(text.encode()) if is_plain else digest_of_json(_exact(meaning))
+
+
 def _exact(value: JsonValue) -> JsonValue:
     # RFC 8785 numbers are doubles: an integer beyond them would be refused, or lose its last digits.
     if isinstance(value, dict):
@@ -278,6 +307,9 @@ def _compare(path: str, source: JsonValue, target: JsonValue) -> Iterator[Differ
 
 _SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
 """A URL that anybody who has it may use: its query holds a signature."""
+
+_MAY_GIVE_ACCESS = re.compile(rb"(?i)sig=|containerUrl")
+"""What the text of a definition has wherever `without_access` takes anything out of it."""
 
 
 def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import side_by_side
@@ -16,18 +17,70 @@ from standby.config.durations import moment_of
 from standby.config.globs import matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
-from standby.document import JsonValue
-from standby.replication.dependencies import PREBUILT
+from standby.document import JsonObject
+from standby.replication.dependencies import PREBUILT, references
 from standby.replication.errors import NothingSelected
-from standby.replication.serving import Serving
+from standby.replication.fingerprint import fingerprint, present_fingerprint
+from standby.replication.serving import Serving, models_of
 from standby.replication.trained import is_side_copy
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnswerUnreadable, ArmUnavailable, DefaultsNotSet, ServiceError
-from standby.service.models import Analyzer, Deployment
+from standby.service.models import Analyzer, Deployment, Written
 from standby.text import sentence
 
 log = logging.getLogger("standby.replication")
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What planning needs of a definition, worked out once for all analyzers that have the same."""
+
+    ignore: tuple[str, ...]
+    fingerprint: str  # by the present rules, unless anything about it is odd
+    references: frozenset[str]
+    models: tuple[tuple[str, str], ...]
+    trained: bool
+
+
+_MEANINGS: WeakKeyDictionary[Written, Meaning] = WeakKeyDictionary()
+
+
+def _meaning_of(analyzer: Analyzer, ignore: tuple[str, ...]) -> Meaning:
+    """Work out what planning needs of an analyzer's definition."""
+    written = analyzer.written
+    known = _MEANINGS.get(written) if written is not None else None
+    if known is not None and known.ignore == ignore:
+        return known
+    definition = analyzer.definition()
+    made = Meaning(
+        ignore=ignore,
+        fingerprint=present_fingerprint(definition, written.text, ignore)
+        if written
+        else fingerprint(definition, ignore),
+        references=references(definition),
+        models=models_of(definition),
+        trained=bool(definition.get("knowledgeSources")),
+    )
+    if written is not None:
+        _MEANINGS[written] = made
+    return made
+
+
+class _Definitions(Mapping[str, JsonObject]):
+    """The definitions of a listing, each made when it is asked for: all at once would fill the memory."""
+
+    def __init__(self, analyzers: Mapping[str, Analyzer]) -> None:
+        self._analyzers = analyzers
+
+    def __getitem__(self, name: str) -> JsonObject:
+        return self._analyzers[name].definition()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._analyzers)
+
+    def __len__(self) -> int:
+        return len(self._analyzers)
 
 
 @dataclass(frozen=True)
@@ -36,7 +89,19 @@ class Inventory:
 
     serving: Serving
     analyzers: Mapping[str, Analyzer]
-    definitions: Mapping[str, Mapping[str, JsonValue]]
+    _meanings: dict[str, Meaning] = field(default_factory=dict, repr=False, compare=False)
+
+    def meaning(self, name: str, ignore: tuple[str, ...]) -> Meaning:
+        """Give what planning needs of an analyzer's definition."""
+        known = self._meanings.get(name)
+        if known is None or known.ignore != ignore:
+            known = self._meanings[name] = _meaning_of(self.analyzers[name], ignore)
+        return known
+
+    @property
+    def definitions(self) -> Mapping[str, JsonObject]:
+        """What the service sent of each analyzer, as far as a hash can be made of it."""
+        return _Definitions(self.analyzers)
 
     def unreadable(self, name: str, advice: str = "Correct it there, or exclude it from the plan") -> str:
         """Say what of an analyzer cannot be read; empty where all of it can, or there is none."""
@@ -66,8 +131,7 @@ async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
 
 def inventory_of(serving: Serving, listing: Iterable[Analyzer]) -> Inventory:
     """Put together what a resource serves and what it lists."""
-    analyzers = {each.analyzer_id: each for each in listing if not each.analyzer_id.startswith(PREBUILT)}
-    return Inventory(serving, analyzers, {name: each.definition() for name, each in analyzers.items()})
+    return Inventory(serving, {each.analyzer_id: each for each in listing if not each.analyzer_id.startswith(PREBUILT)})
 
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:

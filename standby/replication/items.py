@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from graphlib import TopologicalSorter
 from typing import Protocol
 
 from pydantic import ConfigDict
 
 from standby.config.plan import OnExisting, RecoveryPlan
 from standby.fencing import ElsewhereActive, OtherPlans
-from standby.replication.verdict import HOLDS_NOTHING, Action, CopyRecord, Sighting, Verdict
+from standby.replication.dependencies import Dependencies
+from standby.replication.verdict import ACTING, HOLDS_NOTHING, Action, CopyRecord, Sighting, Verdict
 
 Key = tuple[str, ...]  # Of an item: unique in its plan
 Records = Mapping[str, CopyRecord]  # The ledger of one pair: the last verified copy by target analyzer
@@ -45,7 +47,7 @@ def selected_pairs(recovery_plan: RecoveryPlan, selection: Selection) -> Iterato
                 yield pair.source, target
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlanItem:
     """One analyzer at one target: how it stands, what is to be done, and why."""
 
@@ -168,6 +170,48 @@ def unseen_items(
         )
 
 
+def blocked(item: PlanItem, cause: str) -> PlanItem:
+    """Leave an item alone for a reason that is not its own verdict."""
+    return replace(item, verdict=Verdict.BLOCKED, action=Action.REFUSE, reason=cause)
+
+
+def apart(own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
+    """Block what would get the name of another copy: one that keeps its id goes first."""
+    owners: dict[str, str] = {}
+    for name in sorted(own, key=lambda name: (own[name].target_analyzer != name, name)):
+        owners.setdefault(own[name].target_analyzer, name)
+    apart = dict(own)
+    for name, item in own.items():
+        if (owner := owners[item.target_analyzer]) != name:
+            cause = f"Its copy would be called {item.target_analyzer}, as that of {owner} is"
+            apart[name] = blocked(item, f"{cause}. Choose another target_id, or exclude one of the two.")
+    return apart
+
+
+def after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> Iterator[PlanItem]:
+    """Block what needs a child that will not be at the target under the name the parent refers to."""
+    graph = {name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()}
+    decided: dict[str, PlanItem] = {}
+    for name in TopologicalSorter(graph).static_order():
+        item = own[name]
+        causes = [cause for child in item.needs if (cause := _hindrance(decided.get(child, own[child])))]
+        if causes and item.action in ACTING:
+            item = blocked(item, f"{' '.join(causes)} Fix that first.")
+        elif causes and item.action is Action.SKIP:
+            item = replace(item, warnings=item.warnings + tuple(causes))
+        decided[name] = item
+    return iter(sorted(decided.values(), key=lambda item: item.analyzer))
+
+
+def _hindrance(child: PlanItem) -> str:
+    if child.action is Action.REFUSE:
+        state = "blocked" if child.verdict is Verdict.BLOCKED else "refused"
+        return f"Its child {child.analyzer} is {state}."
+    if child.target_analyzer != child.analyzer:
+        return f"It refers to {child.analyzer}, and the copy of that is called {child.target_analyzer}."
+    return ""
+
+
 def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, following: bool) -> dict[str, PlanItem]:
     """Leave alone what serves at the target for another plan, or elsewhere than at the source."""
     # A run that follows is a part of a failover, which may lead to where an analyzer serves for another plan already.
@@ -182,7 +226,9 @@ def beside_other_plans(own: Mapping[str, PlanItem], others: OtherPlans, *, follo
         against = others.against_copy(item.source, item.target, item.analyzer, item.target_analyzer)
         return item if against is None else replace(item, action=Action.REFUSE, reason=str(against))
 
-    return {
-        name: replace(beside(item, served.get(name)), needs=tuple(child for child in item.needs if child not in usable))
-        for name, item in own.items()
-    }
+    def beside_them(name: str, item: PlanItem) -> PlanItem:
+        needs = tuple(child for child in item.needs if child not in usable)
+        item = beside(item, served.get(name))
+        return item if needs == item.needs else replace(item, needs=needs)
+
+    return {name: beside_them(name, item) for name, item in own.items()}

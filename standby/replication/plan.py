@@ -1,31 +1,33 @@
 """From what all resources hold to what a run would do: a pure function."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from graphlib import TopologicalSorter
 
 from standby.config.globs import LONGEST_ID, matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides
 from standby.document import JsonValue
 from standby.fencing import OtherPlans
-from standby.replication.dependencies import Dependencies, TargetNames, referenced_anywhere, resolve
+from standby.replication.dependencies import Dependencies, TargetNames, closure, resolve, versions
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import differences, is_filled_in, same_meaning
-from standby.replication.inventory import Inventory, is_protected, must_match
+from standby.replication.inventory import Inventory, Meaning, is_protected, must_match
 from standby.replication.items import (
     PlanItem,
     Records,
     ReplicationPlan,
     Selection,
+    after_children,
+    apart,
     beside_other_plans,
+    blocked,
     selected_pairs,
     unseen_items,
 )
 from standby.replication.ledger import Owner, RebuiltThere
-from standby.replication.serving import JudgedModels, judge_models, models_of, with_added_defaults
+from standby.replication.serving import JudgedModels, judge_models, with_added_defaults
 from standby.replication.trained import Guard, force_warnings, guard, guarded, is_side_copy_of, side_copy_names
 from standby.replication.verdict import (
     ACTING,
@@ -65,12 +67,13 @@ class Pair:
     now: datetime
     others: OtherPlans
     following: bool
+    earlier: bool
 
     @cached_property
     def names(self) -> TargetNames:
         return TargetNames(
             template=self.recovery_plan.target_id,
-            referenced=referenced_anywhere(self.source.definitions),
+            referenced=frozenset(it for name in self.source.analyzers for it in self._meant(name).references),
             taken=self.target.analyzers.keys() | self.source.analyzers.keys(),
             given=self.selection.names,
         )
@@ -78,14 +81,14 @@ class Pair:
     def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
         """Decide for every selected analyzer and what those need; give the items by name, and the defaults to add."""
         selected = _selected(self.recovery_plan, self.selection, self.source, self.now)
-        dependencies = resolve(selected, self.source.definitions)
-        models = [model for name in dependencies.children for model in models_of(self.source.definitions[name])]
+        dependencies = closure(selected, self.source.analyzers, lambda name: self._meant(name).references)
+        models = {model: None for name in dependencies.children for model in self._meant(name).models}
         there, missing = self.target.serving, self.recovery_plan.missing_defaults
         serving, added = with_added_defaults(models, self.source.serving, there, self.overrides, missing)
         pair = replace(self, target=replace(self.target, serving=serving))
         own = {name: pair._item(name, dependencies) for name in dependencies.children}
-        beside = beside_other_plans(_apart(own), self.others, following=self.following)
-        items = list(_after_children(beside, dependencies))
+        beside = beside_other_plans(apart(own), self.others, following=self.following)
+        items = list(after_children(beside, dependencies))
         done = [it for it in items if it.action is not Action.REFUSE and not pair._judged_models(it).errors]
         needed = {model for item in done for _, model in item.models}
         return items, {name: deployment for name, deployment in added.items() if name in needed}
@@ -94,10 +97,13 @@ class Pair:
     def overrides(self) -> DeploymentOverrides:
         return self.recovery_plan.overrides(self.target.serving.resource.name)
 
+    def _meant(self, name: str) -> Meaning:
+        return self.source.meaning(name, self.recovery_plan.ignore)
+
     def _item(self, name: str, dependencies: Dependencies) -> PlanItem:
         source, target = self.source.serving.resource, self.target.serving.resource
-        target_name, expected, found = self._counterpart(name)
-        verdict = self._verdict(name, target_name, expected, found)
+        target_name, expected, found, verdict = self._counterpart(name)
+        verdict = self._against_records(name, target_name, expected, found, verdict)
         last = self._last(target_name, found)
         action = self._action(name, verdict)
         if action is Action.COPY and found is not None and found.status in HOLDS_NOTHING:
@@ -108,6 +114,7 @@ class Pair:
         equal = found is not None and same_meaning(found.fingerprint, expected.fingerprint)
         unlisted = self.target.unlisted if found is None else ""
         status = found.status if found else "ready"
+        in_place = target.api_version != PREVIEW_2025
         item = PlanItem(
             source=source.name,
             target=target.name,
@@ -115,18 +122,9 @@ class Pair:
             target_analyzer=self.names.free_version(name) if action is Action.COPY_AS_VERSION else target_name,
             verdict=verdict,
             action=action,
-            reason=explain(
-                verdict,
-                action,
-                name,
-                source.name,
-                target.name,
-                status,
-                equal=equal,
-                in_place=target.api_version != PREVIEW_2025,
-            ),
+            reason=explain(verdict, action, name, source.name, target.name, status, equal=equal, in_place=in_place),
             needs=tuple(sorted(dependencies.children[name])),
-            models=models_of(self.source.definitions[name]),
+            models=self._meant(name).models,
             expected=expected,
             found=found,
             last=last,
@@ -137,12 +135,13 @@ class Pair:
         is_overwritten = item.over_nothing or name in self.selection.force
         there = "" if is_overwritten else self.target.unreadable(target_name, advice)
         if name not in self.selection.keep and (wrong := self.source.unreadable(name) or there):
-            return _blocked(item, wrong)
+            return blocked(item, wrong)
         if why is not None:
             item = guarded(item, why, self._side_copy)
-        item = replace(item, warnings=item.warnings + force_warnings(item))
+        if warnings := force_warnings(item):
+            item = replace(item, warnings=item.warnings + warnings)
         if name not in self.selection.force and (cause := self._belongs_elsewhere(item)):
-            return _blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
+            return blocked(item, f"{cause}. Rename one of the two, or overwrite it with --force {name}.")
         return self._against_models(_against_source(self._against_target(item), dependencies))
 
     def _belongs_elsewhere(self, item: PlanItem) -> str:
@@ -172,9 +171,10 @@ class Pair:
         filled_in = is_filled_in(source, there, self.recovery_plan.ignore, as_copied=as_copied)
         return judge(expected, found, record, is_filled_in=filled_in)
 
-    def _verdict(self, name: str, target_name: str, expected: Sighting, found: Sighting | None) -> Verdict:
+    def _against_records(
+        self, name: str, target_name: str, expected: Sighting, found: Sighting | None, verdict: Verdict
+    ) -> Verdict:
         record = self.records.get(target_name)
-        verdict = self._judge(name, target_name, expected, found)
         if verdict is not Verdict.IN_SYNC or found is None or not found.trained:
             return verdict
         known = record is not None and expected.is_same(record.source) and found.is_same(record.target)
@@ -203,19 +203,19 @@ class Pair:
         names, taken = side_copy_names(name, self.now.date()), self.names.taken
         return next(it for it in names if it not in taken or is_side_copy_of(self._sight_target(it), found))
 
-    def _counterpart(self, name: str) -> tuple[str, Sighting, Sighting | None]:
+    def _counterpart(self, name: str) -> tuple[str, Sighting, Sighting | None, Verdict]:
         """Find an analyzer's counterpart at the target: the one of the same id, or a version that equals it.
 
         Returns:
-            Its id there, what a copy of the analyzer would be there, and what is there.
+            Its id there, what a copy of the analyzer would be there, what is there, and how that relates to it.
         """
         own = self.names.of(name)
         expected = self._expected(name, own)
         found = self._sight_target(own, expected)
-        verdict = self._judge(name, own, expected, found)
-        if verdict is Verdict.MISSING or verdict in AT_HAND or name in self.selection.names:
-            return own, expected, found
-        for version in self.names.versions(name, self.target.analyzers):
+        own_verdict = self._judge(name, own, expected, found)
+        if own_verdict is Verdict.MISSING or own_verdict in AT_HAND or name in self.selection.names:
+            return own, expected, found, own_verdict
+        for version in self._versions.get(own, ()):
             if version in self.source.analyzers:
                 continue  # It is called like a version, and is none.
             wanted = self._expected(name, version)
@@ -225,8 +225,12 @@ class Pair:
             verdict = self._judge(name, version, wanted, candidate)
             is_equal = same_meaning(candidate.fingerprint, wanted.fingerprint)
             if verdict is Verdict.IN_SYNC or (is_equal and verdict in AT_HAND):
-                return version, wanted, candidate
-        return own, expected, found
+                return version, wanted, candidate, verdict
+        return own, expected, found, own_verdict
+
+    @cached_property
+    def _versions(self) -> Mapping[str, list[str]]:
+        return versions(self.target.analyzers)
 
     def _last(self, target_name: str, found: Sighting | None) -> CopyRecord | None:
         """Give the record of the last copy, unless the target's analyzer is another one by now."""
@@ -241,8 +245,9 @@ class Pair:
         analyzer = self.target.analyzers.get(name)
         if analyzer is None:
             return None
-        found = sight(analyzer, self.target.definitions[name], self.recovery_plan.ignore)
-        found = replace(found, status=status_of(analyzer, self.now, self.recovery_plan.deadlines.poll))
+        found = self._sight(self.target, name, name)
+        status = status_of(analyzer, self.now, self.recovery_plan.deadlines.poll)
+        found = found if status == found.status else replace(found, status=status)
         record = self._last(name, found)
         begun = self.records.get(name)
         if expected and begun and is_unfinished(begun, found, expected):
@@ -251,20 +256,32 @@ class Pair:
         recorded = record is not None and record.target.rebuilt and not is_trained_again(found, record.target)
         # What was trained there since it was rebuilt is trained, for all that is known.
         is_rebuilt = listed is not None and listed.trained and listed.is_certain and not listed.is_older_than(analyzer)
-        return replace(found, rebuilt=recorded or is_rebuilt)
+        return replace(found, rebuilt=True) if recorded or is_rebuilt else found
 
     def _definition(self, name: str, target_name: str) -> Mapping[str, JsonValue]:
         target, there = self.target.serving.resource, self.target.definitions.get(target_name)
         return expected_definition(self.source.definitions[name], target, self.overrides, there)
 
     def _expected(self, name: str, target_name: str) -> Sighting:
-        definition = self._definition(name, target_name)
-        seen = sight(self.source.analyzers[name], definition, self.recovery_plan.ignore)
+        is_as_it_is = self.target.serving.resource.api_version != PREVIEW_2025
+        definition = None if is_as_it_is else self._definition(name, target_name)
+        seen = self._sight(self.source, name, target_name, definition)
         record = self.records.get(target_name)
         built = self.rebuilt.get(self.source.serving.resource.name, {}).get(name)
         listed = built is not None and built.trained
         recorded = record is not None and record.source.rebuilt and record.source.created_at == seen.created_at
-        return replace(seen, rebuilt=listed or recorded)
+        return replace(seen, rebuilt=True) if listed or recorded else seen
+
+    def _sight(
+        self, there: Inventory, name: str, target_name: str, definition: Mapping[str, JsonValue] | None = None
+    ) -> Sighting:
+        """See an analyzer as it is, or as a definition describes it, so that it can be compared with its record."""
+        analyzer, record, ignore = there.analyzers[name], self.records.get(target_name), self.recovery_plan.ignore
+        if definition is not None or self.earlier or (record is not None and record.is_by_first_rules):
+            return sight(analyzer, there.definitions[name] if definition is None else definition, ignore)
+        meaning = there.meaning(name, ignore)
+        made_at, changed_at = analyzer.created_at, analyzer.last_modified_at
+        return Sighting(meaning.fingerprint, analyzer.status, made_at, changed_at, meaning.trained)
 
     def _differences(self, name: str, target_name: str) -> tuple[str, ...]:
         if (there := self.target.definitions.get(target_name)) is None:
@@ -286,39 +303,29 @@ class Pair:
                 advice += "" if version == PREVIEW_2025 else ", or allow --on-existing replace"
             return replace(item, action=Action.REFUSE, reason=f"{cause}. {advice}.")
         if item.action is Action.COPY and item.found is not None:
-            return _blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
+            return blocked(item, f"It is being deleted at {item.target}. Run again when it is gone.")
         return item
 
     def _against_models(self, item: PlanItem) -> PlanItem:
         judged = self._judged_models(item)
-        item = replace(item, warnings=item.warnings + judged.warnings)
+        if judged.warnings:
+            item = replace(item, warnings=item.warnings + judged.warnings)
         if not judged.errors:
             return item
         if item.action in COPYING:
-            return _blocked(item, " ".join(judged.errors))
+            return blocked(item, " ".join(judged.errors))
         # What is there already stays there, but it would not work: that must not go unsaid.
         return replace(item, warnings=item.warnings + judged.errors)
 
+    @cached_property
+    def _judged(self) -> dict[tuple[tuple[str, str], ...], JudgedModels]:
+        return {}  # Most analyzers name the same models.
+
     def _judged_models(self, item: PlanItem) -> JudgedModels:
-        there, missing = self.target.serving, self.recovery_plan.missing_defaults
-        return judge_models(item.models, self.source.serving, there, self.overrides, missing)
-
-
-def _blocked(item: PlanItem, cause: str) -> PlanItem:
-    return replace(item, verdict=Verdict.BLOCKED, action=Action.REFUSE, reason=cause)
-
-
-def _apart(own: Mapping[str, PlanItem]) -> dict[str, PlanItem]:
-    """Block what would get the name of another copy: one that keeps its id goes first."""
-    owners: dict[str, str] = {}
-    for name in sorted(own, key=lambda name: (own[name].target_analyzer != name, name)):
-        owners.setdefault(own[name].target_analyzer, name)
-    apart = dict(own)
-    for name, item in own.items():
-        if (owner := owners[item.target_analyzer]) != name:
-            cause = f"Its copy would be called {item.target_analyzer}, as that of {owner} is"
-            apart[name] = _blocked(item, f"{cause}. Choose another target_id, or exclude one of the two.")
-    return apart
+        known, there, missing = self._judged, self.target.serving, self.recovery_plan.missing_defaults
+        if item.models not in known:
+            known[item.models] = judge_models(item.models, self.source.serving, there, self.overrides, missing)
+        return known[item.models]
 
 
 def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
@@ -326,41 +333,17 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
         return item
     if item.analyzer in dependencies.cycles:
         path = " → ".join(dependencies.cycles[item.analyzer])
-        return _blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
+        return blocked(item, f"It refers to itself through {path}. Break the cycle at {item.source}.")
     if missing := dependencies.missing.get(item.analyzer):
         names = ", ".join(sorted(missing))
         cause = f"It refers to {names}, which {item.source} does not have"
-        return _blocked(item, f"{cause}. Create it there, or remove the reference.")
+        return blocked(item, f"{cause}. Create it there, or remove the reference.")
     if item.action in COPYING and item.expected.status != "ready":
         cause = f"It is {item.expected.status} at {item.source}, and only a ready analyzer can be copied"
         is_made = item.expected.status == "creating"
         advice = "Run again when it is ready" if is_made else "Build it again there, or exclude it from the plan"
-        return _blocked(item, f"{cause}. {advice}.")
+        return blocked(item, f"{cause}. {advice}.")
     return item
-
-
-def _after_children(own: Mapping[str, PlanItem], dependencies: Dependencies) -> Iterator[PlanItem]:
-    """Block what needs a child that will not be at the target under the name the parent refers to."""
-    graph = {name: () if name in dependencies.cycles else needed for name, needed in dependencies.children.items()}
-    decided: dict[str, PlanItem] = {}
-    for name in TopologicalSorter(graph).static_order():
-        item = own[name]
-        causes = [cause for child in item.needs if (cause := _hindrance(decided.get(child, own[child])))]
-        if causes and item.action in ACTING:
-            item = _blocked(item, f"{' '.join(causes)} Fix that first.")
-        elif causes and item.action is Action.SKIP:
-            item = replace(item, warnings=item.warnings + tuple(causes))
-        decided[name] = item
-    return iter(sorted(decided.values(), key=lambda item: item.analyzer))
-
-
-def _hindrance(child: PlanItem) -> str:
-    if child.action is Action.REFUSE:
-        state = "blocked" if child.verdict is Verdict.BLOCKED else "refused"
-        return f"Its child {child.analyzer} is {state}."
-    if child.target_analyzer != child.analyzer:
-        return f"It refers to {child.analyzer}, and the copy of that is called {child.target_analyzer}."
-    return ""
 
 
 def _selected(plan: RecoveryPlan, selection: Selection, source: Inventory, now: datetime) -> list[str]:
@@ -391,6 +374,7 @@ def make_plan(
     others: OtherPlans | None = None,
     following: bool = False,
     unseen: Mapping[str, str] | None = None,
+    earlier: bool = False,
 ) -> ReplicationPlan:
     """Decide what a run would do about every selected analyzer and target; `NothingSelected` where none matches.
 
@@ -400,6 +384,7 @@ def make_plan(
         others: what serves for other plans; those are not considered where it is left out.
         following: the run is a part of a failover.
         unseen: why a resource has no inventory, by name: it could not be looked at.
+        earlier: what an earlier version stored will be compared with its fingerprints; the ledger's is in any case.
     """
     unseen, others = unseen or {}, others or OtherPlans(recovery_plan.name)
     _refuse_unknown(recovery_plan, selection, inventories, made_at)
@@ -413,7 +398,7 @@ def make_plan(
             continue
         here, there = inventories[source], inventories[target].with_defaults(added.setdefault(target, {}))
         theirs, built = (owners or {}).get(target, {}), rebuilt or {}
-        pair = Pair(recovery_plan, selection, here, there, known, theirs, built, made_at, others, following)
+        pair = Pair(recovery_plan, selection, here, there, known, theirs, built, made_at, others, following, earlier)
         planned, defaults = pair.plan()
         items.extend(planned)
         added[target].update(defaults)

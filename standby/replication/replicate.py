@@ -213,7 +213,10 @@ class Replication(Engine[PlanItem, ReportItem]):
 
 def _is_recorded(item: PlanItem, ledger: CopyLog) -> bool:
     last = ledger.records.get(item.target_analyzer)
-    return last is not None and (last.source, last.target) == (item.expected, item.found)
+    if last is None or item.found is None or (last.source, last.target) == (item.expected, item.found):
+        return last is not None
+    is_same = item.expected.is_same(last.source) and item.found.is_same(last.target)
+    return is_same and not last.is_by_first_rules
 
 
 def _without_copy(item: PlanItem) -> tuple[Status, str]:
@@ -290,7 +293,7 @@ async def _approved_plan(
     context: RunContext, selection: Selection, records: Mapping[Pair, Records], approved: SavedPlan | None
 ) -> ReplicationPlan:
     try:
-        plan = await make_plan_now(context, selection, records)
+        plan = await make_plan_now(context, selection, records, approved)
     except NothingSelected as error:
         if approved is None:
             raise
@@ -300,8 +303,14 @@ async def _approved_plan(
     return plan
 
 
-async def make_plan_now(context: RunContext, selection: Selection, records: Mapping[Pair, Records]) -> ReplicationPlan:
-    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers."""
+async def make_plan_now(
+    context: RunContext, selection: Selection, records: Mapping[Pair, Records], approved: SavedPlan | None = None
+) -> ReplicationPlan:
+    """Take the inventory of every resource of some pairs, and plan from it and from their ledgers.
+
+    Args:
+        approved: a plan that it will be compared with.
+    """
     # A resource that cannot be looked at costs its own pairs only; its error is raised where these are all there are.
     names = sorted({name for pair in records for name in pair})
     inventories, failures = await look_at(context.connections[name] for name in names)
@@ -329,6 +338,7 @@ async def make_plan_now(context: RunContext, selection: Selection, records: Mapp
             others=others,
             following=following,
             unseen={name: str(error) for name, error in failures.items()},
+            earlier=approved is not None,
         )
 
     made = plan(rebuilt)

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime
 from standby.config.plan import OnExisting
 from standby.config.resource import PREVIEW_2025, DeploymentOverrides, Resource
 from standby.document import JsonValue
-from standby.replication.fingerprint import fingerprint, same_meaning
+from standby.replication.fingerprint import fingerprint, is_by_first_rules, same_meaning
 from standby.service.models import Analyzer
 
 
@@ -54,7 +54,7 @@ def status_of(analyzer: Analyzer, now: datetime, longest: float) -> str:
     return STUCK if now - max(moments) > timedelta(seconds=longest) + STUCK_AFTER else "creating"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sighting:
     """One analyzer as seen at one resource."""
 
@@ -77,7 +77,7 @@ class Sighting:
         return replace(self, fingerprint=other.fingerprint) == other
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CopyRecord:
     """The ledger's last verified copy: both analyzers as they were. `analyzer` is missing in older ledgers."""
 
@@ -85,6 +85,11 @@ class CopyRecord:
     target: Sighting
     copied_at: AwareDatetime
     analyzer: str | None = None
+
+    @property
+    def is_by_first_rules(self) -> bool:
+        """Whether an earlier version wrote it, whose fingerprints followed other rules."""
+        return is_by_first_rules(self.source.fingerprint) or is_by_first_rules(self.target.fingerprint)
 
 
 def judge(source: Sighting, target: Sighting | None, last: CopyRecord | None, *, is_filled_in: bool = False) -> Verdict:

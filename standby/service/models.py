@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self, TypeGuard
+from weakref import WeakValueDictionary
 
 from pydantic import (
     AliasPath,
@@ -20,8 +21,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import from_json
 
-from standby.document import Document, JsonObject, oddity
+from standby.document import Document, JsonObject, as_text, oddity
 from standby.service.redaction import hidden, one_line
 from standby.text import clean, sentence
 
@@ -107,7 +109,7 @@ class _Wire(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    _sent: JsonObject = PrivateAttr(default_factory=dict)
+    _sent: JsonObject | None = PrivateAttr(None)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -119,7 +121,7 @@ class _Wire(BaseModel):
 
     def to_json(self) -> JsonObject:
         """Give exactly what the service sent, as a copy of its own."""
-        return deepcopy(self._sent)
+        return deepcopy(self._sent or {})
 
 
 class ErrorDetail(_Wire):
@@ -149,6 +151,36 @@ _STATUSES = {"creating", "ready", "deleting", "failed", "undefined", UNREADABLE}
 _MOST_OF_A_NAME = 80
 
 
+READ_ONLY = frozenset({"analyzerId", "status", "createdAt", "lastModifiedAt", "warnings", "supportedModels"})
+"""Fields only the service writes (REFERENCE, *The analyzer*)."""
+
+
+class Written:
+    """What people wrote of an analyzer, as JSON: as one object for all that have the same."""
+
+    __slots__ = ("__weakref__", "text")
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What an analyzer was read from: as text, of many thousands each byte counts, unless anything about it is odd."""
+
+    only_read: bytes = b"{}"
+    written: Written | None = None
+    wrong: str = ""
+    odd: frozenset[str] = frozenset()
+
+
+_NOTHING = _Told()
+
+
+_WRITTEN: WeakValueDictionary[bytes, Written] = WeakValueDictionary()
+"""By its text, for as long as any analyzer has it: a copy has what its source has, and may be one of many thousands."""
+
+
 class Analyzer(_Wire):
     """One analyzer, as far as it is read here: where something of it cannot be, its status is `UNREADABLE`.
 
@@ -169,45 +201,71 @@ class Analyzer(_Wire):
     tags: Annotated[dict[str, str], BeforeValidator(_strings)] = Field(default_factory=dict)
     warnings: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
 
-    _wrong: str = PrivateAttr("")
-    _odd: frozenset[str] = PrivateAttr(frozenset())
+    _told: _Told = PrivateAttr(default_factory=lambda: _NOTHING)
 
     @model_validator(mode="wrap")
     @classmethod
-    def _costs_itself_only(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _keep_what_was_sent(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        made = cls._read(data, handler)
+        # Nobody asks, and it is as large as all else together.
+        made.model_fields_set.clear()
+        return made
+
+    @classmethod
+    def _read(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Let what of it cannot be read cost itself only."""
         if not has_id(data):
-            return handler(data)
+            made = handler(data)
+            if isinstance(data, dict):
+                made._sent = data
+            return made
         name = str(data["analyzerId"])
-        odd = {key: why for key in data if (why := oddity({key: data[key]}))} if oddity(data) else {}
+        only_read = written = b""
+        odd: dict[str, str] = {}
+        try:
+            only_read = as_text({key: value for key, value in data.items() if key in READ_ONLY})
+            written = as_text({key: value for key, value in data.items() if key not in READ_ONLY})
+        except ValueError:
+            odd = {key: why for key in data if (why := oddity({key: data[key]}))}
         wrong = odd if _ID.fullmatch(name) else {"analyzerId": "is not as ids are"} | odd
         try:
             made = handler(data)
             if made.status not in _STATUSES:
                 wrong |= {"status": f"is {one_line(made.status)}, which is not known"}
-            if not wrong:
-                return made
         except ValidationError as error:
             wrong = {str(found["loc"][0]): "has the wrong type" for found in error.errors()} | wrong
-        shown = _shown(name)
-        rest = {key: value for key, value in data.items() if key not in wrong}
-        made = handler({**rest, "analyzerId": shown, "status": UNREADABLE})
-        made._sent = data
-        made._odd = frozenset(odd)
-        made._wrong = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())
+        words = ", ".join(f"its field {one_line(key)} {why}" for key, why in wrong.items())
+        if wrong:
+            rest = {key: value for key, value in data.items() if key not in wrong}
+            made = handler({**rest, "analyzerId": _shown(name), "status": UNREADABLE})
+        if written:
+            made._told = _Told(only_read, _WRITTEN.setdefault(written, Written(written)), words)
+        else:
+            made._sent, made._told = data, _Told(wrong=words, odd=frozenset(odd))
         return made
 
     @classmethod
     def nameless(cls, what: str, wrong: str) -> Analyzer:
         """Stand for what a list has and nothing names, such as an entry without an id, so that it is not lost."""
         made = cls.model_validate({"analyzerId": f"{NAMELESS}({what})"})
-        made._wrong = wrong
+        made._told = replace(made._told, wrong=wrong)
         return made
+
+    def to_json(self) -> JsonObject:
+        """Give exactly what the service sent, as a copy of its own."""
+        told = self._told
+        return super().to_json() if told.written is None else from_json(told.only_read) | from_json(told.written.text)
+
+    @property
+    def written(self) -> Written | None:
+        """What of it people wrote; `None` where anything about it is odd."""
+        return self._told.written
 
     def definition(self) -> JsonObject:
         """Give what the service sent, but for what no hash can be made of: that is only seen to be there."""
-        if not self._odd:
+        if not self._told.odd:
             return self.to_json()
-        return {one_line(key): UNREADABLE if key in self._odd else deepcopy(self._sent[key]) for key in self._sent}
+        return {one_line(key): UNREADABLE if key in self._told.odd else inner for key, inner in self.to_json().items()}
 
     @property
     def is_nameless(self) -> bool:
@@ -217,16 +275,16 @@ class Analyzer(_Wire):
     @property
     def wrong(self) -> str:
         """What of it cannot be read, and why; empty where all of it can."""
-        return self._wrong
+        return self._told.wrong
 
     @property
     def is_whole(self) -> bool:
         """Whether its definition can be kept, and built again, whatever else of it cannot be read."""
-        return not self._odd and _ID.fullmatch(self.analyzer_id) is not None
+        return not self._told.odd and _ID.fullmatch(self.analyzer_id) is not None
 
     def unreadable(self, where: str, advice: str = "Correct it there, or exclude it from the plan") -> str:
         """Say in a sentence or two that it cannot be read at a resource, why, and what to do."""
-        cause = sentence(f"It cannot be read at {where}: {self._wrong}")
+        cause = sentence(f"It cannot be read at {where}: {self._told.wrong}")
         return cause if self.is_nameless else f"{cause} {sentence(advice)}"
 
 

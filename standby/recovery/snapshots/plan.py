@@ -36,7 +36,7 @@ from standby.recovery.snapshots.id_mapping import Naming, ids_at, keep_names, re
 from standby.recovery.snapshots.labelled import see_labelled, what_changed
 from standby.recovery.snapshots.manifest import ResourceSnapshot
 from standby.recovery.snapshots.snapshot import Snapshot, readable_definitions
-from standby.replication.dependencies import Dependencies, TargetNames, resolve
+from standby.replication.dependencies import Dependencies, resolve, versions
 from standby.replication.fingerprint import fingerprint, is_filled_in, sendable
 from standby.replication.inventory import Inventory, must_match, take_inventory
 from standby.replication.ledger import RebuiltThere, read_ledger, read_rebuilt
@@ -272,12 +272,16 @@ class ResourcePlan:
     def _counterparts(self) -> Mapping[str, tuple[str, Holding]]:
         return {analyzer: self._counterpart(analyzer) for analyzer in sorted(self._dependencies.children)}
 
+    @cached_property
+    def _versions(self) -> Mapping[str, list[str]]:
+        return versions(self.target.analyzers)
+
     def _counterpart(self, analyzer: str) -> tuple[str, Holding]:
         """Find an analyzer's counterpart at the target: the one of the same id, or a version that is met by it."""
         own = self.ids[analyzer]
         held = self._holding(analyzer, own)
         if held in {Holding.OTHER_VERSION, Holding.SOMETHING_ELSE}:
-            for version in TargetNames("{id}", (), ()).versions(own, self.target.analyzers):
+            for version in self._versions.get(own, ()):
                 if self._holding(analyzer, version) in MET:
                     return version, self._holding(analyzer, version)
         return own, held

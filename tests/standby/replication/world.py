@@ -124,7 +124,6 @@ def inventory(where: str | Resource, *definitions: Mapping[str, Any], serves: Se
     return Inventory(
         serving=serves or serving(place),
         analyzers={analyzer.analyzer_id: analyzer for analyzer in analyzers},
-        definitions={analyzer.analyzer_id: analyzer.to_json() for analyzer in analyzers},
     )
 
 

@@ -67,6 +67,15 @@ def test_an_analyzer_keeps_exactly_what_was_sent(more: dict[str, Any], name: str
     assert Analyzer.model_validate(sent).to_json() == sent
 
 
+def test_analyzers_that_have_the_same_share_it() -> None:
+    one, other = (
+        Analyzer.model_validate({"analyzerId": name, "createdAt": made, "config": {"a": [1.5, "ü"]}})
+        for name, made in (("a", "2026-01-01T00:00:00Z"), ("b", "2026-01-02T00:00:00Z"))
+    )
+    assert one.written is other.written
+    assert (one.to_json()["analyzerId"], other.to_json()["createdAt"]) == ("a", "2026-01-02T00:00:00Z")
+
+
 def test_what_is_taken_out_of_an_analyzer_is_a_copy() -> None:
     analyzer = Analyzer.model_validate({"analyzerId": "a", "config": {"list": [{"deep": 1}]}})
     taken: Any = analyzer.to_json()

@@ -18,11 +18,11 @@ from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import restore
 from standby.recovery.snapshots.snapshot import open_snapshot
 from standby.replication.errors import NothingSelected
-from standby.replication.fingerprint import READ_ONLY
 from standby.replication.items import Progress, Selection, Status
 from standby.replication.ledger import read_rebuilt
 from standby.replication.replicate import survey
 from standby.replication.verdict import Verdict
+from standby.service.models import READ_ONLY
 from tests.standby.recovery.snapshots.world import Files, World, analyzer, labelled_by, recorded, served
 from tests.standby.replication.world import MODELS, START, definition, recovery_plan
 
