@@ -50,6 +50,7 @@ class Stats:
     most_operations_in_a_minute: int = 0
     copies_accepted: Counter[str] = field(default_factory=Counter)
     copies_finished: int = 0
+    copy_seconds: list[float] = field(default_factory=list)  # what each takes, in the order in which they began
     bytes: int = 0
     _minute: SlidingMinute = field(default_factory=SlidingMinute)
 
@@ -192,7 +193,10 @@ class ResourceState:
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
         elif not ending.never:
-            heapq.heappush(self._due, (TIME.monotonic() + self._takes(), operation_id))
+            seconds = self._takes()
+            heapq.heappush(self._due, (TIME.monotonic() + seconds, operation_id))
+            if is_copy:
+                self.stats.copy_seconds.append(seconds)
         if ending.shown_after:
             before = self.own(api_version, analyzer_id)
             self._before[api_version, analyzer_id] = TIME.monotonic() + ending.shown_after, before

@@ -101,6 +101,8 @@ async def test_operations_spread_around_their_time_and_alike_in_every_run(
         finished = []
         for clock.seconds in (80.0, 90.0, 100.0, 110.0, 120.0):
             finished.append((await stats(control, "east"))["copies_finished"])
+        taken = (await stats(control, "east"))["copy_seconds"]
+        assert finished == [sum(each <= moment for each in taken) for moment in (80, 90, 100, 110, 120)]
         await control.post("/reset")
         return finished
 
