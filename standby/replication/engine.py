@@ -136,6 +136,7 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         self._begun = clock.monotonic()
         self._attempts: dict[Key, Attempt] = {}
         self._results: dict[Key, ResultT] = {}
+        self._counts = count(())  # of the results, by status: counted anew at each end, large runs would take minutes
         self._without_defaults: dict[str, str] = {}
 
     @abstractmethod
@@ -201,6 +202,7 @@ class Engine(ABC, Generic[ItemT, ResultT]):
 
     def _end(self, item: ItemT, status: Status, reason: str = "", attempt: Attempt | None = None) -> None:
         self._results[item.key] = self._result(item, status, reason, attempt)
+        self._counts[status] += 1
         self._report()
 
     async def _drive(self, item: ItemT, ended: asyncio.Queue[Key]) -> None:
@@ -244,5 +246,4 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         return self._result(item, Status.FAILED, reason, attempt)
 
     def _report(self) -> None:
-        counts = count(self._results.values())
-        self._on_progress(Progress(len(self._items), len(self._in_flight), tuple(counts.items())))
+        self._on_progress(Progress(len(self._items), len(self._in_flight), tuple(self._counts.items())))
