@@ -5,12 +5,15 @@ of this module are inside its functions.
 """
 
 import asyncio
+import atexit
+import gc
 import os
 import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import import_module
 from inspect import isawaitable
@@ -56,12 +59,14 @@ PROMPT: Mapping[str, str] = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 QUIET: Mapping[str, str] = {
     # The command itself says what happened, and a run's log goes to the server as well.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    # How long the server may take that Prefect starts where none is configured.
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # No usage statistics leave a recovery tool.
     "DO_NOT_TRACK": "1",
 }
 """Settings of Prefect's client in a process of Standby."""
+
+COLLECTIONS = (100_000, 50, 100)
+"""When Python looks for garbage, in processes that import Prefect: that makes a million objects which all stay, and
+with Python's own thresholds a third of the time of a start goes into looking through them."""
 
 
 class Prefect:
@@ -71,6 +76,8 @@ class Prefect:
         """Set Prefect up for our work, and for a server that it may start for us."""
         for name, value in {**SETTINGS, **QUIET}.items():
             os.environ.setdefault(name, value)
+        gc.set_threshold(*COLLECTIONS)
+        atexit.register(gc.freeze)  # Python looks through all of it again as it ends.
 
     async def replicate(
         self,
@@ -171,33 +178,71 @@ async def _run_here(
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[BaseModel, bool]:
     """Save a configuration on the server and run a flow here; give its report, and whether it was interrupted."""
-    await _must_answer()
-    from prefect.exceptions import PrefectException, PrefectSignal
+    async with _server() as until_it_answers:
+        from prefect.exceptions import PrefectException, PrefectSignal
 
-    from flows.bootstrap import save_what_runs_need
-    from flows.run import listen
+        from flows.bootstrap import save_what_runs_need
+        from flows.run import listen
 
-    # Each flow has the name of its module.
-    run: Any = getattr(import_module(f"flows.{flow}"), flow)
-    await save_what_runs_need(wanted)
-    with listen(on_progress) as listener:
+        # Each flow has the name of its module.
+        run: Any = getattr(import_module(f"flows.{flow}"), flow)
+        await until_it_answers()
+        await save_what_runs_need(wanted)
+        with listen(on_progress) as listener:
+            try:
+                state = await run(**parameters, return_state=True)
+            except asyncio.CancelledError:
+                if listener.report is None:
+                    raise
+                return listener.report, True
+            except (httpx.HTTPError, PrefectException, PrefectSignal) as error:
+                # The server forgot the run, or is gone. What was done is done, and the report says what that is.
+                if listener.report is None:
+                    raise RunLost(str(error) or type(error).__name__) from None
+                return listener.report, False
+        if listener.report is not None:
+            return listener.report, state.is_cancelled()
+        failure: Any = await state.aresult(raise_on_failure=False)
+        if isinstance(failure, StandbyError):
+            raise failure
+        raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
+
+
+@asynccontextmanager
+async def _server() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Use the configured server; where none is, run one until the end, with the database of this user's Prefect.
+
+    Prefect starts such a server as well, and does nothing else until it answers.
+    """
+    settings = _settings()
+    if settings.api.url:
+        yield _must_answer
+        return
+    if not settings.server.ephemeral.enabled:
+        raise NoServer(_lost_profile())
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    environment = {**BARE, **os.environ, **settings.to_environment_variables(exclude_unset=True)}
+    with tempfile.TemporaryDirectory() as folder:
+        port, log = _free_port(), Path(folder) / "server.log"
+        api = f"http://127.0.0.1:{port}/api"
+        process = await _start(log, environment, TEMPORARY, port)
+
+        async def until_it_answers() -> None:
+            try:
+                await _until_it_answers(process, api, log)
+            except ServerDidNotStart as error:
+                raise NoServer(f", and {error.cause[0].lower()}{error.cause[1:]}") from None
+            await _must_answer()
+
         try:
-            state = await run(**parameters, return_state=True)
-        except asyncio.CancelledError:
-            if listener.report is None:
-                raise
-            return listener.report, True
-        except (httpx.HTTPError, PrefectException, PrefectSignal) as error:
-            # The server forgot the run, or is gone. What was done is done, and the report says what that is.
-            if listener.report is None:
-                raise RunLost(str(error) or type(error).__name__) from None
-            return listener.report, False
-    if listener.report is not None:
-        return listener.report, state.is_cancelled()
-    failure: Any = await state.aresult(raise_on_failure=False)
-    if isinstance(failure, StandbyError):
-        raise failure
-    raise NoReport(str(state.state_details.flow_run_id), str(failure or state.message))
+            with temporary_settings({PREFECT_API_URL: api}):
+                try:
+                    yield until_it_answers
+                finally:
+                    await _flush()
+        finally:
+            await _stop(process)
 
 
 async def _flush() -> None:
@@ -254,7 +299,7 @@ def _lost_profile() -> str:
 
 
 async def _must_answer() -> None:
-    """Make sure that the configured server is one and lets us in, or that the temporary one starts where none is."""
+    """Make sure that the configured server is one and lets us in."""
     url = _configured()
     from prefect import get_client
 
@@ -266,11 +311,8 @@ async def _must_answer() -> None:
     except httpx.InvalidURL as error:
         raise SettingsUnusable(f"NO_PROXY or PREFECT_API_URL has what is no URL: {error}") from None
     except (ImportError, RuntimeError, ValueError) as error:
-        # A proxy that cannot be used; or the temporary server did not start in time, or may not be started.
-        why = f": {error}" if isinstance(error, RuntimeError) else ""
-        if isinstance(error, ImportError):
-            raise ServerUnreachable(url, "a socks proxy that the environment names cannot be used") from None
-        raise (ServerUnreachable(url, str(error)) if url else NoServer(why)) from None
+        socks = "a socks proxy that the environment names cannot be used"
+        raise ServerUnreachable(url, socks if isinstance(error, ImportError) else str(error)) from None
     except httpx.HTTPError as error:
         failure, answer = error, None
     if isinstance(failure, httpx.HTTPStatusError):
@@ -284,16 +326,34 @@ async def _must_answer() -> None:
 
 START_SECONDS = 120.0  # How long a new server may take: it makes its database first
 STOP_SECONDS = 15.0
-EVERY = 0.25  # Seconds between two checks whether it responds
+EVERY = 0.1  # Seconds between two checks whether it responds
+
+QUICKLY = f"import gc; gc.set_threshold{COLLECTIONS}\n"
+
+PREFECT = f"""{QUICKLY}import runpy
+runpy.run_module("prefect", run_name="__main__", alter_sys=True)"""
+"""A program that is the `prefect` command."""
+
+TEMPORARY = f"""{QUICKLY}import sys, uvicorn
+from prefect.server.api.server import create_app
+uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")"""
+"""A program that is the server of one run: no pages, no schedules, no automations, but what records task runs."""
+
+BARE: Mapping[str, str] = {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
+"""Settings of the server of one run: nobody looks for Prefect's own blocks there."""
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
 
 
 @asynccontextmanager
 async def own_server(home: Path) -> AsyncIterator[str]:
     """Run a server that keeps all in one folder, and give the URL of its UI and `/api`; or `ServerDidNotStart`."""
     await asyncio.to_thread(home.mkdir, parents=True, exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = _free_port()
     url, log = f"http://127.0.0.1:{port}", home / "server.log"
     # Settings that are meant for another server are left out.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -304,7 +364,9 @@ async def own_server(home: Path) -> AsyncIterator[str]:
         # The UI runs in the browser and would look for the API at Prefect's usual port.
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
     }
-    process = await _start(log, {**inherited, **settings}, "server", "start", "--host", "127.0.0.1", "--port", port)
+    process = await _start(
+        log, {**inherited, **settings}, PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port
+    )
     try:
         await _until_it_answers(process, f"{url}/api", log)
         yield url
@@ -316,7 +378,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
     environment = {**PROMPT, **os.environ, **settings}
-    process = await _start(log, environment, "worker", "start", "--pool", pool, "--type", "process")
+    process = await _start(log, environment, PREFECT, "worker", "start", "--pool", pool, "--type", "process")
     try:
         yield
     finally:
@@ -326,10 +388,10 @@ async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> Async
             os.killpg(process.pid, signal.SIGKILL)
 
 
-async def _start(log: Path, env: Mapping[str, str], *command: str) -> asyncio.subprocess.Process:
+async def _start(log: Path, env: Mapping[str, str], program: str, *arguments: str) -> asyncio.subprocess.Process:
     with log.open("wb") as output:
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "prefect", *command),
+            *(sys.executable, "-c", program, *arguments),
             env=env,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
@@ -340,15 +402,17 @@ async def _start(log: Path, env: Mapping[str, str], *command: str) -> asyncio.su
 
 async def _until_it_answers(process: asyncio.subprocess.Process, api: str, log: Path) -> None:
     with suppress(TimeoutError):
-        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient() as http:
+        async with asyncio.timeout(START_SECONDS), httpx.AsyncClient(trust_env=False) as http:
             while process.returncode is None:
                 # Until it listens, there is an error.
                 with suppress(httpx.TransportError):
                     if (await http.get(f"{api}/health")).is_success:
                         return
                 await asyncio.sleep(EVERY)
-    said = (await asyncio.to_thread(log.read_text, errors="replace")).split("\n")
-    raise ServerDidNotStart(str(log), next((line.strip() for line in reversed(said) if line.strip()), ""))
+    said = [line.strip() for line in (await asyncio.to_thread(log.read_text, errors="replace")).split("\n")]
+    # What it says last is that it ends; the error stands before it.
+    told = [line for line in said if re.match(r"[\w.]+Error\b", line)] or [line for line in said if line]
+    raise ServerDidNotStart(str(log), told[-1] if told else "")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +30,32 @@ def test_bootstrap_starts_no_server_of_its_own(workspace: Workspace) -> None:
         "Bootstrap saves on a Prefect server, but no Prefect server is configured"
     )
     assert not (workspace.folder / "prefect" / "prefect.db").exists()
+
+
+@pytest.mark.prefect
+def test_without_a_server_a_run_has_one_for_itself_that_keeps_all_of_it(workspace: Workspace) -> None:
+    ran = workspace.ended(workspace.start("replicate", "invoices", "--target", "west", "--json", "--via", "prefect"))
+
+    assert ran.document["via"] == "prefect", ran.err
+    copied = ran.document["totals"]["succeeded"]
+    assert copied
+    with closing(sqlite3.connect(workspace.folder / "prefect" / "prefect.db")) as database:
+        runs = database.execute("SELECT state_type FROM flow_run").fetchall()
+        steps = database.execute("SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'").fetchone()
+    assert len(runs) == 1
+    assert steps >= (5 * copied,)
+    assert not ran.err.count("Traceback")
+
+
+@pytest.mark.prefect
+def test_a_server_that_ends_as_it_starts_is_not_waited_for(workspace: Workspace) -> None:
+    workspace.environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = "sqlite+aiosqlite:////nowhere/prefect.db"
+
+    ran = workspace.ended(workspace.start("replicate", "invoices", "--json", "--via", "prefect"))
+
+    assert ran.status == 1
+    cause = ran.document["error"]["cause"]
+    assert cause.startswith("No Prefect server is configured, and the Prefect server did not start: "), cause
 
 
 def test_gives_the_same_items_as_without_prefect(
