@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from functools import cache
 from itertools import combinations
 from operator import eq
 from pathlib import Path
@@ -168,9 +167,8 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
     if not isinstance(file.data, dict):
         what = "is empty" if file.data is None else "is not a mapping"
         raise ConfigurationError([f"{path} {what}"], "Add resources: and plans: to it")
-    schema = _schema()
-    filled = fill(file.data, environ, secrets_of(schema))
-    found = _validate(filled.data, schema)
+    filled = fill(file.data, environ, secrets_of(Configuration))
+    found = _validate(filled.data)
     if isinstance(found, Configuration) and not filled.problems:
         return found.relative_to(path.absolute().parent)
     # What is reported of a value that could not be filled in may come from that alone.
@@ -180,11 +178,6 @@ def load_configuration(path: Path, environ: Mapping[str, str] = os.environ) -> C
         problems += [each for each in found if not any(all(map(eq, each.where, where)) for where in unfilled)]
     hidden = [Problem(problem.where, filled.hide(problem.message)) for problem in problems]
     raise ConfigurationError(_lines(path, file, hidden), CORRECT)
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return Configuration.model_json_schema()
 
 
 def _read(path: Path) -> str:
@@ -205,11 +198,12 @@ def _read(path: Path) -> str:
         raise ConfigurationError([f"{path} cannot be read: {reason}"], "Check the path and its permissions") from error
 
 
-def _validate(data: Any, schema: dict[str, Any]) -> Configuration | list[Problem]:
+def _validate(data: Any) -> Configuration | list[Problem]:
     try:
         return Configuration.model_validate(data)
     except ValidationError as error:
         found = [details for details in error.errors(include_url=False) if details["loc"]]
+        schema = Configuration.model_json_schema()
         problems = [explain(details, data, schema) for details in found[:MOST_PROBLEMS]]
     # Pydantic compares the parts only when each is right; the reader wants to hear of everything at once.
     resources = dict(_right_ones(Resource, data.get("resources")))

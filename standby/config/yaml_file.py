@@ -3,9 +3,10 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel, SecretStr
 
 from standby.config.errors import Problem, Where
 
@@ -231,22 +232,21 @@ class Filled:
         return message
 
 
-def secrets_of(schema: Mapping[str, Any]) -> frozenset[Where]:
-    """Find where secrets stand, by a JSON schema of all of it; `*` is any name or position."""
+def secrets_of(kind: Any) -> frozenset[Where]:
+    """Find where secrets stand in a model, or another type; `*` is any name or position."""
 
-    def find(part: Mapping[str, Any], where: Where) -> Iterator[Where]:
-        if "$ref" in part:
-            yield from find(schema["$defs"][part["$ref"].rpartition("/")[2]], where)
-        if part.get("format") == "password":
+    def find(kind: Any, where: Where) -> Iterator[Where]:
+        if kind is SecretStr:
             yield where
-        for name, entry in part.get("properties", {}).items():
-            yield from find(entry, (*where, name))
-        for entry in (*part.get("patternProperties", {}).values(), *([part["items"]] if "items" in part else ())):
-            yield from find(entry, (*where, "*"))
-        for option in (*part.get("anyOf", ()), *part.get("oneOf", ())):
-            yield from find(option, where)
+        elif isinstance(kind, type) and issubclass(kind, BaseModel):
+            for name, field in kind.model_fields.items():
+                yield from find(field.annotation, (*where, field.alias or name))
+        else:
+            inside = (*where, "*") if get_origin(kind) in {dict, list, tuple} else where
+            for part in get_args(kind):
+                yield from find(part, inside)
 
-    return frozenset(find(schema, ()))
+    return frozenset(find(kind, ()))
 
 
 def fill(data: object, environ: Mapping[str, str], secrets: Collection[Where] = ()) -> Filled:

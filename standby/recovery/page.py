@@ -1,11 +1,12 @@
 """The HTML page about a plan: one file that needs nothing else; text from elsewhere is escaped."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from typing import TYPE_CHECKING
 
 from standby.config.plan import RecoveryPlan
 from standby.errors import StandbyError, sentence
@@ -32,10 +33,16 @@ from standby.service.calls import ANSWER_SECONDS
 from standby.text import clean
 from standby.vault.replica import ReplicaState, replica_state
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 
 @cache
 def template(package: str, name: str) -> Template:
     """Load a template from the folder `templates` of a package."""
+    # Only a page needs it.
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
+
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,

@@ -1,20 +1,26 @@
-"""How requests are signed: a subscription key, or an Entra token that is kept fresh."""
+"""How requests are signed: a subscription key, or an Entra token that is kept fresh.
+
+Azure's library takes a third of a second to import, which a command that has only keys is spared.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
-from typing import Any, NoReturn, assert_never
+from typing import TYPE_CHECKING, Any, NoReturn, assert_never
 
 import httpx
-from azure.core.credentials import AccessToken
-from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.exceptions import AzureError, ClientAuthenticationError
 from pydantic import SecretStr
 
 from standby.config.resource import PUBLIC, Cloud, Credentials, EntraCredentials, KeyCredentials, NoCredentials
 from standby.service.errors import NotAuthorized, ResourceUnusable, ServiceError, TokenUnavailable
 from standby.service.redaction import keep_secret, one_line
+
+if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
+    from azure.core.credentials_async import AsyncTokenCredential
 
 DATA_SCOPE = PUBLIC.scope  # Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)
 
@@ -95,25 +101,28 @@ class EntraAuth(httpx.Auth):
             await credential.close()
 
     async def _ask(self) -> AccessToken:
+        from azure.core.exceptions import AzureError, ClientAuthenticationError  # noqa: PLC0415
+
         failure: ServiceError
         try:
             self._credential = self._credential or self._make_credential()
             return await self._credential.get_token(self._scope, **self._options)
         except ClientAuthenticationError as error:
-            failure = NotAuthorized(f"Entra gave no token: {self._first_line(error)}", CORRECT)
+            failure = NotAuthorized(f"Entra gave no token: {_first_line(error)}", CORRECT)
         except AzureError as error:
             # Not just unreachable: what was to be signed has not been sent, so even a copy may be repeated.
-            failure = TokenUnavailable(f"Entra cannot be asked for a token: {self._first_line(error)}")
+            failure = TokenUnavailable(f"Entra cannot be asked for a token: {_first_line(error)}")
         except (ValueError, LookupError, TypeError) as error:
             # So azure-identity refuses settings, and stumbles over an answer that lacks something.
-            failure = NotAuthorized(f"No Entra token can be obtained: {self._first_line(error)}", CORRECT)
+            failure = NotAuthorized(f"No Entra token can be obtained: {_first_line(error)}", CORRECT)
         # Raised here and not above: the errors of azure-identity hold what was sent, even as a context.
         raise failure
 
-    def _first_line(self, error: Exception) -> str:
-        message = error.message if isinstance(error, AzureError) else str(error)
-        lines = message.strip().splitlines() or [type(error).__name__]
-        return one_line(lines[0])
+
+def _first_line(error: Exception) -> str:
+    # Azure's errors say more as text than their message.
+    lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
+    return one_line(lines[0])
 
 
 def auth_for(
@@ -142,7 +151,6 @@ def entra_auth(credentials: EntraCredentials, scope: str, cloud: Cloud = PUBLIC)
 
 
 def _credential(credentials: EntraCredentials, cloud: Cloud) -> AsyncTokenCredential:
-    # Importing it takes a third of a second, which a command that has only keys is spared.
     from azure.identity.aio import ClientSecretCredential, DefaultAzureCredential  # noqa: PLC0415
 
     secret = credentials.client_secret

@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import obstore
-from azure.core.credentials import AccessToken
 from obstore import exceptions
 from obstore.store import AzureStore, GCSStore, S3Store
 
@@ -37,6 +36,7 @@ from standby.vault.lease import hold_by_lease
 from standby.vault.storage import LOCK, HeldFile, Listed, Version, checked
 
 if TYPE_CHECKING:
+    from azure.core.credentials import AccessToken
     from obstore import PutMode
     from obstore.store import AzureCredential
 

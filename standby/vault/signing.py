@@ -1,12 +1,15 @@
-"""Signatures over what must not be changed unseen: manifests, evidence, the audit log."""
+"""Signatures over what must not be changed unseen: manifests, evidence, the audit log.
+
+The library for Ed25519 is imported only where a vault has such a key: nothing else signed needs it.
+"""
+
+from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
-from typing import Protocol, assert_never
+from typing import TYPE_CHECKING, Protocol, assert_never
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import ConfigDict, ValidationError
 
 from standby.config.errors import ConfigurationError
@@ -14,6 +17,9 @@ from standby.config.vault import Ed25519Signing, HmacSigning, Signing
 from standby.document import Document
 from standby.vault.documents import Stored, parse_stored
 from standby.vault.errors import FormatUnknown
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 
 class CannotSign(ConfigurationError):
@@ -104,6 +110,8 @@ class Ed25519Signer:
         return f"ed25519:{base64.b64encode(self._private.sign(content)).decode()}"
 
     def verifies(self, content: bytes, signature: str) -> bool:
+        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+
         given = _decoded(signature, "ed25519")
         if given is None:
             return False
@@ -115,6 +123,11 @@ class Ed25519Signer:
 
 
 def _ed25519(settings: Ed25519Signing) -> Ed25519Signer:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
+
     private = public = None
     if settings.private_key is not None:
         raw = _key(settings.private_key.get_secret_value(), "private_key")
