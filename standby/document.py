@@ -72,7 +72,7 @@ def json_text(document: JsonValue, *, ensure_ascii: bool = False) -> str:
 class Document(BaseModel):
     """A value that crosses a boundary: frozen, read by a field's name or by the key that it has in JSON."""
 
-    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True)
+    model_config = ConfigDict(frozen=True, validate_by_name=True, serialize_by_alias=True, defer_build=True)
 
     @field_validator("*")
     @classmethod
@@ -84,7 +84,7 @@ class Document(BaseModel):
 class Strict(BaseModel):
     """A part of what an operator writes: a misspelt key is an error, and no error quotes what was written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 def digest_of(content: bytes) -> str:

@@ -26,7 +26,7 @@ M = TypeVar("M", bound=BaseModel)
 class Part(BaseModel):
     """A part of a delivery; only what is needed of it is read."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
 
 def _written(value: object) -> object:

@@ -107,7 +107,7 @@ Timestamp = Annotated[datetime | None, BeforeValidator(_timestamp_or_none)]
 class _Wire(BaseModel):
     """A JSON object of the service: some of it read, all of it kept."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True, defer_build=True)
 
     _sent: JsonObject | None = PrivateAttr(None)
 
