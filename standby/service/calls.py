@@ -179,7 +179,7 @@ async def take_in(response: httpx.Response) -> None:
     finally:
         await stream.aclose()
     response.stream = httpx.ByteStream(body)
-    await response.aread()
+    response.read()
 
 
 async def _decompressed(stream: httpx.AsyncByteStream, coding: str) -> bytes:

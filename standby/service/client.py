@@ -314,7 +314,7 @@ class ContentUnderstandingClient:
         if not location:
             raise answer.protocol_error(f"{self.resource.name} started an operation and does not say where")
         url = self._sender.absolute(location, answer.analyzer)
-        operation_id = code_of(httpx.URL(url).path.rpartition("/")[2]) or ""
+        operation_id = code_of(url.partition("?")[0].rpartition("/")[2]) or ""
         return StartedOperation(operation_url=url, operation_id=operation_id, analyzer=analyzer, warnings=warnings)
 
     def _asked_first(self, what: str, kind: str) -> Call:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
@@ -90,8 +90,8 @@ class Sender:
         """Prepare; nothing is opened yet. The endpoint may have a path, and a quota counts every attempt."""
         self._name = name
         self._endpoint = endpoint
-        self._base = httpx.URL(f"{endpoint.rstrip('/')}/")
-        self._origin = origin_of(self._base)
+        self._base = endpoint.rstrip("/")
+        self._origin = origin_of(httpx.URL(endpoint))
         self._auth = auth
         self._quota = quota
         self._retries = retries
@@ -124,13 +124,11 @@ class Sender:
 
     async def send(self, call: Call) -> Answer:
         """Send a call, again where its `repeat` and the failure allow it; `ForeignOrigin` where nothing was sent."""
-        self.absolute(call.url, call.analyzer)
         patience = self._patience(call)
         return await send_again(self._retries, call.repeat, lambda: self._attempt(call, patience), patience)
 
     async def read(self, call: Call, model: type[M], patience: Patience | None = None) -> tuple[Answer, M]:
         """Send a call that may be repeated, and read its answer: one that cannot be read is asked for again."""
-        self.absolute(call.url, call.analyzer)
         patient = patience or self._patience(call)
 
         async def attempt() -> tuple[Answer, M]:
@@ -173,9 +171,14 @@ class Sender:
 
     def absolute(self, url: str, analyzer: str | None = None) -> str:
         """Give in full a URL that the service named; `ForeignOrigin`, with both, where it leads to another origin."""
+        return str(self._place(url, analyzer))
+
+    def _place(self, url: str, analyzer: str | None, params: Mapping[str, str] | None = None) -> httpx.URL:
         place: httpx.URL | None
         try:
-            place = self._base.join(url)
+            place = httpx.URL(url, params=params) if params else httpx.URL(url)
+            if not place.is_absolute_url:
+                place = httpx.URL(f"{self._base}/").join(url)
         except (httpx.InvalidURL, ValueError):
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
@@ -183,7 +186,7 @@ class Sender:
             cause = f"{self._name} names a place that is no URL to follow"
             raise ForeignOrigin(cause, resource=self._name, analyzer=analyzer)
         self._refuse_foreign(place, analyzer)
-        return str(place)
+        return place
 
     def _refuse_foreign(self, place: httpx.URL, analyzer: str | None) -> None:
         origin = origin_of(place)
@@ -266,18 +269,15 @@ class Sender:
         }
         if call.body is not None:
             headers["Content-Type"] = call.content_type
-        # A path is below the endpoint, which may have one itself.
-        url = f"{self._base}{call.url[1:]}" if call.url.startswith("/") else call.url
-        request = httpx.Request(
+        # A path is below the endpoint, which may have one itself. Whatever it is, this very URL is sent.
+        url = self._base + call.url if call.url.startswith("/") else call.url
+        return httpx.Request(
             call.method,
-            httpx.URL(url, params=call.params) if call.params else url,
+            self._place(url, call.analyzer, call.params),
             content=call.content,
             headers=headers,
             extensions={"timeout": TIMEOUT},
         )
-        # Of the very URL that is sent: `absolute` reads the links of the service by other rules.
-        self._refuse_foreign(request.url, call.analyzer)
-        return request
 
     async def _signed(self, request: httpx.Request, patience: Patience) -> httpx.Response:
         """Send a request as it is signed, and once more where it is signed anew."""

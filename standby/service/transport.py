@@ -38,23 +38,27 @@ class Transport(httpx.AsyncBaseTransport):
         limits = request.extensions["timeout"]
         url = request.url
         path, _, query = url.raw_path.decode("ascii").partition("?")
-        answer = await self._open().request(
-            request.method,
-            # Of the parts as httpx has read them, so that both mean the same host.
-            URL.build(
-                scheme=url.scheme,
-                host=url.raw_host.decode("ascii"),
-                port=url.port,
-                path=path,
-                query_string=query,
-                encoded=True,
-            ),
-            headers=request.headers.multi_items(),
-            data=request.content or None,
-            allow_redirects=False,
-            proxy=self._proxy,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits["connect"], sock_read=limits["read"]),
-        )
+        try:
+            answer = await self._open().request(
+                request.method,
+                # Of the parts as httpx has read them, so that both mean the same host.
+                URL.build(
+                    scheme=url.scheme,
+                    host=url.raw_host.decode("ascii"),
+                    port=url.port,
+                    path=path,
+                    query_string=query,
+                    encoded=True,
+                ),
+                headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+                data=request.content or None,
+                allow_redirects=False,
+                proxy=self._proxy,
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits["connect"], sock_read=limits["read"]),
+            )
+        except ValueError as error:
+            # Such as a key with a line end in it; whatever else goes wrong, `_once` has told.
+            raise httpx.LocalProtocolError("") from error
         return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request)
 
     async def aclose(self) -> None:
