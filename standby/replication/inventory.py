@@ -23,6 +23,7 @@ from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import fingerprint, present_fingerprint
 from standby.replication.serving import Serving, models_of
 from standby.replication.trained import is_side_copy
+from standby.replication.verdict import Sighting
 from standby.service.calls import trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnswerUnreadable, ArmUnavailable, DefaultsNotSet, ServiceError
@@ -46,7 +47,7 @@ class Meaning:
 _MEANINGS: WeakKeyDictionary[Written, Meaning] = WeakKeyDictionary()
 
 
-def _meaning_of(analyzer: Analyzer, ignore: tuple[str, ...]) -> Meaning:
+def meaning_of(analyzer: Analyzer, ignore: tuple[str, ...]) -> Meaning:
     """Work out what planning needs of an analyzer's definition."""
     written = analyzer.written
     known = _MEANINGS.get(written) if written is not None else None
@@ -65,6 +66,12 @@ def _meaning_of(analyzer: Analyzer, ignore: tuple[str, ...]) -> Meaning:
     if written is not None:
         _MEANINGS[written] = made
     return made
+
+
+def sight_as_it_is(analyzer: Analyzer, ignore: tuple[str, ...]) -> Sighting:
+    """See an analyzer as its resource shows it, by the present rules."""
+    meaning, made_at, changed_at = meaning_of(analyzer, ignore), analyzer.created_at, analyzer.last_modified_at
+    return Sighting(meaning.fingerprint, analyzer.status, made_at, changed_at, meaning.trained)
 
 
 class _Definitions(Mapping[str, JsonObject]):
@@ -95,7 +102,7 @@ class Inventory:
         """Give what planning needs of an analyzer's definition."""
         known = self._meanings.get(name)
         if known is None or known.ignore != ignore:
-            known = self._meanings[name] = _meaning_of(self.analyzers[name], ignore)
+            known = self._meanings[name] = meaning_of(self.analyzers[name], ignore)
         return known
 
     @property

@@ -27,7 +27,7 @@ from standby.replication.errors import (
     TargetUnreadable,
 )
 from standby.replication.fingerprint import differences, fingerprint, is_filled_in, same_meaning, without_access
-from standby.replication.inventory import Connections
+from standby.replication.inventory import Connections, meaning_of, sight_as_it_is
 from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
 from standby.replication.serving import judge_models
@@ -294,7 +294,7 @@ async def verify(context: RunContext, item: PlanItem, found: Analyzer | None = N
         raise TargetUnreadable(item.target_analyzer, item.target, analyzer.wrong)
     if analyzer.status != "ready":
         raise TargetAnalyzerFailed(item.target_analyzer, item.target, analyzer.status)
-    target = sight(analyzer, analyzer.definition(), ignore)
+    target = sight_as_it_is(analyzer, ignore)
     if item.expected.rebuilt:
         await note_rebuilt(context.vault, item, analyzer)
     if _is_as_planned(context, item, analyzer):
@@ -381,10 +381,13 @@ def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
 
 def _is_as_planned(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether it has the definition that was to be copied, whichever way it shows overridden deployments."""
-    definition = there.definition()
+    ignore = context.recovery_plan.ignore
     if context.connections[item.target].resource.api_version == PREVIEW_2025 and item.models:
-        definition = with_overrides(definition, context.recovery_plan.overrides(item.target), dict(item.models))
-    return same_meaning(fingerprint(definition, context.recovery_plan.ignore), item.expected.fingerprint)
+        overrides = context.recovery_plan.overrides(item.target)
+        seen = fingerprint(with_overrides(there.definition(), overrides, dict(item.models)), ignore)
+    else:
+        seen = meaning_of(there, ignore).fingerprint
+    return same_meaning(seen, item.expected.fingerprint)
 
 
 def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
@@ -396,7 +399,7 @@ def _is_as_found(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     if item.found.status in {"failed", STUCK} and there.status not in {"failed", "creating"}:
         return False
     dates = (there.created_at, there.last_modified_at)
-    seen = fingerprint(there.definition(), context.recovery_plan.ignore)
+    seen = meaning_of(there, context.recovery_plan.ignore).fingerprint
     return dates == (item.found.created_at, item.found.changed_at) and same_meaning(seen, item.found.fingerprint)
 
 
