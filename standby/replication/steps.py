@@ -381,12 +381,10 @@ def _is_ours(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
 
 def _is_as_planned(context: RunContext, item: PlanItem, there: Analyzer) -> bool:
     """Say whether it has the definition that was to be copied, whichever way it shows overridden deployments."""
-    ignore = context.recovery_plan.ignore
+    ignore, overrides = context.recovery_plan.ignore, context.recovery_plan.overrides(item.target)
+    seen = meaning_of(there, ignore).fingerprint
     if context.connections[item.target].resource.api_version == PREVIEW_2025 and item.models:
-        overrides = context.recovery_plan.overrides(item.target)
         seen = fingerprint(with_overrides(there.definition(), overrides, dict(item.models)), ignore)
-    else:
-        seen = meaning_of(there, ignore).fingerprint
     return same_meaning(seen, item.expected.fingerprint)
 
 
