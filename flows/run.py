@@ -8,7 +8,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
@@ -110,8 +110,7 @@ async def _state(flow_run_id: UUID) -> State[Any] | None:
         return (await client.read_flow_run(flow_run_id)).state
 
 
-UPDATES = 20  # How often, at most, a run's progress artifact is updated because there is progress
-BEAT = 5.0  # Seconds after which it is updated without progress: a sign of life for the run that waits for this one
+BEAT = 5.0  # Seconds between two updates of it, progress or not: a sign of life for the run that waits for this one
 PROGRESS = "replication"  # Key of the progress artifact
 
 
@@ -125,7 +124,6 @@ class ProgressArtifact:
         """Prepare the bar; the description says what is under way."""
         self._description = description
         self._percent = self._shown = 0.0
-        self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         text = self._description
@@ -147,18 +145,11 @@ class ProgressArtifact:
         """Note how far the run is."""
         if listener := _LISTENER.get():
             listener.on_progress(progress)
-        percent = 100.0 * progress.done / progress.total if progress.total else 100.0
-        if percent >= 100.0 or percent - self._percent >= 100.0 / UPDATES:
-            self._percent = percent
-            self._changed.set()
+        self._percent = 100.0 * progress.done / progress.total if progress.total else 100.0
 
     async def _follow(self) -> None:
         while True:
-            # Not wait_for: before Python 3.12 it can swallow a cancellation.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(BEAT):
-                    await self._changed.wait()
-            self._changed.clear()
+            await asyncio.sleep(BEAT)
             await self._update()
 
     async def _update(self) -> None:

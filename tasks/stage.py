@@ -28,6 +28,14 @@ log = logging.getLogger("standby.flows")
 P = ParamSpec("P")
 T = TypeVar("T")
 
+
+def _says_more_than_its_state(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Finished in state Completed(")
+
+
+# A copy is five task runs: as many lines that only repeat the state would be sent, parsed and kept.
+logging.getLogger("prefect.task_runs").addFilter(_says_more_than_its_state)
+
 MOST_OF_A_NAME = 200  # Characters of a task run's name
 SHOWN_SECONDS = 15.0  # How long something that is only shown may take
 
