@@ -108,11 +108,18 @@ def measure(share: float) -> tuple[list[Row], dict[str, float], Machine]:
     others = None if now is None or spent is None else max(0.0, now - spent - (family_cpu() - ours)) / took
     about["took"] = f"{took:.0f} s"
     rows += by_hand()
-    return sorted(rows, key=lambda row: row.ratio is None), spent_on, Machine(about, load, os.getloadavg()[0], others)
+    return (
+        sorted(rows, key=lambda row: (row.ratio is None, row.must == "shown")),
+        spent_on,
+        Machine(about, load, os.getloadavg()[0], others),
+    )
 
 
 def by_hand() -> list[Row]:
-    """Read what was measured by hand: what it needs not every machine has."""
+    """Read what was measured by hand, since not every machine has what it needs: workers on PostgreSQL and Redis.
+
+    An entry is a row's name with `ideal` and `ours` in seconds, `most` and `when`, a date.
+    """
     kept = json.loads(BY_HAND.read_text(encoding="utf-8")) if BY_HAND.exists() else {}
     return [
         timed(f"{name} (by hand, {each['when']})", [each["ours"]], [each["ideal"]], each["most"])
