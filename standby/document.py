@@ -132,17 +132,7 @@ def read_json(content: bytes) -> JsonValue:
 
 def oddity(value: JsonValue) -> str:
     """Say what about a value keeps others from reading or hashing it; empty where nothing does."""
-    level = [value]
-    for _ in range(MOST_LEVELS):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            break
-    else:
+    if _is_too_deep(value):
         return f"is nested deeper than {MOST_LEVELS} levels"
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
@@ -153,13 +143,27 @@ def oddity(value: JsonValue) -> str:
     return ""
 
 
+def _is_too_deep(value: JsonValue) -> bool:
+    level = [value]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def as_text(value: JsonValue) -> bytes:
     """Write a value as JSON, to be kept and read again; `ValueError` where anything about it is odd."""
     text = to_json(value)
     # Many times faster than to ask, and nearly always enough to know.
-    is_plain = b"NaN" not in text and b"Infinity" not in text and text.count(b"{") + text.count(b"[") < MOST_LEVELS
-    if not is_plain and (odd := oddity(value)):
-        raise ValueError(odd)
+    may_be_deep = text.count(b"{") + text.count(b"[") >= MOST_LEVELS
+    if (may_be_deep and _is_too_deep(value)) or ((b"NaN" in text or b"Infinity" in text) and oddity(value)):
+        raise ValueError("odd")
     return text
 
 

@@ -103,8 +103,9 @@ async def command(
     output.results([*loss_lines(finding), *plan_lines(proposal, expected, verbose=output.verbose)])
     if out is not None:
         output.say(f"Saved. Do exactly that with: standby replicate {plan} --apply {out}")
-    document = {**report.plan_document(proposal), "forecast": expected.to_json() if expected else None}
-    output.document(document | {"fence": finding.to_json()})
+    if output.json:
+        document = {**report.plan_document(proposal), "forecast": expected.to_json() if expected else None}
+        output.document(document | {"fence": finding.to_json()})
     idle = all(item.action is Action.SKIP for item in proposal.items) and not proposal.added_defaults
     return Exit.DONE if idle and not finding.problem and not proposal.unseen else Exit.DIFFERENCES
 
@@ -147,5 +148,6 @@ async def check(context: typer.Context, plan: PlanName) -> Exit:
         finding = await look(recovery)
         proposal = await survey(recovery.run, Selection())
     output.results([*loss_lines(finding), *drift_lines(proposal, verbose=output.verbose)])
-    output.document(report.drift_document(proposal) | {"fence": finding.to_json()})
+    if output.json:
+        output.document(report.drift_document(proposal) | {"fence": finding.to_json()})
     return Exit.DONE if report.is_in_sync(proposal) and not finding.problem else Exit.DIFFERENCES

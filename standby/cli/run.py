@@ -43,6 +43,7 @@ def exit_of(*, complete: bool, interrupted: bool = False) -> Exit:
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STDERR = 2
 SHOW_CURSOR = b"\x1b[?25h"  # A live line hides it
+GARBAGE = (50_000, 20, 20)  # How seldom garbage is looked for: a plan of many makes little, and each look goes over it
 GRACE = 1.0  # Seconds after a second Ctrl-C in which files are closed and our own processes stopped
 
 
@@ -163,6 +164,7 @@ def _status(work: Coroutine[None, None, Exit], output: Output) -> Exit:
     if not gc.isenabled():
         # Turned off while everything was imported, which now counts as what never becomes garbage.
         gc.freeze()
+        gc.set_threshold(*GARBAGE)
         gc.enable()
     try:
         return asyncio.run(_stoppable(work, output))

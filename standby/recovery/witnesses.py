@@ -32,7 +32,7 @@ from standby.recovery.context import Known, RecoveryContext
 from standby.recovery.snapshots.catalog import taken
 from standby.recovery.snapshots.manifest import Manifest, parse_index
 from standby.recovery.snapshots.store import index_path, manifest_path
-from standby.replication.ledger import read_ledger
+from standby.replication.ledger import read_epochs
 from standby.text import some_of
 from standby.vault.documents import Stored, parse_stored, read_document
 from standby.vault.errors import VaultError
@@ -319,7 +319,7 @@ async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | Non
 
 async def _of_ledger(context: RecoveryContext, source: str, target: str) -> Witness | None:
     version = context.connections[source].resource.api_version if context.connections.clients else ""
-    ledger = await read_ledger(context.vault, source, target, version)
+    ledger = await read_epochs(context.vault, source, target, version)
     if ledger.missing:
         return None
     return Witness(ledger.where, ledger.epochs.get(context.plan.name, 0))

@@ -94,6 +94,15 @@ async def read_ledger(storage: Storage, source: str, target: str, api_version: s
     return _parse(storage.where(path), await storage.read(path))
 
 
+async def read_epochs(storage: Storage, source: str, target: str, api_version: str) -> Ledger:
+    """Read the ledger of one pair without its records, of which there may be many."""
+    path = _path(source, target, api_version)
+    content = await storage.read(path)
+    # The first line says, too, whether a newer version wrote it.
+    kept = [line for place, line in enumerate((content or b"").splitlines()) if not place or line.startswith(_EPOCHS)]
+    return _parse(storage.where(path), None if content is None else b"\n".join(kept))
+
+
 @asynccontextmanager
 async def write_ledger(
     storage: Storage, source: str, target: str, api_version: str, clock: Clock | None = None

@@ -1,6 +1,6 @@
 """From what all resources hold to what a run would do: a pure function."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -59,6 +59,7 @@ class Pair:
 
     recovery_plan: RecoveryPlan
     selection: Selection
+    selected: Sequence[str]
     source: Inventory
     target: Inventory
     records: Records
@@ -80,8 +81,7 @@ class Pair:
 
     def plan(self) -> tuple[list[PlanItem], Mapping[str, str]]:
         """Decide for every selected analyzer and what those need; give the items by name, and the defaults to add."""
-        selected = _selected(self.recovery_plan, self.selection, self.source, self.now)
-        dependencies = closure(selected, self.source.analyzers, lambda name: self._meant(name).references)
+        dependencies = closure(self.selected, self.source.analyzers, lambda name: self._meant(name).references)
         models = {model: None for name in dependencies.children for model in self._meant(name).models}
         there, missing = self.target.serving, self.recovery_plan.missing_defaults
         serving, added = with_added_defaults(models, self.source.serving, there, self.overrides, missing)
@@ -346,19 +346,19 @@ def _against_source(item: PlanItem, dependencies: Dependencies) -> PlanItem:
     return item
 
 
-def _selected(plan: RecoveryPlan, selection: Selection, source: Inventory, now: datetime) -> list[str]:
-    protected = (name for name, analyzer in source.analyzers.items() if is_protected(plan, analyzer, now))
-    return [name for name in protected if matches(name, selection.analyzers)]
+def _protected(plan: RecoveryPlan, source: Inventory | None, now: datetime) -> list[str]:
+    analyzers = source.analyzers if source else {}
+    return [name for name, analyzer in analyzers.items() if is_protected(plan, analyzer, now)]
 
 
 def _last_seen(
-    plan: RecoveryPlan, selection: Selection, source: Inventory | None, records: Records, now: datetime
+    plan: RecoveryPlan, selected: Sequence[str], source: Inventory | None, records: Records, analyzers: Sequence[str]
 ) -> dict[str, Sighting]:
     """Give what is asked for of a pair that cannot be compared: as its source has it, else as the ledger saw it."""
     if source is None:
         found = {record.analyzer or copy: record.source for copy, record in records.items()}
-        return {name: seen for name, seen in found.items() if matches(name, selection.analyzers)}
-    names = resolve(_selected(plan, selection, source, now), source.definitions).children
+        return {name: seen for name, seen in found.items() if matches(name, analyzers)}
+    names = resolve(selected, source.definitions).children
     return {name: sight(source.analyzers[name], source.definitions[name], plan.ignore) for name in names}
 
 
@@ -387,18 +387,23 @@ def make_plan(
         earlier: what an earlier version stored will be compared with its fingerprints; the ledger's is in any case.
     """
     unseen, others = unseen or {}, others or OtherPlans(recovery_plan.name)
-    _refuse_unknown(recovery_plan, selection, inventories, made_at)
+    sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
+    protected = {source: _protected(recovery_plan, inventories.get(source), made_at) for source in sources}
+    _refuse_unknown(recovery_plan, selection, inventories, protected)
     items: list[PlanItem] = []
     added: dict[str, dict[str, str]] = {}
     for source, target in selected_pairs(recovery_plan, selection):
         known = records.get((source, target), {})
+        selected = [name for name in protected[source] if matches(name, selection.analyzers)]
         if reason := unseen.get(source) or unseen.get(target):
-            seen = _last_seen(recovery_plan, selection, inventories.get(source), known, made_at)
+            seen = _last_seen(recovery_plan, selected, inventories.get(source), known, selection.analyzers)
             items.extend(unseen_items(source, target, seen, known, reason))
             continue
         here, there = inventories[source], inventories[target].with_defaults(added.setdefault(target, {}))
         theirs, built = (owners or {}).get(target, {}), rebuilt or {}
-        pair = Pair(recovery_plan, selection, here, there, known, theirs, built, made_at, others, following, earlier)
+        pair = Pair(
+            recovery_plan, selection, selected, here, there, known, theirs, built, made_at, others, following, earlier
+        )
         planned, defaults = pair.plan()
         items.extend(planned)
         added[target].update(defaults)
@@ -412,18 +417,18 @@ def make_plan(
 
 
 def _refuse_unknown(
-    recovery_plan: RecoveryPlan, selection: Selection, inventories: Mapping[str, Inventory], now: datetime
+    recovery_plan: RecoveryPlan,
+    selection: Selection,
+    inventories: Mapping[str, Inventory],
+    protected: Mapping[str, Sequence[str]],
 ) -> None:
     for target in selection.targets:
         if target not in recovery_plan.targets:
             raise NothingSelected("target", target, list(recovery_plan.targets))
-    sources = {source for source, _ in selected_pairs(recovery_plan, selection)}
-    if not sources <= inventories.keys():
+    if not protected.keys() <= inventories.keys():
         return  # A name that is not known may be one of a source that could not be looked at.
-    there = [found for source in sources for found in inventories[source].analyzers.items()]
-    known = {name for name, analyzer in there if is_protected(recovery_plan, analyzer, now)}
-    must_match(selection.analyzers, known)
-    everything = sorted({name for source in sources for name in inventories[source].analyzers})
+    must_match(selection.analyzers, {name for names in protected.values() for name in names})
+    everything = {name for source in protected for name in inventories[source].analyzers}
     for forced in selection.force:
         if forced not in everything:
-            raise NothingSelected("analyzer", forced, everything, "force")
+            raise NothingSelected("analyzer", forced, sorted(everything), "force")
