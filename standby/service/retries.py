@@ -183,6 +183,12 @@ async def send_again(
             return False
         return True if wait is None else wait
 
+    # The first attempt: to prepare for others costs half as much as a call does.
+    failures: list[ServiceError] = []
+    try:
+        return await send()
+    except ServiceError as error:
+        failures.append(error)
     async for attempt in stamina.retry_context(
         on=hook,
         attempts=retries.attempts,
@@ -192,6 +198,8 @@ async def send_again(
         wait_jitter=retries.wait_jitter,
     ):
         with attempt:
+            if failures:
+                raise failures.pop()
             return await send()
     raise AssertionError("stamina ends with a result or an error")
 

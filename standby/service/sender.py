@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import TypeVar
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import httpx
@@ -57,6 +59,12 @@ PAGE_SECONDS = 2.0
 P = TypeVar("P", bound=Page)
 
 USER_AGENT = f"standby/{__version__}"
+
+
+@lru_cache(1000)
+def _read_url(text: str) -> httpx.URL:
+    # httpx looks at it character by character, and the URL of an operation is asked several times.
+    return httpx.URL(text)
 
 
 def _path(request: httpx.Request) -> str:
@@ -173,12 +181,12 @@ class Sender:
         """Give in full a URL that the service named; `ForeignOrigin`, with both, where it leads to another origin."""
         return str(self._place(url, analyzer))
 
-    def _place(self, url: str, analyzer: str | None, params: Mapping[str, str] | None = None) -> httpx.URL:
+    def _place(self, url: str, analyzer: str | None) -> httpx.URL:
         place: httpx.URL | None
         try:
-            place = httpx.URL(url, params=params) if params else httpx.URL(url)
+            place = _read_url(url)
             if not place.is_absolute_url:
-                place = httpx.URL(f"{self._base}/").join(url)
+                place = _read_url(f"{self._base}/").join(url)
         except (httpx.InvalidURL, ValueError):
             place = None
         # Nobody has a reason to send us a user and a password, and they would end up in logs.
@@ -271,9 +279,10 @@ class Sender:
             headers["Content-Type"] = call.content_type
         # A path is below the endpoint, which may have one itself. Whatever it is, this very URL is sent.
         url = self._base + call.url if call.url.startswith("/") else call.url
+        url = f"{url}?{urlencode(call.params)}" if call.params else url
         return httpx.Request(
             call.method,
-            self._place(url, call.analyzer, call.params),
+            self._place(url, call.analyzer),
             content=call.content,
             headers=headers,
             extensions={"timeout": TIMEOUT},
