@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx
 from rich.console import Console
 
 from benchmarks import Row, markdown_of, outages, table_of, timed
@@ -102,7 +103,13 @@ def measure(share: float) -> tuple[list[Row], dict[str, float], Machine]:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
-            rows += case(Path(folder), share, _say)
+            try:
+                # What a case found before it failed counts all the same.
+                for row in case(Path(folder), share, _say):
+                    rows.append(row)
+            except (RuntimeError, OSError, httpx.HTTPError) as error:
+                about["not measured"] = f"{about.get('not measured', '')} {case.__name__}: {error}".strip()
+                _say(f"{case.__name__} could not be measured: {error}")
         spent_on = causes(Path(folder), share, _say)
     now, took = busy_cpu(), time.monotonic() - begun
     others = None if now is None or spent is None else max(0.0, now - spent - (family_cpu() - ours)) / took
