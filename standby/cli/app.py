@@ -66,12 +66,12 @@ COMMANDS = {
     "failback": Entry("standby.cli.failback", "Let the primary serve again, with every edit made meanwhile."),
     "drill": Entry("standby.cli.drill", "Run a failover drill with temporary ids, and clean up."),
     "automation": Entry("standby.cli.automation", "Show or set whether an outage may start a failover."),
-    "explain": Entry("standby.cli.audit", "Replay a recorded decision about a failover.", "replay"),
+    "explain": Entry("standby.cli.explain", "Replay a recorded decision about a failover."),
     "audit": Entry("standby.cli.audit", "Check or show the log of who did what, and why."),
     "vault": Entry("standby.cli.vault", "Copy the vault to another place."),
     "report": Entry("standby.cli.status", "Write an HTML page about a plan: regions, readiness, timeline.", "report"),
     "gateway": Entry("standby.cli.serve", "Receive alerts of Azure and pass them on as Prefect events.", "gateway"),
-    "bootstrap": Entry("standby.cli.bootstrap", "Save this configuration on a Prefect server."),
+    "bootstrap": Entry("standby.cli.doctor", "Save this configuration on a Prefect server.", "bootstrap"),
     "emulator": Entry("standby.cli.serve", "Serve emulated resources on this machine.", "emulator"),
 }
 

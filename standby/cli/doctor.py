@@ -1,4 +1,4 @@
-"""`standby doctor`: what is in place, and what to do about the rest."""
+"""`standby doctor` and `standby bootstrap`: what is in place, what is missing, and what Prefect has to keep."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -372,3 +372,26 @@ async def _place(name: str, place: Place, known: str) -> Check:
         detail = f"it could not be written within {LONGEST:g} s"
         return Check("vault", name, False, detail, "Check that its storage answers")
     return Check("vault", name, True, f"{where} can be written")
+
+
+class NoServer(StandbyError):
+    """There is no Prefect server to save anything on."""
+
+    def __init__(self, found: str, next_action: str) -> None:
+        cause = f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}"
+        super().__init__(cause, f"{next_action}, and run this again")
+
+
+async def bootstrap(context: typer.Context) -> Exit:
+    """Save blocks, limits, work pools and deployments on a Prefect server; it is safe to repeat."""
+    output: Output = context.obj
+    configuration = output.load()
+    orchestrator = load_orchestrator()
+    health = await orchestrator.health()
+    if not health.well:
+        raise NoServer(health.detail, health.next_action)
+    changes = await orchestrator.bootstrap(configuration)
+    for change in changes or ["Nothing to change: the server has everything."]:
+        output.result(change)
+    output.document({"changes": list(changes)})
+    return Exit.DONE

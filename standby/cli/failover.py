@@ -7,6 +7,7 @@ from typing import Annotated, assert_never
 
 import typer
 
+from standby.cli.explain import GUARD_MARKS
 from standby.cli.options import PastLoss, PlanName, Primary, Reason, Via, Yes
 from standby.cli.output import Line, NotConfirmed, Output, confirm, loss_lines, must_be_confirmed, problem_lines
 from standby.cli.progress import ShownStages
@@ -39,12 +40,6 @@ from standby.recovery.loss import FENCE, settle
 from standby.recovery.witnesses import look
 from standby.text import some_of, utc
 
-GUARD_MARKS = {
-    GuardOutcome.PASS: ("ok", "green"),
-    GuardOutcome.WAIT: ("..", "yellow"),
-    GuardOutcome.REFUSE: ("NO", "red"),
-    GuardOutcome.FORCED: ("!!", "yellow"),
-}
 _SINKS = {"told": ("ok", "green"), "deferred": ("..", "yellow"), "failed": ("NO", "red")}
 
 

@@ -318,7 +318,7 @@ async def _of_snapshot(context: RecoveryContext, asked: _Asked) -> Witness | Non
 
 
 async def _of_ledger(context: RecoveryContext, source: str, target: str) -> Witness | None:
-    version = context.connections[source].resource.api_version if context.connections.clients else ""
+    version = context.configuration.resource(source).api_version if context.connections.clients else ""
     ledger = await read_epochs(context.vault, source, target, version)
     if ledger.missing:
         return None

@@ -24,7 +24,7 @@ from standby.replication.fingerprint import fingerprint, present_fingerprint
 from standby.replication.serving import Serving, models_of
 from standby.replication.trained import is_side_copy
 from standby.replication.verdict import Sighting
-from standby.service.calls import trusted_certificates
+from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import AnswerUnreadable, ArmUnavailable, DefaultsNotSet, ServiceError
 from standby.service.models import Analyzer, Deployment, Written
@@ -293,11 +293,41 @@ class Connections:
         self._serving.pop(resource, None)
 
 
+class _Clients(Mapping[str, ContentUnderstandingClient]):
+    """The clients of resources, each made when it is first asked for: what calls nobody waits for none of it."""
+
+    def __init__(self, resources: Iterable[Resource], silence: float | None) -> None:
+        self._resources = {resource.name: resource for resource in resources}
+        self._silence = silence
+        self._made: dict[str, ContentUnderstandingClient] = {}
+
+    def __getitem__(self, name: str) -> ContentUnderstandingClient:
+        if name not in self._made:
+            resource = self._resources[name]
+            self._made[name] = ContentUnderstandingClient(resource, tls=self._tls, silence=self._silence)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._resources)
+
+    def __len__(self) -> int:
+        return len(self._resources)
+
+    @cached_property
+    def _tls(self) -> Tls:
+        return trusted_certificates()
+
+    async def aclose(self) -> None:
+        async with AsyncExitStack() as stack:
+            for client in self._made.values():
+                stack.push_async_exit(client)
+
+
 @asynccontextmanager
 async def connect(resources: Iterable[Resource], silence: float | None = None) -> AsyncIterator[Connections]:
-    """Open one client per resource, and close them all."""
-    tls = trusted_certificates()
-    async with AsyncExitStack() as stack:
-        made = [ContentUnderstandingClient(resource, tls=tls, silence=silence) for resource in resources]
-        clients = {client.resource.name: await stack.enter_async_context(client) for client in made}
+    """Give a client for each resource, and close them all."""
+    clients = _Clients(resources, silence)
+    try:
         yield Connections(clients)
+    finally:
+        await clients.aclose()
