@@ -47,6 +47,7 @@ class Emulator:
     arm: str
     resources: Mapping[str, Place]
     identity: Identity
+    world: World
     ca_file: Path | None = None
 
     def announcement(self) -> JsonObject:
@@ -84,7 +85,7 @@ async def running(config: EmulatorConfig) -> AsyncIterator[Emulator]:
         await control.open()
         url = f"http://{HOST}:{port_of(control_port)}"
         identity, ca_file = Identity(f"{url}/identity", world.issuer.header), made.ca_file if made else None
-        yield Emulator(control=url, arm=url, resources=places, identity=identity, ca_file=ca_file)
+        yield Emulator(control=url, arm=url, resources=places, identity=identity, world=world, ca_file=ca_file)
 
 
 async def serve(config: EmulatorConfig, announce: Callable[[str], None]) -> None:

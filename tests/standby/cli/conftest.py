@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 
 from emulator.config import EmulatorConfig
 from emulator.serve import Emulator, running
+from emulator.world import ResourceState
 from standby.cli.app import app
 from tests.patience import PATIENCE
 
@@ -104,6 +106,7 @@ class Cloud:
     """Emulated regions in a thread of their own, so that a command can run its own event loop here."""
 
     def __init__(self, config: EmulatorConfig | None = None) -> None:
+        self.kept: dict[str, tuple[Path, dict[str, ResourceState]]] = {}
         self._config = config or emulated(analyzers())
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
@@ -176,6 +179,7 @@ class Workspace:
 
     folder: Path
     environment: dict[str, str]
+    cloud: Cloud
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -186,6 +190,20 @@ class Workspace:
         text = self.file.read_text(encoding="utf-8")
         assert old in text, f"{old} is not in the configuration"
         self.file.write_text(text.replace(old, new), encoding="utf-8")
+
+    def once(self, prepare: Callable[[Workspace], None]) -> Workspace:
+        """Come to where `prepare` leads: later tests copy what it left here and in the regions, and repeat nothing."""
+        what, world = f"{prepare.__module__} {prepare.__qualname__}", self.cloud.emulator.world
+        if what in self.cloud.kept:
+            folder, resources = self.cloud.kept[what]
+            shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+            world.resources = copy.deepcopy(resources)
+        else:
+            prepare(self)
+            folder = self.folder.parent / f"kept-{len(self.cloud.kept)}-{self.folder.name}"
+            shutil.copytree(self.folder, folder)
+            self.cloud.kept[what] = folder, copy.deepcopy(world.resources)
+        return self
 
     def forget(self) -> None:
         """Lose the vault, and with it all that was learned of earlier copies."""
@@ -258,6 +276,7 @@ def workspace(cloud: Cloud, authority_file: Path, tmp_path: Path) -> Iterator[Wo
             "IDENTITY_ENDPOINT": cloud.emulator.identity.endpoint,
             "IDENTITY_HEADER": cloud.emulator.identity.header,
         },
+        cloud,
     )
     lines = ["resources:"]
     for name, place in served.items():

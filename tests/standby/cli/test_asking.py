@@ -25,21 +25,26 @@ ORDERS = {
 AFTER_A_FAILOVER = ("rollback", "commit", "failback")
 
 
-@pytest.fixture
-def site(workspace: Workspace) -> Workspace:
-    """Copies in sync at west, and a file that names the resource that serves."""
+def in_sync(workspace: Workspace) -> None:
     workspace.edit("targets: [west, north]", "targets: [west]")
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("activation: [{kind: file, path: active.json}]\n")
     assert workspace.run("replicate", "invoices").status == 0
     assert workspace.run("commit", "invoices", "--yes").status == 0
-    return workspace
+
+
+def failed_over(site: Workspace) -> None:
+    assert site.run("failover", "invoices", "--to", "west", "--yes").status == 0
+
+
+@pytest.fixture
+def site(workspace: Workspace) -> Workspace:
+    """Copies in sync at west, and a file that names the resource that serves."""
+    return workspace.once(in_sync)
 
 
 def prepared(site: Workspace, order: str) -> Workspace:
-    if order in AFTER_A_FAILOVER:
-        assert site.run("failover", "invoices", "--to", "west", "--yes").status == 0
-    return site
+    return site.once(failed_over) if order in AFTER_A_FAILOVER else site
 
 
 def everything(site: Workspace) -> dict[str, bytes]:

@@ -37,7 +37,7 @@ def continued(tmp_path: Path, authority_file: Path) -> Iterator[Continued]:
                     f"{name.upper()}_ID": place.resource_id,
                     f"{name.upper()}_KEY": place.key,
                 }
-            return Workspace(laid_out(story, tmp_path / story).parent, environment)
+            return Workspace(laid_out(story, tmp_path / story).parent, environment, cloud)
 
         yield begin
 

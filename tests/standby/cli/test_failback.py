@@ -10,9 +10,7 @@ import pytest
 from tests.standby.cli.conftest import Cloud, Workspace
 
 
-@pytest.fixture
-def site(workspace: Workspace) -> Workspace:
-    """A plan that was failed over to west for good, and a file that says so."""
+def failed_over(workspace: Workspace) -> None:
     workspace.edit("targets: [west, north]", "targets: [west]")
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("activation: [{kind: file, path: active.json}]\n")
@@ -20,7 +18,12 @@ def site(workspace: Workspace) -> Workspace:
     assert workspace.run("failover", "invoices", "--yes", "--to", "west").status == 0
     assert workspace.run("commit", "invoices", "--yes").status == 0
     assert active(workspace) == "west"
-    return workspace
+
+
+@pytest.fixture
+def site(workspace: Workspace) -> Workspace:
+    """A plan that was failed over to west for good, and a file that says so."""
+    return workspace.once(failed_over)
 
 
 def active(workspace: Workspace) -> Any:

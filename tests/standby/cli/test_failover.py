@@ -16,16 +16,19 @@ from tests.standby.cli.conftest import Cloud, Workspace
 Until = Callable[[Callable[[], bool]], None]
 
 
-@pytest.fixture
-def site(workspace: Workspace) -> Workspace:
-    """Copies in sync everywhere, and two files that name the active side."""
+def in_sync(workspace: Workspace) -> None:
     workspace.edit("targets: [west, north]", "targets: [west]")
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("activation: [{kind: file, path: active.json}, {kind: file, path: other.json}]\n")
     assert workspace.run("replicate", "invoices").status == 0
     assert workspace.run("commit", "invoices", "--yes").status == 0
     assert active(workspace) == ["east", "east"]
-    return workspace
+
+
+@pytest.fixture
+def site(workspace: Workspace) -> Workspace:
+    """Copies in sync everywhere, and two files that name the active side."""
+    return workspace.once(in_sync)
 
 
 def active(workspace: Workspace) -> list[str | None]:

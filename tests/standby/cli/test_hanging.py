@@ -20,12 +20,15 @@ def _short_of_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("standby.service.sender.ANSWER_SECONDS", PATIENCE)
 
 
+def with_a_snapshot(workspace: Workspace) -> None:
+    assert workspace.run("replicate", "invoices").status == 3
+    assert workspace.run("snapshot", "invoices").status == 0
+
+
 @pytest.fixture
 def site(workspace: Workspace) -> Workspace:
     """Copies at west and at north, as far as north can serve them, and a snapshot."""
-    assert workspace.run("replicate", "invoices").status == 3
-    assert workspace.run("snapshot", "invoices").status == 0
-    return workspace
+    return workspace.once(with_a_snapshot)
 
 
 def hang(cloud: Cloud, resource: str, call: str | None = None) -> None:

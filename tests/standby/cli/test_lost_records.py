@@ -21,17 +21,21 @@ class Site:
 
     def __init__(self, workspace: Workspace, cloud: Cloud) -> None:
         self.workspace, self.cloud = workspace, cloud
-        self.vault = workspace.folder / "vault"
+        self.vault, self.before, self.uncommitted = (workspace.folder / name for name in ("vault", "before", "later"))
+        workspace.once(self.prepare)
+
+    def prepare(self, workspace: Workspace) -> None:
+        cloud = self.cloud
         workspace.edit("targets: [west, north]", "targets: [west]")
         with workspace.file.open("a", encoding="utf-8") as file:
             file.write("vault: {path: ./vault}\nactivation: [{kind: file, path: ./active.json}]\n")
         self.done("replicate", PLAN)
         self.done("commit", PLAN, "--yes")
         self.done("snapshot", PLAN)
-        self.before = self.copied("before")
+        shutil.copytree(self.vault, self.before)
         self.done("failover", PLAN, "--yes", "--to", "west")
         self.done("commit", PLAN, "--yes")
-        self.uncommitted = self.copied("later")
+        shutil.copytree(self.vault, self.uncommitted)
         cloud.tell("edit", resource="west", analyzer="invoice", changes={"description": "edited at west"})
         cloud.tell("edit", resource="east", analyzer="invoice", changes={"description": "edited at east"})
         self.done("snapshot", PLAN)
@@ -39,9 +43,6 @@ class Site:
     def done(self, *args: str) -> None:
         ran = self.workspace.run(*args)
         assert ran.status == 0, (args, ran.out, ran.err)
-
-    def copied(self, name: str) -> Path:
-        return Path(shutil.copytree(self.vault, self.workspace.folder / name))
 
     def file(self, name: str) -> Path:
         return self.vault / name

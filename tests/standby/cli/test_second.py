@@ -27,16 +27,19 @@ READING = [
 ]
 
 
-@pytest.fixture
-def two(workspace: Workspace) -> Workspace:
-    """A workspace whose vault has a replica, with copies, and a snapshot in both."""
+def with_a_replica(workspace: Workspace) -> None:
     workspace.edit(
         "plans:", "vault: {path: first, second: {path: other}}\nactivation: [{kind: file, path: active.json}]\nplans:"
     )
     workspace.edit("targets: [west, north]", "targets: [west]")
     assert workspace.run("replicate", "invoices").status == 0
     assert workspace.run("snapshot", "invoices").status == 0
-    return workspace
+
+
+@pytest.fixture
+def two(workspace: Workspace) -> Workspace:
+    """A workspace whose vault has a replica, with copies, and a snapshot in both."""
+    return workspace.once(with_a_replica)
 
 
 def files(folder: Path) -> dict[str, bytes]:

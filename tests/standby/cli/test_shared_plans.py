@@ -15,16 +15,19 @@ OTHER = """  second:
 """
 
 
-@pytest.fixture
-def site(workspace: Workspace) -> Workspace:
-    """Plan `invoices` to west, and a second one that copies two of its analyzers to north; both in sync."""
+def in_sync(workspace: Workspace) -> None:
     workspace.edit("targets: [west, north]", "targets: [west]")
     workspace.edit("plans:\n", f"plans:\n{OTHER}")
     with workspace.file.open("a", encoding="utf-8") as file:
         file.write("activation: [{kind: file, path: active.json}]\n")
     for plan in ("invoices", "second"):
         assert workspace.run("replicate", plan).status == 0
-    return workspace
+
+
+@pytest.fixture
+def site(workspace: Workspace) -> Workspace:
+    """Plan `invoices` to west, and a second one that copies two of its analyzers to north; both in sync."""
+    return workspace.once(in_sync)
 
 
 def fail_over(site: Workspace) -> None:
