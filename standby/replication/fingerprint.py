@@ -68,9 +68,21 @@ def sendable(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return _analyzer(definition, dict[str, JsonValue])
 
 
-def writable(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> dict[str, JsonValue]:
-    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything."""
-    return _but_ignored(_analyzer(_without_nulls(without_access(definition)), _authored), ignore)
+def writable(
+    definition: Mapping[str, JsonValue], ignore: Sequence[str] = (), text: bytes | None = None
+) -> dict[str, JsonValue]:
+    """Reduce a definition to what it means, without paths such as `tags.projectId`; `*` is anything.
+
+    Args:
+        text: the definition as JSON, but for what only the service writes, where that is known.
+    """
+    # Most have nothing that the slower steps would take out, as their texts show.
+    shown = definition
+    if text is None or (b"?" in text and _MAY_GIVE_ACCESS.search(text)):
+        shown = without_access(shown)
+    if text is None or b"null" in text:
+        shown = _without_nulls(shown)
+    return _but_ignored(_analyzer(shown, _authored), ignore)
 
 
 def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ()) -> str:
@@ -87,13 +99,8 @@ def fingerprint(definition: Mapping[str, JsonValue], ignore: Sequence[str] = ())
 
 
 def present_fingerprint(definition: JsonObject, text: bytes, ignore: Sequence[str] = ()) -> str:
-    """Hash the meaning of a definition by the present rules only, with the help of its text as `as_text` writes it."""
-    # Most have nothing that the slower steps would take out, as their texts show.
-    if b"?" in text and _MAY_GIVE_ACCESS.search(text):
-        definition = without_access(definition)
-    if b"null" in text:
-        definition = _without_nulls(definition)
-    return f"{RULES}:{_hash(_but_ignored(_analyzer(definition, _authored), ignore))}"
+    """Hash the meaning of a definition by the present rules only, with the help of its text."""
+    return f"{RULES}:{_hash(writable(definition, ignore, text))}"
 
 
 def is_by_first_rules(stored: str) -> bool:
@@ -109,14 +116,6 @@ def same_meaning(one: str, other: str) -> bool:
     return not set(ours).isdisjoint(theirs)
 
 
-def differences(
-    source: Mapping[str, JsonValue], target: Mapping[str, JsonValue], ignore: Sequence[str] = ()
-) -> tuple[Difference, ...]:
-    """List where two definitions differ in meaning, by JSON path, in order of path."""
-    found = _compare("$", writable(source, ignore), writable(target, ignore))
-    return tuple(sorted(found, key=lambda difference: difference.path))
-
-
 BY_PEOPLE = frozenset(
     {"baseAnalyzerId", "contentCategories", "description", "fieldSchema", "fields", "knowledgeSources", "tags"}
 )
@@ -130,6 +129,33 @@ SETTINGS = frozenset(
 """Fields that people set, and the service where they do not."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a source and a target mean, side by side."""
+
+    source: dict[str, JsonValue]
+    target: dict[str, JsonValue]
+
+    def differences(self) -> tuple[Difference, ...]:
+        """List where they differ, by JSON path, in order of path."""
+        return tuple(sorted(_compare("$", self.source, self.target), key=lambda difference: difference.path))
+
+    def is_filled_in(self, *, as_copied: bool = False) -> bool:
+        """Say whether the target has all that the source has, and beside it only what its service filled in by itself.
+
+        Args:
+            as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
+        """
+        return _only_fills_in(self.source, self.target, "", BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS)
+
+
+def differences(
+    source: Mapping[str, JsonValue], target: Mapping[str, JsonValue], ignore: Sequence[str] = ()
+) -> tuple[Difference, ...]:
+    """List where two definitions differ in meaning, by JSON path, in order of path."""
+    return Comparison(writable(source, ignore), writable(target, ignore)).differences()
+
+
 def is_filled_in(
     source: Mapping[str, JsonValue],
     target: Mapping[str, JsonValue],
@@ -137,13 +163,8 @@ def is_filled_in(
     *,
     as_copied: bool = False,
 ) -> bool:
-    """Say whether a target has all that its source has, and beside it only what its service filled in by itself.
-
-    Args:
-        as_copied: nobody changed it since it was copied, so that settings which people can make count as well.
-    """
-    by_people = BY_PEOPLE if as_copied else BY_PEOPLE | SETTINGS
-    return _only_fills_in(writable(source, ignore), writable(target, ignore), "", by_people)
+    """Say of two definitions what `Comparison.is_filled_in` says of what they mean."""
+    return Comparison(writable(source, ignore), writable(target, ignore)).is_filled_in(as_copied=as_copied)
 
 
 def _only_fills_in(source: JsonValue, target: JsonValue, key: str, by_people: frozenset[str]) -> bool:
@@ -297,7 +318,10 @@ def _exact(value: JsonValue) -> JsonValue:
 def _compare(path: str, source: JsonValue, target: JsonValue) -> Iterator[Difference]:
     if isinstance(source, dict) and isinstance(target, dict):
         for key in source.keys() | target.keys():
-            yield from _compare(f"{path}.{key}", source.get(key), target.get(key))
+            left, right = source.get(key), target.get(key)
+            # Nearly all are equal texts; of others there is more to say than `==` knows.
+            if not (isinstance(left, str) and left == right):
+                yield from _compare(f"{path}.{key}", left, right)
     elif isinstance(source, list) and isinstance(target, list) and len(source) == len(target):
         for index, (left, right) in enumerate(zip(source, target, strict=True)):
             yield from _compare(f"{path}[{index}]", left, right)

@@ -17,10 +17,10 @@ from standby.config.durations import moment_of
 from standby.config.globs import matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
-from standby.document import JsonObject
+from standby.document import JsonObject, JsonValue
 from standby.replication.dependencies import PREBUILT, references
 from standby.replication.errors import NothingSelected
-from standby.replication.fingerprint import fingerprint, present_fingerprint
+from standby.replication.fingerprint import fingerprint, present_fingerprint, writable
 from standby.replication.serving import Serving, models_of
 from standby.replication.trained import is_side_copy
 from standby.replication.verdict import Sighting
@@ -104,6 +104,11 @@ class Inventory:
         if known is None or known.ignore != ignore:
             known = self._meanings[name] = meaning_of(self.analyzers[name], ignore)
         return known
+
+    def means(self, name: str, ignore: tuple[str, ...]) -> dict[str, JsonValue]:
+        """Give what an analyzer's definition means in full, to be compared."""
+        analyzer = self.analyzers[name]
+        return writable(analyzer.definition(), ignore, analyzer.written.text if analyzer.written else None)
 
     @property
     def definitions(self) -> Mapping[str, JsonObject]:

@@ -12,7 +12,7 @@ from standby.document import JsonValue
 from standby.fencing import OtherPlans
 from standby.replication.dependencies import Dependencies, TargetNames, closure, resolve, versions
 from standby.replication.errors import NothingSelected
-from standby.replication.fingerprint import differences, is_filled_in, same_meaning
+from standby.replication.fingerprint import Comparison, same_meaning, writable
 from standby.replication.inventory import Inventory, Meaning, is_protected, must_match
 from standby.replication.items import (
     PlanItem,
@@ -167,8 +167,7 @@ class Pair:
         built = self.rebuilt.get(self.target.serving.resource.name, {}).get(target_name)
         as_copied = record is not None and record.target.status == UNFINISHED
         as_copied |= built is not None and built.is_as_built(self.target.analyzers[target_name])
-        source, there = self._definition(name, target_name), self.target.definitions[target_name]
-        filled_in = is_filled_in(source, there, self.recovery_plan.ignore, as_copied=as_copied)
+        filled_in = self._compared(name, target_name).is_filled_in(as_copied=as_copied)
         return judge(expected, found, record, is_filled_in=filled_in)
 
     def _against_records(
@@ -283,11 +282,25 @@ class Pair:
         made_at, changed_at = analyzer.created_at, analyzer.last_modified_at
         return Sighting(meaning.fingerprint, analyzer.status, made_at, changed_at, meaning.trained)
 
+    @cached_property
+    def _comparisons(self) -> dict[tuple[str, str], Comparison]:
+        return {}
+
+    def _compared(self, name: str, target_name: str) -> Comparison:
+        """Compare what a copy of an analyzer would mean with what is there."""
+        known, ignore = self._comparisons, self.recovery_plan.ignore
+        if (name, target_name) not in known:
+            known.clear()  # One is asked for several times in a row; all of them would fill the memory.
+            own = self.source.means(name, ignore)
+            if self.target.serving.resource.api_version == PREVIEW_2025:
+                own = writable(self._definition(name, target_name), ignore)
+            known[name, target_name] = Comparison(own, self.target.means(target_name, ignore))
+        return known[name, target_name]
+
     def _differences(self, name: str, target_name: str) -> tuple[str, ...]:
-        if (there := self.target.definitions.get(target_name)) is None:
+        if target_name not in self.target.analyzers:
             return ()
-        found = differences(self._definition(name, target_name), there, self.recovery_plan.ignore)
-        return tuple(difference.path for difference in found)
+        return tuple(difference.path for difference in self._compared(name, target_name).differences())
 
     def _against_target(self, item: PlanItem) -> PlanItem:
         version = self.target.serving.resource.api_version

@@ -275,7 +275,7 @@ class Analyzer(_Wire):
     @property
     def wrong(self) -> str:
         """What of it cannot be read, and why; empty where all of it can."""
-        return self._told.wrong
+        return self._told.wrong if self.status == UNREADABLE or self.is_nameless else ""
 
     @property
     def is_whole(self) -> bool:
