@@ -25,7 +25,6 @@ from standby.errors import StandbyError, sentence
 from standby.orchestrator import NoOrchestrator, load_orchestrator
 from standby.recovery.context import open_recovery, open_sinks
 from standby.recovery.witnesses import look
-from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, route_to, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import ArmUnavailable, NotAuthorized, ServiceError, Unreachable
@@ -73,7 +72,7 @@ async def diagnose(client: ContentUnderstandingClient, clock: Clock) -> AsyncIte
     except ServiceError as error:
         yield _failed(name, "connection", error)
         return
-    own = sum(not analyzer.analyzer_id.startswith(PREBUILT) for analyzer in analyzers)
+    own = sum(not analyzer.is_prebuilt for analyzer in analyzers)
     yield answers
     yield Check(name, "permission", True, f"its own analyzers can be listed ({own})")
     defaults: Mapping[str, str] = {}

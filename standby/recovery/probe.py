@@ -16,7 +16,6 @@ from standby.concurrency import side_by_side
 from standby.config.plan import FreshKey
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import Document
-from standby.replication.dependencies import PREBUILT
 from standby.service.calls import Tls, trusted_certificates
 from standby.service.client import ContentUnderstandingClient
 from standby.service.errors import (
@@ -29,7 +28,7 @@ from standby.service.errors import (
     TokenUnavailable,
     Unreachable,
 )
-from standby.service.models import Analyzer
+from standby.service.models import PREBUILT, Analyzer
 from standby.service.protocols import protocol_for
 from standby.service.retries import HttpRetries
 

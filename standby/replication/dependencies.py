@@ -9,8 +9,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from standby.config.globs import LONGEST_ID
 from standby.document import JsonValue, digest_of
-
-PREBUILT = "prebuilt-"  # Analyzers that every resource has; they are never copied
+from standby.service.models import PREBUILT
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from standby.config.globs import matches
 from standby.config.plan import RecoveryPlan
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import JsonObject, JsonValue
-from standby.replication.dependencies import PREBUILT, references
+from standby.replication.dependencies import references
 from standby.replication.errors import NothingSelected
 from standby.replication.fingerprint import fingerprint, present_fingerprint, writable
 from standby.replication.serving import Serving, models_of
@@ -143,7 +143,7 @@ async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
 
 def inventory_of(serving: Serving, listing: Iterable[Analyzer]) -> Inventory:
     """Put together what a resource serves and what it lists."""
-    return Inventory(serving, {each.analyzer_id: each for each in listing if not each.analyzer_id.startswith(PREBUILT)})
+    return Inventory(serving, {each.analyzer_id: each for each in listing if not each.is_prebuilt})
 
 
 async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dict[str, Inventory]:

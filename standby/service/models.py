@@ -140,6 +140,8 @@ class ErrorDetail(_Wire):
 UNREADABLE = "unreadable"
 """The status of an analyzer of which something cannot be read; also stands for what cannot."""
 
+PREBUILT = "prebuilt-"  # So begin the ids of analyzers that every resource has; they are never copied
+
 NAMELESS = "no id "
 """How the names begin of what a list of analyzers has and nothing names: no id begins so."""
 
@@ -266,6 +268,11 @@ class Analyzer(_Wire):
         if not self._told.odd:
             return self.to_json()
         return {one_line(key): UNREADABLE if key in self._told.odd else inner for key, inner in self.to_json().items()}
+
+    @property
+    def is_prebuilt(self) -> bool:
+        """Whether it is one of those that every resource has."""
+        return self.analyzer_id.startswith(PREBUILT)
 
     @property
     def is_nameless(self) -> bool:

@@ -44,7 +44,6 @@ from standby.recovery.snapshots.fidelity import RestorePlan
 from standby.recovery.snapshots.id_mapping import Naming
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.snapshot import Snapshot, open_snapshot
-from standby.replication.dependencies import PREBUILT
 from standby.replication.inventory import DRILL_TAG
 from standby.text import some_of
 
@@ -111,7 +110,7 @@ async def _ids_at(context: RecoveryContext, scratch: str) -> frozenset[str]:
             raise ScratchUnfit(scratch, f"plan {name} uses it")
     async with connected(context, scratch) as connections:
         listed = await connections[scratch].list_analyzers()
-    return frozenset(each.analyzer_id for each in listed if not each.analyzer_id.startswith(PREBUILT))
+    return frozenset(each.analyzer_id for each in listed if not each.is_prebuilt)
 
 
 async def _must_not_clash(sandbox: Sandbox, manifest: DrillManifest) -> None:

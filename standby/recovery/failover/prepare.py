@@ -22,7 +22,6 @@ from standby.recovery.snapshots.id_mapping import Naming, keep_names
 from standby.recovery.snapshots.plan import plan_restore
 from standby.recovery.snapshots.restore import RestoreReport, restore
 from standby.recovery.snapshots.snapshot import open_snapshot
-from standby.replication.dependencies import PREBUILT
 from standby.replication.errors import LedgerBusy, ReplicationError
 from standby.replication.inventory import is_protected
 from standby.replication.items import GOOD, Progress, Status
@@ -133,7 +132,7 @@ class Preparation:
             found = await assessed(context, primary, primary, self.fence, ask_source=False)
             self.left_out = with_parents({**self.left_out, **found.unusable()}, found.needs)
         inventory = await listing(context, primary)
-        there = {each.analyzer_id: each for each in inventory if not each.analyzer_id.startswith(PREBUILT)}
+        there = {each.analyzer_id: each for each in inventory if not each.is_prebuilt}
         now = context.clock.now()
         wanted = {name: each for name, each in there.items() if is_protected(context.plan, each, now)}
         unusable = {name: f"{name} is {it.status} at {primary}" for name, it in wanted.items() if it.status != "ready"}
