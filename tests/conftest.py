@@ -205,6 +205,7 @@ def make_scene(tmp_path: Path) -> SceneMaker:
         targets: tuple[str, ...] = ("west", "north"),
         api_version: str = "2025-11-01",
         service_time: float = 0.05,
+        service_spread: float = 0.0,
         faults: tuple[dict[str, Any], ...] = (),
         resources: dict[str, Any] | None = None,
         **plan: Any,
@@ -216,6 +217,7 @@ def make_scene(tmp_path: Path) -> SceneMaker:
         config = EmulatorConfig.model_validate(
             {
                 "service_time": service_time,
+                "service_spread": service_spread,
                 "faults": list(faults),
                 "resources": {
                     "east": {"region": "eastus", "analyzers": analyzers, **served},

@@ -161,8 +161,8 @@ class CopyDeadlines(Strict):
     """How long a copy may take and how often it is polled; copies of the service take 2 to 9 s."""
 
     poll: Seconds = Field(600.0, gt=0, le=86_400, description="Seconds after which a running copy counts as hung.")
-    first_interval: Seconds = Field(0.5, gt=0, le=3600, description="Seconds before the second poll.")
-    longest_interval: Seconds = Field(10.0, gt=0, le=3600, description="Longest wait between two polls, in seconds.")
+    first_interval: Seconds = Field(0.1, gt=0, le=3600, description="Shortest wait before a poll, in seconds.")
+    longest_interval: Seconds = Field(60.0, gt=0, le=3600, description="Longest wait before a poll, in seconds.")
 
     @model_validator(mode="after")
     def _intervals_grow(self) -> Self:

@@ -8,45 +8,21 @@ import asyncio
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from standby.clock import Clock
-from standby.config.plan import CopyDeadlines, RetryPolicy
+from standby.config.plan import RetryPolicy
 from standby.errors import GuardRefused, StandbyError
 from standby.replication.items import GOOD, HasStatus, Key, Progress, Status, count
 from standby.service.errors import ServiceError
+from standby.service.models import StartedOperation
 
 log = logging.getLogger("standby.replication")
 
 T = TypeVar("T")
-
-GROWTH = 1.5  # How much longer each wait is than the one before
-
-
-@dataclass
-class Beat:
-    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
-
-    retry_after: float | None = None
-
-
-async def pace(deadlines: CopyDeadlines, clock: Clock, begun: float | None = None) -> AsyncIterator[Beat]:
-    """Yield at each time to ask, soon at first and then less often, until the deadline since `begun` is over."""
-    end = (clock.monotonic() if begun is None else begun) + deadlines.poll
-    wait = deadlines.first_interval
-    while True:
-        beat = Beat()
-        yield beat
-        left = end - clock.monotonic()
-        if left <= 0:
-            return
-        # A Retry-After of 0 does not mean to ask without a pause.
-        asked = wait if beat.retry_after is None else max(beat.retry_after, deadlines.first_interval)
-        await clock.sleep(min(left, asked))
-        wait = min(wait * GROWTH, deadlines.longest_interval)
 
 
 def is_transient(error: BaseException) -> bool:
@@ -81,6 +57,13 @@ class Receipt:
     warnings: tuple[str, ...] = ()
     attempts: int = 1
     begun: float | None = field(default=None, compare=False)
+    ready: bool = field(default=False, compare=False)  # whether it was over when it was answered
+
+    @classmethod
+    def of(cls, started: StartedOperation, begun: float, warnings: tuple[str, ...]) -> Self:
+        """Give that of what the service has begun."""
+        ready = started.analyzer.status == "ready"
+        return cls(started.operation_url, started.operation_id, warnings, begun=begun, ready=ready)
 
 
 @dataclass

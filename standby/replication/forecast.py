@@ -8,13 +8,14 @@ import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 from standby.config.plan import CopyDeadlines
 from standby.config.resource import PREVIEW_2025, Resource
 from standby.document import JsonObject
-from standby.replication.engine import GROWTH
 from standby.replication.items import Key, PlanItem, ReplicationPlan
+from standby.replication.pacing import Kind, Known
 from standby.replication.verdict import ACTING, Action
 
 SHORTEST_COPY = 2.0  # Seconds: recorded copies took 2 to 5 (REFERENCE, *Other calls*)
@@ -161,14 +162,16 @@ def forecast(
     return Forecast(calls=dict(calls), quota_share=shares, usual=usual, slow=slow, measured=len(measured))
 
 
-def polls_of_copy(service_seconds: float, deadlines: CopyDeadlines) -> tuple[int, float]:
-    """Tell how often a copy is asked about until it is over, and the second at which that is known."""
-    count, moment, wait = 1, 0.0, deadlines.first_interval
-    while moment < service_seconds:
-        moment += wait
-        wait = min(wait * GROWTH, deadlines.longest_interval)
+@cache
+def polls_of_copy(service_seconds: float, deadlines: CopyDeadlines, *, trained: bool = False) -> tuple[int, float]:
+    """Tell how often a copy is asked about until it is over, and when that is known, where none was measured yet."""
+    known = Known(Kind.of_copy(trained=trained))
+    turn, count, moment = known.turn(), 0, 0.0
+    while True:
+        moment = known.question(moment, turn, deadlines, moment)
         count += 1
-    return count, moment
+        if moment >= min(service_seconds, deadlines.poll):
+            return count, moment
 
 
 def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping[str, Resource]) -> Counter[str]:
@@ -179,7 +182,8 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
     for target in plan.added_defaults:
         calls[target] += 3  # Read once more, added, and read again.
     for item in acting:
-        polls, _ = polls_of_copy(_service_seconds(item, slow=True), plan.recovery_plan.deadlines)
+        seconds, deadlines = _service_seconds(item, slow=True), plan.recovery_plan.deadlines
+        polls, _ = polls_of_copy(seconds, deadlines, trained=item.expected.trained)
         calls[item.target] += polls
         if item.action is Action.REPLACE or resources[item.target].api_version == PREVIEW_2025:
             calls[item.target] += 1  # Read back, as its operation does not say enough.
@@ -217,7 +221,7 @@ def _by_recordings(acting: Iterable[PlanItem], resources: Mapping[str, Resource]
 
 
 def _copy_seconds(item: PlanItem, deadlines: CopyDeadlines, *, slow: bool) -> float:
-    _, known = polls_of_copy(_service_seconds(item, slow=slow), deadlines)
+    _, known = polls_of_copy(_service_seconds(item, slow=slow), deadlines, trained=item.expected.trained)
     granted = 0.0 if item.action is Action.ADOPT else GRANT_SECONDS
     return granted + known + ANSWER_SECONDS
 

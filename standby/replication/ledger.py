@@ -14,15 +14,16 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from pydantic import ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from standby.clock import Clock, SystemClock
 from standby.concurrency import to_its_end
 from standby.document import Document
 from standby.replication.errors import LedgerBusy
 from standby.replication.items import Records
+from standby.replication.pacing import Took
 from standby.replication.verdict import CopyRecord, Sighting, is_later
 from standby.service.models import Analyzer
 from standby.vault.documents import Stored, change_document, hold_file, parse_stored, read_document, set_aside
@@ -37,10 +38,25 @@ class _Line(Stored):
     record: CopyRecord
 
 
-class _Epochs(Stored):
-    """The first line of a ledger: the epoch of each plan whose runs wrote it, which a lost fence is known by."""
+def _readable(found: object) -> dict[str, list[Took]]:
+    """Leave out what is odd: to know less costs some questions."""
+    took: dict[str, list[Took]] = {}
+    for kind, seen in found.items() if isinstance(found, dict) else ():
+        try:
+            took[str(kind)] = [(float(low), float(high)) for low, high in seen if 0 <= low <= high and 0 < high < 1e6]
+        except (TypeError, ValueError):
+            continue
+    return took
+
+
+class _Head(Stored):
+    """The first line of a ledger: the epoch of each plan whose runs wrote it, which a lost fence is known by.
+
+    Also, by kind, what copies took of late: earlier versions read past it.
+    """
 
     epochs: dict[str, int]
+    took: Annotated[dict[str, list[Took]], BeforeValidator(_readable)] = Field(default_factory=dict)
 
 
 _EPOCHS = b'{"format":1,"epochs":'
@@ -70,6 +86,8 @@ class Ledger:
     missing: bool = False  # whether there was no file: the first run of a pair, or a vault that was lost
     # Of the fence, by plan; none of a plan that has never failed over.
     epochs: dict[str, int] = field(default_factory=dict)
+    # What copies took, by kind, oldest first; added to as they end, and saved with the next record.
+    took: dict[str, list[Took]] = field(default_factory=dict)
     _held: bool = False
     _unsaved: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -197,11 +215,14 @@ def _path(source: str, target: str, api_version: str) -> str:
 def _parse(where: str, content: bytes | None) -> Ledger:
     records: dict[str, CopyRecord] = {}
     epochs: dict[str, int] = {}
+    took: dict[str, list[Took]] = {}
     damaged: list[bytes] = []
     for line in (content or b"").splitlines():
         try:
             if line.startswith(_EPOCHS):
-                epochs |= parse_stored(where, line, _Epochs).epochs
+                head = parse_stored(where, line, _Head)
+                epochs |= head.epochs
+                took |= head.took
                 continue
             read = parse_stored(where, line, _Line)
         except ValidationError:
@@ -213,11 +234,12 @@ def _parse(where: str, content: bytes | None) -> Ledger:
             "%s has %d line(s) that cannot be read; those analyzers are judged by what the resources hold",
             *(where, len(damaged)),
         )
-    return Ledger(where, records, tuple(damaged), missing=content is None, epochs=epochs)
+    return Ledger(where, records, tuple(damaged), missing=content is None, epochs=epochs, took=took)
 
 
 def _lines(ledger: Ledger) -> bytes:
-    lines: list[Stored] = [_Epochs(epochs=ledger.epochs)] if ledger.epochs else []
+    known = ledger.epochs or any(ledger.took.values())
+    lines: list[Stored] = [_Head(epochs=ledger.epochs, took=ledger.took)] if known else []
     lines += (_Line(analyzer=analyzer, record=record) for analyzer, record in ledger.records.items())
     return b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
 

@@ -260,6 +260,7 @@ async def begin(
         for pair, ledger in ledgers.items():
             ledger.know(fence.plan, fence.epoch)
             fence.must_allow_copy(*pair, context.failover_run)
+            context.experience.take_up(*pair, ledger.took)
         records = {pair: ledger.records for pair, ledger in ledgers.items()}
         others = await context.other_plans(fresh=True)
         plan = await _approved_plan(context, selection, records, approved)

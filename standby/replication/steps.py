@@ -11,10 +11,10 @@ from functools import partial
 from typing import TypeVar
 
 from standby.clock import Clock, SystemClock
-from standby.config.plan import CopyDeadlines, RecoveryPlan, RetryPolicy, StepRetries
+from standby.config.plan import RecoveryPlan, RetryPolicy, StepRetries
 from standby.config.resource import PREVIEW_2025
 from standby.fencing import OtherPlans, read_other_plans
-from standby.replication.engine import Receipt, is_transient, pace, try_again
+from standby.replication.engine import Receipt, is_transient, try_again
 from standby.replication.errors import (
     CopyDiffers,
     CopyNotStarted,
@@ -30,6 +30,7 @@ from standby.replication.fingerprint import differences, fingerprint, is_filled_
 from standby.replication.inventory import Connections, meaning_of, sight_as_it_is
 from standby.replication.items import PlanItem
 from standby.replication.ledger import Ledger, read_ledger, write_ledger
+from standby.replication.pacing import Experience, Kind, Known, looks, questions
 from standby.replication.serving import judge_models
 from standby.replication.trained import note_begun, note_rebuilt
 from standby.replication.verdict import STUCK, UNFINISHED, Action, Sighting, expected_definition, sight, with_overrides
@@ -85,6 +86,7 @@ class RunContext:
     failover_run: str = ""
     # The highest that any record or sink knew when the run began.
     known_epoch: int = 0
+    experience: Experience = field(default_factory=Experience, repr=False)
     _others: OtherPlansNow = field(default_factory=OtherPlansNow, repr=False)
 
     async def other_plans(self, *, fresh: bool = False) -> OtherPlans:
@@ -231,21 +233,25 @@ async def copy(context: RunContext, item: PlanItem, authorization: CopyAuthoriza
         if there is None or not is_ours(there):
             raise
     else:
-        warnings, begun = replaced + started.warnings, context.clock.monotonic()
-        return Receipt(started.operation_url, started.operation_id, warnings, begun=begun)
+        return Receipt.of(started, context.clock.monotonic(), replaced + started.warnings)
     return replace(ADOPTED, attempts=1, warnings=replaced, begun=context.clock.monotonic())
 
 
 async def poll(context: RunContext, item: PlanItem, receipt: Receipt) -> Analyzer | None:
     """Wait until the service has finished a copy; it ends as `wait_for` does."""
     what = f"The copy of {item.analyzer} to {item.target}"
-    return await wait_for(context, item.target, item.target_analyzer, receipt, what)
+    known = context.experience.of(item.source, item.target, Kind.of_copy(trained=item.expected.trained))
+    return await wait_for(context, item.target, item.target_analyzer, receipt, what, known)
 
 
-async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str) -> Analyzer | None:
+async def wait_for(
+    context: RunContext, target: str, analyzer: str, receipt: Receipt, what: str, known: Known
+) -> Analyzer | None:
     """Wait until the service has finished what it was asked to make, and give that where the last answer shows it."""
-    client, url = context.connections[target], receipt.operation_url
-    async for beat in pace(context.recovery_plan.deadlines, context.clock, receipt.begun):
+    client, url, clock = context.connections[target], receipt.operation_url, context.clock
+    begun = clock.monotonic() if receipt.begun is None else receipt.begun
+    at_once, deadlines = receipt.ready or url is None, context.recovery_plan.deadlines
+    async for beat in questions(known, deadlines, clock, begun, at_once=at_once):
         if url is None:
             there = await must_find(context, target, analyzer)
             if there.status != "creating":
@@ -261,20 +267,20 @@ async def wait_for(context: RunContext, target: str, analyzer: str, receipt: Rec
             continue
         beat.retry_after = answer.retry_after
         if answer.operation.status == "succeeded":
-            # It has the analyzer as reading it shows it (recording of GrantCopyAuth).
+            if not receipt.ready:
+                known.learn((beat.under_way, clock.monotonic() - begun))
             return _usable(answer.operation.result, analyzer)
         if answer.operation.done:
             raise operation_failed(answer.operation, resource=target, analyzer=analyzer)
     # The operation's word is not the last one: operations were seen stuck whose analyzer was ready.
     there = await must_find(context, target, analyzer)
     if there.status != "ready":
-        limit = context.recovery_plan.deadlines.poll
-        raise OperationHung(f"{what} did not end within {limit:.0f} s", resource=target, analyzer=analyzer)
+        raise OperationHung(f"{what} did not end within {deadlines.poll:.0f} s", resource=target, analyzer=analyzer)
     return _usable(there, analyzer)
 
 
 def _usable(there: Analyzer | None, analyzer: str) -> Analyzer | None:
-    """Give what was made, if it is that, `ready`, readable and dated; whether it is whole, its definition says."""
+    """Give what was made as an operation shows it, which is how it is read (recording of GrantCopyAuth), if `ready`."""
     if there is None or (there.analyzer_id, there.status) != (analyzer, "ready"):
         return None
     return there if there.created_at and there.last_modified_at else None
@@ -326,7 +332,7 @@ async def must_find(
 ) -> Analyzer:
     """Read an analyzer that should be there by now; `TargetAnalyzerGone` where it is not shown for long."""
     found: Analyzer | None = None
-    async for _ in pace(_looks(min(LATE, context.recovery_plan.deadlines.poll)), context.clock):
+    async for _ in looks(min(LATE, context.recovery_plan.deadlines.poll), context.clock):
         found = await find(context, target, analyzer)
         if found is not None and is_shown(found):
             return found
@@ -344,7 +350,7 @@ async def settle(
         MayBeUnderWay: the target cannot be looked at.
     """
     begun, seen = context.clock.monotonic(), False
-    async for _ in pace(_looks(LATE), context.clock):
+    async for _ in looks(LATE, context.clock):
         try:
             there = await find(context, target, analyzer)
         except ServiceError as error:
@@ -359,10 +365,6 @@ async def settle(
     if not seen:
         raise MayBeUnderWay(analyzer, target)
     return None
-
-
-def _looks(seconds: float) -> CopyDeadlines:
-    return CopyDeadlines(poll=seconds, first_interval=1.0, longest_interval=5.0)
 
 
 def _is_shown(context: RunContext, item: PlanItem, there: Analyzer) -> bool:

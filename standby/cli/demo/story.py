@@ -20,7 +20,6 @@ from standby.cli.replicate import report_lines
 from standby.cli.snapshots import taken_lines
 from standby.clock import SystemClock
 from standby.config.configuration import Configuration
-from standby.config.plan import CopyDeadlines
 from standby.config.resource import PREVIEW_2025
 from standby.config.sinks import FileSink
 from standby.document import JsonValue
@@ -36,8 +35,8 @@ from standby.recovery.failback.report import FailbackReport
 from standby.recovery.failover.report import CommitReport
 from standby.recovery.probe import WatchReport
 from standby.recovery.snapshots.take import SnapshotTaken
-from standby.replication.engine import pace
 from standby.replication.items import Selection, Status
+from standby.replication.pacing import looks
 from standby.replication.replicate import open_run, survey
 from standby.replication.report import Report
 from standby.service.client import ContentUnderstandingClient
@@ -195,7 +194,7 @@ class Story:
             schema: Any = edited["fieldSchema"]
             schema["fields"][field] = {"type": kind, "method": "extract", "description": description}
             started = await client.put_analyzer(analyzer, edited, allow_replace=True)
-            async for _ in pace(CopyDeadlines(), SystemClock()):
+            async for _ in looks(PATIENCE, SystemClock()):
                 if (await client.poll(started.operation_url)).operation.done:
                     return
 

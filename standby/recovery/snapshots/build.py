@@ -17,6 +17,7 @@ from standby.replication.errors import (
     TargetUnreadable,
 )
 from standby.replication.fingerprint import differences, is_filled_in
+from standby.replication.pacing import Kind
 from standby.replication.steps import ADOPTED, LATE, copy_again, find, make_room, must_find, settle, wait_for
 from standby.replication.verdict import HOLDS_NOTHING, status_of
 from standby.service.errors import Conflict, NotConnected, ProtocolError, ServiceUnavailable, Unreachable
@@ -46,7 +47,9 @@ class BuildSteps:
         """Wait for the build's end; it ends as `wait_for` does."""
         what = f"The build of {item.target_analyzer} at {self.to}"
         policy, clock = self.context.plan.retries.poll, self.context.clock
-        wait = partial(wait_for, self.context.run, self.to, item.target_analyzer, receipt, what)
+        labelled = self.definitions[item.target_analyzer].get("knowledgeSources")
+        known = self.context.run.experience.of("", self.to, Kind.LABELLED_BUILD if labelled else Kind.BUILD)
+        wait = partial(wait_for, self.context.run, self.to, item.target_analyzer, receipt, what, known)
         return await try_again(policy, is_transient, wait, clock)
 
     async def verify(self, item: RestoreItem, found: Analyzer | None) -> Analyzer:
@@ -80,8 +83,7 @@ class BuildSteps:
             if there is None or not is_ours(there):
                 raise
         else:
-            begun, warnings = self.context.clock.monotonic(), started.analyzer.warnings
-            receipt = Receipt(started.operation_url, started.operation_id, warnings, begun=begun)
+            receipt = Receipt.of(started, self.context.clock.monotonic(), started.analyzer.warnings)
             return receipt, started.analyzer.created_at
         return replace(ADOPTED, begun=self.context.clock.monotonic()), there.created_at
 

@@ -61,7 +61,7 @@ def test_targets_and_resources_are_told_once_and_sorted() -> None:
         ({"retries": {"copy": {"attempts": 0}}}, "greater than or equal to 1"),
         ({"retries": {"copy": {"delays": []}}}, "at least 1 item"),
         ({"retries": {"copy": {"delays": [-1]}}}, "greater than or equal to 0"),
-        ({"deadlines": {"first_interval": 20}}, "must not be shorter than first_interval"),
+        ({"deadlines": {"first_interval": 70}}, "must not be shorter than first_interval"),
         ({"deadlines": {"poll": 0}}, "greater than 0"),
         ({"deadlines": {"poll": float("nan")}}, "less than or equal to 86400"),
         ({"colour": "blue"}, "Extra inputs"),

@@ -73,6 +73,34 @@ async def test_records_come_back_as_they_were(files: Storage) -> None:
     assert not (await ledger_of(files)).missing
 
 
+async def test_what_copies_took_comes_back_and_what_is_odd_of_it_does_not(files: Storage) -> None:
+    async with east_west(files) as ledger:
+        ledger.took["copy"] = [(2.5, 2.75), (0.0, 2.6)]
+        ledger.record({"a": ONE})
+    kept = await content(files)
+    assert (await ledger_of(files)).took == {"copy": [(2.5, 2.75), (0.0, 2.6)]}
+    for odd in (b"[3,2]", b"[0,1e999]", b'["x",2]', b"7", b"[-1,2]"):
+        await files.write(PATH, kept.replace(b"[2.5,2.75]", odd))
+        ledger = await ledger_of(files)
+        assert (list(ledger.records), ledger.damaged) == (["a"], ())
+        assert (2.5, 2.75) not in ledger.took.get("copy", [])
+
+
+async def test_a_ledger_without_what_copies_took_is_read_and_one_with_it_is_read_by_earlier_versions(
+    files: Storage,
+) -> None:
+    await write(files, {"a": ONE})
+    without = await content(files)
+    assert (await ledger_of(files)).took == {}
+    async with east_west(files) as ledger:
+        ledger.took["copy"] = [(2.5, 2.75)]
+        ledger.record({"a": ONE})
+    head, _, rest = (await content(files)).partition(b"\n")
+    # What begins so is for earlier versions the line of the epochs, of which they read these alone.
+    assert head.startswith(b'{"format":1,"epochs":{}')
+    assert rest == without
+
+
 async def test_the_last_record_of_an_analyzer_counts(files: Storage) -> None:
     await write(files, {"a": ONE}, {"a": TWO})
     assert len((await content(files)).splitlines()) == 1

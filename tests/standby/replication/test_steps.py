@@ -28,6 +28,7 @@ from standby.replication.errors import (
 )
 from standby.replication.inventory import SERVING_AGE, connect
 from standby.replication.items import PlanItem, Selection
+from standby.replication.pacing import Kind
 from standby.replication.replicate import survey
 from standby.replication.steps import ADOPTED, LATE, SETTLING, DirectSteps, RunContext
 from standby.replication.verdict import Action
@@ -42,6 +43,7 @@ from standby.vault.errors import VaultUnavailable
 from tests.standby.replication.world import (
     MODELS,
     PREVIEW_2025,
+    RELEASED,
     START,
     Service,
     definition,
@@ -435,7 +437,38 @@ async def test_polling_ends_when_the_operation_has_succeeded(on: Stage) -> None:
     on.service.polls = 3
     item, receipt = await on.copied()
     await steps.poll(on.context, item, receipt)
-    assert on.service.clock.waits == [1.0, 1.5, 2.25]
+    assert on.service.count("GET", "/operations/op-1") == 4
+
+
+async def test_what_was_over_when_it_was_begun_is_asked_about_at_once_and_tells_nothing_of_others(on: Stage) -> None:
+    on.service.polls = 0
+    item = await on.plan()
+    authorization = await steps.authorize(on.context, item)
+
+    def over(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "before" or not request.url.path.endswith(":copy"):
+            return None
+        on.service.settle()
+        location = f"{str(request.url).partition(':copy')[0]}/operations/op-1?api-version={RELEASED}"
+        return httpx.Response(
+            201, json=on.service.region("west").analyzers["a"], headers={"operation-location": location}
+        )
+
+    on.service.intervene = over
+    receipt = await steps.copy(on.context, item, authorization)
+    begun = on.service.clock.seconds
+    assert await steps.poll(on.context, item, receipt) is not None
+    assert on.service.clock.seconds == begun
+    assert on.context.experience.of("east", "west", Kind.COPY).seen == []
+
+
+async def test_how_long_a_copy_took_is_learned_as_an_interval(on: Stage) -> None:
+    on.service.polls = 1
+    item, receipt = await on.copied()
+    await steps.poll(on.context, item, receipt)
+    ((under_way, over),) = on.context.experience.of("east", "west", Kind.COPY).seen
+    assert under_way == 1.0
+    assert over == pytest.approx(on.service.clock.seconds, abs=0.001)
 
 
 async def test_the_services_wish_for_the_next_question_is_honoured(on: Stage) -> None:
@@ -445,10 +478,17 @@ async def test_the_services_wish_for_the_next_question_is_honoured(on: Stage) ->
         httpx.Response(200, json={"id": "op-1", "status": "Running"}, headers={"Retry-After": seconds})
         for seconds in ("3", "0", "100")
     ]
-    on.service.intervene = answering("GET", "/operations/op-1", *running)
+    asked, answer = list[float](), answering("GET", "/operations/op-1", *running)
+
+    def intervene(when: str, request: httpx.Request) -> httpx.Response | None:
+        if when == "before":
+            asked.append(on.service.clock.seconds)
+        return answer(when, request)
+
+    on.service.intervene = intervene
     await steps.poll(on.context, item, receipt)
     # Nothing is asked at once, and the deadline is never slept over.
-    assert on.service.clock.waits == [3.0, 1.0, 6.0]
+    assert asked == pytest.approx([1.0, 4.0, 5.0, 10.0])
 
 
 async def test_an_operation_without_end_is_hung_at_the_deadline(on: Stage) -> None:
