@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from emulator import copies, handlers
+from emulator import handlers
 from emulator.answers import Answer, Refusal, data_plane_response, invalid_request, no_such_path
 from emulator.definitions import PREVIEW_2025, REGION_NAMES
 from emulator.faults import CallKind
@@ -74,8 +74,8 @@ def data_plane(world: World, resource: str) -> ASGIApp:
     return Router(
         [
             route("GET", "/analyzers", "list", handlers.list_analyzers),
-            route("POST", f"{one}:grantCopyAuthorization", "authorize", copies.grant_copy),
-            route("POST", f"{one}:getCopyAuthorization", "authorize", copies.permit_copy),
+            route("POST", f"{one}:grantCopyAuthorization", "authorize", handlers.grant_copy),
+            route("POST", f"{one}:getCopyAuthorization", "authorize", handlers.permit_copy),
             route("POST", f"{one}:copy", "copy", _copy),
             route("GET", f"{one}/operations/{{operation}}", "poll", handlers.get_operation),
             route("GET", one, "get", handlers.get_analyzer),
@@ -148,8 +148,8 @@ def parsed_object(body: bytes) -> JsonObject:
 
 def _copy(world: World, state: ResourceState, call: Call) -> Answer:
     if call.api_version == PREVIEW_2025:
-        return copies.copy_permitted(world, state, call)
-    return copies.copy_granted(world, state, call)
+        return handlers.copy_permitted(world, state, call)
+    return handlers.copy_granted(world, state, call)
 
 
 async def _not_served(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,18 +1,45 @@
-"""The data plane's answers to all calls but copies."""
+"""The data plane's answers, both ways to copy among them.
 
+The released API keeps the grant of a copy at the source, where the target's copy looks for it. In `2025-05-01-preview`
+a token goes from the source to the target: rules and shapes are those of the product's disaster-recovery page.
+Inferred throughout of the latter: the codes of refusals, that `models` names deployments, and that overrides of
+models which the analyzer does not have mean nothing.
+"""
+
+import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from urllib.parse import quote
+from datetime import datetime, timedelta
+from urllib.parse import quote, urlsplit
 
 from emulator import answers
-from emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds
-from emulator.answers import Answer, Header, json_answer
-from emulator.definitions import PREVIEW_2025, check_definition, check_id, check_tags, completed, echoed, takes_time
-from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, Twist
-from emulator.world import ResourceState, World
-from standby.document import JsonObject
+from emulator.analyzers import Ending, Stored, ending_of, merged, whole_seconds, with_fraction
+from emulator.answers import (
+    Answer,
+    Header,
+    already_exists,
+    invalid_request,
+    json_answer,
+    no_such_path,
+    not_granted,
+)
+from emulator.definitions import (
+    PREVIEW_2025,
+    check_definition,
+    check_id,
+    check_tags,
+    completed,
+    copied,
+    echoed,
+    models_of,
+    same_region,
+    takes_time,
+)
+from emulator.faults import CallKind, ForeignLocation, LoopingNextLink, ShortGrant, Twist, VoidGrant
+from emulator.tokens import TokenGrant
+from emulator.world import GrantKey, ResourceState, World
+from standby.document import JsonObject, JsonValue
 
 
 @dataclass(frozen=True)
@@ -151,3 +178,193 @@ def _refuse_defaults_of_the_preview(call: Call) -> None:
     # 2025-11-01 (recording: update defaults).
     if call.api_version == PREVIEW_2025:
         raise answers.no_such_path()
+
+
+PERMITTED_SECONDS = 24 * 60 * 60.0  # How long a grant or a token lasts, unless a fault says otherwise
+
+
+def grant_copy(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:grantCopyAuthorization`: no token, and no `source` either (recording: grant copy)."""
+    if call.api_version == PREVIEW_2025:
+        raise no_such_path()
+    state.get(call.api_version, call.analyzer)
+    target_id = _required_text(call.body, "targetAzureResourceId")
+    expires_at = _end_of_permission(call)
+    if not isinstance(call.twist, VoidGrant) and _is_in_region(world, target_id, call):
+        state.grant(GrantKey(call.api_version, call.analyzer, target_id), expires_at)
+    named: JsonObject = {"targetAzureResourceId": target_id}
+    if "targetRegion" in call.body:
+        named["targetRegion"] = call.body["targetRegion"]
+    return json_answer({**named, "expiresAt": with_fraction(expires_at)})
+
+
+def copy_granted(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:copy` with 201 and the whole analyzer, `creating` (recording: grant copy)."""
+    # The resource needs no defaults for it (REFERENCE). Inferred: nor the analyzers that the copy refers to, and the
+    # source must be ready.
+    check_id(call.analyzer)
+    source_analyzer = _required_text(call.body, "sourceAnalyzerId")
+    if state.own(call.api_version, call.analyzer) is not None and not call.may_replace:
+        raise already_exists(call.analyzer)
+    source = _granted_source(world, state, call, source_analyzer)
+    if source.status != "ready":
+        raise invalid_request(
+            "ModelNotReady", f"The source analyzer '{source_analyzer}' is {source.status}, not ready."
+        )
+    body = copied(source.body, call.analyzer, call.now)
+    operation = state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist))
+    return Answer(201, operation.analyzer.encoded, call.operation_location("operation-location"))
+
+
+def _granted_source(world: World, target: ResourceState, call: Call, analyzer_id: str) -> Stored:
+    source_id = call.body.get("sourceAzureResourceId") or target.place.resource_id
+    source = world.with_id(str(source_id))
+    if source is None:
+        raise not_granted(str(source_id), analyzer_id)
+    region = call.body.get("sourceRegion")
+    if region is not None and not same_region(str(region), source.place.region):
+        # Inferred: nothing is found where it is looked for.
+        raise not_granted(str(source_id), analyzer_id)
+    source.settle()
+    found = source.own(call.api_version, analyzer_id)
+    if found is None:
+        # A missing source is a 400 here, not a 404 (REFERENCE). Inferred: the inner code.
+        raise invalid_request("ModelNotFound", f"The source analyzer '{analyzer_id}' was not found.")
+    key = GrantKey(call.api_version, analyzer_id, target.place.resource_id)
+    if source is not target and not source.has_granted(key):
+        raise not_granted(str(source_id), analyzer_id)
+    return found
+
+
+def _end_of_permission(call: Call) -> datetime:
+    seconds = call.twist.seconds if isinstance(call.twist, ShortGrant) else PERMITTED_SECONDS
+    return call.now + timedelta(seconds=seconds)
+
+
+def _is_in_region(world: World, target_id: str, call: Call) -> bool:
+    # Inferred: a grant for a region where the target is not is of no use.
+    region = call.body.get("targetRegion")
+    target = world.with_id(target_id)
+    return region is None or target is None or same_region(str(region), target.place.region)
+
+
+OVERRIDES = {"completion": "chatCompletion", "embedding": "embedding"}  # Role of a model, and its name in `deployments`
+
+
+def permit_copy(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:getCopyAuthorization` with a token."""
+    if call.api_version != PREVIEW_2025:
+        # A live resource answers 404 under the released version (REFERENCE: user).
+        raise no_such_path()
+    state.get(call.api_version, call.analyzer)
+    permitted = TokenGrant(
+        resource=state.place.name,
+        analyzer_id=call.analyzer,
+        source=_url(state, call.analyzer),
+        target=_optional_url(call.body, "target"),
+        encryption_key=_optional_text(call.body, "encryptionKey"),
+        expires_at=_end_of_permission(call),
+    )
+    token = secrets.token_urlsafe(96)
+    if not isinstance(call.twist, VoidGrant):
+        world.copy_tokens[token] = permitted
+    expires = with_fraction(permitted.expires_at)
+    answer: JsonObject = {"source": permitted.source, "authorizationToken": token, "expiresAt": expires}
+    return json_answer(answer if permitted.target is None else {**answer, "target": call.body["target"]})
+
+
+def copy_permitted(world: World, state: ResourceState, call: Call) -> Answer:
+    """Answer `:copy` with 200, `creating` and warnings where there are any; nothing is ever replaced."""
+    check_id(call.analyzer)
+    if state.own(call.api_version, call.analyzer) is not None:
+        raise already_exists(call.analyzer)
+    source, found = _permitted_source(world, state, call)
+    models = _target_models(models_of(found.body), call.body.get("deployments"))
+    warnings = _check_models(source, state, models_of(found.body), models)
+    body = copied(found.body, call.analyzer, call.now)
+    if models:
+        body["models"] = dict(models)
+    state.begin(call.id, call.api_version, body, is_copy=True, ending=ending_of(call.twist), warnings=warnings)
+    answer: JsonObject = {"analyzerId": call.analyzer, "status": "creating"}
+    if warnings:
+        answer["warnings"] = list(warnings)
+    return json_answer(answer, 200, call.operation_location("Operation-Location"))
+
+
+def _permitted_source(world: World, target: ResourceState, call: Call) -> tuple[ResourceState, Stored]:
+    url = _optional_url(call.body, "source")
+    if url is None:
+        raise invalid_request("InvalidParameter", "'source' is required.")
+    token = _optional_text(call.body, "authorizationToken")
+    # Inferred: the emulator's resources have no role on each other, so a copy without a token is not granted.
+    permitted = world.copy_tokens.get(token) if token else None
+    if permitted is None or not permitted.opens(url, _url(target, call.analyzer)):
+        raise not_granted(url, url.rpartition("/")[2])
+    if permitted.encryption_key != _optional_text(call.body, "decryptionKey"):
+        raise invalid_request("InvalidDecryptionKey", "The authorization token cannot be decrypted with the key given.")
+    source = world.resources[permitted.resource]
+    source.settle()
+    found = source.own(PREVIEW_2025, permitted.analyzer_id)
+    if found is None:
+        raise invalid_request("ModelNotFound", f"The source analyzer '{permitted.analyzer_id}' was not found.")
+    if found.status != "ready":
+        raise invalid_request("ModelNotReady", f"The source analyzer is {found.status}, not ready.")
+    return source, found
+
+
+def _target_models(models: Mapping[str, str], sent: JsonValue) -> dict[str, str]:
+    if sent is None:
+        return dict(models)
+    if not isinstance(sent, dict):
+        raise invalid_request("InvalidParameter", "'deployments' must be an object.")
+    return {role: _optional_text(sent, OVERRIDES.get(role, role)) or name for role, name in models.items()}
+
+
+def _check_models(
+    source: ResourceState, target: ResourceState, at_source: Mapping[str, str], at_target: Mapping[str, str]
+) -> tuple[JsonValue, ...]:
+    warnings: list[JsonValue] = []
+    for role, name in at_target.items():
+        deployment = target.settings.deployments.get(name)
+        if deployment is None:
+            text = f"The deployment '{name}' was not found in the target resource."
+            raise invalid_request("DeploymentNotFound", text)
+        original = source.settings.deployments.get(at_source[role])
+        if original is None or original.model == deployment.model:
+            continue
+        differ = f"model '{deployment.model}' differs from the source's '{original.model}'."
+        if role == "embedding":
+            raise invalid_request("EmbeddingModelMismatch", f"The target's embedding {differ}")
+        warnings.append({"code": "ChatCompletionModelMismatch", "message": f"The target's chat completion {differ}"})
+    return tuple(warnings)
+
+
+def _url(state: ResourceState, analyzer_id: str) -> str:
+    return f"{state.place.endpoint}/contentunderstanding/analyzers/{quote(analyzer_id)}"
+
+
+def _required_text(body: Mapping[str, JsonValue], key: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise invalid_request("InvalidParameter", f"'{key}' is required.")
+    return value
+
+
+def _optional_text(body: Mapping[str, JsonValue], key: str) -> str | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise invalid_request("InvalidParameter", f"'{key}' must be a string.")
+    return value or None
+
+
+def _optional_url(body: Mapping[str, JsonValue], key: str) -> str | None:
+    value = _optional_text(body, key)
+    if value is None:
+        return None
+    try:
+        is_url = bool(urlsplit(value).netloc)
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise invalid_request("InvalidParameter", f"'{key}' must be a URL.")
+    return value

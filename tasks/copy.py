@@ -6,7 +6,7 @@ follows from a grant that is void, is `standby.replication.replicate.copy_analyz
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from prefect import Task, task
 from prefect.cache_policies import NO_CACHE

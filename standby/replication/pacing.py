@@ -55,10 +55,20 @@ LONGEST = 0.5  # Longest one, likewise, where it may end any time
 STEP = 0.025  # Width of a step of the distribution, on a logarithmic scale
 UNSURE = 0.4  # How much longer waits are with one measurement, as a share of what has passed; less with more of them
 SHY = 0.3  # How much earlier the first question comes, likewise
+LATE = 0.25  # Seconds by which an answer may be later than its question was to be, and one tenth more
 FASTER = 0.85  # Work that is over at its first question may have taken this share of that time, for all that is known
 SURPRISE = (
     3.0  # Unlikeliness (natural logarithm) from which faster work than was known makes it ever more open how fast
 )
+
+
+@dataclass
+class Beat:
+    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
+
+    at: float = 0.0  # seconds at which it was to be asked; -1 where that is at once
+    under_way: float = 0.0  # seconds at which what is asked about was last seen to be under way
+    retry_after: float | None = None
 
 
 class Known:
@@ -83,6 +93,11 @@ class Known:
     def is_sure(self) -> bool:
         """Whether one measurement more changes little."""
         return len(self._window) >= INHERITED
+
+    def learn_from(self, beat: Beat, over: float) -> None:
+        """Add a measurement, unless a first question came late: what it was about may have been over for long."""
+        if beat.under_way > 0 or (over < 1.1 * beat.at + LATE and beat.at >= 0):
+            self.learn((beat.under_way, over))
 
     def learn(self, took: Took) -> None:
         """Add a measurement."""
@@ -185,14 +200,6 @@ class Experience:
             self._known[source, target, kind] = Known(kind, took.setdefault(kind, []))
 
 
-@dataclass
-class Beat:
-    """One time to ask; the service's own wish for the next wait, in seconds, may be left in it."""
-
-    under_way: float = 0.0  # seconds at which what is asked about was last seen to be under way
-    retry_after: float | None = None
-
-
 MOMENT = 1e-6  # Seconds that no clock can tell apart
 
 
@@ -210,7 +217,7 @@ async def questions(
             await clock.sleep(min(left, piece))
             if known.version != version and wish is None and not at_once:
                 version, at = known.version, known.question(under_way, turn, deadlines, asked)
-        beat, now = Beat(under_way), clock.monotonic() - begun
+        beat, now = Beat(-1.0 if at_once else at, under_way), clock.monotonic() - begun
         yield beat
         under_way, asked, wish, at_once = now, clock.monotonic() - begun, beat.retry_after, False
         if asked >= deadlines.poll - MOMENT:

@@ -260,15 +260,12 @@ async def wait_for(
         try:
             answer = await client.poll(url, analyzer)
         except AnalyzerNotFound:
-            log.warning(
-                "the operation on %s at %s is no longer known; the analyzer itself is checked instead", analyzer, target
-            )
+            log.warning("the operation on %s at %s is gone; the analyzer itself is checked instead", analyzer, target)
             url = None
             continue
         beat.retry_after = answer.retry_after
         if answer.operation.status == "succeeded":
-            if not receipt.ready:
-                known.learn((beat.under_way, clock.monotonic() - begun))
+            known.learn_from(beat, clock.monotonic() - begun)
             return _usable(answer.operation.result, analyzer)
         if answer.operation.done:
             raise operation_failed(answer.operation, resource=target, analyzer=analyzer)

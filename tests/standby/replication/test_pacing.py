@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from standby.config.plan import CopyDeadlines
 from standby.replication.items import Selection
-from standby.replication.pacing import KEPT, Experience, Kind, Known, Took, questions
+from standby.replication.pacing import KEPT, Beat, Experience, Kind, Known, Took, questions
 from standby.replication.replicate import begin, open_run
 from standby.replication.steps import DirectSteps
 from tests.conftest import SceneMaker
@@ -90,7 +90,7 @@ async def play(
                 await clock.sleep(ANSWERED)
                 if over:
                     moment = clock.monotonic() - begun
-                    known.learn((beat.under_way, moment))
+                    known.learn_from(beat, moment)
                     noticed[number] = Noticed(took, (moment - took) / took, polls)
                     break
 
@@ -176,6 +176,15 @@ async def test_what_an_earlier_run_measured_counts_from_the_first_copy_on() -> N
     first = await play(around(3.0, 0.2), 20, known=Known(seen=list(seen)))
     assert late(first, 0.9) < 0.12
     assert polls(first) <= 4.5
+
+
+async def test_an_answer_that_comes_late_says_nothing_of_how_long_it_took() -> None:
+    known = Known()
+    known.learn_from(Beat(at=2.5), 9.0)
+    assert known.seen == []
+    known.learn_from(Beat(at=4.0, under_way=2.5), 9.0)
+    known.learn_from(Beat(at=2.5), 2.6)
+    assert known.seen == [(2.5, 9.0), (0.0, 2.6)]
 
 
 def test_each_kind_and_each_pair_is_known_by_itself() -> None:
