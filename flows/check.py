@@ -16,7 +16,7 @@ from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.audit import HOW_TO_GO_ON
 from standby.recovery.context import RecoveryContext
-from standby.recovery.failover.failover import sinks_seen
+from standby.recovery.failover.state import sinks_seen
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan
 from standby.recovery.readiness.document import Readiness, read_last_states, remember_states

@@ -205,4 +205,6 @@ def main() -> None:
     """Run the command line."""
     # What is imported stays: looking through it for garbage, again and again, takes a quarter of the start.
     gc.disable()
+    # httpx imports a command line of its own, with all that this needs, wherever that can be had.
+    sys.modules["httpx._main"] = None  # type: ignore[assignment]
     app()

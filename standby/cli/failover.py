@@ -32,10 +32,10 @@ from standby.recovery.failover.failover import (
     commit,
     decide_request,
     fail_over,
-    sinks_seen,
     what_to_commit,
 )
 from standby.recovery.failover.report import CommitReport, FailoverReport, commit_endings, ending, loss, times
+from standby.recovery.failover.state import sinks_seen
 from standby.recovery.loss import FENCE, settle
 from standby.recovery.witnesses import look
 from standby.text import some_of, utc

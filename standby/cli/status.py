@@ -17,7 +17,7 @@ from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.context import open_recovery
 from standby.recovery.failover.attendance import Told, read_told, since_then
-from standby.recovery.failover.failover import sinks_seen
+from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness import wording
 from standby.recovery.readiness.assess import assess_plan

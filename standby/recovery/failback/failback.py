@@ -22,8 +22,9 @@ from standby.recovery.failback.errors import FailbackUnderWay, TrainingWouldBeLo
 from standby.recovery.failback.report import Choice, DivergenceReport, Ending, FailbackReport, joined
 from standby.recovery.failover.begin import SHARED, must_share
 from standby.recovery.failover.errors import FailoverUnfinished
-from standby.recovery.failover.failover import commit, fail_over, sinks_seen
+from standby.recovery.failover.failover import commit, fail_over
 from standby.recovery.failover.report import CommitReport, FailoverReport
+from standby.recovery.failover.state import sinks_seen
 from standby.recovery.sync import StepsFactory, sync_ledgers, synchronise
 from standby.replication.items import GOOD, Progress, Selection, Status
 from standby.replication.report import Report

@@ -3,14 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
-from standby.concurrency import despite_cancellation, side_by_side
-from standby.config.errors import UnknownName
+from standby.concurrency import despite_cancellation
 from standby.errors import GuardRefused, StandbyError
-from standby.fencing import Fence, Phase, fence_of_plan, fence_path, hold_fence, read_fence, read_stored_fence
-from standby.recovery.activation.seen import SinkRecord, SinkView, read_sink_record, remember, see_sinks
+from standby.fencing import Fence, Phase, hold_fence, read_fence
+from standby.recovery.activation.seen import SinkRecord, remember, see_sinks
 from standby.recovery.activation.sinks import (
     Activation,
     ActivationSink,
@@ -33,12 +31,15 @@ from standby.recovery.failover.prepare import Preparation, Sync, add_what_is_bac
 from standby.recovery.failover.report import CommitReport, FailoverReport, Phases
 from standby.recovery.failover.state import (
     SwitchRecord,
-    active_map,
     back_from,
+    current_map,
     fence_committed,
     open_record,
     read_record,
     record_missed_end,
+    recorded_sinks,
+    sink_records,
+    views_of_sinks,
 )
 from standby.recovery.probe import observer_here, probe_resources
 from standby.recovery.snapshots.id_mapping import Naming, keep_names
@@ -94,7 +95,7 @@ async def _reported(run: FailoverRun) -> FailoverReport:
     context, fence = run.context, run.held.fence
     known = await _remembered(context, run.outcomes)
     await measure(run)
-    seen = () if run.ended else await _seen(context, fence, run.record, known)
+    seen = () if run.ended else await views_of_sinks(context, fence, run.record, known)
     report = report_of(run, seen)
     follow = await plans_to_follow(context, fence, report)
     return report.model_copy(update={"next_action": " ".join(filter(None, (report.next_action, *follow)))})
@@ -194,7 +195,7 @@ async def commit(context: RecoveryContext, primary: str | None = None) -> Commit
         if not held.is_stored:
             # From here on sinks have the map: without a fence the vault would look like a lost one.
             await held.write(held.fence)
-        wanted = _current_map(context, held.fence, record)
+        wanted = current_map(context, held.fence, record)
         sinks = await _published(context, context.sinks, wanted, record)
     replica = await catch_up(context.vault, REPLICA_SECONDS)
     failed = [sink for sink in sinks if sink.status == "failed"]
@@ -238,7 +239,7 @@ async def complete(context: RecoveryContext) -> tuple[str, ...]:
         await record_missed_end(context, held.fence, file)
         record, added = await add_what_is_back(context, held, file, back)
         if added:
-            await _published(context, context.sinks, _current_map(context, held.fence, record), record)
+            await _published(context, context.sinks, current_map(context, held.fence, record), record)
     return added
 
 
@@ -264,13 +265,6 @@ async def _must_be_shared_at_home(
             await must_share(context, primary, primary, copies)
 
 
-def _current_map(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> Activation:
-    # As the failover published it, so that a sink which has it already sees that it is the same.
-    same = record is not None and record.epoch == fence.epoch
-    at = record.published_at if record is not None and same and record.published_at else context.clock.now()
-    return active_map(context, fence, record, at)
-
-
 async def _published(
     context: RecoveryContext,
     sinks: Sequence[ActivationSink],
@@ -293,47 +287,10 @@ async def _remembered(context: RecoveryContext, outcomes: Outcomes) -> SinkRecor
     try:
         if outcomes.taken or outcomes.missed:
             return await remember(context.vault, context.plan.name, outcomes)
-        return await _recorded(context)
+        return await recorded_sinks(context)
     except VaultError as error:
         log.warning("What the sinks took could not be recorded: %s", error)
         return SinkRecord().after(outcomes)
-
-
-async def sinks_seen(context: RecoveryContext) -> tuple[SinkView, ...]:
-    """Say what the applications of each sink see; nothing is changed."""
-    fence, record, known = await _records(context)
-    return await _seen(context, fence, record, known)
-
-
-async def _records(context: RecoveryContext) -> tuple[Fence | None, SwitchRecord | None, SinkRecord]:
-    """Read what decides about the sinks, in as few calls as possible: it is read every few seconds."""
-    vault, plan = context.vault, context.plan
-    async with side_by_side() as group:
-        stored = group.create_task(read_stored_fence(vault, plan.name))
-        record = group.create_task(read_record(vault, plan.name))
-        known = group.create_task(_recorded(context))
-    fence = stored.result()
-    if fence is not None:
-        fence = fence_of_plan(plan, fence, vault.where(fence_path(plan.name)))
-    return fence, record.result(), known.result()
-
-
-async def _recorded(context: RecoveryContext) -> SinkRecord:
-    if all(sink.readable for sink in context.sinks):
-        return SinkRecord()
-    return await read_sink_record(context.vault, context.plan.name)
-
-
-async def _seen(
-    context: RecoveryContext, fence: Fence | None, record: SwitchRecord | None, known: SinkRecord
-) -> tuple[SinkView, ...]:
-    wanted, under_way = None, 0
-    if fence is not None and fence.is_under_way:
-        under_way = fence.epoch if record is None or record.touched else 0
-    elif fence is not None:
-        with suppress(UnknownName):  # Then it cannot be said whether a sink has the current map.
-            wanted = _current_map(context, fence, record)
-    return await see_sinks(context.sinks, context.plan.name, wanted, known, under_way=under_way)
 
 
 async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
@@ -346,10 +303,10 @@ async def publish_behind(context: RecoveryContext) -> tuple[SinkResult, ...]:
     Returns:
         What came of it, for each sink that did not hold the map; one that has a higher epoch is left alone.
     """
-    fence, record, known = await _records(context)
+    fence, record, known = await sink_records(context)
     if fence is None or fence.is_under_way or fence.epoch < context.run.known_epoch:
         return ()
-    wanted = _current_map(context, fence, record)
+    wanted = current_map(context, fence, record)
     views = await see_sinks(context.sinks, context.plan.name, wanted, known)
     # Prefect's variables are read and published to in flows alone.
     published = [each for each in zip(context.sinks, views, strict=True) if not isinstance(each[0], DeferredSink)]

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 
 from pydantic import Field
 
+from standby.concurrency import side_by_side
+from standby.config.errors import UnknownName
 from standby.config.globs import scope_of
 from standby.config.plan import RecoveryPlan
 from standby.document import JsonValue
-from standby.fencing import Assignment, Fence, HeldFence, Phase, switch_path
+from standby.fencing import (
+    Assignment,
+    Fence,
+    HeldFence,
+    Phase,
+    fence_of_plan,
+    fence_path,
+    read_stored_fence,
+    switch_path,
+)
+from standby.recovery.activation.seen import SinkRecord, SinkView, read_sink_record, see_sinks
 from standby.recovery.activation.sinks import Activation, ActiveEndpoint
 from standby.recovery.audit import AuditAction, must_be_whole, record_action, verify_audit
 from standby.recovery.context import RecoveryContext
@@ -287,3 +300,50 @@ def _facts(record: SwitchRecord) -> dict[str, JsonValue]:
     facts: dict[str, JsonValue] = {"home": record.primary, "from": record.from_resource, "to": record.to}
     facts |= {"mode": record.mode, "reason": record.reason, "decision": record.decision_id, "forced": [*record.forced]}
     return {**facts, "missing": [*missing], "missing_count": len(missing)} if missing else facts
+
+
+def current_map(context: RecoveryContext, fence: Fence, record: SwitchRecord | None) -> Activation:
+    """Make the active map of a plan that nothing is under way in."""
+    # As the failover published it, so that a sink which has it already sees that it is the same.
+    same = record is not None and record.epoch == fence.epoch
+    at = record.published_at if record is not None and same and record.published_at else context.clock.now()
+    return active_map(context, fence, record, at)
+
+
+async def sinks_seen(context: RecoveryContext) -> tuple[SinkView, ...]:
+    """Say what the applications of each sink see; nothing is changed."""
+    fence, record, known = await sink_records(context)
+    return await views_of_sinks(context, fence, record, known)
+
+
+async def sink_records(context: RecoveryContext) -> tuple[Fence | None, SwitchRecord | None, SinkRecord]:
+    """Read what decides about the sinks, in as few calls as possible: it is read every few seconds."""
+    vault, plan = context.vault, context.plan
+    async with side_by_side() as group:
+        stored = group.create_task(read_stored_fence(vault, plan.name))
+        record = group.create_task(read_record(vault, plan.name))
+        known = group.create_task(recorded_sinks(context))
+    fence = stored.result()
+    if fence is not None:
+        fence = fence_of_plan(plan, fence, vault.where(fence_path(plan.name)))
+    return fence, record.result(), known.result()
+
+
+async def recorded_sinks(context: RecoveryContext) -> SinkRecord:
+    """Read what the sinks that cannot be read were told."""
+    if all(sink.readable for sink in context.sinks):
+        return SinkRecord()
+    return await read_sink_record(context.vault, context.plan.name)
+
+
+async def views_of_sinks(
+    context: RecoveryContext, fence: Fence | None, record: SwitchRecord | None, known: SinkRecord
+) -> tuple[SinkView, ...]:
+    """Say what the applications of each sink see, by what decides about them."""
+    wanted, under_way = None, 0
+    if fence is not None and fence.is_under_way:
+        under_way = fence.epoch if record is None or record.touched else 0
+    elif fence is not None:
+        with suppress(UnknownName):  # Then it cannot be said whether a sink has the current map.
+            wanted = current_map(context, fence, record)
+    return await see_sinks(context.sinks, context.plan.name, wanted, known, under_way=under_way)

@@ -20,8 +20,9 @@ from standby.recovery.activation import sinks as publishing
 from standby.recovery.activation.seen import SinkView
 from standby.recovery.activation.sinks import Activation, SinkResult
 from standby.recovery.failover import failover as failing_over
-from standby.recovery.failover.failover import publish_behind, sinks_seen
+from standby.recovery.failover.failover import publish_behind
 from standby.recovery.failover.report import commit_summary, summary
+from standby.recovery.failover.state import sinks_seen
 from tests.patience import PATIENCE
 from tests.standby.recovery.failover.test_crash import copy_of
 from tests.standby.recovery.failover.world import Killed, MemorySink, Site
