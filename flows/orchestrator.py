@@ -5,8 +5,6 @@ of this module are inside its functions.
 """
 
 import asyncio
-import atexit
-import gc
 import os
 import re
 import signal
@@ -23,6 +21,7 @@ from typing import Any, cast
 import httpx
 from pydantic import BaseModel, ValidationError
 
+from flows import COLLECTIONS
 from flows.errors import (
     OR_DIRECT,
     NoReport,
@@ -64,10 +63,6 @@ QUIET: Mapping[str, str] = {
 }
 """Settings of Prefect's client in a process of Standby."""
 
-COLLECTIONS = (100_000, 50, 100)
-"""When Python looks for garbage, in processes that import Prefect: that makes a million objects which all stay, and
-with Python's own thresholds a third of the time of a start goes into looking through them."""
-
 
 class Prefect:
     """Runs Standby's flows in this process, and sets a server up for running them elsewhere."""
@@ -76,8 +71,6 @@ class Prefect:
         """Set Prefect up for our work, and for a server that it may start for us."""
         for name, value in {**SETTINGS, **QUIET}.items():
             os.environ.setdefault(name, value)
-        gc.set_threshold(*COLLECTIONS)
-        atexit.register(gc.freeze)  # Python looks through all of it again as it ends.
 
     async def replicate(
         self,
@@ -328,13 +321,12 @@ START_SECONDS = 120.0  # How long a new server may take: it makes its database f
 STOP_SECONDS = 15.0
 EVERY = 0.1  # Seconds between two checks whether it responds
 
-QUICKLY = f"import gc; gc.set_threshold{COLLECTIONS}\n"
+QUICKLY = f"import gc, sys; gc.set_threshold{COLLECTIONS}\n"
 
-PREFECT = f"""{QUICKLY}import runpy
-runpy.run_module("prefect", run_name="__main__", alter_sys=True)"""
-"""A program that is the `prefect` command."""
+PREFECT = QUICKLY + "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)", "prefect"
+"""A program that is the `prefect` command, and is known by that word."""
 
-TEMPORARY = f"""{QUICKLY}import sys, uvicorn
+TEMPORARY = f"""{QUICKLY}import uvicorn
 from prefect.server.api.server import create_app
 uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")"""
 """A program that is the server of one run: no pages, no schedules, no automations, but what records task runs."""
@@ -365,7 +357,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
     }
     process = await _start(
-        log, {**inherited, **settings}, PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port
+        log, {**inherited, **settings}, *PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port
     )
     try:
         await _until_it_answers(process, f"{url}/api", log)
@@ -378,7 +370,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
     environment = {**PROMPT, **os.environ, **settings}
-    process = await _start(log, environment, PREFECT, "worker", "start", "--pool", pool, "--type", "process")
+    process = await _start(log, environment, *PREFECT, "worker", "start", "--pool", pool, "--type", "process")
     try:
         yield
     finally:
