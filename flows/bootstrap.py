@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +20,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.settings import get_current_settings
 
 from blocks import save_configuration
+from flows import QUICKLY
 from flows.errors import DeployFailed, NoDeploymentsFile
 from flows.events import plan_id
 from flows.limits import ensure_limits, limit_name
@@ -50,7 +52,7 @@ def wanted_deployments(plans: Sequence[RecoveryPlan], file: Path = FILE) -> dict
         raise NoDeploymentsFile(str(file)) from None
     deployments = [
         {**made, "version": _version(made, file)}
-        for deployment in described["deployments"]
+        for deployment in map(_started_quickly, described["deployments"])
         for made in (_per_plan(deployment, plans) if _starts_by_itself(deployment) else [deployment])
     ]
     return {**described, "deployments": deployments}
@@ -60,6 +62,19 @@ def full_name(deployment: dict[str, Any]) -> str:
     """Give a deployment's name as flow/deployment; a flow has the name of its function, with dashes."""
     function = deployment["entrypoint"].rsplit(":", 1)[1]
     return f"{function.replace('_', '-')}/{deployment['name']}"
+
+
+START = 'exec "$(command -v "$0" || command -v python)" "$@"'
+
+
+def _started_quickly(deployment: dict[str, Any]) -> dict[str, Any]:
+    """Let a worker start a run of it with this Python, or its own where that is not there.
+
+    Otherwise a worker imports Prefect twice for each run, at a second each: first to find the flow's folder, which
+    the run finds itself as well.
+    """
+    command = shlex.join(["sh", "-c", START, sys.executable, "-c", QUICKLY, "prefect.engine"])
+    return {**deployment, "work_pool": {**deployment["work_pool"], "job_variables": {"command": command}}}
 
 
 def _starts_by_itself(deployment: dict[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from typing import Any, cast
 import httpx
 from pydantic import BaseModel, ValidationError
 
-from flows import COLLECTIONS
+from flows import COLLECTIONS, QUICKLY
 from flows.errors import (
     OR_DIRECT,
     NoReport,
@@ -321,12 +321,8 @@ START_SECONDS = 120.0  # How long a new server may take: it makes its database f
 STOP_SECONDS = 15.0
 EVERY = 0.1  # Seconds between two checks whether it responds
 
-QUICKLY = f"import gc, sys; gc.set_threshold{COLLECTIONS}\n"
-
-PREFECT = QUICKLY + "import runpy; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)", "prefect"
-"""A program that is the `prefect` command, and is known by that word."""
-
-TEMPORARY = f"""{QUICKLY}import uvicorn
+TEMPORARY = f"""import gc, sys, uvicorn
+gc.set_threshold{COLLECTIONS}
 from prefect.server.api.server import create_app
 uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")"""
 """A program that is the server of one run: no pages, no schedules, no automations, but what records task runs."""
@@ -357,7 +353,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
         "PREFECT_SERVER_UI_API_URL": f"{url}/api",
     }
     process = await _start(
-        log, {**inherited, **settings}, *PREFECT, "server", "start", "--host", "127.0.0.1", "--port", port
+        log, {**inherited, **settings}, QUICKLY, "prefect", "server", "start", "--host", "127.0.0.1", "--port", port
     )
     try:
         await _until_it_answers(process, f"{url}/api", log)
@@ -370,7 +366,7 @@ async def own_server(home: Path) -> AsyncIterator[str]:
 async def own_worker(log: Path, pool: str, settings: Mapping[str, str]) -> AsyncIterator[None]:
     """Run a worker of a work pool with settings that name its server, and stop it at the end; `log` gets its words."""
     environment = {**PROMPT, **os.environ, **settings}
-    process = await _start(log, environment, *PREFECT, "worker", "start", "--pool", pool, "--type", "process")
+    process = await _start(log, environment, QUICKLY, "prefect", "worker", "start", "--pool", pool, "--type", "process")
     try:
         yield
     finally:

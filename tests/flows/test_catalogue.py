@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import json
+import platform
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +184,51 @@ def test_the_watch_and_what_follows_it_go_by_the_plans_probe_period(
 
 
 def test_the_file_is_what_the_examples_plan_gets() -> None:
-    """So that `prefect deploy --all` does what bootstrap does."""
+    """So that `prefect deploy --all` does what bootstrap does, but for the Python that runs start with."""
     made = [
-        {key: value for key, value in entry.items() if key != "version"}
+        {key: value for key, value in entry.items() if key != "version"} | {"work_pool": {"name": pool}}
         for entry in wanted_deployments([plan("invoices")])["deployments"]
+        for pool in [entry["work_pool"]["name"]]
     ]
     assert made == DEPLOYMENTS
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["the Python of bootstrap", "the worker's own"])
+def test_a_run_starts_with_the_python_that_is_there(gone: bool, tmp_path: Path) -> None:
+    (entry, *_) = wanted_deployments([plan("invoices")])["deployments"]
+    command = shlex.split(entry["work_pool"]["job_variables"]["command"])
+    assert command[-1] == "prefect.engine"
+    here = command.index(sys.executable)
+    (tmp_path / "python").symlink_to(sys.executable)
+
+    ran = subprocess.run(
+        [*command[:here], str(tmp_path / "gone") if gone else sys.executable, *command[here + 1 : -1], "platform"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert ran.stdout == f"{platform.platform()}\n"
+
+
+MODULES = {"watch": 100, "failover": 130, "replicate": 106, "chunks": 102, "check": 124}
+"""How many modules of ours a flow may import before it begins: a worker does so for each of its runs."""
+
+HEAVY = {"azure", "cryptography", "jinja2", "uvicorn", "emulator", "sqlalchemy"}
+"""What no flow needs before it begins, or most never."""
+
+
+@pytest.mark.parametrize("flow", MODULES)
+def test_a_flow_begins_with_few_modules(flow: str) -> None:
+    program = f"import flows.{flow}, json, sys; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    imported = json.loads(ran.stdout)
+
+    ours = [name for name in imported if name.split(".")[0] in {"flows", "tasks", "blocks", "standby"}]
+    assert len(ours) <= MODULES[flow], ours
+    assert not HEAVY & {name.split(".")[0] for name in imported}
+    assert not [name for name in ours if name.startswith(("standby.cli", "standby.gateway"))]
 
 
 def test_a_configuration_without_plans_starts_nothing_by_itself() -> None:
