@@ -173,8 +173,13 @@ class Output:
 
     def results(self, lines: Iterable[Line]) -> None:
         """Print several lines of the result."""
-        for line in lines:
-            self.result(line)
+        if self.stdout.is_terminal:
+            for line in lines:
+                self.result(line)
+        elif not self.json:
+            # There may be hundreds of thousands.
+            shown = (replace(line, text=clean(line.text)).whole() for line in lines if line.wrong or not self.quiet)
+            self.stdout.write("".join(f"{text}\n" for text in shown))
 
     def report(self, lines: Iterable[Line], document: BaseModel) -> None:
         """Print a report, for people and for programs."""
@@ -189,12 +194,7 @@ class Output:
                 known = document.get("warnings")
                 document = {**document, "warnings": [*(known if isinstance(known, list) else []), *self._warnings]}
             is_unicode = "utf" in (self.stdout.encoding or "").lower()
-            text = json_text(document, ensure_ascii=not is_unicode)
-            try:
-                self.stdout.file.write(f"{text}\n")
-                self.stdout.file.flush()
-            except OSError as error:
-                self.stdout.end(error)
+            self.stdout.write(f"{json_text(document, ensure_ascii=not is_unicode)}\n")
 
     def say(self, text: str, indent: int = 0) -> None:
         """Say something beside the result."""
@@ -239,6 +239,15 @@ class _Console(Console):
             super().__exit__(*raised)
         except OSError as error:
             self.end(error)
+
+    def write(self, text: str) -> None:
+        """Print what needs no colours and no breaks."""
+        if not self.quiet:
+            try:
+                self.file.write(text)
+                self.file.flush()
+            except OSError as error:
+                self.end(error)
 
     def on_broken_pipe(self) -> None:
         self.end(BrokenPipeError())

@@ -12,10 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import rfc8785
-
 from standby.config.plan import OnExisting
-from standby.document import digest_of, from_home, json_text, write_whole
+from standby.document import canonical, digest_of, from_home, json_text, write_whole
 from standby.replication.errors import PlanMoved, PlanNotTrusted, PlanUnreadable, PlanUnwritable
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import PlanItem, ReplicationPlan, Selection
@@ -67,7 +65,7 @@ def save_plan(path: Path, plan: ReplicationPlan, selection: Selection, signer: S
     # The last copy is a ground of the verdict, and a run finds it out again.
     left_out: dict[str, Any] = {"items": {"__all__": {"last"}}, **dict.fromkeys(_PROOF, True)}
     held: dict[str, Any] = shown.model_dump(mode="json", exclude=left_out)
-    content = rfc8785.dumps(held)
+    content = canonical(held)
     held["digest"] = digest_of(content)
     held["seal"] = None if signer is None else seal_of(content, signer).model_dump(mode="json")
     try:
@@ -90,8 +88,8 @@ def load_plan(path: Path, plan_name: str, signer: Signer | None = None) -> Saved
         held = None
     try:
         # What is used is read from the very bytes that are held against digest and signature.
-        saved = parse_stored(str(path), rfc8785.dumps(held), SavedPlan)
-        content = rfc8785.dumps({key: value for key, value in held.items() if key not in _PROOF})
+        saved = parse_stored(str(path), canonical(held), SavedPlan)
+        content = canonical({key: value for key, value in held.items() if key not in _PROOF})
     except (ValueError, AttributeError, RecursionError):
         raise PlanUnreadable(str(path), "is not a saved plan of this version") from None
     if problem := _mistrust(saved, content, signer):
