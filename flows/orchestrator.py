@@ -171,7 +171,7 @@ async def _run_here(
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> tuple[BaseModel, bool]:
     """Save a configuration on the server and run a flow here; give its report, and whether it was interrupted."""
-    async with _server() as until_it_answers:
+    async with _server({**BARE, **UNREAD} if flow == "replicate" else BARE) as until_it_answers:
         from prefect.exceptions import PrefectException, PrefectSignal
 
         from flows.bootstrap import save_what_runs_need
@@ -202,7 +202,7 @@ async def _run_here(
 
 
 @asynccontextmanager
-async def _server() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+async def _server(bare: Mapping[str, str]) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Use the configured server; where none is, run one until the end, with the database of this user's Prefect.
 
     Prefect starts such a server as well, and does nothing else until it answers.
@@ -215,7 +215,7 @@ async def _server() -> AsyncIterator[Callable[[], Awaitable[None]]]:
         raise NoServer(_lost_profile())
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    environment = {**BARE, **os.environ, **settings.to_environment_variables(exclude_unset=True)}
+    environment = {**bare, **os.environ, **settings.to_environment_variables(exclude_unset=True)}
     with tempfile.TemporaryDirectory() as folder:
         port, log = _free_port(), Path(folder) / "server.log"
         api = f"http://127.0.0.1:{port}/api"
@@ -324,11 +324,16 @@ EVERY = 0.1  # Seconds between two checks whether it responds
 TEMPORARY = f"""import gc, sys, uvicorn
 gc.set_threshold{COLLECTIONS}
 from prefect.server.api.server import create_app
-uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error")"""
+uvicorn.run(create_app(ephemeral=True, final=True), host="127.0.0.1", port=int(sys.argv[1]), log_level="error",
+    ws_per_message_deflate=False)"""
 """A program that is the server of one run: no pages, no schedules, no automations, but what records task runs."""
 
 BARE: Mapping[str, str] = {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
 """Settings of the server of one run: nobody looks for Prefect's own blocks there."""
+
+UNREAD: Mapping[str, str] = {"PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false"}
+"""And of a replication: its events make task runs and start what waits for them, but nobody reads them later. To keep
+fifteen a copy takes a third of what the server does."""
 
 
 def _free_port() -> str:
