@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from standby.cli.output import Line, Output, show
 from standby.recovery.context import Stage
@@ -37,6 +36,15 @@ def show_progress(
 
 @contextmanager
 def _live(console: Console, clock: Callable[[], float]) -> Iterator[Callable[[RunProgress], None]]:
+    # Elsewhere than on a terminal nothing is drawn.
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
