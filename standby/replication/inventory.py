@@ -133,10 +133,19 @@ class Inventory:
         return replace(self, serving=serving)
 
 
-async def take_inventory(client: ContentUnderstandingClient) -> Inventory:
-    """List a resource's custom analyzers, its defaults and its deployments."""
+async def take_inventory(client: ContentUnderstandingClient, ignore: tuple[str, ...] | None = None) -> Inventory:
+    """List a resource's custom analyzers, its defaults and its deployments.
+
+    Args:
+        ignore: what a plan ignores of definitions, where planning follows: what they mean is worked out meanwhile.
+    """
+
+    def work_out(analyzer: Analyzer) -> None:
+        if ignore is not None and not analyzer.is_prebuilt:
+            meaning_of(analyzer, ignore)
+
     async with side_by_side() as group:
-        listing = group.create_task(client.list_readable())
+        listing = group.create_task(client.list_readable(work_out))
         serving = group.create_task(read_serving(client))
     return inventory_of(serving.result(), listing.result())
 
@@ -153,13 +162,13 @@ async def take_inventories(clients: Iterable[ContentUnderstandingClient]) -> dic
 
 
 async def look_at(
-    clients: Iterable[ContentUnderstandingClient],
+    clients: Iterable[ContentUnderstandingClient], ignore: tuple[str, ...] | None = None
 ) -> tuple[dict[str, Inventory], dict[str, ServiceError]]:
     """Take the inventories of several resources; give those of the ones that answer, and why the others do not."""
 
     async def take(client: ContentUnderstandingClient) -> Inventory | ServiceError:
         try:
-            return await take_inventory(client)
+            return await take_inventory(client, ignore)
         except ServiceError as error:
             return error
 

@@ -314,7 +314,7 @@ async def make_plan_now(
     """
     # A resource that cannot be looked at costs its own pairs only; its error is raised where these are all there are.
     names = sorted({name for pair in records for name in pair})
-    inventories, failures = await look_at(context.connections[name] for name in names)
+    inventories, failures = await look_at((context.connections[name] for name in names), context.recovery_plan.ignore)
     if failures and not any(failures.keys().isdisjoint(pair) for pair in records):
         raise next(failures[name] for pair in records for name in pair if name in failures)
     for inventory in inventories.values():

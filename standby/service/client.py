@@ -1,6 +1,7 @@
 """The calls of one Content Understanding resource, and those of Azure's management plane that say what it does not."""
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Generic, Self, TypeVar
@@ -10,6 +11,7 @@ import httpx
 from pydantic import AfterValidator, OnErrorOmit, ValidatorFunctionWrapHandler, WrapValidator
 
 from standby.clock import Clock, SystemClock
+from standby.concurrency import side_by_side
 from standby.config.resource import EntraCredentials, Resource, cloud_of
 from standby.document import JsonObject, JsonValue, oddity
 from standby.service.auth import auth_for
@@ -41,6 +43,8 @@ from standby.service.sender import Sender
 
 BASE = "/contentunderstanding"
 SPARE_CONNECTIONS = 4  # Connections beside those of the copies in flight: grants for other targets, listings, defaults
+PAGES_AHEAD = 2  # How many pages of a list may wait to be read: as JSON they take much memory
+AT_A_TIME = 10  # Entries of a page that are read in a row, in about a millisecond
 MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more are taken for a list without an end
 LARGEST_PREBUILT = 10_000  # Bytes of a prebuilt analyzer that is kept to be recognized
 MOST_PREBUILT = 200  # Prebuilt analyzers that are kept; the service has some ninety
@@ -62,6 +66,23 @@ class _Page(Page):
         """Read each entry by itself; one without an id is told by its place in the whole list."""
         for place, entry in enumerate(self.value, before + 1):
             yield _read(entry) if has_id(entry) else Analyzer.nameless(f"entry {place}", _NO_ID)
+
+
+OnEach = Callable[[Analyzer], object]
+
+
+async def _take(pages: asyncio.Queue[_Page | None], found: dict[str, Analyzer], on_each: OnEach) -> None:
+    """Read the analyzers of pages, a few at a time: what the service answers meanwhile is not left waiting."""
+    entries = 0
+    while (page := await pages.get()) is not None:
+        for place, analyzer in enumerate(page.analyzers(entries)):
+            # One that was added meanwhile moves others on to the next page: they are listed once.
+            if analyzer.analyzer_id not in found:
+                found[analyzer.analyzer_id] = analyzer
+                on_each(analyzer)
+            if place % AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        entries += len(page.value)
 
 
 _prebuilt: dict[str, tuple[JsonObject, Analyzer]] = {}  # By id: what was sent, and what was read of it
@@ -225,9 +246,13 @@ class ContentUnderstandingClient:
             raise trouble
         return tuple(analyzer for analyzer in found if not analyzer.is_nameless)
 
-    async def list_readable(self) -> tuple[Analyzer, ...]:
-        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it."""
-        found, trouble = await self._listed()
+    async def list_readable(self, on_each: OnEach = lambda _: None) -> tuple[Analyzer, ...]:
+        """List what can be read; an entry without an id, and pages that lead astray, are `nameless` ones in it.
+
+        Args:
+            on_each: is called with each of them, while the service makes the next ones ready.
+        """
+        found, trouble = await self._listed(on_each)
         if trouble is None:
             return found
         if not found:
@@ -341,23 +366,24 @@ class ContentUnderstandingClient:
     def _about(self, analyzer: str, method: str) -> Call:
         return Call(method, self.path(analyzer), self.version, analyzer=analyzer)
 
-    async def _listed(self) -> tuple[tuple[Analyzer, ...], ServiceError | None]:
+    async def _listed(self, on_each: OnEach = lambda _: None) -> tuple[tuple[Analyzer, ...], ServiceError | None]:
         """List the analyzers as far as the pages can be read, and say why that is not to their end."""
         found: dict[str, Analyzer] = {}
-        entries = 0
-        try:
-            async for page in self._pages():
-                for analyzer in page.analyzers(entries):
-                    # One that was added meanwhile moves others on to the next page: they are listed once.
-                    found.setdefault(analyzer.analyzer_id, analyzer)
-                entries += len(page.value)
-        except (ProtocolError, ForeignOrigin) as error:
-            return tuple(found.values()), error
-        except (InvalidRequest, ResourceNotFound) as error:
-            if not entries:
-                raise
-            return tuple(found.values()), error
-        return tuple(found.values()), None
+        pages: asyncio.Queue[_Page | None] = asyncio.Queue(PAGES_AHEAD)
+        trouble: ServiceError | None = None
+        async with side_by_side() as group:
+            # While a page is read, the next one is on its way.
+            group.create_task(_take(pages, found, on_each))
+            try:
+                async for page in self._pages():
+                    await pages.put(page)
+            except ServiceError as error:
+                trouble = error
+            await pages.put(None)
+        leads_astray = isinstance(trouble, ProtocolError | ForeignOrigin)
+        if trouble and not leads_astray and not (found and isinstance(trouble, InvalidRequest | ResourceNotFound)):
+            raise trouble
+        return tuple(found.values()), trouble
 
     async def _pages(self) -> AsyncIterator[_Page]:
         seen: set[str] = set()

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING
+
+from emulator.definitions import PREBUILT_ANALYZERS
+from tests.standby.cli.conftest import analyzers
 
 if TYPE_CHECKING:
     from tests.standby.cli.conftest import Cloud, Workspace
@@ -68,3 +72,20 @@ def test_tells_of_an_analyzer_that_is_the_same_and_would_not_work(workspace: Wor
     ran = workspace.run("check", "invoices")
 
     assert "  ? claim: west has no default deployment for model gpt-4o." in ran.out
+
+
+def test_asks_for_each_page_once_and_for_the_defaults_and_for_nothing_of_single_analyzers(
+    workspace: Workspace, cloud: Cloud
+) -> None:
+    workspace.run("replicate", "invoices")
+    workspace.edit("targets: [west, north]", "targets: [west]")
+    cloud.tell("settings", page_size=7)
+    before = {name: cloud.stats(name)["calls"] for name in ("east", "west")}
+
+    workspace.run("check", "invoices")
+
+    for name, calls in before.items():
+        made = {kind: count - calls.get(kind, 0) for kind, count in cloud.stats(name)["calls"].items()}
+        pages = ceil((len(PREBUILT_ANALYZERS) + len(analyzers())) / 7)
+        # The defaults say which copies would not work: a check that left them out would not be true.
+        assert {kind: count for kind, count in made.items() if count} == {"list": pages, "get_defaults": 1}
