@@ -28,7 +28,7 @@ class Prefect:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, prefect: Prefect) -> Prefect:
-    monkeypatch.setattr("standby.cli.bootstrap.load_orchestrator", lambda: prefect)
+    monkeypatch.setattr("standby.cli.doctor.load_orchestrator", lambda: prefect)
     return prefect
 
 
