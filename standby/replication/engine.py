@@ -5,9 +5,11 @@ are both driven from here, so order, slots, retries, waits and endings are the s
 """
 
 import asyncio
+import heapq
 import logging
 import random
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
@@ -118,6 +120,7 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         self._on_progress = on_progress
         self._begun = clock.monotonic()
         self._attempts: dict[Key, Attempt] = {}
+        self._in_flight: dict[Key, ItemT] = {}
         self._results: dict[Key, ResultT] = {}
         self._counts = count(())  # of the results, by status: counted anew at each end, large runs would take minutes
         self._without_defaults: dict[str, str] = {}
@@ -151,19 +154,22 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         sorter: TopologicalSorter[Key] = TopologicalSorter(graph)
         sorter.prepare()
         ended: asyncio.Queue[Key] = asyncio.Queue()
+        rank, ready = _ranked(graph), defaultdict[str, list[tuple[int, Key]]](list)
         async with asyncio.TaskGroup() as group:
             while sorter.is_active():
                 for key in sorter.get_ready():
-                    group.create_task(self._drive(todo[key], ended), name="/".join(key))
+                    target = self._target(todo[key])
+                    if cause := self._without_defaults.get(target) or self._unusable_child(todo[key]):
+                        self._end(todo[key], Status.BLOCKED, cause)
+                        ended.put_nowait(key)
+                        continue
+                    heapq.heappush(ready[target], (rank[key], key))
+                    group.create_task(self._drive(target, ready[target], ended))
                 sorter.done(await ended.get())
 
     def results(self) -> tuple[ResultT, ...]:
         """Give the end of every item, in the plan's order; what has not ended counts as interrupted."""
         return tuple(self._results.get(key) or self._interrupted(item) for key, item in self._items.items())
-
-    @property
-    def _in_flight(self) -> list[ItemT]:
-        return [self._items[key] for key in self._attempts if key not in self._results]
 
     @property
     def _seconds(self) -> float:
@@ -185,17 +191,18 @@ class Engine(ABC, Generic[ItemT, ResultT]):
 
     def _end(self, item: ItemT, status: Status, reason: str = "", attempt: Attempt | None = None) -> None:
         self._results[item.key] = self._result(item, status, reason, attempt)
+        self._in_flight.pop(item.key, None)
         self._counts[status] += 1
         self._report()
 
-    async def _drive(self, item: ItemT, ended: asyncio.Queue[Key]) -> None:
-        try:
-            if cause := self._without_defaults.get(self._target(item)) or self._unusable_child(item):
-                self._end(item, Status.BLOCKED, cause)
-            else:
-                await self._attempt(item)
-        finally:
-            ended.put_nowait(item.key)
+    async def _drive(self, target: str, ready: list[tuple[int, Key]], ended: asyncio.Queue[Key]) -> None:
+        """Make whichever comes first of what is ready for a target: as many wait for a slot as are ready."""
+        async with self._slots[target]:
+            item = self._items[heapq.heappop(ready)[1]]
+            try:
+                await self._attempt(item, target)
+            finally:
+                ended.put_nowait(item.key)
 
     def _unusable_child(self, item: ItemT) -> str:
         for name, key in self._children(item).items():
@@ -205,23 +212,22 @@ class Engine(ABC, Generic[ItemT, ResultT]):
                 return f"Its child {name} {end}. Fix that, then run again."
         return ""
 
-    async def _attempt(self, item: ItemT) -> None:
-        target = self._target(item)
-        async with self._slots[target]:
-            attempt = self._attempts[item.key] = Attempt(begun=self._clock.monotonic())
-            self._report()
-            try:
-                await self._make(item, attempt)
-            except GuardRefused as error:
-                self._end(item, Status.REFUSED, str(error), attempt)
-            except StandbyError as error:
-                self._end(item, Status.FAILED, str(error), attempt)
-            except Exception as error:
-                # One analyzer never stops another, whatever happened to it; the trace goes to the log.
-                log.exception("%s to %s failed unexpectedly", item.analyzer, target)
-                self._end(item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run.", attempt)
-            else:
-                self._end(item, Status.SUCCEEDED, "", attempt)
+    async def _attempt(self, item: ItemT, target: str) -> None:
+        attempt = self._attempts[item.key] = Attempt(begun=self._clock.monotonic())
+        self._in_flight[item.key] = item
+        self._report()
+        try:
+            await self._make(item, attempt)
+        except GuardRefused as error:
+            self._end(item, Status.REFUSED, str(error), attempt)
+        except StandbyError as error:
+            self._end(item, Status.FAILED, str(error), attempt)
+        except Exception as error:
+            # One analyzer never stops another, whatever happened to it; the trace goes to the log.
+            log.exception("%s to %s failed unexpectedly", item.analyzer, target)
+            self._end(item, Status.FAILED, f"Unexpected {type(error).__name__}. See the log of this run.", attempt)
+        else:
+            self._end(item, Status.SUCCEEDED, "", attempt)
 
     def _interrupted(self, item: ItemT) -> ResultT:
         attempt = self._attempts.get(item.key)
@@ -230,3 +236,13 @@ class Engine(ABC, Generic[ItemT, ResultT]):
 
     def _report(self) -> None:
         self._on_progress(Progress(len(self._items), len(self._in_flight), tuple(self._counts.items())))
+
+
+def _ranked(graph: Mapping[Key, Iterable[Key]]) -> dict[Key, int]:
+    """Give the order in which what is ready gets a slot: first the longest chain that waits for it, then the plan's."""
+    above = dict.fromkeys(graph, 0)
+    for key in reversed([*TopologicalSorter(graph).static_order()]):
+        for child in graph[key]:
+            above[child] = max(above[child], above[key] + 1)
+    # Sorting keeps the plan's order among equals.
+    return {key: place for place, key in enumerate(sorted(above, key=lambda key: -above[key]))}

@@ -175,7 +175,7 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
         """Find what the target took and the answer to which was lost: that is rebuilt, too."""
         try:
             async with asyncio.timeout(LAST_LOOK_SECONDS):
-                for item in self._in_flight:
+                for item in self._in_flight.values():
                     if there := await self._steps.find_begun(item):
                         await self.rebuilt.add(item, there.created_at)
         except (StandbyError, TimeoutError) as error:

@@ -233,6 +233,15 @@ def test_a_target_never_has_more_copies_in_flight_than_it_has_slots(slots: int, 
     asyncio.run(go())
 
 
+async def test_of_what_is_ready_the_longest_chain_comes_first_and_then_the_plans_order() -> None:
+    chain = [plan_item("top", "middle"), plan_item("middle", "bottom"), plan_item("bottom")]
+    items = [plan_item("b"), plan_item("a"), *chain, plan_item("parent", "child"), plan_item("child"), plan_item("c")]
+    async with prepared(items, slots=1) as run:
+        await run.replication.run()
+        copied = [name for step, name in run.steps.done if step == "copy"]
+    assert copied == ["bottom", "middle", "child", "b", "a", "top", "parent", "c"]
+
+
 async def test_a_failure_stops_nobody_but_its_ancestors_which_name_it() -> None:
     items = [
         plan_item("top", "middle", "good"),
