@@ -231,7 +231,7 @@ class _Asking:
                 return found
             self.failure = found
             if may_ask_again:
-                await asyncio.sleep(self._limits.pause)
+                await self._clock.sleep(self._limits.pause)
             elif not self._pending:
                 return found
 
