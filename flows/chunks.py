@@ -172,5 +172,5 @@ async def replicate_chunk(
         context = replace(opened, known_epoch=known_epoch)
         replication = await begin_chunk(context, request, TaskSteps(context), copy_log, bar.show)
         ended = await to_its_report(run_to_report(replication, run_id=str(flow_run.id), via="prefect"))
-    for_parent = ChunkReport(items=ended.report.items, records=copy_log.added)
+    for_parent = ChunkReport(items=ended.report.items, records=copy_log.added, took=copy_log.took)
     return await finish_replication(ended, chunk_artifact(for_parent))

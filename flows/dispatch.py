@@ -261,6 +261,7 @@ class SentChunk:
         report = await read_report(self._dispatch.client, sent.id)
         if report is not None:
             self._report = report
+            self.copy_log.took.update(report.took)
             self.copy_log.record(report.records)
         state = (await self._dispatch.client.read_flow_run(sent.id)).state
         end = f"ended as {state.name}: {state.message or 'it left no message'}" if state else "has no state"

@@ -8,6 +8,8 @@ from enum import Enum, auto
 from itertools import zip_longest
 from typing import TypeVar, assert_never
 
+from pydantic import Field
+
 from standby.config.configuration import Configuration
 from standby.config.plan import OnExisting
 from standby.config.resource import Resource
@@ -15,6 +17,8 @@ from standby.document import Document
 from standby.fencing import read_fence
 from standby.replication.fingerprint import same_meaning
 from standby.replication.items import Key, PlanItem, Progress, Records, ReplicationPlan, Selection, Status, part
+from standby.replication.ledger import read_took
+from standby.replication.pacing import Took
 from standby.replication.replicate import Replication, Steps, make_plan_now
 from standby.replication.report import ReportItem, end_of
 from standby.replication.steps import RunContext
@@ -108,6 +112,7 @@ class ChunkReport(Document):
 
     items: tuple[ReportItem, ...]
     records: dict[str, CopyRecord]
+    took: dict[str, list[Took]] = Field(default_factory=dict)  # as the ledger has it
 
 
 def results_of(items: Iterable[PlanItem], report: ChunkReport | None, otherwise: str) -> tuple[ReportItem, ...]:
@@ -133,6 +138,7 @@ class ChunkCopyLog:
 
     known: Mapping[str, CopyRecord]
     added: dict[str, CopyRecord] = field(default_factory=dict)
+    took: dict[str, list[Took]] = field(default_factory=dict)  # what the ledger knows, and then what was measured too
 
     @property
     def records(self) -> Mapping[str, CopyRecord]:
@@ -155,6 +161,8 @@ async def begin_chunk(
     # It may have waited for a worker for hours, and outlived the run that sent it.
     fence = await read_fence(context.vault, context.recovery_plan, known=context.known_epoch)
     fence.must_allow_copy(*pair, context.failover_run)
+    copy_log.took = await read_took(context.vault, *pair, context.api_version(chunk.source))
+    context.experience.take_up(*pair, copy_log.took)
     # Everything is selected, so that the plan's filters pull in what they pulled in for the parent.
     selection = Selection(
         targets=(chunk.target,), on_existing=request.on_existing, force=request.force, sources=(chunk.source,)

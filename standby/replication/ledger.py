@@ -65,6 +65,8 @@ _EPOCHS = b'{"format":1,"epochs":'
 class CopyLog(Protocol):
     """What was copied from what, for one source and one target: the ledger, or a chunk's part of it."""
 
+    took: dict[str, list[Took]]  # what copies took, by kind
+
     @property
     def records(self) -> Mapping[str, CopyRecord]:
         """The last record of each target analyzer."""
@@ -119,6 +121,17 @@ async def read_epochs(storage: Storage, source: str, target: str, api_version: s
     # The first line says, too, whether a newer version wrote it.
     kept = [line for place, line in enumerate((content or b"").splitlines()) if not place or line.startswith(_EPOCHS)]
     return _parse(storage.where(path), None if content is None else b"\n".join(kept))
+
+
+async def read_took(storage: Storage, source: str, target: str, api_version: str) -> dict[str, list[Took]]:
+    """Read what copies of one pair took lately; nothing where that cannot be read, which costs some questions."""
+    path = _path(source, target, api_version)
+    try:
+        head = (await storage.read(path) or b"").partition(b"\n")[0]
+    except VaultError as error:
+        log.warning("%s", error)
+        return {}
+    return _parse(storage.where(path), head).took if head.startswith(_EPOCHS) else {}
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from standby.fencing import Fenced
 from standby.replication.chunks import (
     Chunk,
     ChunkCopyLog,
+    ChunkReport,
     ChunkRequest,
     Tally,
     begin_chunk,
@@ -26,6 +27,7 @@ from standby.replication.chunks import (
     with_shares,
 )
 from standby.replication.items import PlanItem, Progress, ReplicationPlan, Status, part
+from standby.replication.pacing import Kind
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import ACTING, Action, Verdict
 from tests.standby.recovery.failback.world import World
@@ -227,6 +229,23 @@ async def test_a_chunk_that_outlived_its_sender_writes_nothing_over_the_side_tha
         await world.serve_at("west")
         with pytest.raises(Fenced, match="failed over to west"):
             await begin_chunk(context.run, request, DirectSteps(context.run), ChunkCopyLog({}), lambda _: None)
+
+
+async def test_a_chunk_knows_what_copies_took_and_tells_what_its_own_took() -> None:
+    world = World()
+    world.create("east", "invoice")
+    request = ChunkRequest(Chunk("east", "west", ("invoice",)))
+    async with world.context() as context:
+        async with context.run.write_ledger("east", "west") as ledger:
+            ledger.took["copy"] = [(2.5, 2.75)]
+            ledger.record({"other": record(sighting(), sighting())})
+        copy_log = ChunkCopyLog({})
+        run = await begin_chunk(context.run, request, DirectSteps(context.run), copy_log, lambda _: None)
+        assert context.run.experience.of("east", "west", Kind.COPY).seen == [(2.5, 2.75)]
+        await run.run()
+    told = ChunkReport(items=(), records={}, took=copy_log.took)
+    assert len(ChunkReport.model_validate_json(told.model_dump_json()).took["copy"]) == 2
+    assert ChunkReport.model_validate_json('{"items": [], "records": {}}').took == {}
 
 
 async def test_a_chunk_leaves_alone_what_serves_elsewhere_for_another_plan_by_then() -> None:
