@@ -163,6 +163,26 @@ async def test_a_connection_is_used_again(connect: Connect, listen: Listen, loop
     assert server.most_connections == 1
 
 
+async def test_a_call_whose_answer_is_lost_is_not_sent_again_below_us_nor_taken_for_unsent(
+    connect: Connect, listen: Listen
+) -> None:
+    heard: list[str] = []
+
+    async def answer(request: Heard) -> httpx.Response:
+        heard.append(request.method)
+        if len(heard) > 1:
+            raise ConnectionResetError
+        return httpx.Response(200, json=FOUND)
+
+    client = connect(endpoint=await listen(answer), retries=HttpRetries(attempts=1))
+    # Then its connection is one that is used again, which libraries take for stale.
+    await client.get_analyzer("a")
+    with pytest.raises(Unreachable) as caught:
+        await client.put_analyzer("a", {})
+    assert type(caught.value) is Unreachable
+    assert heard == ["GET", "PUT"]
+
+
 async def test_what_stays_on_this_machine_does_not_go_through_a_proxy(
     connect: Connect, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
