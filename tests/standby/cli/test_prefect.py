@@ -41,9 +41,15 @@ def test_without_a_server_a_run_has_one_for_itself_that_keeps_all_of_it(workspac
     assert copied
     with closing(sqlite3.connect(workspace.folder / "prefect" / "prefect.db")) as database:
         runs = database.execute("SELECT state_type FROM flow_run").fetchall()
-        steps = database.execute("SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'").fetchone()
+        (steps,) = database.execute("SELECT count(*) FROM task_run WHERE state_type = 'COMPLETED'").fetchone()
+        (states,) = database.execute("SELECT count(*) FROM task_run_state").fetchone()
+        (lines,) = database.execute("SELECT count(*) FROM log WHERE message LIKE 'Finished in state%'").fetchone()
+        (events,) = database.execute("SELECT count(*) FROM events").fetchone()
     assert len(runs) == 1
-    assert steps >= (5 * copied,)
+    assert steps >= 5 * copied
+    # What each costs: its three states, and nothing beside them.
+    assert states >= 3 * steps
+    assert (lines, events) == (len(runs), 0)
     assert not ran.err.count("Traceback")
 
 
