@@ -251,8 +251,8 @@ def _parse(where: str, content: bytes | None) -> Ledger:
 
 
 def _lines(ledger: Ledger) -> bytes:
-    known = ledger.epochs or any(ledger.took.values())
-    lines: list[Stored] = [_Head(epochs=ledger.epochs, took=ledger.took)] if known else []
+    took = {kind: seen for kind, seen in ledger.took.items() if seen}
+    lines: list[Stored] = [_Head(epochs=ledger.epochs, took=took)] if ledger.epochs or took else []
     lines += (_Line(analyzer=analyzer, record=record) for analyzer, record in ledger.records.items())
     return b"".join(line.model_dump_json().encode() + b"\n" for line in lines)
 

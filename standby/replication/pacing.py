@@ -96,7 +96,7 @@ class Known:
 
     def learn_from(self, beat: Beat, over: float) -> None:
         """Add a measurement, unless a first question came late: what it was about may have been over for long."""
-        if beat.under_way > 0 or (over < 1.1 * beat.at + LATE and beat.at >= 0):
+        if beat.under_way > 0 or 0.0 < over < 1.1 * beat.at + LATE:
             self.learn((beat.under_way, over))
 
     def learn(self, took: Took) -> None:
