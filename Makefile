@@ -42,7 +42,7 @@ test: setup azurite ## run every test
 	$(BIN)/pytest -n 5 --dist loadgroup -m "not cluster"
 
 test-fast: setup azurite ## run the tests that need no Prefect server
-	$(BIN)/pytest -n 4 -m "not prefect and not cluster"
+	$(BIN)/pytest -n 6 -m "not prefect and not cluster"
 
 test-cluster: setup ## run 3,000 copies by two workers (needs PostgreSQL and Redis, takes minutes)
 	$(BIN)/pytest tests/cluster

@@ -1,7 +1,7 @@
 """Saves a configuration as blocks, and reads one plan of it back."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from standby.config.resource import NoCredentials, Resource
 log = logging.getLogger("standby.blocks")
 
 B = TypeVar("B", bound=Block)
+R = TypeVar("R")
 
 
 class BlockMissing(ConfigurationError):
@@ -128,6 +129,9 @@ async def save_configuration(configuration: Configuration) -> dict[str, str]:
     """Save what the server lacks or has differently; by type-slug/name, say which block was created or changed."""
     saved: dict[str, str] = {}
     async with get_client() as client:
+        # With every block that is saved Prefect asks anew for its type, its schema and those of all nested in it.
+        for question in ("read_block_type_by_slug", "read_block_schema_by_checksum"):
+            setattr(client, question, _asked_once(getattr(client, question)))
         for name, resource in configuration.resources.items():
             made = credentials_block(resource.credentials)
             credentials = await _save(client, made, name, lambda block: block.to_credentials(), saved)
@@ -137,6 +141,18 @@ async def save_configuration(configuration: Configuration) -> dict[str, str]:
             whole = RecoveryPlan.of(plan, configuration.vault, configuration.activation)
             await _save(client, whole, name, lambda it: (it.to_plan("same"), it.to_vault(), it.to_sinks()), saved)
     return saved
+
+
+def _asked_once(question: Callable[..., Awaitable[R]]) -> Callable[..., Awaitable[R]]:
+    answers: dict[str, R] = {}
+
+    async def ask(*about: object, **more: object) -> R:
+        key = repr((about, more))
+        if key not in answers:
+            answers[key] = await question(*about, **more)
+        return answers[key]
+
+    return ask
 
 
 async def _other_plans(client: PrefectClient, plan_name: str) -> dict[str, model.RecoveryPlan]:
