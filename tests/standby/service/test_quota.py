@@ -128,8 +128,8 @@ def test_what_is_cancelled_takes_no_place_from_others(
 @given(st.integers(1, 3000))
 def test_a_window_is_used_at_once_and_the_next_as_it_opens(fast_time: FastTime, operations: int) -> None:
     gone = passed(fast_time, operations, [Burst(0, used(operations) + 1)]).gone
-    assert gone[-2] - gone[0] < 1.0
-    assert gone[-1] - gone[0] == pytest.approx(WINDOW + SLACK, abs=1.0)
+    assert gone[-2] - gone[0] < WINDOW / 4
+    assert WINDOW + SLACK <= gone[-1] - gone[0] < 1.25 * WINDOW
 
 
 def test_at_least_95_percent_of_the_largest_quota_are_used(fast_time: FastTime) -> None:
@@ -165,16 +165,16 @@ def held_back(fast_time: FastTime, refusals: list[float], calls: int = 3, succee
 
 def test_a_refusal_holds_all_calls_back_as_long_as_the_service_says(fast_time: FastTime) -> None:
     assert held_back(fast_time, [20.0]) == [
-        pytest.approx(0.0, abs=0.5),
-        pytest.approx(20.0, abs=0.5),
-        pytest.approx(20.0, abs=0.5),
+        pytest.approx(0.0, abs=5.0),
+        pytest.approx(20.0, abs=5.0),
+        pytest.approx(20.0, abs=5.0),
     ]
 
 
 def test_refusals_without_an_end_are_run_into_at_last(fast_time: FastTime) -> None:
     gone = held_back(fast_time, [50.0] * 20, calls=20)
     assert gone[-1] <= MOST_HELD
-    assert gone[-1] == pytest.approx(gone[3], abs=0.5)
+    assert gone[-1] == pytest.approx(gone[3], abs=5.0)
 
 
 def test_cancelling_a_call_that_is_held_back_gives_its_place_back(fast_time: FastTime) -> None:
@@ -189,7 +189,7 @@ def test_cancelling_a_call_that_is_held_back_gives_its_place_back(fast_time: Fas
         await quota.acquire()
         return loop.time() - begun
 
-    assert fast_time(drive()) == pytest.approx(20.0, abs=0.5)
+    assert fast_time(drive()) == pytest.approx(20.0, abs=5.0)
 
 
 def test_what_one_call_was_refused_for_no_other_runs_into(
@@ -211,7 +211,7 @@ def test_what_one_call_was_refused_for_no_other_runs_into(
 
     fast_time(drive())
     assert len(times) == 52
-    assert times[1] - times[0] == pytest.approx(30.0, abs=0.5)
+    assert times[1] - times[0] == pytest.approx(30.0, abs=5.0)
 
 
 def test_every_attempt_counts(
