@@ -60,6 +60,8 @@ def _number(seconds: float) -> str:
     return f"{seconds:.1f}".removesuffix(".0") if seconds < 100 else f"{seconds:.0f}"
 
 
+FEWEST_PLAYS = 21
+OF_MANY = 10_000, 3  # Of more jobs than these fewer plays tell as much: what each draws evens out
 MOST_PLAYED = 40_000
 """Jobs that are played through at most for one forecast, all plays together: a fraction of a second."""
 
@@ -71,7 +73,8 @@ def play_often(jobs: Mapping[JobT, Collection[JobT]], slots: int, measured: Sequ
     the jobs, is there already.
     """
     found = []
-    for number in range(max(21, min(101, MOST_PLAYED // max(1, len(jobs))))):
+    fewest = OF_MANY[1] if len(jobs) > OF_MANY[0] else FEWEST_PLAYS
+    for number in range(max(fewest, min(101, MOST_PLAYED // max(1, len(jobs))))):
         draw = random.Random(number)  # noqa: S311 - no secret
         seconds = {job: draw.choice(measured) for job in jobs}
         found.append(play(jobs, slots, seconds.__getitem__))
