@@ -52,7 +52,7 @@ TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}
 SIGN_IN_SECONDS = 20.0  # How long Entra may take to give a token
 
 MOST_PAGES = 2_000
-MOST_LIST_BYTES = 256 * 2**20
+MOST_LIST_BYTES = 512 * 2**20  # A hundred thousand analyzers have half of that
 PAGE_SECONDS = 2.0
 """What each page adds to the time in which a list has to come: a list that trickles in does not end either."""
 
