@@ -6,7 +6,7 @@ Seconds of one machine say nothing about another; what both sides of a ratio tak
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from statistics import median
 
 from rich import box
@@ -33,27 +33,15 @@ def ideal(jobs: Mapping[str, Collection[str]], slots: int, seconds: Sequence[flo
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `good` is `None` where nothing must be reached."""
+    """One line of the table, as it is shown; `verdict` is empty where nothing must be reached."""
 
     name: str
-    ours: float
-    unit: str = "s"
-    ideal: str = ""
-    peers: str = ""
-    ratio: float | None = None
+    ideal: str
+    peers: str
+    ours: str
+    ratio: str = ""
     must: str = "shown"
-    good: bool | None = None
-    flaw: str = ""  # what is wrong whatever the figure
-
-    @property
-    def verdict(self) -> str:
-        return "" if self.good is None else "reached" if self.good else "missed"
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
-        peers = "; ".join(filter(None, (self.peers, self.flaw and f"but {self.flaw}")))
-        return (self.name, self.ideal, peers, figure(self.ours, self.unit), ratio, self.must, self.verdict)
+    verdict: str = ""
 
 
 def figure(value: float, unit: str) -> str:
@@ -62,68 +50,32 @@ def figure(value: float, unit: str) -> str:
     return f"{value:,.{digits}f} {unit}".strip()
 
 
+def _verdict(good: bool) -> str:
+    return "reached" if good else "missed"
+
+
 def timed(
-    name: str,
-    ours: Sequence[float],
-    below: Sequence[float],
-    most: float | None,
-    *,
-    peer: str = "",
-    more: str = "",
-    flaw: str = "",
+    name: str, ours: Sequence[float], below: Sequence[float], most: float | None, *, peers: str = "", flaw: str = ""
 ) -> Row:
-    """Divide round by round: what slows a machine for a while slows both.
+    """Divide by the ideal, or by the peer that a name ends with, round by round: what slows a machine slows both.
 
     Args:
-        below: seconds of the ideal, or of the peer that is named.
-        more: what other peers took.
+        flaw: what is wrong whatever the figure.
     """
     ratio = median(one / other for one, other in zip(ours, below, strict=True))
-    base = figure(median(below), "s")
-    return Row(
-        name,
-        median(ours),
-        ideal="" if peer else base,
-        peers="; ".join(filter(None, (f"{peer} {base}" if peer else "", more))),
-        ratio=ratio,
-        must="shown" if most is None else f"≤ {most:.2f}",
-        good=None if most is None else ratio <= most and not flaw,
-        flaw=flaw,
-    )
+    said = "; ".join(filter(None, (peers, flaw and f"but {flaw}")))
+    row = Row(name, figure(median(below), "s"), said, figure(median(ours), "s"), f"{ratio:.2f}")
+    return row if most is None else replace(row, must=f"≤ {most:.2f}", verdict=_verdict(ratio <= most and not flaw))
 
 
-def counted(
-    name: str, ours: float, unit: str = "", most: float | None = None, *, ideal: str = "", peers: str = ""
-) -> Row:
+def counted(name: str, ours: float, unit: str, most: float, *, ideal: str = "", peers: str = "") -> Row:
     """Make a row of a figure that is held against a limit by itself."""
-    must = "shown" if most is None else f"≤ {figure(most, unit)}"
-    return Row(name, ours, unit, ideal, peers, None, must, None if most is None else ours <= most)
+    return Row(name, ideal, peers, figure(ours, unit), "", f"≤ {figure(most, unit)}", _verdict(ours <= most))
 
 
-COLUMNS = ("", "ideal", "peers", "ours", "ratio", "must reach", "verdict")
-
-
-def table_of(rows: Iterable[Row]) -> Table:
-    """Make the table, for a terminal of at least 80 columns."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("")
-    table.add_column("ideal", justify="right", no_wrap=True)
-    table.add_column("peers")
-    for name in ("ours", "ratio"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("must\nreach", "verdict"):
-        table.add_column(name, no_wrap=True)
+def table_of(rows: Iterable[Row], before: Mapping[str, str]) -> Table:
+    """Make the table, which is Markdown, with what an earlier revision reached."""
+    table = Table("", "ideal", "peers", "ours", "ratio", "must reach", "verdict", "before", box=box.MARKDOWN)
     for row in rows:
-        table.add_row(*row.cells)
+        table.add_row(*astuple(row), before.get(row.name, ""))
     return table
-
-
-def markdown_of(rows: Iterable[Row], before: Mapping[str, str]) -> list[str]:
-    """Write the table as Markdown, with what an earlier revision reached."""
-    columns = (*COLUMNS[:3], *(("before",) if before else ()), *COLUMNS[3:])
-    lines = [f"| {' | '.join(columns)} |", f"|{'---|' * len(columns)}"]
-    for row in rows:
-        cells = row.cells
-        shown = (*cells[:3], *((before.get(row.name, ""),) if before else ()), *cells[3:])
-        lines.append(f"| {' | '.join(shown)} |")
-    return lines

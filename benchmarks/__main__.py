@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import os
 import platform
+import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import httpx
 from rich.console import Console
 
-from benchmarks import Row, markdown_of, outages, table_of, timed
+from benchmarks import Row, outages, table_of, timed
 from benchmarks.cases import CASES, causes
-from benchmarks.stage import family_cpu
+from benchmarks.stage import cpu_seconds, say
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
@@ -34,104 +35,62 @@ BUSY_LOAD = 0.5  # Processes at work on average before anything is measured, fro
 BUSY_CORES = 0.1  # Cores that others used while it was measured, likewise
 
 
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured, and what else was going on there."""
-
-    facts: Mapping[str, str]
-    load_before: float
-    load_after: float
-    others: float | None  # cores that others used meanwhile; `None` where the system does not say
-
-    @property
-    def busy(self) -> str:
-        """Why the times are doubtful; empty on a quiet machine."""
-        parts = [f"the load was {self.load_before:.1f} before it"] if self.load_before > BUSY_LOAD else []
-        if self.others is not None and self.others > BUSY_CORES:
-            parts.append(f"others used {self.others:.2f} cores meanwhile")
-        return f"The machine was busy: {' and '.join(parts)}. Times and ratios are too high." if parts else ""
-
-
 def facts() -> dict[str, str]:
-    """Describe this machine."""
-    cpus = _lines("/proc/cpuinfo", "model name") or [platform.processor() or platform.machine()]
+    """Describe this machine, and what is measured on it."""
+    cpu = re.search(r"model name\s*: (.*)", _read("/proc/cpuinfo"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    systems = _lines("/etc/os-release", "PRETTY_NAME") or [platform.system()]
     changed = _git("status", "--porcelain", "--", "standby", "flows", "tasks", "blocks")
-    revision = f"{_git('rev-parse', '--short=7', 'HEAD') or 'unknown'}{' with changes' if changed else ''}"
     return {
         "cores": str(os.cpu_count()),
-        "CPU": cpus[0],
+        "CPU": cpu[1] if cpu else platform.machine(),
         "memory": f"{memory:.1f} GiB",
-        "system": f"{systems[0]}, {platform.system()} {platform.release()}",
+        "system": platform.platform(),
         "Python": platform.python_version(),
         "Prefect": version("prefect"),
-        "revision": revision,
+        "revision": f"{_git('rev-parse', '--short=7', 'HEAD') or 'unknown'}{' with changes' if changed else ''}",
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "load before": f"{os.getloadavg()[0]:.2f}",
     }
 
 
 def _git(*arguments: str) -> str:
-    try:
-        asked = subprocess.run(("git", *arguments), cwd=HERE.parent, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
+    asked = subprocess.run(("git", *arguments), cwd=HERE.parent, capture_output=True, text=True, check=False)
     return asked.stdout.strip()
 
 
-def _lines(file: str, name: str) -> list[str]:
-    try:
-        lines = Path(file).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-    return [line.partition(":" if ":" in line else "=")[2].strip(' "') for line in lines if line.startswith(name)]
+def _read(file: str) -> str:
+    return Path(file).read_text(encoding="utf-8") if Path(file).exists() else ""
 
 
-def busy_cpu() -> float | None:
-    """Tell the CPU seconds that this machine has spent, or had to leave to others; `None` where nobody says."""
-    try:
-        user, nice, system, _, _, interrupt, soft, stolen = Path("/proc/stat").read_text().split("\n")[0].split()[1:9]
-    except (OSError, ValueError):
-        return None
-    return sum(map(int, (user, nice, system, interrupt, soft, stolen))) / os.sysconf("SC_CLK_TCK")
+def used_by_others() -> float:
+    """Tell the CPU seconds that the machine has spent on others, or had to leave to others; 0 where it does not say."""
+    counted = [int(ticks) for ticks in _read("/proc/stat").partition("\n")[0].split()[1:9]]
+    # All but the two that say how long there was nothing to do.
+    return (sum(counted) - sum(counted[3:5])) / os.sysconf("SC_CLK_TCK") - cpu_seconds()
 
 
-def measure(share: float) -> tuple[list[Row], dict[str, float], Machine]:
-    """Measure every case, one after the other; ratios first, then what is a figure by itself."""
-    about, load, begun = facts(), os.getloadavg()[0], time.monotonic()
-    spent, ours = busy_cpu(), family_cpu()
+def measure(share: float, about: dict[str, str]) -> tuple[list[Row], dict[str, float]]:
+    """Measure every case, one after the other; what must be reached first, ratios before figures."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             try:
                 # What a case found before it failed counts all the same.
-                for row in case(Path(folder), share, _say):
+                for row in case(Path(folder), share):
                     rows.append(row)
             except (RuntimeError, OSError, httpx.HTTPError) as error:
                 about["not measured"] = f"{about.get('not measured', '')} {case.__name__}: {error}".strip()
-                _say(f"{case.__name__} could not be measured: {error}")
-        spent_on = causes(Path(folder), share, _say)
-    now, took = busy_cpu(), time.monotonic() - begun
-    others = None if now is None or spent is None else max(0.0, now - spent - (family_cpu() - ours)) / took
-    about["took"] = f"{took:.0f} s"
-    rows += by_hand()
-    return (
-        sorted(rows, key=lambda row: (row.ratio is None, row.must == "shown")),
-        spent_on,
-        Machine(about, load, os.getloadavg()[0], others),
-    )
+                say(f"{case.__name__} could not be measured: {error}")
+        spent = causes(Path(folder), share)
+    # By hand, since not every machine has what it needs: workers on PostgreSQL and Redis. A row's name, with `ideal`
+    # and `ours` in seconds, `most` and `when`, a date.
+    for name, each in _kept(BY_HAND).items():
+        rows.append(timed(f"{name} (by hand, {each['when']})", [each["ours"]], [each["ideal"]], each["most"]))
+    return sorted(rows, key=lambda row: (not row.ratio, row.must == "shown")), spent
 
 
-def by_hand() -> list[Row]:
-    """Read what was measured by hand, since not every machine has what it needs: workers on PostgreSQL and Redis.
-
-    An entry is a row's name with `ideal` and `ours` in seconds, `most` and `when`, a date.
-    """
-    kept = json.loads(BY_HAND.read_text(encoding="utf-8")) if BY_HAND.exists() else {}
-    return [
-        timed(f"{name} (by hand, {each['when']})", [each["ours"]], [each["ideal"]], each["most"])
-        for name, each in kept.items()
-    ]
+def _kept(file: Path) -> dict[str, Any]:
+    return dict(json.loads(_read(str(file)) or "{}"))
 
 
 HOW = """
@@ -156,23 +115,19 @@ emulated regions in another process. A copy takes 3 s there, up to a fifth less 
 """.strip()
 
 
-def results(rows: Sequence[Row], spent: Mapping[str, float], machine: Machine) -> str:
+def results(rows: Sequence[Row], spent: Mapping[str, float], about: Mapping[str, str], busy: str) -> str:
     """Write the page."""
-    kept = json.loads(BEFORE.read_text(encoding="utf-8")) if BEFORE.exists() else {}
-    told = [f"{name} {fact}" for name, fact in machine.facts.items()]
-    others = "unknown" if machine.others is None else f"{machine.others:.2f} cores"
-    told += [
-        f"load before {machine.load_before:.2f}, after {machine.load_after:.2f}",
-        f"used by others meanwhile {others}",
-    ]
+    kept = _kept(BEFORE)
+    page = io.StringIO()
+    Console(file=page, width=1000).print(table_of(rows, kept.get("rows", {})))
     before = f"*before* is revision {kept['revision']}, measured the same way on {kept['date']}." if kept else ""
     parts = [
         "# What the bench found",
         "Written by `make bench`.",
-        f"**{machine.busy}**" if machine.busy else "",
-        "\n".join(markdown_of(rows, kept.get("rows", {}))),
+        f"**{busy}**" if busy else "",
+        "\n".join(line.strip() for line in page.getvalue().strip().splitlines()),
         before,
-        f"Measured on: {'; '.join(told)}.",
+        f"Measured on: {_told(about)}.",
         HOW,
         "## On what a direct run spends its CPU",
         "Milliseconds a copy as a profiler sees them, which takes as much again: what counts is how they compare.",
@@ -181,6 +136,10 @@ def results(rows: Sequence[Row], spent: Mapping[str, float], machine: Machine) -
         ),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _told(about: Mapping[str, str]) -> str:
+    return "; ".join(f"{name} {fact}" for name, fact in about.items())
 
 
 def main() -> None:
@@ -196,26 +155,23 @@ def main() -> None:
     console.width = min(max(console.width, 80), WIDEST) if console.is_terminal else WIDEST
     if asked.group == "outages":
         with tempfile.TemporaryDirectory() as folder:
-            lost = asyncio.run(outages.measure(asked.count, Path(folder), _say))
+            lost = asyncio.run(outages.measure(asked.count, Path(folder)))
         console.print(outages.table_of(lost), outages.verdict_on(lost), sep="\n")
         return
-    rows, spent, machine = measure(asked.share)
-    console.print(table_of(rows))
-    console.print(*(f"{name} {fact}" for name, fact in machine.facts.items()), sep="; ")
-    if machine.busy:
-        console.print(machine.busy, style="bold red")
+    about, begun, others = facts(), time.monotonic(), used_by_others()
+    rows, spent = measure(asked.share, about)
+    took = time.monotonic() - begun
+    cores = (used_by_others() - others) / took
+    about |= {"took": f"{took:.0f} s", "used by others meanwhile": f"{cores:.2f} cores"}
+    quiet = float(about["load before"]) <= BUSY_LOAD and cores <= BUSY_CORES
+    busy = "" if quiet else "The machine was busy, before it or meanwhile: times and ratios are too high."
+    console.print(table_of(rows, {}), _told(about), busy, sep="\n")
     if asked.before:
-        shown = {
-            row.name: " = ".join(filter(None, (row.cells[3], row.cells[4] and f"{row.cells[4]} ×"))) for row in rows
-        }
-        kept = {"revision": machine.facts["revision"], "date": machine.facts["date"], "rows": shown}
+        shown = {row.name: " = ".join(filter(None, (row.ours, row.ratio and f"{row.ratio} ×"))) for row in rows}
+        kept = {"revision": about["revision"], "date": about["date"], "rows": shown}
         BEFORE.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     elif asked.share == 1:
-        RESULTS.write_text(results(rows, spent, machine), encoding="utf-8")
-
-
-def _say(what: str) -> None:
-    print(f"… {what}", file=sys.stderr, flush=True)
+        RESULTS.write_text(results(rows, spent, about, busy), encoding="utf-8")
 
 
 if __name__ == "__main__":

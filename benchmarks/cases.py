@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from azure.core.credentials import AzureKeyCredential
 from cu_cli_core.operations.analyzer_copy import copy_analyzer
 
 from benchmarks import Row, counted, figure, ideal, timed
-from benchmarks.stage import PLAN, SOURCE, TARGETS, Ran, Scene, Stage, name_of, run, set_stage
+from benchmarks.stage import PLAN, SOURCE, TARGETS, Ran, Scene, Stage, name_of, run, say, set_stage
 from standby.config.configuration import load_configuration
 from standby.replication.items import Selection
 from standby.replication.replicate import open_run, survey
@@ -35,11 +35,8 @@ ROUNDS = 5  # Of what takes a second or two
 FEW = 6  # Copies of a peer that makes one after the other
 PLANNING = ("list", "get_defaults")  # Calls that are made once a run, whatever it copies
 
-Say = Callable[[str], None]
-Case = Callable[[Path, float, Say], Iterator[Row]]
 
-
-def copies(folder: Path, share: float, say: Say) -> Iterator[Row]:
+def copies(folder: Path, share: float) -> Iterator[Row]:
     """Copy as many as twenty slots take in ten turns: directly, by hand, under Prefect and with the vendor's SDK."""
     size = max(20, round(200 * share))
     with set_stage(Scene.of(size, slots=20), folder) as stage:
@@ -52,17 +49,16 @@ def copies(folder: Path, share: float, say: Say) -> Iterator[Row]:
         stage.new_vault()
         by_hand = _seconds(lambda: asyncio.run(copy_by_hand(stage)))
         hand_calls = stage.calls() / size
-        hand = f"asyncio + httpx {by_hand:.1f} s"
-        yield timed(f"direct / ideal, {of}", [seconds], [best], 1.05, more=hand)
+        yield timed(f"direct / ideal, {of}", [seconds], [best], 1.05, peers=f"asyncio + httpx {by_hand:.1f} s")
         yield timed(f"whole command / ideal, {of}", [ran.seconds], [best], None)
         yield counted("calls a copy, direct", calls, "", 6, ideal="3", peers=f"asyncio + httpx {hand_calls:.1f}")
         yield counted("polls a copy, direct", polls, "", 4, ideal="1")
         yield counted("CPU a copy, direct", (ran.cpu - idle.cpu) / size * 1000, "ms", 10)
-        yield from _under_prefect(stage, say, best, of)
-        yield from _with_sdk(stage, say, seconds)
+        yield from _under_prefect(stage, of)
+        yield from _with_sdk(stage, seconds)
 
 
-def many(folder: Path, share: float, say: Say) -> Iterator[Row]:
+def many(folder: Path, share: float) -> Iterator[Row]:
     """Copy so many at once that the quota matters."""
     size = max(60, round(600 * share))
     with set_stage(Scene.of(size, slots=60), folder) as stage:
@@ -75,7 +71,7 @@ def many(folder: Path, share: float, say: Say) -> Iterator[Row]:
         yield counted(f"calls in the busiest minute, {of}", most, "", QUOTA)
 
 
-def deep(folder: Path, share: float, say: Say) -> Iterator[Row]:
+def deep(folder: Path, share: float) -> Iterator[Row]:
     """Copy analyzers that wait for others, five levels of them, with a slot for each that is ready."""
     width = max(10, round(100 * share))
     jobs = {
@@ -91,7 +87,7 @@ def deep(folder: Path, share: float, say: Say) -> Iterator[Row]:
         yield timed(f"deep / critical path, {len(jobs)} in 5 levels", [ran.document["seconds"]], [_ideal(stage)], 1.08)
 
 
-def check(folder: Path, share: float, say: Say) -> Iterator[Row]:
+def check(folder: Path, share: float) -> Iterator[Row]:
     """Find that nothing has changed, against reading the same lists and nothing else."""
     size = max(20, round(1000 * share))
     with set_stage(Scene.of(size, targets=3, replicated=True), folder) as stage:
@@ -103,32 +99,29 @@ def check(folder: Path, share: float, say: Say) -> Iterator[Row]:
         for _ in range(ROUNDS):
             lists.append(run("-c", BARE, *places, env=stage.environment).seconds)
             before = stage.calls("list")
-            checked = stage.standby("check", PLAN)
-            checks.append(checked.seconds)
+            checks.append(stage.standby("check", PLAN).seconds)
             others += stage.calls("list") - before
         flaw = f"{others / ROUNDS:.0f} calls are no lists" if others else ""
-        yield timed(f"check / bare lists, {size:,} × 3 unchanged", checks, lists, 1.3, peer="httpx", flaw=flaw)
+        yield timed(f"check / bare lists, {size:,} × 3 unchanged", checks, lists, 1.3, flaw=flaw)
         yield counted(f"check of {size:,} × 3 unchanged", median(checks), "s", 2.0)
 
 
-def start(_folder: Path, _share: float, say: Say) -> Iterator[Row]:
+def start(_folder: Path, _share: float) -> Iterator[Row]:
     """Start the command, and do nothing."""
     say("standby --help")
     found = [run("-m", "standby", "--help", env=os.environ).seconds for _ in range(ROUNDS)]
     yield counted("standby --help", median(found), "s", 0.3)
 
 
-def plan(folder: Path, share: float, say: Say) -> Iterator[Row]:
+def plan(folder: Path, share: float) -> Iterator[Row]:
     """Plan what was never copied."""
     size = max(20, round(10_000 * share))
     say(f"plan of {size} × 2")
     with set_stage(Scene.of(size, targets=2), folder) as stage:
-        ran = stage.standby("plan", PLAN, expect=2)
-        yield counted(f"plan of {size:,} × 2", ran.seconds, "s", 10)
-        yield counted(f"plan of {size:,} × 2, memory", ran.megabytes, "MB")
+        yield counted(f"plan of {size:,} × 2", stage.standby("plan", PLAN, expect=2).seconds, "s", 10)
 
 
-CASES: tuple[Case, ...] = (start, copies, many, deep, check, plan)
+CASES = (start, copies, many, deep, check, plan)
 
 
 def _replicate(stage: Stage, *more: str, again: bool = False) -> tuple[Ran, str]:
@@ -151,7 +144,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def _under_prefect(stage: Stage, say: Say, best: float, of: str) -> Iterator[Row]:
+def _under_prefect(stage: Stage, of: str) -> Iterator[Row]:
     size = len(stage.scene.jobs)
     say(f"{size} copies under Prefect, with the server that the command starts itself")
     # The first server of a folder makes its database.
@@ -162,16 +155,14 @@ def _under_prefect(stage: Stage, say: Say, best: float, of: str) -> Iterator[Row
         (recorded,) = database.execute("select count(*) from task_run where state_type = 'COMPLETED'").fetchone()
     flaw = "" if recorded == size * STEPS else f"{recorded} task runs recorded"
     idle, _ = _replicate(stage, "--via", "prefect", again=True)
-    client, server = ((one - other) / size * 1000 for one, other in ((ran.cpu, idle.cpu), (ran.started, idle.started)))
     seconds = ran.document["seconds"]
     yield timed(f"Prefect inline / ideal, {of}", [seconds], [best], 1.12, flaw=flaw)
     yield timed(f"whole command, Prefect / ideal, {of}", [ran.seconds], [best], None)
-    shares = f"client {client:.0f}, server {server:.0f}"
-    yield counted("CPU a copy, Prefect", client + server, "ms", 120, peers=shares)
+    yield counted("CPU a copy, Prefect", (ran.cpu - idle.cpu) / size * 1000, "ms", 120)
     yield counted("around a run, own server", ran.seconds - seconds, "s", 12)
 
 
-def _with_sdk(stage: Stage, say: Say, ours: float) -> Iterator[Row]:
+def _with_sdk(stage: Stage, ours: float) -> Iterator[Row]:
     """Copy with the vendor's SDK as its own tool has it poll, each second, in as many threads as there are slots."""
     names, scene = list(stage.scene.jobs), stage.scene
     say(f"{len(names)} copies with the vendor's SDK in {scene.slots} threads; some one by one, at the same time")
@@ -183,48 +174,43 @@ def _with_sdk(stage: Stage, say: Say, ours: float) -> Iterator[Row]:
             local.vendor = Vendor(stage, polling_interval=1)
         local.vendor.copy(name, name)
 
+    def one_by_one(copied: Callable[[str, str], object], suffix: str) -> float:
+        return _seconds(lambda: [copied(name, f"{name}-{suffix}") for name in names[:FEW]]) / FEW * len(names)
+
     # Those who copy one by one wait most of the time, and are measured beside the others.
     with ThreadPoolExecutor(2) as beside, ThreadPoolExecutor(scene.slots) as pool:
-        serial = beside.submit(_seconds, lambda: Vendor(stage).copy_serially(names[:FEW]))
-        loop = beside.submit(_seconds, lambda: Vendor(stage, polling_interval=1).copy_as_cu_does(names[:FEW]))
+        serial = beside.submit(one_by_one, Vendor(stage).copy, "serially")
+        loop = beside.submit(one_by_one, Vendor(stage, polling_interval=1).copy_as_cu_does, "cu")
         took = _seconds(lambda: list(pool.map(copy, names)))
-    one_by_one, in_a_loop = (each.result() / FEW * len(names) for each in (serial, loop))
     for name, peer in (
         (f"SDK in {scene.slots} threads / direct", took),
-        ("SDK one by one / direct, scaled", one_by_one),
-        ("cu in a loop / direct, scaled", in_a_loop),
+        ("SDK one by one / direct, scaled", serial.result()),
+        ("cu in a loop / direct, scaled", loop.result()),
     ):
-        yield Row(f"{name}, {len(names)} × 1", ours, peers=figure(peer, "s"), ratio=peer / ours)
+        row = f"{name}, {len(names)} × 1"
+        yield Row(row, "", figure(peer, "s"), figure(ours, "s"), f"{peer / ours:.2f}")
 
 
 class Vendor:
     """The vendor's SDK between two resources."""
 
     def __init__(self, stage: Stage, **options: Any) -> None:
-        self._from, self._to = stage.resources[SOURCE], stage.resources[TARGETS[0]]
+        ends = {"source": stage.resources[SOURCE], "target": stage.resources[TARGETS[0]]}
+        self._from, self._to = (
+            {f"{end}_azure_resource_id": each["resource_id"], f"{end}_region": each["region"]}
+            for end, each in ends.items()
+        )
         self._source, self._target = (
             ContentUnderstandingClient(each["endpoint"], AzureKeyCredential(each["key"]), **options)
-            for each in (self._from, self._to)
+            for each in ends.values()
         )
 
     def copy(self, name: str, as_name: str) -> None:
-        to = {"target_azure_resource_id": self._to["resource_id"], "target_region": self._to["region"]}
-        self._source.grant_copy_authorization(name, **to)
-        of = {"source_azure_resource_id": self._from["resource_id"], "source_region": self._from["region"]}
-        self._target.begin_copy_analyzer(as_name, source_analyzer_id=name, **of).result()
+        self._source.grant_copy_authorization(name, **self._to)
+        self._target.begin_copy_analyzer(as_name, source_analyzer_id=name, **self._from).result()
 
-    def copy_serially(self, names: Iterable[str]) -> None:
-        for name in names:
-            self.copy(name, f"{name}-serially")
-
-    def copy_as_cu_does(self, names: Iterable[str]) -> None:
-        places = {
-            f"{side}_{part}": each[at]
-            for side, each in (("source", self._from), ("target", self._to))
-            for part, at in (("azure_resource_id", "resource_id"), ("region", "region"))
-        }
-        for name in names:
-            copy_analyzer(self._source, name, f"{name}-cu", target_client=self._target, **places)
+    def copy_as_cu_does(self, name: str, as_name: str) -> None:
+        copy_analyzer(self._source, name, as_name, target_client=self._target, **self._from, **self._to)
 
 
 INTERVAL = 0.25  # Seconds between two questions of somebody who writes the loop by hand
@@ -293,65 +279,50 @@ async def _note_copies(stage: Stage) -> None:
                 )
 
 
-PROFILE = """
-import cProfile, runpy, sys, time
-profile, place = cProfile.Profile(time.process_time), sys.argv.pop(1)
-try:
-    profile.runcall(runpy.run_module, "standby", run_name="__main__", alter_sys=True)
-finally:
-    profile.dump_stats(place)
-"""
+_DECLARING = ("/typing", "/dataclasses.py", "/enum.py", "/inspect.py")
 
+# Parts of the paths of modules, and what their time is spent on; the first that fits counts.
 CAUSES = {
-    "replication/fingerprint": "our fingerprints",
-    "standby/service": "our calls: retries, quota, answers",
-    "standby/replication": "our decisions and steps",
-    "standby/vault": "our vault",
-    "standby/": "the rest of ours",
-    "/httpx/": "HTTP",
-    "/aiohttp/": "HTTP",
-    "/yarl/": "HTTP",
-    "/multidict/": "HTTP",
-    "/stamina/": "retrying",
-    "/tenacity/": "retrying",
-    "/ssl.py": "certificates",
-    "pydantic/json_schema": "start",
-    "pydantic/_internal": "start",
-    "/pydantic": "models",
-    "/asyncio/": "the event loop",
-    "/selectors.py": "the event loop",
-    "/json/": "JSON",
-    "/copy.py": "copying of documents",
-    "/logging/": "logging",
-    "/rich/": "output",
-    "/typer/": "output",
-    "importlib": "start",
-    "/typing": "start",
-    "/dataclasses.py": "start",
-    "/enum.py": "start",
-    "/inspect.py": "start",
-    "/re/": "start",
+    "our fingerprints": ("replication/fingerprint",),
+    "our calls: retries, quota, answers": ("standby/service",),
+    "our decisions and steps": ("standby/replication",),
+    "our vault": ("standby/vault",),
+    "the rest of ours": ("standby/",),
+    "HTTP": ("/httpx/", "/aiohttp/", "/yarl/", "/multidict/"),
+    "retrying": ("/stamina/", "/tenacity/"),
+    "certificates": ("/ssl.py",),
+    "start": (
+        "pydantic/json_schema",
+        "pydantic/_internal",
+        "importlib",
+        "/typing",
+        "/dataclasses.py",
+        "/enum.py",
+        "/re/",
+    ),
+    "models": ("/pydantic",),
+    "the event loop": ("/asyncio/", "/selectors.py"),
+    "JSON": ("/json/",),
+    "copying of documents": ("/copy.py",),
+    "logging": ("/logging/",),
+    "output": ("/rich/", "/typer/"),
+    "other libraries": ("",),
 }
-"""Part of the path of a module, and what its time is spent on; the first that fits counts."""
 
 
-def causes(folder: Path, share: float, say: Say) -> dict[str, float]:
+def causes(folder: Path, share: float) -> dict[str, float]:
     """Say on what a direct run spends its CPU: milliseconds a copy, as a profiler sees them."""
     size = max(20, round(200 * share))
     say(f"profile of {size} copies")
     with set_stage(Scene.of(size, slots=20, service_time=0.5), folder) as stage:
         file = str(stage.folder / "profile")
-        run("-c", PROFILE, file, "-q", "-c", str(stage.file), "replicate", PLAN, env=stage.environment)
+        command = ("-m", "standby", "-q", "-c", str(stage.file), "replicate", PLAN)
+        run("-m", "cProfile", "-o", file, *command, env=stage.environment)
     found: Counter[str] = Counter()
-    for (path, _, _), (_, _, own, _, callers) in pstats.Stats(file).stats.items():  # type: ignore[attr-defined]
-        if path == "~" and callers:
-            # What is no Python is spent by whoever calls it.
-            for (caller, _, _), (_, _, of_it, _) in callers.items():
-                found[_cause(caller)] += of_it
-        else:
-            found[_cause(path)] += own
+    for (path, _, name), (_, _, own, _, callers) in pstats.Stats(file).stats.items():  # type: ignore[attr-defined]
+        # What is no Python is spent by whoever calls it.
+        places = [(who[0], of_it[2]) for who, of_it in callers.items()] if path == "~" else [(path, own)]
+        for place, spent in places if "'poll'" not in name else ():  # Waiting for answers costs nothing.
+            cause = next(cause for cause, parts in CAUSES.items() if any(part in place for part in parts))
+            found[cause] += spent
     return {cause: spent / size * 1000 for cause, spent in found.most_common()}
-
-
-def _cause(path: str) -> str:
-    return next((cause for part, cause in CAUSES.items() if part in path), "other libraries")

@@ -10,7 +10,7 @@ import asyncio
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ import httpx
 import yaml
 from rich.table import Table
 
-from benchmarks.stage import SOURCE, Scene, Stage, set_stage
+from benchmarks.stage import SOURCE, Scene, Stage, say, set_stage
 from flows.orchestrator import own_server, own_worker
 from standby.config.plan import FailoverPolicy
 from standby.recovery.audit import AuditAction, verify_audit
@@ -61,7 +61,7 @@ class Outage:
 STEPS = ("first", "second", "evaluated", "proved", "served")
 
 
-async def measure(count: int, folder: Path, say: Callable[[str], None]) -> list[Outage]:
+async def measure(count: int, folder: Path) -> list[Outage]:
     """Lose a region as often as that, at other moments of the watch's period, and measure each time."""
     chance = random.Random(2611)
     # One in each part of the period, in an order that has nothing to do with how the region is lost.
@@ -72,18 +72,13 @@ async def measure(count: int, folder: Path, say: Callable[[str], None]) -> list[
     async with _running(folder) as site:
         with set_stage(scene, folder) as stage:
             for number, phase in enumerate(phases):
-                kind = KINDS[number % len(KINDS)]
-                say(f"outage {number + 1} of {count}: {kind}")
+                kind, which = KINDS[number % len(KINDS)], f"outage-{number + 1}"
+                say(f"{which} of {count}: {kind}")
                 try:
-                    outage = await _Trial(site, stage, folder / f"{number + 1}", f"outage-{number + 1}").run(
-                        kind, phase
-                    )
+                    found.append(await _Trial(site, stage, folder / which, which).run(kind, phase))
                 except (RuntimeError, TimeoutError, httpx.HTTPError) as error:
                     # What was measured until then took long, and counts all the same.
-                    say(f"outage {number + 1} of {count} could not be measured: {type(error).__name__} {error}")
-                    continue
-                say(f"outage {number + 1} of {count}: {kind}, served after {_seconds(outage.served)}")
-                found.append(outage)
+                    say(f"{which} could not be measured: {type(error).__name__} {error}")
     return found
 
 
@@ -105,7 +100,9 @@ async def _running(folder: Path) -> AsyncIterator[_Site]:
             await stack.enter_async_context(own_worker(folder / f"{pool}.log", pool, environment))
         http = httpx.AsyncClient(base_url=f"{url}/api", trust_env=False, timeout=30)
         prefect = await stack.enter_async_context(http)
-        application = await stack.enter_async_context(_listening())
+        application = _Application()
+        server = await stack.enter_async_context(await asyncio.start_server(application.serve, "127.0.0.1", 0))
+        application.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         yield _Site(environment, prefect, application)
 
 
@@ -124,15 +121,6 @@ class _Application:
         writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
-
-
-@asynccontextmanager
-async def _listening() -> AsyncIterator[_Application]:
-    application = _Application()
-    server = await asyncio.start_server(application.serve, "127.0.0.1", 0)
-    async with server:
-        application.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
-        yield application
 
 
 @dataclass(frozen=True)

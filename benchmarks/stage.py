@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,6 @@ from typing import Any
 import httpx
 import yaml
 
-from emulator.config import EmulatorConfig
 from standby.document import JsonObject
 
 SOURCE = "east"
@@ -27,6 +25,7 @@ PLAN = "benchmark"
 FIELDS = 12  # What a document analyzer of some use extracts
 COMPLETION = "gpt-4.1"
 EMBEDDING = "text-embedding-3-large"
+SPREAD = 0.2  # By which share of the service's time a copy may take less or more
 
 
 def name_of(number: int) -> str:
@@ -61,7 +60,6 @@ class Scene:
     targets: int = 1
     slots: int = 10
     service_time: float = 3.0
-    spread: float = 0.2  # by which share of it a copy may take less or more
     replicated: bool = False  # whether the targets hold the analyzers already
 
     @classmethod
@@ -82,9 +80,7 @@ class Scene:
         there = {"analyzers": held} if self.replicated else {}
         resources: JsonObject = {name: {"region": f"{name}us", **served, **there} for name in TARGETS[: self.targets]}
         resources[SOURCE] = {"region": "eastus", "analyzers": held, **served}
-        # Revisions before it was there are measured with copies that all take as long.
-        spread: JsonObject = {"service_spread": self.spread} if "service_spread" in EmulatorConfig.model_fields else {}
-        return {"service_time": self.service_time, **spread, "resources": resources}
+        return {"service_time": self.service_time, "service_spread": SPREAD, "resources": resources}
 
 
 @dataclass(frozen=True)
@@ -93,6 +89,7 @@ class Stage:
 
     scene: Scene
     folder: Path
+    file: Path
     control: str
     resources: Mapping[str, Any]  # as the emulator announced them
 
@@ -102,10 +99,6 @@ class Stage:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
         keys = {f"{name.upper()}_KEY": found["key"] for name, found in self.resources.items()}
         return {**inherited, **keys, "PREFECT_HOME": str(self.folder / "prefect")}
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "standby.yaml"
 
     def configured(self, **more: Any) -> dict[str, Any]:
         """Give the resources of a configuration."""
@@ -144,9 +137,7 @@ class Stage:
 
     def copy_seconds(self) -> list[float]:
         """Tell what the copies to the first target took, in the order in which they were begun."""
-        same = [self.scene.service_time] * len(self.scene.jobs)
-        found: list[float] = self.stats().get("copy_seconds", same)
-        return found
+        return list(self.stats()["copy_seconds"])
 
     def must_have_copied_once(self) -> None:
         for target in TARGETS[: self.scene.targets]:
@@ -176,7 +167,7 @@ def set_stage(scene: Scene, folder: Path) -> Iterator[Stage]:
             if not line:
                 raise RuntimeError("the emulator did not start")
             announced = json.loads(line)
-            stage = Stage(scene, folder, announced["control"], announced["resources"])
+            stage = Stage(scene, folder, folder / "standby.yaml", announced["control"], announced["resources"])
             stage.new_vault()
             yield stage
         finally:
@@ -185,12 +176,10 @@ def set_stage(scene: Scene, folder: Path) -> Iterator[Stage]:
 
 @dataclass(frozen=True)
 class Ran:
-    """A process that has ended: its seconds on the clock and of CPU, and the most memory it had."""
+    """A process that has ended: its seconds on the clock, those of CPU with what it started, and what it said."""
 
     seconds: float
-    cpu: float  # of itself
-    started: float  # CPU seconds of what it started
-    megabytes: float
+    cpu: float
     said: bytes
 
     @property
@@ -200,46 +189,20 @@ class Ran:
 
 def run(*arguments: str, env: Mapping[str, str], expect: int = 0) -> Ran:
     """Run Python with some arguments, and measure it."""
-    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as complained:
-        begun = time.perf_counter()
-        process = subprocess.Popen((sys.executable, *arguments), env=dict(env), stdout=said, stderr=complained)
-        # It has ended then, and the kernel still knows what it used itself.
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        seconds, own = time.perf_counter() - begun, own_cpu(process.pid)
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        complained.seek(0)
-        text, words = said.read(), complained.read()
-    if process.returncode != expect:
-        ended = f"{' '.join(arguments)} ended with {process.returncode}"
-        raise RuntimeError(f"{ended}: {(words or text)[-2000:].decode(errors='replace')}")
-    whole = used.ru_utime + used.ru_stime
-    own = whole if own is None else own
-    return Ran(seconds, own, max(0.0, whole - own), used.ru_maxrss / 1024, text)
+    begun, spent = time.perf_counter(), cpu_seconds()
+    ran = subprocess.run((sys.executable, *arguments), env=env, capture_output=True, check=False)
+    seconds, cpu = time.perf_counter() - begun, cpu_seconds() - spent
+    if ran.returncode != expect:
+        words = (ran.stderr or ran.stdout)[-2000:].decode(errors="replace")
+        raise RuntimeError(f"{' '.join(arguments)} ended with {ran.returncode}: {words}")
+    return Ran(seconds, cpu, ran.stdout)
 
 
-TICKS = os.sysconf("SC_CLK_TCK")
+def cpu_seconds() -> float:
+    """Tell the CPU seconds of this process and of all that it started and that has ended."""
+    return sum(os.times()[:4])
 
 
-def own_cpu(process: int) -> float | None:
-    """Tell the CPU seconds of a process without those of what it started; `None` where the kernel does not say."""
-    fields = _stat(process)
-    return (int(fields[11]) + int(fields[12])) / TICKS if fields else None
-
-
-def family_cpu() -> float:
-    """Tell the CPU seconds of this process and of all that it started, whether they have ended or not."""
-    found = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
-    ours = {os.getpid()}
-    while more := {pid for pid, fields in found.items() if fields and int(fields[1]) in ours} - ours:
-        ours |= more
-    return sum(sum(map(int, fields[11:15])) for pid, fields in found.items() if pid in ours) / TICKS
-
-
-def _stat(process: int) -> list[str]:
-    try:
-        # The name, which comes second, may have anything in it.
-        return Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return []
+def say(what: str) -> None:
+    """Tell who waits what is measured next."""
+    print(f"… {what}", file=sys.stderr, flush=True)
