@@ -110,7 +110,6 @@ class RecoveryPlan(SchemaKept, Block):
         return self
 
     def to_plan(self, name: str) -> model.RecoveryPlan:
-        """Give the library's recovery plan, by the name of the block."""
         targets = [entry.target for entry in self.deployments]
         if len(set(targets)) < len(targets):
             raise ValueError("deployments names a target twice")
@@ -120,7 +119,6 @@ class RecoveryPlan(SchemaKept, Block):
         return valid(model.RecoveryPlan, name=name, **given)
 
     def to_vault(self) -> VaultSettings:
-        """Give the library's vault settings."""
         if not self.vault_path and not self.vault_url:
             raise ValueError("needs vault_path or vault_url")
         second = self._place("second")
@@ -128,7 +126,6 @@ class RecoveryPlan(SchemaKept, Block):
         return valid(VaultSettings, **self._place("vault"), second=replica, signing=self._signing())
 
     def to_sinks(self) -> tuple[Sink, ...]:
-        """Give the library's sinks."""
         try:
             return sinks_of(self.activation, self.webhook_keys)
         except ValidationError as error:

@@ -52,7 +52,6 @@ class ContentUnderstandingKey(SchemaKept, Block):
     key: SecretStr = same_as(KeyCredentials, "key")
 
     def to_credentials(self) -> KeyCredentials:
-        """Give what the library signs in with."""
         return KeyCredentials(key=self.key)
 
     def get_auth(self) -> httpx.Auth:
@@ -120,7 +119,6 @@ class ContentUnderstandingResource(SchemaKept, Block):
         return self
 
     def to_resource(self, name: str) -> Resource:
-        """Give the library's resource, by the name of the block."""
         shared = {field: getattr(self, field) for field in SHARED}
         return valid(Resource, name=name, credentials=self.credentials.to_credentials(), **shared)
 
@@ -137,7 +135,6 @@ SHARED = tuple(name for name in Resource.model_fields if name not in {"name", "c
 
 
 def credentials_block(credentials: Credentials) -> ContentUnderstandingKey | ContentUnderstandingEntra:
-    """Make the block of some credentials."""
     match credentials:
         case KeyCredentials():
             return ContentUnderstandingKey(key=credentials.key)

@@ -24,16 +24,12 @@ R = TypeVar("R")
 
 
 class BlockMissing(ConfigurationError):
-    """A run needs blocks that the Prefect server does not have."""
-
     def __init__(self, slugs: tuple[str, ...]) -> None:
         action = "Save it in the Prefect UI, or run standby bootstrap to save what the configuration file says"
         super().__init__([f"The Prefect server has no block {slug}" for slug in slugs], action)
 
 
 class BlockUnusable(ConfigurationError):
-    """A block was saved with values that are not valid, or by another version."""
-
     def __init__(self, slug: str, reason: str) -> None:
         cause = [f"The block {slug} cannot be used: {reason}"]
         super().__init__(cause, "Correct it in the Prefect UI, or run standby bootstrap to save it again")

@@ -142,7 +142,6 @@ def load_emulator_config(path: Path) -> EmulatorConfig:
 
 
 def problems(error: ValidationError) -> str:
-    """Say in one line what is wrong and where."""
     found = [_problem(detail["loc"], detail["msg"]) for detail in error.errors(include_url=False)]
     return some_of(found, MOST_PROBLEMS, "; ")
 

@@ -31,8 +31,6 @@ class Refused(Exception):
 
 
 class Control:
-    """The control's calls."""
-
     def __init__(self, world: World, impose: Impose) -> None:
         self._world = world
         self._impose = impose
@@ -88,7 +86,6 @@ class Control:
         self._world.faults.clear()
 
     async def edit(self, request: Request) -> None:
-        """Change an analyzer as the service itself would."""
         order = _read(Edit, await request.body())
         self._known(order.resource)
         state = self._world.resources[order.resource]

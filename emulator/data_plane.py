@@ -27,8 +27,6 @@ Handler = Callable[[World, ResourceState, Call], Answer]
 
 @dataclass(frozen=True)
 class DataPlane:
-    """What is done to let a call through to its handler."""
-
     handler: Handler
     is_data: ClassVar[bool] = True
 

@@ -74,7 +74,6 @@ class Call:
 
 
 def list_analyzers(_: World, state: ResourceState, call: Call) -> Answer:
-    """Answer `GET /analyzers`, one page of it."""
     listing = state.listing(call.api_version)
     start = call.query.get("skip", "0")
     if not start.isdecimal():

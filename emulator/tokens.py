@@ -24,8 +24,6 @@ class _Token:
 
 
 class TokenIssuer:
-    """Gives out opaque tokens and remembers them."""
-
     def __init__(self, seconds: int) -> None:
         self.header = secrets.token_urlsafe(24)
         self.seconds = seconds
@@ -67,7 +65,6 @@ class TokenIssuer:
 
 
 def bearer_of(authorization: str) -> str | None:
-    """Give the token of an `Authorization` header, where there is one."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 

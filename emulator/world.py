@@ -129,7 +129,6 @@ class ResourceState:
         self._before: dict[tuple[str, str], tuple[float, Stored | None]] = {}
 
     def settle(self) -> None:
-        """End the operations that are due by now."""
         now = TIME.monotonic()
         while self._due and self._due[0][0] <= now:
             moment, operation_id = heapq.heappop(self._due)
@@ -307,7 +306,6 @@ class World:
         return next((state for state in self.resources.values() if state.place.resource_id == resource_id), None)
 
     def change(self, change: SettingsChange) -> None:
-        """Change settings of one resource or of all."""
         given = change.model_fields_set
         for name in [change.resource] if change.resource else list(self.resources):
             settings = self.resources[name].settings

@@ -105,7 +105,6 @@ class Dispatch:
     _warned: bool = False
 
     async def must_be_deployed(self) -> None:
-        """Refuse to begin where no worker could do the chunks."""
         try:
             await self.client.read_deployment_by_name(self.deployment)
         except ObjectNotFound:
@@ -113,11 +112,9 @@ class Dispatch:
 
     @property
     def idle(self) -> float:
-        """Seconds since anything happened to any chunk."""
         return time.monotonic() - self._moved
 
     def note_move(self) -> None:
-        """Note that something happened to a chunk."""
         self._moved = time.monotonic()
         self._warned = False
 

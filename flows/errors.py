@@ -7,46 +7,34 @@ from standby.errors import GuardRefused, StandbyError
 
 
 class NoDeploymentsFile(StandbyError):
-    """The file that describes the deployments is not there."""
-
     def __init__(self, path: str) -> None:
         super().__init__(f"There is no {path}", "Run standby bootstrap from a checkout of Standby")
 
 
 class DeployFailed(StandbyError):
-    """`prefect deploy` ended with an error."""
-
     def __init__(self, last_words: list[str]) -> None:
         cause = f"prefect deploy failed: {' '.join(last_words) or 'it gave no reason'}"
         super().__init__(cause, "Run prefect deploy --all to see its whole output")
 
 
 class NotificationBlockUnusable(ConfigurationError):
-    """A block under notifications cannot notify."""
-
     def __init__(self, block: str, reason: str) -> None:
         action = "Save a notification block of that type and name in the Prefect UI, or name another one"
         super().__init__([f"The block {block} under notifications {reason}"], action)
 
 
 class NoChunkDeployment(StandbyError):
-    """The run is to be done by workers, and the server has no deployment for its chunks."""
-
     def __init__(self, name: str) -> None:
         cause = f"The Prefect server has no deployment {name}, which workers need to copy in chunks"
         super().__init__(cause, "Run standby bootstrap, or start the run with dispatch: inline")
 
 
 class NoReport(StandbyError):
-    """A flow run ended without a report."""
-
     def __init__(self, run: str, message: str) -> None:
         super().__init__(f"Flow run {run} ended without a report: {message}", "See its log in the Prefect UI")
 
 
 class RunLost(StandbyError):
-    """The Prefect server failed before there was a report."""
-
     def __init__(self, reason: str) -> None:
         action = "See standby status for what serves; run it again, or with --via direct, which needs no server"
         super().__init__(f"The Prefect server did not keep the flow run: {reason}", action)
@@ -57,16 +45,12 @@ OR_DIRECT = ", or run with --via direct, which needs no Prefect server"
 
 
 class NoServer(StandbyError):
-    """No Prefect server is configured, and the temporary one that Prefect starts then is not there either."""
-
     def __init__(self, why: str = "") -> None:
         cause = f"No Prefect server is configured{why.rstrip('.')}"
         super().__init__(cause, f"Start one with prefect server start and set PREFECT_API_URL{OR_DIRECT}")
 
 
 class ServerUnreachable(StandbyError):
-    """The configured Prefect server does not respond."""
-
     def __init__(self, url: str, reason: str) -> None:
         cause = f"The Prefect server at {url} does not respond ({reason})"
         super().__init__(cause, f"Start it or correct PREFECT_API_URL{OR_DIRECT}")
@@ -95,16 +79,12 @@ class SettingsUnusable(StandbyError):
 
 
 class ServerDidNotStart(StandbyError):
-    """A Prefect server of our own did not start."""
-
     def __init__(self, log: str, last_words: str) -> None:
         cause = f"The Prefect server did not start{': ' if last_words else ''}{last_words}"
         super().__init__(cause, f"Correct that, then run it again; {log} says more where it is kept")
 
 
 class SlotTaken(GuardRefused):
-    """Another run holds the slot that this one needs."""
-
     def __init__(self, name: str, seconds: float) -> None:
         cause = f"Another run has held the concurrency limit {name} for more than {seconds:.0f} s"
         super().__init__(cause, "Find that flow run in the Prefect UI, and cancel it or wait until it ends")

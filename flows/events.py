@@ -51,12 +51,10 @@ MOST_PAGES = 4  # How often so many are read, where most of them are alerts
 
 
 def resource_id(resource: str) -> str:
-    """Give a resource's id in events."""
     return f"content-understanding.resource.{resource}"
 
 
 def plan_id(plan: str) -> str:
-    """Give a plan's id in events."""
     return f"standby.plan.{plan}"
 
 
@@ -70,7 +68,6 @@ class PlanEvent:
     severity: Severity = "info"
 
     def emit(self, summary: str) -> None:
-        """Emit it; the summary is what notifications say."""
         _emit(
             event=self.name,
             resource={"prefect.resource.id": plan_id(self.plan), "prefect.resource.name": self.plan},

@@ -26,7 +26,6 @@ FORGOTTEN = timedelta(hours=24)  # How far back it is looked for the last report
 
 
 async def inspect_pools() -> dict[str, Health]:
-    """See whether each work pool has a worker."""
     found = {}
     async with get_client() as client:
         for name, otherwise in WORKED_BY.items():

@@ -25,7 +25,6 @@ SHORT_WAIT = 120.0  # Seconds that a restore, a failback or a drill waits for th
 
 
 def limit_name(target: str) -> str:
-    """Give the name of a target's global concurrency limit."""
     return f"content-understanding-{target}"
 
 

@@ -141,13 +141,11 @@ class Prefect:
         return [*saved, *await save_automations(automations)]
 
     async def pause_schedules(self) -> None:
-        """Pause all schedules, until somebody resumes them."""
         from flows.bootstrap import pause_schedules
 
         await pause_schedules()
 
     async def health(self) -> Health:
-        """See whether the configured server answers."""
         try:
             await _must_be_there()
             return Health(True, f"the server at {_configured()} answers")

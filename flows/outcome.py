@@ -151,18 +151,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def phase_table(phases: Iterable[PhaseTime]) -> str:
-    """Write how long each phase took, and how it ended."""
     rows = ((phase.name, f"{phase.started_at:%H:%M:%S}", seconds(phase.seconds), phase.outcome) for phase in phases)
     return table(("phase", "began (UTC)", "took", "outcome"), rows)
 
 
 def bullets(lines: Iterable[str]) -> str:
-    """Write a list."""
     return "\n".join(f"- {escaped(line)}" for line in lines)
 
 
 def seconds(value: float | None) -> str:
-    """Write seconds as people read them."""
     if value is None:
         return "not known"
     minutes, rest = divmod(value, 60)

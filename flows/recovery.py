@@ -75,16 +75,13 @@ class VariableActivation:
 
     @property
     def name(self) -> str:
-        """The variable, as configured."""
         return f"variable {self._variable}"
 
     @property
     def id(self) -> str:
-        """What records call it: the same as its name."""
         return self.name
 
     async def publish(self, activation: Activation) -> None:
-        """Write the map to the variable, beside those of other plans."""
         wanted = _short(activation)
         try:
             async with asyncio.timeout(ANSWER), self._alone():

@@ -121,7 +121,6 @@ class ProgressArtifact:
     _artifact: UUID | None
 
     def __init__(self, description: str) -> None:
-        """Prepare the bar; the description says what is under way."""
         self._description = description
         self._percent = self._shown = 0.0
 
@@ -142,7 +141,6 @@ class ProgressArtifact:
             await self._update()
 
     def show(self, progress: Progress) -> None:
-        """Note how far the run is."""
         if listener := _LISTENER.get():
             listener.on_progress(progress)
         self._percent = 100.0 * progress.done / progress.total if progress.total else 100.0

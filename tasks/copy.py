@@ -28,7 +28,6 @@ R = TypeVar("R")
 
 
 def retry_options(policy: RetryPolicy) -> dict[str, Any]:
-    """Give a plan's policy for a step as task options."""
     delays = list(policy.delays)
     return {"retries": policy.attempts - 1, "retry_delay_seconds": delays, "retry_jitter_factor": policy.jitter}
 
@@ -98,7 +97,6 @@ class TaskSteps:
     """
 
     def __init__(self, context: RunContext) -> None:
-        """Bind the tasks to one run."""
         retries, plain = context.recovery_plan.retries, steps.DirectSteps(context)
         self.authorize = _of_run(context, authorize, retries.authorize, plain.authorize)
         self.validate_deployments = _of_run(

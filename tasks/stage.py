@@ -108,7 +108,6 @@ class RunName(TaskRunNameCallbackWithParameters):
     template: str
 
     def __call__(self, parameters: dict[str, Any]) -> str:
-        """Give the name."""
         return clean(self.template.format(**parameters), MOST_OF_A_NAME)
 
 
@@ -122,7 +121,6 @@ class RunName(TaskRunNameCallbackWithParameters):
 )
 @remembered
 async def stage(plan: str, name: str, work: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ARG001 - they name the run
-    """Do the work and give its result."""
     return await work()
 
 

@@ -84,7 +84,6 @@ class Commands(TyperGroup):
     """Imports a command when it is asked for, and reports wrong usage as any other error."""
 
     def list_commands(self, _context: Any) -> list[str]:
-        """Name the commands."""
         return list(COMMANDS)
 
     def get_command(self, _context: Any, cmd_name: str) -> Any:
@@ -104,7 +103,6 @@ class Commands(TyperGroup):
         return found
 
     def format_commands(self, _context: Any, formatter: Any) -> None:
-        """List the commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
@@ -202,7 +200,6 @@ def _globals(
 
 
 def main() -> None:
-    """Run the command line."""
     # What is imported stays: looking through it for garbage, again and again, takes a quarter of the start.
     gc.disable()
     # httpx imports a command line of its own, with all that this needs, wherever that can be had.

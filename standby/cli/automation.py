@@ -26,8 +26,6 @@ from standby.vault.vault import open_vault
 
 
 class NoPlans(ConfigurationError):
-    """There is no plan that could fail over."""
-
     def __init__(self) -> None:
         super().__init__(["there are no plans, so there is no automation"], "Add a plan under plans")
 

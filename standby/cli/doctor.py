@@ -374,8 +374,6 @@ async def _place(name: str, place: Place, known: str) -> Check:
 
 
 class NoServer(StandbyError):
-    """There is no Prefect server to save anything on."""
-
     def __init__(self, found: str, next_action: str) -> None:
         cause = f"Bootstrap saves on a Prefect server, but {found[:1].lower()}{found[1:]}"
         super().__init__(cause, f"{next_action}, and run this again")

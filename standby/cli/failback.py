@@ -28,7 +28,6 @@ MARKS = {None: ("?", "yellow"), "standby": ("←", "green"), "home": ("→", "cy
 
 
 def divergence_lines(report: DivergenceReport, *, verbose: bool = False) -> Iterator[Line]:
-    """Show how primary and standby differ, and whose version is kept."""
     yield Line(f"{report.primary} and {report.standby} since the last copies:")
     for kind in WORDS:
         if kind is not Divergence.IN_SYNC:

@@ -48,7 +48,6 @@ LEFT_BEHIND = CONFLICTS | {Divergence.EDITED_AT_STANDBY, Divergence.NEW_AT_STAND
 
 
 def decision_lines(decision: Decision, decision_id: str) -> Iterator[Line]:
-    """Show what each guard says."""
     for result in decision.reasons:
         mark, style = GUARD_MARKS[result.outcome]
         against = result.outcome in {GuardOutcome.WAIT, GuardOutcome.REFUSE}
@@ -82,7 +81,6 @@ def failover_lines(report: FailoverReport, *, verbose: bool = False) -> Iterator
 
 
 def commit_lines(report: CommitReport) -> Iterator[Line]:
-    """Show what was committed, and what serves now."""
     yield from _sink_lines(report.sinks, reasons=True)
     if report.replica is not None and not report.replica.whole:
         yield Line(report.replica.words, 2, "?", "yellow", True)

@@ -67,6 +67,5 @@ def present_name(option: str) -> str:
 
 
 def selection(analyzers: Analyzers, targets: Targets, on_existing: Existing, forced: Forced) -> Selection:
-    """Select what these options ask for."""
     chosen, force = tuple(analyzers or ["*"]), tuple(name for name in forced or [] if name != "fence")
     return Selection(analyzers=chosen, targets=tuple(targets or []), on_existing=on_existing, force=force)

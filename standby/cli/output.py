@@ -134,7 +134,6 @@ class Output:
 
     @cached_property
     def stdout(self) -> _Console:
-        """For results meant for people."""
         return _Console(sys.stdout, color=self.color)
 
     @cached_property
@@ -172,7 +171,6 @@ class Output:
             show(self.stdout, line)
 
     def results(self, lines: Iterable[Line]) -> None:
-        """Print several lines of the result."""
         if self.stdout.is_terminal:
             for line in lines:
                 self.result(line)
@@ -182,7 +180,6 @@ class Output:
             self.stdout.write("".join(f"{text}\n" for text in shown))
 
     def report(self, lines: Iterable[Line], document: BaseModel) -> None:
-        """Print a report, for people and for programs."""
         self.results(lines)
         self.document(document.model_dump(mode="json"))
 
@@ -197,7 +194,6 @@ class Output:
             self.stdout.write(f"{json_text(document, ensure_ascii=not is_unicode)}\n")
 
     def say(self, text: str, indent: int = 0) -> None:
-        """Say something beside the result."""
         if not self.quiet:
             show(self.stderr, Line(text, indent))
 
@@ -253,7 +249,6 @@ class _Console(Console):
         self.end(BrokenPipeError())
 
     def end(self, error: OSError) -> None:
-        """Print nothing more."""
         if not isinstance(error, BrokenPipeError):
             self.failure = error.strerror or type(error).__name__
         self.quiet = True
@@ -272,15 +267,11 @@ def show(console: Console, line: Line, end: str = "\n") -> None:
 
 
 class NotConfirmed(GuardRefused):
-    """The person at the terminal did not say yes."""
-
     def __init__(self) -> None:
         super().__init__("This was not confirmed, and nothing was changed", "Answer y, or run it with --yes")
 
 
 class NobodyToAsk(GuardRefused):
-    """An order that must be confirmed was given where nobody can be asked."""
-
     def __init__(self) -> None:
         super().__init__(
             "This changes what serves, and nobody can be asked to confirm it, because stdin or stderr is not a "

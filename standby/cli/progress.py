@@ -110,6 +110,5 @@ class ShownStages:
     output: Output
 
     async def run(self, stage: Stage, name: str, work: Callable[[], Awaitable[T]]) -> T:  # noqa: ARG002
-        """Show it, do it and give its result."""
         self.output.say(f"… {name}")
         return await work()

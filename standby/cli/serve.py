@@ -94,7 +94,6 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def url_of(taken: socket.socket) -> str:
-    """Give the URL of an address that was taken."""
     host, port = taken.getsockname()[:2]
     return f"http://[{host}]:{port}" if taken.family == socket.AF_INET6 else f"http://{host}:{port}"
 
@@ -130,8 +129,6 @@ EXAMPLE = Path(__file__).parent / "demo" / "emulator.yaml"
 
 
 class NoEmulatorFile(StandbyError):
-    """It was not said what to serve."""
-
     def __init__(self) -> None:
         cause = "standby emulator needs its own file, which lists the resources to serve"
         super().__init__(cause, f"Name it with --config; {EXAMPLE} is an example")

@@ -30,7 +30,6 @@ from standby.text import counted, some_of, utc
 
 
 def taken_lines(taken: SnapshotTaken) -> Iterator[Line]:
-    """Show what a snapshot has, and what it lacks."""
     for name, count in taken.resources.items():
         yield Line(f"{name}: {counted(count, 'analyzer')}", 2, "+", "green")
     for shortcoming in taken.shortcomings:

@@ -125,8 +125,6 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
 
 
 class PageUnwritable(StandbyError):
-    """The page cannot be written to this file."""
-
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path} cannot be written: {reason}", "Name another file with --html")
 

@@ -27,7 +27,6 @@ PROGRESS_EVERY = 5.0  # Seconds between two lines about how far a move is
 
 
 def _place(settings: VaultSettings, text: str, endpoint: str) -> Place:
-    """Give the place that a person means."""
     if text == "vault":
         return settings
     if text == "second":

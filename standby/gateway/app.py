@@ -221,7 +221,6 @@ class _Gateway:
             log.info("posted %s of %s", event.event, event.resource["prefect.resource.name"])
 
     async def refused(self, request: Request, error: Exception) -> Response:
-        """Answer a delivery that is refused, and log it."""
         refusal = cast(Refused, error)
         if isinstance(refusal, NotAllowed) and not self.strangers.take():
             return _answer(TooMany.status, "Too many requests without the token")
@@ -231,7 +230,6 @@ class _Gateway:
         return _answer(refusal.status, one_line(refusal.cause))
 
     async def not_served(self, request: Request, error: Exception) -> Response:
-        """Answer a request for a path or method that is not served."""
         answer = cast(HTTPException, error)
         if not self.strangers.take():
             return _answer(TooMany.status, "Too many requests for paths that are not served")

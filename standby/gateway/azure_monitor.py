@@ -60,7 +60,6 @@ class CommonAlert(Part):
 
 
 def read_alert(body: JsonValue) -> Notice | Ignored:
-    """Read what an action group sent."""
     schema = body.get("schemaId") if isinstance(body, dict) else None
     if schema != SCHEMA:
         raise Malformed(WHAT, f"its schemaId is not {SCHEMA}", "Switch the common schema on in the action group")
@@ -108,7 +107,6 @@ class Change(Part):
 
 
 def _read_change(alert_id: str, resources: tuple[str, ...], context: JsonValue) -> Notice | Ignored:
-    """Read the context of an alert."""
     change = validated(Change, context, RESOURCE_HEALTH)
     return resource_health(Source.AZURE_MONITOR, alert_id, change.properties.current, change.at, resources)
 
@@ -163,7 +161,6 @@ class Incident(Part):
 
 
 def _read_incident(alert_id: str, context: JsonValue) -> Notice | Ignored:
-    """Read the context of an alert."""
     incident = validated(Incident, context, SERVICE_HEALTH)
     found = incident.properties
     if found.kind.lower() != "incident":

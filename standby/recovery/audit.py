@@ -87,8 +87,6 @@ HOW_TO_GO_ON = (
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """What a verification found."""
-
     where: str
     lines: tuple[AuditLine, ...]  # those that were read, oldest first, up to the first that does not fit
     breaks: tuple[str, ...] = ()  # why it is not the log that was written, a sentence each
@@ -97,12 +95,10 @@ class AuditCheck:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, a sentence each; none where the log is whole."""
         return (*self.breaks, *self.doubts)
 
     @property
     def epoch(self) -> int | None:
-        """The last fencing epoch in the log."""
         return next((line.epoch for line in reversed(self.lines) if line.epoch is not None), None)
 
     @property
@@ -347,7 +343,6 @@ LONGEST_FACT = 200  # Characters of a fact that are shown
 
 
 def facts_of_line(line: AuditLine) -> str:
-    """Put the facts of a line one after the other."""
     return ", ".join(f"{name} {_fact(value)}" for name, value in line.facts.items())
 
 

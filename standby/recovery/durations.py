@@ -83,8 +83,6 @@ class Restoring:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a forecast, in words too."""
-
     low: float
     spread: Spread
     words: str

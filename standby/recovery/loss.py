@@ -25,8 +25,6 @@ class RecordsLost(GuardRefused):
 
 
 class ReasonMissing(GuardRefused):
-    """Nobody goes on past lost records without saying why."""
-
     def __init__(self, plan: str) -> None:
         cause = f"Records of plan {plan} were lost, and --force {FENCE} goes on only with a reason"
         super().__init__(cause, 'Say why with --reason "..."; it goes into the audit log')

@@ -56,8 +56,6 @@ def template(package: str, name: str) -> Template:
 
 @dataclass(frozen=True)
 class PageContent:
-    """One plan at one moment."""
-
     plan: RecoveryPlan
     made_at: datetime
     actor: str
@@ -137,8 +135,6 @@ class Arrow:
 
 @dataclass(frozen=True)
 class RegionMap:
-    """The drawing, in units of its own."""
-
     width: float
     height: float
     boxes: tuple[Box, ...]
@@ -209,7 +205,6 @@ class _Row:
 
 
 def render_page(content: PageContent) -> str:
-    """Write the page as HTML."""
     states = {readiness.state for readiness in content.readiness}
     worst = next((state for state in (State.NOT_READY, State.UNKNOWN) if state in states), State.READY)
     return template("standby.recovery", "report.html.j2").render(

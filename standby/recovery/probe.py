@@ -172,8 +172,6 @@ Question = Callable[[], Awaitable[object]]
 
 @dataclass(frozen=True)
 class Limits:
-    """How long and how often a probe tries."""
-
     seconds: float = 10.0  # for each check, all its tries together
     tries: int = 2
     pause: float = 0.5  # seconds between a failure and the next try

@@ -36,8 +36,6 @@ Report = Callable[[Observation], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Watched:
-    """What a watch found."""
-
     observations: Mapping[str, Observation]  # the last look at each resource
     down: frozenset[str]  # the resources of which an outage is proved
     problems: tuple[str, ...]  # what went wrong beside, or instead of, a look; sentences without their full stops

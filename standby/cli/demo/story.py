@@ -52,8 +52,6 @@ PATIENCE = 90.0  # Seconds that the automation has for its failover
 
 
 class DemoFailed(StandbyError):
-    """The demo did not end as it must."""
-
     def __init__(self, what: str) -> None:
         super().__init__(f"The demo failed: {what}", "Run standby demo -v, and report what it shows")
 
@@ -67,7 +65,6 @@ class Story:
     configuration: Configuration
 
     async def play(self) -> JsonValue:
-        """Play all of it; give the report of every run."""
         self.output.result(f"The Prefect UI is at {self.stage.ui} until the demo ends.")
         analyzers = len((await self._survey()).items) // 2
         runs = await self._replication(analyzers)

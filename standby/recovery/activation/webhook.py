@@ -42,8 +42,6 @@ class _Again(Exception):
 
 
 class WebhookActivation:
-    """A receiver of the active endpoint map."""
-
     def __init__(
         self,
         settings: WebhookSink,

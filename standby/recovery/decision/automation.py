@@ -26,8 +26,6 @@ AUTOMATION_PATH = "recovery/automation.json"
 
 
 class AutomationUnreadable(StandbyError):
-    """The off switch cannot be read; neither position is assumed."""
-
     def __init__(self, where: str, reason: str) -> None:
         cause = f"{where}, which says whether outages may start a failover, cannot be read: {reason}"
         super().__init__(cause, "Set it again with standby automation on or standby automation off")
@@ -58,7 +56,6 @@ def position_words(automation: Automation) -> str:
 
 
 async def read_automation(storage: Storage) -> Automation:
-    """Read the off switch."""
     content = await storage.read(AUTOMATION_PATH)
     if content is None:
         return Automation()
@@ -70,7 +67,6 @@ async def read_automation(storage: Storage) -> Automation:
 
 
 async def set_automation(plans: Sequence[RecoveryContext], *, on: bool, reason: str) -> Automation:
-    """Set the off switch, and record it in the audit log of every plan."""
     # The off switch is set first: an audit log that cannot be written must not keep automation on.
     first = plans[0]
     automation = Automation(on=on, changed_at=first.clock.now(), by=first.actor, reason=plain_text(reason))

@@ -44,12 +44,10 @@ class OutageEvidence:
 
     @property
     def votes(self) -> int:
-        """How many observations the quorum has."""
         return len(self.counted) + bool(self.alerts and len(self.counted) >= OWN_LOOKS)
 
     @property
     def observers(self) -> tuple[str, ...]:
-        """Who made those that count."""
         return tuple(sorted({observation.observer for observation in self.counted}))
 
 

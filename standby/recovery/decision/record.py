@@ -39,8 +39,6 @@ class NoSuchDecision(StandbyError):
 
 
 class DecisionUnreadable(StandbyError):
-    """The file of this id does not hold a decision."""
-
     def __init__(self, where: str, reason: str) -> None:
         cause = f"{where} cannot be read as the record of a decision: {reason}"
         super().__init__(cause, "Restore an older version of that file; standby audit verify checks the audit log")

@@ -19,8 +19,6 @@ class ServesAlready(GuardRefused):
 
 
 class ScratchUnfit(GuardRefused):
-    """A resource cannot be used for a drill under the real ids."""
-
     def __init__(self, resource: str, reason: str) -> None:
         super().__init__(
             f"{resource} cannot be the scratch resource: {reason}",
@@ -47,16 +45,12 @@ class LeftBehind(StandbyError):
 
 
 class ManifestUnreadable(StandbyError):
-    """The list of unfinished drills cannot be understood, so what they left cannot be found."""
-
     def __init__(self, where: str, reason: str) -> None:
         action = "Put back an older version of it; or delete every analyzer with the tag standby-drill, then the file"
         super().__init__(f"{where}, which lists what unfinished drills have made, cannot be read: {reason}", action)
 
 
 class NoEvidence(StandbyError):
-    """There is no evidence of a drill where it should be."""
-
     def __init__(self, where: str) -> None:
         super().__init__(
             f"{where} does not exist", "Name a run id that standby audit show PLAN lists, or an evidence.json file"

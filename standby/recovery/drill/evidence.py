@@ -81,8 +81,6 @@ async def write_evidence(context: RecoveryContext, evidence: Evidence) -> DrillR
 
 @dataclass(frozen=True)
 class EvidenceCheck:
-    """What a verification of evidence found."""
-
     where: str
     digest: str
     evidence: Evidence | None

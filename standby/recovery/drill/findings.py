@@ -90,7 +90,6 @@ class DrillReport(Document):
 
     @property
     def ending(self) -> str:
-        """How it ended."""
         return f"passed in {self.seconds:.1f} s" if self.passed else f"did not pass, after {self.seconds:.1f} s"
 
     @property
@@ -123,8 +122,6 @@ def facts(report: DrillReport) -> Iterator[Fact]:
 
 @dataclass
 class Findings:
-    """What a drill found, as far as it got."""
-
     epoch: int = 0
     failover: FailoverReport | None = None
     analyzers: tuple[DrilledAnalyzer, ...] = ()

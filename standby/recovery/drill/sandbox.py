@@ -32,7 +32,6 @@ class IsolatedVault:
         self._kept: dict[str, bytes | None] = {}
 
     def where(self, path: str) -> str:
-        """Say where a file is."""
         return self._real.where(self._inside(path) if self._is_own(path) else path)
 
     async def read(self, path: str) -> bytes | None:
@@ -46,7 +45,6 @@ class IsolatedVault:
         return self._kept[path]
 
     async def write(self, path: str, content: bytes) -> None:
-        """Write below the folder."""
         await self._real.write(self._inside(path), content)
         self._written.add(path)
 
@@ -66,7 +64,6 @@ class IsolatedVault:
         return await self._real.swap(self._inside(path), content, tag)
 
     async def list(self, prefix: str = "") -> tuple[Listed, ...]:
-        """List what is below the folder."""
         found = await self._real.list(self._inside(prefix))
         return tuple(replace(each, path=each.path.removeprefix(self._inside(""))) for each in found)
 
@@ -139,7 +136,6 @@ class SandboxSink:
         return published[-1] if published else None
 
     async def published(self) -> tuple[Activation, ...]:
-        """Give all that was published."""
         try:
             content = await self.objects.read(self.path)
             where = self.objects.where(self.path)

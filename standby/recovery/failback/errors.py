@@ -18,8 +18,6 @@ class NotCompared(StandbyError):
 
 
 class UnsettledEdits(GuardRefused):
-    """Primary and standby each have something of their own, and nobody said which is right."""
-
     def __init__(self, plan: str, primary: str, standby: str, analyzers: Iterable[str]) -> None:
         names = sorted(analyzers)
         super().__init__(
@@ -46,8 +44,6 @@ class TrainingWouldBeLost(GuardRefused):
 
 
 class PrimaryDoesNotAnswer(GuardRefused):
-    """Nothing can be copied to a resource that does not answer."""
-
     def __init__(self, plan: str, primary: str, reason: str) -> None:
         cause = f"The analyzers of {primary} cannot be read: {reason.removesuffix('.')}"
         super().__init__(cause, f"Fix that (standby doctor {plan} helps), then run again")

@@ -35,8 +35,6 @@ from standby.vault.documents import HeldDocument, Stored, hold_document
 
 @dataclass(frozen=True)
 class FailbackState:
-    """Where a failback stands, by the fence."""
-
     primary: str
     standby: str | None  # the resource that serves for the primary, or did until the failback; `None` where none did
     is_back: bool  # the primary serves already
@@ -44,7 +42,6 @@ class FailbackState:
 
 
 def failback_state(fence: Fence, primary: str, unfinished: str | None = None) -> FailbackState:
-    """Say from which resource a primary is failed back."""
     assignment = fence.assignments[primary]
     if assignment.phase is Phase.SWITCHING:
         if assignment.active == primary or assignment.target != primary:
@@ -71,7 +68,6 @@ class FailbackProgress(Stored):
 def hold_progress(
     context: RecoveryContext, primary: str
 ) -> AbstractAsyncContextManager[HeldDocument[FailbackProgress]]:
-    """Hold the failback of one primary of a plan."""
     # One that cannot be read counts as missing: all it adds is what was decided about conflicts, and that can be
     # decided again.
     path = f"recovery/{context.plan.name}/failback-{primary}.json"
@@ -140,8 +136,6 @@ def _trained(force: Collection[str]) -> tuple[str, ...]:
 
 @dataclass
 class _Failback:
-    """One run of a failback, and what it has done so far."""
-
     context: RecoveryContext
     state: FailbackState
     stages: Stages

@@ -148,11 +148,9 @@ class DivergenceReport(Document):
         return tuple(item.analyzer for item in rebuilt if item.divergence is not Divergence.IN_SYNC)
 
     def what_became(self, kind: Divergence) -> str:
-        """Say how the analyzers of one kind changed."""
         return WORDS[kind].format(primary=self.primary, standby=self.standby)
 
     def what_is_kept(self, kind: Divergence, keep: Choice | None) -> str:
-        """Say whose analyzer is kept."""
         if keep is None:
             return "not decided"
         if keep == "home" and kind in {Divergence.DELETED_AT_PRIMARY, Divergence.NEW_AT_STANDBY}:
@@ -187,7 +185,6 @@ class FailbackReport(Document):
 
     @property
     def ending(self) -> str:
-        """How it ended, as a sentence."""
         about = f"plan {self.plan}, epoch {self.epoch}"
         match self.state:
             case "failed_back":

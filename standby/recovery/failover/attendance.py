@@ -55,8 +55,6 @@ class Evaluation(Stored):
 
 
 class EvaluatedElsewhere(GuardRefused):
-    """Another run, which is alive, attends to the outages of the plan."""
-
     def __init__(self, plan: str, holder: Evaluation | None) -> None:
         self.since = holder.since if holder else None
         self.resource = holder.resource if holder else ""
@@ -67,7 +65,6 @@ class EvaluatedElsewhere(GuardRefused):
 
 
 def evaluation_path(plan: str) -> str:
-    """Give the path of the object that the one run holds."""
     return f"recovery/{plan}/evaluation.json"
 
 

@@ -62,8 +62,6 @@ async def begin(
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A failover that was begun and has not ended."""
-
     primary: str
     active: str
     to: str  # the resource that it leads to; resuming it leads there

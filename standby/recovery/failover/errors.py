@@ -8,8 +8,6 @@ from standby.text import some_sentences
 
 
 class FailoverUnfinished(GuardRefused):
-    """Another failover of the plan was interrupted, and has not ended."""
-
     def __init__(self, plan: str, primary: str, target: str, back: str) -> None:
         to_primary = target == primary
         what = f"rollback of plan {plan} to {target}" if to_primary else f"failover of plan {plan} to {target}"
@@ -50,8 +48,6 @@ class FailoverStopped(StandbyError):
 
 
 class ReplicationAtWork(FailoverStopped):
-    """A replication that began before the failover still writes."""
-
     def __init__(self, pair: tuple[str, str], seconds: float) -> None:
         super().__init__(
             f"A replication from {pair[0]} to {pair[1]} that began earlier was still running after {seconds:.0f} s",
@@ -61,32 +57,24 @@ class ReplicationAtWork(FailoverStopped):
 
 
 class SyncIncomplete(FailoverStopped):
-    """The last sync left something behind."""
-
     def __init__(self, source: str, target: str, reasons: Sequence[str]) -> None:
         cause = f"The last sync from {source} to {target} is not complete: {some_sentences(reasons, 1)}"
         super().__init__(cause, "Fix that and run again, or continue without those edits with --force sync", "sync")
 
 
 class TargetNotReady(FailoverStopped):
-    """The target could not serve."""
-
     def __init__(self, target: str, reasons: Sequence[str]) -> None:
         cause = f"{target} is not ready: {some_sentences(reasons)}"
         super().__init__(cause, "Fix that and run again, or fail over anyway with --force readiness", "readiness")
 
 
 class NotPublished(FailoverStopped):
-    """The active map could not be published to a sink, or the sink holds another one now."""
-
     def __init__(self, reasons: Sequence[str]) -> None:
         cause = " ".join(sentence(reason) for reason in reasons).removesuffix(".")
         super().__init__(cause, "Fix the sink and run again, or continue without it with --force sinks", "sinks")
 
 
 class FailbackNeeded(GuardRefused):
-    """A failover back to the primary after a commit would leave behind what was edited since."""
-
     def __init__(self, plan: str, primary: str, active: str) -> None:
         super().__init__(
             f"{active} serves in plan {plan}, and edits made since {primary} served last are not at {primary}",
@@ -101,8 +89,6 @@ class RollbackTargetUnhealthy(GuardRefused):
 
 
 class FailoverRefused(GuardRefused):
-    """A guard refuses what an operator asks for; the decision is recorded."""
-
     def __init__(self, plan: str, to: str, decision_id: str, decision: Decision) -> None:
         against = decision.against
         reasons = " ".join(sentence(result.text) for result in against).removesuffix(".")

@@ -106,8 +106,6 @@ UNSETTLED = frozenset({AnswerState.PROPOSED, AnswerState.WAITING, AnswerState.RE
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of an attempt to answer an outage for one primary."""
-
     primary: str
     state: AnswerState
     text: str  # what it means and what to do, in sentences
@@ -132,8 +130,6 @@ async def never(_: str) -> bool:
 
 @dataclass(frozen=True)
 class Means:
-    """What attending to an outage needs of whoever does it."""
-
     recall: Callable[[str], Recall]  # gives what others have seen of a resource
     decided: Callable[[DecisionRecord], Awaitable[None]]
     carry_out: Callable[[RecoveryContext, FailoverRequest], Awaitable[FailoverReport]]

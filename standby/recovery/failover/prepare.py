@@ -48,8 +48,6 @@ Sync = Callable[[RecoveryContext, str, str], Awaitable[Report]]
 
 @dataclass
 class Preparation:
-    """Brings the target up to date, and checks that it can serve."""
-
     context: RecoveryContext
     phases: Phases
     sync: Sync

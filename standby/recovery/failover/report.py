@@ -276,8 +276,6 @@ T = TypeVar("T")
 
 @dataclass
 class Phases:
-    """Runs phases and keeps the outcome of each."""
-
     stages: Stages
     clock: Clock
     forced: frozenset[str]

@@ -174,14 +174,12 @@ def names_during(record: SwitchRecord) -> dict[str, Mapping[str, str]]:
 
 
 def fence_during(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
-    """Give the fence while a failover is under way."""
     scope = scope_of(plan, names_during(record), complete=record.prepared)
     changed = {"phase": Phase.SWITCHING, "target": record.to, "run_id": record.run_id, "since": now, "scope": scope}
     return _with(fence, record, record.before.model_copy(update=changed))
 
 
 def fence_after(fence: Fence, plan: RecoveryPlan, record: SwitchRecord, now: datetime) -> Fence:
-    """Give the fence when a failover has ended."""
     if record.to == record.before.active and not record.touched:
         # Nothing was published: it does not count for the cool-down.
         assignment = record.before

@@ -66,8 +66,6 @@ MANAGEMENT_SECONDS = 5.0  # How long Azure's management plane may take: without 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a resource holds."""
-
     inventory: Inventory
     models: tuple[CatalogModel, ...] = ()
 
@@ -131,8 +129,6 @@ Pair = tuple[str, str]  # Source and target
 
 @dataclass(frozen=True)
 class Known:
-    """What was gathered for all pairs of a plan."""
-
     resources: Mapping[str, Resource]
     inspections: Inspections
     ledgers: Mapping[Pair, Records]

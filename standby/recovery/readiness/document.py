@@ -197,8 +197,6 @@ class ModelFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """One pair of a plan at one moment."""
-
     plan: RecoveryPlan
     primary: str
     target: str  # the resource that would serve for it; the primary itself for a failback

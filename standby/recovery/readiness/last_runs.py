@@ -48,7 +48,6 @@ class LastRuns(Stored):
     sources: Mapping[str, Mapping[str, PairRun]] = {}
 
     def of(self, source: str, target: str) -> PairRun:
-        """Give what is known of one pair."""
         return self.sources.get(source, {}).get(target, PairRun())
 
 
@@ -120,12 +119,10 @@ class LatestDrills(Stored):
     drills: dict[str, DrillSummary] = Field(default_factory=dict)
 
     def at(self, target: str) -> DrillSummary | None:
-        """Give the last drill at a target."""
         return self.drills.get(target)
 
     @property
     def newest(self) -> DrillSummary | None:
-        """Give the last drill of the plan, wherever it was."""
         return max(self.drills.values(), key=lambda drill: drill.ended_at, default=None)
 
 

@@ -31,8 +31,6 @@ from standby.service.models import UNREADABLE, CatalogModel
 
 @dataclass(frozen=True)
 class InSnapshot:
-    """What the newest snapshot has of a source."""
-
     seen_at: datetime  # when the source held it, UTC
     fingerprints: Mapping[str, str]
 

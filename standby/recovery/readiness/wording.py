@@ -21,8 +21,6 @@ MOST_NAMED = 3  # Analyzers that a text names before it only counts them
 
 @dataclass(frozen=True)
 class Kind:
-    """What is wrong with some analyzers in the same way."""
-
     bucket: Bucket
     severity: Severity
     explanation: str = ""
@@ -30,8 +28,6 @@ class Kind:
 
 @dataclass(frozen=True)
 class Subject:
-    """The analyzers that a reason is about."""
-
     kind: Kind
     names: tuple[str, ...]
     standings: Sequence[Standing]
@@ -205,7 +201,6 @@ def state_words(readiness: Readiness) -> str:
 
 
 def plan_words(found: Iterable[Readiness]) -> str:
-    """Say how many targets are in which state."""
     counts = Counter(readiness.state for readiness in found)
     return totals({STATES[state]: counts[state] for state in State}, none="no target")
 
@@ -220,7 +215,6 @@ def serving_words(readiness: Readiness) -> str:
 
 
 def points_words(readiness: Readiness) -> str:
-    """Say how many analyzers hold the RPO, and which is worst."""
     if readiness.is_failback:
         return "RPO: none for a failback, which copies everything before the primary serves again."
     known = len(readiness.points)
@@ -284,7 +278,6 @@ def span_words(rto: RtoForecast) -> str:
 
 
 def drill_words(readiness: Readiness) -> str:
-    """Say how the last drill at the target ended."""
     drill, now = readiness.last_drill, readiness.assessed_at
     if drill is None:
         return "none."
@@ -293,5 +286,4 @@ def drill_words(readiness: Readiness) -> str:
 
 
 def drill_result(drill: DrillSummary) -> str:
-    """Say whether a drill passed, and why not."""
     return "passed" if drill.passed else f"failed: {drill.reason}"

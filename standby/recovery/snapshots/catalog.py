@@ -63,8 +63,6 @@ class StoredManifest:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The snapshots of a plan."""
-
     plan: str
     stores: tuple[Store, ...]
     signer: Signer | None
@@ -83,7 +81,6 @@ class Catalog:
 
     @property
     def answering(self) -> tuple[tuple[Store, Index], ...]:
-        """The stores that answered, with their lists."""
         return tuple((store, index) for store, index in zip(self.stores, self.indexes, strict=True) if index)
 
     async def manifest(self, entry: IndexEntry) -> StoredManifest:
@@ -103,7 +100,6 @@ class Catalog:
         return StoredManifest(None, problems=tuple(problems))
 
     async def manifests(self, entries: Sequence[IndexEntry]) -> list[StoredManifest]:
-        """Read several manifests, in the same order."""
         return await do_for_each(entries, self.manifest, FILES_AT_ONCE)
 
     async def _repair(self, store: Store, snapshot: str, good: StoredManifest, had: StoredManifest) -> None:

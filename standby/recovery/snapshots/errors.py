@@ -12,8 +12,6 @@ class SnapshotError(StandbyError):
 
 
 class NoSnapshot(SnapshotError):
-    """There is nothing to restore from."""
-
     def __init__(self, plan: str, asked: str = "") -> None:
         cause = f"The vault has no snapshot of plan {plan}{f' {asked}' if asked else ''}"
         super().__init__(cause, f"List them with standby snapshots {plan}, or take one with standby snapshot {plan}")
@@ -35,8 +33,6 @@ class NewestSnapshotLost(SnapshotError, GuardRefused):
 
 
 class SnapshotTampered(SnapshotError):
-    """A manifest is not the one that was written, or not signed by the key that is configured."""
-
     def __init__(self, snapshot: str, problems: Sequence[str]) -> None:
         cause = f"Snapshot {snapshot} cannot be trusted: {' '.join(sentence(each) for each in problems)}"
         super().__init__(cause, "Restore from another one with --as-of, and find out who changed this one")

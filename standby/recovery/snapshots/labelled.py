@@ -36,8 +36,6 @@ PAGE = 5000
 
 
 class BlobsUnknown(SnapshotError):
-    """The files of a container could not be listed."""
-
     def __init__(self, reason: str) -> None:
         super().__init__(reason, "Allow this identity to list the container")
 

@@ -106,12 +106,10 @@ class Manifest(Stored, extra="forbid"):
 
     @property
     def entries(self) -> tuple[AnalyzerEntry, ...]:
-        """The analyzers of all resources."""
         return tuple(entry for part in self.resources.values() for entry in part.analyzers.values())
 
     @property
     def digests(self) -> frozenset[str]:
-        """The objects that it needs."""
         return frozenset(entry.digest for entry in self.entries)
 
     @property
@@ -142,20 +140,16 @@ class IndexEntry(Stored, extra="forbid"):
 
     @property
     def line(self) -> bytes:
-        """Give its line, without the line end."""
         entry = self.model_dump_json().encode()
         return entry[:-1] + b',"sum":"' + digest_of(entry)[:SUM_CHARACTERS].encode() + b'"}'
 
 
 @dataclass(frozen=True)
 class Index:
-    """A list as it was read."""
-
     entries: tuple[IndexEntry, ...] = ()
     damaged: tuple[bytes, ...] = ()  # lines that are not as they were written
 
     def find(self, snapshot: str) -> IndexEntry | None:
-        """Give the entry of a snapshot."""
         return next((entry for entry in self.entries if entry.id == snapshot), None)
 
 

@@ -164,8 +164,6 @@ def source_serving(context: RecoveryContext, name: str, part: ResourceSnapshot, 
 
 @dataclass(frozen=True)
 class OtherPlansThere:
-    """What serves for other plans at the resource that a restore is for."""
-
     others: OtherPlans
     to: str
     # It adds what is missing as a part of a failover, which asked the fences itself and may lead to the same resource
@@ -185,8 +183,6 @@ class OtherPlansThere:
 
 @dataclass(frozen=True)
 class Decisions:
-    """What is decided about one resource of a snapshot."""
-
     items: tuple[RestoreItem, ...]
     definitions: Mapping[str, Mapping[str, JsonValue]]
     added_defaults: Mapping[str, str]

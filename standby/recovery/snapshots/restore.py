@@ -51,12 +51,10 @@ class RestoreReport(Document):
 
     @property
     def complete(self) -> bool:
-        """Whether every analyzer is usable at the target."""
         return not self.interrupted and all(item.status in GOOD for item in self.items)
 
     @property
     def summary(self) -> str:
-        """The result, in one sentence."""
         usable = Counter(item.fidelity for item in self.items if item.status in GOOD)
         faithful = totals({fidelity: usable[fidelity] for fidelity in Fidelity}, none="")
         return (
@@ -116,7 +114,6 @@ class RebuiltLog:
 
     @property
     def built(self) -> tuple[Rebuilt, ...]:
-        """Everything that was built so far."""
         return tuple(self._built.values())
 
     async def close(self) -> None:

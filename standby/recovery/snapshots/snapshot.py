@@ -151,12 +151,10 @@ class Verification(Document):
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is wrong."""
         return not self.problems
 
     @property
     def summary(self) -> str:
-        """The result, as a sentence."""
         read = f"{counted(self.snapshots, 'snapshot')} and {counted(self.objects, 'definition')} read"
         result = "all files are unchanged" if self.whole else counted(len(self.problems), "problem")
         return f"{read} in {counted(len(self.stores), 'store')}: {result}."

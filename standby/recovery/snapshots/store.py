@@ -42,8 +42,6 @@ FILES_AT_ONCE = 8  # Files of one store that are read or written at the same tim
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A file as one store has it."""
-
     content: bytes | None  # `None` where it is not there, or could not be read
     problem: str = ""  # what is wrong with it, a sentence without its full stop that names the file
     answered: bool = True

@@ -44,8 +44,6 @@ LOOKED_BACK = 10  # Earlier snapshots that are searched for a source that does n
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the resources that serve the plan hold now."""
-
     resources: Mapping[str, ResourceSnapshot]
     objects: Mapping[str, bytes]  # their definitions as they are stored, by digest
     missing: Mapping[str, str]
@@ -173,7 +171,6 @@ class SnapshotTaken(Document):
 
     @property
     def summary(self) -> str:
-        """The result, as a sentence."""
         signed = "signed" if self.signed else "not signed"
         analyzers = counted(sum(self.resources.values()), "analyzer")
         new = counted(self.new_objects, "new definition")
