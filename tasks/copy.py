@@ -105,7 +105,7 @@ class TaskSteps:
         self.copy = _of_run(context, copy, retries.copy_, plain.copy)
         self.poll = _of_run(context, poll, retries.poll, plain.poll)
         self.verify = _of_run(context, verify, retries.verify, plain.verify)
-        self.note_begun = plain.note_begun
+        self.note_begun, self.shown = plain.note_begun, plain.shown
         self.add_defaults = _of_run(context, add_defaults, retries.validate_deployments, plain.add_defaults)
 
 

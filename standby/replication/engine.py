@@ -190,6 +190,8 @@ class Engine(ABC, Generic[ItemT, ResultT]):
                 self._without_defaults[target] = f"{text}. See the log of this run."
 
     def _end(self, item: ItemT, status: Status, reason: str = "", attempt: Attempt | None = None) -> None:
+        if before := self._results.get(item.key):
+            self._counts[before.status] -= 1
         self._results[item.key] = self._result(item, status, reason, attempt)
         self._in_flight.pop(item.key, None)
         self._counts[status] += 1

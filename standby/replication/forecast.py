@@ -184,6 +184,8 @@ def _calls(plan: ReplicationPlan, acting: Iterable[PlanItem], resources: Mapping
         calls[name] += 1 if resources[name].api_version == PREVIEW_2025 else 2
     for target in plan.added_defaults:
         calls[target] += 3  # Read once more, added, and read again.
+    for target in {item.target for item in acting}:
+        calls[target] += 1  # Listed once more at the end: whether all is still there.
     for item in acting:
         seconds, deadlines = _service_seconds(item, slow=True), plan.recovery_plan.deadlines
         polls, _ = polls_of_copy(seconds, deadlines, trained=item.expected.trained)

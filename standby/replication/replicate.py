@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from standby.clock import Clock
@@ -46,6 +46,7 @@ from standby.vault.vault import open_vault
 log = logging.getLogger("standby.replication")
 
 Pair = tuple[str, str]
+_NEVER = datetime.min.replace(tzinfo=UTC)
 GRANTS = 3  # How many grants a copy may use up: one was seen to be void right after it was given (REFERENCE)
 GRANT_WAIT = 1.0  # Seconds before the second grant; twice as long before the third
 
@@ -70,6 +71,9 @@ class Steps(Protocol):
 
     def add_defaults(self, target: str, additions: Mapping[str, str], /) -> Awaitable[None]:
         """Add model names to a target's defaults, before any copy."""
+
+    def shown(self, target: str, /) -> Awaitable[Mapping[str, datetime | None]]:
+        """List what a target shows at the end, and when each was made."""
 
     def note_begun(self, item: PlanItem, begun_at: datetime, /) -> Awaitable[None]:
         """Write down that a copy was begun which this run does not end well: the next one knows it by that."""
@@ -118,6 +122,10 @@ class Replication(Engine[PlanItem, ReportItem]):
         self.ledgers = ledgers
         self._steps = steps
 
+    async def run(self) -> None:
+        await super().run()
+        await self._look_again()
+
     def part(self, keys: Iterable[Key], on_progress: Callable[[Progress], None]) -> Replication:
         """Give the run of a part of the plan, on the same steps, ledgers and slots."""
         return Replication(
@@ -146,6 +154,29 @@ class Replication(Engine[PlanItem, ReportItem]):
                 cause = self._without_defaults.get(item.target)
                 self._end(item, *((Status.BLOCKED, cause) if cause else _without_copy(item)))
 
+    async def _look_again(self) -> None:
+        """See in one list whether each copy is still there: its last poll stood for reading it back."""
+        made: dict[str, list[PlanItem]] = {}
+        for key, ended in self._results.items():
+            if ended.status is Status.SUCCEEDED:
+                made.setdefault(self._items[key].target, []).append(self._items[key])
+        for target, items in made.items():
+            try:
+                shown = await self._steps.shown(target)
+            except StandbyError as error:
+                log.warning("what was copied to %s could not be listed at the end: %s", target, error)
+                continue
+            for item in items:
+                copied = self.ledgers[item.source, item.target].records[item.target_analyzer].target
+                if shown.get(item.target_analyzer, _NEVER) != copied.created_at:
+                    await self._read_again(item)
+
+    async def _read_again(self, item: PlanItem) -> None:
+        try:
+            await self._steps.verify(item, None)
+        except StandbyError as error:
+            self._end(item, Status.FAILED, str(error), self._attempts[item.key])
+
     async def _make(self, item: PlanItem, attempt: Attempt) -> None:
         if item.kept_as and item.found is not None:
             attempt.kept = await self._keep(side_copy(item, item.kept_as, item.found))
@@ -165,6 +196,8 @@ class Replication(Engine[PlanItem, ReportItem]):
     async def _keep(self, item: PlanItem) -> tuple[str, ...]:
         try:
             await copy_analyzer(self._steps, item, Attempt(self._clock.monotonic()), self._clock)
+            # What is about to be replaced must be there for certain.
+            await self._steps.verify(item, None)
         except StandbyError as error:
             raise TrainedNotKept(item.analyzer, item.target, item.target_analyzer, error.cause) from None
         return (kept_words(item),)

@@ -438,6 +438,9 @@ class DirectSteps:
     def _retries(self) -> StepRetries:
         return self.context.recovery_plan.retries
 
+    async def shown(self, target: str) -> dict[str, datetime | None]:
+        return {each.analyzer_id: each.created_at for each in await self.context.connections[target].list_readable()}
+
     async def note_begun(self, item: PlanItem, begun_at: datetime) -> None:
         context = self.context
         await note_begun(context.vault, context.api_version(item.source), item, begun_at)

@@ -43,19 +43,19 @@ class BuildSteps:
         policy, clock = self.context.plan.retries.copy_, self.context.clock
         return await try_again(policy, copy_again, lambda: self._send(item), clock)
 
-    async def poll(self, item: RestoreItem, receipt: Receipt) -> Analyzer | None:
+    async def poll(self, item: RestoreItem, receipt: Receipt) -> None:
         """Wait for the build's end; it ends as `wait_for` does."""
         what = f"The build of {item.target_analyzer} at {self.to}"
         policy, clock = self.context.plan.retries.poll, self.context.clock
         labelled = self.definitions[item.target_analyzer].get("knowledgeSources")
         known = self.context.run.experience.of("", self.to, Kind.LABELLED_BUILD if labelled else Kind.BUILD)
         wait = partial(wait_for, self.context.run, self.to, item.target_analyzer, receipt, what, known)
-        return await try_again(policy, is_transient, wait, clock)
+        await try_again(policy, is_transient, wait, clock)
 
-    async def verify(self, item: RestoreItem, found: Analyzer | None) -> Analyzer:
-        """Compare the analyzer, as polling `found` it or else as it is read back, with what the snapshot has."""
+    async def verify(self, item: RestoreItem) -> Analyzer:
+        """Read the analyzer back, and compare it with what the snapshot has."""
         policy, clock = self.context.plan.retries.verify, self.context.clock
-        return await try_again(policy, is_transient, lambda: self._verify(item, found), clock)
+        return await try_again(policy, is_transient, lambda: self._verify(item), clock)
 
     async def find_begun(self, item: RestoreItem) -> Analyzer | None:
         """Find a build that was interrupted, where the target has it."""
@@ -96,9 +96,7 @@ class BuildSteps:
         may_replace, _ = await make_room(self.context.run, self.to, there)
         return may_replace
 
-    async def _verify(self, item: RestoreItem, found: Analyzer | None) -> Analyzer:
-        if found is not None and not item.over_failed and self._is_as_sent(item, found):
-            return found
+    async def _verify(self, item: RestoreItem) -> Analyzer:
         there_is = self.context.run, self.to, item.target_analyzer
         analyzer = await must_find(*there_is, lambda there: there.status != "creating")
         if analyzer.status == "creating":

@@ -211,8 +211,8 @@ class Restoration(Engine[RestoreItem, RestoredItem]):
         receipt, created_at = await self._steps.send(item)
         attempt.receipt = receipt
         await self.rebuilt.add(item, created_at)
-        found = await self._steps.poll(item, receipt)
-        verified = await self._steps.verify(item, found)
+        await self._steps.poll(item, receipt)
+        verified = await self._steps.verify(item)
         # With what the target filled in: that is no edit later.
         present = item.model_copy(update={"fingerprint": fingerprint(verified.definition(), self._context.plan.ignore)})
         await self.rebuilt.add(present, verified.created_at, verified.last_modified_at)

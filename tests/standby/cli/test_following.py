@@ -82,9 +82,9 @@ def is_refused_once(call: str, status: int) -> Make:
     "make",
     [
         *(fails(kind) for kind in ("operation_fails", "analyzer_fails")),
-        *(is_refused_once(call, 409) for call in ("authorize", "poll", "get")),
+        *(is_refused_once(call, 409) for call in ("authorize", "poll")),
     ],
-    ids=["operation_fails", "analyzer_fails", "409 authorize", "409 poll", "409 get"],
+    ids=["operation_fails", "analyzer_fails", "409 authorize", "409 poll"],
 )
 def test_a_copy_that_failed_succeeds_when_it_is_run_again(
     site: Workspace, cloud: Cloud, make: Make, version: str

@@ -53,6 +53,7 @@ class FakeSteps:
     done: list[tuple[str, str]] = field(default_factory=list)
     defaults: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     defaults_error: BaseException | None = None
+    copied: dict[str, dict[str, datetime | None]] = field(default_factory=dict)
 
     async def add_defaults(self, target: str, additions: Mapping[str, str]) -> None:
         await asyncio.sleep(0)
@@ -81,7 +82,11 @@ class FakeSteps:
 
     async def verify(self, item: PlanItem, found: Analyzer | None) -> Verified:
         await self._step("verify", item)
+        self.copied.setdefault(item.target, {})[item.target_analyzer] = item.expected.created_at
         return Verified(item.expected, item.expected)
+
+    async def shown(self, target: str) -> Mapping[str, datetime | None]:
+        return self.copied[target]
 
     async def _step(self, step: str, item: PlanItem) -> None:
         self.done.append((step, item.analyzer))
