@@ -134,21 +134,21 @@ class _Trial:
 
     async def run(self, kind: str, phase: float) -> Outage:
         await asyncio.to_thread(self.stage.reset)
-        await self._set_up()
-        await self._healthy_since(datetime.now(UTC))
+        await asyncio.to_thread(self._write)
+        for command in (("bootstrap",), ("replicate", self.plan), ("snapshot", self.plan)):
+            await self._standby(*command)
+        ready = datetime.now(UTC)
+        async with asyncio.timeout(SETTLING):
+            while not await self._looks("healthy", ready):  # noqa: ASYNC110 - nothing here is told
+                await asyncio.sleep(EVERY)
         # From a look on, so that the outage begins where in the period it is to begin.
         await asyncio.sleep(phase)
-        await self._lose(kind)
+        async with httpx.AsyncClient(base_url=self.stage.control, trust_env=False) as control:
+            (await control.post("/outages", json={"resource": SOURCE, "kind": kind})).raise_for_status()
         begun = datetime.now(UTC)
         outage = Outage(kind, served=await self._served(begun))
         await self._fill(outage, begun)
         return outage
-
-    async def _set_up(self) -> None:
-        await asyncio.to_thread(self._write)
-        await self._standby("bootstrap")
-        await self._standby("replicate", self.plan)
-        await self._standby("snapshot", self.plan)
 
     def _write(self) -> None:
         self.folder.mkdir()
@@ -181,14 +181,6 @@ class _Trial:
         if process.returncode:
             raise RuntimeError(f"standby {' '.join(arguments)} ended with {process.returncode}: {said.decode()}")
 
-    async def _healthy_since(self, moment: datetime) -> None:
-        """Wait for a look of this plan's watch that was made after that, as late as it is reported."""
-        async with asyncio.timeout(SETTLING):
-            while True:
-                if await self._looks("healthy", moment):
-                    return
-                await asyncio.sleep(EVERY)
-
     async def _looks(self, what: str, since: datetime) -> list[datetime]:
         """Give when the looks at the source began that the watch of this plan reported, oldest first."""
         wanted = {
@@ -203,10 +195,6 @@ class _Trial:
             if any(each["prefect.resource.id"] == f"standby.plan.{self.plan}" for each in event["related"])
         ]
         return sorted(at for at in ours if at >= since)
-
-    async def _lose(self, kind: str) -> None:
-        async with httpx.AsyncClient(base_url=self.stage.control, trust_env=False) as control:
-            (await control.post("/outages", json={"resource": SOURCE, "kind": kind})).raise_for_status()
 
     async def _served(self, begun: datetime) -> float | None:
         """Wait until both sinks name another resource; give the seconds that took."""

@@ -68,10 +68,6 @@ class Stats:
         self.copies_in_flight += 1
         self.max_copies_in_flight = max(self.max_copies_in_flight, self.copies_in_flight)
 
-    def copy_finished(self) -> None:
-        self.copies_in_flight -= 1
-        self.copies_finished += 1
-
     def to_json(self) -> JsonObject:
         return {name: value for name, value in vars(self).items() if name != "_minute"}
 
@@ -192,7 +188,8 @@ class ResourceState:
         if analyzer.status == "ready":
             operation = replace(operation, status="Succeeded")
         elif not ending.never:
-            seconds = self._takes()
+            spread = self.settings.service_spread
+            seconds = self.settings.service_time * self._chance.uniform(1 - spread, 1 + spread)
             heapq.heappush(self._due, (TIME.monotonic() + seconds, operation_id))
             if is_copy:
                 self.stats.copy_seconds.append(seconds)
@@ -211,10 +208,6 @@ class ResourceState:
         if found is None or found.ending.vanishes:
             return None
         return found if (found.api_version, found.analyzer_id) == (api_version, analyzer_id) else None
-
-    def _takes(self) -> float:
-        spread = self.settings.service_spread
-        return self.settings.service_time * self._chance.uniform(1 - spread, 1 + spread)
 
     def grant(self, key: GrantKey, expires_at: datetime) -> None:
         self._grants[key] = expires_at
@@ -237,7 +230,8 @@ class ResourceState:
             operation, status="Failed" if operation.ending.error else "Succeeded", analyzer=ended
         )
         if operation.is_copy:
-            self.stats.copy_finished()
+            self.stats.copies_in_flight -= 1
+            self.stats.copies_finished += 1
 
 
 def _seeded(config: ResourceConfig, api_version: str, settings: Settings) -> dict[str, Stored]:

@@ -61,22 +61,18 @@ async def command(
             asked: JsonObject = {"on": on, "reason": reason}
             automation = await run_flow(Automation, configuration, name, "automation", asked)
     elif on is not None:
-        automation = await _set(configuration, on, reason)
+        async with AsyncExitStack() as stack:
+            plans = [await stack.enter_async_context(open_recovery(configuration, name)) for name in names]
+            automation = await set_automation(plans, on=on, reason=reason)
     async with open_vault(configuration.vault) as vault:
         if on is None and via == "direct":
             automation = await read_automation(vault)
         where = vault.where(AUTOMATION_PATH)
     output.results(_lines(automation, configuration))
     named = sorted(configuration.plans.items())
-    plans: JsonObject = {name: {"automatic": plan.failover.automatic} for name, plan in named}
-    output.document({**automation.model_dump(mode="json"), "where": where, "plans": plans})
+    shown: JsonObject = {name: {"automatic": plan.failover.automatic} for name, plan in named}
+    output.document({**automation.model_dump(mode="json"), "where": where, "plans": shown})
     return Exit.DONE
-
-
-async def _set(configuration: Configuration, on: bool, reason: str) -> Automation:
-    async with AsyncExitStack() as stack:
-        plans = [await stack.enter_async_context(open_recovery(configuration, name)) for name in configuration.plans]
-        return await set_automation(plans, on=on, reason=reason)
 
 
 def _lines(automation: Automation, configuration: Configuration) -> Iterator[Line]:

@@ -119,7 +119,10 @@ async def command(
     if verify:
         return await _check(output, configuration, plan, verify)
     if clean:
-        return await _clean(output, configuration, plan)
+        async with open_recovery(configuration, plan) as recovery:
+            left = await clean_up(recovery, ShownStages(output))
+        output.report(clean_up_lines(left), left)
+        return exit_of(complete=left.complete)
     if via == "prefect":
         asked: JsonObject = {"to": to, "home": primary, "scratch": scratch, "reason": reason}
         asked["force"] = [force] if force else []
@@ -143,13 +146,6 @@ def _must_fit(*, to: str, primary: str, scratch: str, clean: bool, verify: str, 
             raise typer.BadParameter("it runs no drill, so leave out the other options", param_hint=hint)
     elif not to:
         raise typer.BadParameter("name the resource that is to serve", param_hint="--to")
-
-
-async def _clean(output: Output, configuration: Configuration, plan: str) -> Exit:
-    async with open_recovery(configuration, plan) as recovery:
-        report = await clean_up(recovery, ShownStages(output))
-    output.report(clean_up_lines(report), report)
-    return exit_of(complete=report.complete)
 
 
 async def _check(output: Output, configuration: Configuration, plan: str, asked: str) -> Exit:

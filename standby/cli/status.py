@@ -1,7 +1,7 @@
 """`standby status` and `standby report`: whether each target could take over now, and why not."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +16,7 @@ from standby.errors import StandbyError, sentence
 from standby.fencing import Fence
 from standby.recovery.activation.seen import SinkView, under_way_words
 from standby.recovery.context import open_recovery
-from standby.recovery.failover.attendance import Told, read_told, since_then
+from standby.recovery.failover.attendance import read_told, since_then
 from standby.recovery.failover.state import sinks_seen
 from standby.recovery.page import gather_content, render_page
 from standby.recovery.readiness import wording
@@ -58,12 +58,6 @@ def sink_lines(views: Sequence[SinkView], fence: Fence | None) -> Iterator[Line]
     yield from (Line(sentence(words), wrong=True) for words in under_way_words(views, fence))
     if views:
         yield Line("")
-
-
-def told_lines(told: Mapping[str, Told]) -> Iterator[Line]:
-    """Show what people were told of what is not settled."""
-    for each in told.values():
-        yield Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True)
 
 
 def _block(readiness: Readiness, *, verbose: bool) -> Iterator[Line]:
@@ -108,7 +102,8 @@ async def command(context: typer.Context, plan: PlanName, wait: Wait = ANSWER_SE
         fence = finding.evidence.fence
         told = since_then(await read_told(recovery.vault, plan), fence, lost=bool(finding.problem))
     shown = status_lines(plan, found, replica, verbose=output.verbose)
-    output.results([*loss_lines(finding), *told_lines(told), *sink_lines(sinks, fence), *shown])
+    words = [Line(f"Told at {utc(each.at)}: {each.text}", 0, "!", "red", wrong=True) for each in told.values()]
+    output.results([*loss_lines(finding), *words, *sink_lines(sinks, fence), *shown])
     output.document(
         {
             "plan": plan,

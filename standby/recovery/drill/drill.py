@@ -213,7 +213,10 @@ class _Drill:
             after=found.after,
         )
         report = await write_evidence(context, evidence)
-        await self._keep_measurements()
+        # Forecasts learn from the drill: it took what a failover takes.
+        measured = await read_durations(self.sandbox.context.vault, context.plan.name)
+        learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}
+        await add_durations(context.vault, context.plan.name, learnt)
         if not found.interrupted:
             # One that was interrupted says nothing about the target.
             summary = DrillSummary(
@@ -235,12 +238,6 @@ class _Drill:
         if found.cleanup.proven:
             await self.drills.end(manifest.run_id)
         return report
-
-    async def _keep_measurements(self) -> None:
-        """Let forecasts learn from the drill: it took what a failover takes."""
-        measured = await read_durations(self.sandbox.context.vault, self.context.plan.name)
-        learnt = {kind: measured.of(kind) for kind in (Kind.RESTORE, Kind.ACTIVATE)}
-        await add_durations(self.context.vault, self.context.plan.name, learnt)
 
     def _report(self, reasons: tuple[str, ...], seconds: float) -> DrillReport:
         context, manifest, found, plan = self.context, self.manifest, self._found, self._plan

@@ -86,7 +86,10 @@ class FailoverRun:
             if self._is_undoing or (self.record.requested_by == "outage" and self.record.touched):
                 raise
             self.stopped.append(error)
-            await self._reverse()
+            # It leads back to where it began, under an epoch of its own.
+            ends = {"to": self.record.from_resource, "from_resource": self.record.to}
+            back = self.record.model_copy(update={"epoch": self.record.epoch + 1, **ends, "published_at": None})
+            self.record = await begin_switching(self.context, self.held, self.file, back)
             await self._withdraw_others()
         # Undoing what was never published needs no publication.
         if self.record.touched or not self._is_undoing:
@@ -185,13 +188,6 @@ class FailoverRun:
     def _map(self, resource: str | None, at: datetime) -> Activation:
         record = self.record
         return active_map(self.context, self.held.fence, record, at, named={record.primary: resource})
-
-    async def _reverse(self) -> None:
-        """Lead the failover back to where it began, under an epoch of its own."""
-        ends = {"to": self.record.from_resource, "from_resource": self.record.to}
-        changed = {"epoch": self.record.epoch + 1, **ends, "published_at": None}
-        reversed_ = self.record.model_copy(update=changed)
-        self.record = await begin_switching(self.context, self.held, self.file, reversed_)
 
     async def _finish(self) -> None:
         now = self.context.clock.now()

@@ -69,12 +69,6 @@ async def _fence(context: RecoveryContext) -> Fence:
     return known.correct(await read_fence(context.vault, context.plan))
 
 
-async def _served_by(context: RecoveryContext, resource: str) -> list[str]:
-    """Name the primaries that a resource serves for, by all that is known; one that a failover leads away counts."""
-    fence = await _fence(context)
-    return [primary for primary, assignment in fence.assignments.items() if assignment.active == resource]
-
-
 def facts_of(record: DecisionRecord) -> dict[str, JsonValue]:
     """Give what the audit log and the events say of a decision."""
     given, decision = record.given, record.decision
@@ -196,7 +190,9 @@ async def _attend(
     if means.approved:
         left = [means.approved.proposed.given.primary]
     else:
-        left = await _served_by(await looked(context), resource)
+        # One that a failover leads away counts.
+        serving = (await _fence(await looked(context))).assignments.items()
+        left = [primary for primary, assignment in serving if assignment.active == resource]
     for pause in (0.0, *PAUSES):
         await context.clock.sleep(pause)
         for primary in left:
