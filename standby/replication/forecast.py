@@ -169,7 +169,7 @@ def forecast(
 def polls_of_copy(service_seconds: float, deadlines: CopyDeadlines, *, trained: bool = False) -> tuple[int, float]:
     """Tell how often a copy is asked about until it is over, and when that is known, where none was measured yet."""
     known = Known(Kind.of_copy(trained=trained))
-    turn, count, moment = known.turn(), 0, 0.0
+    turn, count, moment = next(known.turns), 0, 0.0
     while True:
         moment = known.question(moment, turn, deadlines, moment)
         count += 1
