@@ -93,28 +93,6 @@ def _kept(file: Path) -> dict[str, Any]:
     return dict(json.loads(_read(str(file)) or "{}"))
 
 
-HOW = """
-How to read it: `make bench` runs every case one after the other, each as a `standby` command of its own against
-emulated regions in another process. A copy takes 3 s there, up to a fifth less or more, each as likely.
-
-- **ideal** is a simulation in which nothing costs anything (`benchmarks/__init__.py: ideal`): copies take what they
-  took at the emulator, as many at once as the target has slots, children before their parents, others in their order.
-  It is never less than what the quota of 3,000 calls a minute allows for two calls at the target a copy: the copy, and
-  one question whose answer shows all of it.
-- **ours** is what the run's own report says, from its plan to its last copy; a *whole command* is the process from its
-  start to its end. Where there are rounds, the ratio is that of the median round.
-- **CPU a copy** is that of the whole command, less that of the same command again, when there is nothing to copy.
-- **peers** copy at the same regions. Plain asyncio + httpx asks every 0.25 s. The vendor's SDK
-  (`azure-ai-contentunderstanding`) copies in as many threads as there are slots and asks each second, as the vendor's
-  own tool has it. One by one it asks every 3 s, as it does by default, and the copy routine of `cu-cli-core` is used
-  in a loop, asking each second: six copies of both, multiplied to the size of the case.
-- **Under Prefect** the command starts a server itself, whose database is there already. What was recorded is counted
-  in that database; *around a run* is the whole command less what the report says.
-- **Bare lists** is a program that reads the same lists with httpx and does nothing with them. Its start is counted, as
-  is that of `check`.
-""".strip()
-
-
 def results(rows: Sequence[Row], spent: Mapping[str, float], about: Mapping[str, str], busy: str) -> str:
     """Write the page."""
     kept = _kept(BEFORE)
@@ -128,7 +106,7 @@ def results(rows: Sequence[Row], spent: Mapping[str, float], about: Mapping[str,
         "\n".join(line.strip() for line in page.getvalue().strip().splitlines()),
         before,
         f"Measured on: {_told(about)}.",
-        HOW,
+        _read(str(Path(__file__).with_name("how-to-read.md"))).strip(),
         "## On what a direct run spends its CPU",
         "Milliseconds a copy as a profiler sees them, which takes as much again: what counts is how they compare.",
         "\n".join(

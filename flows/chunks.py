@@ -30,8 +30,8 @@ from standby.replication.chunks import (
     with_shares,
 )
 from standby.replication.items import Progress, ReplicationPlan, Selection
-from standby.replication.replicate import Replication, open_run, run_to_report
-from standby.replication.report import Report, Via, make_report
+from standby.replication.replicate import Replication, open_run
+from standby.replication.report import Report, Via, make_report, run_to_report
 from standby.replication.steps import RunContext
 from standby.replication.verdict import CopyRecord
 from tasks.copy import TaskSteps

@@ -22,7 +22,8 @@ from standby.errors import GuardRefused
 from standby.recovery.loss import except_fence, settle
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.items import Selection, selected_pairs
-from standby.replication.replicate import Run, begin, run_to_report, survey
+from standby.replication.replicate import begin, survey
+from standby.replication.report import Run, run_to_report
 from standby.replication.saved_plan import SavedPlan, load_plan
 from standby.replication.steps import RunContext
 from tasks.copy import TaskSteps

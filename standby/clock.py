@@ -20,8 +20,6 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own time."""
-
     def now(self) -> datetime:
         return datetime.now(UTC)
 

@@ -19,8 +19,8 @@ from standby.recovery.context import open_recovery
 from standby.recovery.loss import FENCE, except_fence, settle
 from standby.recovery.readiness.last_runs import remember_run
 from standby.replication.items import GOOD, Progress, Selection, Status, count
-from standby.replication.replicate import begin, run_to_report
-from standby.replication.report import Ended, Report, ReportItem, unseen_words
+from standby.replication.replicate import begin
+from standby.replication.report import Ended, Report, ReportItem, run_to_report, unseen_words
 from standby.replication.saved_plan import load_plan
 from standby.replication.steps import DirectSteps
 from standby.replication.verdict import Action

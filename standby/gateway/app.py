@@ -132,17 +132,13 @@ def make_app(
         routes=[
             Route("/azure-monitor", gateway.azure_monitor, methods=["POST"]),
             Route("/event-grid", gateway.event_grid, methods=["POST", "OPTIONS"]),
-            Route("/healthz", _healthz, methods=["GET"]),
+            Route("/healthz", lambda _: JSONResponse({"status": "ok"}), methods=["GET"]),
         ],
         exception_handlers={Refused: gateway.refused, HTTPException: gateway.not_served},
     )
     # A redirection would carry the token of the URL to whoever asked for it.
     app.router.redirect_slashes = False
     return app
-
-
-async def _healthz(_request: Request) -> Response:
-    return JSONResponse({"status": "ok"})
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,6 @@ class ChangeProperties(Part):
 
 
 class Change(Part):
-    """The context of a Resource Health alert."""
-
     at: Moment = Field(alias="eventTimestamp")
     properties: Annotated[ChangeProperties, BeforeValidator(unescaped)]
 
@@ -153,8 +151,6 @@ class IncidentProperties(Part):
 
 
 class Incident(Part):
-    """The context of a Service Health alert."""
-
     at: Moment = Field(alias="eventTimestamp")
     status: Text | None = None
     properties: Annotated[IncidentProperties, BeforeValidator(unescaped)]

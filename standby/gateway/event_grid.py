@@ -71,8 +71,6 @@ class ResourceInfo(Part):
 
 
 class Availability(Part):
-    """The data of an AvailabilityStatusChanged event."""
-
     info: ResourceInfo = Field(alias="resourceInfo")
 
 

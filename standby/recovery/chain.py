@@ -24,8 +24,6 @@ LARGEST = 2**53 - 1  # The largest whole number that canonical JSON has (RFC 878
 
 
 class AuditLine(Stored):
-    """One line of the log."""
-
     sequence: int
     at: datetime
     plan: str

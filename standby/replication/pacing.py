@@ -75,7 +75,6 @@ class Known:
             self.learn((beat.under_way, over))
 
     def learn(self, took: Took) -> None:
-        """Add a measurement."""
         self.seen[:] = [*self.seen[1 - KEPT :], (round(took[0], 3), round(took[1], 3))]
         self._spread(self.seen)
 
@@ -121,7 +120,6 @@ class Experience:
     """What a run knows of how long everything takes, by what it is made from, where, and kind."""
 
     def __init__(self) -> None:
-        """Know nothing."""
         self._known: dict[tuple[str, str, Kind], Known] = {}
 
     def of(self, source: str, target: str, kind: Kind) -> Known:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from standby.clock import Clock
@@ -31,7 +31,7 @@ from standby.replication.items import (
 )
 from standby.replication.ledger import CopyLog, Ledger, Owner, RebuiltThere, read_owners, read_rebuilt
 from standby.replication.plan import make_plan
-from standby.replication.report import Ended, Report, ReportItem, Via, end_of, make_report
+from standby.replication.report import Report, ReportItem, Via, end_of, make_report
 from standby.replication.saved_plan import SavedPlan, refuse_if_moved
 from standby.replication.steps import ADOPTED, RunContext, Verified
 from standby.replication.trained import kept_words, known_rebuilt, side_copy, still_there, with_begun
@@ -46,7 +46,6 @@ from standby.vault.vault import open_vault
 log = logging.getLogger("standby.replication")
 
 Pair = tuple[str, str]
-_NEVER = datetime.min.replace(tzinfo=UTC)
 GRANTS = 3  # How many grants a copy may use up: one was seen to be void right after it was given (REFERENCE)
 GRANT_WAIT = 1.0  # Seconds before the second grant; twice as long before the third
 
@@ -105,8 +104,6 @@ async def copy_analyzer(steps: Steps, item: PlanItem, attempt: Attempt, clock: C
 
 
 class Replication(Engine[PlanItem, ReportItem]):
-    """One run of a replication plan."""
-
     def __init__(
         self,
         plan: ReplicationPlan,
@@ -168,14 +165,12 @@ class Replication(Engine[PlanItem, ReportItem]):
                 continue
             for item in items:
                 copied = self.ledgers[item.source, item.target].records[item.target_analyzer].target
-                if shown.get(item.target_analyzer, _NEVER) != copied.created_at:
-                    await self._read_again(item)
-
-    async def _read_again(self, item: PlanItem) -> None:
-        try:
-            await self._steps.verify(item, None)
-        except StandbyError as error:
-            self._end(item, Status.FAILED, str(error), self._attempts[item.key])
+                if (item.target_analyzer, copied.created_at) in shown.items():
+                    continue
+                try:
+                    await self._steps.verify(item, None)
+                except StandbyError as error:
+                    self._end(item, Status.FAILED, str(error), self._attempts[item.key])
 
     async def _make(self, item: PlanItem, attempt: Attempt) -> None:
         if item.kept_as and item.found is not None:
@@ -301,26 +296,6 @@ async def begin(
         _warn_of_missing_ledgers(plan, ledgers)
         slots = {target: context.connections.slots(target) for _, target in ledgers}
         yield Replication(plan, steps, ledgers=ledgers, slots=slots, clock=context.clock, on_progress=on_progress)
-
-
-class Run(Protocol):
-    """A run that is ready to start; its report is true at any moment."""
-
-    async def run(self) -> None:
-        """Do it; only a cancellation raises."""
-
-    def report(self, *, run_id: str, via: Via) -> Report:
-        """Say what has become of it so far."""
-
-
-async def run_to_report(run: Run, *, run_id: str, via: Via) -> Ended:
-    """Do a run; a cancellation ends it early, with a true report."""
-    interrupted = False
-    try:
-        await run.run()
-    except asyncio.CancelledError:
-        interrupted = True
-    return Ended(run.report(run_id=run_id, via=via), interrupted)
 
 
 async def _approved_plan(

@@ -1,10 +1,11 @@
 """The results of a plan, a check and a run: as JSON, and in the words that terminal, artifact and page use."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field, TypeAdapter
 
@@ -275,3 +276,23 @@ def _told(point: RecoveryPoint) -> JsonObject:
 def _planned(item: PlanItem) -> JsonObject:
     shown: JsonObject = _ITEM.dump_python(item, mode="json", include=_SHOWN)
     return shown
+
+
+class Run(Protocol):
+    """A run that is ready to start; its report is true at any moment."""
+
+    async def run(self) -> None:
+        """Do it; only a cancellation raises."""
+
+    def report(self, *, run_id: str, via: Via) -> Report:
+        """Say what has become of it so far."""
+
+
+async def run_to_report(run: Run, *, run_id: str, via: Via) -> Ended:
+    """Do a run; a cancellation ends it early, with a true report."""
+    interrupted = False
+    try:
+        await run.run()
+    except asyncio.CancelledError:
+        interrupted = True
+    return Ended(run.report(run_id=run_id, via=via), interrupted)

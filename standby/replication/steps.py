@@ -61,7 +61,6 @@ class OtherPlansNow:
     """What serves for other plans, as it was read a moment ago."""
 
     def __init__(self) -> None:
-        """Read nothing yet."""
         self._reading = asyncio.Lock()
         self._known: tuple[Storage, OtherPlans, float] | None = None
 

@@ -149,7 +149,8 @@ class WebhookActivation:
     def _headers(self, activation: Activation, body: bytes) -> dict[str, str]:
         stamp = str(int(self._clock.now().timestamp()))
         key = self._settings.secret.get_secret_value().encode()
-        publication = _publication(activation)
+        switching = any(endpoint is None for endpoint in activation.sources.values())
+        publication = f"{activation.plan}-{activation.epoch}-{'nobody' if switching else 'active'}"
         message = f"{publication}-{activation.meaning[:16]}"
         return {
             "Content-Type": "application/json",
@@ -181,11 +182,6 @@ def standard_signature(key: bytes, message: str, timestamp: str, body: bytes) ->
     """Sign a message as standardwebhooks does: its id, the time at which it is sent, and its body."""
     signed = hmac.digest(key, f"{message}.{timestamp}.".encode() + body, "sha256")
     return f"v1,{b64encode(signed).decode()}"
-
-
-def _publication(activation: Activation) -> str:
-    switching = any(endpoint is None for endpoint in activation.sources.values())
-    return f"{activation.plan}-{activation.epoch}-{'nobody' if switching else 'active'}"
 
 
 def _epoch(response: httpx.Response) -> int | None:

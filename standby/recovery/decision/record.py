@@ -48,8 +48,6 @@ _ID = re.compile(r"([a-z0-9][a-z0-9-]*)-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{4}")
 
 
 class DecisionRecord(Stored):
-    """One decision."""
-
     id: str  # its plan, when it was recorded, and four digits against chance
     recorded_at: AwareDatetime
     actor: str

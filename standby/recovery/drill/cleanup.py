@@ -78,7 +78,6 @@ class HeldDrills:
         return self._document.found.drills if self._document.found else ()
 
     async def begin(self, manifest: DrillManifest) -> None:
-        """Put a drill on the list."""
         await self._document.write(OpenDrills(drills=(*self.drills, manifest)))
 
     async def end(self, run_id: str) -> None:

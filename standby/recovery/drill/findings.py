@@ -55,8 +55,6 @@ class Fact(NamedTuple):
 
 
 class DrillReport(Document):
-    """A whole drill."""
-
     plan: str
     run_id: str
     via: Via

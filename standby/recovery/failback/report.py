@@ -159,8 +159,6 @@ class DivergenceReport(Document):
 
 
 class FailbackReport(Document):
-    """A whole failback."""
-
     plan: str
     run_id: str
     via: Via

@@ -27,8 +27,6 @@ State = Literal["activated", "rolled_back", "fenced"]
 
 
 class PhaseTime(Document):
-    """One phase of a failover."""
-
     name: str
     started_at: datetime
     seconds: float
@@ -45,8 +43,6 @@ class Restored(Document):
 
 
 class FailoverReport(Document):
-    """A whole failover."""
-
     plan: str
     run_id: str
     via: Via
@@ -122,8 +118,6 @@ class FailoverReport(Document):
 
 
 class CommitReport(Document):
-    """A failover that was committed."""
-
     plan: str
     run_id: str
     via: Via

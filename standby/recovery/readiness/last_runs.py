@@ -101,8 +101,6 @@ def _path(plan: str) -> str:
 
 
 class DrillSummary(Document):
-    """One drill and its result."""
-
     run_id: str
     ended_at: AwareDatetime  # when its clean-up was proven, or given up, UTC
     target: str

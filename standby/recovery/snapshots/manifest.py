@@ -49,8 +49,6 @@ class LabelledData(Part):
 
 
 class AnalyzerEntry(Part):
-    """One analyzer."""
-
     digest: str  # SHA-256 of the object that has its definition
     size: int
     fingerprint: str
@@ -101,7 +99,6 @@ class Manifest(Stored, extra="forbid"):
     resources: Mapping[str, ResourceSnapshot]
 
     def to_bytes(self) -> bytes:
-        """Give what is written and signed."""
         return self.model_dump_json().encode()
 
     @property

@@ -34,8 +34,6 @@ class RestoredItem(Restorable):
 
 
 class RestoreReport(Document):
-    """A whole restore."""
-
     plan: str
     run_id: str
     via: Via

@@ -108,8 +108,6 @@ def _chosen(catalog: Catalog, as_of: datetime | None) -> IndexEntry:
 
 
 class SnapshotEntry(Document):
-    """One snapshot, for a list of them."""
-
     id: str
     taken_at: datetime
     resources: Mapping[str, int]
