@@ -77,7 +77,7 @@ def parse_stored(where: str, content: bytes, model: type[M]) -> M:
             return model.model_validate_json(content)
     given = _json_object(content)
     number = _number(given.get("format", 1))
-    if number is None or number < 1 or number == present or not given:
+    if number is None or number == present or not given:
         return model.model_validate_json(content)
     if number > present:
         raise NewerFormat(where, number, present)
