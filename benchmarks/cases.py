@@ -229,15 +229,22 @@ async def copy_by_hand(stage: Stage) -> None:
                 to = {"targetAzureResourceId": target["resource_id"], "targetRegion": target["region"]}
                 (await read.post(f"{path}:grantCopyAuthorization", json=to)).raise_for_status()
                 of = {"sourceAzureResourceId": source["resource_id"], "sourceRegion": source["region"]}
-                begun = (await write.post(f"{path}:copy", json={"sourceAnalyzerId": name, **of})).raise_for_status()
-                place = httpx.URL(begun.headers["operation-location"]).copy_remove_param("api-version")
+                while (
+                    begun := await write.post(f"{path}:copy", json={"sourceAnalyzerId": name, **of})
+                ).status_code == 429:
+                    await asyncio.sleep(1.0)
+                place = httpx.URL(begun.raise_for_status().headers["operation-location"]).copy_remove_param(
+                    "api-version"
+                )
                 while True:
-                    # Asked so often it meets the quota, as nothing here counts calls; then it only waits.
-            answer = await write.get(place)
-            if answer.status_code != 429 and answer.raise_for_status().json()["status"] != "Running":
+                    # Asked so often, the quota is used up at times: then it only waits.
+                    answer = await write.get(place)
+                    if answer.status_code != 429 and answer.raise_for_status().json()["status"] != "Running":
                         break
                     await asyncio.sleep(INTERVAL)
-                if (await write.get(path)).raise_for_status().json()["status"] != "ready":
+                while (answer := await write.get(path)).status_code == 429:
+                    await asyncio.sleep(1.0)
+                if answer.raise_for_status().json()["status"] != "ready":
                     raise RuntimeError(f"{name} was not copied by hand")
 
         async with asyncio.TaskGroup() as group:
