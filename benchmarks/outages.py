@@ -139,7 +139,7 @@ class _Trial:
             await self._standby(*command)
         ready = datetime.now(UTC)
         async with asyncio.timeout(SETTLING):
-            while not await self._looks("healthy", ready):  # noqa: ASYNC110 - nothing here is told
+            while not await self._looks("healthy", ready):
                 await asyncio.sleep(EVERY)
         # From a look on, so that the outage begins where in the period it is to begin.
         await asyncio.sleep(phase)
