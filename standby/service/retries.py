@@ -23,7 +23,7 @@ class Quota:
     """Lets calls go as they come, up to the quota in each window, and all wait where the service says so.
 
     A call keeps its place until a window after its end: the service counts it somewhere between its sending and
-    its answer, however long it travels, so no window there sees more than were let go here.
+    its answer, however long it travels, so no window there sees more than were sent here.
     """
 
     def __init__(self, operations_per_minute: int) -> None:

@@ -22,7 +22,7 @@ def failed_over(workspace: Workspace) -> None:
 
 @pytest.fixture
 def site(workspace: Workspace) -> Workspace:
-    """A plan that was failed over to west for good, and a file that says so."""
+    """A plan that was failed over to west and committed, and a file that says so."""
     return workspace.once(failed_over)
 
 

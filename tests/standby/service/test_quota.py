@@ -53,7 +53,7 @@ class Burst:
 
 @dataclass
 class Seen:
-    """When calls were let go, and when the service saw them."""
+    """When calls were sent, and when the service saw them."""
 
     gone: list[float] = field(default_factory=list)
     arrived: list[float] = field(default_factory=list)
