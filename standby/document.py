@@ -99,8 +99,7 @@ def digest_of(content: bytes) -> str:
 
 
 _FRACTION = re.compile(r"[:,\[]-?[0-9]+[.eE]")
-_LAST_CHARACTERS = re.compile("[\ue000-\U0010ffff]")
-"""What RFC 8785 may write, or sort, otherwise than `json.dumps`."""
+_LAST_CHARACTERS = re.compile("[\ue000-\U0010ffff]")  # What RFC 8785 may write, or sort, otherwise than `json.dumps`
 
 
 def canonical(value: JsonValue) -> bytes:
@@ -117,10 +116,7 @@ def digest_of_json(value: JsonValue) -> str:
 
 
 MOST_LEVELS = 100  # Values nested deeper than this are not worked with; the deepest known analyzer has 12 levels
-
-_CUT_LEVEL = MOST_LEVELS + 10
-"""Below this level nothing is read where all of it is too deep: enough is left to see that a value is too deep."""
-
+_CUT_LEVEL = MOST_LEVELS + 10  # Where all is too deep, nothing below this is read: enough is left to see that
 _MARK = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 

@@ -20,7 +20,6 @@ from standby.replication.items import Progress, Selection
 from standby.replication.report import Ended
 
 GROUP = "standby.orchestrators"
-
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -9,7 +9,6 @@ from difflib import get_close_matches
 from typing import TypeVar
 
 Kind = TypeVar("Kind", bound=str)
-
 MOST_CHARACTERS = 4000  # A line for people is cut there
 
 

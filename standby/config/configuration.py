@@ -145,13 +145,9 @@ def _written_twice(plans: Mapping[str, RecoveryPlan]) -> Iterator[tuple[Where, s
 
 
 _IN_TURN = "{} and {} may both write the same analyzer at {}, for example {}, and would overwrite each other: {}"
-
 M = TypeVar("M", bound=BaseModel)
-
 CORRECT = "Correct that, then run again"
-
 MOST_BYTES = 500_000  # Of a configuration file
-
 MOST_PROBLEMS = 50  # So many are explained: who has more looks at the wrong file
 
 

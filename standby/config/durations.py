@@ -65,13 +65,12 @@ def _positive(value: timedelta) -> timedelta:
     return value
 
 
-Duration = Annotated[
+Duration = Annotated[  # A timedelta, written as 90s, 15m, 24h or 7d
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "examples": ["24h", "15m"]}),
 ]
-"""A timedelta, written as 90s, 15m, 24h or 7d."""
 
 Seconds = Annotated[float, BeforeValidator(parse_seconds)]  # Seconds, given as a number or written as a duration
 

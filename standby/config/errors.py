@@ -49,7 +49,7 @@ def dotted(where: Where) -> str:
 
 M = TypeVar("M", bound=BaseModel)
 
-_SENTENCES = {
+_SENTENCES = {  # Pydantic's own sentences speak of Python, and some quote what was written, which may be a secret
     "missing": "is missing",
     "extra_forbidden": "is not known here",
     "string_type": "must be text",
@@ -64,7 +64,6 @@ _SENTENCES = {
     "union_tag_not_found": "needs a kind",
     "union_tag_invalid": "has a kind that is not one of {expected_tags}",
 }
-"""Pydantic's own sentences speak of Python, and some quote what was written, which may be a secret."""
 
 _PATTERNS = {
     RESOURCE_NAME: "must be lower-case letters, digits and dashes, with no dash at either end",
@@ -100,8 +99,7 @@ def explain(error: ErrorDetails, data: object, schema: dict[str, Any]) -> Proble
     return Problem(where, f"{_sentence(error)}{_given(error)}")
 
 
-LONGEST_WORD = 30
-"""Characters of a value that is named where another word is needed: a secret in the wrong place is longer."""
+LONGEST_WORD = 30  # Characters of a value that is named where another word is needed; a secret is longer
 
 
 def _given(error: ErrorDetails) -> str:

@@ -92,9 +92,7 @@ class SnapshotPolicy(Strict):
     keep_for: Duration = Field(timedelta(days=90), description="Age up to which others are kept too.")
 
 
-OnExisting = Literal["refuse", "replace", "version"]
-"""What to do with a target analyzer that is older than the source's, or was never copied by us."""
-
+OnExisting = Literal["refuse", "replace", "version"]  # What to do with an older copy, or with what is none
 MissingDefaults = Literal["fail", "sync", "ignore"]  # What to do if the target does not serve an analyzer's models
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 TAG_FILTER = r"^[^=]{1,64}=.{1,256}$"

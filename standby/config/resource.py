@@ -17,11 +17,10 @@ PREVIEW_2025: ApiVersion = "2025-05-01-preview"
 """The api-version whose copy protocol hands a token to the caller, as the product's disaster-recovery page has it."""
 
 PREVIEW_2025_RETIRES = "2026-07-15"  # The day on which that api-version was due to be retired
-
 LASTING = tuple(version for version in get_args(ApiVersion) if version != PREVIEW_2025)
 """The api-versions to move to from one that is retired."""
 
-AZURE_SUFFIXES = (
+AZURE_SUFFIXES = (  # Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*)
     ".services.ai.azure.com",
     ".cognitiveservices.azure.com",
     ".services.ai.azure.us",
@@ -29,7 +28,6 @@ AZURE_SUFFIXES = (
     ".services.ai.azure.cn",
     ".cognitiveservices.azure.cn",
 )
-"""Host suffixes a data-plane endpoint may have (REFERENCE, *Authentication and hosts*)."""
 
 ARM_HOSTS = ("management.azure.com", "management.usgovcloudapi.net", "management.chinacloudapi.cn")
 """Hosts of Azure's management plane, whose tokens are worth much more than those of one resource."""
@@ -69,8 +67,7 @@ def cloud_of(url: str) -> Cloud:
 
 
 RESOURCE_NAME = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"
-Name = Annotated[str, StringConstraints(pattern=RESOURCE_NAME, max_length=64)]
-"""Name of a resource or plan: lower-case letters, digits and dashes."""
+Name = Annotated[str, StringConstraints(pattern=RESOURCE_NAME, max_length=64)]  # Of a resource or plan
 
 RESOURCE_ID = (
     r"(?i)^/subscriptions/[^/?#\s]+/resourceGroups/[^/?#\s]+"

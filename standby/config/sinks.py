@@ -29,9 +29,7 @@ from standby.document import LocalPath, Strict
 VARIABLE_NAME = r"^[a-z0-9_-]+$"  # What Prefect takes for the name of a variable
 
 
-MODES = frozenset({0o600, 0o640, 0o644, 0o660, 0o664})
-"""Modes of a file that Standby writes, nobody executes, and not everybody can change."""
-
+MODES = frozenset({0o600, 0o640, 0o644, 0o660, 0o664})  # Of a file that nobody executes, and not everybody can change
 _MODE = re.compile(r"(0o|0O|0)?([0-7]{3})")
 
 
@@ -53,13 +51,12 @@ def mode_words(mode: int) -> str:
     return f"{mode:04o}"
 
 
-FileMode = Annotated[
+FileMode = Annotated[  # Who may read a file, and who may write it
     int,
     BeforeValidator(parse_mode),
     PlainSerializer(mode_words, when_used="json"),
     WithJsonSchema({"type": "string", "enum": [mode_words(mode) for mode in sorted(MODES)]}),
 ]
-"""Who may read a file, and who may write it."""
 
 READ_BY_ALL = 0o644
 REQUIRED = "Whether a failover waits for this sink; one that is not required is published to later where it fails."

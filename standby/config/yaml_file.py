@@ -31,9 +31,7 @@ class YamlFile:
         return next((self.lines[where[:n]] for n in range(len(where), 0, -1) if where[:n] in self.lines), None)
 
 
-MOST_VALUES = 20_000
-"""Values of a file, each counted as often as aliases repeat it: many times those of a large configuration."""
-
+MOST_VALUES = 20_000  # Of a file, each counted as often as aliases repeat it: many times those of a large one
 DEEPEST = 40  # Values that stand inside each other
 
 
@@ -101,8 +99,7 @@ def read_yaml(text: str) -> YamlFile:
     return file
 
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""Characters that no setting has a reason to hold; YAML lets them be written as an escape."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # No setting has any; YAML takes escapes
 
 
 def _code(character: str) -> str:

@@ -25,7 +25,6 @@ from standby.replication.steps import RunContext
 from standby.replication.verdict import ACTING, Action, CopyRecord
 
 T = TypeVar("T")
-
 MOST = 250  # Copies in a chunk. With five task runs a copy, that is as many as the graph of a flow run still shows.
 
 
@@ -269,9 +268,7 @@ class Tally:
         return Progress(self._total, sum(one.in_flight for one in self._parts), tuple(ended.items()))
 
 
-LOST_AFTER = 90.0
-"""Seconds without a sign of life after which a chunk's run is lost; it gives one every five, once it is up."""
-
+LOST_AFTER = 90.0  # Seconds without a sign of life after which a chunk's run is lost; it gives one every five
 UNTAKEN_AFTER = 900.0  # Seconds without anything happening after which the chunks that no worker took are given up
 
 

@@ -23,7 +23,6 @@ from standby.service.errors import ServiceError
 from standby.service.models import StartedOperation
 
 log = logging.getLogger("standby.replication")
-
 T = TypeVar("T")
 
 
@@ -97,7 +96,6 @@ class Item(Protocol):
 
 ItemT = TypeVar("ItemT", bound=Item)
 ResultT = TypeVar("ResultT", bound=HasStatus)
-
 _ENDS = {Status.FAILED: "failed", Status.BLOCKED: "is blocked", Status.REFUSED: "is refused"}
 
 

@@ -17,7 +17,6 @@ from standby.document import JsonObject, JsonValue, digest_of, digest_of_json
 from standby.service.models import READ_ONLY
 
 FIELD_MAPS = frozenset({"fields", "properties", "definitions", "$defs"})
-
 NAMED_BY_USERS = FIELD_MAPS | {"contentCategories", "enumDescriptions", "tags"}
 """Maps whose keys the analyzer's author chose: a leading `_` there is a name, not the service's mark."""
 
@@ -44,9 +43,7 @@ SERVICE_DEFAULTS: Mapping[str, JsonValue] = {
 FILLED_IN: Mapping[JsonValue, Mapping[str, JsonValue]] = {"prebuilt-document": SERVICE_DEFAULTS}
 """What the service fills in, by base: of others nothing was recorded, and a custom one may override anything."""
 
-RULES = "2"
-"""Begins each fingerprint; those of the first rules were a hash and nothing else."""
-
+RULES = "2"  # Begins each fingerprint; those of the first rules were a hash and nothing else
 _EXACT_INTEGERS = 2**53
 
 
@@ -116,17 +113,15 @@ def same_meaning(one: str, other: str) -> bool:
     return not set(ours).isdisjoint(theirs)
 
 
-BY_PEOPLE = frozenset(
+BY_PEOPLE = frozenset(  # Fields that no service fills in by itself
     {"baseAnalyzerId", "contentCategories", "description", "fieldSchema", "fields", "knowledgeSources", "tags"}
 )
-"""Fields that no service fills in by itself."""
 
-SETTINGS = frozenset(
+SETTINGS = frozenset(  # Fields that people set, and the service where they do not
     {"$*", "annotationFormat", "chartFormat", "definitions", "disable*", "dynamicFieldSchema", "enable*", "enum*"}
     | {"estimate*", "examples", "items", "locales", "method", "mode", "models", "name", "omitContent"}
     | {"processingLocation", "properties", "return*", "scenario", "segment*", "tableFormat", "trainingData", "type"}
 )
-"""Fields that people set, and the service where they do not."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +181,7 @@ FIRST_RULES = {"analyzer": "first analyzer", "*": "first"} | dict.fromkeys(
     ("fields", "properties", "definitions", "contentCategories", "tags"), "first names"
 )
 
-PLACES: Mapping[str, Mapping[str, str]] = {
+PLACES: Mapping[str, Mapping[str, str]] = {  # What the parts of each part of a definition are; others are not known
     "analyzer": {"config": "config", "fieldSchema": "field", "dynamicFieldSchema": "field"}
     | dict.fromkeys(("knowledgeSources", "models"), "own"),
     "config": {"contentCategories": "categories", "*": "own"},
@@ -200,7 +195,6 @@ PLACES: Mapping[str, Mapping[str, str]] = {
     "first": FIRST_RULES,
     "first names": {"*": "first"},
 }
-"""What the parts of each part of a definition are; others are not known."""
 
 NAMES = frozenset({"categories", "fields", "first names"})  # Maps that people chose names in
 UNSET = frozenset({"analyzer", "config", "own"})  # Parts whose fields are settings; where one is null, nothing was set
@@ -332,8 +326,7 @@ def _compare(path: str, source: JsonValue, target: JsonValue) -> Iterator[Differ
 _SIGNED_URL = re.compile(r"""(?i)(https?://[^\s?#'"<>]+)\?[^\s'"<>]*\bsig=[^\s'"<>]*""")
 """A URL that anybody who has it may use: its query holds a signature."""
 
-_MAY_GIVE_ACCESS = re.compile(rb"(?i)sig=|containerUrl")
-"""What the text of a definition has wherever `without_access` takes anything out of it."""
+_MAY_GIVE_ACCESS = re.compile(rb"(?i)sig=|containerUrl")  # Is wherever `without_access` takes anything out
 
 
 def without_access(definition: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

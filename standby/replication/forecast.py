@@ -21,15 +21,11 @@ from standby.replication.verdict import ACTING, Action
 SHORTEST_COPY = 2.0  # Seconds: recorded copies took 2 to 5 (REFERENCE, *Other calls*)
 LONGEST_COPY = 5.0  # Seconds, likewise
 TRAINED_COPY = 9.0  # Seconds a copy of an analyzer with labelled data took (REFERENCE, a user's report)
-
-GRANT_SECONDS = 0.6
-"""Seconds the service took to grant a copy (recording of GrantCopyAuth, x-envoy-upstream-service-time)."""
-
+GRANT_SECONDS = 0.6  # Of the service for a grant (recording of GrantCopyAuth, x-envoy-upstream-service-time)
 ANSWER_SECONDS = 0.1  # Seconds it took to answer anything else (same recording)
 MINUTE = 60.0
 MEDIAN = 0.5  # Share of the measurements that the usual end of a forecast is not below
 SELDOM = 0.9  # Share of the measurements that the slow end of a forecast is not below
-
 JobT = TypeVar("JobT")
 
 
@@ -62,8 +58,7 @@ def _number(seconds: float) -> str:
 
 FEWEST_PLAYS = 21
 OF_MANY = 10_000, 3  # Of more jobs than these fewer plays tell as much: what each draws evens out
-MOST_PLAYED = 40_000
-"""Jobs that are played through at most for one forecast, all plays together: a fraction of a second."""
+MOST_PLAYED = 40_000  # Jobs that are played through for one forecast, all plays together: a fraction of a second
 
 
 def play_often(jobs: Mapping[JobT, Collection[JobT]], slots: int, measured: Sequence[float]) -> list[float]:

@@ -223,8 +223,7 @@ async def read_deployments(client: ContentUnderstandingClient) -> Mapping[str, D
     return {deployment.name: deployment for deployment in listed}
 
 
-DRILL_TAG = "standby-drill"
-"""Tag of what a drill makes and deletes again: a copy of it elsewhere would be deleted by nobody."""
+DRILL_TAG = "standby-drill"  # Tag of what a drill makes and deletes again: nobody would delete a copy of it elsewhere
 
 
 def is_protected(plan: RecoveryPlan, analyzer: Analyzer, now: datetime) -> bool:

@@ -49,8 +49,7 @@ from standby.replication.verdict import (
     status_of,
 )
 
-AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})
-"""Verdicts under which a version at the target counts as the analyzer's copy."""
+AT_HAND = frozenset({Verdict.IN_SYNC, Verdict.CREATING})  # With which a version there counts as the copy
 
 
 @dataclass(frozen=True)

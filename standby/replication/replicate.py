@@ -44,7 +44,6 @@ from standby.service.retries import SILENCE_SECONDS
 from standby.vault.vault import open_vault
 
 log = logging.getLogger("standby.replication")
-
 Pair = tuple[str, str]
 GRANTS = 3  # How many grants a copy may use up: one was seen to be void right after it was given (REFERENCE)
 GRANT_WAIT = 1.0  # Seconds before the second grant; twice as long before the third

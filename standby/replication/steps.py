@@ -49,12 +49,10 @@ from standby.text import some_of, utc
 from standby.vault.storage import Storage
 
 log = logging.getLogger("standby.replication")
-
 T = TypeVar("T")
 
 
-OTHER_PLANS_SECONDS = 2.0
-"""After which the fences of other plans are read again before a copy: many copies begin in a second."""
+OTHER_PLANS_SECONDS = 2.0  # After which the fences of other plans are read again: many copies begin in a second
 
 
 class OtherPlansNow:
@@ -133,9 +131,7 @@ def copy_again(error: BaseException) -> bool:
 GRANT_MARGIN = timedelta(minutes=5)  # A grant that ends sooner than this is not used
 SETTLING = 4.0  # Seconds for which a target is looked at after a lost answer, where it would refuse a second copy
 LATE = 45.0  # Seconds by which a target may be late to show what it has: a copy, or that it is ready
-
-ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)
-"""Stands for a copy that was already there or under way."""
+ADOPTED = Receipt(operation_url=None, operation_id="", attempts=0)  # A copy that was there or under way already
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,8 @@ class Verdict(StrEnum):
 
 
 STUCK = "stuck"  # The status of an analyzer that is `creating` for so long that nothing builds it any more
-
-UNFINISHED = "unfinished"
-"""The status of a copy that a run began and never found good, as its note says, and that nobody changed since."""
-
-HOLDS_NOTHING = frozenset({"failed", STUCK, UNFINISHED})
-"""Statuses of what can be overwritten unasked, because there is nothing to lose."""
-
+UNFINISHED = "unfinished"  # The status of a copy that a run began and never found good, and that nobody changed since
+HOLDS_NOTHING = frozenset({"failed", STUCK, UNFINISHED})  # Statuses of what is overwritten unasked: nothing is lost
 STUCK_AFTER = timedelta(hours=1)
 """How much longer than a copy may take an analyzer is `creating` before it is given up: a training takes minutes."""
 
@@ -251,17 +246,13 @@ _WHAT_IS_THERE = {
     Verdict.DIVERGED: "It was edited at {source} and at {target} since it was copied",
 }
 
-_TRAINED_AGAIN = {
+_TRAINED_AGAIN = {  # What is there under the same definition
     Verdict.TARGET_AHEAD: "By its dates, it was trained again at {target} since it was copied",
     Verdict.DIVERGED: "By their dates, it was trained again at {source} and at {target} since it was copied",
 }
-"""What is there under the same definition."""
 
-_UNUSABLE = "{target} has one of this name that is {status}, not ready"
-"""An equal analyzer can be behind the source by its status alone."""
-
+_UNUSABLE = "{target} has one of this name that is {status}, not ready"  # Equal, and behind by status
 _HOLDS_NOTHING = "{target} has one of this name that is {status} and holds nothing; it is overwritten"
-
 _NEVER_FINISHED = "{target} has a copy that an earlier run began and never found good; it is overwritten"
 
 _WHAT_TO_DO = {
@@ -271,7 +262,7 @@ _WHAT_TO_DO = {
     Verdict.DIVERGED: "Decide which one is right; overwrite the one at {target} with --force {analyzer}",
 }
 
-_NOT_IN_PLACE = {
+_NOT_IN_PLACE = {  # What to do where the protocol cannot replace
     **dict.fromkeys(
         (Verdict.SOURCE_AHEAD, Verdict.FOREIGN),
         "Allow a copy beside it with --on-existing version, or delete it at {target} and run again",
@@ -279,7 +270,6 @@ _NOT_IN_PLACE = {
     Verdict.TARGET_AHEAD: "Copy the edit to {source} first, or delete it at {target} and run again",
     Verdict.DIVERGED: "Decide which one is right; to copy the one at {source}, delete it at {target} and run again",
 }
-"""What to do where the protocol cannot replace."""
 
 OVERWRITABLE = frozenset({Verdict.SOURCE_AHEAD, Verdict.TARGET_AHEAD, Verdict.DIVERGED, Verdict.FOREIGN})
 """Verdicts under which the target has one that is not the source's."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
 DATA_SCOPE = PUBLIC.scope  # Scope of the tokens the service takes (REFERENCE, *Authentication and hosts*)
-
 STORAGE_SCOPE = "https://storage.azure.com/.default"  # Scope of the tokens Azure's storage takes
 KEY_HEADER = "Ocp-Apim-Subscription-Key"
 REFRESH_MARGIN = 300.0  # Seconds before its end at which a token is no longer used

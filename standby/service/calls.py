@@ -22,9 +22,7 @@ from standby.service.errors import AnswerUnreadable, ProtocolError
 from standby.service.redaction import code_of, one_line
 from standby.service.retries import Repeat
 
-ANSWER_SECONDS = 15.0
-"""How long a resource may take to say what it holds: much longer than it needs, and short for a person who waits."""
-
+ANSWER_SECONDS = 15.0  # How long a resource may take to say what it holds: much longer than it needs, short for people
 Origin: TypeAlias = tuple[str, str, int]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -152,14 +150,9 @@ class Call:
         return "application/merge-patch+json" if self.merge_patch else "application/json"
 
 
-MOST_BYTES = 64 * 2**20
-"""Bytes of one answer when decompressed; the largest page that was recorded has one million."""
-
-MOST_VALUES = 2_500_000
-"""Values in one answer: those that are nearly empty need many times their bytes in memory."""
-
-CODINGS = "gzip, deflate"
-"""How an answer may be compressed; what zlib decompresses can be stopped at any byte."""
+MOST_BYTES = 64 * 2**20  # Bytes of one answer when decompressed; the largest page that was recorded has one million
+MOST_VALUES = 2_500_000  # Values in one answer: those that are nearly empty need many times their bytes in memory
+CODINGS = "gzip, deflate"  # How an answer may be compressed; what zlib decompresses can be stopped at any byte
 
 
 async def take_in(response: httpx.Response) -> None:

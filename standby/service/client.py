@@ -49,7 +49,6 @@ MOST_EMPTY_PAGES = 10  # So many pages of a list in a row may hold nothing; more
 LARGEST_PREBUILT = 10_000  # Bytes of a prebuilt analyzer that is kept to be recognized
 MOST_PREBUILT = 200  # Prebuilt analyzers that are kept; the service has some ninety
 MOST_CONNECTIONS = 50  # At a third of a second a call, so many make use of the largest quota three times over
-
 _NO_ID = "this entry of its list of analyzers has no id. Correct it there, and run again"
 
 
@@ -103,7 +102,6 @@ def _read(entry: JsonObject) -> Analyzer:
 ARM_VERSION = "2024-10-01"  # Of the provider Microsoft.CognitiveServices
 ARM_CONNECTIONS = 2
 MOST_ARM_PAGES = 100
-
 E = TypeVar("E", Deployment, CatalogModel)
 
 

@@ -45,8 +45,7 @@ _BY_CODE: dict[str, type[errors.ServiceError]] = {
     "EmbeddingModelMismatch": errors.EmbeddingMismatch,
 }
 
-_VOID_GRANT = "has not granted"
-"""A missing grant has the codes of a missing analyzer; only its words differ (REFERENCE)."""
+_VOID_GRANT = "has not granted"  # A missing grant has the codes of a missing analyzer, and other words (REFERENCE)
 
 
 def error_of_answer(response: httpx.Response, call: Call, resource: str, now: datetime) -> errors.ServiceError:
@@ -91,12 +90,10 @@ class Way:
 
 
 CORRECT_PROXY = "Correct that proxy, or name the host in NO_PROXY, by which it is called without one"
-
 OF_THIS_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN}
 """Failures of a connection that are the same whoever is called."""
 
 OUT_OF_DATE = {9, 10}  # OpenSSL's numbers of certificates that are not yet valid, or no longer
-
 PASSED_ON = {"502", "503", "504"}  # What a proxy answers that has found nobody itself
 
 

@@ -137,19 +137,11 @@ class ErrorDetail(_Wire):
         return self.innererror.innermost if self.innererror else self
 
 
-UNREADABLE = "unreadable"
-"""The status of an analyzer of which something cannot be read; also stands for what cannot."""
-
+UNREADABLE = "unreadable"  # The status of an analyzer of which something cannot be read; also stands for what cannot
 PREBUILT = "prebuilt-"  # So begin the ids of analyzers that every resource has; they are never copied
-
-NAMELESS = "no id "
-"""How the names begin of what a list of analyzers has and nothing names: no id begins so."""
-
-_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")
-"""What the service allows an id to be (REFERENCE, *The analyzer*)."""
-
+NAMELESS = "no id "  # How the names begin of what a list of analyzers has and nothing names: no id begins so
+_ID = re.compile(r"[a-zA-Z0-9._-]{1,64}")  # What the service allows an id to be (REFERENCE, *The analyzer*)
 _STATUSES = {"creating", "ready", "deleting", "failed", "undefined", UNREADABLE}
-
 _MOST_OF_A_NAME = 80
 
 

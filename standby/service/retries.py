@@ -73,8 +73,7 @@ class Repeat(Enum):
     """Only when the service certainly did not act: no connection, or 429. Starting a copy; creating."""
 
 
-SILENCE_SECONDS = 45.0
-"""What the tries of a step take where each fails: so long a resource may answer no call of one kind."""
+SILENCE_SECONDS = 45.0  # So long a resource may answer no call of one kind: what the failing tries of a step take
 
 
 @dataclass(frozen=True)

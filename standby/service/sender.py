@@ -45,19 +45,12 @@ from standby.service.redaction import code_of, hidden
 from standby.service.retries import HttpRetries, Patience, Quota, Silence, clock_skew, parse_retry_after, send_again
 
 log = logging.getLogger("standby.service")
-
-TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}
-"""Seconds for a connection, for each read and write, and for a free place in the pool."""
-
+TIMEOUT = {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 60.0}  # In seconds
 SIGN_IN_SECONDS = 20.0  # How long Entra may take to give a token
-
 MOST_PAGES = 2_000
 MOST_LIST_BYTES = 512 * 2**20  # A hundred thousand analyzers have half of that
-PAGE_SECONDS = 2.0
-"""What each page adds to the time in which a list has to come: a list that trickles in does not end either."""
-
+PAGE_SECONDS = 2.0  # By which each page adds to the time of a list: one that trickles in does not end either
 P = TypeVar("P", bound=Page)
-
 USER_AGENT = f"standby/{__version__}"
 
 

@@ -27,7 +27,6 @@ from standby.vault.errors import Changed, Held, NewerFormat, OlderFormat, VaultU
 from standby.vault.storage import HeldFile, Storage
 
 log = logging.getLogger("standby.vault")
-
 FORMATS_READ = 3  # The present format, and so many less one before it
 Upgrade = Callable[[JsonObject], JsonObject]  # Gives what a file of one format says as a file of the next one says it
 
@@ -106,15 +105,10 @@ def _number(name: JsonValue) -> int | None:
 
 
 T = TypeVar("T")
-
-Unreadable = Callable[[str, str], Exception]
-"""Makes the error for a document that cannot be understood, of where it is and the reason."""
-
+Unreadable = Callable[[str, str], Exception]  # Makes the error for what cannot be understood, of where it is and why
 Busy = Callable[[str], Exception]  # Makes the error for a file that another run holds, of where it is
 AGAIN = 0.5  # Seconds between two tries to have what somebody else holds
-
-CHANGES = 100
-"""How often a change is tried while others change the same document; each try means that another one succeeded."""
+CHANGES = 100  # How often a change is tried while others change the document; each try means that one succeeded
 
 
 @dataclass

@@ -27,8 +27,7 @@ _KINDS = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), VaultFull) | d
     (errno.EROFS, errno.EACCES, errno.EPERM), VaultClosed
 )
 
-SWAP_SECONDS = 15.0
-"""Seconds that another process is waited for which swaps a file in the same folder; each takes milliseconds."""
+SWAP_SECONDS = 15.0  # How long another process that swaps a file in the folder is waited for; each takes milliseconds
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from standby.vault.errors import Changed, Held, TakenOver, VaultError
 from standby.vault.storage import LOCK, HeldFile, Storage, Version
 
 log = logging.getLogger("standby.vault")
-
 LEASE = 45.0  # Seconds for which an owner that shows no sign of life is waited for
 RENEWAL = 10.0  # Seconds between two signs of life
 LOOK = 3.0  # Seconds between two checks of another run's lease

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from obstore.store import AzureCredential
 
 T = TypeVar("T")
-
 Store = AzureStore | S3Store | GCSStore
 WRITES = "writes"  # The metadata of an object that lists the writes which led to it; a name that every storage takes
 MOST_WRITES = 32  # Older ones are forgotten

@@ -30,7 +30,6 @@ from standby.vault.role import (
 from standby.vault.storage import HeldFile, Listed, Storage
 
 log = logging.getLogger("standby.vault")
-
 OBJECTS = "objects/"  # Files that are named by their content
 SILENCE = 30.0  # Seconds for which a second that did not say is not asked again
 RETRY = 10.0  # Seconds between two tries to write to a second that fails

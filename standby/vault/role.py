@@ -25,7 +25,6 @@ from standby.vault.documents import Stored, parse_stored
 from standby.vault.storage import HeldFile, Listed, Storage, Version
 
 log = logging.getLogger("standby.vault")
-
 CHECK = 1.0  # Seconds that the other place may take to say what it is
 TRIES = 20  # How often something is tried while others change the same file
 ROLE = "role.json"  # File that says what a place is

@@ -31,12 +31,10 @@ if TYPE_CHECKING:
 
 CONNECT = timedelta(seconds=3)  # How long making a connection may take
 READ = timedelta(minutes=2)  # No read takes longer, however little the storage says at a time
-
 ONCE: RetryConfig = {"max_retries": 0, "retry_timeout": timedelta(0)}
 """The library tries nothing again: it could not tell its own success by an earlier try from another writer's."""
 
 NOWHERE = "http://127.0.0.1:9"  # A proxy that is not there
-
 KEYS = {"s3": "AWS_ACCESS_KEY_ID", "gs": "GOOGLE_APPLICATION_CREDENTIALS"}
 """What in the environment says who opens a storage; without it this machine's own identity is asked for."""
 
